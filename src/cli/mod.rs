@@ -1,0 +1,54 @@
+//! The command line: one file a verb.
+
+pub mod chat;
+pub mod completions;
+pub mod run;
+pub mod serve;
+pub mod validate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Exit code of bad usage or an invalid scenario: nothing was run.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Does everyone get every message, exactly once, in order? How late? How much can it carry?
+#[derive(Debug, Parser)]
+#[command(
+    name = "chatbench",
+    version,
+    about,
+    arg_required_else_help = true,
+    propagate_version = false
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run scenarios: load the target, verify every delivery, measure, report
+    Run(run::Args),
+    /// The reference broadcast server
+    Serve(serve::Args),
+    /// Talk to a server by hand: lines typed are published
+    Chat(chat::Args),
+    /// Check scenarios and print what they would do; nothing is run
+    Validate(validate::Args),
+    /// Print shell completions
+    Completions(completions::Args),
+}
+
+/// Parses the command line and carries out the verb.
+#[must_use]
+pub fn main() -> ExitCode {
+    match Cli::parse().verb {
+        Verb::Run(args) => run::main(args),
+        Verb::Serve(args) => serve::main(args),
+        Verb::Chat(args) => chat::main(args),
+        Verb::Validate(args) => validate::main(args),
+        Verb::Completions(args) => completions::main(args),
+    }
+}

@@ -1,0 +1,13 @@
+//! `chatbench serve`.
+
+use std::process::ExitCode;
+
+/// Arguments of `chatbench serve`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Carries out the verb.
+#[must_use]
+pub fn main(_args: Args) -> ExitCode {
+    unimplemented!("serve")
+}

@@ -1,0 +1,13 @@
+//! `chatbench validate`.
+
+use std::process::ExitCode;
+
+/// Arguments of `chatbench validate`.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Carries out the verb.
+#[must_use]
+pub fn main(_args: Args) -> ExitCode {
+    unimplemented!("validate")
+}

@@ -1,0 +1,311 @@
+//! A checked scenario: what the driver carries out and the report repeats. Plain data; every
+//! combination that a [`Plan`] can hold and the schema allows makes sense.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::scenario::pace::Profile;
+
+/// A whole scenario, checked.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The scenario file's stem.
+    pub name: String,
+    /// The question the file asks, where it states one.
+    pub description: Option<String>,
+    /// All randomness of the run comes from here.
+    pub seed: u64,
+    /// What is driven.
+    pub target: Target,
+    /// Phases and connecting.
+    pub run: Run,
+    /// The groups of clients, in the order of the file.
+    pub groups: Vec<Group>,
+    /// What the target promises, which is what is verified.
+    pub promises: Promises,
+    /// What the measured figures must meet.
+    pub thresholds: Vec<Threshold>,
+    /// Every key with its value, defaults filled in: the report's `scenario.resolved`.
+    pub resolved: serde_json::Value,
+}
+
+/// What is driven and how it is reached.
+#[derive(Debug, Clone)]
+pub struct Target {
+    /// Where it is.
+    pub url: TargetUrl,
+    /// Faults that the embedded server is to commit (`NAME[=RATE]`).
+    pub faults: Vec<String>,
+    /// How long a connection may take until its welcome.
+    pub connect_timeout: Duration,
+}
+
+/// Where the target is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TargetUrl {
+    /// The reference server, started as a child process on a free port.
+    Embedded,
+    /// A server of the ndjson dialect, `HOST:PORT`.
+    Ndjson(String),
+}
+
+/// Phases and connecting.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Real load, verified, but not in the histograms.
+    pub warmup: Duration,
+    /// The measured phase.
+    pub duration: Duration,
+    /// The most that the drain may take.
+    pub drain: Duration,
+    /// New connections a second.
+    pub connect_rate: f64,
+    /// Silent clients that join first and leave last.
+    pub observers: u32,
+    /// Threads of the driver; chosen from the machine's cores where absent.
+    pub shards: Option<u32>,
+}
+
+/// A group of clients that behave alike.
+#[derive(Debug, Clone)]
+pub struct Group {
+    /// The name in the file: `talkers` of `[clients.talkers]`.
+    pub name: String,
+    /// How many clients.
+    pub count: u32,
+    /// What they do.
+    pub load: Load,
+    /// How long their messages are.
+    pub payload: PayloadSize,
+}
+
+/// What the clients of a group do.
+#[derive(Debug, Clone)]
+pub enum Load {
+    /// Connect, listen, leave politely.
+    Listen,
+    /// Open loop: the group's messages fall due on a schedule, whatever the target does.
+    Open {
+        /// The group's rate over time. Time 0 is the start of the warm-up.
+        profile: Arc<Profile>,
+        /// How the arrivals lie within that rate.
+        arrival: Arrival,
+    },
+    /// Closed loop: so many unacked messages a client, as fast as it goes.
+    Closed {
+        /// Unacked messages a client.
+        in_flight: u32,
+    },
+    /// Steps in order.
+    Script {
+        /// Begins with [`Step::Connect`].
+        steps: Arc<[Step]>,
+        /// How often the steps are gone through.
+        repeat: Repeat,
+    },
+}
+
+/// How arrivals lie within a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// Evenly spaced.
+    Constant,
+    /// Independent: exponential gaps.
+    Poisson,
+}
+
+/// How often a script is gone through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repeat {
+    /// So many times.
+    Times(u32),
+    /// Until the measured phase ends.
+    Forever,
+}
+
+/// One step of a script.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Step {
+    /// Connect and read the welcome. Every session is a new sender.
+    Connect,
+    /// Publish `count` messages, one every `every` (zero: all at once).
+    Publish {
+        /// How many.
+        count: u32,
+        /// The interval between their intended send times.
+        every: Duration,
+    },
+    /// Wait until nothing of this client is unacked; a violation if it takes longer.
+    AwaitAcks {
+        /// The longest it may take.
+        within: Duration,
+    },
+    /// Do nothing for a time drawn evenly from `min` to `max`; the client keeps reading.
+    Pause {
+        /// Shortest pause.
+        min: Duration,
+        /// Longest pause; equal to `min` for a fixed one.
+        max: Duration,
+    },
+    /// Read nothing for so long: a slow consumer.
+    StopReading(Duration),
+    /// Bytes as they stand.
+    SendRaw(Arc<[u8]>),
+    /// An `error` frame of this code must have come since the last step that sent something, or
+    /// must come in time.
+    ExpectError {
+        /// The code expected.
+        code: String,
+        /// The longest it may take.
+        within: Duration,
+    },
+    /// Wait until every client whose script names this barrier arrives.
+    Barrier(String),
+    /// Leave.
+    Disconnect(Leave),
+}
+
+/// How a client leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Half-close, then read to the end (J2).
+    Polite,
+    /// Reset the connection (J3).
+    Abort,
+    /// Plain close, whatever is unread.
+    Close,
+}
+
+/// How long a group's messages are, in bytes of `message`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadSize {
+    /// Shortest.
+    pub min: u32,
+    /// Longest; equal to `min` for a fixed size, else sizes are drawn evenly.
+    pub max: u32,
+}
+
+/// What the target promises.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promises {
+    /// Whether publishes are acked.
+    pub ack: AckPromise,
+    /// How often a relay comes.
+    pub relay: RelayPromise,
+    /// In what order.
+    pub order: OrderPromise,
+    /// Whether the sender gets its own message, once.
+    pub echo: bool,
+    /// Whether to take the order that the target states (`seq`), or to judge from outside.
+    pub use_seq: bool,
+    /// A delivery slower than this is a violation.
+    pub late_after: Option<Duration>,
+}
+
+/// Whether publishes are acked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AckPromise {
+    /// Each accepted publish, once.
+    ExactlyOnce,
+    /// Not at all.
+    None,
+}
+
+/// How often a relay comes to each receiver that is owed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RelayPromise {
+    /// Once.
+    ExactlyOnce,
+    /// Once or more.
+    AtLeastOnce,
+    /// Once or never.
+    AtMostOnce,
+}
+
+/// In what order relays come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OrderPromise {
+    /// The same for all receivers.
+    Total,
+    /// Causes before effects.
+    Causal,
+    /// Each sender's in the order sent.
+    Fifo,
+    /// Any.
+    None,
+}
+
+/// One threshold: `p99 < 20ms` on `ack`, or `delivered >= 50000` on `rates`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Threshold {
+    /// What is measured.
+    pub metric: Metric,
+    /// Which figure of it.
+    pub stat: Stat,
+    /// How it must compare.
+    pub op: Comparison,
+    /// With what: nanoseconds for latencies, messages a second for rates.
+    pub limit: f64,
+    /// The expression as it was written.
+    pub expr: String,
+}
+
+/// What a threshold is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Metric {
+    /// From the intended send to the ack.
+    Ack,
+    /// From the intended send to each delivery.
+    Relay,
+    /// From the intended send to the last receiver's delivery.
+    LastRelay,
+    /// From the first to the last receiver of one message.
+    Spread,
+    /// Actual minus intended send.
+    SendLag,
+    /// From connecting to the welcome.
+    Connect,
+    /// Messages a second, by the name in [`Stat::Rate`].
+    Rates,
+}
+
+/// Which figure of a metric.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Stat {
+    /// Smallest.
+    Min,
+    /// Arithmetic mean.
+    Mean,
+    /// Largest.
+    Max,
+    /// Standard deviation.
+    Stddev,
+    /// A percentile, 0 to 100.
+    Percentile(f64),
+    /// A rate.
+    Rate(RateName),
+}
+
+/// The rates that a threshold may name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateName {
+    /// Publishes sent.
+    Sent,
+    /// Acks received.
+    Acked,
+    /// Relays received, over all receivers.
+    Delivered,
+}
+
+/// How an observed figure must compare with its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Comparison {
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+}

@@ -1,0 +1,111 @@
+//! What verification found: violations by kind with their first examples, the counts, and what
+//! the run really exercised. Plain data, and mergeable.
+
+use std::collections::BTreeMap;
+
+use super::kind::Kind;
+
+/// Examples kept of each kind; all are counted.
+pub const EXAMPLES_PER_KIND: usize = 100;
+
+/// One violation, in words and in numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Who, what was owed, what came.
+    pub text: String,
+    /// The sending client, by name (`talkers-3`), where one is involved.
+    pub sender: Option<String>,
+    /// The receiving client, by name, where one is involved.
+    pub receiver: Option<String>,
+    /// The how-manieth of its sender the message was, from 1.
+    pub k: Option<u64>,
+    /// The number that the target gave it.
+    pub seq: Option<u64>,
+    /// When it was seen, ns since the run's epoch.
+    pub at_ns: u64,
+}
+
+/// All violations of one kind.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many there were.
+    pub count: u64,
+    /// The first [`EXAMPLES_PER_KIND`] of them.
+    pub examples: Vec<Example>,
+}
+
+/// Everything that verification has to say about a run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings {
+    /// Violations by kind; kinds without any are absent.
+    pub violations: BTreeMap<Kind, Tally>,
+    /// Messages and deliveries.
+    pub counts: Counts,
+    /// What the run exercised.
+    pub coverage: Coverage,
+    /// Why parts of the run could not be judged, in words; any of these keeps a run from passing.
+    pub undecided: Vec<String>,
+}
+
+/// Messages and deliveries of a run, warm-up and drain included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Sessions opened, each reconnect counted.
+    pub sessions: u64,
+    /// Load messages sent.
+    pub sent: u64,
+    /// Acks received for them.
+    pub acked: u64,
+    /// Deliveries owed.
+    pub owed: u64,
+    /// Owed deliveries that came.
+    pub delivered: u64,
+    /// Deliveries that were neither owed nor forbidden: in flight while joining or leaving.
+    pub optional: u64,
+    /// Owed deliveries proved missing.
+    pub lost: u64,
+    /// Deliveries that came again.
+    pub duplicated: u64,
+    /// `error` frames received.
+    pub errors_received: u64,
+    /// Connections that the target closed on a client that did nothing wrong.
+    pub unexpected_closes: u64,
+    /// Frames of a type that this version does not know.
+    pub unknown_frames: u64,
+}
+
+/// What a run really exercised: a check that never had its occasion proves nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Messages sent while another sender's was still unacked.
+    pub overlapping_sends: u64,
+    /// Sessions that were welcomed while messages were being numbered.
+    pub joins_during_traffic: u64,
+    /// Sessions that half-closed and read to their bye.
+    pub polite_leaves: u64,
+    /// Sessions that the client reset.
+    pub aborts: u64,
+    /// Frames that began in one read and ended in a later one.
+    pub split_frames: u64,
+    /// Frames that followed another one in the same read.
+    pub joined_frames: u64,
+    /// Sessions whose end was stated by the target (a bye), so that their tail is proved.
+    pub fences_seen: u64,
+}
+
+impl Findings {
+    /// Counts a violation; keeps `example` if it is among the first of its kind.
+    pub fn violation(&mut self, kind: Kind, example: impl FnOnce() -> Example) {
+        let tally = self.violations.entry(kind).or_default();
+        tally.count += 1;
+        if tally.examples.len() < EXAMPLES_PER_KIND {
+            tally.examples.push(example());
+        }
+    }
+
+    /// All violations, of every kind.
+    #[must_use]
+    pub fn violation_count(&self) -> u64 {
+        self.violations.values().map(|t| t.count).sum()
+    }
+}

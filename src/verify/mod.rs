@@ -1,4 +1,16 @@
-//! Observations in, violations out. Pure: no socket, no clock, no task.
+//! Observations in, violations out. Pure: no socket, no clock, no task; the live driver, a
+//! property test and a fuzzer feed the same code.
+//!
+//! A [`ledger::Ledger`] a shard follows each session's numbering and hands [`batch::Batch`]es to
+//! the one [`judge::Judge`], which settles every number with what all shards saw of it and ends
+//! in [`findings::Findings`].
 
+pub mod batch;
+pub mod directory;
 pub mod findings;
+pub mod ids;
+pub mod judge;
 pub mod kind;
+pub mod ledger;
+mod reference;
+mod session;

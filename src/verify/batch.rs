@@ -1,0 +1,159 @@
+//! What a shard's [`Ledger`](super::ledger::Ledger) hands to the [`Judge`](super::judge::Judge):
+//! facts about messages, and whatever did not go by the book.
+//!
+//! A delivery that goes by the book costs a comparison and a counter and is not in here. Facts are
+//! a few words for each *message*; anomalies are rare unless the target is broken.
+
+use super::directory::ClientId;
+use super::findings::{Coverage, Example};
+use super::kind::Kind;
+use crate::wire::payload::SenderId;
+
+/// Everything a shard has learned since its last batch.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Every observation of this shard about numbers under this one has been handed over.
+    pub(super) watermark: u64,
+    pub(super) facts: Vec<Fact>,
+    pub(super) anomalies: Vec<Anomaly>,
+    /// Sessions that are over, each with the highest number known by then.
+    pub(super) ended: Vec<(SenderId, u64)>,
+    pub(super) tally: Tally,
+    pub(super) coverage: Coverage,
+}
+
+impl Batch {
+    /// Entries that the judge will have to look at.
+    pub(super) fn len(&self) -> usize {
+        self.facts.len() + self.anomalies.len()
+    }
+}
+
+/// Counts that need no judgement.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tally {
+    pub(super) sessions: u64,
+    pub(super) sent: u64,
+    pub(super) acked: u64,
+    pub(super) delivered: u64,
+    pub(super) optional: u64,
+    pub(super) duplicated: u64,
+    pub(super) errors_received: u64,
+    pub(super) unknown_frames: u64,
+    /// Deliveries that fell out of the window: checked for themselves, not against the others'.
+    pub(super) uncompared: u64,
+    /// Sessions that the target cut off as slow although their script never stopped reading.
+    pub(super) cut_off: u64,
+    /// Sessions whose tail is not proved: no bye when the time was up.
+    pub(super) unfinished: u64,
+    /// Byes that no client had asked for: the target was shutting down.
+    pub(super) unasked_byes: u64,
+}
+
+/// The k-th message of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Message {
+    pub(super) sender: SenderId,
+    pub(super) k: u64,
+}
+
+/// Something that was seen of a number.
+#[derive(Debug, Clone)]
+pub(super) enum Fact {
+    /// Its sender got the ack.
+    Acked {
+        seq: u64,
+        message: Message,
+        /// Before the send.
+        sent_ns: u64,
+        /// After the ack was read.
+        acked_ns: u64,
+    },
+    /// Receivers of one shard got these same bytes.
+    Relayed {
+        seq: u64,
+        message: Message,
+        intended_ns: u64,
+        first_ns: u64,
+        last_ns: u64,
+        receivers: u64,
+        first_receiver: SenderId,
+    },
+}
+
+/// Something that did not go by the book, to be judged with what all shards know.
+#[derive(Debug, Clone)]
+pub(super) enum Anomaly {
+    /// `receiver` is past these numbers and never saw them.
+    Missing {
+        receiver: SenderId,
+        from: u64,
+        /// The first number after them.
+        until: u64,
+        proof: Proof,
+        at_ns: u64,
+    },
+    /// `receiver` got an intact message under a number that is known to be another's, or that it
+    /// had seen already with another message.
+    Conflict {
+        receiver: SenderId,
+        seq: u64,
+        claim: Message,
+        at_ns: u64,
+    },
+    /// `message` was acked with a number that its sender had passed before it sent it.
+    AckBehind {
+        seq: u64,
+        message: Message,
+        /// The last number its sender had seen when it sent it.
+        seen: u64,
+        at_ns: u64,
+    },
+    /// `message` was taken by the target, which then said its goodbye without having acked it.
+    Unacked {
+        message: Message,
+        sent_ns: u64,
+        at_ns: u64,
+    },
+    /// `receiver` was acked a message that is another's, or that nobody sent.
+    StrayAck {
+        receiver: SenderId,
+        seq: u64,
+        message: Option<Message>,
+        at_ns: u64,
+    },
+    /// A line under `seq` that is wrong in itself. Alike for several receivers it is one
+    /// violation: `line` is the hash of its bytes.
+    Irregular {
+        kind: Kind,
+        receiver: SenderId,
+        seq: u64,
+        line: u64,
+        message: Option<Message>,
+        text: String,
+        at_ns: u64,
+    },
+    /// Delivered more than the promised time after it was due. The judge knows when it was really
+    /// sent.
+    Late {
+        receiver: SenderId,
+        seq: u64,
+        message: Message,
+        intended_ns: u64,
+        at_ns: u64,
+    },
+    /// A violation that needs no further knowledge.
+    Certain(Kind, Example),
+    /// The target closed a connection whose client had done nothing wrong: a violation, unless
+    /// the whole target went away.
+    HungUp { client: ClientId, example: Example },
+}
+
+/// How it is known that a number will not come any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// A later number came.
+    Later(u64),
+    /// The bye counted it in.
+    Bye(u64),
+}

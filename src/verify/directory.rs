@@ -1,0 +1,184 @@
+//! What every shard may ask about any session: whose it is, from which address it sends, and how
+//! far the target's numbers had got.
+//!
+//! The one piece of verification that threads share. It is asked once for each message and shard,
+//! when a line is decoded for the first time, never for each delivery.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use super::ids::MAX_SESSIONS;
+use crate::wire::payload::SenderId;
+
+/// A client of the plan, by its place among all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u32);
+
+/// Sessions by number; clients by name; the highest number seen.
+#[derive(Debug)]
+pub struct Directory {
+    names: Vec<String>,
+    sessions: RwLock<HashMap<SenderId, Entry>>,
+    next_session: AtomicU32,
+    highest_seq: AtomicU64,
+    raw: RwLock<RawTexts>,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    client: ClientId,
+    address: Option<Box<str>>,
+}
+
+/// Texts that scripts sent byte for byte, by hash: a set, so that a script that repeats itself
+/// adds nothing.
+#[derive(Debug, Default)]
+struct RawTexts {
+    accepted: HashSet<u64>,
+    rejected: HashSet<u64>,
+}
+
+/// What became of a text that a script sent byte for byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RawFate {
+    /// It was a publish in order: relays of it are owed.
+    Accepted,
+    /// It was no frame, or one the protocol refuses: relays of it break S9.
+    Rejected,
+}
+
+impl Directory {
+    /// A directory of clients with these names; [`ClientId`] is the index.
+    #[must_use]
+    pub fn new(names: Vec<String>) -> Self {
+        Self {
+            names,
+            sessions: RwLock::default(),
+            next_session: AtomicU32::new(0),
+            highest_seq: AtomicU64::new(0),
+            raw: RwLock::default(),
+        }
+    }
+
+    /// A number for a new session of `client`, never given out before; `None` once all of
+    /// [`MAX_SESSIONS`] were (two hours of 1,000 connections a second).
+    pub(super) fn open(&self, client: ClientId) -> Option<SenderId> {
+        let take = |n| (n < MAX_SESSIONS).then_some(n + 1);
+        let id = self
+            .next_session
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .ok()?;
+        let id = SenderId(id);
+        let entry = Entry {
+            client,
+            address: None,
+        };
+        self.sessions
+            .write()
+            .expect("no panic while held")
+            .insert(id, entry);
+        Some(id)
+    }
+
+    /// The address that the target sees `session` under.
+    pub(super) fn set_address(&self, session: SenderId, address: &str) {
+        if let Some(entry) = self
+            .sessions
+            .write()
+            .expect("no panic while held")
+            .get_mut(&session)
+        {
+            entry.address = Some(address.into());
+        }
+    }
+
+    /// Forgets a session of which no message is under way any more.
+    pub(super) fn forget(&self, session: SenderId) {
+        self.sessions
+            .write()
+            .expect("no panic while held")
+            .remove(&session);
+    }
+
+    /// Whether this number was given to a session of this run, forgotten ones included.
+    pub(super) fn was_opened(&self, session: SenderId) -> bool {
+        session.0 < self.next_session.load(Ordering::Relaxed)
+    }
+
+    /// Whether `claimed` is the address of `session`; the true one if it is not. A session that
+    /// is unknown or has no address yet is given the benefit of the doubt.
+    pub(super) fn check_address(&self, session: SenderId, claimed: &str) -> Result<(), String> {
+        let sessions = self.sessions.read().expect("no panic while held");
+        match sessions.get(&session).and_then(|e| e.address.as_deref()) {
+            Some(address) if !same_address(address, claimed) => Err(address.to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The name of the client that `session` belongs to: `talkers-3`.
+    #[must_use]
+    pub fn name(&self, session: SenderId) -> String {
+        let sessions = self.sessions.read().expect("no panic while held");
+        match sessions.get(&session) {
+            Some(entry) => self.client_name(entry.client).to_owned(),
+            None => session.to_string(),
+        }
+    }
+
+    /// The name of a client.
+    #[must_use]
+    pub fn client_name(&self, client: ClientId) -> &str {
+        self.names
+            .get(client.0 as usize)
+            .map_or("?", String::as_str)
+    }
+
+    /// The highest number that any session has seen. A connection that begins now is owed
+    /// nothing up to it.
+    pub(super) fn highest_seq(&self) -> u64 {
+        self.highest_seq.load(Ordering::Acquire)
+    }
+
+    /// Some session has seen `seq`.
+    pub(super) fn saw(&self, seq: u64) {
+        self.highest_seq.fetch_max(seq, Ordering::Release);
+    }
+
+    /// A script sent `text` byte for byte.
+    pub(super) fn sent_raw(&self, text: &[u8], fate: RawFate) {
+        let mut raw = self.raw.write().expect("no panic while held");
+        match fate {
+            RawFate::Accepted => raw.accepted.insert(hash_of(text)),
+            RawFate::Rejected => raw.rejected.insert(hash_of(text)),
+        };
+    }
+
+    /// What became of `text`, if a script sent it byte for byte.
+    pub(super) fn raw_fate(&self, text: &str) -> Option<RawFate> {
+        let raw = self.raw.read().expect("no panic while held");
+        let hash = hash_of(text.as_bytes());
+        if raw.accepted.contains(&hash) {
+            Some(RawFate::Accepted)
+        } else if raw.rejected.contains(&hash) {
+            Some(RawFate::Rejected)
+        } else {
+            None
+        }
+    }
+}
+
+/// The same bytes, the same hash, within one process.
+pub(super) fn hash_of(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Addresses are compared as addresses: servers differ in how they write IPv6.
+fn same_address(one: &str, other: &str) -> bool {
+    one == other
+        || matches!((one.parse::<SocketAddr>(), other.parse::<SocketAddr>()), (Ok(a), Ok(b)) if a == b)
+}

@@ -1,0 +1,252 @@
+//! What a numbered relay must look like: the lines that a shard's receivers have seen, by number.
+//!
+//! A broadcast gives every receiver the same bytes. The first receiver of number n in a shard has
+//! its line decoded and every byte of it checked; if nothing is wrong with it, it is kept here,
+//! and the shard's other receivers compare bytes. The window reaches from the number that the
+//! slowest session still waits for to the newest; it is bounded, and a session that falls out of
+//! it has its lines decoded one by one.
+
+use std::collections::VecDeque;
+
+use crate::wire::payload::SenderId;
+
+/// Numbers that the window spans at most.
+const MAX_SLOTS: usize = 1 << 18;
+
+/// Bytes of lines that the window holds at most.
+const MAX_BYTES: usize = 64 << 20;
+
+/// Lines are kept in blocks of this size, so that neighbours lie side by side and whole blocks
+/// are recycled while they are still in the cache.
+const BLOCK_BYTES: usize = 256 << 10;
+
+/// One number of the window.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Slot {
+    /// The message's sender; [`NOBODY`] while no clean line was seen.
+    pub(super) sender: SenderId,
+    /// The how-manieth of its sender it is.
+    pub(super) k: u64,
+    /// When it was due.
+    pub(super) intended_ns: u64,
+    /// When the first receiver of this shard got it.
+    pub(super) first_ns: u64,
+    /// When the latest one did.
+    pub(super) last_ns: u64,
+    /// How many did.
+    pub(super) receivers: u32,
+    /// The first of them.
+    pub(super) first_receiver: SenderId,
+    block: u64,
+    at: u32,
+    len: u32,
+}
+
+/// No session has this number.
+pub(super) const NOBODY: SenderId = SenderId(u32::MAX);
+
+const EMPTY: Slot = Slot {
+    sender: NOBODY,
+    k: 0,
+    intended_ns: 0,
+    first_ns: 0,
+    last_ns: 0,
+    receivers: 0,
+    first_receiver: NOBODY,
+    block: 0,
+    at: 0,
+    len: 0,
+};
+
+impl Slot {
+    /// Whether a clean line of this number was seen.
+    pub(super) fn is_known(&self) -> bool {
+        self.sender != NOBODY
+    }
+}
+
+/// Lines side by side, and how many of them slots still point to.
+#[derive(Debug)]
+struct Block {
+    bytes: Vec<u8>,
+    live: u32,
+}
+
+/// The window.
+#[derive(Debug, Default)]
+pub(super) struct Reference {
+    /// The number of `slots[0]`.
+    base: u64,
+    slots: VecDeque<Slot>,
+    blocks: VecDeque<Block>,
+    /// The index of `blocks[0]`.
+    first_block: u64,
+    spare: Option<Vec<u8>>,
+}
+
+impl Reference {
+    /// The slot of number `seq` with its line, LF included; `None` while it is not known.
+    #[inline]
+    pub(super) fn get(&mut self, seq: u64) -> Option<(&mut Slot, &[u8])> {
+        let index = seq.wrapping_sub(self.base);
+        if index >= self.slots.len() as u64 {
+            return None;
+        }
+        let slot = &mut self.slots[index as usize];
+        if !slot.is_known() {
+            return None;
+        }
+        let block = &self.blocks[(slot.block - self.first_block) as usize];
+        let line = &block.bytes[slot.at as usize..(slot.at + slot.len) as usize];
+        Some((slot, line))
+    }
+
+    /// What is known of number `seq`, without its line.
+    pub(super) fn slot(&self, seq: u64) -> Option<&Slot> {
+        let index = seq.checked_sub(self.base)?;
+        self.slots
+            .get(usize::try_from(index).ok()?)
+            .filter(|s| s.is_known())
+    }
+
+    /// Keeps the clean line (without its LF) of number `seq`, seen for the first time at `now_ns`
+    /// by `receiver`. Slots that the bounded window had to give up for it go to `retired`.
+    #[allow(clippy::too_many_arguments)] // the fields of a slot
+    pub(super) fn insert(
+        &mut self,
+        seq: u64,
+        line: &[u8],
+        (sender, k): (SenderId, u64),
+        intended_ns: u64,
+        receiver: SenderId,
+        now_ns: u64,
+        mut retired: impl FnMut(u64, &Slot),
+    ) {
+        if self.slots.is_empty() {
+            self.base = seq;
+        }
+        if seq < self.base {
+            return; // fell out of the window: nothing left to compare it with
+        }
+        while !self.slots.is_empty()
+            && (seq - self.base >= MAX_SLOTS as u64 || self.blocks.len() > MAX_BYTES / BLOCK_BYTES)
+        {
+            let next = self.base + 1;
+            self.retire_before(next, &mut retired);
+        }
+        if self.slots.is_empty() {
+            self.base = seq;
+        }
+        let index = (seq - self.base) as usize;
+        if index >= self.slots.len() {
+            self.slots.resize(index + 1, EMPTY);
+        }
+        let needed = line.len() + 1;
+        let full = |b: &Block| b.bytes.len() + needed > b.bytes.capacity();
+        if self.blocks.back().is_none_or(full) {
+            let bytes = match self.spare.take() {
+                Some(bytes) if bytes.capacity() >= needed => bytes,
+                _ => Vec::with_capacity(needed.max(BLOCK_BYTES)),
+            };
+            self.blocks.push_back(Block { bytes, live: 0 });
+        }
+        let block = self.blocks.back_mut().expect("one was pushed");
+        let at = block.bytes.len() as u32;
+        block.bytes.extend_from_slice(line);
+        block.bytes.push(b'\n');
+        block.live += 1;
+        self.slots[index] = Slot {
+            sender,
+            k,
+            intended_ns,
+            first_ns: now_ns,
+            last_ns: now_ns,
+            receivers: 1,
+            first_receiver: receiver,
+            block: self.first_block + self.blocks.len() as u64 - 1,
+            at,
+            len: needed as u32,
+        };
+    }
+
+    /// Forgets every number under `seq`; `retired` gets each that was known, in order.
+    pub(super) fn retire_before(&mut self, seq: u64, mut retired: impl FnMut(u64, &Slot)) {
+        while self.base < seq {
+            let Some(slot) = self.slots.pop_front() else {
+                return;
+            };
+            if slot.is_known() {
+                self.blocks[(slot.block - self.first_block) as usize].live -= 1;
+                retired(self.base, &slot);
+            }
+            self.base += 1;
+        }
+        while self.blocks.front().is_some_and(|b| b.live == 0) {
+            let mut bytes = self.blocks.pop_front().expect("there is one").bytes;
+            self.first_block += 1;
+            bytes.clear();
+            self.spare = Some(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(reference: &mut Reference, seq: u64, line: &[u8]) -> Vec<u64> {
+        let mut retired = Vec::new();
+        let message = (SenderId(1), seq);
+        reference.insert(seq, line, message, 0, SenderId(2), 5, |n, _| {
+            retired.push(n)
+        });
+        retired
+    }
+
+    #[test]
+    fn a_line_comes_back_with_its_lf() {
+        let mut reference = Reference::default();
+        insert(&mut reference, 41, b"one");
+        insert(&mut reference, 43, b"three");
+        assert_eq!(reference.get(41).unwrap().1, b"one\n");
+        assert!(reference.get(42).is_none(), "a number nobody saw");
+        assert_eq!(reference.get(43).unwrap().1, b"three\n");
+        assert!(reference.get(40).is_none() && reference.get(44).is_none());
+    }
+
+    #[test]
+    fn a_number_out_of_order_blocks_nothing_and_frees_nothing_too_early() {
+        let mut reference = Reference::default();
+        insert(&mut reference, 10, b"ten");
+        insert(&mut reference, 12, &[b'x'; BLOCK_BYTES]);
+        insert(&mut reference, 11, b"eleven");
+        let mut retired = Vec::new();
+        reference.retire_before(11, |n, _| retired.push(n));
+        assert_eq!(retired, [10]);
+        assert_eq!(reference.get(11).unwrap().1, b"eleven\n");
+        assert_eq!(reference.get(12).unwrap().1.len(), BLOCK_BYTES + 1);
+    }
+
+    #[test]
+    fn the_window_is_bounded_in_numbers_and_in_bytes() {
+        let mut reference = Reference::default();
+        insert(&mut reference, 1, b"a");
+        assert_eq!(insert(&mut reference, MAX_SLOTS as u64 + 1, b"b"), [1]);
+        assert_eq!(
+            insert(&mut reference, u64::MAX - 1, b"far"),
+            [MAX_SLOTS as u64 + 1]
+        );
+        assert_eq!(reference.slots.len(), 1);
+
+        let mut reference = Reference::default();
+        let line = vec![b'x'; BLOCK_BYTES];
+        for seq in 1..=400 {
+            insert(&mut reference, seq, &line);
+        }
+        let held: usize = reference.blocks.iter().map(|b| b.bytes.len()).sum();
+        assert!(
+            held <= MAX_BYTES + 2 * (BLOCK_BYTES + 1),
+            "{held} bytes held"
+        );
+    }
+}

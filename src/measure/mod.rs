@@ -6,7 +6,21 @@
 //!
 //! Every time is in ns since the run's epoch, one monotonic clock for the whole process.
 
+pub mod collector;
+pub mod percentile;
+pub mod recorder;
+
 use hdrhistogram::Histogram;
+
+pub use collector::{Collector, Live};
+pub use recorder::{Interval, ShardRecorder};
+
+/// The longest latency that a histogram holds: one hour. Longer ones are recorded as this and
+/// counted as saturated.
+pub const CEILING_NS: u64 = 3_600_000_000_000;
+
+/// Significant decimal digits of every recorded latency.
+pub const DIGITS: u8 = 3;
 
 /// The measured phase, in ns since the run's epoch. A latency belongs to it if its message was
 /// *due* in it; a count (sent, acked, delivered) if it happened in it.
@@ -16,6 +30,43 @@ pub struct Window {
     pub start_ns: u64,
     /// The first nanosecond after it.
     pub end_ns: u64,
+}
+
+impl Window {
+    /// A window that nothing falls into: what a recorder holds until it is known when measuring
+    /// begins.
+    pub const NEVER: Self = Self {
+        start_ns: u64::MAX,
+        end_ns: u64::MAX,
+    };
+
+    /// Whether `at_ns` lies within the measured phase.
+    #[inline]
+    #[must_use]
+    pub const fn contains(&self, at_ns: u64) -> bool {
+        self.start_ns <= at_ns && at_ns < self.end_ns
+    }
+
+    /// How long the measured phase is; 0 if it ends before it begins.
+    #[must_use]
+    pub const fn length_ns(&self) -> u64 {
+        self.end_ns.saturating_sub(self.start_ns)
+    }
+}
+
+/// An empty histogram of latencies: 1 ns to [`CEILING_NS`], [`DIGITS`] digits, 264 KiB.
+///
+/// All histograms of a run have these bounds, so adding two of them cannot fail.
+#[must_use]
+pub fn histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1, CEILING_NS, DIGITS).expect("the bounds are valid constants")
+}
+
+/// Adds `part` to `whole`, both made by [`histogram`].
+pub(crate) fn add(whole: &mut Histogram<u64>, part: &Histogram<u64>) {
+    whole
+        .add(part)
+        .expect("all histograms of a run have the same bounds");
 }
 
 /// Everything that was measured.
@@ -42,6 +93,8 @@ pub struct Measured {
     pub offered: Option<u64>,
     /// One point a second, from the run's epoch on.
     pub timeline: Vec<TimelinePoint>,
+    /// Latencies over [`CEILING_NS`], recorded as that.
+    pub saturated: u64,
 }
 
 /// What happened within the measured window.
@@ -80,4 +133,55 @@ pub struct TimelinePoint {
     pub relay_p99_ns: u64,
     /// Largest of them.
     pub relay_max_ns: u64,
+}
+
+impl WindowCounts {
+    /// Adds another shard's or second's counts.
+    pub(crate) const fn add(&mut self, other: &Self) {
+        self.sent += other.sent;
+        self.held_by_target += other.held_by_target;
+        self.acked += other.acked;
+        self.delivered += other.delivered;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_holds_its_first_nanosecond_and_not_its_end() {
+        let window = Window {
+            start_ns: 10,
+            end_ns: 20,
+        };
+        assert_eq!(
+            [9, 10, 19, 20].map(|t| window.contains(t)),
+            [false, true, true, false]
+        );
+        assert_eq!(window.length_ns(), 10);
+    }
+
+    #[test]
+    fn nothing_falls_into_never() {
+        assert!(
+            [0, 1, u64::MAX - 1, u64::MAX]
+                .iter()
+                .all(|&t| !Window::NEVER.contains(t))
+        );
+        assert_eq!(Window::NEVER.length_ns(), 0);
+    }
+
+    #[test]
+    fn a_histogram_takes_264_kib_and_holds_three_digits_up_to_an_hour() {
+        let mut h = histogram();
+        assert_eq!(h.distinct_values() * size_of::<u64>(), 264 * 1024);
+        for ns in [0, 1, 999, 123_456, CEILING_NS] {
+            h.reset();
+            h.record(ns).unwrap();
+            assert!(h.max() - ns <= ns / 1000, "{ns} became {}", h.max());
+        }
+    }
 }

@@ -1,0 +1,93 @@
+//! What recording costs: a delivery (budget 5 ns), and the second's hand-over, which stops a shard
+//! for so long. `cargo bench --bench measure`.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use chatbench::measure::{Collector, ShardRecorder, Window};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+
+const WINDOW: Window = Window {
+    start_ns: 1_000_000_000,
+    end_ns: 11_000_000_000,
+};
+
+/// Latencies spread over two decades, as under load: a constant one would stay in one cache line.
+fn deliveries() -> Vec<(u64, u64)> {
+    let mut x = 0x9e37_79b9_7f4a_7c15_u64;
+    (0..4096)
+        .map(|i| {
+            x ^= x << 13;
+            x ^= x >> 7;
+            x ^= x << 17;
+            let latency_ns = 50_000 << (x % 7);
+            let intended_ns = WINDOW.start_ns + i * 1_000;
+            (intended_ns, intended_ns + latency_ns + (x >> 40) % 50_000)
+        })
+        .collect()
+}
+
+fn record(c: &mut Criterion) {
+    let deliveries = deliveries();
+    let mut recorder = ShardRecorder::new(WINDOW);
+    let mut group = c.benchmark_group("record");
+    group.throughput(Throughput::Elements(deliveries.len() as u64));
+    group.bench_function("relay", |b| {
+        b.iter(|| {
+            for &(intended_ns, now_ns) in black_box(&deliveries) {
+                recorder.relay(intended_ns, now_ns);
+            }
+        });
+    });
+    group.bench_function("ack", |b| {
+        b.iter(|| {
+            for &(intended_ns, now_ns) in black_box(&deliveries) {
+                recorder.ack(intended_ns, now_ns);
+            }
+        });
+    });
+    group.bench_function("sent", |b| {
+        b.iter(|| {
+            for &(intended_ns, now_ns) in black_box(&deliveries) {
+                recorder.sent(intended_ns, now_ns, false, 100);
+            }
+        });
+    });
+    group.finish();
+}
+
+fn hand_over(c: &mut Criterion) {
+    let deliveries = deliveries();
+    let filled = || {
+        let mut recorder = ShardRecorder::new(WINDOW);
+        for &(intended_ns, now_ns) in &deliveries {
+            recorder.relay(intended_ns, now_ns);
+            recorder.ack(intended_ns, now_ns);
+            recorder.sent(intended_ns, now_ns, false, 100);
+        }
+        recorder
+    };
+    let mut group = c.benchmark_group("hand-over");
+    group.bench_function("take_interval", |b| {
+        b.iter_batched_ref(
+            filled,
+            ShardRecorder::take_interval,
+            BatchSize::PerIteration,
+        );
+    });
+    group.bench_function("absorb", |b| {
+        b.iter_custom(|iterations| {
+            let mut collector = Collector::new(WINDOW, 1);
+            let intervals: Vec<_> = (0..iterations).map(|_| filled().take_interval()).collect();
+            let start = Instant::now();
+            for (second, interval) in (0..).zip(intervals) {
+                collector.absorb(0, second, interval, 100);
+            }
+            start.elapsed()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, record, hand_over);
+criterion_main!(benches);

@@ -1,0 +1,425 @@
+//! The shards added up: totals, the timeline, and what progress shows.
+//!
+//! Shards hand in one interval a second, each at its own moment. A second is complete, and becomes
+//! a point of the timeline, when every shard has handed in that second or a later one.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+
+use super::percentile::percentile;
+use super::{CEILING_NS, Interval, Measured, TimelinePoint, Window, add, histogram};
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Seconds that may wait for a shard. Beyond them the oldest is closed with what there is: one
+/// stalled shard must not make the collector grow.
+const OPEN_SECONDS: usize = 8;
+
+/// Adds up what the shards hand in. Memory does not depend on the length of the run, but for one
+/// [`TimelinePoint`] (64 bytes) a second.
+#[derive(Debug)]
+pub struct Collector {
+    window: Window,
+    totals: Interval,
+    delivered: u64,
+    last_relay: Histogram<u64>,
+    spread: Histogram<u64>,
+    saturated_messages: u64,
+    shards: Vec<Shard>,
+    open: BTreeMap<u64, Second>,
+    timeline: Vec<TimelinePoint>,
+    live: Live,
+}
+
+/// How far one shard has come.
+#[derive(Debug, Clone, Copy, Default)]
+struct Shard {
+    /// The first second that it has not handed in.
+    next_second: u64,
+    /// Its clients when it last handed in.
+    clients: u64,
+}
+
+/// A second that some shard has not handed in yet.
+#[derive(Debug)]
+struct Second {
+    sent: u64,
+    acked: u64,
+    relay: Histogram<u64>,
+    /// Each shard's clients at its end, where it has handed in.
+    clients: Vec<Option<u64>>,
+}
+
+/// What progress shows: the last complete second, and the totals of all that was handed in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Live {
+    /// Messages sent in the last complete second.
+    pub sent_per_s: u64,
+    /// Acks received in it.
+    pub acked_per_s: u64,
+    /// Relays received in it.
+    pub delivered_per_s: u64,
+    /// Median latency of these relays, if enough of them came.
+    pub relay_p50_ns: Option<u64>,
+    /// 99th percentile of it, if enough of them came.
+    pub relay_p99_ns: Option<u64>,
+    /// Clients connected at its end.
+    pub clients: u64,
+    /// Messages sent since the run began.
+    pub sent: u64,
+    /// Acks received since the run began.
+    pub acked: u64,
+    /// Relays received since the run began.
+    pub delivered: u64,
+}
+
+impl Collector {
+    /// A collector for `shards` shards. [`Window::NEVER`] serves until the window is known.
+    #[must_use]
+    pub fn new(window: Window, shards: usize) -> Self {
+        Self {
+            window,
+            totals: Interval::new(),
+            delivered: 0,
+            last_relay: histogram(),
+            spread: histogram(),
+            saturated_messages: 0,
+            shards: vec![Shard::default(); shards],
+            open: BTreeMap::new(),
+            timeline: Vec::new(),
+            live: Live::default(),
+        }
+    }
+
+    /// Replaces the window: once it is known when measuring begins, or when a run is cut short.
+    pub const fn set_window(&mut self, window: Window) {
+        self.window = window;
+    }
+
+    /// Takes what `shard` recorded up to the end of second `second` of the run.
+    ///
+    /// `clients` is how many of the shard's clients are connected now. A shard may skip a second
+    /// (it was stalled) or hand in one that was closed without it: the counts still go to the
+    /// point of that second, but its percentiles stay as they were closed.
+    ///
+    /// # Panics
+    ///
+    /// If `shard` is not below the number given to [`Collector::new`].
+    // By value: a shard gives its interval away, through a channel.
+    #[allow(clippy::needless_pass_by_value)]
+    pub fn absorb(&mut self, shard: usize, second: u64, interval: Interval, clients: u64) {
+        self.totals.merge(&interval);
+        self.delivered += interval.delivered();
+        let state = &mut self.shards[shard];
+        state.next_second = state.next_second.max(second + 1);
+        state.clients = clients;
+
+        if let Some(point) = self.timeline.get_mut(second as usize) {
+            point.sent += interval.sent;
+            point.acked += interval.acked;
+            point.delivered += interval.delivered();
+            let max_ns = interval.relay.max().max(interval.relay_outside.max());
+            point.relay_max_ns = point.relay_max_ns.max(max_ns);
+        } else {
+            let shards = self.shards.len();
+            let open = self
+                .open
+                .entry(second)
+                .or_insert_with(|| Second::new(shards));
+            open.sent += interval.sent;
+            open.acked += interval.acked;
+            add(&mut open.relay, &interval.relay);
+            add(&mut open.relay, &interval.relay_outside);
+            open.clients[shard] = Some(clients);
+        }
+
+        let complete = self.shards.iter().map(|s| s.next_second).min().unwrap_or(0);
+        while self.open.len() > OPEN_SECONDS
+            || self
+                .open
+                .first_key_value()
+                .is_some_and(|(&first, _)| first < complete)
+        {
+            self.close_first();
+        }
+    }
+
+    /// One message is settled: all its `receivers` have it, the first since `first_ns`, the last
+    /// since `last_ns`. Without a receiver there is nothing to measure, with one no spread.
+    pub fn message(&mut self, intended_ns: u64, first_ns: u64, last_ns: u64, receivers: u64) {
+        if receivers == 0 || !self.window.contains(intended_ns) {
+            return;
+        }
+        let last_relay_ns = last_ns.saturating_sub(intended_ns);
+        self.saturated_messages += u64::from(last_relay_ns > CEILING_NS);
+        self.last_relay
+            .saturating_record(last_relay_ns.min(CEILING_NS));
+        if receivers > 1 {
+            let spread_ns = last_ns.saturating_sub(first_ns);
+            self.spread.saturating_record(spread_ns.min(CEILING_NS));
+        }
+    }
+
+    /// The last complete second and the totals.
+    #[must_use]
+    pub const fn live(&self) -> Live {
+        Live {
+            sent: self.totals.sent,
+            acked: self.totals.acked,
+            delivered: self.delivered,
+            ..self.live
+        }
+    }
+
+    /// Closes what is still open and hands everything over.
+    ///
+    /// `offered` is how many messages the schedules made due within the window; `None` if there
+    /// were no schedules.
+    #[must_use]
+    pub fn finish(mut self, offered: Option<u64>) -> Measured {
+        while !self.open.is_empty() {
+            self.close_first();
+        }
+        Measured {
+            window: self.window,
+            ack: self.totals.ack,
+            relay: self.totals.relay,
+            last_relay: self.last_relay,
+            spread: self.spread,
+            send_lag: self.totals.send_lag,
+            connect: self.totals.connect,
+            counts: self.totals.in_window,
+            offered,
+            timeline: self.timeline,
+            saturated: self.totals.saturated + self.saturated_messages,
+        }
+    }
+
+    /// Makes the first open second a point, and empty points of those before it that no shard
+    /// handed in: the timeline has one point a second.
+    fn close_first(&mut self) {
+        let Some((second, open)) = self.open.pop_first() else {
+            return;
+        };
+        let clients = open
+            .clients
+            .iter()
+            .zip(&self.shards)
+            .map(|(handed_in, shard)| handed_in.unwrap_or(shard.clients))
+            .sum();
+        for empty in self.timeline.len() as u64..second {
+            self.timeline.push(TimelinePoint {
+                t_ns: empty * SECOND_NS,
+                clients,
+                ..TimelinePoint::default()
+            });
+        }
+        let point = TimelinePoint {
+            t_ns: second * SECOND_NS,
+            sent: open.sent,
+            acked: open.acked,
+            delivered: open.relay.len(),
+            clients,
+            relay_p50_ns: open.relay.value_at_quantile(0.5),
+            relay_p99_ns: open.relay.value_at_quantile(0.99),
+            relay_max_ns: open.relay.max(),
+        };
+        self.live = Live {
+            sent_per_s: point.sent,
+            acked_per_s: point.acked,
+            delivered_per_s: point.delivered,
+            relay_p50_ns: percentile(&open.relay, 50.0),
+            relay_p99_ns: percentile(&open.relay, 99.0),
+            clients,
+            ..self.live
+        };
+        self.timeline.push(point);
+    }
+}
+
+impl Second {
+    fn new(shards: usize) -> Self {
+        Self {
+            sent: 0,
+            acked: 0,
+            relay: histogram(),
+            clients: vec![None; shards],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::measure::ShardRecorder;
+
+    const WINDOW: Window = Window {
+        start_ns: 0,
+        end_ns: 100 * SECOND_NS,
+    };
+
+    /// An interval with `n` sends, acks and relays, the relays `latency_ns` late.
+    fn interval(n: u64, latency_ns: u64) -> Interval {
+        let mut recorder = ShardRecorder::new(WINDOW);
+        for _ in 0..n {
+            recorder.sent(0, 0, false, 10);
+            recorder.ack(0, 1);
+            recorder.relay(0, latency_ns);
+        }
+        recorder.take_interval()
+    }
+
+    #[test]
+    fn a_second_is_a_point_when_its_last_shard_has_handed_in() {
+        let mut collector = Collector::new(WINDOW, 2);
+        collector.absorb(0, 0, interval(400, 100), 10);
+        assert_eq!(collector.live().delivered_per_s, 0, "one shard is missing");
+        assert_eq!(collector.live().delivered, 400, "but it is in the totals");
+        collector.absorb(1, 0, interval(100, 900), 5);
+        let live = collector.live();
+        assert_eq!(
+            (live.sent_per_s, live.acked_per_s, live.delivered_per_s),
+            (500, 500, 500)
+        );
+        assert_eq!(
+            (live.relay_p50_ns, live.relay_p99_ns),
+            (Some(100), Some(900))
+        );
+        assert_eq!(live.clients, 15);
+    }
+
+    #[test]
+    fn live_percentiles_need_enough_deliveries() {
+        let mut collector = Collector::new(WINDOW, 1);
+        collector.absorb(0, 0, interval(367, 100), 1);
+        assert_eq!(collector.live().relay_p99_ns, None);
+        assert_eq!(collector.live().relay_p50_ns, Some(100));
+    }
+
+    #[test]
+    fn a_shard_that_skips_a_second_holds_nothing_up() {
+        let mut collector = Collector::new(WINDOW, 2);
+        collector.absorb(0, 0, interval(1, 100), 3);
+        collector.absorb(1, 2, interval(5, 100), 4);
+        assert_eq!(
+            collector.timeline.len(),
+            1,
+            "shard 1 is past second 0, shard 0 is not past 2"
+        );
+        assert_eq!(collector.timeline[0].clients, 7);
+        let measured = collector.finish(None);
+        let sent: Vec<_> = measured.timeline.iter().map(|p| (p.t_ns, p.sent)).collect();
+        assert_eq!(sent, [(0, 1), (SECOND_NS, 0), (2 * SECOND_NS, 5)]);
+    }
+
+    #[test]
+    fn a_stalled_shard_does_not_make_the_collector_grow() {
+        let mut collector = Collector::new(WINDOW, 2);
+        for second in 0..50 {
+            collector.absorb(0, second, interval(1, 100), 1);
+            assert!(collector.open.len() <= OPEN_SECONDS);
+        }
+        assert_eq!(collector.timeline.len(), 50 - OPEN_SECONDS);
+        collector.absorb(1, 3, interval(7, 4_000), 1);
+        assert_eq!(
+            collector.timeline[3].sent, 8,
+            "what comes late goes to its own second"
+        );
+        assert!(collector.timeline[3].relay_max_ns >= 4_000);
+        assert_eq!(collector.finish(None).relay.len(), 57);
+    }
+
+    #[test]
+    fn a_settled_message_counts_by_its_receivers() {
+        // (receivers, last relays, spreads)
+        for (receivers, last_relays, spreads) in [(0, 0, 0), (1, 1, 0), (2, 1, 1), (100, 1, 1)] {
+            let mut collector = Collector::new(WINDOW, 1);
+            collector.message(1_000, 1_200, 1_700, receivers);
+            let measured = collector.finish(None);
+            assert_eq!(
+                measured.last_relay.len(),
+                last_relays,
+                "{receivers} receivers"
+            );
+            assert_eq!(measured.spread.len(), spreads, "{receivers} receivers");
+            if spreads == 1 {
+                assert_eq!(
+                    (measured.last_relay.max(), measured.spread.max()),
+                    (700, 500)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_due_outside_the_window_is_not_measured() {
+        let mut collector = Collector::new(WINDOW, 1);
+        collector.set_window(Window {
+            start_ns: 1_000,
+            end_ns: 2_000,
+        });
+        collector.message(999, 1_100, 1_200, 2);
+        collector.message(2_000, 2_100, 2_200, 2);
+        assert_eq!(collector.last_relay.len(), 0);
+        collector.message(1_999, 2_100, 2_200, 2);
+        let measured = collector.finish(Some(1));
+        assert_eq!((measured.last_relay.len(), measured.spread.len()), (1, 1));
+        assert_eq!(
+            measured.window,
+            Window {
+                start_ns: 1_000,
+                end_ns: 2_000
+            }
+        );
+        assert_eq!(measured.offered, Some(1));
+    }
+
+    #[test]
+    fn a_settled_message_over_the_ceiling_saturates_and_is_counted() {
+        let mut collector = Collector::new(
+            Window {
+                start_ns: 0,
+                end_ns: u64::MAX,
+            },
+            1,
+        );
+        collector.message(0, 0, u64::MAX, 2);
+        let measured = collector.finish(None);
+        assert_eq!(
+            (
+                measured.saturated,
+                measured.last_relay.len(),
+                measured.spread.len()
+            ),
+            (1, 1, 1)
+        );
+    }
+
+    proptest! {
+        /// Intervals in any order of shards and seconds: nothing is lost or counted twice, in the
+        /// totals or in the timeline.
+        #[test]
+        fn the_timeline_adds_up_to_the_totals(
+            handed_in in prop::collection::vec((0usize..3, 0u64..20, 0u64..5), 0..60),
+        ) {
+            let mut collector = Collector::new(WINDOW, 3);
+            for &(shard, second, n) in &handed_in {
+                collector.absorb(shard, second, interval(n, 100), 1);
+            }
+            let total: u64 = handed_in.iter().map(|&(_, _, n)| n).sum();
+            prop_assert_eq!(collector.live().delivered, total);
+            let measured = collector.finish(None);
+            let sum = |f: fn(&TimelinePoint) -> u64| measured.timeline.iter().map(f).sum::<u64>();
+            prop_assert_eq!(sum(|p| p.sent), total);
+            prop_assert_eq!(sum(|p| p.acked), total);
+            prop_assert_eq!(sum(|p| p.delivered), total);
+            prop_assert_eq!(measured.relay.len(), total);
+            prop_assert_eq!(measured.counts.sent, total);
+            let seconds: Vec<_> = measured.timeline.iter().map(|p| p.t_ns / SECOND_NS).collect();
+            prop_assert_eq!(seconds, (0..measured.timeline.len() as u64).collect::<Vec<_>>());
+        }
+    }
+}

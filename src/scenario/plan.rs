@@ -150,7 +150,12 @@ pub enum Step {
     /// Read nothing for so long: a slow consumer.
     StopReading(Duration),
     /// Bytes as they stand.
-    SendRaw(Arc<[u8]>),
+    SendRaw {
+        /// What is sent.
+        bytes: Arc<[u8]>,
+        /// Zero: all in one go. Else one byte a write, so much time between two of them.
+        every: Duration,
+    },
     /// An `error` frame of this code must have come since the last step that sent something, or
     /// must come in time.
     ExpectError {

@@ -987,6 +987,22 @@ impl Ledger {
         }
     }
 
+    /// Whether the session is welcomed, or goes on as if it were.
+    #[must_use]
+    pub fn is_open(&self, handle: Handle) -> bool {
+        self.sessions[handle.0 as usize].stage == Stage::Open
+    }
+
+    /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
+    /// is owed begins with what no one has seen yet.
+    pub fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
+        if self.session(handle).stage == Stage::Connecting {
+            let text = format!("{} connected and was never welcomed", self.name(handle));
+            self.certain(Kind::MissingWelcome, handle, text, now_ns);
+            self.open_at(handle, self.directory.highest_seq());
+        }
+    }
+
     /// A scripted `expect_error` did not come.
     pub fn missing_error(&mut self, handle: Handle, code: &str, within: &str, now_ns: u64) {
         let name = self.name(handle);

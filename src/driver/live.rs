@@ -1,0 +1,60 @@
+//! What every shard keeps up to date for the coordinator: plain counters, touched when a
+//! connection opens or closes, never for a delivery.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::fleet::Rank;
+
+/// Counters over all shards.
+#[derive(Debug, Default)]
+pub(super) struct Live {
+    /// Connections that were welcomed and are open, by rank.
+    open: [AtomicU64; 4],
+    /// Clients that got their first welcome.
+    connected: AtomicU64,
+    /// Scripts that have not come to their end.
+    scripts: AtomicU64,
+}
+
+impl Live {
+    /// A connection of a client of `rank` was welcomed, its client's first if `first`.
+    pub(super) fn welcomed(&self, rank: Rank, first: bool) {
+        self.open[rank as usize].fetch_add(1, Relaxed);
+        self.connected.fetch_add(u64::from(first), Relaxed);
+    }
+
+    /// A connection that had been welcomed is over.
+    pub(super) fn closed(&self, rank: Rank) {
+        self.open[rank as usize].fetch_sub(1, Relaxed);
+    }
+
+    /// Connections of clients of `rank` that are open.
+    pub(super) fn open(&self, rank: Rank) -> u64 {
+        self.open[rank as usize].load(Relaxed)
+    }
+
+    /// Connections that are open.
+    pub(super) fn all_open(&self) -> u64 {
+        self.open.iter().map(|n| n.load(Relaxed)).sum()
+    }
+
+    /// Clients that got their first welcome.
+    pub(super) fn connected(&self) -> u64 {
+        self.connected.load(Relaxed)
+    }
+
+    /// So many scripts are to be gone through.
+    pub(super) fn expect_scripts(&self, count: u64) {
+        self.scripts.store(count, Relaxed);
+    }
+
+    /// A script has come to its end.
+    pub(super) fn script_ends(&self) {
+        self.scripts.fetch_sub(1, Relaxed);
+    }
+
+    /// Scripts that have not come to their end.
+    pub(super) fn scripts(&self) -> u64 {
+        self.scripts.load(Relaxed)
+    }
+}

@@ -1,0 +1,126 @@
+//! Before anything starts: are there enough file descriptors and ports for this many clients?
+//!
+//! Running out of either in mid-run looks like a fault of the target and is not, so it is
+//! found out beforehand, with the command that mends it.
+
+use std::fs;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
+
+/// Descriptors that the process needs besides its clients' sockets.
+const OTHER_FDS: u64 = 64;
+
+/// What is short.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Shortage {
+    /// More clients than the process may hold files.
+    #[error(
+        "{clients} clients need {needed} open files and this process may have {limit}; raise the \
+         limit with `ulimit -Hn {needed} && ulimit -n {needed}` (as root), or lower the clients' \
+         count"
+    )]
+    Files {
+        /// Clients at the same time.
+        clients: u64,
+        /// Files they need.
+        needed: u64,
+        /// The hard limit.
+        limit: u64,
+    },
+    /// More clients than one address has ports for.
+    #[error(
+        "{clients} clients need as many ports towards one address and there are {ports}; widen \
+         them with `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`, or lower the clients' \
+         count"
+    )]
+    Ports {
+        /// Clients at the same time.
+        clients: u64,
+        /// Ports to connect from.
+        ports: u64,
+    },
+}
+
+/// Raises the file limit as far as it goes and checks that `clients` connections fit.
+///
+/// # Errors
+/// [`Shortage`] says what is needed, what there is, and the cure.
+pub fn check(clients: u64) -> Result<(), Shortage> {
+    shortage(clients, raise_file_limit(), ephemeral_ports())
+}
+
+/// Raises the soft limit on open files to the hard one; returns what holds then.
+fn raise_file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let hard = limit.maximum;
+    let raised = Rlimit {
+        current: hard,
+        maximum: hard,
+    };
+    if limit.current != hard && setrlimit(Resource::Nofile, raised).is_err() {
+        return limit.current.unwrap_or(u64::MAX);
+    }
+    hard.unwrap_or(u64::MAX)
+}
+
+/// Ports to connect from, towards one address.
+fn ephemeral_ports() -> u64 {
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut bounds = range
+        .split_whitespace()
+        .filter_map(|b| b.parse::<u64>().ok());
+    match (bounds.next(), bounds.next()) {
+        (Some(low), Some(high)) if low <= high => high - low + 1,
+        _ => 28_232, // Linux's default range
+    }
+}
+
+fn shortage(clients: u64, file_limit: u64, ports: u64) -> Result<(), Shortage> {
+    let needed = clients + OTHER_FDS;
+    if needed > file_limit {
+        return Err(Shortage::Files {
+            clients,
+            needed,
+            limit: file_limit,
+        });
+    }
+    if clients > ports {
+        return Err(Shortage::Ports { clients, ports });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_short_is_said_with_its_cure() {
+        assert_eq!(shortage(936, 1000, 28_232), Ok(()));
+        let files = shortage(937, 1000, 28_232).unwrap_err();
+        assert_eq!(
+            files,
+            Shortage::Files {
+                clients: 937,
+                needed: 1001,
+                limit: 1000
+            }
+        );
+        assert!(files.to_string().contains("ulimit -n 1001"), "{files}");
+        let ports = shortage(30_000, 100_000, 28_232).unwrap_err();
+        assert_eq!(
+            ports,
+            Shortage::Ports {
+                clients: 30_000,
+                ports: 28_232
+            }
+        );
+        assert!(ports.to_string().contains("ip_local_port_range"), "{ports}");
+    }
+
+    #[test]
+    fn a_few_clients_fit_anywhere() {
+        assert_eq!(check(10), Ok(()));
+    }
+}

@@ -1,0 +1,688 @@
+//! A run from beginning to end: start the target, connect, warm up and measure, drain, judge.
+
+use std::future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use super::clock::{Clock, ns};
+use super::fleet::Rank;
+use super::live::Live;
+use super::outcome::{Outcome, ProcessUse};
+use super::preflight::{self, Shortage};
+use super::process;
+use super::script::{Barriers, Script};
+use super::shard::{self, Command, Member, Report, Spec};
+use super::source::Source;
+use crate::measure::percentile::percentile;
+use crate::measure::{self, Collector, Measured, Window};
+use crate::scenario::pace::Schedule;
+use crate::scenario::plan::{Group, Load, PayloadSize, Plan, TargetUrl};
+use crate::target::embedded::Embedded;
+use crate::target::{self, TargetError};
+use crate::verify::directory::{ClientId, Directory};
+use crate::verify::judge::Judge;
+use crate::verify::ledger::Terms;
+use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
+
+/// Between telling the shards when the load begins and its beginning.
+const LEAD: Duration = Duration::from_millis(20);
+
+/// How often the coordinator looks whether a phase is over.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// How often whoever watches is told how it goes.
+const TELL_EVERY: Duration = Duration::from_millis(100);
+
+/// Reports that may wait for the coordinator. A shard that finds the channel full waits, and the
+/// wait shows in its send lag.
+const REPORTS_AT_ONCE: usize = 64;
+
+/// A generator that sends this late has set the numbers itself.
+const SATURATED_LAG: Duration = Duration::from_millis(50);
+
+/// The share of offered messages that a healthy generator may fail to send in time.
+const SATURATED_SHARE: f64 = 0.05;
+
+/// What a relay line holds besides the publish's bytes; a client reads lines that much longer
+/// than the server takes.
+const RELAY_OVERHEAD_BYTES: usize = 1024;
+
+/// Why a run did not come about.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// Too few files or ports.
+    #[error(transparent)]
+    Shortage(#[from] Shortage),
+    /// The target could not be started or found.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A client could not connect before the load began.
+    #[error("{url}: {client} could not connect: {what}")]
+    Unreachable {
+        /// The target.
+        url: String,
+        /// The first client that failed.
+        client: String,
+        /// What was seen.
+        what: String,
+    },
+    /// The system refused what a run needs.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+    /// The second Ctrl-C.
+    #[error("interrupted")]
+    Aborted,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Clients connect.
+    Connect,
+    /// Real load, not measured.
+    WarmUp,
+    /// Load that is measured.
+    Measure,
+    /// No more load; the rest arrives, and everyone leaves.
+    Drain,
+}
+
+/// How a run is going, for whoever watches.
+#[derive(Debug, Clone, Copy)]
+pub struct Snapshot {
+    /// Where it is.
+    pub phase: Phase,
+    /// Clients connected (or, in the drain, gone).
+    pub done: u64,
+    /// Of so many.
+    pub of: u64,
+    /// Since the phase began.
+    pub elapsed: Duration,
+    /// The phase's planned length; the most it may take for the drain.
+    pub total: Duration,
+    /// Rates and latencies of the last second, totals.
+    pub live: measure::Live,
+    /// Violations found so far.
+    pub violations: u64,
+}
+
+/// Carries out `plan`; `watch` is told ten times a second how it goes.
+///
+/// The first SIGINT or SIGTERM ends the load early: the run still drains, and its outcome says
+/// that it was interrupted.
+///
+/// # Errors
+/// [`RunError`] if the load could not begin, or on the second signal.
+pub async fn run(plan: &Plan, watch: &mut dyn FnMut(&Snapshot)) -> Result<Outcome, RunError> {
+    let clients = client_count(plan);
+    preflight::check(clients)?;
+    let mut embedded = None;
+    let (address, url) = match &plan.target.url {
+        TargetUrl::Embedded => {
+            let server = Embedded::start(&plan.target.faults, plan.seed).await?;
+            let address = embedded.insert(server).address();
+            (address, format!("ndjson://{address}"))
+        }
+        TargetUrl::Ndjson(address) => (
+            target::resolve(address).await?,
+            format!("ndjson://{address}"),
+        ),
+    };
+    let mut coordinator = Coordinator::start(plan, address, url, embedded, watch)?;
+    let result = coordinator.go_through_phases().await;
+    match result {
+        Ok(()) => Ok(coordinator.conclude().await),
+        Err(error) => {
+            // The shards' threads end when their commands do; whether they do so in time is of
+            // no interest any more.
+            if let Some(embedded) = coordinator.embedded.take()
+                && !matches!(error, RunError::Aborted)
+            {
+                embedded.stop().await;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn client_count(plan: &Plan) -> u64 {
+    let in_groups: u64 = plan.groups.iter().map(|g| u64::from(g.count)).sum();
+    u64::from(plan.run.observers) + in_groups
+}
+
+/// Whoever directs the shards and hears their reports.
+struct Coordinator<'a> {
+    plan: &'a Plan,
+    watch: &'a mut dyn FnMut(&Snapshot),
+    clock: Clock,
+    started: SystemTime,
+    url: String,
+    loopback: bool,
+    used_before: ProcessUse,
+    embedded: Option<Embedded>,
+    directory: Arc<Directory>,
+    live: Arc<Live>,
+    judge: Judge,
+    collector: Collector,
+    commands: Vec<mpsc::UnboundedSender<Command>>,
+    threads: Vec<thread::JoinHandle<std::io::Result<()>>>,
+    reports: mpsc::Receiver<Report>,
+    interrupts: [Signal; 2],
+    look: tokio::time::Interval,
+    told: Instant,
+    phase: Phase,
+    phase_began_ns: u64,
+    window: Window,
+    interrupted: bool,
+    /// When the whole target went away.
+    target_gone_ns: Option<u64>,
+    unreachable: Vec<(ClientId, String)>,
+    shards_done: usize,
+    offered: u64,
+    behind: u64,
+    cut: u64,
+}
+
+impl<'a> Coordinator<'a> {
+    fn start(
+        plan: &'a Plan,
+        address: SocketAddr,
+        url: String,
+        embedded: Option<Embedded>,
+        watch: &'a mut dyn FnMut(&Snapshot),
+    ) -> Result<Self, RunError> {
+        let clock = Clock::start();
+        let started = SystemTime::now();
+        let shard_count = shard_count(plan);
+        let (names, members) = members(plan, shard_count);
+        let directory = Arc::new(Directory::new(names));
+        let live = Arc::new(Live::default());
+        let scripts = members
+            .iter()
+            .flatten()
+            .filter(|m| m.script.is_some())
+            .count();
+        live.expect_scripts(scripts as u64);
+        let late_after_ns = plan.promises.late_after.map(ns);
+        let terms = Terms {
+            run: run_id(started),
+            seed: plan.seed,
+            late_after_ns,
+            addresses_known: address.ip().is_loopback(),
+            max_line_bytes: DEFAULT_MAX_LINE_BYTES,
+        };
+        let largest = plan
+            .groups
+            .iter()
+            .map(|g| g.payload.max as usize)
+            .max()
+            .unwrap_or(0);
+        let barriers = Arc::new(Barriers::of(&plan.groups));
+        let (report, reports) = mpsc::channel(REPORTS_AT_ONCE);
+        let mut commands = Vec::new();
+        let mut threads = Vec::new();
+        for (index, members) in members.into_iter().enumerate() {
+            let spec = Spec {
+                index,
+                members,
+                address,
+                connect_timeout: plan.target.connect_timeout,
+                clock,
+                seed: plan.seed,
+                terms,
+                max_read_line_bytes: DEFAULT_MAX_LINE_BYTES.max(largest) + RELAY_OVERHEAD_BYTES,
+                directory: directory.clone(),
+                live: live.clone(),
+                barriers: barriers.clone(),
+            };
+            let (command, receiver) = mpsc::unbounded_channel();
+            let report = report.clone();
+            let thread = thread::Builder::new().name(format!("shard-{index}"));
+            threads.push(thread.spawn(move || shard::run(spec, receiver, report))?);
+            commands.push(command);
+        }
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        Ok(Self {
+            plan,
+            watch,
+            clock,
+            started,
+            url,
+            loopback: address.ip().is_loopback(),
+            used_before: process::own_use(),
+            embedded,
+            judge: Judge::new(directory.clone(), shard_count, late_after_ns),
+            collector: Collector::new(Window::NEVER, shard_count),
+            directory,
+            live,
+            commands,
+            threads,
+            reports,
+            interrupts: [
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            ],
+            look,
+            told: Instant::now(),
+            phase: Phase::Connect,
+            phase_began_ns: 0,
+            window: Window::NEVER,
+            interrupted: false,
+            target_gone_ns: None,
+            unreachable: Vec::new(),
+            shards_done: 0,
+            offered: 0,
+            behind: 0,
+            cut: 0,
+        })
+    }
+
+    async fn go_through_phases(&mut self) -> Result<(), RunError> {
+        self.connect().await?;
+        self.load().await?;
+        self.drain().await
+    }
+
+    /// Observers first, then everyone.
+    async fn connect(&mut self) -> Result<(), RunError> {
+        let observers = u64::from(self.plan.run.observers);
+        for (only_observers, goal) in [(true, observers), (false, client_count(self.plan))] {
+            let start_ns = self.clock.now_ns();
+            self.tell_shards(Command::Connect {
+                observers: only_observers,
+                start_ns,
+            });
+            self.wait(u64::MAX, |c| {
+                c.live.connected() >= goal || !c.unreachable.is_empty()
+            })
+            .await?;
+        }
+        match self.unreachable.first() {
+            Some((client, what)) if !self.interrupted => Err(RunError::Unreachable {
+                url: self.url.clone(),
+                client: self.directory.client_name(*client).to_owned(),
+                what: what.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Warm-up and the measured phase.
+    async fn load(&mut self) -> Result<(), RunError> {
+        if self.interrupted {
+            return Ok(());
+        }
+        let start_ns = self.clock.now_ns() + ns(LEAD);
+        let warm_ns = start_ns + ns(self.plan.run.warmup);
+        let end_ns = warm_ns + ns(self.plan.run.duration);
+        self.window = Window {
+            start_ns: warm_ns,
+            end_ns,
+        };
+        self.collector.set_window(self.window);
+        self.tell_shards(Command::BeginLoad {
+            start_ns,
+            window: self.window,
+        });
+        let only_scripts = self
+            .plan
+            .groups
+            .iter()
+            .all(|g| matches!(g.load, Load::Script { .. } | Load::Listen))
+            && self.live.scripts() > 0;
+        let over =
+            move |c: &Self| c.target_gone_ns.is_some() || only_scripts && c.live.scripts() == 0;
+        if warm_ns > start_ns {
+            self.enter(Phase::WarmUp);
+            self.wait(warm_ns, over).await?;
+        }
+        self.enter(Phase::Measure);
+        self.wait(end_ns, over).await?;
+        let end_ns = end_ns.min(self.clock.now_ns());
+        self.window.end_ns = end_ns.max(self.window.start_ns);
+        self.collector.set_window(self.window);
+        self.tell_shards(Command::EndLoad { end_ns });
+        Ok(())
+    }
+
+    /// Whoever sends leaves first, so that its last message still finds everyone else.
+    async fn drain(&mut self) -> Result<(), RunError> {
+        self.enter(Phase::Drain);
+        let until_ns = self.clock.now_ns() + ns(self.plan.run.drain);
+        if self.window != Window::NEVER {
+            self.wait_in_drain(until_ns, |c| c.live.scripts() == 0)
+                .await?;
+        }
+        for rank in [Rank::Scripted, Rank::Talker, Rank::Listener, Rank::Observer] {
+            self.tell_shards(Command::Leave(rank));
+            self.wait_in_drain(until_ns, move |c| c.live.open(rank) == 0)
+                .await?;
+        }
+        self.tell_shards(Command::Stop);
+        self.wait_in_drain(u64::MAX, |c| c.shards_done == c.commands.len())
+            .await
+    }
+
+    /// Waits until `over` says so, the time comes, or the run is interrupted.
+    async fn wait(&mut self, until_ns: u64, over: impl Fn(&Self) -> bool) -> Result<(), RunError> {
+        while !over(self) && self.clock.now_ns() < until_ns && !self.interrupted {
+            self.step(until_ns).await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::wait`]; an interrupted run drains as well.
+    async fn wait_in_drain(
+        &mut self,
+        until_ns: u64,
+        over: impl Fn(&Self) -> bool,
+    ) -> Result<(), RunError> {
+        while !over(self) && self.clock.now_ns() < until_ns {
+            self.step(until_ns).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next thing that happens.
+    async fn step(&mut self, until_ns: u64) -> Result<(), RunError> {
+        let child = self
+            .embedded
+            .as_mut()
+            .filter(|_| self.target_gone_ns.is_none());
+        let child_ended = async move {
+            match child {
+                Some(child) => child.ended().await,
+                None => future::pending().await,
+            }
+        };
+        let [interrupt, terminate] = &mut self.interrupts;
+        tokio::select! {
+            Some(report) = self.reports.recv() => self.take(report),
+            _ = self.look.tick() => self.look_around(until_ns),
+            _ = interrupt.recv() => self.interrupt()?,
+            _ = terminate.recv() => self.interrupt()?,
+            _ = child_ended => self.target_gone_ns = Some(self.clock.now_ns()),
+        }
+        Ok(())
+    }
+
+    fn interrupt(&mut self) -> Result<(), RunError> {
+        if self.interrupted {
+            return Err(RunError::Aborted);
+        }
+        self.interrupted = true;
+        Ok(())
+    }
+
+    fn take(&mut self, report: Report) {
+        let Self {
+            judge, collector, ..
+        } = self;
+        match report {
+            Report::Batch { shard, batch } => judge.absorb(shard, batch, |message| {
+                collector.message(
+                    message.intended_ns,
+                    message.first_ns,
+                    message.last_ns,
+                    message.receivers,
+                );
+            }),
+            Report::Interval {
+                shard,
+                second,
+                interval,
+                clients,
+            } => {
+                collector.absorb(shard, second, interval, clients);
+            }
+            Report::Unreachable { client, what } => self.unreachable.push((client, what)),
+            Report::Done {
+                offered,
+                behind,
+                cut,
+            } => {
+                self.shards_done += 1;
+                self.offered += offered;
+                self.behind += behind;
+                self.cut += cut;
+            }
+        }
+    }
+
+    /// Is the target still there, and is it time to say how it goes?
+    fn look_around(&mut self, until_ns: u64) {
+        let loading = matches!(self.phase, Phase::WarmUp | Phase::Measure);
+        if loading && self.live.all_open() == 0 && self.live.scripts() == 0 {
+            self.target_gone_ns.get_or_insert(self.clock.now_ns());
+        }
+        if self.told.elapsed() < TELL_EVERY {
+            return;
+        }
+        self.told = Instant::now();
+        let now_ns = self.clock.now_ns();
+        let clients = client_count(self.plan);
+        let done = match self.phase {
+            Phase::Drain => clients.saturating_sub(self.live.all_open()),
+            _ => self.live.connected(),
+        };
+        let total_ns = match self.phase {
+            Phase::Connect => 0,
+            _ if until_ns == u64::MAX => now_ns - self.phase_began_ns,
+            _ => until_ns.saturating_sub(self.phase_began_ns),
+        };
+        (self.watch)(&Snapshot {
+            phase: self.phase,
+            done,
+            of: clients,
+            elapsed: Duration::from_nanos(now_ns - self.phase_began_ns),
+            total: Duration::from_nanos(total_ns),
+            live: self.collector.live(),
+            violations: self.judge.violation_count(),
+        });
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.phase_began_ns = self.clock.now_ns();
+        self.told = self.told.checked_sub(TELL_EVERY).unwrap_or(self.told);
+    }
+
+    fn tell_shards(&self, command: Command) {
+        for shard in &self.commands {
+            let _ = shard.send(command); // a shard that has ended needs no telling
+        }
+    }
+
+    /// Everything is in: the judgement and the figures.
+    async fn conclude(mut self) -> Outcome {
+        let elapsed = Duration::from_nanos(self.clock.now_ns());
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        let server = self
+            .embedded
+            .as_ref()
+            .and_then(Embedded::pid)
+            .and_then(process::use_of);
+        let embedded = self.embedded.is_some();
+        if let Some(embedded) = self.embedded.take() {
+            embedded.stop().await;
+        }
+        let Self {
+            judge,
+            mut collector,
+            ..
+        } = self;
+        let findings = judge.finish(self.target_gone_ns.is_some(), |message| {
+            collector.message(
+                message.intended_ns,
+                message.first_ns,
+                message.last_ns,
+                message.receivers,
+            );
+        });
+        let open_loop = self
+            .plan
+            .groups
+            .iter()
+            .any(|g| matches!(g.load, Load::Open { .. }));
+        let measured = collector.finish(open_loop.then_some(self.offered));
+        let mut inconclusive = Vec::new();
+        if let Some(gone_ns) = self.target_gone_ns {
+            inconclusive.push(format!(
+                "the target went away {:.1} s into the run",
+                gone_ns as f64 / 1e9
+            ));
+        }
+        if self.cut > 0 {
+            inconclusive.push(format!(
+                "{} clients had not got to their end when the drain's {} were over; give \
+                 run.drain more time",
+                self.cut,
+                humantime::format_duration(self.plan.run.drain)
+            ));
+        }
+        for (client, what) in self.unreachable.iter().take(3) {
+            let client = self.directory.client_name(*client);
+            inconclusive.push(format!("{client} could not connect again: {what}"));
+        }
+        let saturation = saturation(&measured, self.behind);
+        let saturated = saturation.is_some();
+        inconclusive.extend(saturation);
+        let used = process::own_use();
+        Outcome {
+            started: self.started,
+            elapsed,
+            target_url: self.url,
+            embedded,
+            clients: client_count(self.plan),
+            connected: self.live.connected(),
+            interrupted: self.interrupted,
+            findings,
+            measured,
+            generator: ProcessUse {
+                cpu: used.cpu.saturating_sub(self.used_before.cpu),
+                max_rss_bytes: used.max_rss_bytes,
+            },
+            saturated,
+            server,
+            inconclusive,
+        }
+    }
+}
+
+/// Whether the generator, and not the target, set the numbers; in words.
+fn saturation(measured: &Measured, behind: u64) -> Option<String> {
+    let lag_ns = percentile(&measured.send_lag, 99.0)?;
+    if lag_ns > ns(SATURATED_LAG) {
+        return Some(format!(
+            "the generator sent late: send lag p99 {} ms, over {} ms; lower the rate, or give it \
+             more cores",
+            lag_ns / 1_000_000,
+            SATURATED_LAG.as_millis()
+        ));
+    }
+    let offered = measured.offered.unwrap_or(0);
+    if behind as f64 > offered as f64 * SATURATED_SHARE {
+        return Some(format!(
+            "the generator fell behind: {behind} of {offered} messages were due and not sent; \
+             lower the rate, or give it more cores"
+        ));
+    }
+    None
+}
+
+/// Half of the cores, so that the target has the other half; at least one, and not more than
+/// there are clients for.
+fn shard_count(plan: &Plan) -> usize {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let chosen = plan.run.shards.map_or(cores / 2, |n| n as usize);
+    chosen.clamp(1, client_count(plan).max(1) as usize)
+}
+
+/// Tells this run's messages from every other's; not from the seed, which runs share.
+fn run_id(started: SystemTime) -> u32 {
+    let since = started
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let text = [
+        since.as_nanos().to_le_bytes(),
+        u128::from(std::process::id()).to_le_bytes(),
+    ];
+    crc32fast::hash(text.as_flattened())
+}
+
+/// The names of all clients, observers first, and each shard's share of them.
+fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
+    let mut names = Vec::new();
+    let mut shares: Vec<Vec<Member>> = (0..shards).map(|_| Vec::new()).collect();
+    let mut add = |name: String, rank, payload, source, script, connect_after| {
+        let id = ClientId(names.len() as u32);
+        shares[names.len() % shards].push(Member {
+            id,
+            rank,
+            payload,
+            source,
+            script,
+            connect_after,
+        });
+        names.push(name);
+    };
+    for n in 1..=plan.run.observers {
+        let payload = PayloadSize { min: 0, max: 0 };
+        let name = format!("observer-{n}");
+        add(
+            name,
+            Rank::Observer,
+            payload,
+            Source::None,
+            None,
+            Duration::ZERO,
+        );
+    }
+    let mut place = 0;
+    for (index, group) in plan.groups.iter().enumerate() {
+        for n in 0..group.count {
+            let (rank, source, script) = part(plan, group, index, n);
+            let connect_after = Duration::from_secs_f64(f64::from(place) / plan.run.connect_rate);
+            place += 1;
+            let name = format!("{}-{}", group.name, n + 1);
+            add(name, rank, group.payload, source, script, connect_after);
+        }
+    }
+    (names, shares)
+}
+
+/// What client `n` of a group does.
+fn part(plan: &Plan, group: &Group, index: usize, n: u32) -> (Rank, Source, Option<Script>) {
+    match &group.load {
+        Load::Listen => (Rank::Listener, Source::None, None),
+        Load::Open { profile, arrival } => {
+            let seed = plan.seed.wrapping_add((index as u64 + 1) << 32);
+            let schedule = Schedule::new(profile.clone(), *arrival, seed, n, group.count);
+            (Rank::Talker, Source::open(schedule), None)
+        }
+        Load::Closed { in_flight } => (
+            Rank::Talker,
+            Source::Closed {
+                in_flight: *in_flight,
+            },
+            None,
+        ),
+        Load::Script { steps, repeat } => {
+            let script = Script {
+                steps: steps.clone(),
+                repeat: *repeat,
+            };
+            (Rank::Scripted, Source::None, Some(script))
+        }
+    }
+}

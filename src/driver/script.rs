@@ -1,0 +1,250 @@
+//! Scripted clients: the steps of a scenario's `script`, one after another.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Barrier;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::client;
+use super::clock::ns;
+use super::shard::Shard;
+use super::source::Source;
+use crate::scenario::plan::{Group, Leave, Load, Repeat, Step};
+
+/// The barriers of a run, by name, over all shards.
+#[derive(Debug, Default)]
+pub(super) struct Barriers(HashMap<String, Barrier>);
+
+impl Barriers {
+    /// A barrier for each name, as wide as there are clients whose script names it.
+    pub(super) fn of(groups: &[Group]) -> Self {
+        let mut widths: HashMap<&str, u32> = HashMap::new();
+        for group in groups {
+            let Load::Script { steps, .. } = &group.load else {
+                continue;
+            };
+            let mut names: Vec<&str> = steps
+                .iter()
+                .filter_map(|s| {
+                    if let Step::Barrier(name) = s {
+                        Some(&**name)
+                    } else {
+                        None
+                    }
+                })
+                .collect();
+            names.sort_unstable();
+            names.dedup();
+            for name in names {
+                *widths.entry(name).or_default() += group.count;
+            }
+        }
+        let barrier = |(name, width): (&str, u32)| (name.to_owned(), Barrier::new(width as usize));
+        Self(widths.into_iter().map(barrier).collect())
+    }
+}
+
+/// What a scripted client goes by.
+#[derive(Debug, Clone)]
+pub(super) struct Script {
+    pub(super) steps: Arc<[Step]>,
+    pub(super) repeat: Repeat,
+}
+
+/// Why a script does not go on.
+enum Stop {
+    /// The connection is gone, and the step needs one: the next round begins anew.
+    Disconnected,
+    /// It cannot connect any more.
+    Unreachable,
+    /// The measured phase is over, and the script runs until then.
+    LoadOver,
+}
+
+/// Goes through the script of `client`, then leaves politely if it is still connected.
+pub(super) async fn play(shard: Rc<Shard>, client: usize, script: Script) {
+    let forever = script.repeat == Repeat::Forever;
+    let mut round = 0;
+    loop {
+        match play_once(&shard, client, &script.steps, forever).await {
+            Ok(()) | Err(Stop::Disconnected) => {}
+            Err(Stop::Unreachable | Stop::LoadOver) => break,
+        }
+        round += 1;
+        match script.repeat {
+            Repeat::Times(times) if round >= times => break,
+            Repeat::Forever if shard.load_over() => break,
+            // A script that never waits must not keep everyone else from running.
+            _ => tokio::task::yield_now().await,
+        }
+    }
+    leave(&shard, client).await;
+    shard.fleet().live.script_ends();
+}
+
+async fn play_once(
+    shard: &Rc<Shard>,
+    client: usize,
+    steps: &[Step],
+    forever: bool,
+) -> Result<(), Stop> {
+    for step in steps {
+        if forever && shard.load_over() {
+            return Err(Stop::LoadOver);
+        }
+        if !matches!(step, Step::Connect | Step::Pause { .. } | Step::Barrier(_))
+            && !shard.is_connected(client)
+        {
+            if matches!(step, Step::Disconnect(_)) {
+                continue; // the target was quicker
+            }
+            return Err(Stop::Disconnected);
+        }
+        play_step(shard, client, step, forever).await?;
+    }
+    Ok(())
+}
+
+async fn play_step(
+    shard: &Rc<Shard>,
+    client: usize,
+    step: &Step,
+    forever: bool,
+) -> Result<(), Stop> {
+    match step {
+        Step::Connect => {
+            if !shard.is_connected(client)
+                && let Err(error) = client::connect(shard, client).await
+            {
+                shard.trouble(client, &error);
+                return Err(Stop::Unreachable);
+            }
+        }
+        Step::Publish { count, every } => publish(shard, client, *count, *every).await,
+        Step::AwaitAcks { within } => await_acks(shard, client, *within).await,
+        Step::Pause { min, max } => {
+            let pause = shard.draw(*min, *max);
+            rest(shard, pause, forever).await;
+        }
+        Step::StopReading(pause) => {
+            shard.fleet().pause_reading(client, true);
+            rest(shard, *pause, forever).await;
+            shard.fleet().pause_reading(client, false);
+        }
+        Step::SendRaw { bytes, every } => send_raw(shard, client, bytes, *every).await,
+        Step::ExpectError { code, within } => expect_error(shard, client, code, *within).await,
+        Step::Barrier(name) => {
+            if let Some(barrier) = shard.barriers.0.get(name) {
+                tokio::select! {
+                    _ = barrier.wait() => {}
+                    () = shard.load_ends() => {}
+                }
+            }
+        }
+        Step::Disconnect(Leave::Polite) => leave(shard, client).await,
+        Step::Disconnect(how) => shard.fleet().let_go(client, *how == Leave::Abort),
+    }
+    Ok(())
+}
+
+/// Waits for `pause`, or until the load is over if the script only lasts that long.
+async fn rest(shard: &Rc<Shard>, pause: Duration, until_load_ends: bool) {
+    if until_load_ends {
+        let _ = timeout(pause, shard.load_ends()).await;
+    } else {
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Waits until `done` or the connection is gone; `done` is asked whenever something comes.
+async fn until(shard: &Rc<Shard>, client: usize, done: impl Fn(&Rc<Shard>) -> bool) {
+    let Some(signals) = shard.fleet().clients[client].signals.clone() else {
+        return;
+    };
+    while shard.is_connected(client) && !done(shard) {
+        signals.news.notified().await;
+    }
+}
+
+async fn publish(shard: &Rc<Shard>, client: usize, count: u32, every: Duration) {
+    forget_errors(shard, client);
+    let now_ns = shard.clock.now_ns();
+    {
+        let mut fleet = shard.fleet();
+        let burst = Source::Burst {
+            next_ns: now_ns,
+            every_ns: ns(every),
+            left: count,
+        };
+        fleet.clients[client].source = burst;
+        fleet.send_due(client, now_ns, false);
+        fleet.wake_pacer.notify_one();
+    }
+    until(shard, client, |s| {
+        s.fleet().clients[client].source.due_ns().is_none()
+    })
+    .await;
+    shard.fleet().clients[client].source = Source::None;
+}
+
+async fn await_acks(shard: &Rc<Shard>, client: usize, within: Duration) {
+    let acked = until(shard, client, |s| s.fleet().unacked(client) == 0);
+    if timeout(within, acked).await.is_err() {
+        let within = humantime::format_duration(within).to_string();
+        shard.fleet().overdue_acks(client, &within);
+    }
+}
+
+/// A dribble is timed against its own beginning, so that late wake-ups do not add up.
+async fn send_raw(shard: &Rc<Shard>, client: usize, bytes: &[u8], every: Duration) {
+    forget_errors(shard, client);
+    if every.is_zero() {
+        return shard.fleet().send_raw(client, bytes);
+    }
+    let start = Instant::now();
+    for (i, byte) in bytes.iter().enumerate() {
+        if !shard.is_connected(client) {
+            return;
+        }
+        shard.fleet().send_raw(client, std::slice::from_ref(byte));
+        sleep_until(start + every * (i as u32 + 1)).await;
+    }
+}
+
+fn forget_errors(shard: &Rc<Shard>, client: usize) {
+    if let Some(signals) = &shard.fleet().clients[client].signals {
+        signals.errors.borrow_mut().clear();
+    }
+}
+
+async fn expect_error(shard: &Rc<Shard>, client: usize, code: &str, within: Duration) {
+    let Some(signals) = shard.fleet().clients[client].signals.clone() else {
+        return;
+    };
+    let take = || {
+        let mut errors = signals.errors.borrow_mut();
+        let at = errors.iter().position(|e| **e == *code);
+        at.map(|at| errors.drain(..=at)).is_some()
+    };
+    // The error may be the last thing before the target closes: look once more behind the end.
+    let came = async {
+        until(shard, client, |_| {
+            signals.errors.borrow().iter().any(|e| **e == *code)
+        })
+        .await;
+        take()
+    };
+    if timeout(within, came).await != Ok(true) {
+        let within = humantime::format_duration(within).to_string();
+        shard.fleet().missing_error(client, code, &within);
+    }
+}
+
+/// Half-closes and reads to the end.
+async fn leave(shard: &Rc<Shard>, client: usize) {
+    shard.fleet().leave(client);
+    until(shard, client, |_| false).await;
+}

@@ -1,0 +1,382 @@
+//! A shard: one thread, one runtime, its share of the clients.
+
+use std::cell::{RefCell, RefMut};
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, sleep_until};
+
+use super::client;
+use super::clock::Clock;
+use super::fleet::{Fleet, Rank};
+use super::live::Live;
+use super::pacer;
+use super::script::{self, Barriers, Script};
+use super::source::Source;
+use crate::measure::{Interval, ShardRecorder, Window};
+use crate::scenario::plan::PayloadSize;
+use crate::verify::batch::Batch;
+use crate::verify::directory::{ClientId, Directory};
+use crate::verify::ledger::{Ledger, Terms};
+
+/// Connections of one shard that may be under way at once: well under the 4,096 of a listen
+/// queue.
+const CONNECTING_AT_ONCE: usize = 256;
+
+/// How often a shard hands over what it has learned, at least.
+const HAND_OVER_EVERY: Duration = Duration::from_millis(50);
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// What the coordinator tells a shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Command {
+    /// Connect the observers, or everyone else; the phase began at `start_ns`.
+    Connect { observers: bool, start_ns: u64 },
+    /// The load begins at `start_ns`.
+    BeginLoad { start_ns: u64, window: Window },
+    /// The load is over at `end_ns`: what was due before is sent, then nothing more.
+    EndLoad { end_ns: u64 },
+    /// The clients of a rank leave politely.
+    Leave(Rank),
+    /// Cut what is still connected, hand over the rest, end.
+    Stop,
+}
+
+/// What a shard tells the coordinator.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// What its ledger has learned.
+    Batch { shard: usize, batch: Batch },
+    /// What it recorded up to the end of a second of the run.
+    Interval {
+        shard: usize,
+        second: u64,
+        interval: Interval,
+        clients: u64,
+    },
+    /// A client could not connect.
+    Unreachable { client: ClientId, what: String },
+    /// It has ended.
+    Done {
+        /// Messages of open loops that were due within the window.
+        offered: u64,
+        /// Messages of open loops that were due when the load ended and never sent, through no
+        /// fault of the target.
+        behind: u64,
+        /// Clients that were still connected.
+        cut: u64,
+    },
+}
+
+/// A client of a shard, before it begins.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) id: ClientId,
+    pub(super) rank: Rank,
+    pub(super) payload: PayloadSize,
+    pub(super) source: Source,
+    pub(super) script: Option<Script>,
+    /// When it connects, after its phase began.
+    pub(super) connect_after: Duration,
+}
+
+/// Everything a shard needs to begin.
+#[derive(Debug)]
+pub(super) struct Spec {
+    pub(super) index: usize,
+    pub(super) members: Vec<Member>,
+    pub(super) address: SocketAddr,
+    pub(super) connect_timeout: Duration,
+    pub(super) clock: Clock,
+    pub(super) seed: u64,
+    pub(super) terms: Terms,
+    /// The longest line that a client reads, in bytes.
+    pub(super) max_read_line_bytes: usize,
+    pub(super) directory: Arc<Directory>,
+    pub(super) live: Arc<Live>,
+    pub(super) barriers: Arc<Barriers>,
+}
+
+/// What the tasks of a shard share.
+#[derive(Debug)]
+pub(super) struct Shard {
+    pub(super) clock: Clock,
+    pub(super) address: SocketAddr,
+    pub(super) connect_timeout: Duration,
+    pub(super) barriers: Arc<Barriers>,
+    index: usize,
+    fleet: RefCell<Fleet>,
+    scripts: Vec<Option<Script>>,
+    connect_after: Vec<Duration>,
+    random: RefCell<Pcg64Mcg>,
+    load_ends: Notify,
+    reports: mpsc::Sender<Report>,
+}
+
+impl Shard {
+    /// The fleet, for as long as the caller does not wait.
+    pub(super) fn fleet(&self) -> RefMut<'_, Fleet> {
+        self.fleet.borrow_mut()
+    }
+
+    // These two, because a `fleet()` inside a longer condition lives until its end, and whatever
+    // else is in it may want the fleet as well.
+
+    /// Whether `client` has a connection.
+    pub(super) fn is_connected(&self, client: usize) -> bool {
+        self.fleet().is_connected(client)
+    }
+
+    /// Whether the load is over.
+    pub(super) fn load_over(&self) -> bool {
+        self.fleet().load_over
+    }
+
+    /// Returns when the load is over.
+    pub(super) async fn load_ends(&self) {
+        let ended = self.load_ends.notified();
+        if !self.load_over() {
+            ended.await;
+        }
+    }
+
+    /// A duration drawn evenly from `min` to `max`.
+    pub(super) fn draw(&self, min: Duration, max: Duration) -> Duration {
+        if min == max {
+            min
+        } else {
+            self.random.borrow_mut().random_range(min..=max)
+        }
+    }
+
+    /// A scripted client cannot go on.
+    pub(super) fn trouble(&self, client: usize, what: &dyn Display) {
+        let client = self.fleet().clients[client].id;
+        // The channel is only full if the coordinator is behind; then the word comes later.
+        let report = Report::Unreachable {
+            client,
+            what: what.to_string(),
+        };
+        let reports = self.reports.clone();
+        spawn_local(async move {
+            let _ = reports.send(report).await;
+        });
+    }
+}
+
+/// Runs a shard to its end. Blocks its thread.
+pub(super) fn run(
+    spec: Spec,
+    commands: mpsc::UnboundedReceiver<Command>,
+    reports: mpsc::Sender<Report>,
+) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, serve(spec, commands, reports));
+    Ok(())
+}
+
+async fn serve(
+    spec: Spec,
+    mut commands: mpsc::UnboundedReceiver<Command>,
+    reports: mpsc::Sender<Report>,
+) {
+    let shard = Rc::new(new_shard(spec, reports));
+    spawn_local(client::flush_blocked(shard.clone()));
+    let pacer = spawn_local(pacer::pace(shard.clone()));
+    let ticker = spawn_local(hand_over_regularly(shard.clone()));
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Connect {
+                observers,
+                start_ns,
+            } => {
+                spawn_local(connect_all(shard.clone(), observers, start_ns));
+            }
+            Command::BeginLoad { start_ns, window } => {
+                spawn_local(begin_load(shard.clone(), start_ns, window));
+            }
+            Command::EndLoad { end_ns } => end_load(&shard, end_ns),
+            Command::Leave(rank) => leave(&shard, rank),
+            Command::Stop => break,
+        }
+    }
+    ticker.abort();
+    pacer.abort();
+    let cut = shard.fleet().cut_all();
+    let offered = shard.fleet().offered;
+    let behind = shard.fleet().behind_at_end;
+    hand_over(&shard).await;
+    let second = shard.clock.now_ns() / SECOND_NS;
+    hand_over_interval(&shard, second).await;
+    let _ = shard
+        .reports
+        .send(Report::Done {
+            offered,
+            behind,
+            cut,
+        })
+        .await;
+}
+
+fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
+    let mut fleet = Fleet::new(
+        spec.clock,
+        Ledger::new(spec.terms, spec.directory),
+        ShardRecorder::new(Window::NEVER),
+        spec.live,
+        spec.seed,
+        spec.index,
+        spec.max_read_line_bytes,
+    );
+    let mut scripts = Vec::with_capacity(spec.members.len());
+    let mut connect_after = Vec::with_capacity(spec.members.len());
+    for member in spec.members {
+        fleet.add(member.id, member.rank, member.payload, member.source);
+        scripts.push(member.script);
+        connect_after.push(member.connect_after);
+    }
+    Shard {
+        clock: spec.clock,
+        address: spec.address,
+        connect_timeout: spec.connect_timeout,
+        barriers: spec.barriers,
+        index: spec.index,
+        fleet: RefCell::new(fleet),
+        scripts,
+        connect_after,
+        random: RefCell::new(Pcg64Mcg::seed_from_u64(
+            spec.seed.rotate_left(17) ^ spec.index as u64,
+        )),
+        load_ends: Notify::new(),
+        reports,
+    }
+}
+
+/// Connects the observers, or everyone else, each at its time.
+async fn connect_all(shard: Rc<Shard>, observers: bool, start_ns: u64) {
+    let slots = Arc::new(Semaphore::new(CONNECTING_AT_ONCE));
+    let start = Instant::from_std(shard.clock.instant(start_ns));
+    for client in 0..shard.connect_after.len() {
+        if (shard.fleet().clients[client].rank == Rank::Observer) != observers {
+            continue;
+        }
+        sleep_until(start + shard.connect_after[client]).await;
+        let slot = slots
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("it is never closed");
+        let shard = shard.clone();
+        spawn_local(async move {
+            if let Err(error) = client::connect(&shard, client).await {
+                shard.trouble(client, &error);
+            }
+            drop(slot);
+        });
+    }
+}
+
+async fn begin_load(shard: Rc<Shard>, start_ns: u64, window: Window) {
+    shard.fleet().set_window(window);
+    sleep_until(Instant::from_std(shard.clock.instant(start_ns))).await;
+    let mut fleet = shard.fleet();
+    let now_ns = shard.clock.now_ns();
+    for client in 0..fleet.clients.len() {
+        if let Some(script) = &shard.scripts[client] {
+            spawn_local(script::play(shard.clone(), client, script.clone()));
+            continue;
+        }
+        fleet.clients[client].source.begin(start_ns);
+        fleet.send_due(client, now_ns, false);
+        fleet.fill_window(client, now_ns);
+    }
+    fleet.wake_pacer.notify_one();
+}
+
+fn end_load(shard: &Rc<Shard>, end_ns: u64) {
+    let mut fleet = shard.fleet();
+    for client in 0..fleet.clients.len() {
+        if fleet.clients[client]
+            .source
+            .due_ns()
+            .is_some_and(|due_ns| due_ns < end_ns)
+        {
+            fleet.send_due(client, end_ns - 1, false);
+        }
+    }
+    fleet.count_unsent(end_ns);
+    fleet.load_over = true;
+    drop(fleet);
+    shard.load_ends.notify_waiters();
+}
+
+fn leave(shard: &Rc<Shard>, rank: Rank) {
+    let mut fleet = shard.fleet();
+    for client in 0..fleet.clients.len() {
+        if fleet.clients[client].rank == rank {
+            fleet.leave(client);
+        }
+    }
+}
+
+/// Hands over what the ledger has learned 20 times a second, sooner where much comes together,
+/// and what was recorded once a second.
+async fn hand_over_regularly(shard: Rc<Shard>) {
+    let filled = shard.fleet().wake_hand_over.clone();
+    let mut second = shard.clock.now_ns() / SECOND_NS;
+    let mut tick = tokio::time::interval(HAND_OVER_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            () = filled.notified() => {}
+        }
+        hand_over(&shard).await;
+        let now_second = shard.clock.now_ns() / SECOND_NS;
+        if now_second > second {
+            hand_over_interval(&shard, now_second - 1).await;
+            second = now_second;
+        }
+    }
+}
+
+async fn hand_over(shard: &Rc<Shard>) {
+    let batch = shard.fleet().ledger.take_batch();
+    let _ = shard
+        .reports
+        .send(Report::Batch {
+            shard: shard.index,
+            batch,
+        })
+        .await;
+}
+
+async fn hand_over_interval(shard: &Rc<Shard>, second: u64) {
+    let (interval, clients) = {
+        let mut fleet = shard.fleet();
+        let open = fleet
+            .clients
+            .iter()
+            .filter(|c| c.connection.is_some())
+            .count();
+        (fleet.recorder.take_interval(), open as u64)
+    };
+    let shard_index = shard.index;
+    let report = Report::Interval {
+        shard: shard_index,
+        second,
+        interval,
+        clients,
+    };
+    let _ = shard.reports.send(report).await;
+}

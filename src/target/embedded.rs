@@ -1,0 +1,103 @@
+//! The embedded target: `chatbench serve` of this same binary as a child process, so that its CPU
+//! and memory are its own.
+//!
+//! The child's standard input is a pipe that only this process holds, and the child ends when it
+//! closes: however this process dies, the server does not outlive it. It is in a process group of
+//! its own, so that a Ctrl-C in the terminal reaches the driver alone.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use super::TargetError;
+
+/// What the server prints before the address, once it accepts.
+const ANNOUNCEMENT: &str = "listening on ndjson://";
+
+/// How long it may take to get there.
+const START_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long it may take to end once told to.
+const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// A running server of our own.
+#[derive(Debug)]
+pub struct Embedded {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Embedded {
+    /// Starts the server on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// [`TargetError::NotStarted`] with what the system or the server said.
+    pub async fn start(faults: &[String], seed: u64) -> Result<Self, TargetError> {
+        let failed = |what: String| TargetError::NotStarted(what);
+        let binary = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
+        let mut command = Command::new(binary);
+        command.args([
+            "serve",
+            "--listen",
+            "ndjson://127.0.0.1:0",
+            "--exit-on-stdin-eof",
+        ]);
+        if !faults.is_empty() {
+            command.args(["--seed", &seed.to_string()]);
+            command.args(faults.iter().flat_map(|fault| ["--fault", fault]));
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|e| failed(e.to_string()))?;
+        let stdout = child.stdout.take().expect("it is piped");
+        let mut line = String::new();
+        let mut stdout = BufReader::new(stdout);
+        match tokio::time::timeout(START_WITHIN, stdout.read_line(&mut line)).await {
+            Ok(Ok(n)) if n > 0 => {}
+            Ok(Ok(_)) => return Err(failed("it ended at once".to_owned())),
+            Ok(Err(e)) => return Err(failed(e.to_string())),
+            Err(_) => return Err(failed(format!("no address within {START_WITHIN:?}"))),
+        }
+        let address = line
+            .trim()
+            .strip_prefix(ANNOUNCEMENT)
+            .and_then(|a| a.parse().ok());
+        let address = address.ok_or_else(|| failed(format!("it said {line:?}")))?;
+        Ok(Self { child, address })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its process id; `None` once it has ended.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until it ends, which it does not while it is well. Cancel-safe.
+    pub async fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.wait().await.ok()
+    }
+
+    /// Ends it: closes its standard input, and kills it if it does not go.
+    pub async fn stop(mut self) {
+        drop(self.child.stdin.take());
+        if tokio::time::timeout(STOP_WITHIN, self.child.wait())
+            .await
+            .is_err()
+        {
+            let _ = self.child.kill().await;
+        }
+    }
+}

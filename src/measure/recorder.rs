@@ -120,7 +120,7 @@ impl ShardRecorder {
     /// for used ones.
     #[must_use = "what is taken is no longer in the recorder"]
     pub fn take_interval(&mut self) -> Interval {
-        std::mem::replace(&mut self.current, Interval::new())
+        std::mem::take(&mut self.current)
     }
 
     /// From `from_ns` to `to_ns`, at most [`CEILING_NS`]; 0 if it would be negative (a message

@@ -11,6 +11,9 @@ use crate::scenario::plan::{
 };
 use crate::verify::findings::{Counts, Coverage, Example, Findings};
 
+/// What a test makes different.
+pub(super) type Change = fn(&mut Plan, &mut Outcome);
+
 const SECOND_NS: u64 = 1_000_000_000;
 
 pub(super) fn plan() -> Plan {

@@ -193,7 +193,8 @@ mod tests {
 
     #[test]
     fn colour_is_for_terminals_that_want_it() {
-        let table: [(Option<usize>, &[(&str, &str)], bool); 5] = [
+        type Variables = [(&'static str, &'static str)];
+        let table: [(_, &Variables, _); 5] = [
             (Some(100), &[], true),
             (None, &[], false),
             (Some(100), &[("NO_COLOR", "1")], false),

@@ -309,7 +309,7 @@ fn counts(report: &Report) -> Vec<String> {
         (counts.lost, "lost"),
         (counts.duplicated, "duplicated"),
         (counts.errors_received, "errors received"),
-        (counts.unexpected_closes, "closed on us"),
+        (counts.unexpected_closes, "unexpected closes"),
         (counts.unknown_frames, "frames of unknown type"),
     ];
     for (n, what) in exceptions {
@@ -520,7 +520,7 @@ mod tests {
     }
 
     /// All of the above: name, change.
-    const ALL: [(&str, fn(&mut Plan, &mut Outcome)); 6] = [
+    const ALL: [(&str, sample::Change); 6] = [
         ("pass", |_, _| ()),
         ("fail", lose),
         ("threshold", cross),

@@ -227,10 +227,10 @@ mod tests {
     #[test]
     fn of_several_verdicts_the_weightiest_counts() {
         // Each row adds one reason to those above it.
-        let table: [(Verdict, fn(&mut Plan, &mut Outcome)); 4] = [
+        let table: [(Verdict, sample::Change); 4] = [
             (Verdict::Threshold, |plan, _| plan.thresholds[0].limit = 1.0),
             (Verdict::Inconclusive, |_, o| {
-                o.inconclusive.push("target gone".into())
+                o.inconclusive.push("target gone".into());
             }),
             (Verdict::Fail, |_, o| violate(o)),
             (Verdict::Interrupted, |_, o| o.interrupted = true),
@@ -251,13 +251,13 @@ mod tests {
 
     #[test]
     fn what_a_run_did_not_see_it_cannot_pass() {
-        let table: [(&str, fn(&mut Plan, &mut Outcome)); 7] = [
+        let table: [(&str, sample::Change); 7] = [
             ("4 of 104 clients were never welcomed", |_, o| {
-                o.connected = 100
+                o.connected = 100;
             }),
             ("nothing was sent", |_, o| o.findings.counts.sent = 0),
             ("not one delivery was seen", |_, o| {
-                o.findings.counts.delivered = 0
+                o.findings.counts.delivered = 0;
             }),
             ("not one delivery was seen", |plan, o| {
                 plan.groups.truncate(1);
@@ -268,7 +268,7 @@ mod tests {
             }),
             ("the generator, not the target", |_, o| o.saturated = true),
             ("no fence", |_, o| {
-                o.findings.undecided.push("no fence".into())
+                o.findings.undecided.push("no fence".into());
             }),
             (
                 "relay p99 < 50ms cannot be judged: 0 samples, it takes 368",
@@ -289,7 +289,7 @@ mod tests {
 
     #[test]
     fn where_nothing_was_to_be_seen_nothing_is_missed() {
-        let table: [fn(&mut Plan, &mut Outcome); 4] = [
+        let table: [sample::Change; 4] = [
             // Listeners alone.
             |plan, o| {
                 plan.groups.remove(0);
@@ -337,7 +337,10 @@ mod tests {
         });
         assert_eq!(
             reasons,
-            ["2 violations: 2 lost-relay", "relay p99 < 50ms: it was 1.95 ms"]
+            [
+                "2 violations: 2 lost-relay",
+                "relay p99 < 50ms: it was 1.95 ms"
+            ]
         );
     }
 }

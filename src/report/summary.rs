@@ -2,14 +2,9 @@
 
 use super::style::{Paint, Style, left, right};
 use super::thresholds::per_second;
-use super::{Report, Verdict, figures};
+use super::{Report, Verdict, figures, violations};
 use crate::measure::percentile::percentile;
 use crate::scenario::plan::{AckPromise, OrderPromise, RelayPromise};
-use crate::verify::findings::{Example, Tally};
-use crate::verify::kind::Kind;
-
-/// Examples shown of each kind of violation; the JSON result has up to a hundred.
-const EXAMPLES_SHOWN: usize = 3;
 
 /// Columns of the labels (`throughput`) and so the indent of what goes with them.
 const LABEL: usize = 13;
@@ -30,7 +25,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.title(report);
     page.blank();
     page.verdict(report);
-    page.violations(report);
+    violations::render(&report.outcome.findings, style, &mut page.out);
     page.blank();
     page.latencies(report);
     page.figures(report);
@@ -119,42 +114,6 @@ impl Page {
             style.paragraph(&mut self.out, &head, VERDICT + 2, reason);
         }
         style.flow(&mut self.out, &indent, VERDICT, " · ", &counts);
-    }
-
-    /// Each kind of violation with its first examples.
-    fn violations(&mut self, report: &Report) {
-        for (kind, tally) in &report.outcome.findings.violations {
-            if tally.count > 0 {
-                self.blank();
-                self.kind(*kind, tally);
-            }
-        }
-    }
-
-    fn kind(&mut self, kind: Kind, tally: &Tally) {
-        let style = self.style;
-        let mut items = vec![
-            style.paint(Paint::Bad, kind.name()),
-            figures::count(tally.count),
-        ];
-        // Some kinds break a bound that the scenario sets, and no rule of the protocol.
-        if kind.rule() != "–" {
-            items.push(format!("rule {}", style.text(kind.rule())));
-        }
-        style.flow(&mut self.out, "", 2, " · ", items);
-        for example in tally.examples.iter().take(EXAMPLES_SHOWN) {
-            let head = format!("{}  ", right(&seconds(example.at_ns), 10));
-            style.paragraph(&mut self.out, &head, 12, &in_words(example));
-        }
-        let shown = tally.examples.len().min(EXAMPLES_SHOWN) as u64;
-        if tally.count > shown {
-            let more = format!(
-                "… and {} more; the JSON result has the first {}",
-                figures::count(tally.count - shown),
-                tally.examples.len(),
-            );
-            style.paragraph(&mut self.out, &" ".repeat(12), 12, &more);
-        }
     }
 
     /// The table of latencies.
@@ -402,47 +361,6 @@ fn exercised(report: &Report) -> Vec<String> {
         .collect()
 }
 
-/// An example in words: its own, and whatever of sender, message, receiver and number they leave
-/// out.
-fn in_words(example: &Example) -> String {
-    let sender = example.sender.as_ref().map(|sender| match example.k {
-        Some(k) => (sender.clone(), format!("{sender} message {k}")),
-        None => (sender.clone(), sender.clone()),
-    });
-    let receiver = example
-        .receiver
-        .as_ref()
-        .map(|r| (r.clone(), format!("receiver {r}")));
-    let seq = example
-        .seq
-        .map(|seq| (seq.to_string(), format!("number {seq}")));
-    let unsaid: Vec<_> = [sender, receiver, seq]
-        .into_iter()
-        .flatten()
-        .filter(|(name, _)| !says(&example.text, name))
-        .map(|(_, words)| words)
-        .collect();
-    if unsaid.is_empty() {
-        return example.text.clone();
-    }
-    format!("{} ({})", example.text, unsaid.join(", "))
-}
-
-/// Whether `name` stands in `text` as a word of its own: `talkers-1` is not in `talkers-17`.
-fn says(text: &str, name: &str) -> bool {
-    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-    text.match_indices(name).any(|(at, _)| {
-        let before = text[..at].chars().next_back();
-        let after = text[at + name.len()..].chars().next();
-        !before.is_some_and(word) && !after.is_some_and(word)
-    })
-}
-
-/// A moment of the run: `4.211 s`.
-fn seconds(at_ns: u64) -> String {
-    format!("{:.3} s", at_ns as f64 / 1e9)
-}
-
 fn cpu(seconds: f64) -> String {
     format!("cpu {seconds:.2} s")
 }
@@ -461,6 +379,8 @@ mod tests {
     use crate::measure::{Collector, Window};
     use crate::report::sample;
     use crate::scenario::plan::Plan;
+    use crate::verify::findings::Example;
+    use crate::verify::kind::Kind;
 
     const COLOUR: Style = Style {
         colour: true,
@@ -610,28 +530,6 @@ mod tests {
             });
             assert_eq!(claim(&report), format!("nothing {claimed}"));
         }
-    }
-
-    #[test]
-    fn an_example_says_everything_and_nothing_twice() {
-        let bare = Example {
-            text: "lost".to_owned(),
-            ..sample::example()
-        };
-        assert_eq!(
-            in_words(&bare),
-            "lost (talkers-3 message 88, receiver listeners-17, number 351)"
-        );
-        assert_eq!(in_words(&sample::example()), sample::example().text);
-        let near = Example {
-            text: "talkers-31 and listeners-17 at 351".to_owned(),
-            ..sample::example()
-        };
-        assert!(
-            in_words(&near).ends_with("(talkers-3 message 88)"),
-            "{}",
-            in_words(&near)
-        );
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn unseen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
         ));
     }
     let publishes = plan.groups.iter().any(|group| publishes(&group.load));
-    if outcome.connected == 0 {
+    if !reasons.is_empty() {
         // What follows from that is no reason of its own.
     } else if publishes && counts.sent == 0 {
         reasons.push("nothing was sent: is the measured phase long enough for one message?".into());
@@ -203,6 +203,8 @@ fn crossed(thresholds: &[Judged]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::report::sample;
     use crate::scenario::plan::Repeat;
@@ -213,6 +215,16 @@ mod tests {
         change(&mut plan, &mut outcome);
         let report = crate::report::Report::new(&plan, outcome);
         (report.verdict, report.reasons)
+    }
+
+    /// A script that waits to be turned away.
+    fn turned_away() -> Load {
+        let code = "server-full".to_owned();
+        let within = Duration::from_secs(1);
+        Load::Script {
+            steps: [Step::Connect, Step::ExpectError { code, within }].into(),
+            repeat: Repeat::Times(1),
+        }
     }
 
     fn violate(outcome: &mut Outcome) {
@@ -251,13 +263,18 @@ mod tests {
 
     #[test]
     fn what_a_run_did_not_see_it_cannot_pass() {
-        let table: [(&str, sample::Change); 7] = [
+        let table: [(&str, sample::Change); 8] = [
             ("4 of 104 clients were never welcomed", |_, o| {
                 o.connected = 100;
             }),
             ("nothing was sent", |_, o| o.findings.counts.sent = 0),
             ("not one delivery was seen", |_, o| {
                 o.findings.counts.delivered = 0;
+            }),
+            ("nothing was sent", |plan, o| {
+                plan.groups[1].load = turned_away();
+                o.connected = 0;
+                o.findings.counts = Default::default();
             }),
             ("not one delivery was seen", |plan, o| {
                 plan.groups.truncate(1);
@@ -309,17 +326,7 @@ mod tests {
             },
             // Clients that are to be turned away.
             |plan, o| {
-                plan.groups[1].load = Load::Script {
-                    steps: [
-                        Step::Connect,
-                        Step::ExpectError {
-                            code: "server-full".into(),
-                            within: std::time::Duration::from_secs(1),
-                        },
-                    ]
-                    .into(),
-                    repeat: Repeat::Times(1),
-                };
+                plan.groups[1].load = turned_away();
                 o.connected = 5;
             },
         ];

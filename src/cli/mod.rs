@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod completions;
+pub mod progress;
 pub mod run;
 pub mod serve;
 pub mod validate;

@@ -1,1 +1,115 @@
-//! report
+//! Results out: the verdict with its reasons, the terminal summary, the JSON result.
+//!
+//! [`Report::new`] judges once; everything else only puts a [`Report`] into words. Rendering is
+//! pure, so that every word of it is tested.
+
+pub mod environment;
+pub mod figures;
+pub mod files;
+pub mod json;
+pub mod style;
+pub mod summary;
+pub mod table;
+pub mod thresholds;
+pub mod verdict;
+mod violations;
+
+#[cfg(test)]
+mod sample;
+
+use std::time::Duration;
+
+pub use environment::Environment;
+pub use style::Style;
+pub use verdict::Verdict;
+
+use crate::driver::outcome::Outcome;
+use crate::scenario::plan::{Plan, Promises};
+use thresholds::Judged;
+
+/// A judged run: what was asked, what was seen, and what to make of it.
+#[derive(Debug)]
+pub struct Report {
+    /// The scenario's name.
+    pub name: String,
+    /// The question the scenario asks, where it states one.
+    pub description: Option<String>,
+    /// Where all randomness came from.
+    pub seed: u64,
+    /// Every key of the scenario with its value.
+    pub resolved: serde_json::Value,
+    /// The planned warm-up.
+    pub warmup: Duration,
+    /// The planned length of the measured phase.
+    pub duration: Duration,
+    /// What was verified.
+    pub promises: Promises,
+    /// The command that runs the same again; a guess from the scenario's name until the caller
+    /// puts the real one here.
+    pub rerun: String,
+    /// The machine that the driver ran on.
+    pub environment: Environment,
+    /// What the run saw.
+    pub outcome: Outcome,
+    /// The thresholds against what was measured, in the order of the file.
+    pub thresholds: Vec<Judged>,
+    /// The one word.
+    pub verdict: Verdict,
+    /// Why it is not a pass, in words, the weightiest first; empty for a pass.
+    pub reasons: Vec<String>,
+}
+
+impl Report {
+    /// Judges what a run saw against what its plan asked.
+    #[must_use]
+    pub fn new(plan: &Plan, outcome: Outcome) -> Self {
+        let thresholds: Vec<_> = plan
+            .thresholds
+            .iter()
+            .map(|threshold| thresholds::judge(threshold, &outcome.measured))
+            .collect();
+        let (verdict, reasons) = verdict::judge(plan, &outcome, &thresholds);
+        Self {
+            name: plan.name.clone(),
+            description: plan.description.clone(),
+            seed: plan.seed,
+            resolved: plan.resolved.clone(),
+            warmup: plan.run.warmup,
+            duration: plan.run.duration,
+            promises: plan.promises.clone(),
+            rerun: rerun(&plan.name, plan.seed),
+            environment: Environment::here(),
+            outcome,
+            thresholds,
+            verdict,
+            reasons,
+        }
+    }
+}
+
+/// `chatbench run NAME.toml --seed N`, the name quoted for a shell where it needs to be.
+fn rerun(name: &str, seed: u64) -> String {
+    let safe = |c: char| c.is_alphanumeric() || "-_./".contains(c);
+    let file = if name.chars().all(safe) {
+        format!("{name}.toml")
+    } else {
+        format!("'{}.toml'", name.replace('\'', r"'\''"))
+    };
+    format!("chatbench run {file} --seed {seed}")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_to_run_again_survives_a_shell() {
+        let table = [
+            ("fanout", "chatbench run fanout.toml --seed 7"),
+            ("two words", "chatbench run 'two words.toml' --seed 7"),
+            ("it's", r"chatbench run 'it'\''s.toml' --seed 7"),
+            ("$(reboot)", "chatbench run '$(reboot).toml' --seed 7"),
+        ];
+        for (name, command) in table {
+            assert_eq!(super::rerun(name, 7), command);
+        }
+    }
+}

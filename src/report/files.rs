@@ -1,0 +1,361 @@
+//! Where results go: a file, a directory, or standard output.
+//!
+//! Checked before the run, so that ten minutes of load do not end in "no such directory". A file
+//! is written beside its place and renamed into it, so that an earlier result stays whole until
+//! the new one is.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::{Report, Style, json, summary};
+
+/// The JSON result in an output directory.
+pub const RESULT: &str = "result.json";
+
+/// The summary in an output directory.
+pub const SUMMARY: &str = "summary.txt";
+
+/// Why a result cannot be written.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The path is a directory.
+    #[error("{} is a directory: name a file in it", .0.display())]
+    IsDirectory(PathBuf),
+    /// The path's directory does not exist.
+    #[error("cannot write {}: there is no directory {}; make it first", path.display(), parent.display())]
+    NoParent {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// The directory that is missing.
+        parent: PathBuf,
+    },
+    /// An earlier result would be lost.
+    #[error("{} holds a result already: name another directory, or add --force", .0.display())]
+    HasResult(PathBuf),
+    /// The system refused.
+    #[error("cannot write {}: {source}", path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Where one result goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output, written `-` on the command line.
+    Stdout,
+    /// A file.
+    File(PathBuf),
+}
+
+impl From<OsString> for Destination {
+    fn from(argument: OsString) -> Self {
+        if argument == "-" {
+            Self::Stdout
+        } else {
+            Self::File(argument.into())
+        }
+    }
+}
+
+impl Destination {
+    /// Checks before the run that it can be written after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_writable`].
+    pub fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File(path) => check_writable(path),
+        }
+    }
+
+    /// Writes all of `content`.
+    ///
+    /// A reader of standard output that has gone away has had enough: that is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`], with an earlier file still in place.
+    pub fn write(&self, content: &[u8]) -> Result<(), Error> {
+        match self {
+            Self::File(path) => write(path, content),
+            Self::Stdout => {
+                let mut stdout = io::stdout().lock();
+                match stdout.write_all(content).and_then(|()| stdout.flush()) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+                    result => result.map_err(io_error(Path::new("standard output"))),
+                }
+            }
+        }
+    }
+}
+
+/// The directory of one run's results: [`RESULT`] and [`SUMMARY`].
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Makes the directory, and checks that both files can be written into it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::HasResult`] if there is one already and `force` is not given; [`Error::Io`] if the
+    /// directory cannot be made or written to.
+    pub fn prepare(path: &Path, force: bool) -> Result<Self, Error> {
+        fs::create_dir_all(path).map_err(io_error(path))?;
+        if !force && path.join(RESULT).exists() {
+            return Err(Error::HasResult(path.to_owned()));
+        }
+        check_writable(&path.join(RESULT))?;
+        check_writable(&path.join(SUMMARY))?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// Writes the JSON result and the plain summary.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn write(&self, report: &Report) -> Result<(), Error> {
+        write(&self.path.join(RESULT), &json::render(report))?;
+        let summary = summary::render(report, Style::FILE);
+        write(&self.path.join(SUMMARY), summary.as_bytes())
+    }
+}
+
+/// Checks that a file can be written, without touching what may be there and without leaving
+/// anything behind.
+///
+/// # Errors
+///
+/// Names the path and the reason: it is a directory, its directory is missing, or the system
+/// refuses.
+pub fn check_writable(path: &Path) -> Result<(), Error> {
+    let Place::Beside { temporary, .. } = Place::of(path)? else {
+        return Ok(());
+    };
+    let created = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&temporary);
+    created.map_err(io_error(path))?;
+    fs::remove_file(&temporary).map_err(io_error(&temporary))
+}
+
+/// Writes `content` to `path`; what was there stays until all of the new is on disk.
+///
+/// # Errors
+///
+/// As [`check_writable`].
+pub fn write(path: &Path, content: &[u8]) -> Result<(), Error> {
+    match Place::of(path)? {
+        Place::Special => OpenOptions::new()
+            .write(true)
+            .open(path)
+            .and_then(|mut file| file.write_all(content))
+            .map_err(io_error(path)),
+        Place::Beside { temporary, target } => {
+            let replaced = fill(&temporary, &target, content)
+                .and_then(|()| fs::rename(&temporary, &target))
+                .map_err(io_error(path));
+            if replaced.is_err() {
+                // The first error is the one to report.
+                let _ = fs::remove_file(&temporary);
+            }
+            replaced
+        }
+    }
+}
+
+/// Makes `temporary` with `content` and the permissions of `target`, if that exists.
+fn fill(temporary: &Path, target: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = File::create(temporary)?;
+    if let Ok(existing) = fs::metadata(target) {
+        file.set_permissions(existing.permissions())?;
+    }
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// How a path can be written.
+enum Place {
+    /// A regular file or nothing yet: write beside it and rename.
+    Beside { temporary: PathBuf, target: PathBuf },
+    /// A device or a pipe (`/dev/null`, `>(gzip)`): renaming over it would destroy it.
+    Special,
+}
+
+impl Place {
+    fn of(path: &Path) -> Result<Self, Error> {
+        let target = match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => return Err(Error::IsDirectory(path.to_owned())),
+            Ok(metadata) if !metadata.is_file() => return Ok(Self::Special),
+            // Where a link leads to is replaced, not the link.
+            Ok(_) => fs::canonicalize(path).map_err(io_error(path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => path.to_owned(),
+            Err(error) => return Err(io_error(path)(error)),
+        };
+        let Some(name) = target.file_name() else {
+            return Err(Error::IsDirectory(path.to_owned()));
+        };
+        let parent = match target.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        if !parent.is_dir() {
+            let (path, parent) = (path.to_owned(), parent.to_owned());
+            return Err(Error::NoParent { path, parent });
+        }
+        let mut hidden = OsString::from(".");
+        hidden.push(name);
+        hidden.push(OsStr::new(&format!(".{}.tmp", std::process::id())));
+        Ok(Self::Beside {
+            temporary: parent.join(hidden),
+            target,
+        })
+    }
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+    use crate::report::sample;
+
+    fn names(dir: &Path) -> Vec<OsString> {
+        let mut names: Vec<_> = fs::read_dir(dir)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_check_leaves_nothing_behind_and_what_was_there_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        check_writable(&dir.path().join("new.json")).unwrap();
+        assert!(names(dir.path()).is_empty());
+        let old = dir.path().join("old.json");
+        fs::write(&old, "old").unwrap();
+        check_writable(&old).unwrap();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "old");
+        assert_eq!(names(dir.path()), ["old.json"]);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named_with_its_reason() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        // Not even root may create a file in /proc.
+        let table = [
+            (dir.path().to_owned(), "is a directory: name a file in it"),
+            (at("missing/result.json"), "there is no directory"),
+            (at("file/result.json"), "Not a directory"),
+            (
+                PathBuf::from("/proc/result.json"),
+                "cannot write /proc/result.json: ",
+            ),
+        ];
+        for (path, reason) in table {
+            for result in [check_writable(&path), write(&path, b"x")] {
+                let message = result.unwrap_err().to_string();
+                assert!(message.contains(reason), "{message}");
+                assert!(message.contains(&path.display().to_string()), "{message}");
+            }
+        }
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_new_result_replaces_the_old_one_with_its_permissions_and_through_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("result.json"), dir.path().join("latest"));
+        fs::write(&file, "old and longer").unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        symlink(&file, &link).unwrap();
+        write(&link, b"new").unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), "new");
+        assert_eq!(
+            fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(names(dir.path()), ["latest", "result.json"]);
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_not_replaced() {
+        let null = Path::new("/dev/null");
+        check_writable(null).unwrap();
+        write(null, b"gone").unwrap();
+        assert!(!fs::metadata(null).unwrap().is_file());
+    }
+
+    #[test]
+    fn a_dash_is_standard_output() {
+        assert_eq!(Destination::from(OsString::from("-")), Destination::Stdout);
+        let file = Destination::from(OsString::from("a.json"));
+        assert_eq!(file, Destination::File("a.json".into()));
+        Destination::Stdout.check().unwrap();
+        let missing = Destination::File("/nowhere/at/all".into());
+        assert!(matches!(missing.check(), Err(Error::NoParent { .. })));
+    }
+
+    #[test]
+    fn a_directory_gets_result_and_summary_and_keeps_earlier_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("results/today");
+        let report = sample::report(|_, _| ());
+        Directory::prepare(&out, false)
+            .unwrap()
+            .write(&report)
+            .unwrap();
+        assert_eq!(names(&out), [RESULT, SUMMARY]);
+        assert_eq!(fs::read(out.join(RESULT)).unwrap(), json::render(&report));
+        let summary = fs::read_to_string(out.join(SUMMARY)).unwrap();
+        assert!(summary.starts_with("fanout · seed 42"));
+
+        let again = Directory::prepare(&out, false).unwrap_err();
+        assert!(
+            matches!(&again, Error::HasResult(path) if *path == out),
+            "{again}"
+        );
+        Directory::prepare(&out, true)
+            .unwrap()
+            .write(&report)
+            .unwrap();
+        assert_eq!(names(&out), [RESULT, SUMMARY]);
+    }
+
+    #[test]
+    fn a_directory_that_is_a_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(
+            Directory::prepare(&file, true),
+            Err(Error::Io { .. })
+        ));
+    }
+}

@@ -1,0 +1,170 @@
+//! A run to report in tests: four talkers, a hundred listeners, 5,000 messages, all delivered.
+
+use std::time::{Duration, SystemTime};
+
+use crate::driver::outcome::{Outcome, ProcessUse};
+use crate::measure::{Collector, Measured, ShardRecorder, Window};
+use crate::report::{Environment, Report};
+use crate::scenario::plan::{
+    AckPromise, Comparison, Group, Load, Metric, OrderPromise, PayloadSize, Plan, Promises,
+    RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
+};
+use crate::verify::findings::{Counts, Coverage, Example, Findings};
+
+/// What a test makes different.
+pub(super) type Change = fn(&mut Plan, &mut Outcome);
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+pub(super) fn plan() -> Plan {
+    let group = |name: &str, count, load| Group {
+        name: name.to_owned(),
+        count,
+        load,
+        payload: PayloadSize { min: 64, max: 64 },
+    };
+    let threshold = |metric, percentile, limit_ms: f64, expr: &str| Threshold {
+        metric,
+        stat: Stat::Percentile(percentile),
+        op: Comparison::Less,
+        limit: limit_ms * 1e6,
+        expr: expr.to_owned(),
+    };
+    Plan {
+        name: "fanout".to_owned(),
+        description: Some("Four talkers, a hundred listeners.".to_owned()),
+        seed: 42,
+        target: Target {
+            url: TargetUrl::Embedded,
+            faults: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+        },
+        run: Run {
+            warmup: Duration::from_secs(1),
+            duration: Duration::from_secs(10),
+            drain: Duration::from_secs(5),
+            connect_rate: 1_000.0,
+            observers: 0,
+            shards: None,
+        },
+        groups: vec![
+            group("talkers", 4, Load::Closed { in_flight: 1 }),
+            group("listeners", 100, Load::Listen),
+        ],
+        promises: Promises {
+            ack: AckPromise::ExactlyOnce,
+            relay: RelayPromise::ExactlyOnce,
+            order: OrderPromise::Total,
+            echo: false,
+            use_seq: true,
+            late_after: None,
+        },
+        thresholds: vec![
+            threshold(Metric::Relay, 99.0, 50.0, "p99 < 50ms"),
+            threshold(Metric::LastRelay, 99.0, 80.0, "p99 < 80ms"),
+        ],
+        resolved: serde_json::json!({ "seed": 42, "clients": { "talkers": { "count": 4 } } }),
+    }
+}
+
+/// 500 messages a second for ten seconds, each latency stepping through its own two milliseconds.
+fn measured() -> Measured {
+    let window = Window {
+        start_ns: 2 * SECOND_NS,
+        end_ns: 12 * SECOND_NS,
+    };
+    let mut recorder = ShardRecorder::new(window);
+    let mut collector = Collector::new(window, 1);
+    for client in 1..=104 {
+        recorder.connected(client * 2_000);
+    }
+    for second in 0..12 {
+        for i in 0..if second < 2 { 0 } else { 500 } {
+            let due = second * SECOND_NS + i * 2_000_000;
+            recorder.sent(due, due + 15_000 + i * 100, false, 100);
+            recorder.ack(due, due + 118_000 + i * 1_500);
+            for receiver in 0..103 {
+                recorder.relay(due, due + 160_000 + i * 3_500 + receiver * 1_000);
+            }
+            recorder.received_bytes(due, 10_300);
+            collector.message(
+                due,
+                due + 160_000 + i * 3_500,
+                due + 262_000 + i * 3_500,
+                103,
+            );
+        }
+        collector.absorb(0, second, recorder.take_interval(), 104);
+    }
+    collector.finish(Some(5_000))
+}
+
+pub(super) fn outcome() -> Outcome {
+    Outcome {
+        started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_268_800_250),
+        elapsed: Duration::from_millis(12_345),
+        target_url: "ndjson://127.0.0.1:40123".to_owned(),
+        embedded: true,
+        clients: 104,
+        connected: 104,
+        interrupted: false,
+        findings: Findings {
+            counts: Counts {
+                sessions: 104,
+                sent: 5_000,
+                acked: 5_000,
+                owed: 515_000,
+                delivered: 515_000,
+                ..Counts::default()
+            },
+            coverage: Coverage {
+                overlapping_sends: 4_711,
+                polite_leaves: 104,
+                split_frames: 12,
+                joined_frames: 400_123,
+                fences_seen: 104,
+                ..Coverage::default()
+            },
+            ..Findings::default()
+        },
+        measured: measured(),
+        generator: ProcessUse {
+            cpu: Duration::from_millis(310),
+            max_rss_bytes: 14_000_000,
+        },
+        saturated: false,
+        server: Some(ProcessUse {
+            cpu: Duration::from_millis(420),
+            max_rss_bytes: 6_400_000,
+        }),
+        inconclusive: Vec::new(),
+    }
+}
+
+pub(super) fn example() -> Example {
+    Example {
+        text: "listeners-17 was owed talkers-3's message 88 and never got it: its number 351 is \
+               missing between 350 and 352"
+            .to_owned(),
+        sender: Some("talkers-3".to_owned()),
+        receiver: Some("listeners-17".to_owned()),
+        k: Some(88),
+        seq: Some(351),
+        at_ns: 4_211_000_000,
+    }
+}
+
+/// The sample, changed by `change`, and judged as on another machine.
+pub(super) fn report(change: impl FnOnce(&mut Plan, &mut Outcome)) -> Report {
+    let (mut plan, mut outcome) = (plan(), outcome());
+    change(&mut plan, &mut outcome);
+    Report {
+        environment: Environment {
+            os: "linux x86_64".to_owned(),
+            kernel: "6.18.0".to_owned(),
+            cpus: 2,
+            host: "bench".to_owned(),
+        },
+        ..Report::new(&plan, outcome)
+    }
+}

@@ -1,0 +1,278 @@
+//! How a terminal wants to be written to: how wide, in colour, beyond ASCII or not.
+
+use std::borrow::Cow;
+use std::io::IsTerminal;
+use std::os::fd::AsFd;
+
+use console::measure_text_width;
+
+/// The width that the summary is laid out for; it is never narrower.
+pub const MIN_WIDTH: usize = 80;
+
+/// Lines longer than this are hard to read, however wide the terminal.
+const MAX_WIDTH: usize = 120;
+
+/// How to render.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Columns.
+    pub width: usize,
+    /// Whether to colour.
+    pub colour: bool,
+    /// Whether to use characters beyond ASCII.
+    pub unicode: bool,
+}
+
+/// What colour says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paint {
+    /// All is well.
+    Good,
+    /// Something is wrong.
+    Bad,
+    /// Something is in doubt.
+    Doubt,
+    /// A heading.
+    Strong,
+    /// Beside the point.
+    Faint,
+}
+
+impl Style {
+    /// For files: plain, UTF-8, 80 columns.
+    pub const FILE: Self = Self {
+        width: MIN_WIDTH,
+        colour: false,
+        unicode: true,
+    };
+
+    /// What `stream` and the environment ask for.
+    #[must_use]
+    pub fn detect(stream: &(impl IsTerminal + AsFd)) -> Self {
+        let columns = stream.is_terminal().then(|| {
+            rustix::termios::tcgetwinsize(stream).map_or(MIN_WIDTH, |size| usize::from(size.ws_col))
+        });
+        Self::from_environment(columns, |name| std::env::var(name).ok())
+    }
+
+    /// [`Style::detect`], its inputs as arguments: the terminal's columns, if it is one, and the
+    /// environment.
+    fn from_environment(columns: Option<usize>, variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+        // The order in which a C library looks them up.
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(set);
+        let charset = locale.unwrap_or_default().to_ascii_lowercase();
+        let dumb = set("TERM").is_some_and(|term| term == "dumb");
+        Self {
+            width: columns.unwrap_or(MIN_WIDTH).clamp(MIN_WIDTH, MAX_WIDTH),
+            colour: columns.is_some() && !dumb && set("NO_COLOR").is_none(),
+            unicode: charset.contains("utf-8") || charset.contains("utf8"),
+        }
+    }
+
+    /// `text` as this terminal can show it. Control characters come out escaped: names and
+    /// messages of the system under test must not steer the terminal.
+    #[must_use]
+    pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let plain = |c: char| !c.is_control() && (self.unicode || c.is_ascii());
+        if text.chars().all(plain) {
+            return Cow::Borrowed(text);
+        }
+        let mut shown = String::with_capacity(text.len());
+        for c in text.chars() {
+            match c {
+                c if plain(c) => shown.push(c),
+                c if c.is_control() => shown.extend(c.escape_default()),
+                '·' | '–' | '—' => shown.push('-'),
+                '→' => shown.push_str("->"),
+                'µ' => shown.push('u'),
+                '…' => shown.push_str("..."),
+                '✓' => shown.push_str("ok"),
+                '✗' => shown.push_str("FAIL"),
+                '§' => shown.push_str("section "),
+                '≥' => shown.push_str(">="),
+                '≤' => shown.push_str("<="),
+                c => shown.extend(c.escape_unicode()),
+            }
+        }
+        Cow::Owned(shown)
+    }
+
+    /// `text` as this terminal can show it, in colour if there is any.
+    pub(crate) fn paint(&self, paint: Paint, text: &str) -> String {
+        let text = self.text(text);
+        if !self.colour {
+            return text.into_owned();
+        }
+        let code = match paint {
+            Paint::Good => "1;32",
+            Paint::Bad => "1;31",
+            Paint::Doubt => "1;33",
+            Paint::Strong => "1",
+            Paint::Faint => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+
+    /// Lines of `items` between `separator`s, the first after `head`, the others indented by
+    /// `indent`; none longer than the width unless a single item is. Items are taken as they are
+    /// (already [`Style::text`] or [`Style::paint`]).
+    pub(crate) fn flow<T: AsRef<str>>(
+        &self,
+        out: &mut String,
+        head: &str,
+        indent: usize,
+        separator: &str,
+        items: impl IntoIterator<Item = T>,
+    ) {
+        let separator = self.text(separator);
+        out.push_str(head);
+        let mut column = measure_text_width(head);
+        let mut first = true;
+        for item in items {
+            let item = item.as_ref();
+            let (gap, width) = (measure_text_width(&separator), measure_text_width(item));
+            if first {
+                first = false;
+            } else if column + gap + width <= self.width {
+                out.push_str(&separator);
+                column += gap;
+            } else {
+                out.push('\n');
+                out.extend(std::iter::repeat_n(' ', indent));
+                column = indent;
+            }
+            out.push_str(item);
+            column += width;
+        }
+        out.push('\n');
+    }
+
+    /// A paragraph: [`Style::flow`] over its words.
+    pub(crate) fn paragraph(&self, out: &mut String, head: &str, indent: usize, text: &str) {
+        let text = self.text(text);
+        self.flow(
+            out,
+            head,
+            indent,
+            " ",
+            text.split(' ').filter(|word| !word.is_empty()),
+        );
+    }
+}
+
+/// `text` filled up with spaces on the right to `width` columns.
+pub(crate) fn left(text: &str, width: usize) -> String {
+    let fill = width.saturating_sub(measure_text_width(text));
+    format!("{text}{}", " ".repeat(fill))
+}
+
+/// `text` filled up with spaces on the left to `width` columns.
+pub(crate) fn right(text: &str, width: usize) -> String {
+    let fill = width.saturating_sub(measure_text_width(text));
+    format!("{}{text}", " ".repeat(fill))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ASCII: Style = Style {
+        unicode: false,
+        ..Style::FILE
+    };
+
+    fn style(columns: Option<usize>, environment: &[(&str, &str)]) -> Style {
+        Style::from_environment(columns, |name| {
+            environment
+                .iter()
+                .find(|(n, _)| *n == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        type Variables = [(&'static str, &'static str)];
+        let table: [(_, &Variables, _); 5] = [
+            (Some(100), &[], true),
+            (None, &[], false),
+            (Some(100), &[("NO_COLOR", "1")], false),
+            (Some(100), &[("NO_COLOR", "")], true),
+            (Some(100), &[("TERM", "dumb")], false),
+        ];
+        for (columns, environment, colour) in table {
+            assert_eq!(
+                style(columns, environment).colour,
+                colour,
+                "{columns:?} {environment:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_first_locale_variable_that_is_set_decides_on_unicode() {
+        let table: [(&[(&str, &str)], bool); 6] = [
+            (&[], false),
+            (&[("LANG", "en_GB.UTF-8")], true),
+            (&[("LANG", "C.utf8")], true),
+            (&[("LANG", "C")], false),
+            (&[("LC_ALL", "C"), ("LANG", "en_GB.UTF-8")], false),
+            (
+                &[("LC_ALL", ""), ("LC_CTYPE", "de_DE.UTF-8"), ("LANG", "C")],
+                true,
+            ),
+        ];
+        for (environment, unicode) in table {
+            assert_eq!(style(None, environment).unicode, unicode, "{environment:?}");
+        }
+    }
+
+    #[test]
+    fn the_width_stays_within_reason() {
+        let width = |columns| style(columns, &[]).width;
+        assert_eq!(
+            [None, Some(20), Some(97), Some(400)].map(width),
+            [80, 80, 97, 120]
+        );
+    }
+
+    #[test]
+    fn nothing_that_a_server_says_can_steer_the_terminal() {
+        assert_eq!(
+            Style::FILE.text("\x1b[2J\r\nhi\u{9b}"),
+            r"\u{1b}[2J\r\nhi\u{9b}"
+        );
+        assert_eq!(ASCII.text("é→µs – 已"), r"\u{e9}->us - \u{5df2}");
+        assert!(matches!(Style::FILE.text("é→µs"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn lines_break_between_items_and_colour_takes_no_columns() {
+        let style = Style {
+            width: 10,
+            colour: true,
+            unicode: true,
+        };
+        let mut out = String::new();
+        let items = [
+            style.paint(Paint::Good, "aaa"),
+            "bbbb".into(),
+            "cc".into(),
+            "d".repeat(12),
+        ];
+        style.flow(&mut out, "> ", 2, " · ", items);
+        let expected = "> \x1b[1;32maaa\x1b[0m\n  bbbb\n  cc\n  dddddddddddd\n";
+        assert_eq!(out, expected);
+        out.clear();
+        style.flow(&mut out, "", 2, "·", ["aaa", "bb", "ccc", "d"]);
+        assert_eq!(out, "aaa·bb·ccc\n  d\n");
+    }
+
+    #[test]
+    fn columns_are_filled_by_what_is_seen() {
+        assert_eq!(left("µs", 4), "µs  ");
+        assert_eq!(right("已", 4), "  已");
+        assert_eq!(right("too long", 4), "too long");
+    }
+}

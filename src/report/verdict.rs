@@ -1,0 +1,353 @@
+//! The one word for a run, and why.
+
+use std::fmt;
+
+use super::figures;
+use super::thresholds::Judged;
+use crate::driver::outcome::Outcome;
+use crate::scenario::plan::{Load, Plan, Step};
+
+/// The one word for a run. Ordered by weight: of several that hold, the greatest counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// Verified and within thresholds.
+    Pass,
+    /// Verified, but a threshold was crossed.
+    Threshold,
+    /// Nothing can be said.
+    Inconclusive,
+    /// At least one violation.
+    Fail,
+    /// Ended by Ctrl-C; what there is so far is reported.
+    Interrupted,
+}
+
+impl Verdict {
+    /// Every verdict, the weightiest last.
+    pub const ALL: [Self; 5] = [
+        Self::Pass,
+        Self::Threshold,
+        Self::Inconclusive,
+        Self::Fail,
+        Self::Interrupted,
+    ];
+
+    /// The name in results.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Threshold => "threshold",
+            Self::Inconclusive => "inconclusive",
+            Self::Fail => "fail",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// The exit code of the process.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Pass => 0,
+            Self::Threshold => 99,
+            Self::Inconclusive => 3,
+            Self::Fail => 1,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// The verdict, and every reason against a pass, the weightiest first.
+pub(super) fn judge(
+    plan: &Plan,
+    outcome: &Outcome,
+    thresholds: &[Judged],
+) -> (Verdict, Vec<String>) {
+    let interrupted = "ended early by Ctrl-C; these are the results until then";
+    let mut inconclusive = outcome.inconclusive.clone();
+    inconclusive.extend(unseen(plan, outcome));
+    inconclusive.extend(outcome.findings.undecided.iter().cloned());
+    if inconclusive.is_empty() {
+        // Where a run went wrong as a whole, missing samples are no reason of their own.
+        inconclusive = unjudged(thresholds);
+    }
+    let interrupted = outcome.interrupted.then(|| interrupted.to_owned());
+    let weighed = [
+        (Verdict::Interrupted, Vec::from_iter(interrupted)),
+        (Verdict::Fail, Vec::from_iter(violated(outcome))),
+        (Verdict::Inconclusive, inconclusive),
+        (Verdict::Threshold, crossed(thresholds)),
+    ];
+    let reasons: Vec<(Verdict, String)> = weighed
+        .into_iter()
+        .flat_map(|(verdict, reasons)| reasons.into_iter().map(move |reason| (verdict, reason)))
+        .collect();
+    let verdict = reasons
+        .first()
+        .map_or(Verdict::Pass, |(verdict, _)| *verdict);
+    (
+        verdict,
+        reasons.into_iter().map(|(_, reason)| reason).collect(),
+    )
+}
+
+/// All violations in one reason, by kind.
+fn violated(outcome: &Outcome) -> Option<String> {
+    let findings = &outcome.findings;
+    let count = findings.violation_count();
+    let kinds: Vec<_> = findings
+        .violations
+        .iter()
+        .filter(|(_, tally)| tally.count > 0)
+        .map(|(kind, tally)| format!("{} {kind}", figures::count(tally.count)))
+        .collect();
+    let plural = if count == 1 { "" } else { "s" };
+    let count_text = figures::count(count);
+    (count > 0).then(|| format!("{count_text} violation{plural}: {}", kinds.join(", ")))
+}
+
+/// Why the run did not see what it was to check: only a run that did may pass.
+fn unseen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let mut reasons = Vec::new();
+    let counts = &outcome.findings.counts;
+    if outcome.connected < outcome.clients && !expects_refusal(plan) {
+        reasons.push(format!(
+            "{} of {} clients were never welcomed: is the target up, and does it take so many?",
+            figures::count(outcome.clients - outcome.connected),
+            figures::count(outcome.clients),
+        ));
+    }
+    let publishes = plan.groups.iter().any(|group| publishes(&group.load));
+    if !reasons.is_empty() {
+        // What follows from that is no reason of its own.
+    } else if publishes && counts.sent == 0 {
+        reasons.push("nothing was sent: is the measured phase long enough for one message?".into());
+    } else if publishes && has_receivers(plan) && counts.delivered + counts.optional == 0 {
+        reasons.push("not one delivery was seen: nothing was verified".into());
+    }
+    if outcome.saturated {
+        reasons.push(
+            "the generator, not the target, set these figures: lower the rate, or give it more \
+             cores"
+                .into(),
+        );
+    }
+    reasons
+}
+
+/// Whether the clients of a group send messages that the target is to relay.
+fn publishes(load: &Load) -> bool {
+    match load {
+        Load::Listen => false,
+        Load::Open { .. } | Load::Closed { .. } => true,
+        Load::Script { steps, .. } => steps
+            .iter()
+            .any(|step| matches!(step, Step::Publish { count, .. } if *count > 0)),
+    }
+}
+
+/// Whether a message has anyone to go to.
+fn has_receivers(plan: &Plan) -> bool {
+    let clients: u64 = plan.groups.iter().map(|group| u64::from(group.count)).sum();
+    clients + u64::from(plan.run.observers) > 1 || plan.promises.echo
+}
+
+/// Whether a script waits for the target to turn it away.
+fn expects_refusal(plan: &Plan) -> bool {
+    plan.groups.iter().any(|group| match &group.load {
+        Load::Script { steps, .. } => steps
+            .iter()
+            .any(|step| matches!(step, Step::ExpectError { code, .. } if code == "server-full")),
+        _ => false,
+    })
+}
+
+fn unjudged(thresholds: &[Judged]) -> Vec<String> {
+    let unjudged = thresholds.iter().filter(|threshold| threshold.ok.is_none());
+    unjudged
+        .map(|Judged { metric, expr, samples, wanted, is_rate, .. }| {
+            if *is_rate {
+                return format!("{metric} {expr} cannot be judged: there was no measured phase");
+            }
+            format!(
+                "{metric} {expr} cannot be judged: {} samples, it takes {}; run longer, or at a \
+                 higher rate",
+                figures::count(*samples),
+                figures::count(*wanted),
+            )
+        })
+        .collect()
+}
+
+fn crossed(thresholds: &[Judged]) -> Vec<String> {
+    let crossed = thresholds
+        .iter()
+        .filter(|threshold| threshold.ok == Some(false));
+    crossed
+        .map(|threshold| {
+            format!(
+                "{} {}: it was {}",
+                threshold.metric,
+                threshold.expr,
+                threshold.observed_text().unwrap_or_default(),
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::report::sample;
+    use crate::scenario::plan::Repeat;
+    use crate::verify::kind::Kind;
+
+    fn verdict_of(change: impl FnOnce(&mut Plan, &mut Outcome)) -> (Verdict, Vec<String>) {
+        let (mut plan, mut outcome) = (sample::plan(), sample::outcome());
+        change(&mut plan, &mut outcome);
+        let report = crate::report::Report::new(&plan, outcome);
+        (report.verdict, report.reasons)
+    }
+
+    /// A script that waits to be turned away.
+    fn turned_away() -> Load {
+        let code = "server-full".to_owned();
+        let within = Duration::from_secs(1);
+        Load::Script {
+            steps: [Step::Connect, Step::ExpectError { code, within }].into(),
+            repeat: Repeat::Times(1),
+        }
+    }
+
+    fn violate(outcome: &mut Outcome) {
+        outcome.findings.violation(Kind::LostRelay, sample::example);
+    }
+
+    #[test]
+    fn a_run_that_saw_it_all_and_found_nothing_passes_without_a_reason() {
+        assert_eq!(verdict_of(|_, _| ()), (Verdict::Pass, vec![]));
+    }
+
+    #[test]
+    fn of_several_verdicts_the_weightiest_counts() {
+        // Each row adds one reason to those above it.
+        let table: [(Verdict, sample::Change); 4] = [
+            (Verdict::Threshold, |plan, _| plan.thresholds[0].limit = 1.0),
+            (Verdict::Inconclusive, |_, o| {
+                o.inconclusive.push("target gone".into());
+            }),
+            (Verdict::Fail, |_, o| violate(o)),
+            (Verdict::Interrupted, |_, o| o.interrupted = true),
+        ];
+        for rows in 1..=table.len() {
+            let (verdict, reasons) = verdict_of(|plan, outcome| {
+                table[..rows]
+                    .iter()
+                    .for_each(|(_, change)| change(plan, outcome));
+            });
+            assert_eq!(verdict, table[rows - 1].0);
+            assert_eq!(reasons.len(), rows, "{reasons:?}");
+        }
+        let codes = Verdict::ALL.map(Verdict::exit_code);
+        assert_eq!(codes, [0, 99, 3, 1, 130]);
+        assert!(Verdict::ALL.is_sorted());
+    }
+
+    #[test]
+    fn what_a_run_did_not_see_it_cannot_pass() {
+        let table: [(&str, sample::Change); 8] = [
+            ("4 of 104 clients were never welcomed", |_, o| {
+                o.connected = 100;
+            }),
+            ("nothing was sent", |_, o| o.findings.counts.sent = 0),
+            ("not one delivery was seen", |_, o| {
+                o.findings.counts.delivered = 0;
+            }),
+            ("nothing was sent", |plan, o| {
+                plan.groups[1].load = turned_away();
+                o.connected = 0;
+                o.findings.counts = Default::default();
+            }),
+            ("not one delivery was seen", |plan, o| {
+                plan.groups.truncate(1);
+                plan.groups[0].count = 1;
+                plan.run.observers = 0;
+                plan.promises.echo = true;
+                o.findings.counts.delivered = 0;
+            }),
+            ("the generator, not the target", |_, o| o.saturated = true),
+            ("no fence", |_, o| {
+                o.findings.undecided.push("no fence".into());
+            }),
+            (
+                "relay p99 < 50ms cannot be judged: 0 samples, it takes 368",
+                |_, o| {
+                    o.measured.relay.reset();
+                },
+            ),
+        ];
+        for (reason, change) in table {
+            let (verdict, reasons) = verdict_of(change);
+            assert_eq!(verdict, Verdict::Inconclusive, "{reason}");
+            assert!(
+                reasons.len() == 1 && reasons[0].starts_with(reason),
+                "{reasons:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn where_nothing_was_to_be_seen_nothing_is_missed() {
+        let table: [sample::Change; 4] = [
+            // Listeners alone.
+            |plan, o| {
+                plan.groups.remove(0);
+                o.findings.counts = Default::default();
+            },
+            // One talker with nobody to talk to.
+            |plan, o| {
+                plan.groups.truncate(1);
+                plan.groups[0].count = 1;
+                plan.run.observers = 0;
+                o.findings.counts.delivered = 0;
+            },
+            // Some deliveries were optional, so some were seen.
+            |_, o| {
+                o.findings.counts.delivered = 0;
+                o.findings.counts.optional = 1;
+            },
+            // Clients that are to be turned away.
+            |plan, o| {
+                plan.groups[1].load = turned_away();
+                o.connected = 5;
+            },
+        ];
+        for (row, change) in table.into_iter().enumerate() {
+            assert_eq!(verdict_of(change), (Verdict::Pass, vec![]), "row {row}");
+        }
+    }
+
+    #[test]
+    fn reasons_say_what_and_how_much() {
+        let (_, reasons) = verdict_of(|plan, outcome| {
+            violate(outcome);
+            violate(outcome);
+            plan.thresholds[0].limit = 1.0;
+        });
+        assert_eq!(
+            reasons,
+            [
+                "2 violations: 2 lost-relay",
+                "relay p99 < 50ms: it was 1.95 ms"
+            ]
+        );
+    }
+}

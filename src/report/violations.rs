@@ -1,0 +1,138 @@
+//! Violations in words: each kind with its count, its rule and its first examples.
+
+use super::figures;
+use super::style::{Paint, Style, right};
+use crate::verify::findings::{Example, Findings, Tally};
+use crate::verify::kind::Kind;
+
+/// Examples shown of each kind of violation; the JSON result has up to a hundred.
+const EXAMPLES_SHOWN: usize = 3;
+
+/// Columns of the moment before an example, and so its indent.
+const MOMENT: usize = 12;
+
+/// Writes a paragraph a kind to `out`, each after a blank line; nothing if there are none.
+pub(super) fn render(findings: &Findings, style: Style, out: &mut String) {
+    for (kind, tally) in &findings.violations {
+        if tally.count > 0 {
+            out.push('\n');
+            render_kind(*kind, tally, style, out);
+        }
+    }
+}
+
+fn render_kind(kind: Kind, tally: &Tally, style: Style, out: &mut String) {
+    let mut items = vec![
+        style.paint(Paint::Bad, kind.name()),
+        figures::count(tally.count),
+    ];
+    // Some kinds break a bound that the scenario sets, and no rule of the protocol.
+    if kind.rule() != "–" {
+        items.push(format!("rule {}", style.text(kind.rule())));
+    }
+    style.flow(out, "", 2, " · ", items);
+    for example in tally.examples.iter().take(EXAMPLES_SHOWN) {
+        let head = format!("{}  ", right(&seconds(example.at_ns), MOMENT - 2));
+        style.paragraph(out, &head, MOMENT, &in_words(example));
+    }
+    let shown = tally.examples.len().min(EXAMPLES_SHOWN) as u64;
+    if tally.count > shown {
+        let more = format!(
+            "… and {} more; the JSON result has the first {}",
+            figures::count(tally.count - shown),
+            tally.examples.len(),
+        );
+        style.paragraph(out, &" ".repeat(MOMENT), MOMENT, &more);
+    }
+}
+
+/// An example in words: its own, and whatever of sender, message, receiver and number they leave
+/// out.
+fn in_words(example: &Example) -> String {
+    let sender = example.sender.as_ref().map(|sender| match example.k {
+        Some(k) => (sender.clone(), format!("{sender} message {k}")),
+        None => (sender.clone(), sender.clone()),
+    });
+    let receiver = example
+        .receiver
+        .as_ref()
+        .map(|r| (r.clone(), format!("receiver {r}")));
+    let seq = example
+        .seq
+        .map(|seq| (seq.to_string(), format!("number {seq}")));
+    let unsaid: Vec<_> = [sender, receiver, seq]
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| !says(&example.text, name))
+        .map(|(_, words)| words)
+        .collect();
+    if unsaid.is_empty() {
+        return example.text.clone();
+    }
+    format!("{} ({})", example.text, unsaid.join(", "))
+}
+
+/// Whether `name` stands in `text` as a word of its own: `talkers-1` is not in `talkers-17`.
+fn says(text: &str, name: &str) -> bool {
+    let word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+    text.match_indices(name).any(|(at, _)| {
+        let before = text[..at].chars().next_back();
+        let after = text[at + name.len()..].chars().next();
+        !before.is_some_and(word) && !after.is_some_and(word)
+    })
+}
+
+/// A moment of the run: `4.211 s`.
+fn seconds(at_ns: u64) -> String {
+    format!("{:.3} s", at_ns as f64 / 1e9)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn an_example_says_everything_and_nothing_twice() {
+        let bare = Example {
+            text: "lost".to_owned(),
+            ..sample::example()
+        };
+        assert_eq!(
+            in_words(&bare),
+            "lost (talkers-3 message 88, receiver listeners-17, number 351)"
+        );
+        assert_eq!(in_words(&sample::example()), sample::example().text);
+        let near = Example {
+            text: "talkers-31 and listeners-17 at 351".to_owned(),
+            ..sample::example()
+        };
+        assert!(
+            in_words(&near).ends_with("(talkers-3 message 88)"),
+            "{}",
+            in_words(&near)
+        );
+    }
+
+    #[test]
+    fn a_kind_that_breaks_no_rule_of_the_protocol_names_none() {
+        let mut findings = Findings::default();
+        findings.violation(Kind::LateRelay, sample::example);
+        findings.violation(Kind::MissingError, sample::example);
+        let mut out = String::new();
+        render(&findings, Style::FILE, &mut out);
+        assert!(out.contains("\nlate-relay · 1\n"), "{out}");
+        assert!(out.contains("\nmissing-error · 1 · rule §6\n"), "{out}");
+    }
+
+    #[test]
+    fn a_tally_without_violations_is_not_shown() {
+        let mut findings = Findings::default();
+        findings
+            .violations
+            .insert(Kind::LostRelay, Tally::default());
+        let mut out = String::new();
+        render(&findings, Style::FILE, &mut out);
+        assert_eq!(out, "");
+    }
+}

@@ -249,8 +249,8 @@ fn read_payload(problems: &Problems, section: &mut Section<'_>) -> PayloadSize {
         section.resolve("payload", json!({ "size": default.min }));
         return default;
     };
-    let known = ["size", "min", "max"];
-    let Some(mut payload) = Section::open_entry(problems, path.as_str(), entry, &known) else {
+    let known = keys_of("clients.*.payload");
+    let Some(mut payload) = Section::open_entry(problems, path.as_str(), entry, known) else {
         return default;
     };
     let range = payload::HEADER_BYTES as u64..=u64::from(*MAX_PAYLOAD_BYTES);

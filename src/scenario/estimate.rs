@@ -50,7 +50,8 @@ pub struct Estimate {
     pub messages: Amount,
     /// Deliveries: each message to every client but its sender.
     pub deliveries: Amount,
-    /// The most messages a second that schedules and scripts make due.
+    /// The most messages a second that schedules make due, and the scripts' average; closed loops
+    /// come on top of it.
     pub peak_messages_per_s: f64,
     /// The most deliveries a second that follow from it.
     pub peak_deliveries_per_s: f64,
@@ -71,7 +72,12 @@ impl Estimate {
         let clients = plan.clients();
         let receivers = clients.saturating_sub(1) as f64;
         let away = plan.groups.iter().any(comes_and_goes);
-        let group_messages: Vec<Amount> = plan.groups.iter().map(messages).collect();
+        let load_s = (plan.run.warmup + plan.run.duration).as_secs_f64();
+        let group_messages: Vec<Amount> = plan
+            .groups
+            .iter()
+            .map(|group| messages(group, load_s))
+            .collect();
         let mut estimate = Self {
             messages: Amount::default(),
             deliveries: Amount::default(),
@@ -93,7 +99,7 @@ impl Estimate {
             estimate.deliveries = estimate.deliveries.plus(deliveries);
             estimate.bytes_out = estimate.bytes_out.plus(messages.times(frames.publish));
             estimate.bytes_in = estimate.bytes_in.plus(acks).plus(relays);
-            estimate.peak_messages_per_s += peak_scripted(group);
+            estimate.peak_messages_per_s += scripted_rate(group);
             estimate.burst += burst(group);
         }
         estimate.peak_deliveries_per_s = estimate.peak_messages_per_s * receivers;
@@ -106,7 +112,8 @@ fn comes_and_goes(group: &Group) -> bool {
     matches!(group.load, Load::Script { .. })
 }
 
-fn messages(group: &Group) -> Amount {
+/// The messages of a group in `load_s` seconds of warm-up and measured phase.
+fn messages(group: &Group, load_s: f64) -> Amount {
     match &group.load {
         Load::Listen => Amount::default(),
         Load::Open { profile, arrival } => match arrival {
@@ -127,9 +134,16 @@ fn messages(group: &Group) -> Amount {
         Load::Script { steps, repeat } => {
             let once: u64 = publishes(steps).map(|(count, _)| u64::from(count)).sum();
             let all = once as f64 * f64::from(group.count);
+            let pass_s = waits_s(steps);
             match repeat {
                 Repeat::Times(times) => Amount {
                     count: all * f64::from(*times),
+                    ..Amount::default()
+                },
+                Repeat::Forever if pass_s > 0.0 => Amount {
+                    count: (all * load_s / pass_s).max(all),
+                    random: once > 0,
+                    at_most: once > 0,
                     ..Amount::default()
                 },
                 Repeat::Forever => Amount {
@@ -140,6 +154,21 @@ fn messages(group: &Group) -> Amount {
             }
         }
     }
+}
+
+/// How long one pass of a script waits by its own will, on average. The target's answers come on
+/// top of it, so a script gets through at most so often.
+fn waits_s(steps: &[Step]) -> f64 {
+    steps
+        .iter()
+        .map(|step| match step {
+            Step::Pause { min, max } => (min.as_secs_f64() + max.as_secs_f64()) / 2.0,
+            Step::StopReading(time) => time.as_secs_f64(),
+            Step::Publish { count, every } => f64::from(count - 1) * every.as_secs_f64(),
+            Step::SendRaw { bytes, every } => (bytes.len() - 1) as f64 * every.as_secs_f64(),
+            _ => 0.0,
+        })
+        .sum()
 }
 
 /// The publishes of a script: how many, and how many seconds apart.
@@ -166,16 +195,16 @@ fn peak_scheduled(plan: &Plan) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// The rate of a script's steadiest publishing, all clients of the group at it at once.
-fn peak_scripted(group: &Group) -> f64 {
+/// The average rate of a script while it goes on.
+fn scripted_rate(group: &Group) -> f64 {
     let Load::Script { steps, .. } = &group.load else {
         return 0.0;
     };
-    let rate = |(_, every_s): (u32, f64)| f64::from(group.count) / every_s;
-    publishes(steps)
-        .filter(|(_, every_s)| *every_s > 0.0)
-        .map(rate)
-        .fold(0.0, f64::max)
+    let once: u64 = publishes(steps).map(|(count, _)| u64::from(count)).sum();
+    match waits_s(steps) {
+        0.0 => 0.0,
+        pass_s => once as f64 * f64::from(group.count) / pass_s,
+    }
 }
 
 /// The largest publish without an interval, all clients of the group at it at once.

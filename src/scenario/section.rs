@@ -50,7 +50,7 @@ impl Problems {
 }
 
 /// Every section of a scenario with its keys, for unknown keys that belong elsewhere.
-pub(super) const KEYS: [(&str, &[&str]); 6] = [
+pub(super) const KEYS: [(&str, &[&str]); 7] = [
     (
         "",
         &[
@@ -88,6 +88,7 @@ pub(super) const KEYS: [(&str, &[&str]); 6] = [
             "repeat",
         ],
     ),
+    ("clients.*.payload", &["size", "min", "max"]),
     (
         "verify",
         &["ack", "relay", "order", "echo", "use_seq", "late_after"],

@@ -52,7 +52,7 @@ pub(super) fn rate(node: &Node) -> Result<f64, Expected> {
     rate_or_silence(node)
         .ok()
         .filter(|rate| *rate > 0.0)
-        .ok_or_else(|| format!("a rate above 0 and up to {MAX_RATE}, a second").into())
+        .ok_or_else(|| format!("a rate above 0, at most {MAX_RATE} a second").into())
 }
 
 /// A rate that may be zero.
@@ -65,7 +65,7 @@ pub(super) fn rate_or_silence(node: &Node) -> Result<f64, Expected> {
     if (0.0..=MAX_RATE).contains(&rate) {
         Ok(rate)
     } else {
-        Err(format!("a rate from 0 to {MAX_RATE}, a second").into())
+        Err(format!("a rate from 0 to {MAX_RATE} a second").into())
     }
 }
 

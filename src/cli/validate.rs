@@ -1,13 +1,306 @@
-//! `chatbench validate`.
+//! `chatbench validate`: check scenarios, print what they would do, run nothing.
 
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use humantime::format_duration;
+
+use crate::cli::EXIT_USAGE;
+use crate::scenario::diagnostic::Diagnostics;
+use crate::scenario::estimate::{Amount, Estimate};
+use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
+use crate::scenario::{self, pace::Profile};
 
 /// Arguments of `chatbench validate`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Scenario files, or directories of them
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
 
-/// Carries out the verb.
+    /// Set a key over the file's, e.g. clients.talkers.rate=2000 (repeatable)
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+}
+
+/// Carries out the verb: plans to stdout, diagnostics to stderr, exit code 2 if any scenario is
+/// invalid.
 #[must_use]
-pub fn main(_args: Args) -> ExitCode {
-    unimplemented!("validate")
+#[allow(clippy::needless_pass_by_value)] // a verb owns its arguments
+pub fn main(args: Args) -> ExitCode {
+    let files = match scenario::files(&args.paths) {
+        Ok(files) => files,
+        Err(diagnostics) => {
+            complain(&diagnostics);
+            return ExitCode::from(EXIT_USAGE);
+        }
+    };
+    let mut out = String::new();
+    let (mut valid, mut warned) = (0, 0);
+    for file in &files {
+        match scenario::load(file, &args.set, None, None) {
+            Ok(plan) => {
+                valid += 1;
+                warned += usize::from(!plan.warnings.is_empty());
+                complain(&plan.warnings);
+                print_plan(&mut out, &plan);
+            }
+            Err(diagnostics) => complain(&diagnostics),
+        }
+    }
+    let invalid = files.len() - valid;
+    if files.len() > 1 {
+        let _ = write!(out, "{} scenarios: {valid} valid", files.len());
+        if warned > 0 {
+            let _ = write!(out, " ({warned} with warnings)");
+        }
+        let _ = writeln!(out, ", {invalid} invalid");
+    }
+    // A reader that hangs up early (`| head`) is no error of ours.
+    let _ = std::io::stdout().lock().write_all(out.as_bytes());
+    if invalid == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_USAGE)
+    }
+}
+
+fn complain(diagnostics: &Diagnostics) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = std::io::stderr().is_terminal() && !no_color;
+    eprintln!("{}\n", diagnostics.render(colour));
+}
+
+fn print_plan(out: &mut String, plan: &Plan) {
+    let estimate = Estimate::of(plan);
+    let _ = writeln!(out, "{}", headline(plan));
+    if let Some(description) = &plan.description {
+        for line in description.trim().lines() {
+            let _ = writeln!(out, "  {}", line.trim());
+        }
+    }
+    let _ = writeln!(out);
+    print_groups(out, plan, &estimate);
+    let _ = writeln!(out);
+    print_totals(out, plan, &estimate);
+    let _ = writeln!(out);
+}
+
+fn headline(plan: &Plan) -> String {
+    let target = match &plan.target.url {
+        TargetUrl::Embedded => "embedded ndjson server".to_owned(),
+        TargetUrl::Ndjson(address) => format!("ndjson://{address}"),
+    };
+    let mut headline = format!(
+        "{} · seed {} · {} clients → {target} · {}",
+        plan.name,
+        plan.seed,
+        grouped(plan.clients() as f64),
+        format_duration(plan.run.duration),
+    );
+    if !plan.run.warmup.is_zero() {
+        let _ = write!(headline, " (+{} warm-up)", format_duration(plan.run.warmup));
+    }
+    headline
+}
+
+/// A table: the group, its clients, what they do, how long their messages are, how many there are.
+fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate) {
+    let mut rows = vec![["group", "clients", "does", "payload", "messages"].map(str::to_owned)];
+    for (group, messages) in plan.groups.iter().zip(&estimate.group_messages) {
+        let sends = messages.count > 0.0 || messages.open_ended;
+        let payload = match (group.payload.min, group.payload.max) {
+            _ if !sends => "–".to_owned(),
+            (min, max) if min == max => format!("{} B", grouped(min.into())),
+            (min, max) => format!("{}–{} B", grouped(min.into()), grouped(max.into())),
+        };
+        rows.push([
+            group.name.clone(),
+            grouped(group.count.into()),
+            does(group),
+            payload,
+            if sends {
+                amount(*messages)
+            } else {
+                "–".to_owned()
+            },
+        ]);
+    }
+    if plan.run.observers > 0 {
+        rows.push([
+            "(observers)".to_owned(),
+            grouped(plan.run.observers.into()),
+            "join first, listen, leave last".to_owned(),
+            "–".to_owned(),
+            "–".to_owned(),
+        ]);
+    }
+    let mut widths = [0; 5];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    for [name, clients, does, payload, messages] in &rows {
+        let [w0, w1, w2, w3, _] = widths;
+        let line = format!("{name:w0$}  {clients:>w1$}  {does:w2$}  {payload:w3$}  {messages}");
+        let _ = writeln!(out, "{}", line.trim_end());
+    }
+}
+
+/// What the clients of a group do, in a few words.
+fn does(group: &Group) -> String {
+    match &group.load {
+        Load::Listen => "listen".to_owned(),
+        Load::Open { profile, arrival } => {
+            let arrival = match arrival {
+                Arrival::Constant => "",
+                Arrival::Poisson => " poisson",
+            };
+            format!("{}{arrival}", rates(profile))
+        }
+        Load::Closed { in_flight } => format!("{in_flight} in flight each, as fast as it goes"),
+        Load::Script { steps, repeat } => {
+            let mut verbs: Vec<&str> = Vec::new();
+            for verb in steps.iter().map(verb) {
+                if !verbs.contains(&verb) {
+                    verbs.push(verb);
+                }
+            }
+            let times = match repeat {
+                Repeat::Times(1) => String::new(),
+                Repeat::Times(times) => format!("; {times} times"),
+                Repeat::Forever => "; until the end".to_owned(),
+            };
+            format!("{}{times}", verbs.join(", "))
+        }
+    }
+}
+
+/// `500/s`, or the stages' rates in a row: `0 → 100 → 5 000/s`.
+fn rates(profile: &Profile) -> String {
+    let mut rates: Vec<f64> = Vec::new();
+    for piece in profile.pieces() {
+        for rate in [piece.from_rate, piece.to_rate] {
+            if rates.last() != Some(&rate) {
+                rates.push(rate);
+            }
+        }
+    }
+    let rates: Vec<String> = rates.into_iter().map(rate).collect();
+    format!("{}/s", rates.join(" → "))
+}
+
+fn verb(step: &Step) -> &'static str {
+    match step {
+        Step::Connect => "connect",
+        Step::Publish { .. } => "publish",
+        Step::AwaitAcks { .. } => "await acks",
+        Step::Pause { .. } => "pause",
+        Step::StopReading(_) => "stop reading",
+        Step::SendRaw { .. } => "send raw",
+        Step::ExpectError { .. } => "expect error",
+        Step::Barrier(_) => "barrier",
+        Step::Disconnect(Leave::Polite) => "leave",
+        Step::Disconnect(Leave::Abort) => "reset",
+        Step::Disconnect(Leave::Close) => "close",
+    }
+}
+
+fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
+    let mut total = |name: &str, value: String| {
+        let _ = writeln!(out, "{name:11}  {value}");
+    };
+    total("messages", amount(estimate.messages));
+    total("deliveries", amount(estimate.deliveries));
+    if estimate.peak_messages_per_s > 0.0 {
+        let sent = rate(estimate.peak_messages_per_s);
+        let delivered = rate(estimate.peak_deliveries_per_s);
+        total("peak", format!("{sent}/s sent, {delivered}/s delivered"));
+    }
+    if estimate.burst > 1 {
+        total(
+            "bursts",
+            format!("{} messages at once", grouped(estimate.burst as f64)),
+        );
+    }
+    if estimate.bytes_out.count > 0.0 {
+        let (sent, received) = (bytes(estimate.bytes_out), bytes(estimate.bytes_in));
+        total("bytes", format!("{sent} sent, {received} received"));
+    }
+    let embedded = match plan.target.url {
+        TargetUrl::Embedded => ", and as many in the embedded server",
+        TargetUrl::Ndjson(_) => "",
+    };
+    total(
+        "descriptors",
+        format!("{}{embedded}", grouped(estimate.fds as f64)),
+    );
+    if let Some(thresholds) = plan.resolved["thresholds"].as_object() {
+        for (i, (metric, exprs)) in thresholds.iter().enumerate() {
+            let exprs = exprs.as_array().map_or(&[][..], Vec::as_slice);
+            let exprs: Vec<&str> = exprs.iter().filter_map(|e| e.as_str()).collect();
+            let name = if i == 0 { "thresholds" } else { "" };
+            total(name, format!("{metric} {}", exprs.join(", ")));
+        }
+    }
+}
+
+fn amount(amount: Amount) -> String {
+    qualified(amount, &grouped(amount.count))
+}
+
+fn bytes(amount: Amount) -> String {
+    let scaled = ["B", "kB", "MB", "GB", "TB"]
+        .into_iter()
+        .enumerate()
+        .find_map(|(i, unit)| {
+            let scaled = amount.count / 1000f64.powi(i as i32);
+            (scaled < 999.5 || unit == "TB").then(|| {
+                let digits = usize::from(scaled < 9.95 && i > 0);
+                format!("{scaled:.digits$} {unit}")
+            })
+        });
+    qualified(amount, &scaled.unwrap_or_default())
+}
+
+/// How a number is to be understood: an average, a bound, or the least there will be.
+fn qualified(amount: Amount, number: &str) -> String {
+    if amount.open_ended && amount.count == 0.0 {
+        return "as many as the target takes".to_owned();
+    }
+    match (amount.open_ended, amount.at_most, amount.random) {
+        (true, _, _) => format!("{number} or more"),
+        (false, true, true) => format!("up to about {number}"),
+        (false, true, false) => format!("up to {number}"),
+        (false, false, true) => format!("about {number}"),
+        (false, false, false) => number.to_owned(),
+    }
+}
+
+/// A rate with a decimal where it is small.
+fn rate(rate: f64) -> String {
+    if rate < 10.0 && rate.fract() != 0.0 {
+        format!("{rate:.1}")
+    } else {
+        grouped(rate)
+    }
+}
+
+/// A whole number, its digits in threes.
+fn grouped(number: f64) -> String {
+    let digits = format!("{number:.0}");
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i) % 3 == 0 {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
 }

@@ -1,5 +1,142 @@
-//! TOML in, a checked [`plan::Plan`] out: the schema, its validation with file, line and key, the
-//! arrival schedules, and the steps of scripted clients.
+//! TOML in, a checked [`plan::Plan`] out, or every error in it with its line.
+//!
+//! The text becomes a tree of values that know where they stand (`tree`), into which the command
+//! line's `--set PATH=VALUE`s are put; `schema` and `clients` read the tree section by section
+//! (`section`), single values by `value`, `script` and `threshold`; `checks` looks at what is
+//! wrong only between the parts. Whatever is wrong becomes a [`diagnostic::Diagnostic`] that
+//! points at a place of the file or of an argument, and the reading goes on, so that all errors
+//! come out at once.
+//!
+//! What comes out: [`plan`], the data that the driver carries out; [`pace`], the arrival schedules
+//! in it; [`estimate`], what the plan amounts to before it is run.
 
+mod checks;
+mod clients;
+pub mod diagnostic;
+pub mod estimate;
 pub mod pace;
 pub mod plan;
+mod schema;
+mod script;
+mod section;
+mod threshold;
+mod tree;
+mod value;
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use diagnostic::{Diagnostics, Sources};
+use plan::Plan;
+use section::Problems;
+use tree::{Node, Value};
+
+/// Reads and checks the scenario file at `path`.
+///
+/// `overrides` are `PATH=VALUE`s over the file's keys; `seed` and `target` are over those. The
+/// plan is named after the file and carries its [warnings](Plan::warnings).
+///
+/// # Errors
+/// Everything that is wrong with the file and the overrides, or that the file cannot be read.
+pub fn load(
+    path: &Path,
+    overrides: &[String],
+    seed: Option<u64>,
+    target: Option<&str>,
+) -> Result<Plan, Diagnostics> {
+    let file = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Diagnostics::unreadable(format!("cannot read {file}: {error}")))?;
+    parse(&file, &text, overrides, seed, target)
+}
+
+/// Checks the scenario in `text`; `file` is what diagnostics call it, and names the plan.
+///
+/// # Errors
+/// As [`load`].
+pub fn parse(
+    file: &str,
+    text: &str,
+    overrides: &[String],
+    seed: Option<u64>,
+    target: Option<&str>,
+) -> Result<Plan, Diagnostics> {
+    let mut sources = Sources::default();
+    let base = sources.add(file, text);
+    let mut root = match tree::parse_document(text, base) {
+        Ok(root) => root,
+        Err(errors) => return Err(Diagnostics::new(sources, errors)),
+    };
+    let problems = Problems::default();
+    for argument in overrides {
+        let base = sources.add("command line", &format!("--set {argument}"));
+        if let Err(error) = tree::set(&mut root, argument, base + "--set ".len()) {
+            problems.push(error);
+        }
+    }
+    let mut option = |path: &[&str], shown: String, value: Value| {
+        let base = sources.add("command line", &shown);
+        let span = base..base + shown.len();
+        if let Err(error) = tree::put_value(&mut root, path, Node { span, value }) {
+            problems.push(error);
+        }
+    };
+    if let Some(seed) = seed {
+        option(
+            &["seed"],
+            format!("--seed {seed}"),
+            Value::Integer(seed.into()),
+        );
+    }
+    if let Some(url) = target {
+        let value = Value::String(url.to_owned());
+        option(&["target", "url"], format!("--target {url}"), value);
+    }
+    let name = Path::new(file)
+        .file_stem()
+        .map_or(file.into(), OsStr::to_string_lossy);
+    let mut plan = schema::read(&problems, &name, &root);
+    let failed = problems.has_errors();
+    let diagnostics = Diagnostics::new(sources, problems.into_list());
+    if failed {
+        return Err(diagnostics);
+    }
+    plan.warnings = diagnostics;
+    Ok(plan)
+}
+
+/// The scenario files that `paths` stand for: a file is itself, a directory its `*.toml`, sorted.
+///
+/// # Errors
+/// A path that does not exist or cannot be read, or a directory without scenarios.
+pub fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Diagnostics> {
+    let mut files = Vec::new();
+    for path in paths {
+        let shown = path.display();
+        let cannot = |error| Diagnostics::unreadable(format!("cannot read {shown}: {error}"));
+        if !std::fs::metadata(path).map_err(cannot)?.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(cannot)? {
+            let file = entry.map_err(cannot)?.path();
+            if file
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+            {
+                found.push(file);
+            }
+        }
+        if found.is_empty() {
+            let title = format!("{shown} holds no scenario: no file in it ends in .toml");
+            return Err(Diagnostics::unreadable(title));
+        }
+        found.sort();
+        files.append(&mut found);
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests;

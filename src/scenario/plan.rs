@@ -4,7 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::scenario::pace::Profile;
+use crate::scenario::diagnostic::Diagnostics;
+use crate::scenario::pace::{Profile, Schedule, derive_seed};
 
 /// A whole scenario, checked.
 #[derive(Debug, Clone)]
@@ -27,6 +28,46 @@ pub struct Plan {
     pub thresholds: Vec<Threshold>,
     /// Every key with its value, defaults filled in: the report's `scenario.resolved`.
     pub resolved: serde_json::Value,
+    /// What is allowed and probably not meant.
+    pub warnings: Diagnostics,
+}
+
+impl Plan {
+    /// The seed of group `group`'s own randomness: schedules, sizes, pauses.
+    ///
+    /// It hangs on the group's name and not on its place, so that adding a group leaves the
+    /// others' traffic as it was.
+    #[must_use]
+    pub fn group_seed(&self, group: usize) -> u64 {
+        self.groups[group]
+            .name
+            .bytes()
+            .fold(self.seed, |seed, byte| derive_seed(seed, u64::from(byte)))
+    }
+
+    /// The schedule of client `client` of group `group`; `None` unless the group is an open loop.
+    #[must_use]
+    pub fn schedule(&self, group: usize, client: u32) -> Option<Schedule> {
+        let Group { count, load, .. } = &self.groups[group];
+        let Load::Open { profile, arrival } = load else {
+            return None;
+        };
+        let seed = self.group_seed(group);
+        Some(Schedule::new(
+            Arc::clone(profile),
+            *arrival,
+            seed,
+            client,
+            *count,
+        ))
+    }
+
+    /// How many clients the plan has, observers included.
+    #[must_use]
+    pub fn clients(&self) -> u64 {
+        let grouped: u64 = self.groups.iter().map(|g| u64::from(g.count)).sum();
+        grouped + u64::from(self.run.observers)
+    }
 }
 
 /// What is driven and how it is reached.
@@ -96,9 +137,11 @@ pub enum Load {
         /// Unacked messages a client.
         in_flight: u32,
     },
-    /// Steps in order.
+    /// Steps in order, from the start of the warm-up on.
     Script {
-        /// Begins with [`Step::Connect`].
+        /// Begins with [`Step::Connect`] and leaves no session open: a last polite
+        /// [`Step::Disconnect`] is there where the file had none. It may follow an expected error
+        /// that closes the session; then there is nothing left to do but read to the end.
         steps: Arc<[Step]>,
         /// How often the steps are gone through.
         repeat: Repeat,

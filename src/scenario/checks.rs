@@ -1,0 +1,172 @@
+//! What only shows when the whole scenario is seen: groups against each other, against the
+//! phases, and against the thresholds.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::clients::{Draft, DraftLoad};
+use super::diagnostic::{Diagnostic, Span};
+use super::plan::{Metric, Repeat, Run, Step, Threshold};
+use super::section::Problems;
+use crate::wire::payload::MAX_SENDER;
+
+/// Notes everything that is wrong between the parts.
+pub(super) fn check(
+    problems: &Problems,
+    drafts: &[Draft],
+    run: &Run,
+    thresholds: &[(Threshold, Span)],
+) {
+    barriers(problems, drafts);
+    sessions(problems, drafts);
+    stages_within_duration(problems, drafts, run.duration);
+    something_to_measure(problems, drafts, run, thresholds);
+}
+
+/// One place at which a script names a barrier.
+struct Mention<'a> {
+    draft: &'a Draft,
+    span: &'a Span,
+    /// How often each client of the group gets there; `None`: until the end.
+    passes: Option<u64>,
+}
+
+/// A barrier that one client names, or that groups pass unequally often, is waited at in vain.
+fn barriers(problems: &Problems, drafts: &[Draft]) {
+    let mut named: BTreeMap<&str, Vec<Mention<'_>>> = BTreeMap::new();
+    for draft in drafts {
+        let DraftLoad::Script(script, repeat) = &draft.load else {
+            continue;
+        };
+        for (name, span) in &script.barriers {
+            let mentions = named.entry(name).or_default();
+            let passes = match repeat {
+                Repeat::Times(times) => Some(u64::from(*times)),
+                Repeat::Forever => None,
+            };
+            match mentions.last_mut().filter(|m| std::ptr::eq(m.draft, draft)) {
+                Some(mention) => mention.passes = mention.passes.zip(passes).map(|(a, b)| a + b),
+                None => mentions.push(Mention {
+                    draft,
+                    span,
+                    passes,
+                }),
+            }
+        }
+    }
+    for (name, mentions) in named {
+        let first = &mentions[0];
+        if mentions.len() == 1 && first.draft.count == 1 {
+            let title =
+                format!("barrier {name:?} is named by one client only, which waits for nobody");
+            problems.push(Diagnostic::error(title).at(first.span, ""));
+        }
+        for other in &mentions[1..] {
+            if other.passes != first.passes {
+                let title = format!(
+                    "barrier {name:?} is reached more often by one group than by another, which would wait for ever"
+                );
+                problems.push(
+                    Diagnostic::error(title)
+                        .at(other.span, times(other.passes))
+                        .at(first.span, times(first.passes))
+                        .help("the groups' `repeat` times their barriers must agree"),
+                );
+            }
+        }
+    }
+}
+
+fn times(passes: Option<u64>) -> String {
+    match passes {
+        Some(1) => "once".to_owned(),
+        Some(passes) => format!("{passes} times"),
+        None => "until the end".to_owned(),
+    }
+}
+
+/// Each session is a sender of its own, and the payload numbers senders.
+fn sessions(problems: &Problems, drafts: &[Draft]) {
+    let mut total = 0u64;
+    for draft in drafts {
+        let each = match &draft.load {
+            DraftLoad::Script(script, Repeat::Times(times)) => {
+                let connects = script.steps.iter().filter(|s| **s == Step::Connect).count();
+                (connects as u64).saturating_mul(u64::from(*times))
+            }
+            _ => 1,
+        };
+        total = total.saturating_add(each.saturating_mul(u64::from(draft.count)));
+        if total > u64::from(MAX_SENDER) {
+            let title = format!(
+                "`clients.{}`: more sessions in all than a run can number, {MAX_SENDER}",
+                draft.name
+            );
+            problems.push(Diagnostic::error(title).at(&draft.span, ""));
+            return;
+        }
+    }
+}
+
+/// Cut, not squeezed: a shorter `run.duration` shows the first part of the same load.
+fn stages_within_duration(problems: &Problems, drafts: &[Draft], duration: Duration) {
+    for draft in drafts {
+        let DraftLoad::Stages { stages, span, .. } = &draft.load else {
+            continue;
+        };
+        let staged: Duration = stages.iter().map(|stage| stage.duration).sum();
+        if staged > duration {
+            let (staged, duration) = (
+                humantime::format_duration(staged),
+                humantime::format_duration(duration),
+            );
+            let title = format!(
+                "`clients.{}.stages` take {staged} and run.duration is {duration}: they are cut there",
+                draft.name
+            );
+            problems.push(Diagnostic::warning(title).at(span, ""));
+        }
+    }
+}
+
+/// A threshold without samples makes a run inconclusive: say so before it runs.
+fn something_to_measure(
+    problems: &Problems,
+    drafts: &[Draft],
+    run: &Run,
+    thresholds: &[(Threshold, Span)],
+) {
+    let mut scripts_publish = false;
+    let mut until_the_end = false;
+    for draft in drafts {
+        match &draft.load {
+            DraftLoad::Listen => {}
+            DraftLoad::Rate(..) | DraftLoad::Stages { .. } | DraftLoad::Closed { .. } => {
+                until_the_end = true;
+            }
+            DraftLoad::Script(script, repeat) => {
+                let publishes = |step: &Step| matches!(step, Step::Publish { .. });
+                if script.steps.iter().any(publishes) {
+                    scripts_publish = true;
+                    until_the_end |= *repeat == Repeat::Forever;
+                }
+            }
+        }
+    }
+    let needs_messages = |(t, _): &&(Threshold, Span)| t.metric != Metric::Connect;
+    let Some((_, span)) = thresholds.iter().find(needs_messages) else {
+        return;
+    };
+    if !scripts_publish && !until_the_end {
+        let title = "a threshold without samples: no client publishes";
+        problems.push(Diagnostic::warning(title).at(span, ""));
+    } else if !until_the_end && !run.warmup.is_zero() {
+        problems.push(
+            Diagnostic::warning(
+                "only scripts publish, and what they send within the warm-up is not measured",
+            )
+            .at(span, "measured from the end of the warm-up")
+            .help("run.warmup = \"0s\" measures all of it"),
+        );
+    }
+}

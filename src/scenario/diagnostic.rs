@@ -1,0 +1,298 @@
+//! What is wrong with a scenario, shown where it is wrong.
+//!
+//! A scenario comes from several texts: the file, and each `--set` argument. They are laid end to
+//! end in one space of byte offsets, so a [`Span`] is enough to point into any of them, and a
+//! message can point at a line of the file and at an argument at once.
+
+use std::fmt;
+use std::ops::Range;
+
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+
+/// Where in the texts: byte offsets, the texts laid end to end.
+pub type Span = Range<usize>;
+
+/// Everything found in one scenario: errors, which keep it from being run, and warnings.
+#[derive(Debug, Clone, Default)]
+pub struct Diagnostics {
+    sources: Sources,
+    list: Vec<Diagnostic>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    severity: Severity,
+    title: String,
+    /// The first is what it is about, the rest is what it clashes with.
+    labels: Vec<(Span, String)>,
+    helps: Vec<String>,
+}
+
+/// Whether a scenario can be run all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// Nothing is run.
+    Error,
+    /// It is run.
+    Warning,
+}
+
+/// The texts a scenario came from.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sources(Vec<Source>);
+
+#[derive(Debug, Clone)]
+struct Source {
+    name: String,
+    text: String,
+    base: usize,
+}
+
+/// Where a diagnostic points, as people count: lines and columns from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// The file's path, or `command line`.
+    pub source: String,
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+impl Diagnostic {
+    pub(super) fn error(title: impl Into<String>) -> Self {
+        Self::new(Severity::Error, title.into())
+    }
+
+    pub(super) fn warning(title: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, title.into())
+    }
+
+    fn new(severity: Severity, title: String) -> Self {
+        Self {
+            severity,
+            title,
+            labels: Vec::new(),
+            helps: Vec::new(),
+        }
+    }
+
+    /// Points at a place. The first is where the diagnostic is.
+    pub(super) fn at(mut self, span: &Span, label: impl Into<String>) -> Self {
+        self.labels.push((span.clone(), label.into()));
+        self
+    }
+
+    /// Adds what to do about it.
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+        self.helps.push(help.into());
+        self
+    }
+
+    /// Whether it keeps the scenario from being run.
+    #[must_use]
+    pub fn severity(&self) -> Severity {
+        self.severity
+    }
+
+    /// What is wrong, in one line that names the key.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.title
+    }
+}
+
+impl Diagnostics {
+    /// Puts `list` into the order of the texts.
+    pub(super) fn new(sources: Sources, mut list: Vec<Diagnostic>) -> Self {
+        list.sort_by_key(|d| d.labels.first().map_or(usize::MAX, |(span, _)| span.start));
+        Self { sources, list }
+    }
+
+    /// An error about a file that could not even be read.
+    pub(super) fn unreadable(title: impl Into<String>) -> Self {
+        Self::new(Sources::default(), vec![Diagnostic::error(title)])
+    }
+
+    /// Whether one of them keeps the scenario from being run.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.list.iter().any(|d| d.severity == Severity::Error)
+    }
+
+    /// Whether there is nothing to say.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Each of them, in the order of the texts.
+    pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
+        self.list.iter()
+    }
+
+    /// Where `diagnostic` points, if it is about a place at all.
+    #[must_use]
+    pub fn position(&self, diagnostic: &Diagnostic) -> Option<Position> {
+        let (span, _) = diagnostic.labels.first()?;
+        let source = self.sources.of(span);
+        let before = &source.text[..source.local(span).start];
+        let line_start = before.rfind('\n').map_or(0, |lf| lf + 1);
+        Some(Position {
+            source: source.name.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        })
+    }
+
+    /// All of them with the lines they are about, in colour if the terminal takes it.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        let renderer = if colour {
+            Renderer::styled()
+        } else {
+            Renderer::plain()
+        }
+        .decor_style(DecorStyle::Ascii);
+        let rendered: Vec<String> = self
+            .list
+            .iter()
+            .map(|diagnostic| renderer.render(&[self.group(diagnostic)]))
+            .collect();
+        rendered.join("\n\n")
+    }
+
+    fn group<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {
+        let level = match diagnostic.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        // The text with the first label comes first.
+        let mut snippets: Vec<(&Source, Vec<Annotation<'a>>)> = Vec::new();
+        for (i, (span, label)) in diagnostic.labels.iter().enumerate() {
+            let source = self.sources.of(span);
+            let kind = if i == 0 {
+                AnnotationKind::Primary
+            } else {
+                AnnotationKind::Context
+            };
+            let label = (!label.is_empty()).then_some(label.as_str());
+            let annotation = kind.span(source.local(span)).label(label);
+            match snippets.iter_mut().find(|(s, _)| s.base == source.base) {
+                Some((_, annotations)) => annotations.push(annotation),
+                None => snippets.push((source, vec![annotation])),
+            }
+        }
+        let snippets = snippets.into_iter().map(|(source, annotations)| {
+            Snippet::source(source.text.as_str())
+                .path(source.name.as_str())
+                .annotations(annotations)
+        });
+        let helps = diagnostic
+            .helps
+            .iter()
+            .map(|help| Level::HELP.message(help.as_str()));
+        Group::with_title(level.primary_title(diagnostic.title.as_str()))
+            .elements(snippets)
+            .elements(helps)
+    }
+}
+
+impl fmt::Display for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Diagnostics {}
+
+impl Sources {
+    /// Appends a text; what it is in the common space of offsets begins at the number returned.
+    pub(super) fn add(&mut self, name: &str, text: &str) -> usize {
+        // One more than its length: the end of one text is not the start of the next.
+        let base = self.0.last().map_or(0, |s| s.base + s.text.len() + 1);
+        self.0.push(Source {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            base,
+        });
+        base
+    }
+
+    fn of(&self, span: &Span) -> &Source {
+        let after = self.0.partition_point(|s| s.base <= span.start);
+        &self.0[after - 1]
+    }
+}
+
+impl Source {
+    fn local(&self, span: &Span) -> Range<usize> {
+        let clamp = |at: usize| (at - self.base).min(self.text.len());
+        clamp(span.start)..clamp(span.end)
+    }
+}
+
+/// The one of `known` that `word` was probably meant to be.
+///
+/// Jaro-Winkler, since typos keep the beginning; 0.8 takes `durration` for `duration` and
+/// `deliverd` for `delivered`, and does not take `size` for `stages`.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let word = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&word, candidate), candidate))
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.toml", "x = 1\nä = \"ö\" # ü\n");
+        let argument = sources.add("command line", "--set a=1");
+        let at = |offset: usize| Diagnostic::error("").at(&(offset..offset + 1), "");
+        let diagnostics = Diagnostics::new(
+            sources,
+            vec![at(file), at(file + 11), at(argument), at(argument + 6)],
+        );
+        let positions: Vec<_> = diagnostics
+            .iter()
+            .map(|d| {
+                let Position {
+                    source,
+                    line,
+                    column,
+                } = diagnostics.position(d).unwrap();
+                format!("{source}:{line}:{column}")
+            })
+            .collect();
+        assert_eq!(
+            positions,
+            [
+                "a.toml:1:1",
+                "a.toml:2:5",
+                "command line:1:1",
+                "command line:1:7"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_typo_finds_its_word_and_another_word_none() {
+        let keys = ["duration", "drain", "stages", "payload", "delivered"];
+        let nearest = |word| nearest(word, keys);
+        assert_eq!(nearest("durration"), Some("duration"));
+        assert_eq!(nearest("Dration"), Some("duration"));
+        assert_eq!(nearest("deliverd"), Some("delivered"));
+        assert_eq!(nearest("drian"), Some("drain"));
+        assert_eq!(nearest("size"), None);
+        assert_eq!(nearest("x"), None);
+    }
+}

@@ -1,0 +1,210 @@
+//! `[thresholds]`: what the measured figures must meet. `p99 < 20ms` on a latency, `delivered >=
+//! 50000` on the rates.
+
+use super::diagnostic::{Span, nearest};
+use super::plan::{Comparison, Metric, RateName, Stat, Threshold};
+use super::section::{Expected, Section, mismatch};
+use super::tree::{Node, Value};
+
+/// The metrics, by the key they have in a scenario and in a result.
+pub(super) const METRICS: [(&str, Metric); 7] = [
+    ("ack", Metric::Ack),
+    ("relay", Metric::Relay),
+    ("last_relay", Metric::LastRelay),
+    ("spread", Metric::Spread),
+    ("send_lag", Metric::SendLag),
+    ("connect", Metric::Connect),
+    ("rates", Metric::Rates),
+];
+
+const RATES: [(&str, RateName); 3] = [
+    ("sent", RateName::Sent),
+    ("acked", RateName::Acked),
+    ("delivered", RateName::Delivered),
+];
+
+const FIGURES: [(&str, Stat); 4] = [
+    ("min", Stat::Min),
+    ("mean", Stat::Mean),
+    ("max", Stat::Max),
+    ("stddev", Stat::Stddev),
+];
+
+/// What an unknown figure of a latency is told.
+const LATENCY_FIGURES: &str =
+    "min, mean, max, stddev, p50, p90, p99, p99.9, p99.99 (or any other percentile)";
+
+/// Reads every threshold of the section and where it stands, metric by metric.
+pub(super) fn read(section: &mut Section<'_>) -> Vec<(Threshold, Span)> {
+    let mut thresholds = Vec::new();
+    for (key, metric) in METRICS {
+        let mut exprs = Vec::new();
+        for (path, node) in section.elements(key) {
+            match threshold(metric, node) {
+                Ok(threshold) => {
+                    exprs.push(threshold.expr.clone());
+                    thresholds.push((threshold, node.span.clone()));
+                }
+                Err(expected) => section.problem(mismatch(&path, node, &expected)),
+            }
+        }
+        if !exprs.is_empty() {
+            section.resolve(key, exprs.into());
+        }
+    }
+    thresholds
+}
+
+fn threshold(metric: Metric, node: &Node) -> Result<Threshold, Expected> {
+    let form = if metric == Metric::Rates {
+        "a threshold such as \"delivered >= 50000\""
+    } else {
+        "a threshold such as \"p99 < 20ms\""
+    };
+    let Value::String(expr) = &node.value else {
+        return Err(form.into());
+    };
+    let (name, op, limit) = split(expr).ok_or(form)?;
+    let (stat, limit) = if metric == Metric::Rates {
+        (rate_name(name)?, rate_limit(limit)?)
+    } else {
+        (figure(name)?, latency_limit(limit)?)
+    };
+    Ok(Threshold {
+        metric,
+        stat,
+        op,
+        limit,
+        expr: expr.clone(),
+    })
+}
+
+/// `p99 < 20ms` into `p99`, `<` and `20ms`.
+fn split(expr: &str) -> Option<(&str, Comparison, &str)> {
+    let (name, rest) = expr.split_at(expr.find(['<', '>'])?);
+    let (op, limit) = [
+        ("<=", Comparison::LessOrEqual),
+        (">=", Comparison::GreaterOrEqual),
+        ("<", Comparison::Less),
+        (">", Comparison::Greater),
+    ]
+    .into_iter()
+    .find_map(|(sign, op)| rest.strip_prefix(sign).map(|limit| (op, limit)))?;
+    Some((name.trim(), op, limit.trim()))
+}
+
+fn rate_name(name: &str) -> Result<Stat, Expected> {
+    let names = RATES.map(|(name, _)| name);
+    RATES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, rate)| Stat::Rate(*rate))
+        .ok_or_else(|| Expected {
+            what: format!("one of the rates {}, not `{name}`", names.join(", ")),
+            help: nearest(name, names).map(|meant| format!("did you mean `{meant}`?")),
+        })
+}
+
+fn figure(name: &str) -> Result<Stat, Expected> {
+    let known = FIGURES.iter().find(|(known, _)| *known == name);
+    let percentile = || {
+        let percent: f64 = name.strip_prefix('p')?.parse().ok()?;
+        let plain = name[1..].bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        (plain && percent > 0.0 && percent < 100.0).then_some(Stat::Percentile(percent))
+    };
+    known
+        .map(|(_, stat)| *stat)
+        .or_else(percentile)
+        .ok_or_else(|| Expected {
+            what: format!("a figure of a latency, not `{name}`"),
+            help: Some(match nearest(name, FIGURES.map(|(name, _)| name)) {
+                Some(meant) => format!("did you mean `{meant}`? There are {LATENCY_FIGURES}"),
+                None => format!("there are {LATENCY_FIGURES}"),
+            }),
+        })
+}
+
+fn latency_limit(limit: &str) -> Result<f64, Expected> {
+    match humantime::parse_duration(limit) {
+        Ok(duration) => Ok(duration.as_nanos() as f64),
+        Err(_) if limit.parse::<f64>().is_ok() => Err(Expected {
+            what: "a latency with its unit".to_owned(),
+            help: Some(format!("did you mean `{limit}ms`?")),
+        }),
+        Err(_) => Err(format!("a latency such as `20ms`, not `{limit}`").into()),
+    }
+}
+
+fn rate_limit(limit: &str) -> Result<f64, Expected> {
+    match limit.replace('_', "").parse::<f64>() {
+        Ok(rate) if rate.is_finite() && rate >= 0.0 => Ok(rate),
+        _ => Err(format!("a plain number a second, not `{limit}`").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(metric: Metric, expr: &str) -> Result<(Stat, Comparison, f64), String> {
+        threshold(metric, &Node::from(serde_json::Value::from(expr)))
+            .map(|t| (t.stat, t.op, t.limit))
+            .map_err(|expected| expected.what)
+    }
+
+    #[test]
+    fn the_grammar_takes_every_figure_and_comparison() {
+        use Comparison::{Greater, GreaterOrEqual, Less, LessOrEqual};
+        for (expr, expected) in [
+            ("p99 < 20ms", (Stat::Percentile(99.0), Less, 2e7)),
+            ("p99.99<=1s", (Stat::Percentile(99.99), LessOrEqual, 1e9)),
+            ("min > 5us", (Stat::Min, Greater, 5e3)),
+            (
+                "mean >= 1s 500ms",
+                (Stat::Mean, GreaterOrEqual, 1_500_000_000.0),
+            ),
+            ("stddev < 100ns", (Stat::Stddev, Less, 100.0)),
+            (" max  <  1m ", (Stat::Max, Less, 6e10)),
+        ] {
+            assert_eq!(parse(Metric::Relay, expr), Ok(expected), "{expr}");
+        }
+        assert_eq!(
+            parse(Metric::Rates, "delivered >= 50_000.5"),
+            Ok((Stat::Rate(RateName::Delivered), GreaterOrEqual, 50_000.5))
+        );
+    }
+
+    #[test]
+    fn what_is_no_threshold_is_refused() {
+        for expr in [
+            "",
+            "p99",
+            "p99 20ms",
+            "p99 = 20ms",
+            "p99 == 20ms",
+            "< 20ms",
+            "p99 < 20",
+            "p99 < ",
+            "p99 < -20ms",
+            "p99 < 20ms ms",
+            "p0 < 1s",
+            "p100 < 1s",
+            "p+99 < 1s",
+            "pNaN < 1s",
+            "p1e1 < 1s",
+            "median < 1s",
+            "delivered > 5ms",
+        ] {
+            assert!(parse(Metric::Ack, expr).is_err(), "{expr}");
+        }
+        for expr in [
+            "p99 < 5",
+            "sent > 5ms",
+            "sent > inf",
+            "sent > -1",
+            "sent > NaN",
+        ] {
+            assert!(parse(Metric::Rates, expr).is_err(), "{expr}");
+        }
+    }
+}

@@ -63,72 +63,23 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 #[test]
+#[rustfmt::skip] // a sentence a row
 fn a_stream_is_cut_into_lines() {
     let cases: &[(&str, &[&[u8]], &[&[u8]], &[u8])] = &[
         ("nothing gives nothing", &[], &[], b""),
         ("an empty read gives nothing", &[b""], &[], b""),
         ("a line without its LF", &[b"{}\n"], &[b"{}"], b""),
-        (
-            "lines joined in one read",
-            &[b"a\nb\nc\n"],
-            &[b"a", b"b", b"c"],
-            b"",
-        ),
-        (
-            "a line split over reads",
-            &[b"a", b"b", b"", b"c\n"],
-            &[b"abc"],
-            b"",
-        ),
-        (
-            "a CR before the LF is ignored",
-            &[b"a\r\nb\r\n"],
-            &[b"a", b"b"],
-            b"",
-        ),
-        (
-            "a CR split from its LF is ignored too",
-            &[b"a\r", b"\nb\n"],
-            &[b"a", b"b"],
-            b"",
-        ),
+        ("lines joined in one read", &[b"a\nb\nc\n"], &[b"a", b"b", b"c"], b""),
+        ("a line split over reads", &[b"a", b"b", b"", b"c\n"], &[b"abc"], b""),
+        ("a CR before the LF is ignored", &[b"a\r\nb\r\n"], &[b"a", b"b"], b""),
+        ("a CR split from its LF is ignored too", &[b"a\r", b"\nb\n"], &[b"a", b"b"], b""),
         ("one CR only", &[b"a\r\r\n"], &[b"a\r"], b""),
-        (
-            "a CR elsewhere is the line's own",
-            &[b"a\rb\n"],
-            &[b"a\rb"],
-            b"",
-        ),
-        (
-            "blank lines are ignored",
-            &[b"\n\r\n \t\n\r\r\na\n\n"],
-            &[b"a"],
-            b"",
-        ),
-        (
-            "a blank line split over reads",
-            &[b" ", b"\t", b"\r", b"\na\n"],
-            &[b"a"],
-            b"",
-        ),
-        (
-            "other white space is not blank",
-            &[b"\x0b\n\x0c\n\xc2\xa0\n"],
-            &[b"\x0b", b"\x0c", b"\xc2\xa0"],
-            b"",
-        ),
-        (
-            "what has no LF stays pending",
-            &[b"a\nbc", b"d"],
-            &[b"a"],
-            b"bcd",
-        ),
-        (
-            "bytes are not judged",
-            &[b"\xff\x00{\n"],
-            &[b"\xff\x00{"],
-            b"",
-        ),
+        ("a CR elsewhere is the line's own", &[b"a\rb\n"], &[b"a\rb"], b""),
+        ("blank lines are ignored", &[b"\n\r\n \t\n\r\r\na\n\n"], &[b"a"], b""),
+        ("a blank line split over reads", &[b" ", b"\t", b"\r", b"\na\n"], &[b"a"], b""),
+        ("other white space is not blank", &[b"\x0b\n\x0c\n\xc2\xa0\n"], &[b"\x0b", b"\x0c", b"\xc2\xa0"], b""),
+        ("what has no LF stays pending", &[b"a\nbc", b"d"], &[b"a"], b"bcd"),
+        ("bytes are not judged", &[b"\xff\x00{\n"], &[b"\xff\x00{"], b""),
     ];
     for (sentence, chunks, lines, pending) in cases {
         let (seen, kept) = read(DEFAULT_MAX_LINE_BYTES, chunks);

@@ -191,8 +191,8 @@ pub fn decode_publish(line: &[u8]) -> Result<Publish<'_>, Malformed> {
 /// The `id` of a line that is no publish, so that its error can name it.
 #[cold]
 fn id_of(line: &[u8]) -> Option<u64> {
-    object(line).ok()?;
-    serde_json::from_slice::<IdOnly>(line).ok()?.id
+    let text = object(line).ok()?;
+    serde_json::from_str::<IdOnly>(text).ok()?.id
 }
 
 // One struct a type, chosen by the type read first: an internally tagged enum buffers the whole

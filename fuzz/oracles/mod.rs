@@ -33,15 +33,13 @@ const SEED: u64 = 42;
 #[allow(dead_code)] // the corpus test has no such oracle
 pub(crate) fn decode_only(data: &[u8]) {
     let input = Input::of(data);
-    for chunks in [input.chunks(), vec![input.stream]] {
-        let mut buffer = LineBuffer::new(input.max_line_bytes);
-        for chunk in chunks {
-            let mut lines = buffer.feed(chunk);
-            while let Some(Ok(line)) = lines.next() {
-                let _ = ndjson::decode_publish(line);
-                let _ = ndjson::decode_server(line);
-                let _ = payload::decode(line, SEED, RUN);
-            }
+    let mut buffer = LineBuffer::new(input.max_line_bytes);
+    for chunk in input.chunks() {
+        let mut lines = buffer.feed(chunk);
+        while let Some(Ok(line)) = lines.next() {
+            let _ = ndjson::decode_publish(line);
+            let _ = ndjson::decode_server(line);
+            let _ = payload::decode(line, SEED, RUN);
         }
     }
     let _ = ndjson::decode_publish(input.stream);
@@ -54,7 +52,7 @@ pub(crate) fn decode_only(data: &[u8]) {
 /// Where one of them does not hold.
 pub(crate) fn check(data: &[u8]) {
     let input = Input::of(data);
-    let (lines, _) = check_framing(&input);
+    let lines = check_framing(&input);
     check_take_if(&input, &lines);
     for line in lines.iter().flatten() {
         check_publish(line);
@@ -89,26 +87,29 @@ impl<'a> Input<'a> {
         }
     }
 
-    fn chunks(&self) -> Vec<&'a [u8]> {
-        let mut chunks = Vec::new();
+    /// The stream, cut. An iterator, so that the oracle of memory sees the decoders' alone.
+    fn chunks(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let mut lengths = self.chunk_bytes.iter().cycle();
         let mut left = self.stream;
-        for &bytes in self.chunk_bytes.iter().cycle() {
-            // A length of 0 is an empty read once; over and over it would never end.
-            let (chunk, rest) = left.split_at(left.len().min(usize::from(bytes)));
-            chunks.push(chunk);
+        // A length of 0 is an empty read; nothing else may come of it for ever.
+        let mut chunks_left = 2 * self.stream.len();
+        std::iter::from_fn(move || {
+            let wanted = match lengths.next() {
+                Some(&bytes) if chunks_left > 0 => usize::from(bytes),
+                _ => left.len(),
+            };
+            chunks_left = chunks_left.saturating_sub(1);
+            let ended = left.is_empty();
+            let (chunk, rest) = left.split_at(left.len().min(wanted));
             left = rest;
-            if left.is_empty() || chunks.len() > 2 * self.stream.len() {
-                break;
-            }
-        }
-        chunks.push(left);
-        chunks
+            (!ended).then_some(chunk)
+        })
     }
 }
 
 type Lines = Vec<Result<Vec<u8>, LineTooLong>>;
 
-fn read(max_line_bytes: usize, chunks: &[&[u8]]) -> (Lines, Vec<u8>) {
+fn read<'a>(max_line_bytes: usize, chunks: impl IntoIterator<Item = &'a [u8]>) -> (Lines, Vec<u8>) {
     let mut buffer = LineBuffer::new(max_line_bytes);
     let mut seen = Vec::new();
     for chunk in chunks {
@@ -121,16 +122,15 @@ fn read(max_line_bytes: usize, chunks: &[&[u8]]) -> (Lines, Vec<u8>) {
     (seen, buffer.pending().to_vec())
 }
 
-fn check_framing(input: &Input<'_>) -> (Lines, Vec<u8>) {
+fn check_framing(input: &Input<'_>) -> Lines {
     let expected = lines_by_the_rules(input.max_line_bytes, input.stream);
-    let whole = read(input.max_line_bytes, &[input.stream]);
+    let whole = read(input.max_line_bytes, [input.stream]);
     assert_eq!(whole, expected, "in one read");
-    let split = read(input.max_line_bytes, &input.chunks());
+    let split = read(input.max_line_bytes, input.chunks());
     assert_eq!(split, expected, "in chunks");
-    let bytes: Vec<&[u8]> = input.stream.chunks(1).collect();
-    let bytewise = read(input.max_line_bytes, &bytes);
+    let bytewise = read(input.max_line_bytes, input.stream.chunks(1));
     assert_eq!(bytewise, expected, "byte by byte");
-    expected
+    expected.0
 }
 
 /// F1, F2 and F3, one byte at a time.
@@ -281,6 +281,7 @@ fn assert_is_object(line: &[u8]) {
 }
 
 /// Decoded text takes no more than its line did, and a copy only where there are escapes.
+#[allow(clippy::ptr_arg)] // whether it was copied is the question
 fn assert_text_from(line: &[u8], text: &Cow<'_, str>) {
     assert!(text.len() <= line.len());
     let escapes = line.contains(&b'\\');

@@ -175,12 +175,10 @@ struct IdOnly {
 /// [`Malformed`] where the line is not a JSON object with a string `message`, where a known key
 /// has the wrong type or comes twice, or where the line is not UTF-8.
 pub fn decode_publish(line: &[u8]) -> Result<Publish<'_>, Malformed> {
-    let raw: RawPublish<'_> = object(line)
-        .and_then(|text| parse(text))
-        .map_err(|detail| Malformed {
-            detail,
-            id: id_of(line),
-        })?;
+    let raw: RawPublish<'_> = object(line).and_then(parse).map_err(|detail| Malformed {
+        detail,
+        id: id_of(line),
+    })?;
     Ok(Publish {
         message: raw.message,
         id: raw.id,

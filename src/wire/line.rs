@@ -1,8 +1,9 @@
 //! Framing: bytes in, whole lines out, bounded (rules F1, F2, F3 and F5).
 //!
 //! A [`LineBuffer`] belongs to one connection and keeps nothing but the tail of a line that has
-//! not ended yet, so an idle connection costs the three words of an empty `Vec`. The bytes of a
-//! `read` are lent to [`LineBuffer::feed`]; whole lines come back as slices of those same bytes.
+//! not ended yet: an idle connection costs a few words, and at most 512 bytes more once a line
+//! of its was split between two reads. The bytes of a `read` are lent to [`LineBuffer::feed`];
+//! whole lines come back as slices of those same bytes.
 
 use memchr::memchr;
 use thiserror::Error;
@@ -28,16 +29,24 @@ pub struct LineTooLong {
 pub struct LineBuffer {
     tail: Vec<u8>,
     max_line_bytes: usize,
+    /// `tail` is a whole line that [`Lines::next`] lent out: the next call forgets it. Kept here
+    /// and not in [`Lines`], which may be dropped while the loan is on.
+    tail_lent: bool,
     overrun: bool,
 }
 
 impl LineBuffer {
     /// An empty buffer for lines of at most `max_line_bytes`, LF included. Allocates nothing.
+    ///
+    /// # Panics
+    /// If `max_line_bytes` is 0: not even a blank line would fit.
     #[must_use]
     pub fn new(max_line_bytes: usize) -> Self {
+        assert!(max_line_bytes > 0, "a line limit of no bytes at all");
         Self {
             tail: Vec::new(),
             max_line_bytes,
+            tail_lent: false,
             overrun: false,
         }
     }
@@ -48,31 +57,21 @@ impl LineBuffer {
     /// the iterator earlier drops the rest of the chunk, which is what a caller about to close
     /// wants.
     pub fn feed<'a>(&'a mut self, chunk: &'a [u8]) -> Lines<'a> {
-        Lines {
-            buffer: self,
-            rest: chunk,
-            tail_lent: false,
-        }
+        // What follows an overrun has no known line start, so nothing of it may be lent.
+        let rest = if self.overrun { &[] } else { chunk };
+        Lines { buffer: self, rest }
     }
 
     /// Bytes of a line that has begun and not ended. At end of stream they are no frame (F3).
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
-        self.tail.len()
+        self.pending().len()
     }
 
     /// The bytes of a line that has begun and not ended: what an error message shows of it.
     #[must_use]
     pub fn pending(&self) -> &[u8] {
-        &self.tail
-    }
-
-    fn too_long(&mut self) -> LineTooLong {
-        self.overrun = true;
-        self.tail = Vec::new();
-        LineTooLong {
-            max_line_bytes: self.max_line_bytes,
-        }
+        if self.tail_lent { &[] } else { &self.tail }
     }
 }
 
@@ -81,7 +80,6 @@ impl LineBuffer {
 pub struct Lines<'a> {
     buffer: &'a mut LineBuffer,
     rest: &'a [u8],
-    tail_lent: bool,
 }
 
 impl Lines<'_> {
@@ -94,21 +92,23 @@ impl Lines<'_> {
     #[inline]
     pub fn next(&mut self) -> Option<Result<&[u8], LineTooLong>> {
         self.release_tail();
-        if self.buffer.overrun {
-            return None;
-        }
         if !self.buffer.tail.is_empty() {
-            return self.finish_tail();
+            match self.finish_tail() {
+                Tail::Unfinished => return None,
+                Tail::TooLong => return Some(Err(self.too_long())),
+                Tail::Line => return Some(Ok(without_cr(&self.buffer.tail))),
+                Tail::Blank => self.release_tail(),
+            }
         }
         loop {
             let Some(lf) = memchr(b'\n', self.rest) else {
                 return self.keep_rest();
             };
+            if lf >= self.buffer.max_line_bytes {
+                return Some(Err(self.too_long()));
+            }
             let (line, rest) = self.rest.split_at(lf);
             self.rest = &rest[1..];
-            if lf + 1 > self.buffer.max_line_bytes {
-                return Some(Err(self.buffer.too_long()));
-            }
             let line = without_cr(line);
             if !is_blank(line) {
                 return Some(Ok(line));
@@ -116,16 +116,19 @@ impl Lines<'_> {
         }
     }
 
-    /// Takes the next line if it is, byte for byte, `expected` (its LF included).
+    /// Takes the next line if it is, byte for byte, `expected`: one whole line as [`Lines::next`]
+    /// would yield it, with its LF (and CR), neither blank nor over the limit.
     ///
     /// This is the receiver's fast path: a broadcast sends everyone the same bytes, and comparing
     /// them costs a few nanoseconds where finding and decoding the line costs a hundred or more.
     /// `false` changes nothing: the line, whatever it is, is still there for [`Lines::next`].
     #[inline]
     pub fn take_if(&mut self, expected: &[u8]) -> bool {
+        debug_assert_eq!(memchr(b'\n', expected), expected.len().checked_sub(1));
+        debug_assert!(!is_blank(without_cr(&expected[..expected.len() - 1])));
+        debug_assert!(expected.len() <= self.buffer.max_line_bytes);
         self.release_tail();
         if self.buffer.tail.is_empty() && self.rest.starts_with(expected) {
-            debug_assert_eq!(expected.last(), Some(&b'\n'));
             self.rest = &self.rest[expected.len()..];
             return true;
         }
@@ -135,14 +138,14 @@ impl Lines<'_> {
     /// Whether the next line began in an earlier chunk.
     #[must_use]
     pub fn in_split_line(&self) -> bool {
-        !self.tail_lent && !self.buffer.tail.is_empty()
+        !self.buffer.pending().is_empty()
     }
 
     /// The line that was lent from the tail has been read: forget it.
     #[inline]
     fn release_tail(&mut self) {
-        if self.tail_lent {
-            self.tail_lent = false;
+        if self.buffer.tail_lent {
+            self.buffer.tail_lent = false;
             if self.buffer.tail.capacity() > KEEP_TAIL_BYTES {
                 self.buffer.tail = Vec::new();
             } else {
@@ -151,34 +154,65 @@ impl Lines<'_> {
         }
     }
 
-    /// Completes the line that an earlier chunk began.
-    fn finish_tail(&mut self) -> Option<Result<&[u8], LineTooLong>> {
-        let Some(lf) = memchr(b'\n', self.rest) else {
-            return self.keep_rest();
-        };
-        if self.buffer.tail.len() + lf + 1 > self.buffer.max_line_bytes {
-            return Some(Err(self.buffer.too_long()));
+    /// Completes the line that an earlier chunk began, as far as this chunk goes.
+    fn finish_tail(&mut self) -> Tail {
+        let lf = memchr(b'\n', self.rest);
+        let more = lf.unwrap_or(self.rest.len());
+        let tail = &mut self.buffer.tail;
+        // With its LF the line has one byte more; without one in sight it has at least one more.
+        if tail.len() + more >= self.buffer.max_line_bytes {
+            return Tail::TooLong;
         }
-        self.buffer.tail.reserve_exact(lf);
-        self.buffer.tail.extend_from_slice(&self.rest[..lf]);
-        self.rest = &self.rest[lf + 1..];
-        self.tail_lent = true;
+        if lf.is_some() {
+            tail.reserve_exact(more); // nothing will follow: no growth to allow for
+        }
+        tail.extend_from_slice(&self.rest[..more]);
+        self.rest = &self.rest[more..];
+        if lf.is_none() {
+            return Tail::Unfinished;
+        }
+        self.rest = &self.rest[1..];
+        self.buffer.tail_lent = true;
         if is_blank(without_cr(&self.buffer.tail)) {
-            return self.next();
+            Tail::Blank
+        } else {
+            Tail::Line
         }
-        Some(Ok(without_cr(&self.buffer.tail)))
     }
 
-    /// No LF in what is left: it becomes (part of) the tail, unless no LF can come in time.
+    /// No LF in what is left: it becomes the tail, unless no LF can come in time.
     #[cold]
     fn keep_rest(&mut self) -> Option<Result<&[u8], LineTooLong>> {
-        if self.buffer.tail.len() + self.rest.len() >= self.buffer.max_line_bytes {
-            return Some(Err(self.buffer.too_long()));
+        if self.rest.len() >= self.buffer.max_line_bytes {
+            return Some(Err(self.too_long()));
         }
         self.buffer.tail.extend_from_slice(self.rest);
         self.rest = &[];
         None
     }
+
+    /// Gives up on the stream: nothing of this chunk or a later one is lent any more.
+    #[cold]
+    fn too_long(&mut self) -> LineTooLong {
+        self.rest = &[];
+        self.buffer.tail = Vec::new();
+        self.buffer.overrun = true;
+        LineTooLong {
+            max_line_bytes: self.buffer.max_line_bytes,
+        }
+    }
+}
+
+/// What the line that an earlier chunk began has become.
+enum Tail {
+    /// Its LF is not in this chunk either.
+    Unfinished,
+    /// It is over the limit, or will be with its LF.
+    TooLong,
+    /// It is whole, and stands in the buffer.
+    Line,
+    /// It is whole, and blank (F1).
+    Blank,
 }
 
 /// F1: a CR before the LF is ignored.
@@ -196,3 +230,6 @@ fn is_blank(line: &[u8]) -> bool {
         Some(_) => line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\r')),
     }
 }
+
+#[cfg(test)]
+mod tests;

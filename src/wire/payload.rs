@@ -89,9 +89,9 @@ pub struct Header {
 /// Why a text is not an intact load message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotIntact {
-    /// It bears no resemblance to a load message of this run: nobody here sent it.
+    /// It bears no resemblance to a load message, or is empty: nobody here sent it.
     Foreign,
-    /// It began as a load message, and its length, a digit, its filler or its checksum is wrong.
+    /// It was a load message, and its length, a digit, its filler or its checksum is wrong.
     Altered,
 }
 
@@ -132,33 +132,17 @@ pub fn encode(out: &mut Vec<u8>, seed: u64, header: &Header, size: usize) {
 
 /// Reads a load message and checks every byte of it: digits, length, checksum and filler.
 ///
+/// The filler of another run's message is not checked (its seed is not known here), and belonging
+/// to another run is no error: the header says so.
+///
 /// # Errors
-/// [`NotIntact`] says whether the text was a load message of run `run` once. Belonging to another
-/// run is no error: the header says so.
+/// [`NotIntact`] says whether the text was a load message once.
 pub fn decode(text: &[u8], seed: u64, run: u32) -> Result<Header, NotIntact> {
-    let broken = |text: &[u8]| {
-        if resembles(text, run) {
-            NotIntact::Altered
-        } else {
-            NotIntact::Foreign
-        }
-    };
-    let header = read_header(text).ok_or_else(|| broken(text))?;
-    if digits(&text[LENGTH_AT..CHECKSUM_AT]) != Some(text.len() as u64) {
-        return Err(broken(text));
-    }
-    if digits(&text[CHECKSUM_AT..RUN_AT]) != Some(u64::from(checksum(text))) {
-        return Err(broken(text));
-    }
-    if header.run == run {
-        let mut filler = Filler::new(seed, header.sender, header.k);
-        for chunk in text[HEADER_BYTES..].chunks(FILLER_BLOCK) {
-            if chunk != &filler.next_block()[..chunk.len()] {
-                return Err(NotIntact::Altered);
-            }
-        }
-    }
-    Ok(header)
+    let intact = read_header(text)
+        .filter(|_| digits(&text[LENGTH_AT..CHECKSUM_AT]) == Some(text.len() as u64))
+        .filter(|_| digits(&text[CHECKSUM_AT..RUN_AT]) == Some(u64::from(checksum(text))))
+        .filter(|header| header.run != run || filler_intact(text, seed, header));
+    intact.ok_or_else(|| why_not(text, run))
 }
 
 /// The length a stream that continues with `text` states for its next load message, once enough
@@ -168,7 +152,9 @@ pub fn stated_length(text: &[u8]) -> Option<usize> {
     if text.len() < CHECKSUM_AT || !text.starts_with(MAGIC) {
         return None;
     }
-    digits(&text[LENGTH_AT..CHECKSUM_AT]).map(|n| n as usize)
+    let length = digits(&text[LENGTH_AT..CHECKSUM_AT])? as usize;
+    // A cutter that took a shorter length at its word could stand still.
+    (length >= HEADER_BYTES).then_some(length)
 }
 
 fn read_header(text: &[u8]) -> Option<Header> {
@@ -189,16 +175,42 @@ fn read_header(text: &[u8]) -> Option<Header> {
     })
 }
 
-/// Whether a broken text was a load message of this run: its magic or its run id survived. One
-/// wrong byte, or a cut behind the run id, leaves at least one of the two.
-fn resembles(text: &[u8], run: u32) -> bool {
-    let run_intact =
-        text.len() >= SENDER_AT && digits(&text[RUN_AT..SENDER_AT]) == Some(u64::from(run));
-    let magic_intact = text.len() > MAGIC.len()
-        && text.starts_with(MAGIC)
-        && text.iter().all(|&b| VALUES[b as usize] != 255);
-    run_intact || magic_intact
+fn filler_intact(text: &[u8], seed: u64, header: &Header) -> bool {
+    let mut filler = Filler::new(seed, header.sender, header.k);
+    text[HEADER_BYTES..]
+        .chunks(FILLER_BLOCK)
+        .all(|chunk| chunk == &filler.next_block()[..chunk.len()])
 }
+
+/// Whether a broken text was a load message once: its magic or this run's id survived.
+///
+/// One wrong character, one byte too many or too few, or a cut anywhere leaves at least one of
+/// the two: the run id may have moved by a few bytes, and the magic vouches for a text that is
+/// otherwise of the alphabet but for one character.
+#[cold]
+fn why_not(text: &[u8], run: u32) -> NotIntact {
+    let mut run_id = [0; SENDER_AT - RUN_AT];
+    write_digits(&mut run_id, u64::from(run));
+    let front = &text[..text.len().min(K_AT)];
+    let run_intact = front.windows(run_id.len()).any(|place| place == run_id);
+
+    let is_foreign = |b: &u8| VALUES[*b as usize] == 255;
+    let foreign_bytes = match text.iter().position(is_foreign) {
+        Some(first) => text.iter().rposition(is_foreign).unwrap_or(first) - first + 1,
+        None => 0,
+    };
+    let magic_there = MAGIC.len().min(text.len());
+    let magic_intact = !text.is_empty() && text[..magic_there] == MAGIC[..magic_there];
+
+    if run_intact || (magic_intact && foreign_bytes <= LONGEST_CHAR_BYTES) {
+        NotIntact::Altered
+    } else {
+        NotIntact::Foreign
+    }
+}
+
+/// A server that passes text through UTF-8 puts up to so many bytes in the place of one.
+const LONGEST_CHAR_BYTES: usize = 4;
 
 /// CRC-32 of everything but the checksum's own digits.
 fn checksum(text: &[u8]) -> u32 {
@@ -247,7 +259,7 @@ struct Filler(u64);
 
 impl Filler {
     fn new(seed: u64, sender: SenderId, k: u64) -> Self {
-        Self(mix(seed ^ mix(u64::from(sender.0) << 36 ^ k)))
+        Self(mix(seed ^ mix(mix(u64::from(sender.0)) ^ k)))
     }
 
     fn next_block(&mut self) -> [u8; FILLER_BLOCK] {
@@ -268,3 +280,6 @@ fn mix(mut z: u64) -> u64 {
     z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ z >> 31
 }
+
+#[cfg(test)]
+mod tests;

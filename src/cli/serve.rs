@@ -1,13 +1,391 @@
-//! `chatbench serve`.
+//! `chatbench serve`: the reference server as a process.
+//!
+//! stdout carries one line a listener, once it accepts, so that whoever starts the server can ask
+//! for port 0 and read the port from there. Everything else goes to stderr.
 
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+use tracing_subscriber::EnvFilter;
+
+use super::EXIT_USAGE;
+use crate::server::{self, Config, ConfigError};
+
+/// The port of a `--listen` that names none, and of the original tutorial.
+const DEFAULT_PORT: u16 = 1253;
+
+/// Exit code after a second signal: ended without a drain.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// File descriptors kept for what is no client: connections being refused or closed, listeners,
+/// the standard streams, the runtime.
+const RESERVED_FILES: u64 = 320;
 
 /// Arguments of `chatbench serve`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    /// Where to listen, ndjson://HOST:PORT; port 0 is any free one. Repeatable
+    #[arg(long, value_name = "URL", default_value = "ndjson://127.0.0.1:1253")]
+    listen: Vec<Listen>,
+
+    /// Allow listening on an address that other machines can reach
+    #[arg(long)]
+    allow_remote: bool,
+
+    /// The longest line in bytes, its LF included
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64KiB")]
+    max_line: usize,
+
+    /// Clients at a time; who comes after is refused [default: 65536, or what file descriptors allow]
+    #[arg(long, value_name = "N")]
+    max_clients: Option<usize>,
+
+    /// Malformed lines in a row after which a client is disconnected
+    #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ERRORS)]
+    max_errors: u32,
+
+    /// Bytes of messages kept for clients that are behind, for all together
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16MiB")]
+    backlog: usize,
+
+    /// How long a shutdown waits for clients to take what they are owed
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
+    drain: Duration,
+
+    /// Log what happens to stderr; twice for every connection. RUST_LOG overrides
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// Shut down when stdin ends: a server started as a child then cannot outlive its parent
+    #[arg(long, hide = true)]
+    exit_on_stdin_eof: bool,
+}
+
+/// A `--listen` URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Listen {
+    /// As the resolver takes it: `HOST:PORT`, IPv6 in brackets.
+    host_port: String,
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ndjson://{}", self.host_port)
+    }
+}
+
+/// Why a `--listen` is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+enum BadListen {
+    #[error("the classic dialect is not served yet: use ndjson://HOST:PORT")]
+    Classic,
+    #[error("no such dialect: use ndjson://HOST:PORT")]
+    Dialect,
+    #[error("no host: use ndjson://HOST:PORT, as in ndjson://127.0.0.1:1253")]
+    NoHost,
+    #[error("the port is no number from 0 to 65535")]
+    Port,
+}
+
+impl FromStr for Listen {
+    type Err = BadListen;
+
+    fn from_str(url: &str) -> Result<Self, BadListen> {
+        if url.starts_with("classic://") {
+            return Err(BadListen::Classic);
+        }
+        let address = url.strip_prefix("ndjson://").ok_or(BadListen::Dialect)?;
+        let address = address.strip_suffix('/').unwrap_or(address);
+        // The colons of a bracketed IPv6 address are no port's.
+        let after_host = address.rfind(']').map_or(0, |bracket| bracket + 1);
+        let (host, port) = match address[after_host..].rsplit_once(':') {
+            Some((_, port)) => (
+                &address[..address.len() - port.len() - 1],
+                port.parse().map_err(|_| BadListen::Port)?,
+            ),
+            None => (address, DEFAULT_PORT),
+        };
+        if host.is_empty() {
+            return Err(BadListen::NoHost);
+        }
+        Ok(Self {
+            host_port: format!("{host}:{port}"),
+        })
+    }
+}
+
+/// Why the server did not start.
+#[derive(Debug, Error)]
+enum ServeError {
+    #[error(transparent)]
+    Limits(#[from] ConfigError),
+    #[error("cannot resolve {listen}: {source}")]
+    Resolve { listen: Listen, source: io::Error },
+    #[error(
+        "{address} can be reached from other machines, and the server authenticates nobody: \
+         add --allow-remote if that is meant, or listen on 127.0.0.1"
+    )]
+    Remote { address: SocketAddr },
+    #[error("cannot listen on {address}: {source}")]
+    Bind {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot start: {0}")]
+    Start(#[from] io::Error),
+}
 
 /// Carries out the verb.
 #[must_use]
-pub fn main(_args: Args) -> ExitCode {
-    unimplemented!("serve")
+pub fn main(args: Args) -> ExitCode {
+    log_to_stderr(args.verbose);
+    match start(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn log_to_stderr(verbose: u8) {
+    let level = ["warn", "info", "debug"][usize::from(verbose.min(2))];
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .init();
+}
+
+fn start(args: &Args) -> Result<ExitCode, ServeError> {
+    let config = Config {
+        max_line_bytes: args.max_line,
+        max_clients: max_clients(args.max_clients, raise_file_limit()),
+        max_errors: args.max_errors,
+        backlog_bytes: args.backlog,
+        drain: args.drain,
+    };
+    config.check()?;
+    let mut addresses = Vec::new();
+    for listen in &args.listen {
+        addresses.push(resolve(listen, args.allow_remote)?);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(&addresses, config, args.exit_on_stdin_eof))
+}
+
+/// Serves until told to stop: a first signal drains, a second one ends at once.
+async fn serve(
+    addresses: &[SocketAddr],
+    config: Config,
+    exit_on_stdin_eof: bool,
+) -> Result<ExitCode, ServeError> {
+    // Before anyone can know that the server is up, so that no signal finds it unprepared.
+    let mut signals = Signals::catch()?;
+    let stdin_eof = exit_on_stdin_eof.then(stdin_eof);
+    let listeners = listen_on(addresses)?;
+    announce(&listeners)?;
+
+    let (stop, stopped) = oneshot::channel();
+    let serving = server::run(listeners, config, async {
+        let _ = stopped.await;
+    });
+    let told_twice = async {
+        match stdin_eof {
+            Some(eof) => tokio::select! { () = signals.next() => {}, _ = eof => {} },
+            None => signals.next().await,
+        }
+        info!("shutting down");
+        let _ = stop.send(());
+        signals.next().await;
+    };
+    tokio::select! {
+        stats = serving => {
+            info!(?stats, "shut down");
+            Ok(ExitCode::SUCCESS)
+        }
+        () = told_twice => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+    }
+}
+
+fn listen_on(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+    addresses
+        .iter()
+        .map(|&address| {
+            server::listen(address).map_err(|source| ServeError::Bind { address, source })
+        })
+        .collect()
+}
+
+/// One line a listener. Who started the server may not care to read: that is no reason to stop.
+fn announce(listeners: &[TcpListener]) -> Result<(), ServeError> {
+    let mut stdout = io::stdout().lock();
+    for listener in listeners {
+        let _ = writeln!(stdout, "listening on ndjson://{}", listener.local_addr()?);
+    }
+    let _ = stdout.flush();
+    Ok(())
+}
+
+/// The first address of a URL's host, if it may be listened on.
+fn resolve(listen: &Listen, allow_remote: bool) -> Result<SocketAddr, ServeError> {
+    let unresolved = |source| ServeError::Resolve {
+        listen: listen.clone(),
+        source,
+    };
+    let mut addresses = listen.host_port.to_socket_addrs().map_err(unresolved)?;
+    let address = addresses
+        .next()
+        .ok_or_else(|| unresolved(io::Error::other("it has no address")))?;
+    if !allow_remote && !address.ip().to_canonical().is_loopback() {
+        return Err(ServeError::Remote { address });
+    }
+    Ok(address)
+}
+
+/// The two signals that ask a server to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Completes when stdin ends. On a thread of its own, that the process does not wait for: tokio's
+/// stdin would keep its runtime from stopping until the read returns.
+fn stdin_eof() -> oneshot::Receiver<()> {
+    let (ended, eof) = oneshot::channel();
+    std::thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        let mut ignored = [0; 512];
+        while !matches!(stdin.read(&mut ignored), Ok(0)) {}
+        let _ = ended.send(());
+    });
+    eof
+}
+
+/// Raises the limit of open files as far as it goes. Returns it; `None` is none.
+fn raise_file_limit() -> Option<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(error) => {
+            warn!(%error, "cannot raise the limit of open files");
+            limit.current
+        }
+    }
+}
+
+/// How many clients to admit: as many as asked for, but no more than there are files for, so that
+/// one too many is told so and not left waiting for a descriptor.
+fn max_clients(asked: Option<usize>, files: Option<u64>) -> usize {
+    let wanted = asked.unwrap_or(server::DEFAULT_MAX_CLIENTS);
+    let Some(files) = files else { return wanted };
+    let possible = (files - RESERVED_FILES.min(files / 2)) as usize;
+    if possible < wanted && asked.is_some() {
+        warn!("{files} open files allow {possible} clients: raise `ulimit -Hn` for more");
+    }
+    wanted.min(possible)
+}
+
+/// Bytes as people write them: `64`, `4KiB`, `16MiB`, `1GiB`.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let unit_bytes: usize = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("give bytes, or KiB, MiB, GiB: 64, 4KiB, 16MiB".to_owned()),
+    };
+    number
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit_bytes))
+        .ok_or_else(|| "give a number of bytes: 64, 4KiB, 16MiB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_bytes_or_powers_of_1024() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("64", Some(64)),
+            ("4KiB", Some(4096)),
+            ("16 MiB", Some(16 << 20)),
+            ("1GiB", Some(1 << 30)),
+            ("", None),
+            ("KiB", None),
+            ("-1", None),
+            ("1.5KiB", None),
+            ("4kb", None),
+            ("99999999999999999999", None),
+            ("99999999999999GiB", None),
+        ] {
+            assert_eq!(parse_size(text).ok(), bytes, "{text}");
+        }
+    }
+
+    #[test]
+    fn listen_urls_name_a_dialect_a_host_and_perhaps_a_port() {
+        for (url, host_port) in [
+            ("ndjson://127.0.0.1:0", Ok("127.0.0.1:0")),
+            ("ndjson://localhost/", Ok("localhost:1253")),
+            ("ndjson://[::1]:5", Ok("[::1]:5")),
+            ("ndjson://[::1]", Ok("[::1]:1253")),
+            ("ndjson://:5", Err(BadListen::NoHost)),
+            ("ndjson://", Err(BadListen::NoHost)),
+            ("ndjson://h:65536", Err(BadListen::Port)),
+            ("ndjson://h:", Err(BadListen::Port)),
+            ("classic://127.0.0.1:1", Err(BadListen::Classic)),
+            ("127.0.0.1:1", Err(BadListen::Dialect)),
+            ("ws://127.0.0.1:1", Err(BadListen::Dialect)),
+        ] {
+            let parsed = url.parse::<Listen>().map(|listen| listen.host_port);
+            assert_eq!(parsed, host_port.map(str::to_owned), "{url}");
+        }
+    }
+
+    #[test]
+    fn clients_are_bounded_by_what_is_asked_and_by_open_files() {
+        assert_eq!(max_clients(None, None), server::DEFAULT_MAX_CLIENTS);
+        assert_eq!(max_clients(None, Some(20_000)), 20_000 - 320);
+        assert_eq!(max_clients(Some(10), Some(20_000)), 10);
+        assert_eq!(max_clients(Some(30_000), Some(20_000)), 20_000 - 320);
+        assert_eq!(max_clients(None, Some(40)), 20);
+    }
 }

@@ -1,1 +1,196 @@
-//! server
+//! The reference broadcast server: one log, many cursors (`docs/PROTOCOL.md`, sections 1 to 6).
+//!
+//! Every accepted message is appended to [`log`] once, as its finished relay line. A session is a
+//! [`cursor`] into that log with the few replies that are its own. So what the protocol promises
+//! (S1 to S5) is not arranged between clients: it is what reading one log in order comes to.
+//!
+//! In reading order: [`log`] and [`cursor`] are sans-IO; `session` is what is kept of one
+//! connection; `broadcast` is the log with all sessions: what a client's line does, and the pass
+//! that writes to everyone; `hub` is how the tasks of a server share it; `connection` is the life
+//! of one connection from its welcome to its close; `accept` is where connections come from, and
+//! where they are refused. All of a server runs on one thread: there is no lock, no channel, no
+//! queue a client and no wake-up a message.
+//!
+//! What bounds it: the log by [`Config::backlog_bytes`], clients by [`Config::max_clients`], the
+//! unsent replies of one client by not reading from it, a write by 256 KiB, and everything that
+//! waits for a peer who is being closed by time, bytes and number.
+
+mod accept;
+mod broadcast;
+mod connection;
+pub mod cursor;
+mod hub;
+pub mod log;
+mod session;
+
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::LocalSet;
+
+use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
+
+pub use accept::listen;
+
+/// The default of [`Config::max_clients`].
+pub const DEFAULT_MAX_CLIENTS: usize = 65_536;
+
+/// The default of [`Config::max_errors`].
+pub const DEFAULT_MAX_ERRORS: u32 = 100;
+
+/// The default of [`Config::backlog_bytes`].
+pub const DEFAULT_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
+
+/// The default of [`Config::drain`].
+pub const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
+
+/// The least [`Config::max_line_bytes`]: the server's own lines, the longest of which is an error
+/// that quotes some of what it got, must be lines too.
+pub const MIN_MAX_LINE_BYTES: usize = 512;
+
+/// Limits of a server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The longest line, in bytes with its LF (F2), in either direction.
+    pub max_line_bytes: usize,
+    /// Clients at a time; who comes after gets `server-full`.
+    pub max_clients: usize,
+    /// Malformed lines in a row after which a session is closed.
+    pub max_errors: u32,
+    /// Bytes of relay lines kept for whoever is behind, for all sessions together. A session that
+    /// is further behind is a slow consumer.
+    pub backlog_bytes: usize,
+    /// How long a shutdown waits for clients to take what they are owed.
+    pub drain: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_line_bytes: DEFAULT_MAX_LINE_BYTES,
+            max_clients: DEFAULT_MAX_CLIENTS,
+            max_errors: DEFAULT_MAX_ERRORS,
+            backlog_bytes: DEFAULT_BACKLOG_BYTES,
+            drain: DEFAULT_DRAIN,
+        }
+    }
+}
+
+/// Why a [`Config`] cannot be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The server's own lines would pass the limit.
+    #[error(
+        "a line limit of {max_line_bytes} bytes is too small for the server's own lines: \
+         give at least {MIN_MAX_LINE_BYTES}"
+    )]
+    LinesTooShort {
+        /// The limit asked for.
+        max_line_bytes: usize,
+    },
+    /// Two lines of the greatest length must fit: one that is being sent, one that arrives.
+    #[error(
+        "a backlog of {backlog_bytes} bytes is too small for lines of up to {max_line_bytes}: \
+         give at least twice the line limit, or lower that"
+    )]
+    BacklogTooSmall {
+        /// The backlog asked for.
+        backlog_bytes: usize,
+        /// The line limit.
+        max_line_bytes: usize,
+    },
+    /// Nobody could ever be served, or nobody could ever err.
+    #[error("{what} must be at least 1")]
+    Zero {
+        /// The limit that is zero.
+        what: &'static str,
+    },
+}
+
+impl Config {
+    /// Checks that the limits leave room for each other.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says which does not, and what would do.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.max_line_bytes < MIN_MAX_LINE_BYTES {
+            return Err(ConfigError::LinesTooShort {
+                max_line_bytes: self.max_line_bytes,
+            });
+        }
+        if self.backlog_bytes / 2 < self.max_line_bytes {
+            return Err(ConfigError::BacklogTooSmall {
+                backlog_bytes: self.backlog_bytes,
+                max_line_bytes: self.max_line_bytes,
+            });
+        }
+        if self.max_clients == 0 {
+            return Err(ConfigError::Zero {
+                what: "the number of clients",
+            });
+        }
+        if self.max_errors == 0 {
+            return Err(ConfigError::Zero {
+                what: "the number of errors",
+            });
+        }
+        Ok(())
+    }
+}
+
+/// What a server saw in its life.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Connections that were welcomed.
+    pub joined: u64,
+    /// Connections that got `server-full`.
+    pub refused: u64,
+    /// Messages accepted: the last number given.
+    pub published: u64,
+    /// Lines answered with an error.
+    pub errors: u64,
+    /// Sessions closed because they fell behind by more than the backlog.
+    pub slow_consumers: u64,
+    /// Sessions that ended without being sent all that they were owed: reset, or too slow.
+    pub aborted: u64,
+}
+
+/// Serves until `shutdown` completes, then drains (J4): accepts no more, lets every session leave
+/// with all that it is owed, and returns once all have, or after [`Config::drain`].
+///
+/// Runs on the calling thread only; meant for a current-thread runtime of its own, with I/O and
+/// time enabled.
+///
+/// # Panics
+/// If `config` does not pass [`Config::check`].
+pub async fn run(
+    listeners: Vec<TcpListener>,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Stats {
+    let checked = config.check();
+    assert_eq!(checked, Ok(()), "checked by the caller");
+    let drain = config.drain;
+    let hub = Rc::new(hub::Hub::new(config));
+    let tasks = LocalSet::new();
+    let serving = async {
+        tokio::task::spawn_local(connection::flush(Rc::clone(&hub)));
+        let acceptors: Vec<_> = listeners
+            .into_iter()
+            .map(|listener| tokio::task::spawn_local(accept::accept(Rc::clone(&hub), listener)))
+            .collect();
+        shutdown.await;
+        for acceptor in acceptors {
+            acceptor.abort();
+            let _ = acceptor.await; // the listener is closed when this returns
+        }
+        hub.drain();
+        // Past the limit whoever is left is cut off, when the tasks are dropped below.
+        let _ = tokio::time::timeout(drain, hub.empty()).await;
+        hub.stats()
+    };
+    tasks.run_until(serving).await
+}

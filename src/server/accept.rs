@@ -1,0 +1,133 @@
+//! Where connections come from, and where they are turned away.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::spawn_local;
+use tracing::{info, warn};
+
+use super::connection;
+use super::hub::Hub;
+
+/// Connections that may wait to be accepted. The kernel caps it at its own `somaxconn`.
+const LISTEN_BACKLOG: i32 = 4096;
+
+/// A client that vanished without a word is found out after this long without traffic.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// The first pause after a failed accept, and the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Listens on an address. Must be called within a tokio runtime.
+///
+/// # Errors
+/// What the operating system says: the address is in use, not this machine's, or not permitted.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // Without it a restart fails for a minute while old connections are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    // Accepted connections inherit it.
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Accepts connections for ever.
+pub(super) async fn accept(hub: Rc<Hub<TcpStream>>, listener: TcpListener) {
+    let mut failures = 0;
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if failures > 0 {
+                    info!(failures, "accepting again");
+                    failures = 0;
+                }
+                // The server batches by itself; a delay of the kernel's would only add to it.
+                if stream.set_nodelay(true).is_ok() {
+                    admit(&hub, stream, &client_ip(peer));
+                }
+            }
+            Err(error) => {
+                let Some(pause) = pause_after(&error, failures) else {
+                    continue;
+                };
+                if failures == 0 {
+                    warn!(%error, "cannot accept connections for now: trying on");
+                }
+                failures += 1;
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
+}
+
+/// Serves a connection, or refuses it where the server is full.
+pub(super) fn admit<S>(hub: &Rc<Hub<S>>, stream: S, client_ip: &str)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let hub = Rc::clone(hub);
+    match hub.join(stream, client_ip) {
+        Ok(id) => drop(spawn_local(connection::serve(hub, id))),
+        Err(stream) => drop(spawn_local(connection::refuse(hub, stream))),
+    }
+}
+
+/// The address a client is known by (S7). A listener on all addresses of both families sees an
+/// IPv4 client as `::ffff:1.2.3.4`: that is its address in disguise.
+fn client_ip(peer: SocketAddr) -> String {
+    let ip: IpAddr = peer.ip().to_canonical();
+    SocketAddr::new(ip, peer.port()).to_string()
+}
+
+/// How long to wait after the `failures`-th failed accept in a row before the next; `None` where
+/// the failure was one connection's own and the next may be there already.
+fn pause_after(error: &io::Error, failures: u32) -> Option<Duration> {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    ) {
+        return None;
+    }
+    // Out of descriptors or memory, which passes when others leave: retrying at once would spin.
+    let (first, longest) = PAUSE;
+    Some(longest.min(first * 2_u32.pow(failures.min(16))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_accept_is_retried_at_once_only_where_it_was_the_connections_own() {
+        let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
+        assert_eq!(pause_after(&aborted, 0), None);
+        let too_many_files = io::Error::from_raw_os_error(24);
+        let pauses: Vec<_> = (0..20)
+            .map(|failures| pause_after(&too_many_files, failures).unwrap())
+            .collect();
+        assert_eq!(pauses[0], PAUSE.0);
+        assert!(pauses.is_sorted());
+        assert_eq!(pauses[19], PAUSE.1);
+    }
+
+    #[test]
+    fn a_client_is_known_by_its_own_address() {
+        let known_by = |peer: &str| client_ip(peer.parse().unwrap());
+        assert_eq!(known_by("127.0.0.1:5"), "127.0.0.1:5");
+        assert_eq!(known_by("[::ffff:10.1.2.3]:5"), "10.1.2.3:5");
+        assert_eq!(known_by("[::1]:5"), "[::1]:5");
+    }
+}

@@ -1,0 +1,270 @@
+//! The log and the sessions that read it: what a client's line does, the pass that writes to all
+//! who are behind, and the end of those who are too far behind.
+//!
+//! Writing decides what a server can carry: a `send` costs about 2.7 µs whether it takes one relay
+//! or a hundred. So a publish only appends to the log. The flush pass runs after the readers that
+//! are ready have run and gives each session all that came meanwhile in one write, straight into
+//! the socket, without waking its task. Only a session whose socket is full, or that has lines of
+//! its own to send (welcome, errors, bye), takes its own turn: its task writes when it can, and
+//! the pass leaves it out. Nobody waits for anybody.
+
+use std::mem;
+use std::task::{Context, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{debug, info};
+
+use super::cursor::{Gather, MAX_WRITE_BYTES};
+use super::log::{Log, Refused};
+use super::session::{Phase, Session, Turn};
+use super::{Config, Stats};
+use crate::wire::line::LineBuffer;
+use crate::wire::ndjson::{self, ErrorCode};
+
+/// The log, and who reads it.
+pub(super) struct Broadcast<S> {
+    log: Log,
+    /// By session id.
+    sessions: Vec<Option<Session<S>>>,
+    vacant: Vec<usize>,
+    gather: Gather,
+    /// The end of the log at the last pass.
+    flushed: u64,
+    /// Some session could take more when the last pass left it.
+    unfinished: bool,
+    /// So much in the log that no session was offered yet makes a pass due at once: what is being
+    /// written stays in cache, and a sender cannot push out whom the pass has not reached.
+    flush_at_bytes: u64,
+    max_line_bytes: usize,
+    max_errors: u32,
+    stats: Stats,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            log: Log::new(config.max_line_bytes, config.backlog_bytes),
+            sessions: Vec::new(),
+            vacant: Vec::new(),
+            gather: Gather::default(),
+            flushed: 0,
+            unfinished: false,
+            flush_at_bytes: MAX_WRITE_BYTES.min(config.backlog_bytes / 2) as u64,
+            max_line_bytes: config.max_line_bytes,
+            max_errors: config.max_errors,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Makes a connection a session.
+    pub(super) fn join(&mut self, stream: S, client_ip: &str) -> usize {
+        debug!(client_ip, "joined");
+        self.stats.joined += 1;
+        let session = Session::join(stream, client_ip, &self.log, self.max_line_bytes);
+        if let Some(id) = self.vacant.pop() {
+            self.sessions[id] = Some(session);
+            return id;
+        }
+        self.sessions.push(Some(session));
+        self.sessions.len() - 1
+    }
+
+    /// Gives a session's place free. `complete` says whether it was sent all that it was owed.
+    pub(super) fn remove(&mut self, id: usize, complete: bool) -> Session<S> {
+        let session = self.sessions[id].take().expect("a session ends once");
+        debug!(client_ip = %session.client_ip, complete, "left");
+        self.vacant.push(id);
+        self.stats.aborted += u64::from(!complete);
+        session
+    }
+
+    /// Counts a connection that found the server full.
+    pub(super) fn count_refused(&mut self) {
+        self.stats.refused += 1;
+    }
+
+    /// The sessions there are.
+    pub(super) fn clients(&self) -> usize {
+        self.sessions.len() - self.vacant.len()
+    }
+
+    /// A session, by the id that its task holds.
+    #[inline]
+    pub(super) fn session(&mut self, id: usize) -> &mut Session<S> {
+        self.sessions[id]
+            .as_mut()
+            .expect("a session stays until its own task removes it")
+    }
+
+    /// Wakes every session's task.
+    pub(super) fn wake_all(&self) {
+        self.sessions.iter().flatten().for_each(Session::wake);
+    }
+
+    /// What happened so far.
+    pub(super) fn stats(&self) -> Stats {
+        Stats {
+            published: self.log.seq(),
+            ..self.stats
+        }
+    }
+
+    /// Whether a pass would find someone behind.
+    #[inline]
+    pub(super) fn is_flush_due(&self) -> bool {
+        self.unfinished || self.log.end() > self.flushed
+    }
+
+    /// One pass over all sessions that are behind, one write each.
+    pub(super) fn flush(&mut self) {
+        // The pass waits for nobody, so nobody is to be woken: who is blocked takes its own turn.
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut oldest = self.log.end();
+        self.unfinished = false;
+        for session in self.sessions.iter_mut().flatten() {
+            if !session.own_turn && session.cursor.is_behind(&self.log) {
+                match session.write(&self.log, &mut self.gather, &mut cx) {
+                    Turn::CaughtUp => {}
+                    Turn::More => self.unfinished = true,
+                    Turn::Blocked => session.hand_over(),
+                    Turn::Broken => {
+                        session.phase = Phase::Gone;
+                        session.hand_over();
+                    }
+                }
+            }
+            if session.phase != Phase::Gone
+                && let Some(needs) = session.cursor.needs()
+            {
+                oldest = oldest.min(needs);
+            }
+        }
+        self.log.trim_to(oldest);
+        self.flushed = self.log.end();
+    }
+
+    /// Ends the sessions that stand before `keep_from`, and forgets what only they needed.
+    ///
+    /// It is called where the log is full, that is where at least one session stands there: so
+    /// it costs one pass a slow consumer, not one a message.
+    fn end_slow_consumers(&mut self, keep_from: u64) {
+        let mut oldest = self.log.end();
+        for session in self.sessions.iter_mut().flatten() {
+            let Some(needs) = session.cursor.needs() else {
+                continue;
+            };
+            if session.phase == Phase::Gone {
+                continue;
+            }
+            if needs >= keep_from {
+                oldest = oldest.min(needs);
+                continue;
+            }
+            let behind_bytes = self.log.end() - needs;
+            info!(client_ip = %session.client_ip, behind_bytes, "slow consumer");
+            self.stats.slow_consumers += 1;
+            self.stats.errors += 1;
+            let detail = "further behind than messages are kept for";
+            let error = error_line(ErrorCode::SlowConsumer, detail, None);
+            session.cursor.fall_off(&self.log, &error);
+            session.phase = Phase::Closing;
+            session.hand_over();
+        }
+        self.log.trim_to(oldest);
+    }
+
+    /// Lets a session's own task write once.
+    pub(super) fn write(&mut self, id: usize, cx: &mut Context<'_>) -> Turn {
+        let session = self.sessions[id].as_mut().expect("its own task calls");
+        session.write(&self.log, &mut self.gather, cx)
+    }
+
+    /// Ends a session politely.
+    pub(super) fn bid_bye(&mut self, id: usize, phase: Phase) {
+        let session = self.sessions[id].as_mut().expect("its own task calls");
+        session.bid_bye(&self.log, phase);
+    }
+
+    /// Takes what one read brought from a client.
+    pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
+        let mut lines = mem::replace(&mut self.session(id).lines, LineBuffer::new(0));
+        let mut chunk = lines.feed(bytes);
+        while self.session(id).phase == Phase::Open
+            && let Some(line) = chunk.next()
+        {
+            match line {
+                Ok(line) => self.take_line(id, line),
+                Err(too_long) => {
+                    self.answer(id, ErrorCode::LineTooLong, &too_long.to_string(), None);
+                    self.close(id);
+                }
+            }
+            if self.log.end() - self.flushed >= self.flush_at_bytes {
+                self.flush();
+            }
+        }
+        self.session(id).lines = lines;
+    }
+
+    /// Takes one line: a publish is numbered, anything else is answered with an error (S9).
+    fn take_line(&mut self, id: usize, line: &[u8]) {
+        match ndjson::decode_publish(line) {
+            Err(malformed) => {
+                self.answer(id, ErrorCode::Malformed, &malformed.detail, malformed.id);
+                let session = self.session(id);
+                session.malformed_in_row += 1;
+                if session.malformed_in_row >= self.max_errors {
+                    self.close(id);
+                }
+            }
+            Ok(publish) => {
+                self.session(id).malformed_in_row = 0;
+                if publish.message.is_empty() {
+                    let detail = "a message has 1 or more characters";
+                    self.answer(id, ErrorCode::EmptyMessage, detail, publish.id);
+                } else {
+                    self.publish(id, &publish.message, publish.id);
+                }
+            }
+        }
+    }
+
+    /// Numbers a message: an ack for its sender, a relay for everyone else (S3).
+    fn publish(&mut self, id: usize, message: &str, publish_id: Option<u64>) {
+        loop {
+            let session = self.sessions[id].as_mut().expect("it was just read from");
+            if session.phase != Phase::Open {
+                return; // making room has ended this very session: a flood that reads no acks
+            }
+            match self.log.append(&session.client_ip, message) {
+                Ok(entry) => return session.cursor.ack(entry, publish_id),
+                Err(Refused::Backlogged { keep_from }) => self.end_slow_consumers(keep_from),
+                Err(Refused::LineTooLong { line_bytes }) => {
+                    let detail = format!("its relay would be a line of {line_bytes} bytes");
+                    self.answer(id, ErrorCode::LineTooLong, &detail, publish_id);
+                    return self.close(id);
+                }
+            }
+        }
+    }
+
+    /// Answers a line with an error, behind all that the client is owed so far.
+    fn answer(&mut self, id: usize, code: ErrorCode, detail: &str, publish_id: Option<u64>) {
+        self.stats.errors += 1;
+        let session = self.sessions[id].as_mut().expect("it was just read from");
+        session.reply(&self.log, error_line(code, detail, publish_id));
+    }
+
+    /// Ends a session after an error: what it is owed so far, the error last, is still sent.
+    fn close(&mut self, id: usize) {
+        let session = self.sessions[id].as_mut().expect("it was just read from");
+        session.leave(&self.log, Phase::Closing);
+    }
+}
+
+/// An error frame, LF included.
+pub(super) fn error_line(code: ErrorCode, detail: &str, id: Option<u64>) -> Vec<u8> {
+    let mut line = Vec::new();
+    ndjson::encode_error(&mut line, code.as_str(), detail, id);
+    line
+}

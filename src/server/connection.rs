@@ -1,0 +1,107 @@
+//! The life of one connection: served, ended, closed so that its last lines arrive.
+//!
+//! Closing is the delicate part. A socket that is closed with input unread makes the kernel send
+//! a reset, and a reset discards what the client has not read yet: the very error that says why.
+//! So a connection whose client may still be sending *lingers*: its sending side is shut down, and
+//! what comes in is read and thrown away until the client hangs up too. That is bounded in time,
+//! in bytes, and in how many linger at once.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::task::{coop, yield_now};
+use tokio::time::timeout;
+
+use super::broadcast::error_line;
+use super::hub::{CLOSING, End, Hub, yield_turn};
+use super::session::Phase;
+use crate::wire::ndjson::ErrorCode;
+
+/// Input that is thrown away from one client that is being closed.
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Serves one session to its end.
+pub(super) async fn serve<S>(hub: Rc<Hub<S>>, id: usize)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // A session limits itself to one read a turn; tokio's own budget would count its writes too,
+    // and those of a whole flush pass, and stop a pass in its middle.
+    coop::unconstrained(async {
+        let mut end = poll_fn(|cx| hub.poll_session(id, cx)).await;
+        if end == End::Closing {
+            let closing = poll_fn(|cx| hub.poll_closing(id, cx));
+            end = timeout(hub.closing_time(), closing)
+                .await
+                .unwrap_or(End::Gone);
+        }
+        let session = hub.remove(id, end);
+        if end == End::Done && session.phase == Phase::Closing {
+            linger(&hub, session.stream).await;
+        }
+    })
+    .await;
+}
+
+/// Tells a client that there is no place for it, in place of a welcome.
+pub(super) async fn refuse<S>(hub: Rc<Hub<S>>, mut stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let detail = format!("there are {} clients already", hub.config.max_clients);
+    let error = error_line(ErrorCode::ServerFull, &detail, None);
+    // A new connection takes one line at once, or it is not one to wait for.
+    let sent = timeout(CLOSING, stream.write_all(&error)).await;
+    if matches!(sent, Ok(Ok(()))) {
+        linger(&hub, stream).await;
+    }
+}
+
+/// Closes a connection whose client may still be sending.
+async fn linger<S>(hub: &Hub<S>, mut stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let Some(_place) = hub.linger() else {
+        return;
+    };
+    let mut left_bytes = LINGER_BYTES;
+    let discard = async {
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        poll_fn(|cx| {
+            let mut input = hub.input.borrow_mut();
+            let mut buffer = ReadBuf::new(&mut input);
+            let read = ready!(Pin::new(&mut stream).poll_read(cx, &mut buffer));
+            left_bytes = left_bytes.saturating_sub(buffer.filled().len());
+            if read.is_err() || buffer.filled().is_empty() || left_bytes == 0 {
+                return Poll::Ready(());
+            }
+            yield_turn(cx)
+        })
+        .await;
+    };
+    let _ = timeout(CLOSING, discard).await;
+}
+
+/// Makes a pass over the sessions whenever there is something new in the log.
+///
+/// It lets the readers that are ready go first, once: what they bring is in the same pass. It
+/// never waits for more to come, so there is no timer and no added latency.
+pub(super) async fn flush<S>(hub: Rc<Hub<S>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    coop::unconstrained(async {
+        loop {
+            hub.behind().await;
+            yield_now().await;
+            hub.flush();
+        }
+    })
+    .await;
+}

@@ -1,0 +1,351 @@
+//! Each session receives exactly what rules S2 and S3 say, whatever is written when.
+//!
+//! The model knows nothing of offsets, chunks or splices: it appends to a `Vec` a session, the
+//! way the protocol's one sentence reads.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::server::log::Refused;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Join,
+    Publish {
+        who: usize,
+        text_bytes: usize,
+        id: Option<u64>,
+    },
+    Error {
+        who: usize,
+    },
+    Leave {
+        who: usize,
+    },
+    Write {
+        who: usize,
+        at_most_bytes: usize,
+    },
+    Trim,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0_usize..6;
+    prop_oneof![
+        2 => Just(Step::Join),
+        8 => (who.clone(), 0_usize..40, proptest::option::of(0..=ndjson::MAX_ID))
+            .prop_map(|(who, text_bytes, id)| Step::Publish { who, text_bytes, id }),
+        2 => who.clone().prop_map(|who| Step::Error { who }),
+        1 => who.clone().prop_map(|who| Step::Leave { who }),
+        8 => (who, prop_oneof![0_usize..4, 0_usize..300])
+            .prop_map(|(who, at_most_bytes)| Step::Write { who, at_most_bytes }),
+        2 => Just(Step::Trim),
+    ]
+}
+
+/// A session beside what it must receive and what it did.
+struct Modelled {
+    cursor: Cursor,
+    name: String,
+    expected: Vec<u8>,
+    received: Vec<u8>,
+    fell_off: bool,
+}
+
+struct World {
+    log: Log,
+    sessions: Vec<Modelled>,
+    gather: Gather,
+    seq: u64,
+}
+
+const FELL_OFF: &[u8] = b"{\"fell\":\"off\"}\n";
+
+impl World {
+    fn new(chunk_bytes: usize, backlog_bytes: usize) -> Self {
+        Self {
+            log: Log::with_chunks_of(chunk_bytes, 200, backlog_bytes),
+            sessions: Vec::new(),
+            gather: Gather::default(),
+            seq: 0,
+        }
+    }
+
+    fn join(&mut self) {
+        let name = format!("client:{}", self.sessions.len());
+        let mut welcome = Vec::new();
+        ndjson::encode_welcome(&mut welcome, &name, self.seq, 200);
+        self.sessions.push(Modelled {
+            cursor: Cursor::join(&self.log, welcome.clone()),
+            name,
+            expected: welcome,
+            received: Vec::new(),
+            fell_off: false,
+        });
+    }
+
+    /// The session `who` stands for, unless there is none or it is leaving.
+    fn present(&self, who: usize) -> Option<usize> {
+        (who < self.sessions.len() && !self.sessions[who].cursor.is_leaving()).then_some(who)
+    }
+
+    fn publish(&mut self, who: usize, text: &str, id: Option<u64>) {
+        let name = self.sessions[who].name.clone();
+        let entry = loop {
+            match self.log.append(&name, text) {
+                Ok(entry) => break entry,
+                Err(Refused::Backlogged { keep_from }) => self.drop_behind(keep_from),
+                Err(refused) => panic!("{refused:?}"),
+            }
+        };
+        self.seq += 1;
+        assert_eq!(entry.seq, self.seq);
+        for (i, session) in self.sessions.iter_mut().enumerate() {
+            if session.cursor.is_leaving() {
+                continue;
+            }
+            if i == who {
+                session.cursor.ack(entry, id);
+                ndjson::encode_ack(&mut session.expected, self.seq, id);
+            } else {
+                ndjson::encode_relay(&mut session.expected, self.seq, &name, text);
+            }
+        }
+    }
+
+    fn drop_behind(&mut self, keep_from: u64) {
+        for session in &mut self.sessions {
+            if session
+                .cursor
+                .needs()
+                .is_some_and(|needs| needs < keep_from)
+            {
+                session.cursor.fall_off(&self.log, FELL_OFF);
+                session.fell_off = true;
+            }
+        }
+        self.trim();
+    }
+
+    fn trim(&mut self) {
+        let needs = self.sessions.iter().filter_map(|s| s.cursor.needs());
+        self.log.trim_to(needs.min().unwrap_or(self.log.end()));
+    }
+
+    /// A socket that takes `at_most_bytes`. Returns what was gathered.
+    fn write(&mut self, who: usize, at_most_bytes: usize) -> usize {
+        let session = &mut self.sessions[who];
+        session.cursor.gather(&self.log, &mut self.gather);
+        let (slices, count) = self.gather.slices(&self.log);
+        let bytes = slices[..count].concat_bytes();
+        assert_eq!(bytes.len(), self.gather.total_bytes());
+        assert_eq!(bytes.is_empty(), !session.cursor.is_behind(&self.log));
+        let sent_bytes = bytes.len().min(at_most_bytes);
+        session.received.extend_from_slice(&bytes[..sent_bytes]);
+        session.cursor.advance(&self.log, sent_bytes);
+        bytes.len()
+    }
+
+    fn carry_out(&mut self, step: &Step) {
+        match *step {
+            Step::Join if self.sessions.len() < 6 => self.join(),
+            Step::Join => {}
+            Step::Publish {
+                who,
+                text_bytes,
+                id,
+            } => {
+                if let Some(who) = self.present(who) {
+                    self.publish(who, &"x".repeat(text_bytes), id);
+                }
+            }
+            Step::Error { who } => {
+                if let Some(who) = self.present(who) {
+                    let line = format!("{{\"error\":{who}}}\n").into_bytes();
+                    let session = &mut self.sessions[who];
+                    session.expected.extend_from_slice(&line);
+                    session.cursor.reply(&self.log, line);
+                }
+            }
+            Step::Leave { who } => {
+                if let Some(who) = self.present(who) {
+                    let session = &mut self.sessions[who];
+                    let mut bye = Vec::new();
+                    ndjson::encode_bye(&mut bye, self.seq);
+                    session.expected.extend_from_slice(&bye);
+                    session.cursor.reply(&self.log, bye);
+                    session.cursor.leave(&self.log);
+                }
+            }
+            Step::Write { who, at_most_bytes } => {
+                if who < self.sessions.len() {
+                    self.write(who, at_most_bytes);
+                }
+            }
+            Step::Trim => self.trim(),
+        }
+        for session in &self.sessions {
+            if !session.fell_off {
+                let n = session.received.len();
+                assert_eq!(session.received, session.expected[..n], "{}", session.name);
+            }
+        }
+    }
+
+    fn write_all(&mut self) {
+        for who in 0..self.sessions.len() {
+            while self.write(who, usize::MAX) > 0 {}
+        }
+    }
+}
+
+trait ConcatBytes {
+    fn concat_bytes(&self) -> Vec<u8>;
+}
+
+impl ConcatBytes for [IoSlice<'_>] {
+    fn concat_bytes(&self) -> Vec<u8> {
+        self.iter()
+            .flat_map(|slice| slice.iter().copied())
+            .collect()
+    }
+}
+
+proptest! {
+    #[test]
+    fn each_session_gets_the_log_with_its_own_replies_in_place(
+        steps in proptest::collection::vec(step(), 0..200),
+        chunk_bytes in 1_usize..300,
+    ) {
+        let mut world = World::new(chunk_bytes, 1 << 20);
+        for step in &steps {
+            world.carry_out(step);
+        }
+        world.write_all();
+        for session in &world.sessions {
+            prop_assert_eq!(&session.received, &session.expected);
+            prop_assert_eq!(session.cursor.is_done(), session.cursor.is_leaving());
+            prop_assert_eq!(session.cursor.lines_queued(), 0);
+        }
+        world.trim();
+        prop_assert!(world.log.held_bytes() <= 2 * chunk_bytes);
+    }
+
+    #[test]
+    fn who_falls_off_has_got_whole_lines_and_the_reason(
+        steps in proptest::collection::vec(step(), 0..200),
+        chunk_bytes in 1_usize..100,
+        backlog_bytes in 200_usize..600,
+    ) {
+        let mut world = World::new(chunk_bytes, backlog_bytes);
+        for step in &steps {
+            world.carry_out(step);
+            let kept_bytes = (world.log.end() - world.log.start()) as usize;
+            prop_assert!(kept_bytes <= backlog_bytes);
+            prop_assert!(world.log.held_bytes() <= backlog_bytes + 3 * chunk_bytes);
+        }
+        world.write_all();
+        for session in &world.sessions {
+            if session.fell_off {
+                let owed = session.received.strip_suffix(FELL_OFF).unwrap();
+                prop_assert!(session.expected.starts_with(owed));
+                prop_assert!(owed.is_empty() || owed.ends_with(b"\n"));
+                prop_assert!(session.cursor.is_done());
+            } else {
+                prop_assert_eq!(&session.received, &session.expected);
+            }
+        }
+    }
+
+    #[test]
+    fn the_length_of_an_ack_is_known_without_writing_it(
+        seq in any::<u64>(),
+        id in proptest::option::of(any::<u64>()),
+    ) {
+        for (seq, id) in [(seq, id), (seq % 10, id.map(|id| id % 11)), (0, Some(0))] {
+            let mut line = Vec::new();
+            ndjson::encode_ack(&mut line, seq, id);
+            prop_assert_eq!(ack_bytes(seq, id), line.len());
+        }
+    }
+}
+
+#[test]
+fn a_write_is_bounded_in_bytes_and_slices_and_goes_on_where_it_stopped() {
+    let mut world = World {
+        log: Log::new(100_000, 1 << 24),
+        sessions: Vec::new(),
+        gather: Gather::default(),
+        seq: 0,
+    };
+    world.join();
+    world.join();
+    let long = "y".repeat(3000);
+    for i in 0..200 {
+        world.publish(i % 2, &long, None);
+    }
+    for who in 0..2 {
+        let mut writes = 0;
+        loop {
+            let gathered = world.write(who, usize::MAX);
+            let (_, slices) = world.gather.slices(&world.log);
+            assert!(slices <= MAX_SLICES);
+            assert!(gathered <= MAX_WRITE_BYTES + 100);
+            if gathered == 0 {
+                break;
+            }
+            writes += 1;
+        }
+        assert!(writes > 2, "{writes}");
+        assert_eq!(world.sessions[who].received, world.sessions[who].expected);
+    }
+}
+
+#[test]
+fn a_listener_gets_a_batch_as_one_slice_of_the_log() {
+    let mut world = World::new(CHUNK, 1 << 20);
+    world.join();
+    world.join();
+    world.write_all();
+    for _ in 0..100 {
+        world.publish(0, "some text", None);
+    }
+    let listener = &world.sessions[1].cursor;
+    listener.gather(&world.log, &mut world.gather);
+    let slice = world.gather.single_slice(&world.log).unwrap();
+    assert_eq!(
+        slice.as_ptr(),
+        world.log.run(world.log.start(), world.log.end()).as_ptr()
+    );
+}
+
+/// A chunk that holds all that a test publishes.
+const CHUNK: usize = 1 << 20;
+
+#[test]
+#[should_panic(expected = "a session that is leaving gets no more")]
+fn nothing_is_queued_behind_the_bye() {
+    let log = Log::new(1000, 2000);
+    let mut cursor = Cursor::join(&log, b"welcome\n".to_vec());
+    cursor.leave(&log);
+    cursor.reply(&log, b"late\n".to_vec());
+}
+
+#[test]
+#[should_panic(expected = "more was sent than was gathered")]
+fn more_than_was_gathered_cannot_have_been_sent() {
+    let log = Log::new(1000, 2000);
+    let mut cursor = Cursor::join(&log, b"welcome\n".to_vec());
+    cursor.advance(&log, 9);
+}
+
+#[test]
+fn a_burst_of_acks_leaves_no_memory_behind() {
+    let mut world = World::new(CHUNK, 1 << 20);
+    world.join();
+    for _ in 0..1000 {
+        world.publish(0, "x", Some(1));
+    }
+    world.write_all();
+    assert!(world.sessions[0].cursor.splices.capacity() <= KEEP_SPLICES);
+}

@@ -1,0 +1,261 @@
+//! What the tasks of a server share: the broadcast, one buffer to read into, and the signals
+//! between them. All of it is one thread's; a borrow never lasts over an `await`.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::task::yield_now;
+
+use super::broadcast::Broadcast;
+use super::session::{Phase, Session, Turn};
+use super::{Config, Stats};
+
+/// Bytes of one read: how much one client can have done before the others get their turn.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A session with so many lines of its own unsent (errors: a client that sends garbage and does
+/// not read) is not read from until they are. What one read brings may go over it once.
+const MAX_LINES_QUEUED: u32 = 64;
+
+/// Full reads that are still taken from one client when the server shuts down. All that had come
+/// by then is to be accepted, but a client that never stops must not hold up the end.
+const MAX_DRAIN_READS: u32 = 16;
+
+/// Time for a client that is being closed to take its last lines, and then to hang up.
+pub(super) const CLOSING: Duration = Duration::from_secs(2);
+
+/// Connections that wait for their client to hang up, at most. Past it they are just closed.
+const MAX_LINGERING: usize = 256;
+
+/// How a session ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// All that it was owed is sent.
+    Done,
+    /// The server is ending it; what it is owed is still to be sent, against a deadline.
+    Closing,
+    /// There is nobody to send to.
+    Gone,
+}
+
+/// How an attempt to read ended.
+enum Input {
+    /// Nothing has come; the context is woken when something does.
+    None,
+    /// Less than asked for: there was no more.
+    Part,
+    /// As much as asked for: there may be more.
+    Full,
+    /// The client has half-closed.
+    End,
+    Broken,
+}
+
+/// What the tasks of a server share.
+pub(super) struct Hub<S> {
+    pub(super) config: Config,
+    /// What every read reads into: an idle session holds no buffer.
+    pub(super) input: RefCell<Box<[u8]>>,
+    broadcast: RefCell<Broadcast<S>>,
+    /// A pass is due.
+    behind: Notify,
+    /// A session ended, or a lingering connection.
+    gone: Notify,
+    draining: Cell<bool>,
+    lingering: Cell<usize>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            input: RefCell::new(vec![0; READ_BYTES].into()),
+            broadcast: RefCell::new(Broadcast::new(&config)),
+            behind: Notify::new(),
+            gone: Notify::new(),
+            draining: Cell::new(false),
+            lingering: Cell::new(0),
+            config,
+        }
+    }
+
+    /// Makes a connection a session; gives it back where the server is full.
+    pub(super) fn join(&self, stream: S, client_ip: &str) -> Result<usize, S> {
+        let mut broadcast = self.broadcast.borrow_mut();
+        if broadcast.clients() >= self.config.max_clients {
+            broadcast.count_refused();
+            return Err(stream);
+        }
+        Ok(broadcast.join(stream, client_ip))
+    }
+
+    /// Gives a session's place free.
+    pub(super) fn remove(&self, id: usize, end: End) -> Session<S> {
+        self.gone.notify_one();
+        self.broadcast.borrow_mut().remove(id, end == End::Done)
+    }
+
+    /// Writes what the session has to write itself, then reads what came from its client, until
+    /// neither goes on. Its task calls this, and is woken for either.
+    pub(super) fn poll_session(&self, id: usize, cx: &mut Context<'_>) -> Poll<End> {
+        let mut guard = self.broadcast.borrow_mut();
+        let broadcast = &mut *guard;
+        broadcast.session(id).remember(cx.waker());
+        loop {
+            if broadcast.session(id).phase == Phase::Gone {
+                return Poll::Ready(End::Gone);
+            }
+            if broadcast.session(id).own_turn {
+                match broadcast.write(id, cx) {
+                    Turn::CaughtUp => broadcast.session(id).own_turn = false,
+                    Turn::More => return yield_turn(cx),
+                    Turn::Blocked => {}
+                    Turn::Broken => return Poll::Ready(End::Gone),
+                }
+            }
+            let session = broadcast.session(id);
+            if session.cursor.is_done() {
+                return Poll::Ready(End::Done);
+            }
+            match session.phase {
+                Phase::Open => {}
+                Phase::Closing => return Poll::Ready(End::Closing),
+                Phase::Leaving | Phase::Gone => return Poll::Pending,
+            }
+            if session.cursor.lines_queued() < MAX_LINES_QUEUED {
+                match self.read(broadcast, id, cx) {
+                    Input::None => {}
+                    Input::Part => continue,
+                    Input::Full => {
+                        let session = broadcast.session(id);
+                        session.drain_reads += u32::from(self.draining.get());
+                        if session.drain_reads < MAX_DRAIN_READS {
+                            return yield_turn(cx);
+                        }
+                    }
+                    Input::End => {
+                        if broadcast.session(id).phase == Phase::Open {
+                            broadcast.bid_bye(id, Phase::Leaving);
+                        }
+                        continue;
+                    }
+                    Input::Broken => return Poll::Ready(End::Gone),
+                }
+            }
+            if broadcast.session(id).phase == Phase::Open {
+                if !self.draining.get() {
+                    return Poll::Pending;
+                }
+                broadcast.bid_bye(id, Phase::Closing);
+            }
+        }
+    }
+
+    /// Reads once from a session's client, and takes what came.
+    fn read(&self, broadcast: &mut Broadcast<S>, id: usize, cx: &mut Context<'_>) -> Input {
+        let mut input = self.input.borrow_mut();
+        let mut buffer = ReadBuf::new(&mut input);
+        match Pin::new(&mut broadcast.session(id).stream).poll_read(cx, &mut buffer) {
+            Poll::Pending => Input::None,
+            Poll::Ready(Err(_)) => Input::Broken,
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Input::End,
+            Poll::Ready(Ok(())) => {
+                broadcast.take_input(id, buffer.filled());
+                if broadcast.is_flush_due() {
+                    self.behind.notify_one();
+                }
+                if buffer.remaining() == 0 {
+                    Input::Full
+                } else {
+                    Input::Part
+                }
+            }
+        }
+    }
+
+    /// Writes what a session that the server is ending is still owed.
+    pub(super) fn poll_closing(&self, id: usize, cx: &mut Context<'_>) -> Poll<End> {
+        let mut broadcast = self.broadcast.borrow_mut();
+        broadcast.session(id).remember(cx.waker());
+        match broadcast.write(id, cx) {
+            Turn::CaughtUp => Poll::Ready(End::Done),
+            Turn::More => yield_turn(cx),
+            Turn::Blocked => Poll::Pending,
+            Turn::Broken => Poll::Ready(End::Gone),
+        }
+    }
+
+    /// How long a session that the server ends may take to be sent what it is owed.
+    pub(super) fn closing_time(&self) -> Duration {
+        if self.draining.get() {
+            self.config.drain // which ends everything: a slow reader has all of it
+        } else {
+            CLOSING
+        }
+    }
+
+    /// Waits until a pass is due.
+    pub(super) async fn behind(&self) {
+        self.behind.notified().await;
+    }
+
+    /// Makes one pass, and asks for another where someone could take more.
+    pub(super) fn flush(&self) {
+        let mut broadcast = self.broadcast.borrow_mut();
+        broadcast.flush();
+        if broadcast.is_flush_due() {
+            self.behind.notify_one();
+        }
+    }
+
+    /// Begins the end (J4): every session leaves once all that has come from it is read.
+    pub(super) fn drain(&self) {
+        self.draining.set(true);
+        self.broadcast.borrow().wake_all();
+    }
+
+    /// Waits until there is no session and nobody lingers.
+    pub(super) async fn empty(&self) {
+        while self.broadcast.borrow().clients() + self.lingering.get() > 0 {
+            self.gone.notified().await;
+        }
+    }
+
+    /// What happened so far.
+    pub(super) fn stats(&self) -> Stats {
+        self.broadcast.borrow().stats()
+    }
+
+    /// A place among the connections that wait for their client to hang up, if one is left.
+    pub(super) fn linger(&self) -> Option<Lingering<'_, S>> {
+        if self.lingering.get() == MAX_LINGERING {
+            return None;
+        }
+        self.lingering.set(self.lingering.get() + 1);
+        Some(Lingering(self))
+    }
+}
+
+/// Holds a place among the connections that wait for their client to hang up.
+pub(super) struct Lingering<'a, S>(&'a Hub<S>);
+
+impl<S> Drop for Lingering<'_, S> {
+    fn drop(&mut self) {
+        self.0.lingering.set(self.0.lingering.get() - 1);
+        self.0.gone.notify_one();
+    }
+}
+
+/// Lets everyone else have a turn, sockets that became ready meanwhile included.
+///
+/// Waking the task directly would put it behind those that are known to be ready, and tokio looks
+/// for others only every 61 turns: one client who never stops sending would get most of them.
+pub(super) fn yield_turn<T>(cx: &mut Context<'_>) -> Poll<T> {
+    let turn: Poll<()> = pin!(yield_now()).poll(cx);
+    debug_assert!(turn.is_pending());
+    Poll::Pending
+}

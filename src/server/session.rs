@@ -1,0 +1,146 @@
+//! What the server keeps of one connection, and how it writes to it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::cursor::{Cursor, Gather};
+use super::log::Log;
+use crate::wire::line::LineBuffer;
+use crate::wire::ndjson;
+
+/// Where a session stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is read from.
+    Open,
+    /// The client half-closed (J2): nothing more will come from it.
+    Leaving,
+    /// The server ends it, for an error or to shut down: the client may still be sending.
+    Closing,
+    /// Reset, or broken otherwise: it is owed nothing (J3).
+    Gone,
+}
+
+/// One connection that was welcomed.
+///
+/// It owns no buffer while it is idle: reads go through one that all sessions share, of which
+/// `lines` keeps an unfinished line, and what is to be written stands in the log.
+#[derive(Debug)]
+pub(super) struct Session<S> {
+    pub(super) stream: S,
+    pub(super) client_ip: Box<str>,
+    pub(super) phase: Phase,
+    pub(super) cursor: Cursor,
+    pub(super) lines: LineBuffer,
+    pub(super) malformed_in_row: u32,
+    /// Full reads since the server began to shut down.
+    pub(super) drain_reads: u32,
+    /// The session's own task writes next, and the flush pass does not: its socket is full, or
+    /// it has lines of its own to send.
+    pub(super) own_turn: bool,
+    /// Wakes the session's task.
+    waker: Option<Waker>,
+}
+
+/// How an attempt to write ended.
+pub(super) enum Turn {
+    /// All that is owed is sent.
+    CaughtUp,
+    /// The socket took some, and there is more.
+    More,
+    /// The socket took nothing; the context is woken when it will.
+    Blocked,
+    /// The connection is broken.
+    Broken,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+    /// A session that joins now, its welcome queued (J1).
+    pub(super) fn join(stream: S, client_ip: &str, log: &Log, max_line_bytes: usize) -> Self {
+        let mut welcome = Vec::new();
+        ndjson::encode_welcome(&mut welcome, client_ip, log.seq(), max_line_bytes as u64);
+        Self {
+            stream,
+            client_ip: client_ip.into(),
+            phase: Phase::Open,
+            cursor: Cursor::join(log, welcome),
+            lines: LineBuffer::new(max_line_bytes),
+            malformed_in_row: 0,
+            drain_reads: 0,
+            own_turn: true,
+            waker: None,
+        }
+    }
+
+    /// Writes once of what the session is owed.
+    #[inline]
+    pub(super) fn write(&mut self, log: &Log, gather: &mut Gather, cx: &mut Context<'_>) -> Turn {
+        self.cursor.gather(log, gather);
+        if gather.total_bytes() == 0 {
+            return Turn::CaughtUp;
+        }
+        let stream = Pin::new(&mut self.stream);
+        let written = if let Some(bytes) = gather.single_slice(log) {
+            stream.poll_write(cx, bytes)
+        } else {
+            let (slices, count) = gather.slices(log);
+            stream.poll_write_vectored(cx, &slices[..count])
+        };
+        match written {
+            Poll::Pending => Turn::Blocked,
+            Poll::Ready(Err(_) | Ok(0)) => Turn::Broken,
+            Poll::Ready(Ok(sent_bytes)) => {
+                self.cursor.advance(log, sent_bytes);
+                if self.cursor.is_behind(log) {
+                    Turn::More
+                } else {
+                    Turn::CaughtUp
+                }
+            }
+        }
+    }
+
+    /// Leaves the waker of the session's task.
+    pub(super) fn remember(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// Wakes the session's task.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Hands the next write to the session's own task.
+    pub(super) fn hand_over(&mut self) {
+        self.own_turn = true;
+        self.wake();
+    }
+
+    /// Queues a line of the session's own behind all that it is owed so far.
+    pub(super) fn reply(&mut self, log: &Log, line: Vec<u8>) {
+        self.cursor.reply(log, line);
+        self.own_turn = true;
+    }
+
+    /// Ends the session: it is sent what it is owed so far and no more.
+    pub(super) fn leave(&mut self, log: &Log, phase: Phase) {
+        self.cursor.leave(log);
+        self.phase = phase;
+        self.own_turn = true;
+    }
+
+    /// Ends the session politely (J2, J4): the last that it is sent is the last number owed.
+    pub(super) fn bid_bye(&mut self, log: &Log, phase: Phase) {
+        let mut bye = Vec::new();
+        ndjson::encode_bye(&mut bye, log.seq());
+        self.reply(log, bye);
+        self.leave(log, phase);
+    }
+}

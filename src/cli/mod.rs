@@ -7,9 +7,12 @@ pub mod run;
 pub mod serve;
 pub mod validate;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::scenario::diagnostic::Diagnostics;
 
 /// Exit code of bad usage or an invalid scenario: nothing was run.
 pub const EXIT_USAGE: u8 = 2;
@@ -52,4 +55,14 @@ pub fn main() -> ExitCode {
         Verb::Validate(args) => validate::main(args),
         Verb::Completions(args) => completions::main(args),
     }
+}
+
+/// Prints what is wrong with a scenario.
+fn complain(diagnostics: &Diagnostics) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = std::io::stderr().is_terminal() && !no_color;
+    eprintln!("{}\n", diagnostics.render(colour));
 }

@@ -10,62 +10,12 @@ use std::time::Duration;
 use console::measure_text_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::measure::Live;
+use crate::driver::run::{Phase, Snapshot};
 use crate::report::style::Paint;
 use crate::report::{Style, figures};
 
 /// Between two lines within one phase.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-
-/// A phase of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Clients connect.
-    Connect,
-    /// Load that is verified but not measured.
-    WarmUp,
-    /// Load that is measured.
-    Measure,
-    /// Nothing more is sent; clients leave when they have what they are owed.
-    Drain,
-}
-
-impl Phase {
-    /// The name in lines and before bars.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::WarmUp => "warm-up",
-            Self::Measure => "measure",
-            Self::Drain => "drain",
-        }
-    }
-
-    /// Whether it takes a set time, and is not over when all clients have done something.
-    const fn is_timed(self) -> bool {
-        matches!(self, Self::WarmUp | Self::Measure)
-    }
-}
-
-/// How far a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
-    /// The phase that it is in.
-    pub phase: Phase,
-    /// Clients that are connected ([`Phase::Connect`]) or closed ([`Phase::Drain`]).
-    pub done: u64,
-    /// Clients in all.
-    pub of: u64,
-    /// Since the phase began.
-    pub elapsed: Duration,
-    /// How long the phase takes at most.
-    pub total: Duration,
-    /// The last complete second.
-    pub live: Live,
-    /// Violations so far.
-    pub violations: u64,
-}
 
 /// Progress of one run. Dropping it clears what it shows.
 pub struct Progress {

@@ -17,7 +17,7 @@ use crate::wire::ndjson::{ServerFrame, decode_server};
 
 /// Why a client did not get as far as its welcome.
 #[derive(Debug, Clone, Error)]
-pub enum ConnectError {
+pub(super) enum ConnectError {
     /// The system refused, or the other side did.
     #[error("{0}")]
     Io(Arc<io::Error>),

@@ -21,6 +21,9 @@ use super::shard::Shard;
 pub(super) async fn pace(shard: Rc<Shard>) -> io::Result<()> {
     let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
     let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+    // tokio deprecated its safe constructor because an arbitrary `AsRawFd` may change its mind
+    // about its descriptor. An `OwnedFd` does not, and the successor is `unsafe`.
+    #[allow(deprecated)]
     let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
     let woken = shard.fleet().wake_pacer.clone();
     loop {

@@ -94,8 +94,27 @@ pub enum Phase {
     Drain,
 }
 
+impl Phase {
+    /// The name in lines and before bars.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "connect",
+            Self::WarmUp => "warm-up",
+            Self::Measure => "measure",
+            Self::Drain => "drain",
+        }
+    }
+
+    /// Whether it takes a set time, and is not over when all clients have done something.
+    #[must_use]
+    pub const fn is_timed(self) -> bool {
+        matches!(self, Self::WarmUp | Self::Measure)
+    }
+}
+
 /// How a run is going, for whoever watches.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
     /// Where it is.
     pub phase: Phase,
@@ -164,7 +183,6 @@ struct Coordinator<'a> {
     clock: Clock,
     started: SystemTime,
     url: String,
-    loopback: bool,
     used_before: ProcessUse,
     embedded: Option<Embedded>,
     directory: Arc<Directory>,
@@ -256,7 +274,6 @@ impl<'a> Coordinator<'a> {
             clock,
             started,
             url,
-            loopback: address.ip().is_loopback(),
             used_before: process::own_use(),
             embedded,
             judge: Judge::new(directory.clone(), shard_count, late_after_ns),
@@ -554,9 +571,7 @@ impl<'a> Coordinator<'a> {
             let client = self.directory.client_name(*client);
             inconclusive.push(format!("{client} could not connect again: {what}"));
         }
-        let saturation = saturation(&measured, self.behind);
-        let saturated = saturation.is_some();
-        inconclusive.extend(saturation);
+        let saturated = is_saturated(&measured, self.behind);
         let used = process::own_use();
         Outcome {
             started: self.started,
@@ -579,25 +594,12 @@ impl<'a> Coordinator<'a> {
     }
 }
 
-/// Whether the generator, and not the target, set the numbers; in words.
-fn saturation(measured: &Measured, behind: u64) -> Option<String> {
-    let lag_ns = percentile(&measured.send_lag, 99.0)?;
-    if lag_ns > ns(SATURATED_LAG) {
-        return Some(format!(
-            "the generator sent late: send lag p99 {} ms, over {} ms; lower the rate, or give it \
-             more cores",
-            lag_ns / 1_000_000,
-            SATURATED_LAG.as_millis()
-        ));
-    }
-    let offered = measured.offered.unwrap_or(0);
-    if behind as f64 > offered as f64 * SATURATED_SHARE {
-        return Some(format!(
-            "the generator fell behind: {behind} of {offered} messages were due and not sent; \
-             lower the rate, or give it more cores"
-        ));
-    }
-    None
+/// Whether the generator, and not the target, set the numbers.
+fn is_saturated(measured: &Measured, behind: u64) -> bool {
+    let lag_ns = percentile(&measured.send_lag, 99.0);
+    let offered = measured.offered.unwrap_or(0) as f64;
+    lag_ns.is_some_and(|lag_ns| lag_ns > ns(SATURATED_LAG))
+        || behind as f64 > offered * SATURATED_SHARE
 }
 
 /// Half of the cores, so that the target has the other half; at least one, and not more than

@@ -9,7 +9,8 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::warn;
 
 use super::connection;
 use super::hub::Hub;
@@ -43,16 +44,18 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// Failed accepts less than this apart are one burst, of which the first is logged: where
+/// descriptors are short, each one that is given back lets one accept succeed in between.
+const BURST_GAP: Duration = Duration::from_secs(10);
+
 /// Accepts connections for ever.
 pub(super) async fn accept(hub: Rc<Hub<TcpStream>>, listener: TcpListener) {
     let mut failures = 0;
+    let mut last_failure: Option<Instant> = None;
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                if failures > 0 {
-                    info!(failures, "accepting again");
-                    failures = 0;
-                }
+                failures = 0;
                 // The server batches by itself; a delay of the kernel's would only add to it.
                 if stream.set_nodelay(true).is_ok() {
                     admit(&hub, stream, &client_ip(peer));
@@ -62,9 +65,11 @@ pub(super) async fn accept(hub: Rc<Hub<TcpStream>>, listener: TcpListener) {
                 let Some(pause) = pause_after(&error, failures) else {
                     continue;
                 };
-                if failures == 0 {
+                let now = Instant::now();
+                if last_failure.is_none_or(|last| now - last > BURST_GAP) {
                     warn!(%error, "cannot accept connections for now: trying on");
                 }
+                last_failure = Some(now);
                 failures += 1;
                 tokio::time::sleep(pause).await;
             }

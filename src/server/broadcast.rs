@@ -21,6 +21,10 @@ use super::{Config, Stats};
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson::{self, ErrorCode};
 
+/// A client that has so many lines of its own (errors) unsent is not read from until they are:
+/// what garbage costs, its sender pays. What one read brings may go over it once.
+const MAX_LINES_QUEUED: u32 = 64;
+
 /// The log, and who reads it.
 pub(super) struct Broadcast<S> {
     log: Log,
@@ -35,6 +39,9 @@ pub(super) struct Broadcast<S> {
     /// So much in the log that no session was offered yet makes a pass due at once: what is being
     /// written stays in cache, and a sender cannot push out whom the pass has not reached.
     flush_at_bytes: u64,
+    /// A client that is so far behind is not read from until it has caught up. One that floods
+    /// and reads no acks stalls itself, before it is a slow consumer.
+    stall_at_bytes: u64,
     max_line_bytes: usize,
     max_errors: u32,
     stats: Stats,
@@ -50,6 +57,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
             flushed: 0,
             unfinished: false,
             flush_at_bytes: MAX_WRITE_BYTES.min(config.backlog_bytes / 2) as u64,
+            stall_at_bytes: (config.backlog_bytes / 2) as u64,
             max_line_bytes: config.max_line_bytes,
             max_errors: config.max_errors,
             stats: Stats::default(),
@@ -183,6 +191,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     pub(super) fn bid_bye(&mut self, id: usize, phase: Phase) {
         let session = self.sessions[id].as_mut().expect("its own task calls");
         session.bid_bye(&self.log, phase);
+    }
+
+    /// Whether a session's client may go on sending. Where not, the session writes in its own
+    /// turn, and it may once that has got on.
+    pub(super) fn is_read_from(&mut self, id: usize) -> bool {
+        let may_be_at = self.log.end().saturating_sub(self.stall_at_bytes);
+        let cursor = &self.session(id).cursor;
+        cursor.lines_queued() < MAX_LINES_QUEUED
+            && cursor.needs().is_none_or(|needs| needs >= may_be_at)
     }
 
     /// Takes what one read brought from a client.

@@ -105,3 +105,7 @@ where
     })
     .await;
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

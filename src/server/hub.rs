@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
+use std::mem;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,10 +18,6 @@ use super::{Config, Stats};
 
 /// Bytes of one read: how much one client can have done before the others get their turn.
 const READ_BYTES: usize = 64 * 1024;
-
-/// A session with so many lines of its own unsent (errors: a client that sends garbage and does
-/// not read) is not read from until they are. What one read brings may go over it once.
-const MAX_LINES_QUEUED: u32 = 64;
 
 /// Full reads that are still taken from one client when the server shuts down. All that had come
 /// by then is to be accepted, but a client that never stops must not hold up the end.
@@ -126,7 +123,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
                 Phase::Closing => return Poll::Ready(End::Closing),
                 Phase::Leaving | Phase::Gone => return Poll::Pending,
             }
-            if session.cursor.lines_queued() < MAX_LINES_QUEUED {
+            if !broadcast.is_read_from(id) {
+                if !mem::replace(&mut broadcast.session(id).own_turn, true) {
+                    continue;
+                }
+            } else {
                 match self.read(broadcast, id, cx) {
                     Input::None => {}
                     Input::Part => continue,
@@ -138,9 +139,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
                         }
                     }
                     Input::End => {
-                        if broadcast.session(id).phase == Phase::Open {
-                            broadcast.bid_bye(id, Phase::Leaving);
-                        }
+                        broadcast.bid_bye(id, Phase::Leaving);
                         continue;
                     }
                     Input::Broken => return Poll::Ready(End::Gone),

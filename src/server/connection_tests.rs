@@ -1,0 +1,311 @@
+//! Sessions over in-memory pipes, in paused time: who reads how much and when is up to the test.
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream, duplex};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use super::*;
+use crate::server::Config;
+use crate::server::accept::admit;
+
+/// Runs a test beside a server's tasks, on one thread.
+async fn beside_a_server(config: Config, test: impl AsyncFnOnce(Rc<Hub<DuplexStream>>)) {
+    let hub = Rc::new(Hub::new(config));
+    LocalSet::new()
+        .run_until(async {
+            tokio::task::spawn_local(flush(Rc::clone(&hub)));
+            test(Rc::clone(&hub)).await;
+        })
+        .await;
+}
+
+/// The other end of a connection that the server was given.
+type Client = BufReader<DuplexStream>;
+
+fn dial(hub: &Rc<Hub<DuplexStream>>, name: &str, pipe_bytes: usize) -> Client {
+    let (ours, theirs) = duplex(pipe_bytes);
+    admit(hub, theirs, name);
+    BufReader::new(ours)
+}
+
+async fn frame(client: &mut Client) -> Option<Value> {
+    let mut line = String::new();
+    client.read_line(&mut line).await.unwrap();
+    assert!(line.is_empty() || line.ends_with('\n'), "torn: {line}");
+    (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
+}
+
+async fn expect(client: &mut Client, frame_type: &str) -> Value {
+    let frame = frame(client).await.expect("the server has hung up");
+    assert_eq!(frame["type"], frame_type, "{frame}");
+    frame
+}
+
+/// Sends until the server has not taken any more for a minute. Returns how much it took.
+async fn send_until_stalled(client: &mut Client, bytes: &[u8]) -> usize {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        let write = client.get_mut().write(&bytes[sent..]);
+        match timeout(60 * CLOSING, write).await {
+            Ok(written) => sent += written.unwrap(),
+            Err(_) => break,
+        }
+    }
+    sent
+}
+
+fn small() -> Config {
+    Config {
+        max_line_bytes: 512,
+        backlog_bytes: 2048,
+        ..Config::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_and_a_session_fit_through_a_pipe_of_eight_bytes() {
+    beside_a_server(Config::default(), async |hub| {
+        let mut ann = dial(&hub, "ann:1", 8);
+        let mut bob = dial(&hub, "bob:2", 8);
+        assert_eq!(expect(&mut ann, "welcome").await["client_ip"], "ann:1");
+        assert_eq!(expect(&mut bob, "welcome").await["client_ip"], "bob:2");
+        for id in 1..=20 {
+            let line = format!("{{\"message\":\"through a keyhole\",\"id\":{id}}}\n");
+            ann.write_all(line.as_bytes()).await.unwrap();
+            assert_eq!(expect(&mut ann, "ack").await["id"], id);
+            let relay = expect(&mut bob, "relay").await;
+            assert_eq!(relay["seq"], id);
+            assert_eq!(relay["message"], "through a keyhole");
+        }
+        ann.write_all(b"nonsense\n").await.unwrap();
+        assert_eq!(expect(&mut ann, "error").await["code"], "malformed");
+        for client in [&mut ann, &mut bob] {
+            client.shutdown().await.unwrap();
+            assert_eq!(expect(client, "bye").await["seq"], 20);
+            assert_eq!(frame(client).await, None);
+        }
+        hub.empty().await;
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_read_a_turn_is_all_that_a_flood_gets_before_the_others() {
+    beside_a_server(Config::default(), async |hub| {
+        let flood = b"{\"message\":\"me\"}\n".repeat(60_000);
+        let mut flooder = dial(&hub, "flooder:1", flood.len());
+        let mut ann = dial(&hub, "ann:2", 1 << 24);
+        flooder.write_all(&flood).await.unwrap();
+        ann.write_all(b"{\"message\":\"and me\"}\n").await.unwrap();
+        expect(&mut ann, "welcome").await;
+        let seq = loop {
+            let next = frame(&mut ann).await.unwrap();
+            if next["type"] == "ack" {
+                break next["seq"].as_u64().unwrap();
+            }
+        };
+        let one_read = 64 * 1024 / 17 + 1;
+        assert!(seq <= 2 * one_read, "number {seq}");
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_gets_the_rest_of_its_line_and_the_reason() {
+    for pipe_bytes in 200..300 {
+        beside_a_server(small(), async |hub| {
+            let mut deaf = dial(&hub, "deaf:1", pipe_bytes);
+            let mut ann = dial(&hub, "ann:2", 1 << 20);
+            expect(&mut ann, "welcome").await;
+            for seq in 1..=40 {
+                ann.write_all(b"{\"message\":\"can you hear me?\"}\n")
+                    .await
+                    .unwrap();
+                assert_eq!(expect(&mut ann, "ack").await["seq"], seq);
+            }
+            assert_eq!(hub.stats().slow_consumers, 1);
+            expect(&mut deaf, "welcome").await;
+            let mut seq = 0;
+            let error = loop {
+                let next = frame(&mut deaf).await.unwrap();
+                if next["type"] == "error" {
+                    break next;
+                }
+                seq += 1;
+                assert_eq!(next["seq"], seq);
+            };
+            assert!((1..40).contains(&seq));
+            assert_eq!(error["code"], "slow-consumer");
+            assert_eq!(frame(&mut deaf).await, None);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_closed_and_takes_nothing_is_dropped_after_a_while() {
+    beside_a_server(small(), async |hub| {
+        let mut eve = dial(&hub, "eve:1", 16);
+        expect(&mut eve, "welcome").await;
+        eve.write_all(&[b'x'; 512]).await.unwrap();
+        let begun = Instant::now();
+        hub.empty().await;
+        assert!(begun.elapsed() >= CLOSING);
+        assert!(begun.elapsed() < 2 * CLOSING);
+        assert_eq!(hub.stats().aborted, 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_hang_up_after_the_last_line_is_waited_for_but_not_for_ever() {
+    beside_a_server(small(), async |hub| {
+        let mut eve = dial(&hub, "eve:1", 1024);
+        expect(&mut eve, "welcome").await;
+        eve.write_all(&[b'x'; 512]).await.unwrap();
+        assert_eq!(expect(&mut eve, "error").await["code"], "line-too-long");
+        assert_eq!(frame(&mut eve).await, None);
+        eve.write_all(b"I am still talking").await.unwrap();
+        let begun = Instant::now();
+        hub.empty().await;
+        assert!(begun.elapsed() >= CLOSING);
+        assert!(begun.elapsed() < 2 * CLOSING);
+        assert!(eve.write_all(b"?").await.is_err());
+        assert_eq!(hub.stats().aborted, 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_keeps_sending_after_the_last_line_is_listened_to_but_not_for_ever() {
+    beside_a_server(small(), async |hub| {
+        let mut eve = dial(&hub, "eve:1", 1 << 20);
+        let begun = Instant::now();
+        let flood = vec![b'x'; LINGER_BYTES + (4 << 20)];
+        assert!(eve.write_all(&flood).await.is_err());
+        hub.empty().await;
+        assert_eq!(begun.elapsed().as_secs(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_may_linger_and_the_next_is_just_closed() {
+    let config = Config {
+        max_clients: 1,
+        ..Config::default()
+    };
+    beside_a_server(config, async |hub| {
+        let _member = dial(&hub, "member:1", 1024);
+        let mut crowd: Vec<_> = (0..=256).map(|_| dial(&hub, "crowd:2", 1024)).collect();
+        for client in &mut crowd {
+            assert_eq!(expect(client, "error").await["code"], "server-full");
+            assert_eq!(frame(client).await, None);
+        }
+        let (last, lingering) = crowd.split_last_mut().unwrap();
+        for client in lingering {
+            client.write_all(b"let me in\n").await.unwrap();
+        }
+        assert!(last.write_all(b"let me in\n").await.is_err());
+        assert_eq!(hub.stats().refused, 257);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_its_errors_is_not_read_from() {
+    beside_a_server(Config::default(), async |hub| {
+        let mut eve = dial(&hub, "eve:1", 4096);
+        let line = b"{\"message\":\"\"}\n";
+        let flood = line.repeat(100_000);
+        let sent = send_until_stalled(&mut eve, &flood).await;
+        // Two pipes full and what the errors of 64 lines answer: not a hundred thousand lines.
+        assert!(sent < 20_000, "{sent} bytes");
+        let mut ann = dial(&hub, "ann:2", 4096);
+        ann.write_all(b"{\"message\":\"x\"}\n").await.unwrap();
+        expect(&mut ann, "welcome").await;
+        expect(&mut ann, "ack").await;
+        // Once it reads, all goes on: each line has its answer.
+        expect(&mut eve, "welcome").await;
+        let mut relays = 0;
+        for _ in 0..sent / line.len() {
+            let next = frame(&mut eve).await.unwrap();
+            if next["type"] == "relay" {
+                relays += 1;
+            } else {
+                assert_eq!(next["code"], "empty-message");
+            }
+        }
+        assert_eq!(relays, 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_does_not_read_its_acks_is_stalled_and_not_cut_off() {
+    let config = Config {
+        backlog_bytes: 1 << 20,
+        ..Config::default()
+    };
+    beside_a_server(config, async |hub| {
+        let mut flooder = dial(&hub, "flooder:1", 4096);
+        let line = b"{\"message\":\"me again\"}\n";
+        let flood = line.repeat(100_000);
+        let sent = send_until_stalled(&mut flooder, &flood).await;
+        let published = hub.stats().published;
+        assert!((1..100_000).contains(&published), "{published}");
+        expect(&mut flooder, "welcome").await;
+        for seq in 1..=(sent / line.len()) as u64 {
+            assert_eq!(expect(&mut flooder, "ack").await["seq"], seq);
+        }
+        assert_eq!(hub.stats().slow_consumers, 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_never_stops_does_not_hold_up_a_shutdown() {
+    beside_a_server(Config::default(), async |hub| {
+        let (ours, theirs) = duplex(1 << 20);
+        admit(&hub, theirs, "flooder:1");
+        let (mut acks, mut flood) = tokio::io::split(ours);
+        let flooding = tokio::task::spawn_local(async move {
+            let lines = b"{\"message\":\"me\"}\n".repeat(10_000);
+            while flood.write_all(&lines).await.is_ok() {}
+        });
+        let reading = tokio::task::spawn_local(async move {
+            let mut all = Vec::new();
+            acks.read_to_end(&mut all).await.unwrap();
+            all
+        });
+        yield_now().await;
+        let begun = Instant::now();
+        hub.drain();
+        let all = reading.await.unwrap();
+        let published = hub.stats().published;
+        assert!(all.ends_with(format!("{{\"type\":\"bye\",\"seq\":{published}}}\n").as_bytes()));
+        hub.empty().await;
+        flooding.await.unwrap();
+        assert_eq!(begun.elapsed().as_secs(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_is_used_again() {
+    beside_a_server(Config::default(), async |hub| {
+        for k in 0..100 {
+            let (ours, theirs) = duplex(256);
+            let Ok(id) = hub.join(theirs, "guest:1") else {
+                panic!("full")
+            };
+            assert_eq!(id, 0, "guest {k}");
+            drop(ours);
+            serve(Rc::clone(&hub), id).await;
+        }
+        let stats = hub.stats();
+        assert_eq!((stats.joined, stats.aborted), (100, 100));
+    })
+    .await;
+}

@@ -1,0 +1,11 @@
+//! The reference server over real sockets: every rule of `docs/PROTOCOL.md`, sections 2 to 6.
+//!
+//! The frames are read with plain `serde_json`, not with the crate's own codec: what the server
+//! and its tests shared, the tests could not find wrong.
+
+mod client;
+mod errors;
+mod framing;
+mod hostile;
+mod process;
+mod promises;

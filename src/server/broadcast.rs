@@ -204,7 +204,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Takes what one read brought from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
-        let mut lines = mem::replace(&mut self.session(id).lines, LineBuffer::new(0));
+        // A stand-in for as long as the lines are read: the session itself is needed meanwhile.
+        let mut lines = mem::replace(&mut self.session(id).lines, LineBuffer::new(1));
         let mut chunk = lines.feed(bytes);
         while self.session(id).phase == Phase::Open
             && let Some(line) = chunk.next()

@@ -10,7 +10,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use super::TargetError;
 
@@ -27,6 +27,8 @@ const STOP_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Embedded {
     child: Child,
+    /// Kept apart from `child`, whose `wait` would close it.
+    stdin: Option<ChildStdin>,
     address: SocketAddr,
 }
 
@@ -56,6 +58,7 @@ impl Embedded {
             .kill_on_drop(true)
             .spawn()
             .map_err(|e| failed(e.to_string()))?;
+        let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("it is piped");
         let mut line = String::new();
         let mut stdout = BufReader::new(stdout);
@@ -70,7 +73,11 @@ impl Embedded {
             .strip_prefix(ANNOUNCEMENT)
             .and_then(|a| a.parse().ok());
         let address = address.ok_or_else(|| failed(format!("it said {line:?}")))?;
-        Ok(Self { child, address })
+        Ok(Self {
+            child,
+            stdin,
+            address,
+        })
     }
 
     /// Where it listens.
@@ -92,7 +99,7 @@ impl Embedded {
 
     /// Ends it: closes its standard input, and kills it if it does not go.
     pub async fn stop(mut self) {
-        drop(self.child.stdin.take());
+        drop(self.stdin.take());
         if tokio::time::timeout(STOP_WITHIN, self.child.wait())
             .await
             .is_err()

@@ -1,13 +1,14 @@
 //! `chatbench validate`: check scenarios, print what they would do, run nothing.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{IsTerminal, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use humantime::format_duration;
 
-use crate::cli::{EXIT_USAGE, complain};
+use crate::cli::EXIT_USAGE;
+use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
 use crate::scenario::{self, pace::Profile};
@@ -36,7 +37,6 @@ pub fn main(args: Args) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
-    let mut out = String::new();
     let (mut valid, mut warned) = (0, 0);
     for file in &files {
         match scenario::load(file, &args.set, None, None) {
@@ -44,21 +44,22 @@ pub fn main(args: Args) -> ExitCode {
                 valid += 1;
                 warned += usize::from(!plan.warnings.is_empty());
                 complain(&plan.warnings);
-                print_plan(&mut out, &plan);
+                print(&describe(&plan));
             }
             Err(diagnostics) => complain(&diagnostics),
         }
     }
     let invalid = files.len() - valid;
     if files.len() > 1 {
-        let _ = write!(out, "{} scenarios: {valid} valid", files.len());
-        if warned > 0 {
-            let _ = write!(out, " ({warned} with warnings)");
-        }
-        let _ = writeln!(out, ", {invalid} invalid");
+        let warned = match warned {
+            0 => String::new(),
+            warned => format!(" ({warned} with warnings)"),
+        };
+        let all = files.len();
+        print(&format!(
+            "{all} scenarios: {valid} valid{warned}, {invalid} invalid\n"
+        ));
     }
-    // A reader that hangs up early (`| head`) is no error of ours.
-    let _ = std::io::stdout().lock().write_all(out.as_bytes());
     if invalid == 0 {
         ExitCode::SUCCESS
     } else {
@@ -66,19 +67,35 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-fn print_plan(out: &mut String, plan: &Plan) {
+/// A reader that hangs up early (`| head`) is no error of ours.
+fn print(text: &str) {
+    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+}
+
+fn complain(diagnostics: &Diagnostics) {
+    if diagnostics.is_empty() {
+        return;
+    }
+    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = std::io::stderr().is_terminal() && !no_color;
+    eprintln!("{}\n", diagnostics.render(colour));
+}
+
+fn describe(plan: &Plan) -> String {
     let estimate = Estimate::of(plan);
-    let _ = writeln!(out, "{}", headline(plan));
+    let mut out = headline(plan);
+    out.push('\n');
     if let Some(description) = &plan.description {
         for line in description.trim().lines() {
             let _ = writeln!(out, "  {}", line.trim());
         }
     }
-    let _ = writeln!(out);
-    print_groups(out, plan, &estimate);
-    let _ = writeln!(out);
-    print_totals(out, plan, &estimate);
-    let _ = writeln!(out);
+    out.push('\n');
+    print_groups(&mut out, plan, &estimate);
+    out.push('\n');
+    print_totals(&mut out, plan, &estimate);
+    out.push('\n');
+    out
 }
 
 fn headline(plan: &Plan) -> String {
@@ -206,6 +223,12 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
     let mut total = |name: &str, value: String| {
         let _ = writeln!(out, "{name:11}  {value}");
     };
+    let connect_s = plan.clients() as f64 / plan.run.connect_rate;
+    let connect_rate = rate(plan.run.connect_rate);
+    total(
+        "connecting",
+        format!("{connect_s:.1} s at {connect_rate}/s"),
+    );
     total("messages", amount(estimate.messages));
     total("deliveries", amount(estimate.deliveries));
     if estimate.peak_messages_per_s > 0.0 {

@@ -22,7 +22,6 @@ use super::shard::{self, Command, Member, Report, Spec};
 use super::source::Source;
 use crate::measure::percentile::percentile;
 use crate::measure::{self, Collector, Measured, Window};
-use crate::scenario::pace::Schedule;
 use crate::scenario::plan::{Group, Load, PayloadSize, Plan, TargetUrl};
 use crate::target::embedded::Embedded;
 use crate::target::{self, TargetError};
@@ -667,10 +666,9 @@ fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
 fn part(plan: &Plan, group: &Group, index: usize, n: u32) -> (Rank, Source, Option<Script>) {
     match &group.load {
         Load::Listen => (Rank::Listener, Source::None, None),
-        Load::Open { profile, arrival } => {
-            let seed = plan.seed.wrapping_add((index as u64 + 1) << 32);
-            let schedule = Schedule::new(profile.clone(), *arrival, seed, n, group.count);
-            (Rank::Talker, Source::open(schedule), None)
+        Load::Open { .. } => {
+            let schedule = plan.schedule(index, n);
+            (Rank::Talker, schedule.map_or(Source::None, Source::open), None)
         }
         Load::Closed { in_flight } => (
             Rank::Talker,

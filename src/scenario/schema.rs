@@ -220,8 +220,10 @@ fn flag(section: &mut Section<'_>, key: &str, promised: bool) -> bool {
 /// weaker: a scenario that asks for it must not be told that it was checked.
 fn only_promise(section: &Section<'_>, key: &str, kept: bool, promise: &str) {
     if let Some(entry) = section.entry(key).filter(|_| !kept) {
-        let path = section.path_of(key);
-        let title = format!("`{path}`: this version can only verify {path} = {promise}");
+        let title = format!(
+            "`{}`: only {promise} can be verified for now",
+            section.path_of(key)
+        );
         section.problem(
             Diagnostic::error(title)
                 .at(&entry.node.span, "not yet")

@@ -260,7 +260,11 @@ impl<'a> Section<'a> {
                 .map(|(i, node)| (format!("{path}.{i}"), node))
                 .collect(),
             _ => {
-                self.problem(mismatch(&path, &entry.node, &"an array".into()));
+                self.problem(mismatch(
+                    &path,
+                    &entry.node,
+                    &"an array, in square brackets".into(),
+                ));
                 Vec::new()
             }
         }

@@ -1,14 +1,13 @@
 //! `chatbench validate`: check scenarios, print what they would do, run nothing.
 
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use humantime::format_duration;
 
-use crate::cli::EXIT_USAGE;
-use crate::scenario::diagnostic::Diagnostics;
+use crate::cli::{EXIT_USAGE, complain};
 use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
 use crate::scenario::{self, pace::Profile};
@@ -70,15 +69,6 @@ pub fn main(args: Args) -> ExitCode {
 /// A reader that hangs up early (`| head`) is no error of ours.
 fn print(text: &str) {
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
-}
-
-fn complain(diagnostics: &Diagnostics) {
-    if diagnostics.is_empty() {
-        return;
-    }
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = std::io::stderr().is_terminal() && !no_color;
-    eprintln!("{}\n", diagnostics.render(colour));
 }
 
 fn describe(plan: &Plan) -> String {

@@ -255,6 +255,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use super::*;
+    use crate::measure::Live;
 
     const PLAIN: Style = Style::FILE;
 

@@ -67,7 +67,9 @@ pub fn main(args: Args) -> ExitCode {
         Ok(outputs) => outputs,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(Verdict::Inconclusive.exit_code(), &error.to_string()),
@@ -143,7 +145,9 @@ impl Outputs {
         let json = args.json.clone().map(Destination::from);
         if json.is_some() && plans.len() > 1 {
             let count = plans.len();
-            return Err(format!("--json takes one result, not {count}: use --out DIR"));
+            return Err(format!(
+                "--json takes one result, not {count}: use --out DIR"
+            ));
         }
         if let Some(json) = &json {
             json.check().map_err(|e| e.to_string())?;
@@ -151,12 +155,20 @@ impl Outputs {
         let mut directories = Vec::new();
         if let Some(out) = &args.out {
             for (_, plan) in plans {
-                let path = if plans.len() > 1 { out.join(&plan.name) } else { out.clone() };
+                let path = if plans.len() > 1 {
+                    out.join(&plan.name)
+                } else {
+                    out.clone()
+                };
                 let directory = Directory::prepare(&path, args.force).map_err(|e| e.to_string())?;
                 directories.push(directory);
             }
         }
-        Ok(Self { json, directories, quiet: args.quiet })
+        Ok(Self {
+            json,
+            directories,
+            quiet: args.quiet,
+        })
     }
 
     fn json_on_stdout(&self) -> bool {
@@ -170,7 +182,8 @@ impl Outputs {
             eprint!("{}", summary::render(report, Style::detect(&io::stderr())));
         }
         if let Some(json) = &self.json {
-            json.write(&json::render(report)).map_err(|e| e.to_string())?;
+            json.write(&json::render(report))
+                .map_err(|e| e.to_string())?;
         }
         if let Some(directory) = self.directories.get(index) {
             directory.write(report).map_err(|e| e.to_string())?;
@@ -191,7 +204,11 @@ fn fail(code: u8, error: &str) -> ExitCode {
 
 /// The command line that runs this scenario the same way again.
 fn rerun(args: &Args, path: &Path, seed: u64) -> String {
-    let mut words = vec!["chatbench".to_owned(), "run".to_owned(), quoted(&path.display().to_string())];
+    let mut words = vec![
+        "chatbench".to_owned(),
+        "run".to_owned(),
+        quoted(&path.display().to_string()),
+    ];
     words.extend(["--seed".to_owned(), seed.to_string()]);
     if let Some(target) = &args.target {
         words.extend(["--target".to_owned(), quoted(target)]);
@@ -218,7 +235,10 @@ mod tests {
 
     #[test]
     fn words_survive_a_shell() {
-        assert_eq!(quoted("clients.talkers.rate=2000"), "clients.talkers.rate=2000");
+        assert_eq!(
+            quoted("clients.talkers.rate=2000"),
+            "clients.talkers.rate=2000"
+        );
         assert_eq!(quoted("a b"), "'a b'");
         assert_eq!(quoted("it's"), r"'it'\''s'");
         assert_eq!(quoted(""), "''");

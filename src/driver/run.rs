@@ -668,7 +668,11 @@ fn part(plan: &Plan, group: &Group, index: usize, n: u32) -> (Rank, Source, Opti
         Load::Listen => (Rank::Listener, Source::None, None),
         Load::Open { .. } => {
             let schedule = plan.schedule(index, n);
-            (Rank::Talker, schedule.map_or(Source::None, Source::open), None)
+            (
+                Rank::Talker,
+                schedule.map_or(Source::None, Source::open),
+                None,
+            )
         }
         Load::Closed { in_flight } => (
             Rank::Talker,

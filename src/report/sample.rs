@@ -63,6 +63,7 @@ pub(super) fn plan() -> Plan {
             threshold(Metric::Relay, 99.0, 50.0, "p99 < 50ms"),
             threshold(Metric::LastRelay, 99.0, 80.0, "p99 < 80ms"),
         ],
+        warnings: Default::default(),
         resolved: serde_json::json!({ "seed": 42, "clients": { "talkers": { "count": 4 } } }),
     }
 }

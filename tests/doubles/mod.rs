@@ -1,0 +1,132 @@
+//! Targets that break one promise each, on purpose: what `chatbench run` is pointed at to see
+//! that it notices.
+//!
+//! A double is as plain as a correct server can be, one thread a connection and one lock, so that
+//! it shares nothing with the reference server but the codec.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use chatbench::wire::ndjson;
+
+/// The promise that a double breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// None: it is correct.
+    None,
+    /// The third message does not reach the first receiver.
+    LoseOneRelay,
+    /// The second connection is closed when the third message comes.
+    HangUpOnOne,
+    /// Half-closes are never answered.
+    NoBye,
+    /// Answers as a web server would.
+    SpeaksHttp,
+    /// Accepts and closes.
+    ClosesAtOnce,
+    /// Accepts and says nothing.
+    Silent,
+    /// Turns everyone away.
+    Full,
+}
+
+/// A running double. Its threads end with the test's process.
+pub struct Double {
+    address: SocketAddr,
+}
+
+impl Double {
+    pub fn start(fault: Fault) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || accept(&listener, fault));
+        Self { address }
+    }
+
+    pub fn url(&self) -> String {
+        format!("ndjson://{}", self.address)
+    }
+}
+
+#[derive(Default)]
+struct Room {
+    seq: u64,
+    clients: Vec<(SocketAddr, TcpStream)>,
+}
+
+fn accept(listener: &TcpListener, fault: Fault) {
+    let room = Arc::new(Mutex::new(Room::default()));
+    let mut idle = Vec::new();
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        match fault {
+            Fault::SpeaksHttp => {
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                idle.push(stream);
+            }
+            Fault::Full => {
+                let mut line = Vec::new();
+                ndjson::encode_error(&mut line, "server-full", "come back later", None);
+                let _ = stream.write_all(&line);
+            }
+            Fault::ClosesAtOnce => {}
+            Fault::Silent => idle.push(stream),
+            _ => {
+                let room = room.clone();
+                thread::spawn(move || serve(stream, &room, fault));
+            }
+        }
+    }
+}
+
+fn serve(mut stream: TcpStream, room: &Mutex<Room>, fault: Fault) {
+    let peer = stream.peer_addr().unwrap();
+    stream.set_nodelay(true).unwrap();
+    {
+        let mut room = room.lock().unwrap();
+        let mut line = Vec::new();
+        ndjson::encode_welcome(&mut line, &peer.to_string(), room.seq, 65_536);
+        let _ = stream.write_all(&line);
+        room.clients.push((peer, stream.try_clone().unwrap()));
+    }
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).is_ok_and(|n| n > 0) {
+        if let Ok(publish) = ndjson::decode_publish(line.strip_suffix(b"\n").unwrap_or(&line)) {
+            broadcast(&mut room.lock().unwrap(), peer, &publish, fault);
+        }
+        line.clear();
+    }
+    let mut room = room.lock().unwrap();
+    if fault == Fault::NoBye {
+        return; // the room keeps the stream: it stays open
+    }
+    let mut bye = Vec::new();
+    ndjson::encode_bye(&mut bye, room.seq);
+    let _ = stream.write_all(&bye);
+    room.clients.retain(|(address, _)| *address != peer);
+    let _ = stream.shutdown(Shutdown::Both);
+}
+
+fn broadcast(room: &mut Room, peer: SocketAddr, publish: &ndjson::Publish<'_>, fault: Fault) {
+    room.seq += 1;
+    let seq = room.seq;
+    let (mut ack, mut relay) = (Vec::new(), Vec::new());
+    ndjson::encode_ack(&mut ack, seq, publish.id);
+    ndjson::encode_relay(&mut relay, seq, &peer.to_string(), &publish.message);
+    if fault == Fault::HangUpOnOne && seq == 3 {
+        // The second to come, so never the observer.
+        let (_, stream) = room.clients.remove(1);
+        let _ = stream.shutdown(Shutdown::Both);
+    }
+    let mut to_lose = fault == Fault::LoseOneRelay && seq == 3;
+    for (address, stream) in &mut room.clients {
+        if *address == peer {
+            let _ = stream.write_all(&ack);
+        } else if !std::mem::take(&mut to_lose) {
+            let _ = stream.write_all(&relay);
+        }
+    }
+}

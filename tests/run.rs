@@ -1,0 +1,611 @@
+//! `chatbench run` as its users run it: the scenarios of this repository, and everything that can
+//! go wrong with a target, a scenario, an output or a terminal.
+
+mod doubles;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::time::Duration;
+
+use doubles::{Double, Fault};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use serde_json::Value;
+
+/// The longest anything here may take before it counts as hung.
+const HUNG_AFTER: Duration = Duration::from_secs(60);
+
+fn chatbench(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatbench"));
+    command
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null());
+    command
+}
+
+fn output(args: &[&str]) -> Output {
+    chatbench(args).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A scenario file of its own, in a directory that lives as long as it does.
+struct Scenario {
+    _directory: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl Scenario {
+    fn new(text: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("probe.toml");
+        fs::write(&path, text).unwrap();
+        Self {
+            _directory: directory,
+            path,
+        }
+    }
+
+    fn path(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+/// Two talkers, three listeners, a moment long.
+const SMALL: &str = r#"
+[run]
+warmup = "0s"
+duration = "300ms"
+[clients.talkers]
+count = 2
+rate = 400
+[clients.listeners]
+count = 3
+"#;
+
+/// The same, but it goes on until something happens.
+const ENDLESS: &str = r#"
+[run]
+warmup = "0s"
+duration = "10m"
+[clients.talkers]
+count = 2
+rate = 200
+[clients.listeners]
+count = 3
+"#;
+
+fn result_of(args: &[&str]) -> (Option<i32>, Value) {
+    let mut all = vec!["run", "--json", "-", "-q"];
+    all.extend(args);
+    let output = output(&all);
+    let code = output.status.code();
+    let result = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("no JSON ({e}), exit {code:?}: {}", stderr(&output)));
+    (code, result)
+}
+
+/// Runs a scenario of the repository cut short: nothing may be lost, whatever the machine's load.
+fn short_form(name: &str, overrides: &[&str]) {
+    let path = format!("{}/scenarios/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+    let mut args = vec![
+        path.as_str(),
+        "--set",
+        "run.warmup=100ms",
+        "--set",
+        "run.drain=30s",
+    ];
+    for set in overrides {
+        args.extend(["--set", set]);
+    }
+    let (code, result) = result_of(&args);
+    let counts = &result["counts"];
+    assert_eq!(
+        result["violations"],
+        Value::Array(vec![]),
+        "{name}: {:#}",
+        result["violations"]
+    );
+    assert_eq!(counts["lost"], 0, "{name}: {counts:#}");
+    assert!(counts["delivered"].as_u64() > Some(0), "{name}: {counts:#}");
+    assert_eq!(counts["delivered"], counts["owed"], "{name}: {counts:#}");
+    // How fast this machine is today is not this test's question: a threshold may be crossed,
+    // and a starved generator may say so.
+    let saturated = result["generator"]["saturated"] == true;
+    let fine = matches!(code, Some(0 | 99)) || (saturated && code == Some(3));
+    assert!(fine, "{name}: exit {code:?}, {:#}", result["reasons"]);
+    assert_eq!(result["exit_code"].as_i64(), code.map(i64::from), "{name}");
+}
+
+#[test]
+fn scenario_ack() {
+    short_form("ack", &["run.duration=500ms"]);
+}
+
+#[test]
+fn scenario_fanout() {
+    short_form("fanout", &["run.duration=1s"]);
+}
+
+#[test]
+fn scenario_burst() {
+    short_form("burst", &["run.duration=1s"]);
+}
+
+#[test]
+fn scenario_ramp() {
+    short_form("ramp", &["run.duration=1s"]);
+}
+
+#[test]
+fn scenario_window() {
+    short_form("window", &["run.duration=500ms"]);
+}
+
+#[test]
+fn scenario_churn() {
+    short_form("churn", &["run.duration=1s"]);
+}
+
+#[test]
+fn scenario_slow_consumer() {
+    short_form("slow-consumer", &["run.duration=1s"]);
+}
+
+#[test]
+fn scenario_hostile() {
+    short_form("hostile", &["run.duration=1s"]);
+}
+
+#[test]
+fn scenario_crowd() {
+    short_form(
+        "crowd",
+        &["run.duration=1s", "clients.listeners.count=1000"],
+    );
+}
+
+#[test]
+fn scenario_soak() {
+    short_form("soak", &["run.duration=1s"]);
+}
+
+#[test]
+fn a_pass_says_so_and_exits_0() {
+    let scenario = Scenario::new(SMALL);
+    let output = output(&["run", scenario.path(), "-q"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("PASS"), "{text}");
+    assert!(
+        text.contains("nothing lost, doubled, reordered or altered"),
+        "{text}"
+    );
+    assert_eq!(stderr(&output), "", "quiet is quiet");
+}
+
+#[test]
+fn shards_agree_with_one_another() {
+    let scenario = Scenario::new(SMALL);
+    let (code, result) = result_of(&[scenario.path(), "--set", "run.shards=3"]);
+    let counts = &result["counts"];
+    assert_eq!(
+        result["violations"],
+        Value::Array(vec![]),
+        "{:#}",
+        result["violations"]
+    );
+    assert!(
+        matches!(code, Some(0 | 3)),
+        "exit {code:?}: {:#}",
+        result["reasons"]
+    );
+    // 2 talkers, 3 listeners and the observer: 5 receivers a message.
+    let sent = counts["sent"].as_u64().unwrap();
+    assert_eq!(counts["delivered"].as_u64(), Some(sent * 5), "{counts:#}");
+    assert_eq!(
+        result["latency_ns"]["last_relay"]["count"],
+        result["latency_ns"]["ack"]["count"]
+    );
+}
+
+#[test]
+fn a_crossed_threshold_exits_99() {
+    let scenario = Scenario::new(SMALL);
+    let set = r#"thresholds.relay=["min > 1h"]"#;
+    let (code, result) = result_of(&[scenario.path(), "--set", set]);
+    assert_eq!(code, Some(99), "{:#}", result["reasons"]);
+    assert_eq!(result["verdict"], "threshold");
+    assert_eq!(result["thresholds"][0]["ok"], false);
+}
+
+#[test]
+fn several_scenarios_end_in_a_table() {
+    let (one, two) = (Scenario::new(SMALL), Scenario::new(SMALL));
+    let output = output(&["run", one.path(), two.path(), "-q"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.lines().last().unwrap().contains("2 pass"), "{text}");
+}
+
+#[test]
+fn without_a_terminal_progress_is_lines() {
+    let scenario = Scenario::new(SMALL);
+    let output = output(&["run", scenario.path()]);
+    let text = stderr(&output);
+    for phase in ["phase=measure", "phase=drain"] {
+        assert!(
+            text.lines().any(|l| l.starts_with(phase)),
+            "{phase} in {text}"
+        );
+    }
+}
+
+// A target that breaks its promises.
+
+#[test]
+fn one_lost_relay_fails_the_run() {
+    let target = Double::start(Fault::LoseOneRelay);
+    let scenario = Scenario::new(SMALL);
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_eq!(code, Some(1), "{:#}", result["reasons"]);
+    assert_eq!(result["verdict"], "fail");
+    let violations = result["violations"].as_array().unwrap();
+    assert_eq!(violations.len(), 1, "{violations:#?}");
+    assert_eq!(violations[0]["kind"], "lost-relay");
+    assert_eq!(violations[0]["count"], 1);
+    assert_eq!(result["counts"]["lost"], 1);
+}
+
+#[test]
+fn the_double_without_a_fault_passes() {
+    let target = Double::start(Fault::None);
+    let scenario = Scenario::new(SMALL);
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_eq!(
+        result["violations"],
+        Value::Array(vec![]),
+        "{:#}",
+        result["violations"]
+    );
+    assert_eq!(code, Some(0), "{:#}", result["reasons"]);
+}
+
+#[test]
+fn a_hang_up_on_one_client_is_its_own_violation() {
+    let target = Double::start(Fault::HangUpOnOne);
+    let scenario = Scenario::new(SMALL);
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_eq!(code, Some(1), "{:#}", result["reasons"]);
+    let kinds: Vec<&Value> = result["violations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|v| &v["kind"])
+        .collect();
+    assert_eq!(kinds, ["unexpected-close"], "{:#}", result["violations"]);
+}
+
+#[test]
+fn a_target_that_never_says_bye_leaves_the_run_inconclusive() {
+    let target = Double::start(Fault::NoBye);
+    let scenario = Scenario::new(SMALL);
+    let args = [
+        scenario.path(),
+        "--target",
+        &target.url(),
+        "--set",
+        "run.drain=300ms",
+    ];
+    let (code, result) = result_of(&args);
+    assert_eq!(code, Some(3), "{:#}", result["reasons"]);
+    assert_eq!(result["verdict"], "inconclusive");
+}
+
+// A target that is none.
+
+/// Exit 3 and one line with the address and what was seen.
+fn assert_unreachable(url: &str, set: &[&str], seen: &str) {
+    let scenario = Scenario::new(SMALL);
+    let mut args = vec!["run", "-q", scenario.path(), "--target", url];
+    for set in set {
+        args.extend(["--set", set]);
+    }
+    let output = output(&args);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains(url) && text.contains(seen),
+        "{seen} in {text}"
+    );
+    assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn a_refusing_target_is_named() {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    assert_unreachable(&format!("ndjson://127.0.0.1:{port}"), &[], "refused");
+}
+
+#[test]
+fn a_target_of_another_protocol_is_quoted() {
+    let target = Double::start(Fault::SpeaksHttp);
+    assert_unreachable(&target.url(), &[], "HTTP/1.1 400 Bad Request");
+}
+
+#[test]
+fn a_target_that_closes_at_once_is_named() {
+    let target = Double::start(Fault::ClosesAtOnce);
+    assert_unreachable(&target.url(), &[], "before the welcome");
+}
+
+#[test]
+fn a_full_target_is_named() {
+    let target = Double::start(Fault::Full);
+    assert_unreachable(&target.url(), &[], "server-full");
+}
+
+#[test]
+fn a_silent_target_times_out() {
+    let target = Double::start(Fault::Silent);
+    let set = ["target.connect_timeout=200ms"];
+    assert_unreachable(&target.url(), &set, "no welcome within 200ms");
+}
+
+#[test]
+fn an_address_that_does_not_resolve_is_named() {
+    let scenario = Scenario::new(SMALL);
+    let url = "ndjson://no-such-host.invalid:1253";
+    let output = output(&["run", "-q", scenario.path(), "--target", url]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(
+        stderr(&output).contains("no-such-host.invalid"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn too_few_files_are_said_before_anything_starts() {
+    let scenario = Scenario::new(SMALL);
+    let binary = env!("CARGO_BIN_EXE_chatbench");
+    let script = format!(
+        "ulimit -n 100 && ulimit -Hn 100 && exec {binary} run -q {} --set clients.listeners.count=200",
+        scenario.path()
+    );
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(
+        text.contains("ulimit") && text.contains("203 clients"),
+        "{text}"
+    );
+}
+
+// Runs that are cut short.
+
+/// A run in its own process, followed by its progress lines.
+struct Running {
+    child: Child,
+    lines: BufReader<ChildStderr>,
+}
+
+impl Running {
+    /// Starts a run and waits until it measures.
+    fn until_measuring(args: &[&str]) -> Self {
+        let mut all = vec!["run", "--json", "-"];
+        all.extend(args);
+        let mut child = chatbench(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap());
+        let mut running = Self { child, lines };
+        running.wait_for("phase=measure");
+        running
+    }
+
+    fn wait_for(&mut self, prefix: &str) {
+        let mut line = String::new();
+        while !line.starts_with(prefix) {
+            line.clear();
+            let n = self.lines.read_line(&mut line).unwrap();
+            assert!(n > 0, "the run ended before {prefix}");
+        }
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// The embedded server's process.
+    fn server(&self) -> Pid {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        let pid = children
+            .split_whitespace()
+            .next()
+            .expect("an embedded server");
+        Pid::from_raw(pid.parse().unwrap()).unwrap()
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// The exit code, the result and the rest of standard error.
+    fn finish(mut self) -> (Option<i32>, Option<Value>, String) {
+        let (mut out, mut err) = (Vec::new(), String::new());
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_end(&mut out)
+            .unwrap();
+        self.lines.read_to_string(&mut err).unwrap();
+        let code = self.child.wait().unwrap().code();
+        (code, serde_json::from_slice(&out).ok(), err)
+    }
+}
+
+/// Waits until a process is gone.
+fn wait_until_gone(pid: Pid) {
+    // No such process: it is gone already.
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return;
+    };
+    let mut fds = [PollFd::new(&handle, PollFlags::IN)];
+    let timeout = rustix::time::Timespec {
+        tv_sec: HUNG_AFTER.as_secs() as i64,
+        tv_nsec: 0,
+    };
+    assert_eq!(
+        poll(&mut fds, Some(&timeout)).unwrap(),
+        1,
+        "process {pid:?} does not end"
+    );
+}
+
+#[test]
+fn ctrl_c_drains_reports_and_exits_130() {
+    let scenario = Scenario::new(ENDLESS);
+    let running = Running::until_measuring(&[scenario.path()]);
+    let server = running.server();
+    running.signal(Signal::INT);
+    let (code, result, err) = running.finish();
+    let result = result.expect("a result all the same");
+    assert_eq!(code, Some(130), "{err}");
+    assert_eq!(result["verdict"], "interrupted");
+    assert_eq!(
+        result["violations"],
+        Value::Array(vec![]),
+        "{:#}",
+        result["violations"]
+    );
+    assert_eq!(result["counts"]["delivered"], result["counts"]["owed"]);
+    wait_until_gone(server);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once() {
+    let target = Double::start(Fault::NoBye); // the drain would wait for ever
+    let scenario = Scenario::new(ENDLESS);
+    let args = [
+        scenario.path(),
+        "--target",
+        &target.url(),
+        "--set",
+        "run.drain=10m",
+    ];
+    let mut running = Running::until_measuring(&args);
+    running.signal(Signal::INT);
+    running.wait_for("phase=drain");
+    running.signal(Signal::INT);
+    let (code, result, _) = running.finish();
+    assert_eq!(code, Some(130));
+    assert!(result.is_none(), "nothing is reported any more");
+}
+
+#[test]
+fn a_target_that_dies_in_mid_run_is_a_verdict() {
+    let scenario = Scenario::new(ENDLESS);
+    let running = Running::until_measuring(&[scenario.path()]);
+    kill_process(running.server(), Signal::KILL).unwrap();
+    let (code, result, err) = running.finish();
+    let result = result.expect("what was seen so far");
+    assert_eq!(code, Some(3), "{err} {:#}", result["reasons"]);
+    assert_eq!(
+        result["violations"],
+        Value::Array(vec![]),
+        "{:#}",
+        result["violations"]
+    );
+    let reasons = result["reasons"].to_string();
+    assert!(reasons.contains("the target went away"), "{reasons}");
+}
+
+#[test]
+fn the_server_does_not_outlive_a_killed_run() {
+    let scenario = Scenario::new(ENDLESS);
+    let running = Running::until_measuring(&[scenario.path()]);
+    let server = running.server();
+    running.signal(Signal::KILL);
+    running.finish();
+    wait_until_gone(server);
+}
+
+// Bad usage: said before anything runs, exit 2.
+
+fn assert_usage(args: &[&str], said: &str) {
+    let output = output(args);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    assert!(text.contains(said), "{said} in {text}");
+    assert_eq!(stdout(&output), "");
+}
+
+#[test]
+fn an_invalid_scenario_runs_nothing_not_even_the_valid_one_before_it() {
+    let good = Scenario::new(SMALL);
+    let bad = Scenario::new("[clients.talkers]\nrats = 5\n");
+    assert_usage(&["run", good.path(), bad.path()], "probe.toml:2");
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    assert_usage(&["run", "scenarios/no-such-file.toml"], "no-such-file.toml");
+}
+
+#[test]
+fn a_directory_without_scenarios_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    assert_usage(&["run", path], path);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_said_first() {
+    let scenario = Scenario::new(SMALL);
+    let nowhere = "/no-such-directory/result.json";
+    assert_usage(&["run", scenario.path(), "--json", nowhere], nowhere);
+}
+
+#[test]
+fn results_are_not_overwritten_without_force() {
+    let scenario = Scenario::new(SMALL);
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let out = out.to_str().unwrap();
+    let first = output(&["run", "-q", scenario.path(), "--out", out]);
+    assert_eq!(first.status.code(), Some(0), "{}", stderr(&first));
+    let written: Value =
+        serde_json::from_slice(&fs::read(Path::new(out).join("result.json")).unwrap()).unwrap();
+    assert_eq!(written["verdict"], "pass");
+    assert!(Path::new(out).join("summary.txt").exists());
+    assert_usage(&["run", scenario.path(), "--out", out], "--force");
+    let again = output(&["run", "-q", scenario.path(), "--out", out, "--force"]);
+    assert_eq!(again.status.code(), Some(0), "{}", stderr(&again));
+}
+
+#[test]
+fn one_json_file_does_not_take_two_results() {
+    let (one, two) = (Scenario::new(SMALL), Scenario::new(SMALL));
+    assert_usage(&["run", one.path(), two.path(), "--json", "-"], "--out DIR");
+}

@@ -149,7 +149,7 @@ enum ServeError {
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
     log_to_stderr(args.verbose);
-    match start(&args) {
+    match start(args) {
         Ok(code) => code,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}");
@@ -168,7 +168,7 @@ fn log_to_stderr(verbose: u8) {
         .init();
 }
 
-fn start(args: &Args) -> Result<ExitCode, ServeError> {
+fn start(args: Args) -> Result<ExitCode, ServeError> {
     let config = Config {
         max_line_bytes: args.max_line,
         max_clients: max_clients(args.max_clients, raise_file_limit()),
@@ -178,7 +178,7 @@ fn start(args: &Args) -> Result<ExitCode, ServeError> {
     };
     config.check()?;
     let mut addresses = Vec::new();
-    for listen in &args.listen {
+    for listen in args.listen {
         addresses.push(resolve(listen, args.allow_remote)?);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -241,15 +241,15 @@ fn announce(listeners: &[TcpListener]) -> Result<(), ServeError> {
 }
 
 /// The first address of a URL's host, if it may be listened on.
-fn resolve(listen: &Listen, allow_remote: bool) -> Result<SocketAddr, ServeError> {
-    let unresolved = |source| ServeError::Resolve {
-        listen: listen.clone(),
-        source,
+fn resolve(listen: Listen, allow_remote: bool) -> Result<SocketAddr, ServeError> {
+    let address = match listen.host_port.to_socket_addrs() {
+        Ok(mut addresses) => addresses.next(),
+        Err(source) => return Err(ServeError::Resolve { listen, source }),
     };
-    let mut addresses = listen.host_port.to_socket_addrs().map_err(unresolved)?;
-    let address = addresses
-        .next()
-        .ok_or_else(|| unresolved(io::Error::other("it has no address")))?;
+    let Some(address) = address else {
+        let source = io::Error::other("it has no address");
+        return Err(ServeError::Resolve { listen, source });
+    };
     if !allow_remote && !address.ip().to_canonical().is_loopback() {
         return Err(ServeError::Remote { address });
     }

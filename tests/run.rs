@@ -1,6 +1,8 @@
 //! `chatbench run` as its users run it: the scenarios of this repository, and everything that can
 //! go wrong with a target, a scenario, an output or a terminal.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
 mod doubles;
 
 use std::fs;

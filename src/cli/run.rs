@@ -59,6 +59,7 @@ pub struct Args {
 
 /// Carries out the verb.
 #[must_use]
+#[allow(clippy::needless_pass_by_value)] // a verb owns its arguments
 pub fn main(args: Args) -> ExitCode {
     let Some(plans) = load(&args) else {
         return ExitCode::from(EXIT_USAGE);

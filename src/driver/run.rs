@@ -443,7 +443,7 @@ impl<'a> Coordinator<'a> {
             judge, collector, ..
         } = self;
         match report {
-            Report::Batch { shard, batch } => judge.absorb(shard, batch, |message| {
+            Report::Batch { shard, batch } => judge.absorb(shard, *batch, |message| {
                 collector.message(
                     message.intended_ns,
                     message.first_ns,
@@ -457,7 +457,7 @@ impl<'a> Coordinator<'a> {
                 interval,
                 clients,
             } => {
-                collector.absorb(shard, second, interval, clients);
+                collector.absorb(shard, second, *interval, clients);
             }
             Report::Unreachable { client, what } => self.unreachable.push((client, what)),
             Report::Done {

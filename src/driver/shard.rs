@@ -54,12 +54,12 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) enum Report {
     /// What its ledger has learned.
-    Batch { shard: usize, batch: Batch },
+    Batch { shard: usize, batch: Box<Batch> },
     /// What it recorded up to the end of a second of the run.
     Interval {
         shard: usize,
         second: u64,
-        interval: Interval,
+        interval: Box<Interval>,
         clients: u64,
     },
     /// A client could not connect.
@@ -351,7 +351,7 @@ async fn hand_over_regularly(shard: Rc<Shard>) {
 }
 
 async fn hand_over(shard: &Rc<Shard>) {
-    let batch = shard.fleet().ledger.take_batch();
+    let batch = Box::new(shard.fleet().ledger.take_batch());
     let _ = shard
         .reports
         .send(Report::Batch {
@@ -369,7 +369,7 @@ async fn hand_over_interval(shard: &Rc<Shard>, second: u64) {
             .iter()
             .filter(|c| c.connection.is_some())
             .count();
-        (fleet.recorder.take_interval(), open as u64)
+        (Box::new(fleet.recorder.take_interval()), open as u64)
     };
     let shard_index = shard.index;
     let report = Report::Interval {

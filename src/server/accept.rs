@@ -18,8 +18,9 @@ use super::hub::Hub;
 /// Connections that may wait to be accepted. The kernel caps it at its own `somaxconn`.
 const LISTEN_BACKLOG: i32 = 4096;
 
-/// A client that vanished without a word is found out after this long without traffic.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+/// A client that vanished without a word is asked for after this long without traffic, and again
+/// after each interval; some unanswered questions later (the kernel's default, 9) it is gone.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 
 /// The first pause after a failed accept, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
@@ -36,8 +37,9 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     )?;
     // Without it a restart fails for a minute while old connections are in TIME_WAIT.
     socket.set_reuse_address(true)?;
-    // Accepted connections inherit it.
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    let (time, interval) = KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
+    socket.set_tcp_keepalive(&keepalive)?; // accepted connections inherit it
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;

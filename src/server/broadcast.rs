@@ -4,9 +4,8 @@
 //! Writing decides what a server can carry: a `send` costs about 2.7 µs whether it takes one relay
 //! or a hundred. So a publish only appends to the log. The flush pass runs after the readers that
 //! are ready have run and gives each session all that came meanwhile in one write, straight into
-//! the socket, without waking its task. Only a session whose socket is full, or that has lines of
-//! its own to send (welcome, errors, bye), takes its own turn: its task writes when it can, and
-//! the pass leaves it out. Nobody waits for anybody.
+//! the socket, without waking its task. Only a session whose socket is full is left out: its own
+//! task writes once the socket takes something again. Nobody waits for anybody.
 
 use std::mem;
 use std::task::{Context, Waker};
@@ -16,7 +15,7 @@ use tracing::{debug, info};
 
 use super::cursor::{Gather, MAX_WRITE_BYTES};
 use super::log::{Log, Refused};
-use super::session::{Phase, Session, Turn};
+use super::session::{NextWrite, Phase, Session, Turn};
 use super::{Config, Stats};
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson::{self, ErrorCode};
@@ -125,19 +124,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// One pass over all sessions that are behind, one write each.
     pub(super) fn flush(&mut self) {
-        // The pass waits for nobody, so nobody is to be woken: who is blocked takes its own turn.
+        // The pass waits for nobody, so the sockets are to wake nobody: the task of a session whose
+        // socket is full is woken here, asks the socket itself, and leaves its own waker there.
         let mut cx = Context::from_waker(Waker::noop());
         let mut oldest = self.log.end();
         self.unfinished = false;
         for session in self.sessions.iter_mut().flatten() {
-            if !session.own_turn && session.cursor.is_behind(&self.log) {
+            if session.next_write != NextWrite::WhenWritable && session.cursor.is_behind(&self.log)
+            {
                 match session.write(&self.log, &mut self.gather, &mut cx) {
                     Turn::CaughtUp => {}
                     Turn::More => self.unfinished = true,
-                    Turn::Blocked => session.hand_over(),
+                    Turn::Blocked => session.wake(),
                     Turn::Broken => {
                         session.phase = Phase::Gone;
-                        session.hand_over();
+                        session.wake();
                     }
                 }
             }
@@ -176,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
             let error = error_line(ErrorCode::SlowConsumer, detail, None);
             session.cursor.fall_off(&self.log, &error);
             session.phase = Phase::Closing;
-            session.hand_over();
+            session.wake();
         }
         self.log.trim_to(oldest);
     }

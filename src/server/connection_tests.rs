@@ -309,3 +309,44 @@ async fn a_place_is_used_again() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_in_one_read_pushes_nobody_out_who_keeps_up() {
+    beside_a_server(small(), async |hub| {
+        let mut ann = dial(&hub, "ann:1", 1 << 20);
+        let mut bob = dial(&hub, "bob:2", 1 << 20);
+        // As relays, some hundred times the backlog.
+        let burst = b"{\"message\":\"quick\"}\n".repeat(3000);
+        ann.write_all(&burst).await.unwrap();
+        expect(&mut bob, "welcome").await;
+        for seq in 1..=3000 {
+            assert_eq!(expect(&mut bob, "relay").await["seq"], seq);
+        }
+        assert_eq!(hub.stats().slow_consumers, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_turn_given_up_lets_sockets_be_seen_that_became_ready_meanwhile() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut sender = std::net::TcpStream::connect(address).unwrap();
+    let (mut receiver, _) = listener.accept().await.unwrap();
+    let turns = Rc::new(std::cell::Cell::new(0));
+    LocalSet::new()
+        .run_until(async {
+            let counting = Rc::clone(&turns);
+            tokio::task::spawn_local(coop::unconstrained(poll_fn(move |cx| {
+                counting.set(counting.get() + 1);
+                if counting.get() == 1 {
+                    std::io::Write::write_all(&mut sender, b"x").unwrap();
+                }
+                yield_turn::<()>(cx)
+            })));
+            receiver.read_u8().await.unwrap();
+        })
+        .await;
+    // tokio looks at the sockets by itself every 61 turns.
+    assert!(turns.get() < 10, "{} turns", turns.get());
+}

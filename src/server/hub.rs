@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::mem;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use super::broadcast::Broadcast;
-use super::session::{Phase, Session, Turn};
+use super::session::{NextWrite, Phase, Session, Turn};
 use super::{Config, Stats};
 
 /// Bytes of one read: how much one client can have done before the others get their turn.
@@ -106,10 +105,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
             if broadcast.session(id).phase == Phase::Gone {
                 return Poll::Ready(End::Gone);
             }
-            if broadcast.session(id).own_turn {
+            if broadcast.session(id).next_write != NextWrite::InPass {
                 match broadcast.write(id, cx) {
-                    Turn::CaughtUp => broadcast.session(id).own_turn = false,
-                    Turn::More => return yield_turn(cx),
+                    Turn::CaughtUp => broadcast.session(id).next_write = NextWrite::InPass,
+                    Turn::More => {
+                        broadcast.session(id).next_write = NextWrite::Soon;
+                        return yield_turn(cx);
+                    }
                     Turn::Blocked => {}
                     Turn::Broken => return Poll::Ready(End::Gone),
                 }
@@ -124,7 +126,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
                 Phase::Leaving | Phase::Gone => return Poll::Pending,
             }
             if !broadcast.is_read_from(id) {
-                if !mem::replace(&mut broadcast.session(id).own_turn, true) {
+                // What it waits for is its own writing: see to that, rather than wait for a pass.
+                let session = broadcast.session(id);
+                if session.next_write == NextWrite::InPass {
+                    session.write_soon();
                     continue;
                 }
             } else {
@@ -182,7 +187,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
         broadcast.session(id).remember(cx.waker());
         match broadcast.write(id, cx) {
             Turn::CaughtUp => Poll::Ready(End::Done),
-            Turn::More => yield_turn(cx),
+            Turn::More => {
+                broadcast.session(id).next_write = NextWrite::Soon;
+                yield_turn(cx)
+            }
             Turn::Blocked => Poll::Pending,
             Turn::Broken => Poll::Ready(End::Gone),
         }

@@ -23,6 +23,19 @@ pub(super) enum Phase {
     Gone,
 }
 
+/// Who makes a session's next write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextWrite {
+    /// The flush pass, when there is something new in the log.
+    InPass,
+    /// The session's task, which is about to run, if no pass comes before it: there is a line of
+    /// the session's own (welcome, error, bye), or more than one write takes.
+    Soon,
+    /// The session's task, once the socket takes something again. A pass must not try: it would
+    /// leave a waker with the socket that wakes nobody.
+    WhenWritable,
+}
+
 /// One connection that was welcomed.
 ///
 /// It owns no buffer while it is idle: reads go through one that all sessions share, of which
@@ -37,9 +50,7 @@ pub(super) struct Session<S> {
     pub(super) malformed_in_row: u32,
     /// Full reads since the server began to shut down.
     pub(super) drain_reads: u32,
-    /// The session's own task writes next, and the flush pass does not: its socket is full, or
-    /// it has lines of its own to send.
-    pub(super) own_turn: bool,
+    pub(super) next_write: NextWrite,
     /// Wakes the session's task.
     waker: Option<Waker>,
 }
@@ -69,7 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             lines: LineBuffer::new(max_line_bytes),
             malformed_in_row: 0,
             drain_reads: 0,
-            own_turn: true,
+            next_write: NextWrite::Soon,
             waker: None,
         }
     }
@@ -89,7 +100,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             stream.poll_write_vectored(cx, &slices[..count])
         };
         match written {
-            Poll::Pending => Turn::Blocked,
+            Poll::Pending => {
+                self.next_write = NextWrite::WhenWritable;
+                Turn::Blocked
+            }
             Poll::Ready(Err(_) | Ok(0)) => Turn::Broken,
             Poll::Ready(Ok(sent_bytes)) => {
                 self.cursor.advance(log, sent_bytes);
@@ -110,30 +124,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Wakes the session's task.
+    /// Wakes the session's task, to see what has changed.
     pub(super) fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
     }
 
-    /// Hands the next write to the session's own task.
-    pub(super) fn hand_over(&mut self) {
-        self.own_turn = true;
-        self.wake();
+    /// Has the session's task write when it runs next, unless it is waiting for the socket.
+    pub(super) fn write_soon(&mut self) {
+        if self.next_write == NextWrite::InPass {
+            self.next_write = NextWrite::Soon;
+        }
     }
 
     /// Queues a line of the session's own behind all that it is owed so far.
     pub(super) fn reply(&mut self, log: &Log, line: Vec<u8>) {
         self.cursor.reply(log, line);
-        self.own_turn = true;
+        self.write_soon();
     }
 
     /// Ends the session: it is sent what it is owed so far and no more.
     pub(super) fn leave(&mut self, log: &Log, phase: Phase) {
         self.cursor.leave(log);
         self.phase = phase;
-        self.own_turn = true;
+        self.write_soon();
     }
 
     /// Ends the session politely (J2, J4): the last that it is sent is the last number owed.

@@ -1,5 +1,62 @@
 //! chatbench tests and loads anything that broadcasts, and says whether everyone gets every
 //! message exactly once and in order, how late, and how much it can carry.
+//!
+//! This crate is the library behind the `chatbench` binary. What the binary does for its users is
+//! in `README.md`; this page is the map for whoever changes it.
+//!
+//! # Bird's eye
+//!
+//! A *scenario* (TOML) becomes a checked *plan*. The *driver* carries it out: shards of scripted
+//! clients, each shard one thread, drive a *target*, by default the reference *server* as a child
+//! process. What every client sees goes through a *ledger*, one a shard, and one *judge* over all:
+//! they decide. What takes time goes into *recorders*. At the end a *report* is made of both: a
+//! verdict, a summary, a JSON result, an exit code.
+//!
+//! # Rooms
+//!
+//! In reading order; whoever stands lower may use what stands higher, never the other way round.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [`wire`] | what goes over a socket, sans-IO: lines, the ndjson codec, the load message |
+//! | [`server`] | the reference server: one log, a cursor a session |
+//! | [`scenario`] | TOML in, a checked plan out; arrival schedules |
+//! | [`measure`] | histograms, the timeline, percentiles and how many samples they need |
+//! | [`verify`] | observations in, violations out: ledger, judge, findings |
+//! | [`target`] | how a system is reached: addresses, the embedded server |
+//! | [`driver`] | the fleet: shards, clients, scripts, the phases of a run |
+//! | [`report`] | the verdict, thresholds, summary, JSON |
+//! | [`cli`] | one file a verb, progress |
+//!
+//! # Vocabulary
+//!
+//! One word an idea, in code, docs and output. *Publish*, *ack*, *relay*; a *delivery* is a relay
+//! that arrived. A *session* is one TCP connection's life; a client that reconnects has another.
+//! The server's *log* holds every accepted message under its *number* (`seq`); a *cursor* is where
+//! a session stands in it; the *backlog* is what the log keeps for who is behind; who falls out of
+//! it is a *slow consumer*. A message is *due* at its *intended* send time; *response time* counts
+//! from there; *send lag* is how much later it was really sent. A delivery is *owed*, *optional*
+//! or forbidden; a broken promise is a *violation*; a run ends in a *verdict*: pass, fail,
+//! threshold, inconclusive or interrupted. An *observer* is a silent client that joins first and
+//! leaves last.
+//!
+//! # Invariants
+//!
+//! - `wire`, `server::log`, `server::cursor`, `scenario`, `measure` and `verify` open no socket,
+//!   read no clock and spawn nothing: time and bytes come in as arguments. (`scenario::load` reads
+//!   its file; everything behind it is pure.)
+//! - The server and the verifier share `wire` and nothing else: the verifier must not inherit the
+//!   server's mistakes. `server` and `driver` never import each other; they meet over a socket.
+//! - A protocol violation of the system under test is data, never an `Err`. "No whole line yet"
+//!   and "would block" are states, not errors.
+//! - The server encodes a message once; every receiver gets the same bytes. The driver decodes a
+//!   line once a shard; the other receivers compare bytes.
+//! - No channel, lock or allocation a delivery, on either side.
+//! - No queue grows with time: only with the number of clients, or up to a named limit, and
+//!   reaching a limit is an ordinary, reported outcome.
+//! - Latency is measured from the intended send, and send times come from the schedule, never
+//!   from the clock.
+//! - `unsafe` is forbidden.
 
 pub mod wire;
 

@@ -15,9 +15,13 @@ use crate::scenario::{self, plan::Plan};
 /// Arguments of `chatbench run`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exit codes: 0 pass · 1 a violation · 2 bad usage or an invalid scenario, nothing was run · \
-3 inconclusive · 99 a threshold was crossed · 130 interrupted.
-Ctrl-C ends the load early: the run still drains and reports. A second one ends at once.")]
+Exit codes:
+    0  pass: verified, and within the thresholds
+    1  fail: at least one violation
+    2  bad usage or an invalid scenario; nothing was run
+    3  inconclusive: nothing can be said, and why
+   99  verified, but a threshold was crossed
+  130  interrupted: Ctrl-C ends the load early, drains and reports; a second one ends at once")]
 pub struct Args {
     /// Scenario files, or directories of them
     #[arg(required = true, value_name = "FILE|DIR")]

@@ -390,7 +390,7 @@ impl<'a> Coordinator<'a> {
     /// Waits until `over` says so, the time comes, or the run is interrupted.
     async fn wait(&mut self, until_ns: u64, over: impl Fn(&Self) -> bool) -> Result<(), RunError> {
         while !over(self) && self.clock.now_ns() < until_ns && !self.interrupted {
-            self.step(until_ns).await?;
+            self.step().await?;
         }
         Ok(())
     }
@@ -402,13 +402,13 @@ impl<'a> Coordinator<'a> {
         over: impl Fn(&Self) -> bool,
     ) -> Result<(), RunError> {
         while !over(self) && self.clock.now_ns() < until_ns {
-            self.step(until_ns).await?;
+            self.step().await?;
         }
         Ok(())
     }
 
     /// Takes the next thing that happens.
-    async fn step(&mut self, until_ns: u64) -> Result<(), RunError> {
+    async fn step(&mut self) -> Result<(), RunError> {
         let child = self
             .embedded
             .as_mut()
@@ -422,7 +422,7 @@ impl<'a> Coordinator<'a> {
         let [interrupt, terminate] = &mut self.interrupts;
         tokio::select! {
             Some(report) = self.reports.recv() => self.take(report),
-            _ = self.look.tick() => self.look_around(until_ns),
+            _ = self.look.tick() => self.look_around(),
             _ = interrupt.recv() => self.interrupt()?,
             _ = terminate.recv() => self.interrupt()?,
             _ = child_ended => self.target_gone_ns = Some(self.clock.now_ns()),
@@ -474,7 +474,7 @@ impl<'a> Coordinator<'a> {
     }
 
     /// Is the target still there, and is it time to say how it goes?
-    fn look_around(&mut self, until_ns: u64) {
+    fn look_around(&mut self) {
         let loading = matches!(self.phase, Phase::WarmUp | Phase::Measure);
         if loading && self.live.all_open() == 0 && self.live.scripts() == 0 {
             self.target_gone_ns.get_or_insert(self.clock.now_ns());
@@ -489,17 +489,18 @@ impl<'a> Coordinator<'a> {
             Phase::Drain => clients.saturating_sub(self.live.all_open()),
             _ => self.live.connected(),
         };
-        let total_ns = match self.phase {
-            Phase::Connect => 0,
-            _ if until_ns == u64::MAX => now_ns - self.phase_began_ns,
-            _ => until_ns.saturating_sub(self.phase_began_ns),
+        let total = match self.phase {
+            Phase::Connect => Duration::ZERO,
+            Phase::WarmUp => self.plan.run.warmup,
+            Phase::Measure => self.plan.run.duration,
+            Phase::Drain => self.plan.run.drain,
         };
         (self.watch)(&Snapshot {
             phase: self.phase,
             done,
             of: clients,
             elapsed: Duration::from_nanos(now_ns - self.phase_began_ns),
-            total: Duration::from_nanos(total_ns),
+            total,
             live: self.collector.live(),
             violations: self.judge.violation_count(),
         });

@@ -108,9 +108,12 @@ impl Client {
         }
     }
 
+    /// Types. A client that has left already takes nothing any more.
     fn type_in(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().unwrap();
-        stdin.write_all(text.as_bytes()).unwrap();
+        if let Err(error) = stdin.write_all(text.as_bytes()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+        }
     }
 
     /// Closes stdin (Ctrl-D) and waits for the end.

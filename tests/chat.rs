@@ -1,5 +1,7 @@
 //! `chatbench chat` against a server that does what a script says, over a real socket.
 
+#![allow(clippy::unwrap_used)] // all of this is a test
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};

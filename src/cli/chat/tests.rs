@@ -4,13 +4,13 @@
 use super::*;
 use crate::wire::ndjson;
 use tokio::io::{DuplexStream, duplex, split};
+use tokio::task::JoinHandle;
+
+/// How a conversation ended, and how long it took.
+type Ended = (Result<(), ChatError>, Duration);
 
 /// A conversation over a pipe: the server's end of it, and where the person types.
-fn begun() -> (
-    DuplexStream,
-    mpsc::Sender<Typed>,
-    tokio::task::JoinHandle<(Result<(), ChatError>, Duration)>,
-) {
+fn begun() -> (DuplexStream, mpsc::Sender<Typed>, JoinHandle<Ended>) {
     let (server, client) = duplex(1 << 16);
     let (type_line, typed) = mpsc::channel(8);
     let conversation = tokio::spawn(async move {

@@ -28,7 +28,7 @@ use crate::target::{self, TargetError};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::judge::Judge;
 use crate::verify::ledger::Terms;
-use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
+use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
 
 /// Between telling the shards when the load begins and its beginning.
 const LEAD: Duration = Duration::from_millis(20);
@@ -48,10 +48,6 @@ const SATURATED_LAG: Duration = Duration::from_millis(50);
 
 /// The share of offered messages that a healthy generator may fail to send in time.
 const SATURATED_SHARE: f64 = 0.05;
-
-/// What a relay line holds besides the publish's bytes; a client reads lines that much longer
-/// than the server takes.
-const RELAY_OVERHEAD_BYTES: usize = 1024;
 
 /// Why a run did not come about.
 #[derive(Debug, Error)]
@@ -254,7 +250,7 @@ impl<'a> Coordinator<'a> {
                 clock,
                 seed: plan.seed,
                 terms,
-                max_read_line_bytes: DEFAULT_MAX_LINE_BYTES.max(largest) + RELAY_OVERHEAD_BYTES,
+                max_read_line_bytes: DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES,
                 directory: directory.clone(),
                 live: live.clone(),
                 barriers: barriers.clone(),

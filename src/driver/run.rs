@@ -231,12 +231,6 @@ impl<'a> Coordinator<'a> {
             addresses_known: address.ip().is_loopback(),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
         };
-        let largest = plan
-            .groups
-            .iter()
-            .map(|g| g.payload.max as usize)
-            .max()
-            .unwrap_or(0);
         let barriers = Arc::new(Barriers::of(&plan.groups));
         let (report, reports) = mpsc::channel(REPORTS_AT_ONCE);
         let mut commands = Vec::new();

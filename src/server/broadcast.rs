@@ -130,6 +130,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         let mut oldest = self.log.end();
         self.unfinished = false;
         for session in self.sessions.iter_mut().flatten() {
+            if session.phase == Phase::Gone {
+                continue; // it holds nothing back, so the log may be trimmed past it
+            }
             if session.next_write != NextWrite::WhenWritable && session.cursor.is_behind(&self.log)
             {
                 match session.write(&self.log, &mut self.gather, &mut cx) {
@@ -139,12 +142,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
                     Turn::Broken => {
                         session.phase = Phase::Gone;
                         session.wake();
+                        continue;
                     }
                 }
             }
-            if session.phase != Phase::Gone
-                && let Some(needs) = session.cursor.needs()
-            {
+            if let Some(needs) = session.cursor.needs() {
                 oldest = oldest.min(needs);
             }
         }
@@ -163,7 +165,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
                 continue;
             };
             if session.phase == Phase::Gone {
-                continue;
+                continue; // its task is about to remove it
             }
             if needs >= keep_from {
                 oldest = oldest.min(needs);

@@ -114,5 +114,6 @@ fn f5_one_byte_a_write_and_ten_thousand_frames_a_write_mean_the_same() {
     }
     writer.join().unwrap();
     reader.join().unwrap();
+    drop(ann);
     assert_eq!(server.stop().published, 10_001);
 }

@@ -17,7 +17,7 @@ use super::cursor::{Gather, MAX_WRITE_BYTES};
 use super::log::{Log, Refused};
 use super::session::{NextWrite, Phase, Session, Turn};
 use super::{Config, Stats};
-use crate::wire::line::LineBuffer;
+use crate::wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
 use crate::wire::ndjson::{self, ErrorCode};
 
 /// A client that has so many lines of its own (errors) unsent is not read from until they are:
@@ -49,7 +49,11 @@ pub(super) struct Broadcast<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            log: Log::new(config.max_line_bytes, config.backlog_bytes),
+            // A relay holds what its publish held, and the envelope besides (F2).
+            log: Log::new(
+                config.max_line_bytes + SERVER_EXTRA_BYTES,
+                config.backlog_bytes,
+            ),
             sessions: Vec::new(),
             vacant: Vec::new(),
             gather: Gather::default(),

@@ -32,6 +32,8 @@ pub struct Outcome {
     pub saturated: bool,
     /// The embedded server's process.
     pub server: Option<ProcessUse>,
+    /// What the embedded server said that it did wrong on purpose, a line a fault.
+    pub faults: Vec<String>,
     /// Why nothing can be said, in words: target gone, drain unfinished, generator saturated.
     pub inconclusive: Vec<String>,
 }

@@ -91,9 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         debug!(client_ip = %session.client_ip, complete, "left");
         self.vacant.push(id);
         self.stats.aborted += u64::from(!complete);
-        if let Some(faults) = &mut self.faults {
-            faults.removed(id, complete);
-        }
+        self.with_faults((), |faults, broadcast| faults.removed(broadcast, id, complete));
         session
     }
 

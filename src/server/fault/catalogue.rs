@@ -118,7 +118,7 @@ faults! {
         "a client that publishes after an error it waited for, beside another that talks";
     RenumberLate = "renumber-late" => ["real-time"], Message,
         "a message sent after another's ack is ordered before it",
-        "clients that publish, wait for the ack and reset, and come again";
+        "clients that publish, wait for the ack and reset, beside one that publishes after an error";
     FlipByte = "flip-byte" => ["altered-relay"], Message,
         "one receiver is sent a message with one character changed", "";
     TruncateMessage = "truncate-message" => ["altered-relay"], Message,

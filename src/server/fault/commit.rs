@@ -40,6 +40,10 @@ pub(in crate::server) struct Faults {
     pub(super) latest: Option<Vec<u8>>,
     /// Sessions that have sent something.
     pub(super) talkers: HashSet<usize>,
+    /// Sessions that were answered with an error.
+    pub(super) refused: HashSet<usize>,
+    /// Someone has joined since the latest message.
+    joined_lately: bool,
     blocking: bool,
 }
 
@@ -61,6 +65,8 @@ impl Faults {
             reserved: None,
             latest: None,
             talkers: HashSet::new(),
+            refused: HashSet::new(),
+            joined_lately: false,
             blocking: false,
         }))
     }
@@ -107,9 +113,7 @@ impl Faults {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = b.session(id).client_ip.to_string();
-        if let Some(reserved) = &mut self.reserved {
-            reserved.newcomers.push(id);
-        }
+        self.joined_lately = true;
         if self.take_due(Fault::NoWelcome) {
             b.session(id).cursor.unsay();
             self.tell(Fault::NoWelcome, &[id], format!("none to {name}"));
@@ -195,13 +199,15 @@ impl Faults {
                 self.tell(Fault::RelayRejected, &[], what);
             }
         }
-        self.reserved.is_none() && self.held.is_empty() && {
-            let due = self.due(Fault::EffectFirst);
-            if due.is_some() {
-                self.reserved = Some(Reserved::for_effect(id, error.to_vec()));
-            }
-            due.is_some()
+        self.refused.insert(id);
+        if let Some(reserved) = &mut self.reserved {
+            return reserved.keeps_error(id, error);
         }
+        let begins = self.held.is_empty() && self.due(Fault::EffectFirst).is_some();
+        if begins {
+            self.reserved = Some(Reserved::for_effect(id, error));
+        }
+        begins
     }
 
     /// A session leaves politely; whether it is bidden bye.
@@ -247,7 +253,10 @@ impl Faults {
     }
 
     /// A session is over; `complete` says whether it was sent all that it was owed.
-    pub(in crate::server) fn removed(&mut self, id: usize, complete: bool) {
+    pub(in crate::server) fn removed<S>(&mut self, b: &mut Broadcast<S>, id: usize, complete: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         for (told, parties) in &mut self.told {
             let before = parties.len();
             parties.retain(|party| *party != id);
@@ -259,9 +268,8 @@ impl Faults {
         self.held.retain(|held| held.id != id);
         self.replays.retain(|replay| replay.id != id);
         self.talkers.remove(&id);
-        if let Some(reserved) = &mut self.reserved {
-            reserved.gone(id);
-        }
+        self.refused.remove(&id);
+        self.gone_from_reserved(b, id);
     }
 
     /// Whether a pass writes to nobody, because somebody's socket is full.
@@ -312,7 +320,9 @@ impl Faults {
             b.log.set_seq(before + 1);
             self.tell(Fault::SkipNumber, &[], format!("number {}", before + 1));
         }
-        let reuse = (before > 0 && b.log.seq() == before)
+        // Who joined behind the number would be sent it all the same, which is another fault.
+        let reusable = before > 0 && b.log.seq() == before && !self.joined_lately;
+        let reuse = reusable
             .then(|| self.due(Fault::ReuseNumber))
             .flatten();
         if reuse.is_some() {
@@ -326,6 +336,7 @@ impl Faults {
             self.dice[at].spend();
             self.tell(Fault::ReuseNumber, &[], format!("number {before}"));
         }
+        self.joined_lately = false;
         self.deliver(b, Some(id), entry, message, publish_id);
         self.invent(b);
     }

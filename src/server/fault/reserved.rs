@@ -1,10 +1,10 @@
 //! The two faults of ordering that everyone sees alike: a number is kept free, and given to a
 //! message that can only have been sent later than the one behind it was seen.
 //!
-//! That it was sent later is certain, not likely. `effect-first` shows its witness the message in
-//! front of an error that the witness is waiting for; `renumber-late` lets the acked sender go
-//! away, and gives the number to someone who joined after that. Meanwhile every other publish
-//! waits in a queue, as it would at a server that is slow for a moment.
+//! That it was sent later is certain, not likely, because its sender waits for an error before it
+//! publishes: `effect-first` sends the later message in front of that error; `renumber-late` sends
+//! the error once the sender of the later message has its ack and is gone. Meanwhile every other
+//! publish waits in a queue, as it would at a server that is slow for a moment.
 
 use std::collections::VecDeque;
 
@@ -25,11 +25,12 @@ pub(super) struct Reserved {
     fault: Fault,
     /// Who sees the later number before the earlier one is given out.
     witness: usize,
-    /// The error that the witness waits for, until it is shown the later message.
-    error: Option<Vec<u8>>,
+    /// Who waits for an error: for `effect-first` the witness, until it is shown the later message;
+    /// for `renumber-late` anyone, until the witness is gone.
+    errors: Vec<(usize, Vec<u8>)>,
     witness_gone: bool,
-    /// Sessions that joined after the witness had gone.
-    pub(super) newcomers: Vec<usize>,
+    /// Sessions that were sent an error since the witness saw the later number, or is gone.
+    released: Vec<usize>,
     /// The later message first.
     waiting: VecDeque<Waiting>,
 }
@@ -45,16 +46,35 @@ struct Waiting {
 }
 
 impl Reserved {
-    /// For `effect-first`: `witness` waits for `error`.
-    pub(super) fn for_effect(witness: usize, error: Vec<u8>) -> Self {
+    fn new(fault: Fault, witness: usize) -> Self {
         Self {
-            fault: Fault::EffectFirst,
+            fault,
             witness,
-            error: Some(error),
+            errors: Vec::new(),
             witness_gone: false,
-            newcomers: Vec::new(),
+            released: Vec::new(),
             waiting: VecDeque::new(),
         }
+    }
+
+    /// For `effect-first`: `witness` waits for `error`.
+    pub(super) fn for_effect(witness: usize, error: &[u8]) -> Self {
+        let mut reserved = Self::new(Fault::EffectFirst, witness);
+        reserved.errors.push((witness, error.to_vec()));
+        reserved
+    }
+
+    /// Whether the error that a session is to be sent is kept back.
+    pub(super) fn keeps_error(&mut self, id: usize, error: &[u8]) -> bool {
+        if self.fault == Fault::EffectFirst {
+            return false;
+        }
+        if self.witness_gone {
+            self.released.push(id);
+            return false;
+        }
+        self.errors.push((id, error.to_vec()));
+        true
     }
 
     /// Whether it cannot go on without `id`.
@@ -63,7 +83,8 @@ impl Reserved {
     }
 
     pub(super) fn gone(&mut self, id: usize) {
-        self.newcomers.retain(|newcomer| *newcomer != id);
+        self.released.retain(|released| *released != id);
+        self.errors.retain(|(waits, _)| *waits != id);
         let mut first = true;
         self.waiting.retain_mut(|waiting| {
             if waiting.id == Some(id) {
@@ -73,18 +94,18 @@ impl Reserved {
             first = false;
             true
         });
-        if id == self.witness && !self.witness_gone {
-            self.witness_gone = true;
-            self.newcomers.clear();
-        }
+        self.witness_gone |= id == self.witness;
     }
 
-    /// Whether a publish of `id` was sent after the witness saw the later number.
-    fn is_later(&self, id: usize) -> bool {
-        if self.fault == Fault::EffectFirst {
-            return id == self.witness && self.error.is_none();
+    /// Sends the errors that were kept back.
+    fn release<S>(&mut self, b: &mut Broadcast<S>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        for (id, error) in self.errors.drain(..) {
+            b.reply(id, error);
+            self.released.push(id);
         }
-        self.witness_gone && self.newcomers.contains(&id)
     }
 
     fn wait<S>(&mut self, b: &mut Broadcast<S>, id: usize, message: &str, publish_id: Option<u64>)
@@ -115,7 +136,7 @@ impl Faults {
         let Some(mut reserved) = self.reserved.take() else {
             return self.begin_renumber(b, id, message, publish_id);
         };
-        if reserved.is_later(id) {
+        if reserved.released.contains(&id) {
             let free = b.log.seq() + 1;
             self.number(b, id, message, publish_id);
             let name = b.session(id).client_ip.to_string();
@@ -127,20 +148,21 @@ impl Faults {
             self.number_waiting(b, reserved, true);
             return true;
         }
-        if let Some(error) = reserved.error.take() {
+        if reserved.fault == Fault::EffectFirst && reserved.waiting.is_empty() {
             if id == reserved.witness {
-                b.reply(id, error); // it did not wait for it: another time
+                reserved.release(b); // it did not wait for the error: another time
                 return false;
             }
             let mut line = Vec::new();
             let client_ip = b.session(id).client_ip.clone();
             ndjson::encode_relay(&mut line, b.log.seq() + 2, &client_ip, message);
-            line.extend_from_slice(&error);
             b.reply(reserved.witness, line);
+            reserved.release(b);
         }
         reserved.wait(b, id, message, publish_id);
         let hopeless = id == reserved.witness && reserved.fault == Fault::RenumberLate;
         if hopeless || reserved.waiting.len() > MAX_WAITING {
+            reserved.release(b);
             self.number_waiting(b, reserved, false);
         } else {
             self.reserved = Some(reserved);
@@ -158,14 +180,11 @@ impl Faults {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if !self.held.is_empty() || self.due(Fault::RenumberLate).is_none() {
+        let patient = self.refused.contains(&id);
+        if patient || !self.held.is_empty() || self.due(Fault::RenumberLate).is_none() {
             return false;
         }
-        let mut reserved = Reserved {
-            fault: Fault::RenumberLate,
-            error: None,
-            ..Reserved::for_effect(id, Vec::new())
-        };
+        let mut reserved = Reserved::new(Fault::RenumberLate, id);
         reserved.wait(b, id, message, publish_id);
         let line = ack_line(b.log.seq() + 2, publish_id);
         b.reply(id, line);
@@ -181,12 +200,24 @@ impl Faults {
         let Some(mut reserved) = self.reserved.take() else {
             return;
         };
-        if let Some(error) = reserved.error.take()
-            && !reserved.witness_gone
-        {
-            b.reply(reserved.witness, error);
-        }
+        reserved.release(b);
         self.number_waiting(b, reserved, false);
+    }
+
+    /// A session has gone: if it was the one whose going was waited for, the rest follows.
+    pub(super) fn gone_from_reserved<S>(&mut self, b: &mut Broadcast<S>, id: usize)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let Some(reserved) = &mut self.reserved else {
+            return;
+        };
+        reserved.gone(id);
+        if reserved.fault == Fault::EffectFirst && reserved.witness_gone {
+            self.give_up(b);
+        } else if reserved.witness_gone {
+            reserved.release(b);
+        }
     }
 
     /// Numbers what waited. Where the first of it was `shown` already, its witness is not shown

@@ -4,7 +4,6 @@
 //! A delivery that goes by the book costs a comparison and a counter and is not in here. Facts are
 //! a few words for each *message*; anomalies are rare unless the target is broken.
 
-use super::directory::ClientId;
 use super::findings::{Coverage, Example};
 use super::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -93,8 +92,7 @@ pub(super) enum Anomaly {
         proof: Proof,
         at_ns: u64,
     },
-    /// `receiver` got an intact message under a number that is known to be another's, or that it
-    /// had seen already with another message.
+    /// `receiver` got an intact message as number `seq`, which is another to others of its shard.
     Conflict {
         receiver: SenderId,
         seq: u64,
@@ -110,9 +108,38 @@ pub(super) enum Anomaly {
         at_ns: u64,
     },
     /// `message` was taken by the target, which then said its goodbye without having acked it.
-    Unacked {
+    Unacked { message: Message, at_ns: u64 },
+    /// `message` was answered with an error, rightly unless there is an example that says why not.
+    Refused {
         message: Message,
-        sent_ns: u64,
+        example: Option<Example>,
+    },
+    /// A refused message was acked all the same.
+    AckOfRefused { message: Message, seq: u64 },
+    /// `receiver` got an intact message under a number that was not due: one that it had passed,
+    /// one that was never owed to it, or one that no later frame bore out.
+    Claim {
+        receiver: SenderId,
+        seq: u64,
+        message: Message,
+        /// The number that was due.
+        due: u64,
+        /// The last number not owed, where `seq` is none that ever was.
+        joined: Option<u64>,
+        at_ns: u64,
+    },
+    /// `receiver` got `low` behind `high`, which it had seen by `since_ns`.
+    Displaced {
+        receiver: SenderId,
+        low: u64,
+        high: u64,
+        since_ns: u64,
+        at_ns: u64,
+    },
+    /// Its sender got `message` relayed.
+    Echoed {
+        seq: u64,
+        message: Message,
         at_ns: u64,
     },
     /// `receiver` was acked a message that is another's, or that nobody sent.
@@ -146,7 +173,7 @@ pub(super) enum Anomaly {
     Certain(Kind, Example),
     /// The target closed a connection whose client had done nothing wrong: a violation, unless
     /// the whole target went away.
-    HungUp { client: ClientId, example: Example },
+    HungUp(Example),
 }
 
 /// How it is known that a number will not come any more.

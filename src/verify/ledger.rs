@@ -11,13 +11,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::batch::{Anomaly, Batch, Fact, Message, Proof};
+use super::batch::{Anomaly, Batch, Fact, Message};
 use super::directory::{ClientId, Directory, RawFate, hash_of};
 use super::findings::Example;
 use super::ids::{MAX_K, publish_id, split_id};
 use super::kind::Kind;
 use super::reference::{Reference, Slot};
-use super::session::{Hole, NEVER, Own, Pending, Place, Raw, Session, Stage};
+use super::session::{Carried, Early, Form, Hole, Move, NEVER, Own, Pending, Place, Raw, Session, Stage};
 use crate::wire::line::{LineBuffer, Lines};
 use crate::wire::ndjson::{self, ErrorCode, ServerFrame};
 use crate::wire::payload::{self, Header, NotIntact, SenderId};
@@ -109,6 +109,8 @@ pub struct Ledger {
     unacked: u64,
     /// Lines kept since the last hand-over.
     kept_since_flush: usize,
+    #[cfg(test)]
+    never_compare: bool,
 }
 
 impl Ledger {
@@ -124,7 +126,15 @@ impl Ledger {
             batch: Batch::default(),
             unacked: 0,
             kept_since_flush: 0,
+            #[cfg(test)]
+            never_compare: false,
         }
+    }
+
+    /// Decodes every line from here on: what the comparison must be equivalent to.
+    #[cfg(test)]
+    pub(super) fn never_compare(&mut self) {
+        self.never_compare = true;
     }
 
     /// `client` is about to connect: a new session. `None` when all session numbers are used up.
@@ -150,6 +160,7 @@ impl Ledger {
     pub fn connected(&mut self, handle: Handle, local: SocketAddr) {
         let id = self.session(handle).id;
         self.directory.set_address(id, &local.to_string());
+        self.session(handle).conduct.stood = true;
     }
 
     /// A message is about to be sent: gives it its k. `now_ns` is taken before the write. `None`
@@ -209,6 +220,15 @@ impl Ledger {
                 self.unacked -= 1;
             }
             own.settle_otherwise(header.k);
+            let message = Message {
+                sender: header.sender,
+                k: header.k,
+            };
+            let refused = Anomaly::Refused {
+                message,
+                example: None,
+            };
+            self.batch.anomalies.push(refused);
         }
     }
 
@@ -280,6 +300,10 @@ impl Ledger {
     /// `now_ns` is when the read returned.
     #[inline]
     pub fn next(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
+        #[cfg(test)]
+        if self.never_compare {
+            return self.next_slowly(handle, lines, now_ns);
+        }
         let session = &mut self.sessions[handle.0 as usize];
         if let Some((slot, line)) = self.reference.get(session.next)
             && slot.sender != session.id
@@ -301,10 +325,9 @@ impl Ledger {
     /// What the fast path leaves out because it hardly ever applies.
     #[cold]
     fn after_match(&mut self, handle: Handle, now_ns: u64) {
+        let mut moves = Vec::new();
         let session = &mut self.sessions[handle.0 as usize];
-        if let Some(trouble) = &mut session.trouble {
-            trouble.after_malformed = false;
-        }
+        session.went_on(&mut moves);
         let (receiver, seq) = (session.id, session.next - 1);
         if let Some(slot) = self.reference.slot(seq) {
             let message = Message {
@@ -313,6 +336,7 @@ impl Ledger {
             };
             self.check_lateness(receiver, seq, message, slot.intended_ns, now_ns);
         }
+        self.explain(handle, moves, now_ns);
     }
 
     #[inline(never)]
@@ -322,10 +346,13 @@ impl Ledger {
                 Ok(frame) => self.frame(handle, line, frame, now_ns),
                 Err(malformed) => {
                     let text = format!("{}: {}", malformed.detail, quote(line));
-                    self.malformed(handle, &text, now_ns)
+                    self.malformed(handle, &text, line.len(), now_ns)
                 }
             },
-            Err(too_long) => self.malformed(handle, &too_long.to_string(), now_ns),
+            Err(too_long) => {
+                // Behind it the stream cannot be read: whatever is missing then follows from it.
+                self.malformed(handle, &too_long.to_string(), usize::MAX, now_ns)
+            }
         };
         Some(event)
     }
@@ -338,7 +365,7 @@ impl Ledger {
             && seq > MAX_SEQ
         {
             let what = format!("number {seq} is over {MAX_SEQ}: {}", quote(line));
-            return self.malformed(handle, &what, now_ns);
+            return self.malformed(handle, &what, line.len(), now_ns);
         }
         match frame {
             ServerFrame::Relay {
@@ -361,16 +388,16 @@ impl Ledger {
         }
     }
 
-    fn malformed(&mut self, handle: Handle, what: &str, now_ns: u64) -> Event {
+    fn malformed(&mut self, handle: Handle, what: &str, bytes: usize, now_ns: u64) -> Event {
         let text = format!("{} got what is no frame: {what}", self.name(handle));
-        self.session(handle).trouble().after_malformed = true;
+        self.session(handle).malformed(bytes);
         self.certain(Kind::MalformedFrame, handle, text, now_ns);
         Event::Other
     }
 
     fn welcome(&mut self, handle: Handle, client_ip: &str, seq: u64, now_ns: u64) -> Event {
         if self.session(handle).stage != Stage::Connecting {
-            return self.malformed(handle, "a second welcome", now_ns);
+            return self.malformed(handle, "a second welcome", 0, now_ns);
         }
         let id = self.session(handle).id;
         if self.terms.addresses_known
@@ -397,13 +424,19 @@ impl Ledger {
     }
 
     /// A numbered frame before the welcome: J1 is broken, and the session begins where it does.
-    fn require_welcome(&mut self, handle: Handle, seq: u64, now_ns: u64) {
-        if self.session(handle).stage == Stage::Connecting {
-            let name = self.name(handle);
-            let text = format!("{name} got number {seq} before any welcome");
-            self.certain(Kind::MissingWelcome, handle, text, now_ns);
-            self.open_at(handle, seq.saturating_sub(1));
+    fn require_welcome(&mut self, handle: Handle, frame: &str, due: u64, now_ns: u64) {
+        if self.session(handle).stage != Stage::Connecting {
+            return;
         }
+        // A welcome that came malformed is on record.
+        if !self.session(handle).is_after_malformed() {
+            let text = format!(
+                "{} got a {frame} as its first frame, where its welcome was owed",
+                self.name(handle)
+            );
+            self.certain(Kind::MissingWelcome, handle, text, now_ns);
+        }
+        self.open_at(handle, due.saturating_sub(1));
     }
 
     fn relay(
@@ -415,7 +448,7 @@ impl Ledger {
         text: &str,
         now_ns: u64,
     ) -> Event {
-        self.require_welcome(handle, seq, now_ns);
+        self.require_welcome(handle, "relay", seq, now_ns);
         let header = match payload::decode(text.as_bytes(), self.terms.seed, self.terms.run) {
             Ok(header) => header,
             Err(NotIntact::Altered) => {
@@ -462,58 +495,137 @@ impl Ledger {
             sender: header.sender,
             k: header.k,
         };
-        let known = self.known(seq);
-        let next = self.session(handle).next;
-        if seq > next && known.is_none() && self.known(next) == Some(message) {
-            // Everyone else has this message as the number that is due here: the number is wrong.
-            let what = format!("number {next}, sent as number {seq}");
-            self.report_irregular(
-                Kind::AlteredRelay,
-                handle,
-                line,
-                next,
-                Some(message),
-                what,
-                now_ns,
-            );
-            self.session(handle).next += 1;
-            return Event::Other;
-        }
-        let session = &mut self.sessions[handle.0 as usize];
-        let receiver = session.id;
-        let place = session.place(seq, now_ns);
-        if place == Place::Behind {
-            return self.behind(handle, seq, message, known, now_ns);
-        }
-        if place == Place::Skipped {
-            self.reordered(handle, seq, message, now_ns);
-        }
-        self.batch.tally.delivered += 1;
-        self.check_lateness(receiver, seq, message, header.intended_ns, now_ns);
-        match known {
-            None if clean => self.keep(handle, line, seq, header, now_ns),
-            Some(known) if known != message => {
-                let conflict = Anomaly::Conflict {
-                    receiver,
-                    seq,
-                    claim: message,
-                    at_ns: now_ns,
-                };
-                self.batch.anomalies.push(conflict);
+        let carried = Carried {
+            message: Some(message),
+            intended_ns: header.intended_ns,
+            at_ns: now_ns,
+            form: Form::Relay { clean },
+        };
+        let mut moves = Vec::new();
+        let place = self.session(handle).place(seq, carried, &mut moves);
+        match place {
+            Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, Some(line)),
+            Place::Early => {}
+            Place::Behind => {
+                self.claim(handle, seq, message, now_ns);
+                self.explain(handle, moves, now_ns);
+                return Event::Other;
             }
-            _ => {
-                // The same message in other bytes (or misattributed, which is on record), or one
-                // that the window has let go.
+        }
+        self.explain(handle, moves, now_ns);
+        Event::Relay {
+            intended_ns: header.intended_ns,
+        }
+    }
+
+    /// Number `seq` has found its place: the relay is a delivery.
+    fn deliver(&mut self, handle: Handle, seq: u64, carried: Carried, line: Option<&[u8]>) {
+        self.batch.tally.delivered += 1;
+        let Carried {
+            message,
+            intended_ns,
+            at_ns,
+            form,
+        } = carried;
+        let Some(message) = message else {
+            self.directory.saw(seq); // a scripted text
+            return;
+        };
+        let receiver = self.session(handle).id;
+        let clean = matches!(form, Form::Relay { clean: true });
+        self.check_lateness(receiver, seq, message, intended_ns, at_ns);
+        match self.known(seq) {
+            None if clean => {
+                self.directory.saw(seq);
+                match line {
+                    Some(line) => self.keep(seq, line, message, intended_ns, receiver, at_ns),
+                    None => self.batch.facts.push(Fact::Relayed {
+                        seq,
+                        message,
+                        intended_ns,
+                        first_ns: at_ns,
+                        last_ns: at_ns,
+                        receivers: 1,
+                        first_receiver: receiver,
+                    }),
+                }
+            }
+            None => {}
+            Some(known) if known != message => self.batch.anomalies.push(Anomaly::Conflict {
+                receiver,
+                seq,
+                claim: message,
+                at_ns,
+            }),
+            Some(_) => {
+                // The same message in other bytes: an address written otherwise, or (on record) a
+                // wrong one.
                 if let Some((slot, _)) = self.reference.get(seq) {
                     slot.receivers += 1;
-                    slot.last_ns = now_ns;
-                } else if clean {
-                    self.batch.tally.uncompared += 1;
+                    slot.last_ns = slot.last_ns.max(at_ns);
                 }
             }
         }
-        Event::Relay {
-            intended_ns: header.intended_ns,
+    }
+
+    /// What a frame told about the ones before it.
+    fn explain(&mut self, handle: Handle, moves: Vec<Move>, now_ns: u64) {
+        for step in moves {
+            match step {
+                Move::Confirmed(Early { seq, carried, .. }) => match carried.form {
+                    Form::Relay { .. } => self.deliver(handle, seq, carried, None),
+                    Form::Ack { sent_ns, in_order } => {
+                        self.acked(seq, carried.message, sent_ns, in_order, carried.at_ns);
+                    }
+                },
+                Move::Unexplained(early) => {
+                    if let Some(claim) = early.carried.message {
+                        let receiver = self.session(handle).id;
+                        self.batch.anomalies.push(Anomaly::Claim {
+                            receiver,
+                            seq: early.seq,
+                            message: claim,
+                            due: early.due,
+                            joined: None,
+                            at_ns: early.carried.at_ns,
+                        });
+                    }
+                }
+                Move::Displaced {
+                    low,
+                    high,
+                    since_ns,
+                } => {
+                    let receiver = self.session(handle).id;
+                    self.batch.anomalies.push(Anomaly::Displaced {
+                        receiver,
+                        low,
+                        high,
+                        since_ns,
+                        at_ns: now_ns,
+                    });
+                }
+            }
+        }
+    }
+
+    /// An ack has found its place.
+    fn acked(
+        &mut self,
+        seq: u64,
+        message: Option<Message>,
+        sent_ns: u64,
+        in_order: bool,
+        acked_ns: u64,
+    ) {
+        self.directory.saw(seq);
+        if let (Some(message), true) = (message, in_order) {
+            self.batch.facts.push(Fact::Acked {
+                seq,
+                message,
+                sent_ns,
+                acked_ns,
+            });
         }
     }
 
@@ -526,95 +638,52 @@ impl Ledger {
     }
 
     /// Keeps the first clean line of a number for the shard's other receivers.
-    fn keep(&mut self, handle: Handle, line: &[u8], seq: u64, header: &Header, now_ns: u64) {
-        let receiver = self.session(handle).id;
-        let facts = &mut self.batch.facts;
-        let message = (header.sender, header.k);
-        self.reference.insert(
-            seq,
-            line,
-            message,
-            header.intended_ns,
-            receiver,
-            now_ns,
-            |n, s| {
-                facts.push(relayed(n, s));
-            },
-        );
-        self.kept_since_flush += 1;
-        self.directory.saw(seq);
-    }
-
-    /// An intact relay under a number that had come, or that was never owed.
-    fn behind(
+    fn keep(
         &mut self,
-        handle: Handle,
         seq: u64,
+        line: &[u8],
         message: Message,
-        known: Option<Message>,
+        intended_ns: u64,
+        receiver: SenderId,
         now_ns: u64,
-    ) -> Event {
-        let name = self.name(handle);
-        let what = self.describe(message);
-        let session = self.session(handle);
-        let (receiver, joined, ended) = (session.id, session.joined, session.next == NEVER);
-        if seq <= joined || ended {
-            let text = format!(
-                "{name} joined after number {joined} and was sent {what} (number {seq}), \
-                 which it was not owed"
-            );
-            self.certain_about(Kind::StaleRelay, handle, seq, Some(message), text, now_ns);
-        } else if known.is_some_and(|known| known != message) {
-            let conflict = Anomaly::Conflict {
-                receiver,
-                seq,
-                claim: message,
-                at_ns: now_ns,
-            };
-            self.batch.anomalies.push(conflict);
+    ) {
+        let facts = &mut self.batch.facts;
+        let message = (message.sender, message.k);
+        let retired = |n, s: &Slot| facts.push(relayed(n, s));
+        let kept = self
+            .reference
+            .insert(seq, line, message, intended_ns, receiver, now_ns, retired);
+        if kept {
+            self.kept_since_flush += 1;
         } else {
-            self.batch.tally.duplicated += 1;
-            let text = format!("{name} got {what} (number {seq}) again");
-            self.certain_about(
-                Kind::DuplicateRelay,
-                handle,
-                seq,
-                Some(message),
-                text,
-                now_ns,
-            );
+            self.batch.tally.uncompared += 1;
         }
-        Event::Other
     }
 
-    /// A relay filled a hole: it came behind later ones. Whose they were decides what it is.
-    fn reordered(&mut self, handle: Handle, seq: u64, message: Message, now_ns: u64) {
-        let next = self.session(handle).next;
-        let overtakers = seq + 1..next.min(seq + 1 + REORDER_WINDOW);
-        let same_sender = overtakers
-            .filter_map(|n| self.reference.slot(n))
-            .any(|slot| slot.sender == message.sender && slot.k > message.k);
-        let name = self.name(handle);
-        let what = self.describe(message);
-        let (kind, by) = if same_sender {
-            (Kind::ReorderedRelay, "a later message of the same sender")
-        } else {
-            (Kind::OrderDivergence, "another sender's later number")
+    /// An intact message under a number that had come, or that was never owed.
+    fn claim(&mut self, handle: Handle, seq: u64, message: Message, at_ns: u64) {
+        let session = self.session(handle);
+        let joined = (seq <= session.joined || session.next == NEVER).then_some(session.joined);
+        let claim = Anomaly::Claim {
+            receiver: session.id,
+            seq,
+            message,
+            due: session.seen() + 1,
+            joined,
+            at_ns,
         };
-        let text = format!("{name} got {what} (number {seq}) only behind {by}");
-        self.certain_about(kind, handle, seq, Some(message), text, now_ns);
+        self.batch.anomalies.push(claim);
     }
 
     fn echoed(&mut self, handle: Handle, seq: u64, message: Message, now_ns: u64) -> Event {
-        let name = self.name(handle);
-        let text = format!(
-            "{name} was relayed its own message {} (number {seq}): a sender gets the ack alone",
-            message.k
-        );
         let session = self.session(handle);
         session.excuse(seq);
         session.own().settle_otherwise(message.k);
-        self.certain_about(Kind::EchoedRelay, handle, seq, Some(message), text, now_ns);
+        self.batch.anomalies.push(Anomaly::Echoed {
+            seq,
+            message,
+            at_ns: now_ns,
+        });
         Event::Other
     }
 
@@ -622,15 +691,24 @@ impl Ledger {
     fn foreign(&mut self, handle: Handle, line: &[u8], seq: u64, text: &str, now_ns: u64) -> Event {
         let kind = match self.directory.raw_fate(text) {
             Some(RawFate::Accepted) => {
-                let session = &mut self.sessions[handle.0 as usize];
-                if session.place(seq, now_ns) == Place::Behind {
-                    let name = self.name(handle);
-                    let text = format!("{name} got a scripted text (number {seq}) again");
-                    self.certain_about(Kind::DuplicateRelay, handle, seq, None, text, now_ns);
-                } else {
-                    self.batch.tally.delivered += 1;
-                    self.directory.saw(seq);
+                let carried = Carried {
+                    message: None,
+                    intended_ns: now_ns,
+                    at_ns: now_ns,
+                    form: Form::Relay { clean: true },
+                };
+                let mut moves = Vec::new();
+                match self.session(handle).place(seq, carried, &mut moves) {
+                    Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, None),
+                    Place::Early => {}
+                    Place::Behind => {
+                        self.batch.tally.duplicated += 1;
+                        let name = self.name(handle);
+                        let text = format!("{name} got a scripted text (number {seq}) again");
+                        self.certain_about(Kind::DuplicateRelay, handle, seq, None, text, now_ns);
+                    }
                 }
+                self.explain(handle, moves, now_ns);
                 return Event::Other;
             }
             Some(RawFate::Rejected) => Kind::RelayOfRejected,
@@ -685,7 +763,7 @@ impl Ledger {
     }
 
     fn ack(&mut self, handle: Handle, seq: u64, id: Option<u64>, now_ns: u64) -> Event {
-        self.require_welcome(handle, seq, now_ns);
+        self.require_welcome(handle, "ack", seq, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         let me = session.id;
         let own = session.own.get_or_insert_default();
@@ -694,8 +772,19 @@ impl Ledger {
             named => {
                 if let Some(raw) = own.raw.as_mut().filter(|r| r.acks_owed > 0) {
                     raw.acks_owed -= 1;
-                    session.place(seq, now_ns);
+                    let carried = Carried {
+                        message: None,
+                        intended_ns: now_ns,
+                        at_ns: now_ns,
+                        form: Form::Ack {
+                            sent_ns: now_ns,
+                            in_order: false,
+                        },
+                    };
+                    let mut moves = Vec::new();
+                    session.place(seq, carried, &mut moves);
                     self.directory.saw(seq);
+                    self.explain(handle, moves, now_ns);
                     return Event::Other;
                 }
                 session.excuse(seq);
@@ -710,41 +799,48 @@ impl Ledger {
                 return Event::Other;
             }
         };
-        let Some((pending, in_order)) = own.take(k) else {
+        let Some((pending, order)) = own.take(k) else {
             return self.unowed_ack(handle, seq, k, now_ns);
         };
-        if in_order.acked_now {
-            self.unacked -= 1 + in_order.overtook;
+        if order.acked_now {
+            self.unacked -= 1 + order.overtook;
         }
         self.batch.tally.acked += 1;
-        let place = session.place(seq, now_ns);
-        self.directory.saw(seq);
+        own.settled_otherwise.retain(|&settled| settled != k);
         let message = Message { sender: me, k };
-        if seq <= pending.seen {
-            let seen = pending.seen;
+        let sent_ns = pending.sent_ns;
+        let in_order = order.acked_now && order.overtook == 0;
+        let out_of_order = !order.acked_now && !session.has_early();
+        let carried = Carried {
+            message: Some(message),
+            intended_ns: pending.intended_ns,
+            at_ns: now_ns,
+            form: Form::Ack { sent_ns, in_order },
+        };
+        let mut moves = Vec::new();
+        let place = session.place(seq, carried, &mut moves);
+        if place != Place::Early && seq <= pending.seen {
             self.batch.anomalies.push(Anomaly::AckBehind {
                 seq,
                 message,
-                seen,
+                seen: pending.seen,
                 at_ns: now_ns,
             });
+            moves.retain(|m| !matches!(m, Move::Displaced { low, .. } if *low == seq));
         } else {
-            if !in_order.acked_now || place == Place::Skipped {
+            if place != Place::Early {
+                self.acked(seq, Some(message), sent_ns, in_order, now_ns);
+            }
+            if out_of_order && place != Place::Skipped {
                 let name = self.name(handle);
-                let text =
-                    format!("{name} got the ack of its message {k} (number {seq}) out of order");
+                let text = format!(
+                    "{name} got the ack of its message {k} (number {seq}) behind the ack of a \
+                     message that it sent later"
+                );
                 self.certain_about(Kind::ReorderedAck, handle, seq, Some(message), text, now_ns);
             }
-            if in_order.acked_now && in_order.overtook == 0 {
-                let (sent_ns, acked_ns) = (pending.sent_ns, now_ns);
-                self.batch.facts.push(Fact::Acked {
-                    seq,
-                    message,
-                    sent_ns,
-                    acked_ns,
-                });
-            }
         }
+        self.explain(handle, moves, now_ns);
         Event::Ack {
             intended_ns: pending.intended_ns,
         }
@@ -758,22 +854,23 @@ impl Ledger {
             sender: session.id,
             k,
         };
-        let refused = session.own().settled_otherwise.contains(&k);
-        let echoed_only = refused && session.next <= seq;
+        let settled_otherwise = session.own().settled_otherwise.contains(&k);
         session.excuse(seq);
-        if echoed_only && !session.conduct.provoked {
-            // The echo of this message was reported; its ack is in place.
-            session.place(seq, now_ns);
-            return Event::Other;
-        }
-        let (kind, text) = if refused {
-            let text = format!("{name} was acked its message {k} (number {seq}), refused before");
-            (Kind::RelayOfRejected, text)
+        if settled_otherwise {
+            // It was refused, or (on record, as is its echo) it came behind its time.
+            let anomaly = Anomaly::AckOfRefused { message, seq };
+            self.batch.anomalies.push(anomaly);
         } else {
             let text = format!("{name} was acked its message {k} twice, now as number {seq}");
-            (Kind::DuplicateAck, text)
-        };
-        self.certain_about(kind, handle, seq, Some(message), text, now_ns);
+            self.certain_about(
+                Kind::DuplicateAck,
+                handle,
+                seq,
+                Some(message),
+                text,
+                now_ns,
+            );
+        }
         Event::Other
     }
 
@@ -790,6 +887,7 @@ impl Ledger {
         if code == ErrorCode::SlowConsumer.as_str() {
             session.conduct.cut_off = true;
         }
+        session.conduct.turned_away |= session.stage == Stage::Connecting;
         let refused = match id.map(split_id) {
             Some((sender, k)) if sender == session.id => session.own().take(k).map(|t| (k, t)),
             _ => None,
@@ -799,42 +897,45 @@ impl Ledger {
                 self.unacked -= 1 + in_order.overtook;
             }
             session.own().settle_otherwise(k);
-            if !session.conduct.provoked {
-                let message = Message {
-                    sender: session.id,
-                    k,
-                };
+            let message = Message {
+                sender: session.id,
+                k,
+            };
+            let example = (!session.conduct.provoked).then(|| {
                 let name = self.name(handle);
                 let text = format!(
-                    "{name} sent message {k} in order and was answered {code} ({detail}), not acked"
+                    "{name} sent its message {k} as the protocol has it, and it was refused: \
+                     {code} ({detail})"
                 );
-                self.certain_about(Kind::MissingAck, handle, 0, Some(message), text, now_ns);
-            }
+                self.example(handle, None, Some(message), text, now_ns)
+            });
+            let refused = Anomaly::Refused { message, example };
+            self.batch.anomalies.push(refused);
         }
         Event::Error { code: code.into() }
     }
 
     fn bye(&mut self, handle: Handle, seq: u64, now_ns: u64) -> Event {
-        self.require_welcome(handle, seq + 1, now_ns);
+        self.require_welcome(handle, "bye", seq + 1, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         if session.stage == Stage::Finished {
-            return self.malformed(handle, "a second bye", now_ns);
+            return self.malformed(handle, "a second bye", 0, now_ns);
         }
         if !session.conduct.leaving {
             self.batch.tally.unasked_byes += 1;
             session.conduct.gone = true;
         }
-        if seq >= session.next {
-            session.skip_to(seq + 1, Proof::Bye(seq), now_ns);
-            session.next = seq + 1;
-        } else if seq + 1 < session.next {
-            let last = session.next - 1;
+        let last = session.seen();
+        let mut moves = Vec::new();
+        session.close(seq, now_ns, &mut moves);
+        if seq < last {
             let text = format!(
                 "{} was told by its bye that number {seq} is the last, but number {last} had come",
                 self.name(handle)
             );
             self.certain(Kind::MissingBye, handle, text, now_ns);
         }
+        self.explain(handle, moves, now_ns);
         self.give_up_holes(handle, NEVER);
         self.report_unacked(handle, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
@@ -854,7 +955,7 @@ impl Ledger {
             Stage::Finished => {
                 if !unread.is_empty() {
                     let what = format!("behind the bye: {}", quote(unread));
-                    self.malformed(handle, &what, now_ns);
+                    self.malformed(handle, &what, 0, now_ns);
                 }
             }
             Stage::Open => {
@@ -862,7 +963,15 @@ impl Ledger {
                 self.give_up_holes(handle, NEVER);
                 self.ended_early(handle, ending, conduct, unseen, now_ns);
             }
-            Stage::Connecting | Stage::Free => {}
+            Stage::Connecting => {
+                let theirs = matches!(ending, Ending::Eof | Ending::Broken);
+                let blameless = conduct.stood && !conduct.gone && !conduct.turned_away;
+                let malformed = self.session(handle).is_after_malformed();
+                if theirs && blameless && !conduct.provoked && !malformed {
+                    self.hung_up(handle, ending, ", before any welcome", now_ns);
+                }
+            }
+            Stage::Free => {}
         }
         self.drop_pending(handle);
         let session = &mut self.sessions[handle.0 as usize];
@@ -884,6 +993,8 @@ impl Ledger {
         now_ns: u64,
     ) {
         let excused = conduct.gone || conduct.provoked;
+        // The bye may be what the malformed line was.
+        let malformed = self.session(handle).is_after_malformed();
         if conduct.gone || ending == Ending::Ours {
             self.batch.tally.optional += unseen;
         } else if ending == Ending::TimeUp {
@@ -891,29 +1002,31 @@ impl Ledger {
         } else if conduct.cut_off {
             self.batch.tally.optional += unseen;
             self.batch.tally.cut_off += u64::from(!conduct.stopped_reading && !excused);
-        } else if conduct.leaving && !excused {
+        } else if conduct.leaving && !excused && !malformed {
             let name = self.name(handle);
             let text = format!("{name} half-closed and was closed without a bye");
             self.certain(Kind::MissingBye, handle, text, now_ns);
-        } else if !excused {
-            let how = if ending == Ending::Eof {
-                "closed"
-            } else {
-                "broke"
-            };
-            let name = self.name(handle);
-            let text =
-                format!("the target {how} the connection of {name}, which did nothing wrong");
-            let client = self.session(handle).client;
-            let example = self.example(handle, None, None, text, now_ns);
-            self.batch
-                .anomalies
-                .push(Anomaly::HungUp { client, example });
+        } else if !excused && !conduct.leaving {
+            self.hung_up(handle, ending, "", now_ns);
         }
+    }
+
+    fn hung_up(&mut self, handle: Handle, ending: Ending, when: &str, now_ns: u64) {
+        let how = if ending == Ending::Eof {
+            "closed"
+        } else {
+            "broke"
+        };
+        let name = self.name(handle);
+        let text =
+            format!("the target {how} the connection of {name}, which did nothing wrong{when}");
+        let example = self.example(handle, None, None, text, now_ns);
+        self.batch.anomalies.push(Anomaly::HungUp(example));
     }
 
     /// Reports the holes that begin under `seq` as missing.
     fn give_up_holes(&mut self, handle: Handle, seq: u64) {
+        let mut moves = Vec::new();
         let session = &mut self.sessions[handle.0 as usize];
         let receiver = session.id;
         for Hole {
@@ -921,7 +1034,7 @@ impl Ledger {
             until,
             proof,
             at_ns,
-        } in session.give_up_before(seq)
+        } in session.give_up_before(seq, &mut moves)
         {
             self.batch.anomalies.push(Anomaly::Missing {
                 receiver,
@@ -931,6 +1044,7 @@ impl Ledger {
                 at_ns,
             });
         }
+        self.explain(handle, moves, 0);
     }
 
     /// At a bye: what was sent and neither acked nor refused never will be.
@@ -943,15 +1057,16 @@ impl Ledger {
             return;
         };
         let waiting = own.overtaken.iter().chain(&own.pending);
-        for pending in waiting.filter(|p| !own.settled_otherwise.contains(&p.k)) {
+        let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
+        // What a malformed line swallowed may have been acks.
+        let swallowed = session.trouble.as_ref().map_or(0, |t| t.swallowed);
+        for pending in waiting.skip(swallowed as usize) {
             let message = Message {
                 sender,
                 k: pending.k,
             };
-            let sent_ns = pending.sent_ns;
             self.batch.anomalies.push(Anomaly::Unacked {
                 message,
-                sent_ns,
                 at_ns: now_ns,
             });
         }
@@ -1019,11 +1134,12 @@ impl Ledger {
     /// Hands over everything learned since the last call. O(sessions): call it on a timer, and
     /// when [`Ledger::wants_flush`] says so.
     pub fn take_batch(&mut self) -> Batch {
-        let mut watermark = NEVER;
+        // Sessions yet to come are owed nothing up to here.
+        let mut watermark = self.directory.highest_seq() + 1;
         for index in 0..self.sessions.len() {
             let session = &self.sessions[index];
             if session.next != NEVER
-                && session.oldest_hole.saturating_add(REORDER_WINDOW) < session.next
+                && session.oldest_open.saturating_add(REORDER_WINDOW) < session.next
             {
                 let before = session.next - REORDER_WINDOW;
                 self.give_up_holes(Handle(index as u32), before);
@@ -1046,14 +1162,6 @@ impl Ledger {
     fn name(&self, handle: Handle) -> String {
         let client = self.sessions[handle.0 as usize].client;
         self.directory.client_name(client).to_owned()
-    }
-
-    fn describe(&self, message: Message) -> String {
-        format!(
-            "message {} of {}",
-            message.k,
-            self.directory.name(message.sender)
-        )
     }
 
     fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {

@@ -30,8 +30,12 @@ use order::Track;
 /// what comes of them later counts as not compared.
 const MAX_RECORDS: usize = 1 << 18;
 
-/// How far around a number another one of the same message is looked for.
+/// How many settled numbers are remembered.
 const NEIGHBOURS: u64 = 1024;
+
+/// How far around a number another one of the same message is looked for: half of what is
+/// remembered, so that it can be looked for on both sides.
+const EXCHANGE_SPAN: u64 = NEIGHBOURS / 2;
 
 /// Anomalies that may wait for their number to be settled. Past it the oldest are judged with
 /// what is known.
@@ -172,6 +176,23 @@ enum Open {
         message: Message,
         at_ns: u64,
     },
+    /// This message's ack went to another.
+    Stray(Message),
+    /// More than one message under a number, once it is known what the numbers around are.
+    Contested(Contest),
+}
+
+/// Who got what under a number that is another's.
+#[derive(Debug, Clone, Copy)]
+struct Contest {
+    receiver: SenderId,
+    seq: u64,
+    claim: Message,
+    /// What the number is; `None` if it is to be looked up.
+    truth: Option<Message>,
+    /// The last number not owed, where `seq` is none that ever was.
+    joined: Option<u64>,
+    at_ns: u64,
 }
 
 /// What is counted once however often it shows.
@@ -618,6 +639,7 @@ impl Judge {
                 self.open.insert(seq, conflicts);
                 self.judge_conflicts(seq);
             }
+            let due = seq;
             for open in rest {
                 match open {
                     Open::Conflict(_) => {}
@@ -638,7 +660,17 @@ impl Judge {
                         message,
                         joined,
                         at_ns,
-                    } => self.judge_claim(receiver, seq, message, joined, at_ns),
+                    } => {
+                        let contest = Contest {
+                            receiver,
+                            seq,
+                            claim: message,
+                            truth: None,
+                            joined,
+                            at_ns,
+                        };
+                        self.contest(due, contest);
+                    }
                     Open::Displaced {
                         receiver,
                         low,
@@ -646,6 +678,8 @@ impl Judge {
                         at_ns,
                     } => self.judge_displaced(receiver, low, seq, since_ns, at_ns),
                     Open::Echoed { message, at_ns } => self.judge_echo(seq, message, at_ns),
+                    Open::Stray(_) => {}
+                    Open::Contested(contest) => self.judge_contest(contest),
                 }
             }
         }
@@ -671,7 +705,7 @@ impl Judge {
             r.acked.is_some_and(|a| a.message == message)
                 || r.relayed.is_some_and(|r| r.message == message)
         };
-        let end = seq.saturating_add(NEIGHBOURS).min(self.base + self.records.len() as u64);
+        let end = seq.saturating_add(EXCHANGE_SPAN).min(self.base + self.records.len() as u64);
         let mut ahead = (self.base..end).filter(|&n| n != seq);
         let ahead = ahead.find(|&n| self.get(n).is_some_and(is_it));
         ahead.or_else(|| {
@@ -692,7 +726,9 @@ impl Judge {
     /// Lets go of sessions of which nothing is under way any more.
     fn forget_ended(&mut self) {
         while let Some(&(session, last_seq)) = self.ended.front() {
-            if self.told <= last_seq || !self.missing.is_empty() {
+            // Violations that are not judged yet name their sessions.
+            let waiting = !self.missing.is_empty() || self.open_count > 0;
+            if self.told <= last_seq || waiting && self.ended.len() < MAX_REMEMBERED {
                 break;
             }
             // Unacked messages are judged at the end, and named then.

@@ -192,6 +192,7 @@ impl Ledger {
             intended_ns,
             sent_ns: now_ns,
             seen,
+            overtaken_by: 0,
         });
         self.unacked += 1;
         self.batch.tally.sent += 1;
@@ -428,8 +429,10 @@ impl Ledger {
         if self.session(handle).stage != Stage::Connecting {
             return;
         }
-        // A welcome that came malformed is on record.
-        if !self.session(handle).is_after_malformed() {
+        if self.session(handle).is_after_malformed() {
+            // The welcome came malformed, which is on record, and with it perhaps an ack.
+            self.session(handle).trouble().swallow();
+        } else {
             let text = format!(
                 "{} got a {frame} as its first frame, where its welcome was owed",
                 self.name(handle)
@@ -810,7 +813,9 @@ impl Ledger {
         let message = Message { sender: me, k };
         let sent_ns = pending.sent_ns;
         let in_order = order.acked_now && order.overtook == 0;
-        let out_of_order = !order.acked_now && !session.has_early();
+        let known = std::mem::replace(&mut own.overtaker, pending.overtaken_by);
+        let out_of_order = !order.acked_now && known != pending.overtaken_by;
+        let out_of_order = out_of_order && !session.has_early();
         let carried = Carried {
             message: Some(message),
             intended_ns: pending.intended_ns,
@@ -960,6 +965,7 @@ impl Ledger {
             }
             Stage::Open => {
                 let unseen = self.directory.highest_seq().saturating_sub(session.seen());
+                self.session(handle).broke_off();
                 self.give_up_holes(handle, NEVER);
                 self.ended_early(handle, ending, conduct, unseen, now_ns);
             }
@@ -1232,7 +1238,11 @@ impl Own {
         }
         // In order, and nearly always: the front.
         let at = self.pending.iter().position(|p| p.k == k)?;
-        self.overtaken.extend(self.pending.drain(..at));
+        let overtaken = self.pending.drain(..at);
+        self.overtaken.extend(overtaken.map(|p| Pending {
+            overtaken_by: k,
+            ..p
+        }));
         let pending = self.pending.pop_front().expect("it was found");
         self.last_acked_k = self.last_acked_k.max(k);
         Some((

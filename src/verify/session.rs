@@ -86,6 +86,8 @@ pub(super) struct Own {
     pub(super) pending: VecDeque<Pending>,
     /// Overtaken by a later one's ack: reordered if theirs still comes, else missing.
     pub(super) overtaken: Vec<Pending>,
+    /// The k of the latest message known to have overtaken others: counted once.
+    pub(super) overtaker: u64,
     /// Answered with an error, or relayed to ourselves: no ack is waited for.
     pub(super) settled_otherwise: VecDeque<u64>,
     /// What a script sent byte for byte.
@@ -101,6 +103,8 @@ pub(super) struct Pending {
     pub(super) sent_ns: u64,
     /// The last number this session had seen by then: a cause of it.
     pub(super) seen: u64,
+    /// The k of the later message whose ack came first; 0 while none did.
+    pub(super) overtaken_by: u64,
 }
 
 /// Bytes a script sent as they stood, read the way a server reads them.
@@ -471,6 +475,13 @@ impl Session {
         Some(hole)
     }
 
+    /// The stream broke off: what an early frame was, nobody will tell.
+    pub(super) fn broke_off(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.early.clear();
+        }
+    }
+
     /// Takes out the holes that begin under `seq`: they are given up, as is hope of explaining
     /// the early frames of that time.
     pub(super) fn give_up_before(&mut self, seq: u64, moves: &mut Vec<Move>) -> Vec<Hole> {
@@ -487,6 +498,12 @@ impl Session {
 }
 
 impl Trouble {
+    /// Whatever the malformed lines can have swallowed, they did.
+    pub(super) fn swallow(&mut self) {
+        self.swallowed = self.swallowed.saturating_add(self.swallowing);
+        self.swallowing = 0;
+    }
+
     fn oldest(&self) -> u64 {
         let hole = self.holes.front().map_or(NEVER, |h| h.from);
         let early = self.early.iter().map(|e| e.due).min().unwrap_or(NEVER);

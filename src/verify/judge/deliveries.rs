@@ -1,6 +1,6 @@
 //! Deliveries that were wrong in themselves: altered, invented, echoed, astray, late.
 
-use super::{Judge, MAX_REMEMBERED};
+use super::{Judge, MAX_REMEMBERED, Open};
 use crate::verify::batch::Message;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -89,6 +89,9 @@ impl Judge {
     ) {
         if self.stray.len() < MAX_REMEMBERED {
             self.stray.extend(message);
+        }
+        if let Some(message) = message {
+            self.open(seq, Open::Stray(message));
         }
         let name = self.directory.name(receiver);
         let text = match message {

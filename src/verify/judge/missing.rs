@@ -60,8 +60,9 @@ impl Judge {
     /// there); returns the number behind it.
     fn judge_missing_number(&mut self, missing: &Missing, at: u64) -> u64 {
         let known = self.known(at);
-        if at < self.base && known.is_none() {
-            return self.missing_long_ago(missing, at);
+        let oldest = self.recent.front().map_or(self.base, |&(n, _)| n);
+        if at < oldest.min(self.base) {
+            return self.missing_long_ago(missing, at, oldest);
         }
         let message = known.map(|k| k.message);
         if let Some((claimed, message)) = self.take_claim(missing.receiver, at, message) {
@@ -69,6 +70,12 @@ impl Judge {
             return at + 1;
         }
         let Some(known) = known else {
+            if let Some(message) = self.strayed(at) {
+                if message.sender != missing.receiver {
+                    self.lost_relay(missing, at, 1, Some(message));
+                }
+                return at + 1;
+            }
             if self.is_spoken_for(at) {
                 self.lost_relay(missing, at, 1, None);
                 return at + 1;
@@ -93,9 +100,8 @@ impl Judge {
     }
 
     /// Numbers that were settled, and forgotten, before this shard came to speak of them.
-    fn missing_long_ago(&mut self, missing: &Missing, at: u64) -> u64 {
-        let oldest = self.recent.front().map_or(self.base, |&(n, _)| n);
-        let until = missing.until.min(oldest.max(at + 1));
+    fn missing_long_ago(&mut self, missing: &Missing, at: u64, oldest: u64) -> u64 {
+        let until = missing.until.min(oldest);
         if until - at > MAX_SETTLED_RUN {
             self.sequence_gap(missing, at, until);
         } else {
@@ -106,28 +112,39 @@ impl Judge {
 
     /// Numbers from `at` on of which nobody knows anything.
     fn missing_to_all(&mut self, missing: &Missing, at: u64) -> u64 {
-        let end_of_records = self.base + self.records.len() as u64;
-        let mut until = at + 1;
-        while until < missing.until && until < end_of_records {
-            if self.known(until).is_some() || self.is_spoken_for(until) {
-                break;
-            }
-            until += 1;
-        }
-        if until >= end_of_records {
-            let spoken_for = self.open.range(until..missing.until).next();
-            until = spoken_for.map_or(missing.until, |(&n, _)| n.max(at + 1));
-        }
+        let until = self.next_known(at + 1, missing.until);
         self.sequence_gap(missing, at, until);
         until
     }
 
+    /// The first number from `from` on, and under `until`, that something is known of.
+    fn next_known(&self, from: u64, until: u64) -> u64 {
+        let behind = self.recent.partition_point(|&(n, _)| n < from);
+        let settled = self.recent.get(behind).map_or(u64::MAX, |&(n, _)| n);
+        let end_of_records = self.base + self.records.len() as u64;
+        let mut waiting = from.max(self.base)..until.min(end_of_records);
+        let waiting = waiting.find(|&n| self.known(n).is_some()).unwrap_or(u64::MAX);
+        let anomaly = self.open.range(from..).next().map_or(u64::MAX, |(&n, _)| n);
+        let irregular = self.irregular.range((from, Kind::LostRelay, 0)..).next();
+        let irregular = irregular.map_or(u64::MAX, |(&(n, ..), _)| n);
+        until.min(settled).min(waiting).min(anomaly).min(irregular)
+    }
+
+    /// The message whose ack went astray under number `seq`.
+    fn strayed(&self, seq: u64) -> Option<Message> {
+        self.open.get(&seq)?.iter().find_map(|open| match open {
+            Open::Stray(message) => Some(*message),
+            _ => None,
+        })
+    }
+
     /// Whether somebody claims that number `seq` was given to something.
     fn is_spoken_for(&self, seq: u64) -> bool {
-        let speaks = |open: &Open| matches!(open, Open::Conflict(_) | Open::Behind { .. });
-        self.open
-            .get(&seq)
-            .is_some_and(|list| list.iter().any(speaks))
+        let speaks = |open: &Open| matches!(open, Open::Conflict(_) | Open::Behind { .. } | Open::Echoed { .. });
+        let open = self.open.get(&seq);
+        let mut irregular = self.irregular.range((seq, Kind::LostRelay, 0)..);
+        open.is_some_and(|list| list.iter().any(speaks))
+            || irregular.next().is_some_and(|(&(n, ..), _)| n == seq)
     }
 
     fn has_behind(&self, seq: u64) -> bool {

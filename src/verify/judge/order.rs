@@ -1,6 +1,6 @@
 //! What came at the wrong place: numbers given twice, exchanged, or too late.
 
-use super::{Acked, Cause, Conflict, Judge, Known, NEIGHBOURS, Open, Record};
+use super::{Acked, Cause, Conflict, Contest, EXCHANGE_SPAN, Judge, Known, NEIGHBOURS, Open, Record};
 use crate::verify::batch::Message;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -41,14 +41,21 @@ impl Judge {
             self.reused(seq, truth, second, claims.first().map_or(0, |c| c.at_ns));
         }
         for conflict in claims.iter().filter(|c| c.claim != truth) {
-            if self.counted.contains(&Cause::Reuse(seq)) {
-                return;
-            }
-            match self.number_of(conflict.claim, seq) {
-                Some(other) => self.diverged(seq, other, truth, conflict),
-                None => self.reused(seq, truth, conflict.claim, conflict.at_ns),
-            }
+            let contest = Contest {
+                receiver: conflict.receiver,
+                seq,
+                claim: conflict.claim,
+                truth: Some(truth),
+                joined: None,
+                at_ns: conflict.at_ns,
+            };
+            self.contest(seq, contest);
         }
+    }
+
+    /// Waits until the numbers around `due` are known, and which of them is the claim's own.
+    pub(super) fn contest(&mut self, due: u64, contest: Contest) {
+        self.open(due.saturating_add(EXCHANGE_SPAN), Open::Contested(contest));
     }
 
     fn take_conflicts(&mut self, seq: u64) -> Vec<Conflict> {
@@ -90,13 +97,23 @@ impl Judge {
     }
 
     /// Two messages that are two numbers to the others were each other's to this receiver.
-    fn diverged(&mut self, seq: u64, other: u64, truth: Message, conflict: &Conflict) {
+    /// What the numbers from `low` to `high` are.
+    fn known_between(&self, low: u64, high: u64) -> Vec<(u64, Known)> {
+        let numbers = low..=high.min(low.saturating_add(NEIGHBOURS));
+        numbers
+            .filter_map(|n| Some((n, self.known(n)?)))
+            .collect()
+    }
+
+    fn diverged(&mut self, other: u64, truth: Message, contest: &Contest) {
+        let (seq, conflict) = (contest.seq, contest);
         let cause = Cause::Exchange(seq.min(other), seq.max(other), conflict.receiver);
         if !self.first_time(cause) {
             return; // the other half of the same exchange
         }
         let receiver = self.directory.name(conflict.receiver);
-        let (kind, how) = if conflict.claim.sender == truth.sender {
+        let known = self.known_between(seq.min(other), seq.max(other));
+        let (kind, how) = if is_one_sender_twice(&known) {
             (Kind::ReorderedRelay, "out of the order they were sent in")
         } else {
             (Kind::OrderDivergence, "in another order than the others")
@@ -145,50 +162,44 @@ impl Judge {
         self.late_numbered(seq, Kind::Causality, example);
     }
 
-    /// `receiver` got an intact message under a number that was not due, and misses none that it
-    /// could stand for.
-    pub(super) fn judge_claim(
-        &mut self,
-        receiver: SenderId,
-        seq: u64,
-        message: Message,
-        joined: Option<u64>,
-        at_ns: u64,
-    ) {
-        let name = self.directory.name(receiver);
-        let what = self.describe(Some(message), seq);
-        if let Some(joined) = joined {
-            let text =
-                format!("{name} joined after number {joined} and was sent {what}, which it was not owed");
-            return self.violation(Kind::StaleRelay, Some(receiver), Some(message), seq, text, at_ns);
-        }
+    /// A receiver got an intact message under a number that is another's, or that was not due,
+    /// and misses none that the message could stand for.
+    pub(super) fn judge_contest(&mut self, contest: Contest) {
+        let Contest {
+            receiver,
+            seq,
+            claim,
+            truth,
+            joined,
+            at_ns,
+        } = contest;
         if self.counted.contains(&Cause::Reuse(seq)) {
-            return; // the same number for two messages, which is on record
+            return; // one number for two messages, which is on record
         }
-        match self.known(seq).map(|k| k.message) {
-            Some(truth) if truth != message => match self.number_of(message, seq) {
-                Some(_) if message.sender == receiver => {
+        let name = self.directory.name(receiver);
+        let what = self.describe(Some(claim), seq);
+        let truth = truth.or_else(|| self.known(seq).map(|k| k.message));
+        let (kind, text) = match (joined, truth) {
+            (Some(joined), _) => {
+                let text = format!(
+                    "{name} joined after number {joined} and was sent {what}, which it was not owed"
+                );
+                (Kind::StaleRelay, text)
+            }
+            (None, Some(truth)) if truth != claim => match self.number_of(claim, seq) {
+                Some(_) if claim.sender == receiver => {
                     let text = format!("{name} got the ack of {what}, which is another's number");
-                    self.violation(Kind::StrayAck, Some(receiver), Some(message), seq, text, at_ns);
+                    (Kind::StrayAck, text)
                 }
-                Some(other) => {
-                    let conflict = Conflict {
-                        receiver,
-                        claim: message,
-                        receivers: 1,
-                        at_ns,
-                    };
-                    self.diverged(seq, other, truth, &conflict);
-                }
-                None => self.reused(seq, truth, message, at_ns),
+                Some(other) => return self.diverged(other, truth, &contest),
+                None => return self.reused(seq, truth, claim, at_ns),
             },
             _ => {
                 self.tally.duplicated += 1;
-                let text = format!("{name} got {what} a second time");
-                let kind = Kind::DuplicateRelay;
-                self.violation(kind, Some(receiver), Some(message), seq, text, at_ns);
+                (Kind::DuplicateRelay, format!("{name} got {what} a second time"))
             }
-        }
+        };
+        self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
     }
 
     /// `receiver` got number `low` behind number `high`. Whose messages they are decides what it
@@ -202,10 +213,7 @@ impl Judge {
         since_ns: u64,
         at_ns: u64,
     ) {
-        let between = low..=high.min(low + NEIGHBOURS);
-        let known: Vec<(u64, Known)> = between
-            .filter_map(|n| Some((n, self.known(n)?)))
-            .collect();
+        let known = self.known_between(low, high);
         let sent_later = known.iter().find(|(n, k)| *n < high && k.sent_ns > since_ns);
         if let Some(&(n, known)) = sent_later {
             let kind = if known.message.sender == receiver {
@@ -215,19 +223,14 @@ impl Judge {
             };
             return self.numbered_late(kind, receiver, n, known.message, since_ns);
         }
-        let sender_of = |n: u64| {
-            let found = known.iter().find(|(m, _)| *m == n);
-            found.map(|(_, k)| k.message.sender)
+        let is_own = |n: u64| {
+            let mut at = known.iter().filter(|(m, _)| *m == n);
+            at.any(|(_, k)| k.message.sender == receiver)
         };
-        let (first, last) = (sender_of(low), sender_of(high));
-        let own = first == Some(receiver) || last == Some(receiver);
-        let repeats = |n: u64, sender: Option<SenderId>| {
-            let mut others = known.iter().filter(|(m, _)| *m != n);
-            sender.is_some() && others.any(|(_, k)| Some(k.message.sender) == sender)
-        };
+        let own = is_own(low) || is_own(high);
         let (kind, how) = if own {
             (Kind::ReorderedAck, "its acks and relays in one order")
-        } else if repeats(low, first) || repeats(high, last) {
+        } else if is_one_sender_twice(&known) {
             (Kind::ReorderedRelay, "one sender's messages in the order sent")
         } else {
             (Kind::OrderDivergence, "everyone's messages in one order")
@@ -340,6 +343,17 @@ impl Judge {
             self.latest_sent = Some((acked.sent_ns, acked.message, seq));
         }
     }
+}
+
+/// Whether the first or the last of these is of the same sender as another one: exchanging the
+/// two breaks that sender's order, too.
+fn is_one_sender_twice(known: &[(u64, Known)]) -> bool {
+    let repeats = |at: usize| {
+        let sender = known[at].1.message.sender;
+        let others = known.iter().enumerate().filter(|&(i, _)| i != at);
+        others.into_iter().any(|(_, (_, k))| k.message.sender == sender)
+    };
+    !known.is_empty() && (repeats(0) || repeats(known.len() - 1))
 }
 
 /// The claim that most receivers share; of equals the first.

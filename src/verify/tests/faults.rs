@@ -34,8 +34,13 @@ fn once(kind: Kind) -> Option<Expect> {
 /// Applies `fault` to many worlds; where it found an occasion, the findings must be as it says.
 #[track_caller]
 fn check(fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
+    check_over(SEEDS, fault);
+}
+
+#[track_caller]
+fn check_over(seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
     let mut applied = 0;
-    for seed in 0..SEEDS {
+    for seed in 0..seeds {
         let mut world = World::new(seed, 1 + (seed % 3) as usize);
         let mut rng = rng(seed ^ 0xfa17);
         let Some(expect) = fault(&mut world, &mut rng) else {
@@ -67,7 +72,7 @@ fn check(fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
         let slowly = world.play(Play { seed, slowly: true });
         assert_eq!(slowly.findings, played.findings, "seed {seed}: decoded line by line");
     }
-    assert!(applied >= SEEDS / 20, "only {applied} occasions");
+    assert!(applied >= SEEDS / 12, "only {applied} occasions");
 }
 
 fn pick<T: Copy>(rng: &mut dyn Rng, from: &[T]) -> Option<T> {
@@ -384,7 +389,7 @@ fn number_late(world: &mut World, n: u64, late: u64, witness: usize, forget: boo
 }
 
 fn numbers_late(kind: Kind, forget: bool) {
-    check(|world, rng| {
+    check_over(SEEDS * 4, |world, rng| {
         let count = world.log.len() as u64;
         let n = (count > 2).then(|| rng.random_range(1..count))?;
         let late = (n + rng.random_range(1..6_u64)).min(count);
@@ -523,8 +528,8 @@ fn flip_any_bit() {
     let expected = [
         Kind::LostRelay, // the type
         Kind::AlteredRelay,
+        Kind::PhantomRelay, // a backslash in the header: an escape, and everything behind it moved
         Kind::MisattributedRelay,
-        Kind::AckWithoutRelay, // the type, at the only receiver
         Kind::MalformedFrame,
     ];
     assert_eq!(named, expected);
@@ -876,7 +881,7 @@ fn skip_many_numbers() {
             &world.spots(|_, _, f| matches!(f.what, What::Relay(_) | What::Ack(_))),
         )?;
         let n = world.frame(spot).seq;
-        world.renumber(|seq| if seq >= n { seq + 1_000_000 } else { seq });
+        world.renumber(|seq| if seq >= n { seq + 5000 } else { seq });
         once(Kind::SequenceGap)
     });
 }

@@ -392,6 +392,8 @@ enum Step {
     Send(usize, usize),
     End(usize),
     Read(usize),
+    /// Reads all there is.
+    CatchUp(usize),
     LastRead(usize),
     HandOver,
 }
@@ -473,15 +475,18 @@ impl<'w> Player<'w> {
 
     fn schedule(&mut self) -> Vec<(u64, Step)> {
         let mut steps = Vec::new();
-        let frames = self.world.lives.iter().flat_map(|l| &l.frames);
-        let end_ns = frames.map(|f| f.at_ns).max().unwrap_or(0).max(SPAN_NS * 2);
+        let end_ns = SPAN_NS * 2;
         for (i, life) in self.world.lives.iter().enumerate() {
             steps.push((life.connect_ns, Step::Connect(i)));
             steps.push((life.end_ns, Step::End(i)));
             let sends = life.sends.iter().enumerate();
             steps.extend(sends.map(|(n, s)| (s.at_ns, Step::Send(i, n))));
             steps.extend(life.reads.iter().map(|&ns| (ns, Step::Read(i))));
-            let last_ns = end_ns + self.rng.random_range(1..1_000_000);
+            let sent_ns = life.frames.last().map_or(0, |f| f.at_ns);
+            if sent_ns > end_ns {
+                steps.push((end_ns, Step::CatchUp(i)));
+            }
+            let last_ns = end_ns.max(sent_ns) + self.rng.random_range(1..1_000_000);
             let last_ns = life.notice_ns.unwrap_or(last_ns);
             steps.push((last_ns, Step::LastRead(i)));
         }
@@ -530,6 +535,7 @@ impl<'w> Player<'w> {
                 }
             }
             Step::Read(i) => self.read(i, now_ns, false),
+            Step::CatchUp(i) => self.read(i, now_ns, true),
             Step::LastRead(i) => {
                 self.read(i, now_ns, true);
                 self.end(i, Ending::Eof, now_ns);

@@ -8,8 +8,11 @@
 //! does not go by the book is handed to the [`Judge`](super::judge::Judge), who knows what the
 //! other shards saw.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
+
+use serde::Deserialize;
 
 use super::batch::{Anomaly, Batch, Fact, Message};
 use super::directory::{ClientId, Directory, RawFate, hash_of};
@@ -256,7 +259,9 @@ impl Ledger {
                 }
                 _ => {
                     session.conduct.provoked = true;
-                    self.directory.sent_raw(line, RawFate::Rejected);
+                    for text in texts_of_rejected(line) {
+                        self.directory.sent_raw(text.as_bytes(), RawFate::Rejected);
+                    }
                 }
             }
         }
@@ -1253,6 +1258,19 @@ impl Own {
             },
         ))
     }
+}
+
+/// What a server that relays what it should have refused may make of `line`: the line as it is, or
+/// the message in it.
+fn texts_of_rejected(line: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct MessageOnly<'a> {
+        #[serde(borrow)]
+        message: Cow<'a, str>,
+    }
+    let message = serde_json::from_slice::<MessageOnly<'_>>(line).ok();
+    let whole = String::from_utf8_lossy(line);
+    message.map(|m| m.message).into_iter().chain([whole])
 }
 
 #[inline]

@@ -261,7 +261,7 @@ impl Judge {
         self.tally.add(&tally);
         self.findings.coverage.add(&coverage);
         for fact in facts {
-            self.fact(fact, &mut settled);
+            self.fact(&fact, &mut settled);
         }
         for anomaly in anomalies {
             self.anomaly(anomaly);
@@ -420,8 +420,8 @@ impl Judge {
         Some(&mut self.records[index])
     }
 
-    fn fact(&mut self, fact: Fact, settled: &mut impl FnMut(Settled)) {
-        match fact {
+    fn fact(&mut self, fact: &Fact, settled: &mut impl FnMut(Settled)) {
+        match *fact {
             Fact::Acked {
                 seq,
                 message,
@@ -705,7 +705,9 @@ impl Judge {
             r.acked.is_some_and(|a| a.message == message)
                 || r.relayed.is_some_and(|r| r.message == message)
         };
-        let end = seq.saturating_add(EXCHANGE_SPAN).min(self.base + self.records.len() as u64);
+        let end = seq
+            .saturating_add(EXCHANGE_SPAN)
+            .min(self.base + self.records.len() as u64);
         let mut ahead = (self.base..end).filter(|&n| n != seq);
         let ahead = ahead.find(|&n| self.get(n).is_some_and(is_it));
         ahead.or_else(|| {

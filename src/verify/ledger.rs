@@ -20,7 +20,9 @@ use super::findings::Example;
 use super::ids::{MAX_K, publish_id, split_id};
 use super::kind::Kind;
 use super::reference::{Reference, Slot};
-use super::session::{Carried, Early, Form, Hole, Move, NEVER, Own, Pending, Place, Raw, Session, Stage};
+use super::session::{
+    Carried, Early, Form, Hole, Move, NEVER, Own, Pending, Place, Raw, Session, Stage,
+};
 use crate::wire::line::{LineBuffer, Lines};
 use crate::wire::ndjson::{self, ErrorCode, ServerFrame};
 use crate::wire::payload::{self, Header, NotIntact, SenderId};
@@ -658,9 +660,9 @@ impl Ledger {
         let facts = &mut self.batch.facts;
         let message = (message.sender, message.k);
         let retired = |n, s: &Slot| facts.push(relayed(n, s));
-        let kept = self
-            .reference
-            .insert(seq, line, message, intended_ns, receiver, now_ns, retired);
+        let kept =
+            self.reference
+                .insert(seq, line, message, intended_ns, receiver, now_ns, retired);
         if kept {
             self.kept_since_flush += 1;
         } else {
@@ -872,14 +874,7 @@ impl Ledger {
             self.batch.anomalies.push(anomaly);
         } else {
             let text = format!("{name} was acked its message {k} twice, now as number {seq}");
-            self.certain_about(
-                Kind::DuplicateAck,
-                handle,
-                seq,
-                Some(message),
-                text,
-                now_ns,
-            );
+            self.certain_about(Kind::DuplicateAck, handle, seq, Some(message), text, now_ns);
         }
         Event::Other
     }

@@ -210,7 +210,7 @@ mod tests {
         let mut retired = Vec::new();
         let message = (SenderId(1), seq);
         reference.insert(seq, line, message, 0, SenderId(2), 5, |n, _| {
-            retired.push(n)
+            retired.push(n);
         });
         retired
     }

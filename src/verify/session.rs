@@ -296,13 +296,20 @@ impl Session {
             early.fresh = false;
         }
         // Two frames exchanged make one early and one late: one displacement.
-        let partner = trouble.early.iter_mut().find(|e| e.due <= seq && !e.reported);
+        let partner = trouble
+            .early
+            .iter_mut()
+            .find(|e| e.due <= seq && !e.reported);
         let high = partner.map_or(newest, |early| {
             early.reported = true;
             early.seq.max(newest)
         });
         let since_ns = hole.at_ns;
-        moves.push(Move::Displaced { low: seq, high, since_ns });
+        moves.push(Move::Displaced {
+            low: seq,
+            high,
+            since_ns,
+        });
         Place::Skipped
     }
 
@@ -311,7 +318,8 @@ impl Session {
     fn jump(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
         let next = self.next;
         let trouble = self.trouble();
-        let accounted = |n: u64| trouble.excused.contains(&n) || trouble.early.iter().any(|e| e.seq == n);
+        let accounted =
+            |n: u64| trouble.excused.contains(&n) || trouble.early.iter().any(|e| e.seq == n);
         let mut due = next;
         while due < seq && accounted(due) {
             due += 1;
@@ -322,8 +330,9 @@ impl Session {
             trouble.swallowed += seq - due;
         } else if let Some(at) = trouble.early.iter().position(|e| e.fresh) {
             let early = trouble.early[at];
-            let runs_on = (early.seq + 1..seq).all(|n| seq - early.seq <= MAX_EARLY && trouble.excused.contains(&n));
-            if early.seq < seq && runs_on {
+            let behind_it = (early.seq + 1..seq).take(EXCUSES);
+            let excused = behind_it.filter(|n| trouble.excused.contains(n)).count() as u64;
+            if early.seq < seq && early.seq + 1 + excused == seq {
                 // It was what it said, and what lies before it was lost.
                 self.commit(at, moves);
             } else if due + 1 == seq {
@@ -349,11 +358,18 @@ impl Session {
         let next = self.next;
         let trouble = self.trouble();
         trouble.excused.retain(|&e| e >= seq);
-        for early in trouble.early.extract_if(.., |e| e.seq >= next && e.seq < seq) {
+        for early in trouble
+            .early
+            .extract_if(.., |e| e.seq >= next && e.seq < seq)
+        {
             moves.push(Move::Confirmed(early));
             if !early.reported && early.due < early.seq && !early.fresh {
                 let (low, high, since_ns) = (early.due, early.seq, early.carried.at_ns);
-                moves.push(Move::Displaced { low, high, since_ns });
+                moves.push(Move::Displaced {
+                    low,
+                    high,
+                    since_ns,
+                });
             }
         }
     }
@@ -401,7 +417,11 @@ impl Session {
             moves.push(Move::Confirmed(early));
             if in_place && !early.reported && !early.fresh {
                 let (low, high, since_ns) = (early.due, early.seq, early.carried.at_ns);
-                moves.push(Move::Displaced { low, high, since_ns });
+                moves.push(Move::Displaced {
+                    low,
+                    high,
+                    since_ns,
+                });
             }
         }
         let (from, until) = (self.next, last.saturating_add(1));
@@ -438,7 +458,13 @@ impl Session {
         let trouble = self.trouble();
         let accounted = |n: u64| trouble.early.iter().any(|e| !e.fresh && e.seq == n);
         let mut cuts: Vec<u64> = trouble.excused.iter().copied().collect();
-        cuts.extend(trouble.early.iter().map(|e| e.seq).filter(|&n| accounted(n)));
+        cuts.extend(
+            trouble
+                .early
+                .iter()
+                .map(|e| e.seq)
+                .filter(|&n| accounted(n)),
+        );
         cuts.retain(|&n| n >= from && n < seq);
         cuts.sort_unstable();
         cuts.push(seq);
@@ -446,7 +472,12 @@ impl Session {
         for cut in cuts {
             if at < cut {
                 let (from, until) = (at, cut);
-                trouble.holes.push_back(Hole { from, until, proof, at_ns });
+                trouble.holes.push_back(Hole {
+                    from,
+                    until,
+                    proof,
+                    at_ns,
+                });
             }
             at = cut + 1;
         }
@@ -550,7 +581,9 @@ mod tests {
     /// Every way a stream can go on behind a frame that is ahead of its time.
     #[test]
     fn what_follows_an_early_frame_says_what_it_was() {
-        let table: &[(&[u64], &[(u64, u64)], &str, u64)] = &[
+        // Numbers as they come; the holes they leave; what they reveal; the number then due.
+        type Row = (&'static [u64], &'static [(u64, u64)], &'static str, u64);
+        let table: &[Row] = &[
             (&[11, 12, 13], &[], "", 14),
             (&[12, 13, 14], &[(11, 12)], "12 was real", 15),
             (&[12, 11, 13], &[], "12 was real, 12 before 11", 14),
@@ -559,7 +592,12 @@ mod tests {
             (&[14, 12, 13, 11, 15], &[], "14 before 11, 14 was real", 16),
             (&[61, 12, 13], &[(11, 12)], "", 14),
             (&[12, 12, 13], &[(11, 12)], "12 at 11?", 14),
-            (&[12, 14, 15], &[(11, 12), (13, 14)], "12 was real, 14 was real", 16),
+            (
+                &[12, 14, 15],
+                &[(11, 12), (13, 14)],
+                "12 was real, 14 was real",
+                16,
+            ),
         ];
         for (numbers, holes, moves, next) in table {
             let mut session = open_at(10);
@@ -584,7 +622,10 @@ mod tests {
             let trouble = session.trouble.as_deref().unwrap();
             let found: Vec<_> = trouble.holes.iter().map(|h| (h.from, h.until)).collect();
             assert_eq!(found, holes, "{numbers:?}");
-            assert_eq!(moves.len(), words.split(',').filter(|w| !w.is_empty()).count());
+            assert_eq!(
+                moves.len(),
+                words.split(',').filter(|w| !w.is_empty()).count()
+            );
         }
     }
 
@@ -616,6 +657,10 @@ mod tests {
         assert_eq!(session.trouble().swallowed, 2);
         assert_eq!(feed(&mut session, &[5, 6]).0, [(4, 5)], "once");
         session.malformed(5);
-        assert_eq!(feed(&mut session, &[9, 10]).0, [(4, 5), (7, 9)], "one at most");
+        assert_eq!(
+            feed(&mut session, &[9, 10]).0,
+            [(4, 5), (7, 9)],
+            "one at most"
+        );
     }
 }

@@ -62,7 +62,14 @@ impl Judge {
             took_ns as f64 / 1e9,
             limit_ns as f64 / 1e9
         );
-        self.violation(Kind::LateRelay, Some(receiver), Some(message), seq, text, at_ns);
+        self.violation(
+            Kind::LateRelay,
+            Some(receiver),
+            Some(message),
+            seq,
+            text,
+            at_ns,
+        );
     }
 
     /// A sender got its own message relayed: unless its ack went to another at that, it is that.
@@ -101,9 +108,14 @@ impl Judge {
             ),
             Some(m) => {
                 let sender = self.directory.name(m.sender);
-                format!("{name} was sent the ack for message {} of {sender} (number {seq})", m.k)
+                format!(
+                    "{name} was sent the ack for message {} of {sender} (number {seq})",
+                    m.k
+                )
             }
-            None => format!("{name} was sent an ack without id (number {seq}); it sends all with one"),
+            None => {
+                format!("{name} was sent an ack without id (number {seq}); it sends all with one")
+            }
         };
         self.violation(Kind::StrayAck, Some(receiver), message, seq, text, at_ns);
     }

@@ -123,7 +123,9 @@ impl Judge {
         let settled = self.recent.get(behind).map_or(u64::MAX, |&(n, _)| n);
         let end_of_records = self.base + self.records.len() as u64;
         let mut waiting = from.max(self.base)..until.min(end_of_records);
-        let waiting = waiting.find(|&n| self.known(n).is_some()).unwrap_or(u64::MAX);
+        let waiting = waiting
+            .find(|&n| self.known(n).is_some())
+            .unwrap_or(u64::MAX);
         let anomaly = self.open.range(from..).next().map_or(u64::MAX, |(&n, _)| n);
         let irregular = self.irregular.range((from, Kind::LostRelay, 0)..).next();
         let irregular = irregular.map_or(u64::MAX, |(&(n, ..), _)| n);
@@ -140,7 +142,12 @@ impl Judge {
 
     /// Whether somebody claims that number `seq` was given to something.
     fn is_spoken_for(&self, seq: u64) -> bool {
-        let speaks = |open: &Open| matches!(open, Open::Conflict(_) | Open::Behind { .. } | Open::Echoed { .. });
+        let speaks = |open: &Open| {
+            matches!(
+                open,
+                Open::Conflict(_) | Open::Behind { .. } | Open::Echoed { .. }
+            )
+        };
         let open = self.open.get(&seq);
         let mut irregular = self.irregular.range((seq, Kind::LostRelay, 0)..);
         open.is_some_and(|list| list.iter().any(speaks))
@@ -211,8 +218,7 @@ impl Judge {
         let text = format!("{receiver} was owed {what} and never got it: {proof}");
         let receiver = Some(missing.receiver);
         let example = self.example(receiver, message, Some(seq), text, missing.at_ns);
-        self.findings
-            .violations(Kind::LostRelay, count, || example);
+        self.findings.violations(Kind::LostRelay, count, || example);
     }
 
     /// One violation for each message, however many receivers miss it.
@@ -332,7 +338,6 @@ impl Judge {
             seq.unwrap_or(0)
         );
         let example = self.example(None, Some(message), seq, text, 0);
-        self.findings
-            .violation(Kind::RelayOfRejected, || example);
+        self.findings.violation(Kind::RelayOfRejected, || example);
     }
 }

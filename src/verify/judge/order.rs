@@ -1,6 +1,8 @@
 //! What came at the wrong place: numbers given twice, exchanged, or too late.
 
-use super::{Acked, Cause, Conflict, Contest, EXCHANGE_SPAN, Judge, Known, NEIGHBOURS, Open, Record};
+use super::{
+    Acked, Cause, Conflict, Contest, EXCHANGE_SPAN, Judge, Known, NEIGHBOURS, Open, Record,
+};
 use crate::verify::batch::Message;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -20,7 +22,8 @@ impl Judge {
         let mut claims = self.take_conflicts(seq);
         let record = self.get(seq).cloned().unwrap_or_default();
         let acked = record.acked.map(|a| a.message);
-        let contradicted = record.relayed.is_some_and(|r| Some(r.message) != acked) && acked.is_some();
+        let contradicted =
+            record.relayed.is_some_and(|r| Some(r.message) != acked) && acked.is_some();
         if claims.is_empty() && record.acked_too.is_none() && !contradicted {
             return;
         }
@@ -89,7 +92,11 @@ impl Judge {
             let right = claims.iter().filter(|c| c.claim == truth);
             relayed.message = truth;
             relayed.receivers = right.clone().map(|c| c.receivers).sum();
-            relayed.first_ns = right.clone().map(|c| c.at_ns).min().unwrap_or(relayed.first_ns);
+            relayed.first_ns = right
+                .clone()
+                .map(|c| c.at_ns)
+                .min()
+                .unwrap_or(relayed.first_ns);
             if let Some(acked) = record.acked.filter(|_| relayed.receivers == 0) {
                 relayed.intended_ns = acked.sent_ns;
             }
@@ -100,9 +107,7 @@ impl Judge {
     /// What the numbers from `low` to `high` are.
     fn known_between(&self, low: u64, high: u64) -> Vec<(u64, Known)> {
         let numbers = low..=high.min(low.saturating_add(NEIGHBOURS));
-        numbers
-            .filter_map(|n| Some((n, self.known(n)?)))
-            .collect()
+        numbers.filter_map(|n| Some((n, self.known(n)?))).collect()
     }
 
     fn diverged(&mut self, other: u64, truth: Message, contest: &Contest) {
@@ -125,7 +130,14 @@ impl Judge {
             self.directory.name(truth.sender),
         );
         let receiver = Some(conflict.receiver);
-        self.violation(kind, receiver, Some(conflict.claim), seq, text, conflict.at_ns);
+        self.violation(
+            kind,
+            receiver,
+            Some(conflict.claim),
+            seq,
+            text,
+            conflict.at_ns,
+        );
     }
 
     pub(super) fn reused(&mut self, seq: u64, truth: Message, second: Message, at_ns: u64) {
@@ -196,7 +208,10 @@ impl Judge {
             },
             _ => {
                 self.tally.duplicated += 1;
-                (Kind::DuplicateRelay, format!("{name} got {what} a second time"))
+                (
+                    Kind::DuplicateRelay,
+                    format!("{name} got {what} a second time"),
+                )
             }
         };
         self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
@@ -214,7 +229,9 @@ impl Judge {
         at_ns: u64,
     ) {
         let known = self.known_between(low, high);
-        let sent_later = known.iter().find(|(n, k)| *n < high && k.sent_ns > since_ns);
+        let sent_later = known
+            .iter()
+            .find(|(n, k)| *n < high && k.sent_ns > since_ns);
         if let Some(&(n, known)) = sent_later {
             let kind = if known.message.sender == receiver {
                 Kind::Causality
@@ -231,7 +248,10 @@ impl Judge {
         let (kind, how) = if own {
             (Kind::ReorderedAck, "its acks and relays in one order")
         } else if is_one_sender_twice(&known) {
-            (Kind::ReorderedRelay, "one sender's messages in the order sent")
+            (
+                Kind::ReorderedRelay,
+                "one sender's messages in the order sent",
+            )
         } else {
             (Kind::OrderDivergence, "everyone's messages in one order")
         };
@@ -351,7 +371,9 @@ fn is_one_sender_twice(known: &[(u64, Known)]) -> bool {
     let repeats = |at: usize| {
         let sender = known[at].1.message.sender;
         let others = known.iter().enumerate().filter(|&(i, _)| i != at);
-        others.into_iter().any(|(_, (_, k))| k.message.sender == sender)
+        others
+            .into_iter()
+            .any(|(_, (_, k))| k.message.sender == sender)
     };
     !known.is_empty() && (repeats(0) || repeats(known.len() - 1))
 }

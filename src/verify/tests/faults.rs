@@ -70,7 +70,10 @@ fn check_over(seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Exp
         );
         assert_eq!(played.findings.undecided, [""; 0], "seed {seed}");
         let slowly = world.play(Play { seed, slowly: true });
-        assert_eq!(slowly.findings, played.findings, "seed {seed}: decoded line by line");
+        assert_eq!(
+            slowly.findings, played.findings,
+            "seed {seed}: decoded line by line"
+        );
     }
     assert!(applied >= SEEDS / 12, "only {applied} occasions");
 }
@@ -116,9 +119,8 @@ impl World {
 
     /// Another session that stays got the relay of `seq`, too.
     fn relayed_elsewhere(&self, life: usize, seq: u64) -> bool {
-        let others = self.spots(|w, (l, at), f| {
-            l != life && f.seq == seq && w.relayed((l, at)).is_some()
-        });
+        let others =
+            self.spots(|w, (l, at), f| l != life && f.seq == seq && w.relayed((l, at)).is_some());
         !others.is_empty()
     }
 
@@ -279,7 +281,10 @@ fn exchange_lines(world: &mut World, (life, one): Spot, (_, other): Spot) {
 }
 
 fn exchange_contents(world: &mut World, (life, one): Spot, (_, other): Spot) {
-    let (first, second) = (world.frame((life, one)).clone(), world.frame((life, other)).clone());
+    let (first, second) = (
+        world.frame((life, one)).clone(),
+        world.frame((life, other)).clone(),
+    );
     world.replace(life, one, first.seq, second.what);
     world.replace(life, other, second.seq, first.what);
 }
@@ -293,7 +298,8 @@ fn breaks_fifo(world: &World, (life, one): Spot, (_, other): Spot) -> bool {
     };
     let (last, rest) = frames.split_last().unwrap();
     let (first, tail) = frames.split_first().unwrap();
-    rest.iter().any(|f| sender(f) == sender(last)) || tail.iter().any(|f| sender(f) == sender(first))
+    rest.iter().any(|f| sender(f) == sender(last))
+        || tail.iter().any(|f| sender(f) == sender(first))
 }
 
 fn swap_relays(same_sender: bool, apart: usize, exchange: fn(&mut World, Spot, Spot)) {
@@ -340,7 +346,13 @@ fn swap_senders_contents() {
 
 /// Number n' becomes n, and n..n' move up by one; everyone gets them in that order, when the last
 /// of them exists; but `witness` got the first before that, in good faith.
-fn number_late(world: &mut World, n: u64, late: u64, witness: usize, forget: bool) -> Option<Expect> {
+fn number_late(
+    world: &mut World,
+    n: u64,
+    late: u64,
+    witness: usize,
+    forget: bool,
+) -> Option<Expect> {
     let when = |world: &World, seq: u64| {
         let mut frames = world.lives.iter().flat_map(|l| &l.frames);
         frames
@@ -357,7 +369,8 @@ fn number_late(world: &mut World, n: u64, late: u64, witness: usize, forget: boo
         return None;
     }
     let late_id = world.log[late as usize - 1];
-    let moved = |f: &Frame| f.seq >= n && f.seq <= late && f.at_ns >= from_ns && f.at_ns <= until_ns;
+    let moved =
+        |f: &Frame| f.seq >= n && f.seq <= late && f.at_ns >= from_ns && f.at_ns <= until_ns;
     let mut seen_at = None;
     for life in 0..world.lives.len() {
         let places: Vec<usize> = (0..world.lives[life].frames.len())
@@ -438,7 +451,18 @@ fn other_letter(rng: &mut dyn Rng, byte: u8) -> u8 {
 #[test]
 fn flip_byte_in_every_region_of_the_message() {
     // magic, form, length, checksum, run, sender, k, intended, previous, filler
-    let regions = [0..2, 2..3, 3..7, 7..13, 13..19, 19..24, 24..30, 30..39, 39..48, 48..60];
+    let regions = [
+        0..2,
+        2..3,
+        3..7,
+        7..13,
+        13..19,
+        19..24,
+        24..30,
+        30..39,
+        39..48,
+        48..60,
+    ];
     for region in regions {
         check(|world, rng| {
             let spot = world.any_relay(rng)?;
@@ -522,7 +546,9 @@ fn flip_any_bit() {
             "seed {seed}: {line}{:#?}",
             findings.violations
         );
-        *kinds.entry(findings.violations.into_keys().next()).or_insert(0) += 1;
+        *kinds
+            .entry(findings.violations.into_keys().next())
+            .or_insert(0) += 1;
     }
     let named: Vec<Kind> = kinds.into_keys().flatten().collect();
     let expected = [
@@ -572,7 +598,11 @@ fn insert_for_all(world: &mut World, n: u64, line: &[u8]) {
 fn invent(text: &'static str) {
     check(|world, rng| {
         let n = rng.random_range(1..=world.log.len().max(1) as u64);
-        if !world.lives.iter().any(|l| l.end == End::Polite && l.frames[0].seq < n) {
+        if !world
+            .lives
+            .iter()
+            .any(|l| l.end == End::Polite && l.frames[0].seq < n)
+        {
             return None;
         }
         let log = world.log.len() as u64;
@@ -746,7 +776,8 @@ fn misroute(instead: bool, echo: bool) {
         let (life, at) = world.any_ack(rng)?;
         let id = world.acked((life, at))?;
         let seq = world.frame((life, at)).seq;
-        let victims = world.spots(|w, (l, at), f| l != life && f.seq == seq && w.relayed((l, at)).is_some());
+        let victims =
+            world.spots(|w, (l, at), f| l != life && f.seq == seq && w.relayed((l, at)).is_some());
         let (victim, place) = pick(rng, &victims)?;
         let ack = world.frame((life, at)).bytes.clone();
         if instead {
@@ -781,7 +812,12 @@ fn spoofable_ack() {
 
 #[test]
 fn an_ack_nobody_asked_for() {
-    for id in [None, Some(0), Some(ndjson::MAX_ID), Some(wire_id(Id { life: 0, k: 400 }))] {
+    for id in [
+        None,
+        Some(0),
+        Some(ndjson::MAX_ID),
+        Some(wire_id(Id { life: 0, k: 400 })),
+    ] {
         check(|world, rng| {
             let (life, at) = world.any_relay(rng)?;
             let seq = world.frame((life, at)).seq;
@@ -897,7 +933,9 @@ fn reuse_number() {
         }
         let both = world.spots(|w, (l, at), f| {
             let next = w.lives[l].frames.get(at + 1);
-            f.seq == n && next.is_some_and(|f| f.seq == n + 1 && f.what != What::Bye) && f.what != What::Welcome
+            f.seq == n
+                && next.is_some_and(|f| f.seq == n + 1 && f.what != What::Bye)
+                && f.what != What::Welcome
         });
         if both.is_empty() {
             return None;
@@ -929,7 +967,13 @@ fn torn_frame() {
 
 #[test]
 fn garbage_frame() {
-    for garbage in [&b"garbage\n"[..], b"[]\n", b"{}\n", b"\xff\xfe\n", b"{\"type\":\"relay\",\"seq\":-1}\n"] {
+    for garbage in [
+        &b"garbage\n"[..],
+        b"[]\n",
+        b"{}\n",
+        b"\xff\xfe\n",
+        b"{\"type\":\"relay\",\"seq\":-1}\n",
+    ] {
         check(|world, rng| {
             let spots = world.spots(|_, _, _| true);
             let (life, at) = pick(rng, &spots)?;

@@ -98,7 +98,12 @@ fn text(sender: u32, k: u64, intended_ns: u64) -> String {
 
 fn relay(seq: u64, sender: u32, k: u64) -> Vec<u8> {
     let mut line = Vec::new();
-    ndjson::encode_relay(&mut line, seq, &address(sender as usize), &text(sender, k, 0));
+    ndjson::encode_relay(
+        &mut line,
+        seq,
+        &address(sender as usize),
+        &text(sender, k, 0),
+    );
     line
 }
 
@@ -190,7 +195,13 @@ fn a_leap_of_2_to_the_50_is_one_gap() {
     let mut bench = Bench::new(1, terms());
     let listeners = [bench.join(0, 0, 0), bench.join(0, 1, 0)];
     let sender = bench.join(0, 2, 0);
-    for (k, seq) in [(1, 1), (2, LEAP), (3, LEAP + 1), (4, 2 * LEAP), (5, 2 * LEAP + 1)] {
+    for (k, seq) in [
+        (1, 1),
+        (2, LEAP),
+        (3, LEAP + 1),
+        (4, 2 * LEAP),
+        (5, 2 * LEAP + 1),
+    ] {
         bench.ledgers[0].sending(sender, 0, 0).unwrap();
         bench.read(0, sender, &ack(seq, 2, k));
         for listener in listeners {
@@ -221,7 +232,10 @@ fn a_scripted_text_may_be_relayed_if_it_was_in_order_and_not_if_it_was_refused()
         kinds(&bench.finish())
     };
     assert_eq!(scripted("hello", b"{\"message\":\"hello\"}\n"), []);
-    assert_eq!(scripted("other", b"{\"message\":\"hello\"}\n"), [(Kind::PhantomRelay, 1)]);
+    assert_eq!(
+        scripted("other", b"{\"message\":\"hello\"}\n"),
+        [(Kind::PhantomRelay, 1)]
+    );
     for (message, script) in [
         ("not json", &b"not json\n"[..]),
         ("", b"{\"message\":\"\"}\n"),

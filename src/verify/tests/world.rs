@@ -117,7 +117,6 @@ pub(super) struct Played {
     /// When frame j of life i was read.
     pub(super) read_ns: Vec<Vec<Option<u64>>>,
     pub(super) sent: u64,
-    pub(super) sessions_remembered: usize,
 }
 
 /// Which of a player's liberties to take.
@@ -409,7 +408,6 @@ struct Connection {
 struct Player<'w> {
     world: &'w World,
     rng: Pcg64Mcg,
-    directory: Arc<Directory>,
     ledgers: Vec<Ledger>,
     judge: Judge,
     batches: Vec<VecDeque<crate::verify::batch::Batch>>,
@@ -435,8 +433,7 @@ impl<'w> Player<'w> {
             world,
             rng: rng(play.seed),
             ledgers: (0..world.shards).map(ledger).collect(),
-            judge: Judge::new(Arc::clone(&directory), world.shards, Some(LATE_AFTER_NS)),
-            directory,
+            judge: Judge::new(directory, world.shards, Some(LATE_AFTER_NS)),
             batches: (0..world.shards).map(|_| VecDeque::new()).collect(),
             connections: world.lives.iter().map(|_| None).collect(),
             over: vec![false; world.lives.len()],
@@ -461,7 +458,6 @@ impl<'w> Player<'w> {
         while self.batches.iter().any(|b| !b.is_empty()) {
             self.absorb();
         }
-        let sessions_remembered = self.directory.remembered();
         let settled = &mut self.settled;
         let findings = self.judge.finish(false, |s| settled.push(s));
         Played {
@@ -469,7 +465,6 @@ impl<'w> Player<'w> {
             settled: self.settled,
             read_ns: self.read_ns,
             sent: self.sent,
-            sessions_remembered,
         }
     }
 
@@ -516,7 +511,9 @@ impl<'w> Player<'w> {
                     return;
                 };
                 let ledger = &mut self.ledgers[self.world.lives[i].shard];
-                let header = ledger.sending(connection.handle, send.at_ns, now_ns).unwrap();
+                let header = ledger
+                    .sending(connection.handle, send.at_ns, now_ns)
+                    .unwrap();
                 assert_eq!((header.sender, header.k), (SenderId(i as u32), send.k));
                 self.sent += 1;
             }

@@ -49,6 +49,23 @@ pub(super) struct Tally {
     pub(super) unasked_byes: u64,
 }
 
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.sessions += other.sessions;
+        self.sent += other.sent;
+        self.acked += other.acked;
+        self.delivered += other.delivered;
+        self.optional += other.optional;
+        self.duplicated += other.duplicated;
+        self.errors_received += other.errors_received;
+        self.unknown_frames += other.unknown_frames;
+        self.uncompared += other.uncompared;
+        self.cut_off += other.cut_off;
+        self.unfinished += other.unfinished;
+        self.unasked_byes += other.unasked_byes;
+    }
+}
+
 /// The k-th message of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Message {

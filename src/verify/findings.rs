@@ -93,6 +93,18 @@ pub struct Coverage {
     pub fences_seen: u64,
 }
 
+impl Coverage {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.overlapping_sends += other.overlapping_sends;
+        self.joins_during_traffic += other.joins_during_traffic;
+        self.polite_leaves += other.polite_leaves;
+        self.aborts += other.aborts;
+        self.split_frames += other.split_frames;
+        self.joined_frames += other.joined_frames;
+        self.fences_seen += other.fences_seen;
+    }
+}
+
 impl Tally {
     /// Counts one more; keeps `example` if it is among the first.
     pub(super) fn add(&mut self, count: u64, example: impl FnOnce() -> Example) {

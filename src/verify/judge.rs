@@ -8,22 +8,25 @@
 //! anywhere.
 //!
 //! Here is what is known and when it is settled; [`missing`] judges what did not come, [`order`]
-//! what came at the wrong place, [`deliveries`] what was wrong in itself.
+//! what came at the wrong place, [`deliveries`] what was wrong in itself;
+//! [`open`] keeps what waits for its number.
 
 mod deliveries;
 mod missing;
+mod open;
 mod order;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Anomaly, Batch, Fact, Message, Proof, Tally};
+use super::batch::{Batch, Fact, Message, Proof, Tally};
 use super::directory::Directory;
-use super::findings::{self, Coverage, Example, Findings};
+use super::findings::{self, Example, Findings};
 use super::kind::Kind;
 use crate::wire::payload::SenderId;
 use deliveries::Irregular;
 use missing::{Gap, Missing};
+use open::{Contest, Open};
 use order::Track;
 
 /// Numbers that may wait to be settled. Past it the oldest are settled with what is known, and
@@ -141,57 +144,6 @@ struct Conflict {
     claim: Message,
     /// How many receivers saw it so.
     receivers: u64,
-    at_ns: u64,
-}
-
-/// An anomaly that waits for its number to be settled.
-#[derive(Debug, Clone, Copy)]
-enum Open {
-    Conflict(Conflict),
-    Behind {
-        message: Message,
-        seen: u64,
-        at_ns: u64,
-    },
-    Late {
-        receiver: SenderId,
-        message: Message,
-        intended_ns: u64,
-        at_ns: u64,
-    },
-    Claim {
-        receiver: SenderId,
-        seq: u64,
-        message: Message,
-        joined: Option<u64>,
-        at_ns: u64,
-    },
-    Displaced {
-        receiver: SenderId,
-        low: u64,
-        since_ns: u64,
-        at_ns: u64,
-    },
-    Echoed {
-        message: Message,
-        at_ns: u64,
-    },
-    /// This message's ack went to another.
-    Stray(Message),
-    /// More than one message under a number, once it is known what the numbers around are.
-    Contested(Contest),
-}
-
-/// Who got what under a number that is another's.
-#[derive(Debug, Clone, Copy)]
-struct Contest {
-    receiver: SenderId,
-    seq: u64,
-    claim: Message,
-    /// What the number is; `None` if it is to be looked up.
-    truth: Option<Message>,
-    /// The last number not owed, where `seq` is none that ever was.
-    joined: Option<u64>,
     at_ns: u64,
 }
 
@@ -482,209 +434,6 @@ impl Judge {
         }
     }
 
-    fn open(&mut self, seq: u64, open: Open) {
-        self.open.entry(seq).or_default().push(open);
-        self.open_count += 1;
-    }
-
-    fn anomaly(&mut self, anomaly: Anomaly) {
-        match anomaly {
-            Anomaly::Certain(kind, example) => self.findings.violation(kind, || example),
-            Anomaly::HungUp(example) => self.hung_up.add(1, || example),
-            Anomaly::Missing {
-                receiver,
-                from,
-                until,
-                proof,
-                at_ns,
-            } => {
-                self.missing.push(Missing {
-                    receiver,
-                    from,
-                    until,
-                    proof,
-                    at_ns,
-                });
-            }
-            Anomaly::Conflict {
-                receiver,
-                seq,
-                claim,
-                at_ns,
-            } => {
-                let conflict = Conflict {
-                    receiver,
-                    claim,
-                    receivers: 1,
-                    at_ns,
-                };
-                self.open(seq, Open::Conflict(conflict));
-            }
-            Anomaly::AckBehind {
-                seq,
-                message,
-                seen,
-                at_ns,
-            } => {
-                let behind = Open::Behind {
-                    message,
-                    seen,
-                    at_ns,
-                };
-                self.open(seq, behind);
-            }
-            Anomaly::Claim {
-                receiver,
-                seq,
-                message,
-                due,
-                joined,
-                at_ns,
-            } => {
-                let claim = Open::Claim {
-                    receiver,
-                    seq,
-                    message,
-                    joined,
-                    at_ns,
-                };
-                self.open(due, claim);
-            }
-            Anomaly::Displaced {
-                receiver,
-                low,
-                high,
-                since_ns,
-                at_ns,
-            } => {
-                let displaced = Open::Displaced {
-                    receiver,
-                    low,
-                    since_ns,
-                    at_ns,
-                };
-                self.open(high, displaced);
-            }
-            Anomaly::Echoed {
-                seq,
-                message,
-                at_ns,
-            } => self.open(seq, Open::Echoed { message, at_ns }),
-            Anomaly::Unacked { message, at_ns } => {
-                self.unacked.push((message, at_ns));
-                if self.unacked.len() > MAX_REMEMBERED {
-                    self.judge_unacked();
-                }
-            }
-            Anomaly::Refused { message, example } => self.refused(message, example),
-            Anomaly::AckOfRefused { message, seq } => self.check_refused(message, Some(seq)),
-            Anomaly::StrayAck {
-                receiver,
-                seq,
-                message,
-                at_ns,
-            } => self.stray_ack(receiver, seq, message, at_ns),
-            Anomaly::Irregular {
-                kind,
-                receiver,
-                seq,
-                line,
-                message,
-                text,
-                at_ns,
-            } => {
-                self.irregular_deliveries += 1;
-                let first = || Irregular {
-                    receiver,
-                    receivers: 0,
-                    message,
-                    text,
-                    at_ns,
-                };
-                self.irregular
-                    .entry((seq, kind, line))
-                    .or_insert_with(first)
-                    .receivers += 1;
-            }
-            Anomaly::Late {
-                receiver,
-                seq,
-                message,
-                intended_ns,
-                at_ns,
-            } => {
-                let late = Open::Late {
-                    receiver,
-                    message,
-                    intended_ns,
-                    at_ns,
-                };
-                self.open(seq, late);
-            }
-        }
-    }
-
-    /// Judges what waits for the numbers under `until`.
-    fn judge_open(&mut self, until: u64) {
-        while let Some(entry) = self.open.first_entry()
-            && *entry.key() < until
-        {
-            let (seq, list) = entry.remove_entry();
-            self.open_count -= list.len();
-            let (conflicts, rest): (Vec<_>, Vec<_>) = list
-                .into_iter()
-                .partition(|open| matches!(open, Open::Conflict(_)));
-            if !conflicts.is_empty() {
-                self.open_count += conflicts.len();
-                self.open.insert(seq, conflicts);
-                self.judge_conflicts(seq);
-            }
-            let due = seq;
-            for open in rest {
-                match open {
-                    Open::Conflict(_) => {}
-                    Open::Behind {
-                        message,
-                        seen,
-                        at_ns,
-                    } => self.judge_behind(seq, message, seen, at_ns),
-                    Open::Late {
-                        receiver,
-                        message,
-                        intended_ns,
-                        at_ns,
-                    } => self.judge_late(seq, receiver, message, intended_ns, at_ns),
-                    Open::Claim {
-                        receiver,
-                        seq,
-                        message,
-                        joined,
-                        at_ns,
-                    } => {
-                        let contest = Contest {
-                            receiver,
-                            seq,
-                            claim: message,
-                            truth: None,
-                            joined,
-                            at_ns,
-                        };
-                        self.contest(due, contest);
-                    }
-                    Open::Displaced {
-                        receiver,
-                        low,
-                        since_ns,
-                        at_ns,
-                    } => self.judge_displaced(receiver, low, seq, since_ns, at_ns),
-                    Open::Echoed { message, at_ns } => self.judge_echo(seq, message, at_ns),
-                    Open::Stray(_) => {}
-                    Open::Contested(contest) => self.judge_contest(contest),
-                }
-            }
-        }
-    }
-
     fn get(&self, seq: u64) -> Option<&Record> {
         let index = seq.checked_sub(self.base)?;
         self.records.get(usize::try_from(index).ok()?)
@@ -796,34 +545,5 @@ impl Record {
             acked: acked.is_some(),
             relayed: relayed.is_some(),
         })
-    }
-}
-
-impl Tally {
-    fn add(&mut self, other: &Self) {
-        self.sessions += other.sessions;
-        self.sent += other.sent;
-        self.acked += other.acked;
-        self.delivered += other.delivered;
-        self.optional += other.optional;
-        self.duplicated += other.duplicated;
-        self.errors_received += other.errors_received;
-        self.unknown_frames += other.unknown_frames;
-        self.uncompared += other.uncompared;
-        self.cut_off += other.cut_off;
-        self.unfinished += other.unfinished;
-        self.unasked_byes += other.unasked_byes;
-    }
-}
-
-impl Coverage {
-    fn add(&mut self, other: &Self) {
-        self.overlapping_sends += other.overlapping_sends;
-        self.joins_during_traffic += other.joins_during_traffic;
-        self.polite_leaves += other.polite_leaves;
-        self.aborts += other.aborts;
-        self.split_frames += other.split_frames;
-        self.joined_frames += other.joined_frames;
-        self.fences_seen += other.fences_seen;
     }
 }

@@ -15,8 +15,7 @@ pub struct Batch {
     pub(super) watermark: u64,
     pub(super) facts: Vec<Fact>,
     pub(super) anomalies: Vec<Anomaly>,
-    /// Sessions that are over, each with the highest number known by then.
-    pub(super) ended: Vec<(SenderId, u64)>,
+    pub(super) ended: Vec<Ended>,
     pub(super) tally: Tally,
     pub(super) coverage: Coverage,
 }
@@ -26,6 +25,16 @@ impl Batch {
     pub(super) fn len(&self) -> usize {
         self.facts.len() + self.anomalies.len()
     }
+}
+
+/// A session that is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) session: SenderId,
+    /// The highest number known by then.
+    pub(super) last_seq: u64,
+    /// It had messages under way, which may yet be numbered.
+    pub(super) in_flight: bool,
 }
 
 /// Counts that need no judgement.

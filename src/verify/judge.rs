@@ -19,7 +19,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Batch, Fact, Message, Proof, Tally};
+use super::batch::{Batch, Ended, Fact, Message, Proof, Tally};
 use super::directory::Directory;
 use super::findings::{self, Example, Findings};
 use super::kind::Kind;
@@ -91,7 +91,9 @@ pub struct Judge {
     late_numbered: BTreeMap<u64, (Kind, Example)>,
     counted: BTreeSet<Cause>,
     senders: HashMap<SenderId, Track>,
-    ended: VecDeque<(SenderId, u64)>,
+    ended: VecDeque<Ended>,
+    /// Over, with messages that may yet be numbered: remembered as long as there is room.
+    in_flight: VecDeque<SenderId>,
     /// The latest send among the numbers settled, and whose it was.
     latest_sent: Option<(u64, Message, u64)>,
     hung_up: findings::Tally,
@@ -184,6 +186,7 @@ impl Judge {
             counted: BTreeSet::new(),
             senders: HashMap::new(),
             ended: VecDeque::new(),
+            in_flight: VecDeque::new(),
             latest_sent: None,
             hung_up: findings::Tally::default(),
             tally: Tally::default(),
@@ -476,18 +479,31 @@ impl Judge {
 
     /// Lets go of sessions of which nothing is under way any more.
     fn forget_ended(&mut self) {
-        while let Some(&(session, last_seq)) = self.ended.front() {
+        while let Some(&ended) = self.ended.front() {
             // Violations that are not judged yet name their sessions.
             let waiting = !self.missing.is_empty() || self.open_count > 0;
-            if self.told <= last_seq || waiting && self.ended.len() < MAX_REMEMBERED {
+            if self.told <= ended.last_seq || waiting && self.ended.len() < MAX_REMEMBERED {
                 break;
             }
-            // Unacked messages are judged at the end, and named then.
-            if !self.unacked.iter().any(|(m, _)| m.sender == session) {
-                self.directory.forget(session);
-                self.senders.remove(&session);
-            }
             self.ended.pop_front();
+            if ended.in_flight {
+                self.in_flight.push_back(ended.session);
+            } else {
+                self.forget(ended.session);
+            }
+        }
+        while self.in_flight.len() > MAX_REMEMBERED
+            && let Some(session) = self.in_flight.pop_front()
+        {
+            self.forget(session);
+        }
+    }
+
+    fn forget(&mut self, session: SenderId) {
+        // Unacked messages are judged at the end, and named then.
+        if !self.unacked.iter().any(|(m, _)| m.sender == session) {
+            self.directory.forget(session);
+            self.senders.remove(&session);
         }
     }
 

@@ -191,21 +191,24 @@ impl Judge {
         let name = self.directory.name(receiver);
         let what = self.describe(Some(claim), seq);
         let truth = truth.or_else(|| self.known(seq).map(|k| k.message));
+        let other = self.number_of(claim, seq);
         let (kind, text) = match (joined, truth) {
+            (_, Some(truth)) if truth != claim && other.is_none() => {
+                return self.reused(seq, truth, claim, at_ns);
+            }
             (Some(joined), _) => {
                 let text = format!(
                     "{name} joined after number {joined} and was sent {what}, which it was not owed"
                 );
                 (Kind::StaleRelay, text)
             }
-            (None, Some(truth)) if truth != claim => match self.number_of(claim, seq) {
-                Some(_) if claim.sender == receiver => {
-                    let text = format!("{name} got the ack of {what}, which is another's number");
-                    (Kind::StrayAck, text)
+            (None, Some(truth)) if truth != claim => {
+                if claim.sender != receiver {
+                    return self.diverged(other.unwrap_or(seq), truth, &contest);
                 }
-                Some(other) => return self.diverged(other, truth, &contest),
-                None => return self.reused(seq, truth, claim, at_ns),
-            },
+                let text = format!("{name} got the ack of {what}, which is another's number");
+                (Kind::StrayAck, text)
+            }
             _ => {
                 self.tally.duplicated += 1;
                 (

@@ -1,7 +1,7 @@
 //! The ends of a session: its welcome, its bye, and every way to go without one.
 
 use super::{Ending, Event, Handle, Ledger, quote};
-use crate::verify::batch::Anomaly;
+use crate::verify::batch::{Anomaly, Ended};
 use crate::verify::kind::Kind;
 use crate::verify::session::{Conduct, Hole, NEVER, Stage};
 
@@ -133,13 +133,18 @@ impl Ledger {
             }
             Stage::Free => {}
         }
+        let in_flight = self.unacked(handle) > 0;
         self.drop_pending(handle);
         let session = &mut self.sessions[handle.0 as usize];
         session.stage = Stage::Free;
         session.next = NEVER;
         session.own = None;
         session.trouble = None;
-        self.batch.ended.push((id, self.directory.highest_seq()));
+        self.batch.ended.push(Ended {
+            session: id,
+            last_seq: self.directory.highest_seq(),
+            in_flight,
+        });
         self.free.push(handle.0);
     }
 

@@ -6,7 +6,7 @@
 //! off nobody knows what it still would have got), and, where the name depends on what others saw,
 //! to a message that another such session got too. Each function says what it needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
@@ -550,15 +550,19 @@ fn flip_any_bit() {
             .entry(findings.violations.into_keys().next())
             .or_insert(0) += 1;
     }
-    let named: Vec<Kind> = kinds.into_keys().flatten().collect();
-    let expected = [
+    let named: BTreeSet<Kind> = kinds.into_keys().flatten().collect();
+    let usual = BTreeSet::from([
         Kind::LostRelay, // the type
         Kind::AlteredRelay,
-        Kind::PhantomRelay, // a backslash in the header: an escape, and everything behind it moved
         Kind::MisattributedRelay,
         Kind::MalformedFrame,
-    ];
-    assert_eq!(named, expected);
+    ]);
+    let rare = BTreeSet::from([
+        Kind::PhantomRelay, // a backslash in the header: an escape, and what follows moves
+        Kind::AckWithoutRelay, // the type, at the only receiver
+    ]);
+    assert!(named.is_superset(&usual), "{named:?}");
+    assert!(named.is_subset(&(&usual | &rare)), "{named:?}");
 }
 
 #[test]

@@ -384,6 +384,23 @@ fn clients_that_come_and_go_leave_nothing_behind() {
     }
 }
 
+/// A message that was under way when its sender broke off may be numbered long after: who sent it
+/// is still checked.
+#[test]
+fn a_sender_that_broke_off_is_remembered_while_its_messages_are_under_way() {
+    let mut bench = Bench::new(1, terms());
+    let (sender, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
+    bench.ledgers[0].sending(sender, 0, 0).unwrap();
+    bench.ledgers[0].letting_go(sender);
+    bench.ledgers[0].ended(sender, Ending::Ours, b"", 9);
+    bench.hand_over(0);
+    let mut line = Vec::new();
+    ndjson::encode_relay(&mut line, 1, &address(77), &text(0, 1, 0));
+    bench.read(0, listener, &line);
+    bench.leave(0, listener, 1);
+    assert_eq!(kinds(&bench.finish()), [(Kind::MisattributedRelay, 1)]);
+}
+
 /// A line that a hostile target may send, from numbers and ids that collide.
 fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
     let seq = || {

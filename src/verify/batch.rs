@@ -141,7 +141,11 @@ pub(super) enum Anomaly {
         example: Option<Example>,
     },
     /// A refused message was acked all the same.
-    AckOfRefused { message: Message, seq: u64 },
+    AckOfRefused {
+        message: Message,
+        seq: u64,
+        at_ns: u64,
+    },
     /// `receiver` got an intact message under a number that was not due: one that it had passed,
     /// one that was never owed to it, or one that no later frame bore out.
     Claim {

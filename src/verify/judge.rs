@@ -341,7 +341,9 @@ impl Judge {
         self.recent.push_back((seq, known));
         self.check_fifo(seq, known.message, &record);
         if !self.refused.is_empty() {
-            self.check_refused(known.message, Some(seq));
+            let seen_ns = record.relayed.map(|r| r.first_ns);
+            let seen_ns = seen_ns.or(record.acked.map(|a| a.acked_ns));
+            self.check_refused(known.message, seq, seen_ns.unwrap_or(0));
         }
         if let Some(acked) = record.acked {
             self.check_real_time(seq, &acked);

@@ -315,29 +315,28 @@ impl Judge {
     /// `message` was answered with an error; `example` if it was in order.
     pub(super) fn refused(&mut self, message: Message, example: Option<Example>) {
         let numbered = self.recent.iter().find(|(_, k)| k.message == message);
-        let numbered = numbered.map(|&(n, _)| n);
+        let numbered = numbered.map(|&(n, known)| (n, known.sent_ns));
         if self.refused.len() < MAX_REMEMBERED {
             self.refused.insert(message, example);
         } else if let Some(example) = example {
             self.findings.violation(Kind::MissingAck, || example);
         }
-        if numbered.is_some() {
-            self.check_refused(message, numbered);
+        if let Some((seq, sent_ns)) = numbered {
+            self.check_refused(message, seq, sent_ns);
         }
     }
 
     /// `message` was acked or relayed: was it refused, too?
-    pub(super) fn check_refused(&mut self, message: Message, seq: Option<u64>) {
+    pub(super) fn check_refused(&mut self, message: Message, seq: u64, at_ns: u64) {
         if self.refused.remove(&message).is_none() {
             return;
         }
         let sender = self.directory.name(message.sender);
         let text = format!(
             "message {} of {sender} was answered with an error, and became number {} all the same",
-            message.k,
-            seq.unwrap_or(0)
+            message.k, seq
         );
-        let example = self.example(None, Some(message), seq, text, 0);
+        let example = self.example(None, Some(message), Some(seq), text, at_ns);
         self.findings.violation(Kind::RelayOfRejected, || example);
     }
 }

@@ -148,7 +148,11 @@ impl Judge {
                 }
             }
             Anomaly::Refused { message, example } => self.refused(message, example),
-            Anomaly::AckOfRefused { message, seq } => self.check_refused(message, Some(seq)),
+            Anomaly::AckOfRefused {
+                message,
+                seq,
+                at_ns,
+            } => self.check_refused(message, seq, at_ns),
             Anomaly::StrayAck {
                 receiver,
                 seq,

@@ -129,7 +129,11 @@ impl Ledger {
         session.excuse(seq);
         if settled_otherwise {
             // It was refused, or (on record, as is its echo) it came behind its time.
-            let anomaly = Anomaly::AckOfRefused { message, seq };
+            let anomaly = Anomaly::AckOfRefused {
+                message,
+                seq,
+                at_ns: now_ns,
+            };
             self.batch.anomalies.push(anomaly);
         } else {
             let text = format!("{name} was acked its message {k} twice, now as number {seq}");

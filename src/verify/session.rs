@@ -506,10 +506,12 @@ impl Session {
         Some(hole)
     }
 
-    /// The stream broke off: what an early frame was, nobody will tell.
-    pub(super) fn broke_off(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.early.clear();
+    /// The stream broke off. An early frame that came last is taken at its word: the numbers
+    /// before it were owed by then.
+    pub(super) fn broke_off(&mut self, now_ns: u64, moves: &mut Vec<Move>) {
+        let early = self.trouble.as_deref().map(|t| &t.early);
+        if let Some(last) = early.and_then(|early| early.iter().map(|e| e.seq).max()) {
+            self.close(last, now_ns, moves);
         }
     }
 

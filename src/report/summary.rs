@@ -6,6 +6,9 @@ use super::{Report, Verdict, figures, violations};
 use crate::measure::percentile::percentile;
 use crate::scenario::plan::{AckPromise, OrderPromise, RelayPromise};
 
+/// Faults shown of those that the embedded server was told to commit; the JSON result has more.
+const FAULTS_SHOWN: usize = 5;
+
 /// Columns of the labels (`throughput`) and so the indent of what goes with them.
 const LABEL: usize = 13;
 
@@ -178,6 +181,9 @@ impl Page {
                 figures::bytes(server.max_rss_bytes as f64)
             ));
             self.labelled("server", items);
+        }
+        if !outcome.faults.is_empty() {
+            self.labelled("committed", committed(&outcome.faults));
         }
         let lag = latency(percentile(&outcome.measured.send_lag, 99.0));
         let saturated = if outcome.saturated {
@@ -359,6 +365,17 @@ fn exercised(report: &Report) -> Vec<String> {
     let some = all.into_iter().filter(|(n, _)| *n > 0);
     some.map(|(n, what)| format!("{} {what}", figures::count(n)))
         .collect()
+}
+
+/// What a faulty server said that it did wrong.
+fn committed(faults: &[String]) -> Vec<String> {
+    let told = faults.iter().take(FAULTS_SHOWN);
+    let mut items: Vec<String> = told.cloned().collect();
+    if faults.len() > FAULTS_SHOWN {
+        let more = figures::count((faults.len() - FAULTS_SHOWN) as u64);
+        items.push(format!("and {more} more"));
+    }
+    items
 }
 
 fn cpu(seconds: f64) -> String {

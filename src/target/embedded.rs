@@ -23,7 +23,7 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to end once told to.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
-/// What it may say at its end, in bytes: a line a fault, of which it keeps a thousand.
+/// What it may say at its end, in bytes: a line a fault, of which it keeps a few thousand.
 const LAST_WORDS_BYTES: u64 = 1 << 20;
 
 /// A running server of our own.

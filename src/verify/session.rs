@@ -140,6 +140,15 @@ pub(super) struct Hole {
     pub(super) at_ns: u64,
 }
 
+/// The moment from which a number is known to have passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Since {
+    /// The number that had come.
+    pub(super) seq: u64,
+    /// When it came.
+    pub(super) at_ns: u64,
+}
+
 /// What a numbered frame carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Carried {
@@ -194,7 +203,16 @@ pub(super) enum Move {
     /// The early frame's number came again, or can never have been its own.
     Unexplained(Early),
     /// `low` and `high` came the other way round; `high` had come by `since_ns`.
-    Displaced { low: u64, high: u64, since_ns: u64 },
+    Displaced { low: u64, high: u64, since: Since },
+}
+
+impl Early {
+    fn since(&self) -> Since {
+        Since {
+            seq: self.seq,
+            at_ns: self.carried.at_ns,
+        }
+    }
 }
 
 impl Session {
@@ -304,11 +322,15 @@ impl Session {
             early.reported = true;
             early.seq.max(newest)
         });
-        let since_ns = hole.at_ns;
+        let (Proof::Later(proof) | Proof::Bye(proof)) = hole.proof;
+        let since = Since {
+            seq: proof,
+            at_ns: hole.at_ns,
+        };
         moves.push(Move::Displaced {
             low: seq,
             high,
-            since_ns,
+            since,
         });
         Place::Skipped
     }
@@ -364,11 +386,11 @@ impl Session {
         {
             moves.push(Move::Confirmed(early));
             if !early.reported && early.due < early.seq && !early.fresh {
-                let (low, high, since_ns) = (early.due, early.seq, early.carried.at_ns);
+                let (low, high, since) = (early.due, early.seq, early.since());
                 moves.push(Move::Displaced {
                     low,
                     high,
-                    since_ns,
+                    since,
                 });
             }
         }
@@ -416,11 +438,11 @@ impl Session {
             self.next = early.seq + 1;
             moves.push(Move::Confirmed(early));
             if in_place && !early.reported && !early.fresh {
-                let (low, high, since_ns) = (early.due, early.seq, early.carried.at_ns);
+                let (low, high, since) = (early.due, early.seq, early.since());
                 moves.push(Move::Displaced {
                     low,
                     high,
-                    since_ns,
+                    since,
                 });
             }
         }

@@ -116,7 +116,7 @@ faults! {
     EffectFirst = "effect-first" => ["causality"], Error,
         "a message is ordered before one that its sender had read before it wrote",
         "a client that publishes after an error it waited for, beside another that talks";
-    RenumberLate = "renumber-late" => ["real-time"], Message,
+    RenumberLate = "renumber-late" => ["real-time"], Input,
         "a message sent after another's ack is ordered before it",
         "clients that publish, wait for the ack and reset, beside one that publishes after an error";
     FlipByte = "flip-byte" => ["altered-relay"], Message,

@@ -235,7 +235,7 @@ impl Faults {
         } else if self.take_due(Fault::DoubleAck) {
             b.session(id).cursor.replace(d.entry, ack.repeat(2));
             self.tell(Fault::DoubleAck, &[id], format!("of number {seq} to {name}"));
-        } else if self.due(Fault::SwapAcks).is_some() {
+        } else if self.held.is_empty() && self.due(Fault::SwapAcks).is_some() {
             b.session(id).cursor.replace(d.entry, Vec::new());
             self.held.push(Held {
                 id,

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::catalogue::Fault;
 
 /// Committed faults that are kept, of each run; the rest is counted.
-pub const KEPT: usize = 1000;
+pub const KEPT: usize = 4000;
 
 /// A fault that was committed.
 #[derive(Debug, Clone, PartialEq, Eq)]

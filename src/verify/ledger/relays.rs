@@ -170,14 +170,14 @@ impl Ledger {
                 Move::Displaced {
                     low,
                     high,
-                    since_ns,
+                    since,
                 } => {
                     let receiver = self.session(handle).id;
                     self.batch.anomalies.push(Anomaly::Displaced {
                         receiver,
                         low,
                         high,
-                        since_ns,
+                        since,
                         at_ns: now_ns,
                     });
                 }

@@ -574,7 +574,7 @@ fn truncate_message() {
         let text = text[..rng.random_range(0..text.len())].to_owned();
         world.set_text(spot, &address(id.life), &text);
         // Of less than the magic nothing says that it ever was a load message.
-        once(if text.len() > payload::MAGIC.len() {
+        once(if text.len() >= payload::MAGIC.len() {
             Kind::AlteredRelay
         } else {
             Kind::PhantomRelay

@@ -20,7 +20,9 @@ fn chatbench(args: &[&str]) -> Output {
 /// The first, the second and the last column of the table: the counts between them depend on
 /// when clients come and go.
 fn columns(table: &str) -> Vec<String> {
-    let rows = table.lines().take_while(|line| !line.contains("clean runs"));
+    let rows = table
+        .lines()
+        .take_while(|line| !line.contains("clean runs"));
     rows.map(|row| {
         let words: Vec<&str> = row.split_whitespace().collect();
         let verdict = words[5..].iter().filter(|w| w.parse::<u32>().is_err());
@@ -44,7 +46,14 @@ fn every_fault_comes_to_what_is_expected_of_it() {
 #[test]
 fn one_row_can_be_run_again_and_says_what_was_done_and_seen() {
     let args = [
-        "selftest", "--fault", "drop-relay", "--scenario", "talk", "--seed", "7", "--verbose",
+        "selftest",
+        "--fault",
+        "drop-relay",
+        "--scenario",
+        "talk",
+        "--seed",
+        "7",
+        "--verbose",
     ];
     let output = chatbench(&args);
     let text = String::from_utf8(output.stdout).unwrap();
@@ -68,11 +77,15 @@ fn a_fault_that_there_is_not_is_refused_wherever_it_is_asked_for() {
         ],
     ] {
         let assert = Command::cargo_bin("chatbench").unwrap().args(args).assert();
-        assert.code(2).stderr(contains("did you mean `drop-relay`?"));
+        assert
+            .code(2)
+            .stderr(contains("did you mean `drop-relay`?"));
     }
     let args = ["selftest", "--fault", "echo", "--scenario", "slow"];
     let assert = Command::cargo_bin("chatbench").unwrap().args(args).assert();
-    assert.code(2).stderr(contains("cannot be seen in that scenario"));
+    assert
+        .code(2)
+        .stderr(contains("cannot be seen in that scenario"));
 }
 
 #[test]
@@ -82,7 +95,10 @@ fn a_run_against_a_faulty_server_fails_and_says_what_the_server_did() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("echoed-relay · 1 · rule S3"), "{text}");
-    assert!(text.contains("owed: an ack to who sent the message"), "{text}");
+    assert!(
+        text.contains("owed: an ack to who sent the message"),
+        "{text}"
+    );
     assert!(text.contains("fault echo applied: number "), "{text}");
 }
 

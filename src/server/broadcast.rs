@@ -91,7 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         debug!(client_ip = %session.client_ip, complete, "left");
         self.vacant.push(id);
         self.stats.aborted += u64::from(!complete);
-        self.with_faults((), |faults, broadcast| faults.removed(broadcast, id, complete));
+        self.with_faults((), |faults, broadcast| {
+            faults.removed(broadcast, id, complete)
+        });
         session
     }
 
@@ -264,7 +266,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Takes what one read brought from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
-        if self.with_faults(false, |faults, broadcast| faults.loses_read(broadcast, id, bytes)) {
+        if self.with_faults(false, |faults, broadcast| {
+            faults.loses_read(broadcast, id, bytes)
+        }) {
             return;
         }
         // A stand-in for as long as the lines are read: the session itself is needed meanwhile.
@@ -289,7 +293,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Takes one line: a publish is numbered, anything else is answered with an error (S9).
     fn take_line(&mut self, id: usize, line: &[u8]) {
-        if self.with_faults(false, |faults, broadcast| faults.loses_line(broadcast, id, line)) {
+        if self.with_faults(false, |faults, broadcast| {
+            faults.loses_line(broadcast, id, line)
+        }) {
             return;
         }
         match ndjson::decode_publish(line) {

@@ -387,11 +387,7 @@ impl Session {
             moves.push(Move::Confirmed(early));
             if !early.reported && early.due < early.seq && !early.fresh {
                 let (low, high, since) = (early.due, early.seq, early.since());
-                moves.push(Move::Displaced {
-                    low,
-                    high,
-                    since,
-                });
+                moves.push(Move::Displaced { low, high, since });
             }
         }
     }
@@ -439,11 +435,7 @@ impl Session {
             moves.push(Move::Confirmed(early));
             if in_place && !early.reported && !early.fresh {
                 let (low, high, since) = (early.due, early.seq, early.since());
-                moves.push(Move::Displaced {
-                    low,
-                    high,
-                    since,
-                });
+                moves.push(Move::Displaced { low, high, since });
             }
         }
         let (from, until) = (self.next, last.saturating_add(1));

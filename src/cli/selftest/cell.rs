@@ -9,6 +9,9 @@ use crate::server::fault::told::Told;
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 
+/// Faults that are shown of one run.
+const SHOWN: usize = 5;
+
 /// A scenario of the selftest.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Scenario {
@@ -132,10 +135,17 @@ pub(super) fn carry_out(cell: Cell) -> Option<Ran> {
 }
 
 fn judge(cell: Cell, outcome: &Outcome) -> Ran {
-    let told: Vec<Told> = outcome.faults.iter().filter_map(|l| l.parse().ok()).collect();
+    let told: Vec<Told> = outcome
+        .faults
+        .iter()
+        .filter_map(|l| l.parse().ok())
+        .collect();
     let findings = &outcome.findings;
     let mut verdict = verdict(cell.fault, &told, findings);
-    let mut details: Vec<String> = told.iter().map(ToString::to_string).collect();
+    let mut details: Vec<String> = told.iter().take(SHOWN).map(ToString::to_string).collect();
+    if told.len() > SHOWN {
+        details.push(format!("and {} faults more", told.len() - SHOWN));
+    }
     for (kind, tally) in &findings.violations {
         details.push(format!("{kind}, {} in all", tally.count));
         let texts = tally.examples.iter().take(3);
@@ -167,7 +177,10 @@ fn verdict(fault: Option<Fault>, told: &[Told], findings: &Findings) -> Verdict 
     };
     let right_kinds = fault.entry().reported_as;
     let is_right = |kind: &Kind| right_kinds.contains(&kind.name());
-    let counts = findings.violations.iter().filter(|(kind, _)| is_right(kind));
+    let counts = findings
+        .violations
+        .iter()
+        .filter(|(kind, _)| is_right(kind));
     let right: u64 = counts.map(|(_, tally)| tally.count).sum();
     let seen = told.iter().filter(|told| told.seen).count() as u64;
     if right < reported {
@@ -210,10 +223,26 @@ mod tests {
             (vec![told(true)], vec![LostRelay], Verdict::Right),
             (vec![told(true)], vec![], Verdict::Missed),
             (vec![told(true)], vec![EchoedRelay], Verdict::Misnamed),
-            (vec![told(true)], vec![LostRelay, LostRelay], Verdict::Misnamed),
-            (vec![told(true)], vec![LostRelay, EchoedRelay], Verdict::Misnamed),
-            (vec![told(true), told(true)], vec![LostRelay], Verdict::Misnamed),
-            (vec![told(true), told(false)], vec![LostRelay], Verdict::Right),
+            (
+                vec![told(true)],
+                vec![LostRelay, LostRelay],
+                Verdict::Misnamed,
+            ),
+            (
+                vec![told(true)],
+                vec![LostRelay, EchoedRelay],
+                Verdict::Misnamed,
+            ),
+            (
+                vec![told(true), told(true)],
+                vec![LostRelay],
+                Verdict::Misnamed,
+            ),
+            (
+                vec![told(true), told(false)],
+                vec![LostRelay],
+                Verdict::Right,
+            ),
             (vec![told(false)], vec![], Verdict::NotObservable),
             (vec![told(false)], vec![LostRelay], Verdict::Right),
             (vec![told(false)], vec![EchoedRelay], Verdict::Misnamed),
@@ -224,7 +253,10 @@ mod tests {
             assert_eq!(found, expected, "{told:?} {kinds:?}");
         }
         assert_eq!(verdict(None, &[], &findings(&[])), Verdict::Right);
-        assert_eq!(verdict(None, &[], &findings(&[LostRelay])), Verdict::Imagined);
+        assert_eq!(
+            verdict(None, &[], &findings(&[LostRelay])),
+            Verdict::Imagined
+        );
     }
 
     #[test]

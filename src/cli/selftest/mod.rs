@@ -104,7 +104,11 @@ pub fn main(args: &Args) -> ExitCode {
     let text = table::render(&ran, args.verbose, Style::detect(&io::stdout()));
     let _ = io::stdout().lock().write_all(text.as_bytes());
     let verdict = if interrupted {
-        eprintln!("chatbench: interrupted after {} of {} runs", ran.len(), cells.len());
+        eprintln!(
+            "chatbench: interrupted after {} of {} runs",
+            ran.len(),
+            cells.len()
+        );
         report::Verdict::Interrupted
     } else {
         table::overall(&ran)
@@ -164,7 +168,10 @@ fn run_all(cells: &[Cell], jobs: usize, progress: &Progress) -> (Vec<Ran>, bool)
             });
         }
         drop(sender);
-        receiver.iter().inspect(|(_, ran)| progress.ran(ran)).collect()
+        receiver
+            .iter()
+            .inspect(|(_, ran)| progress.ran(ran))
+            .collect()
     });
     progress.bar.finish_and_clear();
     ran.sort_by_key(|(index, _)| *index);
@@ -185,9 +192,9 @@ impl Progress {
         } else {
             indicatif::ProgressBar::new(runs as u64)
         };
-        if let Ok(style) =
-            indicatif::ProgressStyle::with_template("{bar:30} {pos}/{len} runs · {eta} left · {msg}")
-        {
+        if let Ok(style) = indicatif::ProgressStyle::with_template(
+            "{bar:30} {pos}/{len} runs · {eta} left · {msg}",
+        ) {
             bar.set_style(style);
         }
         Self { bar }
@@ -200,7 +207,11 @@ impl Progress {
         if wrong.contains(&ran.verdict) {
             self.bar.suspend(|| {
                 let subject = table::subject(ran.cell);
-                eprintln!("{subject}: {}: {}", table::word(&ran.verdict), table::rerun(ran.cell));
+                eprintln!(
+                    "{subject}: {}: {}",
+                    table::word(&ran.verdict),
+                    table::rerun(ran.cell)
+                );
             });
         }
     }

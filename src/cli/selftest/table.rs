@@ -85,9 +85,14 @@ impl Row {
             Self { imagined: 1.., .. } => "IMAGINED",
             Self { missed: 1.., .. } => "MISSED",
             Self { misnamed: 1.., .. } => "MISNAMED",
-            Self { inconclusive: 1.., .. } => "inconclusive",
+            Self {
+                inconclusive: 1.., ..
+            } => "inconclusive",
             Self { right: 1.., .. } => "caught",
-            Self { not_observable: 1.., .. } => "not observable",
+            Self {
+                not_observable: 1..,
+                ..
+            } => "not observable",
             _ => "not applied",
         }
     }
@@ -105,7 +110,9 @@ pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
         );
     }
     for fault in Fault::ALL {
-        let mine = with_faults.iter().filter(|ran| ran.cell.fault == Some(*fault));
+        let mine = with_faults
+            .iter()
+            .filter(|ran| ran.cell.fault == Some(*fault));
         let row = Row::of(mine.copied());
         if row.runs == 0 {
             continue;

@@ -322,9 +322,7 @@ impl Faults {
         }
         // Who joined behind the number would be sent it all the same, which is another fault.
         let reusable = before > 0 && b.log.seq() == before && !self.joined_lately;
-        let reuse = reusable
-            .then(|| self.due(Fault::ReuseNumber))
-            .flatten();
+        let reuse = reusable.then(|| self.due(Fault::ReuseNumber)).flatten();
         if reuse.is_some() {
             b.log.set_seq(before - 1);
         }

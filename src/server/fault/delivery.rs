@@ -202,7 +202,10 @@ impl Faults {
                 self.late.retain(|late| *late != id);
                 let name = b.session(id).client_ip.to_string();
                 let (fault, what) = if starves {
-                    (Fault::StarveOne, format!("number {} to {name}", d.entry.seq))
+                    (
+                        Fault::StarveOne,
+                        format!("number {} to {name}", d.entry.seq),
+                    )
                 } else {
                     let what = format!("number {} to {name}, its first", d.entry.seq);
                     (Fault::LateJoin, what)
@@ -234,7 +237,11 @@ impl Faults {
             self.tell(Fault::DropAck, &[id], format!("of number {seq} to {name}"));
         } else if self.take_due(Fault::DoubleAck) {
             b.session(id).cursor.replace(d.entry, ack.repeat(2));
-            self.tell(Fault::DoubleAck, &[id], format!("of number {seq} to {name}"));
+            self.tell(
+                Fault::DoubleAck,
+                &[id],
+                format!("of number {seq} to {name}"),
+            );
         } else if self.held.is_empty() && self.due(Fault::SwapAcks).is_some() {
             b.session(id).cursor.replace(d.entry, Vec::new());
             self.held.push(Held {
@@ -338,7 +345,10 @@ impl Faults {
                     let place = self.dice[at].below(d.message.chars().count());
                     with_one_changed(d.message, place)
                 } else {
-                    d.message.chars().take(d.message.chars().count() / 2).collect()
+                    d.message
+                        .chars()
+                        .take(d.message.chars().count() / 2)
+                        .collect()
                 };
                 if altered.is_empty() {
                     return; // nothing of it would be left: that is another fault

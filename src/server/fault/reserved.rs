@@ -140,7 +140,10 @@ impl Faults {
             let free = b.log.seq() + 1;
             self.number(b, id, message, publish_id);
             let name = b.session(id).client_ip.to_string();
-            let what = format!("number {free} to a message of {name}, behind number {}", free + 1);
+            let what = format!(
+                "number {free} to a message of {name}, behind number {}",
+                free + 1
+            );
             self.tell(reserved.fault, &[], what);
             if let Some(dice) = self.dice.iter_mut().find(|d| d.fault == reserved.fault) {
                 dice.spend();
@@ -231,7 +234,9 @@ impl Faults {
             let Some(id) = waiting.id.filter(|_| !again) else {
                 if let Ok(entry) = b.log.append(&waiting.client_ip, &waiting.message) {
                     if again && !reserved.witness_gone {
-                        b.session(reserved.witness).cursor.replace(entry, Vec::new());
+                        b.session(reserved.witness)
+                            .cursor
+                            .replace(entry, Vec::new());
                     }
                     if let Some(id) = waiting.id.filter(|id| *id != reserved.witness) {
                         b.session(id).cursor.ack(entry, waiting.publish_id);

@@ -167,11 +167,7 @@ impl Ledger {
                         });
                     }
                 }
-                Move::Displaced {
-                    low,
-                    high,
-                    since,
-                } => {
+                Move::Displaced { low, high, since } => {
                     let receiver = self.session(handle).id;
                     self.batch.anomalies.push(Anomaly::Displaced {
                         receiver,

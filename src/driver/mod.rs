@@ -8,6 +8,7 @@ pub mod outcome;
 mod pacer;
 pub mod preflight;
 mod process;
+mod pulse;
 pub mod run;
 mod script;
 mod shard;

@@ -66,11 +66,15 @@ pub enum Event {
     Relay {
         /// When its message was due.
         intended_ns: u64,
+        /// When it was really sent, if that is still known.
+        sent_ns: Option<u64>,
     },
     /// An ack that was owed.
     Ack {
         /// When its message was due.
         intended_ns: u64,
+        /// When it was really sent.
+        sent_ns: u64,
     },
     /// The target complained.
     Error {
@@ -182,6 +186,8 @@ impl Ledger {
             sent_ns: now_ns,
             seen,
         });
+        let lag_ns = now_ns.saturating_sub(intended_ns);
+        self.directory.sends.sent(sender, header.k, lag_ns);
         self.unacked += 1;
         self.batch.tally.sent += 1;
         Some(header)
@@ -288,12 +294,15 @@ impl Ledger {
             session.next += 1;
             slot.receivers += 1;
             slot.last_ns = now_ns;
-            let intended_ns = slot.intended_ns;
+            let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
             self.batch.tally.delivered += 1;
             if is_late(self.terms.late_after_ns, intended_ns, now_ns) || session.trouble.is_some() {
                 self.after_match(handle, now_ns);
             }
-            return Some(Event::Relay { intended_ns });
+            return Some(Event::Relay {
+                intended_ns,
+                sent_ns,
+            });
         }
         self.next_slowly(handle, lines, now_ns)
     }
@@ -490,8 +499,15 @@ impl Ledger {
         }
         self.batch.tally.delivered += 1;
         self.check_lateness(receiver, seq, message, header.intended_ns, now_ns);
+        let lag_ns = self.directory.sends.lag_ns(header.sender, header.k);
+        let sent_ns = lag_ns.map(|lag_ns| header.intended_ns.saturating_add(lag_ns));
         match known {
-            None if clean => self.keep(handle, line, seq, header, now_ns),
+            None if clean => {
+                self.keep(handle, line, seq, header, now_ns);
+                if let Some((slot, _)) = self.reference.get(seq) {
+                    slot.sent_ns = sent_ns;
+                }
+            }
             Some(known) if known != message => {
                 let conflict = Anomaly::Conflict {
                     receiver,
@@ -514,6 +530,7 @@ impl Ledger {
         }
         Event::Relay {
             intended_ns: header.intended_ns,
+            sent_ns,
         }
     }
 
@@ -747,6 +764,7 @@ impl Ledger {
         }
         Event::Ack {
             intended_ns: pending.intended_ns,
+            sent_ns: pending.sent_ns,
         }
     }
 
@@ -888,6 +906,7 @@ impl Ledger {
             self.batch.tally.optional += unseen;
         } else if ending == Ending::TimeUp {
             self.batch.tally.unfinished += 1;
+            self.batch.tally.unresolved += unseen;
         } else if conduct.cut_off {
             self.batch.tally.optional += unseen;
             self.batch.tally.cut_off += u64::from(!conduct.stopped_reading && !excused);
@@ -906,6 +925,7 @@ impl Ledger {
                 format!("the target {how} the connection of {name}, which did nothing wrong");
             let client = self.session(handle).client;
             let example = self.example(handle, None, None, text, now_ns);
+            self.batch.tally.unresolved += unseen;
             self.batch
                 .anomalies
                 .push(Anomaly::HungUp { client, example });

@@ -13,4 +13,5 @@ pub mod judge;
 pub mod kind;
 pub mod ledger;
 mod reference;
+mod sends;
 mod session;

@@ -100,7 +100,7 @@ pub(super) async fn beat(shard: Rc<Shard>) -> io::Result<()> {
                 fleet.recorder.heartbeat(due_ns, now_ns);
             }
             let mut pulse = shard.pulse.borrow_mut();
-            pulse.watch(fleet.window(), now_ns);
+            pulse.watch(fleet.window, now_ns);
             if let Some(bytes) = fleet.unread_bytes(pulse.next_client) {
                 fleet.recorder.unread(now_ns, bytes);
             }

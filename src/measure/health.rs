@@ -17,8 +17,9 @@
 //! - messages that fell due and were never sent, through no fault of the target, over
 //!   [`BEHIND_SHARE`]: the target did not get the load that was asked for.
 //!
-//! That a shard is *busy* is no fault in itself: in a closed loop it is meant to be. It is
-//! reported, and matters where a threshold asks for a rate.
+//! That a shard is never idle is no fault in itself: in a closed loop it is meant to be. It is
+//! reported, and matters where a rate was asked for, by a threshold or by a schedule: what the
+//! target seemed to hold up may then have waited in the generator, as acks nobody had read.
 
 use hdrhistogram::Histogram;
 
@@ -38,8 +39,8 @@ pub const SATURATED_OWN_NS: u64 = 50_000_000;
 /// 1 %, or the run says why not.
 pub const BEHIND_SHARE: f64 = 0.01;
 
-/// The share of the time from which on a shard counts as busy all the time.
-pub const BUSY_SHARE: f64 = 0.9;
+/// The share of the time from which on a shard counts as never idle.
+pub const OCCUPIED_SHARE: f64 = 0.9;
 
 /// A heartbeat that late is a pause.
 pub const PAUSE_NS: u64 = 100_000_000;
@@ -73,6 +74,12 @@ impl ShardLoad {
     pub fn waited(&self) -> f64 {
         share(self.waited_ns, self.wall_ns)
     }
+
+    /// The share of the time that it had something to do.
+    #[must_use]
+    pub fn occupied(&self) -> f64 {
+        self.busy() + self.waited()
+    }
 }
 
 /// A latency of which more than half may be the generator's own.
@@ -97,6 +104,8 @@ pub struct Health {
     pub offered: u64,
     /// Of these, never sent, through no fault of the target.
     pub behind: u64,
+    /// Of these, never sent, whosever fault.
+    pub unsent: u64,
     /// Figures that say more about the generator than about the target.
     pub doubts: Vec<Doubt>,
     /// The longest time that a shard stood still.
@@ -127,6 +136,7 @@ impl Health {
             shards,
             offered: measured.offered.unwrap_or(0),
             behind,
+            unsent: measured.unsent,
             doubts,
             longest_pause_ns: measured.heartbeat.max(),
         }
@@ -141,7 +151,8 @@ impl Health {
     /// Whether more was left unsent than a rate may be off by.
     #[must_use]
     pub fn fell_behind(&self) -> bool {
-        self.behind as f64 > self.offered as f64 * BEHIND_SHARE
+        let too_many = |messages| messages as f64 > self.offered as f64 * BEHIND_SHARE;
+        too_many(self.behind) || too_many(self.unsent) && self.occupied() >= OCCUPIED_SHARE
     }
 
     /// The doubt that voids the run, if any does: the one with most of the generator in it.
@@ -156,6 +167,13 @@ impl Health {
     #[must_use]
     pub fn busiest(&self) -> f64 {
         self.shards.iter().map(ShardLoad::busy).fold(0.0, f64::max)
+    }
+
+    /// The largest share of the time that any shard had something to do.
+    #[must_use]
+    pub fn occupied(&self) -> f64 {
+        let shares = self.shards.iter().map(ShardLoad::occupied);
+        shares.fold(0.0, f64::max)
     }
 
     /// The largest share of the time that any shard waited for a core.
@@ -274,6 +292,19 @@ mod tests {
         let healthy = measured(|_| 0, |_| 0, MS);
         assert!(!Health::new(&healthy, 100, Vec::new()).is_saturated());
         assert!(Health::new(&healthy, 101, Vec::new()).is_saturated());
+    }
+
+    #[test]
+    fn what_the_target_seemed_to_hold_up_counts_where_a_shard_was_never_idle() {
+        let mut held = measured(|_| 0, |_| 0, MS);
+        held.unsent = 5_000;
+        let never_idle = ShardLoad {
+            wall_ns: 100,
+            cpu_ns: 50,
+            waited_ns: 45,
+        };
+        assert!(!Health::new(&held, 0, vec![ShardLoad::default()]).is_saturated());
+        assert!(Health::new(&held, 0, vec![never_idle]).is_saturated());
     }
 
     #[test]

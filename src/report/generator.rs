@@ -4,7 +4,7 @@
 use super::figures;
 use super::thresholds::Judged;
 use crate::driver::outcome::Outcome;
-use crate::measure::health::{BUSY_SHARE, Doubt, Health, NOTED_OWN_NS, PAUSE_NS, own_ns};
+use crate::measure::health::{Doubt, Health, NOTED_OWN_NS, OCCUPIED_SHARE, PAUSE_NS, own_ns};
 use crate::scenario::plan::{Comparison, Metric, Stat, Threshold};
 
 /// The share of the time from which on waiting for a core is the cause of lateness.
@@ -17,7 +17,7 @@ pub(super) fn reasons(health: &Health, cpus: usize) -> Vec<String> {
         reasons.push(format!(
             "the generator, not the target, set the rate: {} of {} messages that were due were \
              never sent; {}",
-            figures::count(health.behind),
+            figures::count(health.behind.max(health.unsent)),
             figures::count(health.offered),
             cure(health, cpus),
         ));
@@ -57,11 +57,11 @@ pub(super) fn notes(health: &Health, cpus: usize) -> Vec<String> {
             ));
         }
     }
-    if health.busiest() >= BUSY_SHARE && !health.is_saturated() {
+    if health.occupied() >= OCCUPIED_SHARE && !health.is_saturated() {
         notes.push(format!(
-            "a shard of the generator was busy {} of the time: how fast it goes is as much the \
+            "a shard of the generator was never idle ({}): how fast it goes is as much the \
              generator's doing as the target's; {}",
-            percent(health.busiest()),
+            percent(health.occupied()),
             cure(health, cpus),
         ));
     }
@@ -92,12 +92,12 @@ pub(super) fn excuse(threshold: &Threshold, judged: &Judged, outcome: &Outcome) 
                 )
             })
         }
-        Metric::Rates if !upper && outcome.health.busiest() >= BUSY_SHARE => Some(format!(
-            "{} {} cannot be judged: it was {}, with a shard of the generator busy {} of the time",
+        Metric::Rates if !upper && outcome.health.occupied() >= OCCUPIED_SHARE => Some(format!(
+            "{} {} cannot be judged: it was {}, with a shard of the generator never idle ({})",
             judged.metric,
             judged.expr,
             judged.observed_text().unwrap_or_default(),
-            percent(outcome.health.busiest()),
+            percent(outcome.health.occupied()),
         )),
         _ => None,
     }
@@ -132,13 +132,13 @@ fn cure(health: &Health, cpus: usize) -> String {
         );
     }
     let shards = health.shards.len();
-    if busiest >= BUSY_SHARE && shards < cpus {
+    if busiest >= OCCUPIED_SHARE && shards < cpus {
         return format!(
             "give it more threads, --set run.shards={}, or lower the load",
             (shards * 2).min(cpus)
         );
     }
-    if busiest < BUSY_SHARE && health.longest_pause_ns >= PAUSE_NS {
+    if busiest < OCCUPIED_SHARE && health.longest_pause_ns >= PAUSE_NS {
         return "something stopped it, since it was not busy: run again, undisturbed".to_owned();
     }
     "lower the rate, or give it more cores".to_owned()
@@ -249,7 +249,7 @@ mod tests {
                 "up to 30.0 ms of ack p99.9 (33.0 ms) may be the generator's",
             ),
             (&paused, "stood still for 150 ms"),
-            (&busy, "busy 97 % of the time"),
+            (&busy, "never idle (97 %)"),
         ];
         for (health, said) in table {
             let notes = notes(health, 2);

@@ -9,10 +9,11 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use super::alone;
 use super::target::{Service, Target};
 
 /// How often a run that the machine disturbed is repeated.
-const ATTEMPTS: usize = 6;
+const ATTEMPTS: usize = 10;
 
 fn start(scenario: &str, more: &[&str]) -> (tempfile::TempDir, Child) {
     let directory = tempfile::tempdir().unwrap();
@@ -51,6 +52,7 @@ fn ns(value: &Value) -> u64 {
 /// service time is none the worse for it.
 #[test]
 fn a_generator_that_was_stopped_blames_itself() {
+    let _alone = alone();
     const STOPPED: Duration = Duration::from_millis(200);
     let target = Target::start(Service::Immediate);
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"3s\"\n[clients.t]\nrate = 400\n";
@@ -89,6 +91,7 @@ fn a_generator_that_was_stopped_blames_itself() {
 /// More than any machine sends: the shard is never idle, most is never sent, and the run says so.
 #[test]
 fn a_generator_that_cannot_keep_up_blames_itself() {
+    let _alone = alone();
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"1s\"\ndrain = \"60s\"\nobservers = 0\n\
                     shards = 1\n[clients.t]\ncount = 2\nrate = 20_000_000\n\
                     [clients.l]\n";
@@ -113,6 +116,7 @@ fn a_generator_that_cannot_keep_up_blames_itself() {
 /// the generator's doing or the target's; only agreement passes.
 #[test]
 fn a_hundred_thousand_a_second_are_sent() {
+    let _alone = alone();
     let scenario = "[run]\nwarmup = \"500ms\"\nduration = \"1s\"\ndrain = \"30s\"\nobservers = 0\n\
                     [clients.t]\ncount = 4\nrate = 100_000\n[clients.l]\n";
     let mut evidence = Vec::new();
@@ -142,6 +146,7 @@ fn a_hundred_thousand_a_second_are_sent() {
 /// A healthy run on a target that takes its time does not blame itself.
 #[test]
 fn a_healthy_generator_is_not_blamed_for_a_slow_target() {
+    let _alone = alone();
     let target = Target::start(Service::Fixed(Duration::from_millis(150)));
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"1s\"\n[clients.t]\nrate = 400\n";
     let result = result_of(scenario, &["--target", &target.url()]);
@@ -156,6 +161,7 @@ fn a_healthy_generator_is_not_blamed_for_a_slow_target() {
 /// A closed loop is meant to be busy, and is not inconclusive for it.
 #[test]
 fn a_busy_closed_loop_is_no_complaint() {
+    let _alone = alone();
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"1s\"\ndrain = \"30s\"\n\
                     [clients.t]\ncount = 2\nin_flight = 64\n[clients.l]\ncount = 20\n";
     let result = result_of(scenario, &[]);

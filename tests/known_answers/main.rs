@@ -8,8 +8,9 @@
 //!
 //! A machine that starves this test cannot be told from a wrong instrument by the figures alone.
 //! So an attempt that disagrees is held against the instrument unless there is independent
-//! evidence of starvation (the target's own timers were late, the shards' heartbeats were late);
-//! then it is repeated, a few times, and at last fails as undecided. Nothing but agreement passes.
+//! evidence of starvation (the target's own timers were late or its own account is not the closed
+//! form, the shards' heartbeats were late); then it is repeated, a few times, and at last fails as
+//! undecided. Nothing but agreement passes.
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
@@ -17,6 +18,15 @@ mod binary;
 mod live;
 mod simulated;
 mod target;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Runs in real time go one after another, so as not to disturb each other.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A failed test has said so.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Agreement: within 5 % or 0.5 ms, whichever is larger.
 pub(crate) fn tolerance_ns(answer_ns: u64) -> u64 {

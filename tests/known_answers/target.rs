@@ -26,7 +26,7 @@ pub(crate) enum Service {
     /// At once, but the `from`-th message and all that come within `length` of it are answered
     /// when that is over.
     Stall { from: u64, length: Duration },
-    /// At once, but every `every`-th is answered so much later. Others do not wait for it.
+    /// At once, but every `every`-th takes so much longer, and what comes meanwhile waits for it.
     EveryNth { every: u64, delay: Duration },
     /// One after another, each taking a time drawn from the exponential distribution.
     Exponential { mean: Duration, seed: u64 },
@@ -270,10 +270,12 @@ impl Clockwork {
                 }
                 self.stall_ends.map_or(received, |end| end.max(received))
             }
-            Service::EveryNth { every, delay } if self.came.is_multiple_of(every) => {
-                received + delay
+            Service::EveryNth { every, delay } => {
+                if self.came.is_multiple_of(every) {
+                    self.stall_ends = Some(received + delay);
+                }
+                self.stall_ends.map_or(received, |end| end.max(received))
             }
-            Service::EveryNth { .. } => received,
             Service::Exponential { mean, .. } => {
                 let draw = -(1.0 - self.random.random::<f64>()).ln();
                 self.busy_until = self.busy_until.max(received) + mean.mul_f64(draw);

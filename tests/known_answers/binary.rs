@@ -93,7 +93,7 @@ fn a_generator_that_was_stopped_blames_itself() {
 fn a_generator_that_cannot_keep_up_blames_itself() {
     let _alone = alone();
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"1s\"\ndrain = \"60s\"\nobservers = 0\n\
-                    shards = 1\n[clients.t]\ncount = 2\nrate = 20_000_000\n\
+                    shards = 1\n[verify]\nlate_after = \"none\"\n[clients.t]\ncount = 2\nrate = 20_000_000\n\
                     [clients.l]\n";
     let result = result_of(scenario, &[]);
     let generator = &result["generator"];

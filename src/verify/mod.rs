@@ -15,3 +15,6 @@ pub mod ledger;
 mod reference;
 mod sends;
 mod session;
+
+#[cfg(test)]
+mod tests;

@@ -35,6 +35,8 @@ pub struct Outcome {
     pub health: Health,
     /// The embedded server's process.
     pub server: Option<ProcessUse>,
+    /// What the embedded server said that it did wrong on purpose, a line a fault.
+    pub faults: Vec<String>,
     /// Why nothing can be said, in words: target gone, drain unfinished.
     pub inconclusive: Vec<String>,
 }

@@ -467,8 +467,9 @@ impl<'a> Coordinator<'a> {
             .and_then(Embedded::pid)
             .and_then(process::use_of);
         let embedded = self.embedded.is_some();
+        let mut faults = Vec::new();
         if let Some(embedded) = self.embedded.take() {
-            embedded.stop().await;
+            faults = embedded.stop().await;
         }
         let Self {
             judge,
@@ -528,6 +529,7 @@ impl<'a> Coordinator<'a> {
             },
             health,
             server,
+            faults,
             inconclusive,
         }
     }

@@ -73,6 +73,9 @@ struct Scenario<'a> {
 struct Target<'a> {
     url: &'a str,
     embedded: bool,
+    /// What a server with `target.faults` said that it did wrong, a line each.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    faults: &'a [String],
 }
 
 /// Over the whole run, warm-up and drain included.
@@ -282,6 +285,7 @@ impl<'a> Result<'a> {
             target: Target {
                 url: &outcome.target_url,
                 embedded: outcome.embedded,
+                faults: &outcome.faults,
             },
             environment: &report.environment,
             verdict: report.verdict.name(),

@@ -17,7 +17,7 @@ pub mod verdict;
 mod violations;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use std::time::Duration;
 

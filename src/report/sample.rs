@@ -151,11 +151,12 @@ pub(super) fn outcome() -> Outcome {
             cpu: Duration::from_millis(420),
             max_rss_bytes: 6_400_000,
         }),
+        faults: Vec::new(),
         inconclusive: Vec::new(),
     }
 }
 
-pub(super) fn example() -> Example {
+pub(crate) fn example() -> Example {
     Example {
         text: "listeners-17 was owed talkers-3's message 88 and never got it: its number 351 is \
                missing between 350 and 352"

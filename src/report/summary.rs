@@ -10,6 +10,9 @@ use crate::measure::confidence::range;
 use crate::measure::percentile::percentile;
 use crate::scenario::plan::{AckPromise, OrderPromise, RelayPromise};
 
+/// Faults shown of those that the embedded server was told to commit; the JSON result has more.
+const FAULTS_SHOWN: usize = 5;
+
 /// Columns of the labels (`throughput`) and so the indent of what goes with them.
 const LABEL: usize = 13;
 
@@ -270,6 +273,9 @@ impl Page {
             ));
             self.labelled("server", items);
         }
+        if !outcome.faults.is_empty() {
+            self.labelled("committed", committed(&outcome.faults));
+        }
         let lag = latency(percentile(&outcome.measured.send_lag, 99.0));
         let wake = latency(percentile(&outcome.measured.heartbeat, 99.0));
         let saturated = if outcome.health.is_saturated() {
@@ -467,6 +473,17 @@ fn is_noticeable(response: &Histogram<u64>, service: &Histogram<u64>, quantiles:
             gap > SERVICE_GAP_NS && gap as f64 > response as f64 * SERVICE_GAP_SHARE
         })
     })
+}
+
+/// What a faulty server said that it did wrong.
+fn committed(faults: &[String]) -> Vec<String> {
+    let told = faults.iter().take(FAULTS_SHOWN);
+    let mut items: Vec<String> = told.cloned().collect();
+    if faults.len() > FAULTS_SHOWN {
+        let more = figures::count((faults.len() - FAULTS_SHOWN) as u64);
+        items.push(format!("and {more} more"));
+    }
+    items
 }
 
 fn cpu(seconds: f64) -> String {

@@ -6,6 +6,7 @@
 
 use super::findings::{Coverage, Example};
 use super::kind::Kind;
+use super::session::Since;
 use crate::wire::payload::SenderId;
 
 /// Everything a shard has learned since its last batch.
@@ -165,7 +166,7 @@ pub(super) enum Anomaly {
         receiver: SenderId,
         low: u64,
         high: u64,
-        since_ns: u64,
+        since: Since,
         at_ns: u64,
     },
     /// Its sender got `message` relayed.

@@ -135,7 +135,9 @@ impl Ledger {
             }
             Stage::Open => {
                 let unseen = self.directory.highest_seq().saturating_sub(session.seen());
-                self.session(handle).broke_off();
+                let mut moves = Vec::new();
+                self.session(handle).broke_off(now_ns, &mut moves);
+                self.explain(handle, moves, now_ns);
                 self.give_up_holes(handle, NEVER);
                 self.ended_early(handle, ending, conduct, unseen, now_ns);
             }

@@ -180,17 +180,13 @@ impl Ledger {
                         });
                     }
                 }
-                Move::Displaced {
-                    low,
-                    high,
-                    since_ns,
-                } => {
+                Move::Displaced { low, high, since } => {
                     let receiver = self.session(handle).id;
                     self.batch.anomalies.push(Anomaly::Displaced {
                         receiver,
                         low,
                         high,
-                        since_ns,
+                        since,
                         at_ns: now_ns,
                     });
                 }

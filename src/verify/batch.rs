@@ -55,6 +55,8 @@ pub(super) struct Tally {
     pub(super) cut_off: u64,
     /// Sessions whose tail is not proved: no bye when the time was up.
     pub(super) unfinished: u64,
+    /// Numbers that these sessions, and those the target hung up on, had not seen by then.
+    pub(super) unresolved: u64,
     /// Byes that no client had asked for: the target was shutting down.
     pub(super) unasked_byes: u64,
 }

@@ -3,6 +3,7 @@
 pub mod chat;
 pub mod completions;
 pub mod progress;
+pub mod report;
 pub mod run;
 pub mod serve;
 pub mod validate;
@@ -41,6 +42,8 @@ enum Verb {
     Chat(chat::Args),
     /// Check scenarios and print what they would do; nothing is run
     Validate(validate::Args),
+    /// Write the HTML report of a result again
+    Report(report::Args),
     /// Print shell completions
     Completions(completions::Args),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),
+        Verb::Report(args) => report::main(args),
         Verb::Completions(args) => completions::main(args),
     }
 }

@@ -9,7 +9,7 @@ use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
 use crate::driver::run::{RunError, run};
 use crate::report::files::{Destination, Directory};
-use crate::report::{Report, Style, Verdict, json, summary, table};
+use crate::report::{Report, RunResult, Style, Verdict, html, json, junit, summary, table};
 use crate::scenario::{self, plan::Plan};
 
 /// Arguments of `chatbench run`.
@@ -39,8 +39,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Write result.json and summary.txt into this directory (a directory each for several
-    /// scenarios)
+    /// Write everything into this directory (a directory each for several scenarios):
+    /// result.json, report.html, summary.txt, junit.xml, latency.hlog and *.hgrm
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -48,7 +48,15 @@ pub struct Args {
     #[arg(long, value_name = "FILE|-")]
     json: Option<OsString>,
 
-    /// Overwrite results that stand in the output directory already
+    /// Write the HTML report: one file, no network needed to read it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Write the verdicts of all scenarios as JUnit XML, for CI systems
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Overwrite results that are there already
     #[arg(long)]
     force: bool,
 
@@ -106,6 +114,9 @@ pub fn main(args: Args) -> ExitCode {
             break;
         }
     }
+    if let Err(error) = outputs.write_junit(&reports) {
+        return fail(EXIT_USAGE, &error);
+    }
     if plans.len() > 1 && !outputs.json_on_stdout() {
         print(&table::render(&reports, Style::detect(&io::stdout())));
     }
@@ -141,6 +152,8 @@ fn load(args: &Args) -> Option<Vec<(PathBuf, Plan)>> {
 /// Where results go: found to be writable before anything runs.
 struct Outputs {
     json: Option<Destination>,
+    html: Option<Destination>,
+    junit: Option<Destination>,
     directories: Vec<Directory>,
     quiet: bool,
 }
@@ -148,14 +161,19 @@ struct Outputs {
 impl Outputs {
     fn prepare(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Self, String> {
         let json = args.json.clone().map(Destination::from);
-        if json.is_some() && plans.len() > 1 {
+        let html = args.html.clone().map(Destination::File);
+        let junit = args.junit.clone().map(Destination::File);
+        let one_result = [("--json", &json), ("--html", &html)];
+        for (option, _) in one_result.iter().filter(|(_, given)| given.is_some()) {
             let count = plans.len();
-            return Err(format!(
-                "--json takes one result, not {count}: use --out DIR"
-            ));
+            if count > 1 {
+                return Err(format!(
+                    "{option} takes one result, not {count}: use --out DIR"
+                ));
+            }
         }
-        if let Some(json) = &json {
-            json.check().map_err(|e| e.to_string())?;
+        for destination in [&json, &html, &junit].into_iter().flatten() {
+            destination.check(args.force).map_err(|e| e.to_string())?;
         }
         let mut directories = Vec::new();
         if let Some(out) = &args.out {
@@ -171,6 +189,8 @@ impl Outputs {
         }
         Ok(Self {
             json,
+            html,
+            junit,
             directories,
             quiet: args.quiet,
         })
@@ -190,10 +210,26 @@ impl Outputs {
             json.write(&json::render(report))
                 .map_err(|e| e.to_string())?;
         }
+        if let Some(destination) = &self.html {
+            let page = html::render(&RunResult::of(report));
+            destination
+                .write(page.as_bytes())
+                .map_err(|e| e.to_string())?;
+        }
         if let Some(directory) = self.directories.get(index) {
             directory.write(report).map_err(|e| e.to_string())?;
         }
         Ok(())
+    }
+
+    fn write_junit(&self, reports: &[Report]) -> Result<(), String> {
+        let Some(destination) = &self.junit else {
+            return Ok(());
+        };
+        let results: Vec<_> = reports.iter().map(RunResult::of).collect();
+        destination
+            .write(junit::render(&results).as_bytes())
+            .map_err(|e| e.to_string())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Results out: the verdict with its reasons, the terminal summary, the JSON result.
+//! Results out: the verdict with its reasons, the terminal summary, the JSON result, and what is
+//! made from that: the HTML report, files for other tools, comparisons.
 //!
 //! [`Report::new`] judges once; everything else only puts a [`Report`] into words. Rendering is
 //! pure, so that every word of it is tested.
@@ -6,7 +7,11 @@
 pub mod environment;
 pub mod figures;
 pub mod files;
+pub mod hdr;
+pub mod html;
 pub mod json;
+pub mod junit;
+pub mod result;
 pub mod style;
 pub mod summary;
 pub mod table;
@@ -20,6 +25,7 @@ mod sample;
 use std::time::Duration;
 
 pub use environment::Environment;
+pub use result::RunResult;
 pub use style::Style;
 pub use verdict::Verdict;
 

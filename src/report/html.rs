@@ -51,8 +51,8 @@ pub fn render(result: &RunResult) -> String {
                 (header(result))
                 main {
                     (tiles(result))
-                    (thresholds(result))
                     (violations(result))
+                    (thresholds(result))
                     (latency(result))
                     (over_time(result))
                     (counts(result))
@@ -106,6 +106,7 @@ fn header(result: &RunResult) -> Markup {
                     @for reason in &result.reasons { li { (reason) } }
                 }
             }
+            @for note in &result.notes { p.note { (note) } }
         }
     }
 }

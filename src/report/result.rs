@@ -73,6 +73,9 @@ pub struct RunResult {
     pub verdict: String,
     /// Why it is not a pass.
     pub reasons: Vec<String>,
+    /// What a reader of the figures should know beside the verdict.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The command that runs the same again.
     #[serde(default)]
     pub rerun: String,

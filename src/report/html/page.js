@@ -73,7 +73,7 @@
         for (const phase of data.phases) {
           const from = u.valToPos(phase.from_s, "x", true), to = u.valToPos(phase.to_s, "x", true);
           const left = Math.max(from, bbox.left), right = Math.min(to, bbox.left + bbox.width);
-          if (right - left > ctx.measureText(phase.name).width + 6 * ratio) {
+          if (u.height > 200 && right - left > ctx.measureText(phase.name).width + 6 * ratio) {
             ctx.fillText(phase.name, left + 4 * ratio, bbox.top + 3 * ratio);
           }
         }
@@ -123,7 +123,7 @@
     percentiles: () => ({
       options: {
         cursor: { drag: { x: true, y: false } },
-        scales: { x: { time: false, distr: 3 }, y: { distr: 3, range: logRange } },
+        scales: { x: { time: false, distr: 3, range: (_, min, max) => [min, max] }, y: { distr: 3, range: logRange } },
         series: [
           { label: "percentile", value: (_, x, __, at) => at == null ? "" : nines(x) },
           ...data.percentiles.classes.map((c, i) => line(c.name, i, latency, c.name === "send lag" || c.name === "connect" ? { dash: [6, 4] } : {})),
@@ -155,7 +155,11 @@
     const plot = figure.querySelector(".plot");
     drawn.get(name)?.destroy();
     const options = { width: plot.clientWidth, height: chart.height, padding: [8, 26, 0, 0], ...chart.options };
-    drawn.set(name, new uPlot(options, chart.columns, plot));
+    const u = new uPlot(options, chart.columns, plot);
+    // Until a pointer or a key asks for a point, the first row of the legend has nothing to say.
+    u.root.querySelector(".u-legend").classList.toggle("idle", true);
+    u.over.addEventListener("mouseenter", () => u.root.querySelector(".u-legend").classList.remove("idle"));
+    drawn.set(name, u);
   };
   const drawAll = () => Object.keys(charts).forEach(draw);
 
@@ -175,6 +179,7 @@
       }[event.key];
       if (last < 0 || next == null) return;
       event.preventDefault();
+      u.root.querySelector(".u-legend").classList.remove("idle");
       u.setCursor({ left: u.valToPos(u.data[0][next], "x"), top: u.bbox.height / (2 * devicePixelRatio) });
       read(name, u, next);
     });

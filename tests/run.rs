@@ -162,7 +162,9 @@ fn scenario_churn() {
 
 #[test]
 fn scenario_slow_consumer() {
-    short_form("slow-consumer", &["run.duration=1s"]);
+    // Long enough to stop reading and to come back.
+    let stop = "clients.sluggish.script.2.stop_reading=200ms";
+    short_form("slow-consumer", &["run.duration=2s", stop]);
 }
 
 #[test]
@@ -180,7 +182,9 @@ fn scenario_crowd() {
 
 #[test]
 fn scenario_soak() {
-    short_form("soak", &["run.duration=1s"]);
+    // Long enough to vanish.
+    let pause = "clients.vanishing.script.1.pause=100ms";
+    short_form("soak", &["run.duration=1s", pause]);
 }
 
 #[test]

@@ -14,7 +14,8 @@
 //! - An accepted frame, written and read again, is the same frame, in one line.
 //! - A bad line costs itself: a good one after it is read.
 //! - Texts and error details are no longer than their line, or than their limit.
-//! - The load message's reader takes any bytes, and accepts only what its writer writes.
+//! - The load message's reader takes any bytes, accepts only what its writer writes, and calls it
+//!   altered when one byte of it is changed.
 
 pub(crate) mod json;
 
@@ -22,7 +23,7 @@ use std::borrow::Cow;
 
 use chatbench::wire::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer, LineTooLong};
 use chatbench::wire::ndjson::{self, Malformed, Publish, ServerFrame};
-use chatbench::wire::payload;
+use chatbench::wire::payload::{self, NotIntact};
 use serde_json::Value;
 
 /// The run and seed of the corpus' load messages.
@@ -130,7 +131,24 @@ fn check_framing(input: &Input<'_>) -> Lines {
     assert_eq!(split, expected, "in chunks");
     let bytewise = read(input.max_line_bytes, input.stream.chunks(1));
     assert_eq!(bytewise, expected, "byte by byte");
+    let stopping = read_stopping_at_each_line(input);
+    assert_eq!(stopping, expected.0, "by a reader that stops at each line");
     expected.0
+}
+
+/// A reader that drops its iterator at each line and not at the end of a chunk. Chunks end where
+/// lines do, so it misses nothing; a line that was lent must not come again with the next.
+fn read_stopping_at_each_line(input: &Input<'_>) -> Lines {
+    let mut buffer = LineBuffer::new(input.max_line_bytes);
+    let mut seen = Vec::new();
+    for chunk in input.chunks() {
+        for part in chunk.split_inclusive(|&b| b == b'\n') {
+            if let Some(line) = buffer.feed(part).next() {
+                seen.push(line.map(<[u8]>::to_vec));
+            }
+        }
+    }
+    seen
 }
 
 /// F1, F2 and F3, one byte at a time.
@@ -172,7 +190,10 @@ fn check_take_if(input: &Input<'_>, lines: &Lines) {
                     let line = &whole[..whole.len() - ending.len()];
                     seen.push(Ok(line.to_vec()));
                 } else if let Some(line) = rest.next() {
-                    expected = line.ok().map(|line| [line, ending.as_bytes()].concat());
+                    // After an overrun the last good line is tried on: it must not be found.
+                    if let Ok(line) = line {
+                        expected = Some([line, ending.as_bytes()].concat());
+                    }
                     seen.push(line.map(<[u8]>::to_vec));
                 } else {
                     break;
@@ -266,12 +287,22 @@ fn check_payload(text: &[u8]) {
     if let Some(length) = payload::stated_length(text) {
         assert!((payload::HEADER_BYTES..=payload::MAX_BYTES).contains(&length));
     }
-    if let Ok(header) = payload::decode(text, SEED, RUN)
-        && header.run == RUN
-    {
-        let mut encoded = Vec::new();
-        payload::encode(&mut encoded, SEED, &header, text.len());
-        assert_eq!(encoded, text, "only what the writer writes is intact");
+    let Ok(header) = payload::decode(text, SEED, RUN) else {
+        return;
+    };
+    if header.run != RUN {
+        return;
+    }
+    let mut encoded = Vec::new();
+    payload::encode(&mut encoded, SEED, &header, text.len());
+    assert_eq!(encoded, text, "only what the writer writes is intact");
+    for (at, &intact) in text.iter().enumerate() {
+        for byte in [b' ', b'A', b'B'].into_iter().filter(|&b| b != intact) {
+            encoded[at] = byte;
+            let altered = payload::decode(&encoded, SEED, RUN);
+            assert_eq!(altered, Err(NotIntact::Altered), "{byte} at {at}");
+        }
+        encoded[at] = intact;
     }
 }
 

@@ -1,13 +1,240 @@
-//! `chatbench chat`.
+//! `chatbench chat`: the original's interactive client, for people. What is typed is published,
+//! what the others say is shown with who said it.
 
+mod address;
+mod conversation;
+mod screen;
+mod typed;
+
+use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::signal;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use address::Address;
+use conversation::{Broken, Conversation, Server};
+use screen::{Screen, Shown};
+use typed::Typed;
+
+use crate::wire::line::{LineBuffer, Lines};
+
+/// Exit code where nothing can be said to the server, or no more.
+const EXIT_NO_CONVERSATION: u8 = 3;
+
+/// Exit code where a second Ctrl-C cut the leave short.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// How long connecting, the welcome, the last answers and the goodbye may each take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// No more lines are read from stdin while so many are unanswered: a piped file waits for the
+/// server, not in memory.
+const MAX_UNANSWERED: usize = 1024;
+
+/// The longest line taken from a server. It states its own limit in its first line, which must be
+/// read without knowing it; a single client can afford to be generous.
+const MAX_SERVER_LINE_BYTES: usize = 16 << 20;
+
+const READ_BYTES: usize = 64 * 1024;
 
 /// Arguments of `chatbench chat`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(after_help = "\
+Lines typed are published; /q, /quit or Ctrl-D leave. With a pipe on stdin every line is published,
+and the client leaves when all are acked. What others say goes to stdout, all else to stderr.
+
+Exit codes: 0 left politely, 2 bad usage, 3 no connection, not this protocol, or connection lost.")]
+pub struct Args {
+    /// The server: HOST:PORT or ndjson://HOST:PORT
+    #[arg(value_name = "ADDR", default_value = "127.0.0.1:1253")]
+    address: Address,
+}
+
+/// Why a conversation did not end as the person wished.
+#[derive(Debug, Error)]
+enum ChatError {
+    #[error("cannot connect to {address}: {source}")]
+    Connect { address: Address, source: io::Error },
+    #[error("the server said nothing for {} s: it may not speak this protocol", PATIENCE.as_secs())]
+    NoWelcome,
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    #[error("the server sent a line of more than {MAX_SERVER_LINE_BYTES} bytes")]
+    LineTooLong,
+    #[error("the server closed the connection")]
+    Closed,
+    #[error("the connection was lost: {0}")]
+    Lost(io::Error),
+    #[error("the server did not say goodbye within {} s", PATIENCE.as_secs())]
+    NoGoodbye,
+    #[error("the server left {0} of the lines sent unanswered")]
+    Unanswered(usize),
+    #[error("interrupted before the server said goodbye")]
+    Interrupted,
+}
 
 /// Carries out the verb.
 #[must_use]
-pub fn main(_args: Args) -> ExitCode {
-    unimplemented!("chat")
+pub fn main(args: Args) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime of one thread needs an epoll descriptor and no more");
+    let result = runtime.block_on(async {
+        let (receiving, sending) = connect(args.address).await?.into_split();
+        let screen = Screen::of_this_process();
+        let typed = typed::lines_of_stdin();
+        converse(receiving, sending, typed, |shown| screen.show(shown)).await
+    });
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{}", screen::visible(&error.to_string()));
+            ExitCode::from(match error {
+                ChatError::Interrupted => EXIT_INTERRUPTED,
+                _ => EXIT_NO_CONVERSATION,
+            })
+        }
+    }
 }
+
+async fn connect(address: Address) -> Result<TcpStream, ChatError> {
+    let connecting = TcpStream::connect((&*address.host, address.port));
+    let connected = timeout(PATIENCE, connecting)
+        .await
+        .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
+    match connected {
+        Ok(stream) => {
+            let _ = stream.set_nodelay(true); // a refusal costs milliseconds, not the conversation
+            Ok(stream)
+        }
+        Err(source) => Err(ChatError::Connect { address, source }),
+    }
+}
+
+/// How far this side is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Nothing is said before the welcome (J1).
+    Greeting,
+    Talking,
+    /// No more is said; the answers to what was said are still to come.
+    Settling,
+    /// The sending side is closed (J2); all that is owed and the bye are still to come.
+    Leaving,
+}
+
+/// Talks until one side ends it. `show` fails where nobody looks any more.
+async fn converse(
+    mut receiving: impl AsyncRead + Unpin,
+    mut sending: impl AsyncWrite + Unpin,
+    mut typed: mpsc::Receiver<Typed>,
+    mut show: impl FnMut(&[Shown]) -> io::Result<()>,
+) -> Result<(), ChatError> {
+    let mut ctrl_c =
+        signal::unix::signal(signal::unix::SignalKind::interrupt()).map_err(ChatError::Lost)?;
+    let mut conversation = Conversation::new();
+    let mut lines = LineBuffer::new(MAX_SERVER_LINE_BYTES);
+    let mut scratch = vec![0; READ_BYTES];
+    let mut out = Vec::new();
+    let mut shown = Vec::new();
+    let mut stage = Stage::Greeting;
+    let mut deadline = Instant::now() + PATIENCE;
+
+    loop {
+        let mut settled = false;
+        let listens = stage == Stage::Talking
+            && out.len() < READ_BYTES
+            && conversation.unanswered() < MAX_UNANSWERED;
+        let mut leave = false;
+        let mut heard = Ok(());
+        tokio::select! {
+            read = receiving.read(&mut scratch) => match read.map_err(lost)? {
+                0 => return Err(ChatError::Closed),
+                bytes => heard = hear(&mut conversation, lines.feed(&scratch[..bytes]), &mut shown),
+            },
+            written = sending.write(&out), if !out.is_empty() => {
+                out.drain(..written.map_err(lost)?);
+            }
+            line = typed.recv(), if listens => match line {
+                Some(Typed::Line(text)) => match text.trim() {
+                    "" => {}
+                    "/q" | "/quit" => leave = true,
+                    _ => shown.extend(conversation.say(&text, &mut out)),
+                },
+                Some(Typed::TooLong) => shown.push(refused("too long for any server")),
+                Some(Typed::NotText) => shown.push(refused("no UTF-8 text")),
+                None => leave = true,
+            },
+            _ = ctrl_c.recv() => match stage {
+                Stage::Talking => leave = true,
+                _ => return Err(ChatError::Interrupted),
+            },
+            () = sleep_until(deadline), if stage != Stage::Talking => match stage {
+                Stage::Greeting => return Err(ChatError::NoWelcome),
+                Stage::Settling => settled = true,
+                _ => return Err(ChatError::NoGoodbye),
+            },
+        }
+        leave |= show(&shown).is_err();
+        shown.clear();
+        heard?;
+
+        if conversation.server() == Server::Gone {
+            return match (stage, conversation.unanswered()) {
+                (Stage::Greeting | Stage::Talking, _) => Err(ChatError::Closed),
+                (_, 0) => Ok(()),
+                (_, unanswered) => Err(ChatError::Unanswered(unanswered)),
+            };
+        }
+        if stage == Stage::Greeting && conversation.server() == Server::Present {
+            stage = Stage::Talking;
+        }
+        if stage == Stage::Talking && leave {
+            stage = Stage::Settling;
+            deadline = Instant::now() + PATIENCE;
+        }
+        settled |= conversation.unanswered() == 0;
+        if stage == Stage::Settling && settled {
+            sending.shutdown().await.map_err(lost)?;
+            stage = Stage::Leaving;
+            deadline = Instant::now() + PATIENCE;
+        }
+    }
+}
+
+/// Takes all lines that one read completed.
+fn hear(
+    conversation: &mut Conversation,
+    mut lines: Lines<'_>,
+    shown: &mut Vec<Shown>,
+) -> Result<(), ChatError> {
+    while let Some(line) = lines.next() {
+        let line = line.map_err(|_| ChatError::LineTooLong)?;
+        conversation.hear(line, shown)?;
+    }
+    Ok(())
+}
+
+fn refused(why: &str) -> Shown {
+    Shown::Refused(format!("not sent: that is {why}"))
+}
+
+/// A reset is how a server that was killed says that it closed.
+fn lost(error: io::Error) -> ChatError {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ChatError::Closed,
+        _ => ChatError::Lost(error),
+    }
+}
+
+#[cfg(test)]
+mod tests;

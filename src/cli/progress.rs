@@ -10,7 +10,7 @@ use std::time::Duration;
 use console::measure_text_width;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::driver::run::{Phase, Snapshot};
+use crate::driver::snapshot::{Phase, Snapshot};
 use crate::report::style::Paint;
 use crate::report::{Style, figures};
 

@@ -6,13 +6,12 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
@@ -20,27 +19,17 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::clock::Clock;
+use super::connection::Connection;
 use super::live::Live;
 use super::source::Source;
 use crate::measure::{ShardRecorder, Window};
 use crate::scenario::plan::PayloadSize;
 use crate::verify::directory::ClientId;
-use crate::verify::ids::publish_id;
 use crate::verify::ledger::{Ending, Event, Handle, Ledger};
-use crate::wire::line::LineBuffer;
-use crate::wire::ndjson::{self, Publish};
-use crate::wire::payload;
 
 /// Bytes of one read at most. One clock read stamps every line in it: the last of 64 KiB of short
 /// lines is stamped about 30 µs early by the work done for those before it.
 const READ_BYTES: usize = 64 << 10;
-
-/// Messages that a client behind its schedule sends in one write at most.
-const SEND_BATCH: usize = 256;
-
-/// Unacked messages of one client past which an open loop waits: what a target never acks must
-/// not pile up here. The wait is recorded as the target's.
-const MAX_UNACKED: usize = 1 << 16;
 
 /// When a client leaves at the end of the run. Who sends leaves first, so that everyone else is
 /// still there for its last message.
@@ -69,7 +58,7 @@ pub(super) struct Client {
     /// Connections this client has had: tells a task that its connection is not the present one.
     pub(super) generation: u32,
     /// It holds back what is due: its socket is full, or too much is unacked.
-    held: bool,
+    pub(super) held: bool,
     /// A session whose connection does not stand yet.
     unbound: Option<Handle>,
 }
@@ -81,24 +70,6 @@ pub(super) struct Signals {
     pub(super) news: Notify,
     /// Codes of the errors that came and were not expected yet.
     pub(super) errors: std::cell::RefCell<VecDeque<Box<str>>>,
-}
-
-/// One connection of a client.
-#[derive(Debug)]
-pub(super) struct Connection {
-    stream: TcpStream,
-    handle: Handle,
-    lines: LineBuffer,
-    /// What the socket did not take yet.
-    unsent: Vec<u8>,
-    /// The welcome came.
-    pub(super) welcomed: bool,
-    /// Half-close once `unsent` is gone.
-    leaving: bool,
-    /// The script has stopped reading; whoever reads is woken by this.
-    paused: bool,
-    parked: Option<Waker>,
-    reader: Option<AbortHandle>,
 }
 
 /// What one read brought.
@@ -122,13 +93,13 @@ pub(super) struct Fleet {
     pub(super) due: BinaryHeap<Reverse<(u64, u32)>>,
     /// The load is over: nothing more is sent on a schedule.
     pub(super) load_over: bool,
-    seed: u64,
-    random: Pcg64Mcg,
-    max_line_bytes: usize,
+    pub(super) seed: u64,
+    pub(super) random: Pcg64Mcg,
+    max_read_line_bytes: usize,
     scratch: Box<[u8]>,
-    text: Vec<u8>,
-    out: Vec<u8>,
-    blocked: Vec<usize>,
+    pub(super) text: Vec<u8>,
+    pub(super) out: Vec<u8>,
+    pub(super) blocked: Vec<usize>,
     last_read_bytes: usize,
     /// Rung when a socket has become full.
     pub(super) wake_flusher: Rc<Notify>,
@@ -139,7 +110,7 @@ pub(super) struct Fleet {
     /// Messages of open loops that were due when the load ended and not sent, through no fault of
     /// the target.
     pub(super) behind_at_end: u64,
-    window: Window,
+    pub(super) window: Window,
     /// Rung when something is due earlier than the pacer knows.
     pub(super) wake_pacer: Rc<Notify>,
 }
@@ -152,7 +123,7 @@ impl Fleet {
         live: Arc<Live>,
         seed: u64,
         shard: usize,
-        max_line_bytes: usize,
+        max_read_line_bytes: usize,
     ) -> Self {
         Self {
             clock,
@@ -164,7 +135,7 @@ impl Fleet {
             load_over: false,
             seed,
             random: Pcg64Mcg::seed_from_u64(seed ^ (shard as u64) << 32),
-            max_line_bytes,
+            max_read_line_bytes,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             text: Vec::new(),
             out: Vec::new(),
@@ -210,24 +181,14 @@ impl Fleet {
         client.generation += 1;
         client.held = false;
         client.unbound = None;
-        client.connection = Some(Connection {
-            stream,
-            handle,
-            lines: LineBuffer::new(self.max_line_bytes),
-            unsent: Vec::new(),
-            welcomed: false,
-            leaving: false,
-            paused: false,
-            parked: None,
-            reader: None,
-        });
+        client.connection = Some(Connection::new(stream, handle, self.max_read_line_bytes));
         client.generation
     }
 
     /// Remembers the task that reads `client`'s connection.
     pub(super) fn set_reader(&mut self, client: usize, generation: u32, reader: AbortHandle) {
         if let Some(connection) = self.connection(client, generation) {
-            connection.reader = Some(reader);
+            connection.set_reader(reader);
         }
     }
 
@@ -269,8 +230,7 @@ impl Fleet {
         else {
             return Poll::Ready(Read::Ended(Ending::Ours));
         };
-        if connection.paused {
-            connection.parked = Some(cx.waker().clone());
+        if connection.is_paused(cx.waker()) {
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(scratch);
@@ -385,203 +345,6 @@ impl Fleet {
         }
     }
 
-    /// Acks came: a closed loop goes on, and an open one that was held back for them.
-    fn after_acks(&mut self, client: usize, now_ns: u64) {
-        match self.clients[client].source {
-            Source::Closed { .. } => self.fill_window(client, now_ns),
-            _ if self.clients[client].held && self.unacked(client) < MAX_UNACKED => {
-                self.release(client, now_ns);
-            }
-            _ => {}
-        }
-    }
-
-    /// Closed loop: sends as many messages as `client` may have in flight.
-    pub(super) fn fill_window(&mut self, client: usize, now_ns: u64) {
-        let Source::Closed { in_flight } = self.clients[client].source else {
-            return;
-        };
-        if self.load_over {
-            return;
-        }
-        let missing = (in_flight as usize).saturating_sub(self.unacked(client));
-        for _ in 0..missing {
-            self.compose(client, now_ns, now_ns, false);
-        }
-        self.write_out(client);
-    }
-
-    /// Sends everything of `client` that is due by `now_ns`, and queues it for the next.
-    pub(super) fn send_due(&mut self, client: usize, now_ns: u64, held_by_target: bool) {
-        let Some(mut due_ns) = self.clients[client].source.due_ns() else {
-            return;
-        };
-        let scheduled = matches!(self.clients[client].source, Source::Open { .. });
-        if self.load_over && scheduled {
-            return;
-        }
-        let Some(connection) = &self.clients[client].connection else {
-            return self.drop_source(client);
-        };
-        if connection.leaving {
-            return self.drop_source(client);
-        }
-        if due_ns > now_ns {
-            return self.due.push(Reverse((due_ns, client as u32)));
-        }
-        if !connection.unsent.is_empty() || self.unacked(client) >= MAX_UNACKED {
-            self.clients[client].held = true;
-            return;
-        }
-        let mut sent = 0;
-        while due_ns <= now_ns && sent < SEND_BATCH {
-            self.compose(client, due_ns, now_ns, held_by_target);
-            if scheduled && self.window.contains(due_ns) {
-                self.offered += 1;
-            }
-            sent += 1;
-            match self.clients[client].source.next_due_ns() {
-                Some(next_ns) => due_ns = next_ns,
-                None => break,
-            }
-        }
-        self.write_out(client);
-        if let Some(due_ns) = self.clients[client].source.due_ns() {
-            self.due.push(Reverse((due_ns, client as u32)));
-        } else if let Some(signals) = &self.clients[client].signals {
-            signals.news.notify_one();
-        }
-    }
-
-    /// A script's burst has nobody to be sent to any more.
-    fn drop_source(&mut self, client: usize) {
-        let client = &mut self.clients[client];
-        if let (Source::Burst { .. }, Some(signals)) = (&client.source, &client.signals) {
-            client.source = Source::None;
-            signals.news.notify_one();
-        }
-    }
-
-    /// What held `client` back is gone: it sends what has become due meanwhile.
-    fn release(&mut self, client: usize, now_ns: u64) {
-        if std::mem::take(&mut self.clients[client].held) && !self.load_over {
-            self.send_due(client, now_ns, true);
-        }
-    }
-
-    /// Appends one load message of `client` to what [`Fleet::write_out`] sends.
-    pub(super) fn compose(&mut self, client: usize, intended_ns: u64, now_ns: u64, held: bool) {
-        let one = &self.clients[client];
-        let Some(connection) = &one.connection else {
-            return;
-        };
-        let handle = connection.handle;
-        let PayloadSize { min, max } = one.payload;
-        let size = if min == max {
-            min
-        } else {
-            self.random.random_range(min..=max)
-        };
-        let Some(header) = self.ledger.sending(handle, intended_ns, now_ns) else {
-            return;
-        };
-        self.text.clear();
-        payload::encode(&mut self.text, self.seed, &header, size as usize);
-        let text = std::str::from_utf8(&self.text).expect("a load message is ASCII");
-        let start = self.out.len();
-        let publish = Publish {
-            message: text.into(),
-            id: Some(publish_id(header.sender, header.k)),
-            client_ip: None,
-        };
-        ndjson::encode_publish(&mut self.out, &publish);
-        self.ledger
-            .sent_publish(handle, &header, &self.out[start..]);
-        let bytes = (self.out.len() - start) as u64;
-        self.recorder.sent(intended_ns, now_ns, held, bytes);
-    }
-
-    /// A script's bytes, as they stand.
-    pub(super) fn send_raw(&mut self, client: usize, bytes: &[u8]) {
-        let Some(connection) = &self.clients[client].connection else {
-            return;
-        };
-        self.ledger.sending_raw(connection.handle, bytes);
-        self.out.extend_from_slice(bytes);
-        self.write_out(client);
-    }
-
-    /// Writes what was composed for `client`. What the socket does not take waits for
-    /// [`Fleet::poll_flush`].
-    pub(super) fn write_out(&mut self, client: usize) {
-        let Self {
-            clients,
-            out,
-            blocked,
-            ..
-        } = self;
-        if let Some(connection) = &mut clients[client].connection {
-            let blocked_before = !connection.unsent.is_empty();
-            let written = if blocked_before || out.is_empty() {
-                0
-            } else {
-                match connection.stream.try_write(out) {
-                    Ok(n) => n,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
-                    Err(_) => out.len(), // broken: the reader will say so
-                }
-            };
-            connection.unsent.extend_from_slice(&out[written..]);
-            if !blocked_before && !connection.unsent.is_empty() {
-                blocked.push(client);
-                self.wake_flusher.notify_one();
-            }
-        }
-        self.out.clear();
-    }
-
-    /// Clients whose sockets have become full since the last call.
-    pub(super) fn take_blocked(&mut self) -> Vec<(usize, u32)> {
-        let blocked = std::mem::take(&mut self.blocked);
-        blocked
-            .into_iter()
-            .map(|client| (client, self.clients[client].generation))
-            .collect()
-    }
-
-    /// Writes what is unsent as the socket takes it; ready when it is gone, or the connection is.
-    pub(super) fn poll_flush(
-        &mut self,
-        client: usize,
-        generation: u32,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let Some(connection) = self.connection(client, generation) else {
-            return Poll::Ready(());
-        };
-        while !connection.unsent.is_empty() {
-            if ready!(connection.stream.poll_write_ready(cx)).is_err() {
-                connection.unsent.clear();
-                break;
-            }
-            match connection.stream.try_write(&connection.unsent) {
-                Ok(n) => drop(connection.unsent.drain(..n)),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => connection.unsent.clear(),
-            }
-        }
-        connection.unsent = Vec::new();
-        if connection.leaving {
-            connection.half_close();
-        }
-        let now_ns = self.clock.now_ns();
-        self.release(client, now_ns);
-        if matches!(self.clients[client].source, Source::Closed { .. }) {
-            self.fill_window(client, now_ns);
-        }
-        Poll::Ready(())
-    }
-
     /// `client` leaves politely: half-closes once everything is sent; the target's bye ends it.
     pub(super) fn leave(&mut self, client: usize) {
         let Some(connection) = &mut self.clients[client].connection else {
@@ -605,9 +368,7 @@ impl Fleet {
         };
         self.ledger.letting_go(connection.handle);
         if abort {
-            let socket = socket2::SockRef::from(&connection.stream);
-            // Lingering for zero seconds makes close send a reset.
-            let _ = socket.set_linger(Some(std::time::Duration::ZERO));
+            connection.reset_when_closed();
         }
         self.ended(client, Ending::Ours);
     }
@@ -646,10 +407,8 @@ impl Fleet {
         if let Some(connection) = one.connection.take() {
             let unread = connection.lines.pending();
             self.ledger.ended(connection.handle, ending, unread, now_ns);
-            if ending == Ending::Ours
-                && let Some(reader) = &connection.reader
-            {
-                reader.abort();
+            if ending == Ending::Ours {
+                connection.abort_reader();
             }
             if connection.welcomed {
                 self.live.closed(one.rank);
@@ -677,30 +436,5 @@ impl Fleet {
     pub(super) fn set_window(&mut self, window: Window) {
         self.window = window;
         self.recorder.set_window(window);
-    }
-
-    /// The load ended at `end_ns`: counts what open loops had to send by then and did not.
-    pub(super) fn count_unsent(&mut self, end_ns: u64) {
-        for client in &mut self.clients {
-            let unsent = client.source.count_due_before(end_ns);
-            self.offered += unsent;
-            if !client.held {
-                self.behind_at_end += unsent;
-            }
-        }
-    }
-}
-
-impl Connection {
-    fn half_close(&self) {
-        // A failure means that the connection is broken, which the reader will say.
-        let _ = socket2::SockRef::from(&self.stream).shutdown(std::net::Shutdown::Write);
-    }
-
-    fn set_paused(&mut self, paused: bool) {
-        self.paused = paused;
-        if !paused && let Some(reader) = self.parked.take() {
-            reader.wake();
-        }
     }
 }

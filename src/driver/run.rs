@@ -17,18 +17,19 @@ use super::live::Live;
 use super::outcome::{Outcome, ProcessUse};
 use super::preflight::{self, Shortage};
 use super::process;
-use super::script::{Barriers, Script};
-use super::shard::{self, Command, Member, Report, Spec};
-use super::source::Source;
+use super::roster;
+use super::script::Barriers;
+use super::shard::{self, Command, Report, Spec};
+use super::snapshot::{Phase, Snapshot};
 use crate::measure::percentile::percentile;
-use crate::measure::{self, Collector, Measured, Window};
-use crate::scenario::plan::{Group, Load, PayloadSize, Plan, TargetUrl};
+use crate::measure::{Collector, Measured, Window};
+use crate::scenario::plan::{Load, Plan, TargetUrl};
 use crate::target::embedded::Embedded;
 use crate::target::{self, TargetError};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::judge::Judge;
 use crate::verify::ledger::Terms;
-use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
+use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
 
 /// Between telling the shards when the load begins and its beginning.
 const LEAD: Duration = Duration::from_millis(20);
@@ -48,10 +49,6 @@ const SATURATED_LAG: Duration = Duration::from_millis(50);
 
 /// The share of offered messages that a healthy generator may fail to send in time.
 const SATURATED_SHARE: f64 = 0.05;
-
-/// What a relay line holds besides the publish's bytes; a client reads lines that much longer
-/// than the server takes.
-const RELAY_OVERHEAD_BYTES: usize = 1024;
 
 /// Why a run did not come about.
 #[derive(Debug, Error)]
@@ -80,57 +77,6 @@ pub enum RunError {
     Aborted,
 }
 
-/// Where a run is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Clients connect.
-    Connect,
-    /// Real load, not measured.
-    WarmUp,
-    /// Load that is measured.
-    Measure,
-    /// No more load; the rest arrives, and everyone leaves.
-    Drain,
-}
-
-impl Phase {
-    /// The name in lines and before bars.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "connect",
-            Self::WarmUp => "warm-up",
-            Self::Measure => "measure",
-            Self::Drain => "drain",
-        }
-    }
-
-    /// Whether it takes a set time, and is not over when all clients have done something.
-    #[must_use]
-    pub const fn is_timed(self) -> bool {
-        matches!(self, Self::WarmUp | Self::Measure)
-    }
-}
-
-/// How a run is going, for whoever watches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Where it is.
-    pub phase: Phase,
-    /// Clients connected (or, in the drain, gone).
-    pub done: u64,
-    /// Of so many.
-    pub of: u64,
-    /// Since the phase began.
-    pub elapsed: Duration,
-    /// The phase's planned length; the most it may take for the drain.
-    pub total: Duration,
-    /// Rates and latencies of the last second, totals.
-    pub live: measure::Live,
-    /// Violations found so far.
-    pub violations: u64,
-}
-
 /// Carries out `plan`; `watch` is told ten times a second how it goes.
 ///
 /// The first SIGINT or SIGTERM ends the load early: the run still drains, and its outcome says
@@ -139,7 +85,7 @@ pub struct Snapshot {
 /// # Errors
 /// [`RunError`] if the load could not begin, or on the second signal.
 pub async fn run(plan: &Plan, watch: &mut dyn FnMut(&Snapshot)) -> Result<Outcome, RunError> {
-    let clients = client_count(plan);
+    let clients = plan.clients();
     preflight::check(clients)?;
     let mut embedded = None;
     let (address, url) = match &plan.target.url {
@@ -168,11 +114,6 @@ pub async fn run(plan: &Plan, watch: &mut dyn FnMut(&Snapshot)) -> Result<Outcom
             Err(error)
         }
     }
-}
-
-fn client_count(plan: &Plan) -> u64 {
-    let in_groups: u64 = plan.groups.iter().map(|g| u64::from(g.count)).sum();
-    u64::from(plan.run.observers) + in_groups
 }
 
 /// Whoever directs the shards and hears their reports.
@@ -217,8 +158,8 @@ impl<'a> Coordinator<'a> {
     ) -> Result<Self, RunError> {
         let clock = Clock::start();
         let started = SystemTime::now();
-        let shard_count = shard_count(plan);
-        let (names, members) = members(plan, shard_count);
+        let shard_count = roster::shard_count(plan);
+        let (names, members) = roster::members(plan, shard_count);
         let directory = Arc::new(Directory::new(names));
         let live = Arc::new(Live::default());
         let scripts = members
@@ -235,12 +176,6 @@ impl<'a> Coordinator<'a> {
             addresses_known: address.ip().is_loopback(),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
         };
-        let largest = plan
-            .groups
-            .iter()
-            .map(|g| g.payload.max as usize)
-            .max()
-            .unwrap_or(0);
         let barriers = Arc::new(Barriers::of(&plan.groups));
         let (report, reports) = mpsc::channel(REPORTS_AT_ONCE);
         let mut commands = Vec::new();
@@ -254,7 +189,7 @@ impl<'a> Coordinator<'a> {
                 clock,
                 seed: plan.seed,
                 terms,
-                max_read_line_bytes: DEFAULT_MAX_LINE_BYTES.max(largest) + RELAY_OVERHEAD_BYTES,
+                max_read_line_bytes: DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES,
                 directory: directory.clone(),
                 live: live.clone(),
                 barriers: barriers.clone(),
@@ -310,7 +245,7 @@ impl<'a> Coordinator<'a> {
     /// Observers first, then everyone.
     async fn connect(&mut self) -> Result<(), RunError> {
         let observers = u64::from(self.plan.run.observers);
-        for (only_observers, goal) in [(true, observers), (false, client_count(self.plan))] {
+        for (only_observers, goal) in [(true, observers), (false, self.plan.clients())] {
             let start_ns = self.clock.now_ns();
             self.tell_shards(Command::Connect {
                 observers: only_observers,
@@ -484,7 +419,7 @@ impl<'a> Coordinator<'a> {
         }
         self.told = Instant::now();
         let now_ns = self.clock.now_ns();
-        let clients = client_count(self.plan);
+        let clients = self.plan.clients();
         let done = match self.phase {
             Phase::Drain => clients.saturating_sub(self.live.all_open()),
             _ => self.live.connected(),
@@ -578,7 +513,7 @@ impl<'a> Coordinator<'a> {
             elapsed,
             target_url: self.url,
             embedded,
-            clients: client_count(self.plan),
+            clients: self.plan.clients(),
             connected: self.live.connected(),
             interrupted: self.interrupted,
             findings,
@@ -602,14 +537,6 @@ fn is_saturated(measured: &Measured, behind: u64) -> bool {
         || behind as f64 > offered * SATURATED_SHARE
 }
 
-/// Half of the cores, so that the target has the other half; at least one, and not more than
-/// there are clients for.
-fn shard_count(plan: &Plan) -> usize {
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    let chosen = plan.run.shards.map_or(cores / 2, |n| n as usize);
-    chosen.clamp(1, client_count(plan).max(1) as usize)
-}
-
 /// Tells this run's messages from every other's; not from the seed, which runs share.
 fn run_id(started: SystemTime) -> u32 {
     let since = started
@@ -620,74 +547,4 @@ fn run_id(started: SystemTime) -> u32 {
         u128::from(std::process::id()).to_le_bytes(),
     ];
     crc32fast::hash(text.as_flattened())
-}
-
-/// The names of all clients, observers first, and each shard's share of them.
-fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
-    let mut names = Vec::new();
-    let mut shares: Vec<Vec<Member>> = (0..shards).map(|_| Vec::new()).collect();
-    let mut add = |name: String, rank, payload, source, script, connect_after| {
-        let id = ClientId(names.len() as u32);
-        shares[names.len() % shards].push(Member {
-            id,
-            rank,
-            payload,
-            source,
-            script,
-            connect_after,
-        });
-        names.push(name);
-    };
-    for n in 1..=plan.run.observers {
-        let payload = PayloadSize { min: 0, max: 0 };
-        let name = format!("observer-{n}");
-        add(
-            name,
-            Rank::Observer,
-            payload,
-            Source::None,
-            None,
-            Duration::ZERO,
-        );
-    }
-    let mut place = 0;
-    for (index, group) in plan.groups.iter().enumerate() {
-        for n in 0..group.count {
-            let (rank, source, script) = part(plan, group, index, n);
-            let connect_after = Duration::from_secs_f64(f64::from(place) / plan.run.connect_rate);
-            place += 1;
-            let name = format!("{}-{}", group.name, n + 1);
-            add(name, rank, group.payload, source, script, connect_after);
-        }
-    }
-    (names, shares)
-}
-
-/// What client `n` of a group does.
-fn part(plan: &Plan, group: &Group, index: usize, n: u32) -> (Rank, Source, Option<Script>) {
-    match &group.load {
-        Load::Listen => (Rank::Listener, Source::None, None),
-        Load::Open { .. } => {
-            let schedule = plan.schedule(index, n);
-            (
-                Rank::Talker,
-                schedule.map_or(Source::None, Source::open),
-                None,
-            )
-        }
-        Load::Closed { in_flight } => (
-            Rank::Talker,
-            Source::Closed {
-                in_flight: *in_flight,
-            },
-            None,
-        ),
-        Load::Script { steps, repeat } => {
-            let script = Script {
-                steps: steps.clone(),
-                repeat: *repeat,
-            };
-            (Rank::Scripted, Source::None, Some(script))
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use super::figures;
 use super::thresholds::Judged;
 use crate::driver::outcome::Outcome;
-use crate::scenario::plan::{Load, Plan, Step};
+use crate::scenario::plan::{Leave, Load, Plan, Repeat, Step};
 
 /// The one word for a run. Ordered by weight: of several that hold, the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +72,7 @@ pub(super) fn judge(
     let interrupted = "ended early by Ctrl-C; these are the results until then";
     let mut inconclusive = outcome.inconclusive.clone();
     inconclusive.extend(unseen(plan, outcome));
+    inconclusive.extend(unexercised(plan, outcome));
     inconclusive.extend(outcome.findings.undecided.iter().cloned());
     if inconclusive.is_empty() {
         // Where a run went wrong as a whole, missing samples are no reason of their own.
@@ -137,6 +138,38 @@ fn unseen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
              cores"
                 .into(),
         );
+    }
+    reasons
+}
+
+/// What the scripts set out to exercise and the run did not: what never had its occasion was not
+/// verified.
+fn unexercised(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let coverage = &outcome.findings.coverage;
+    let scripted = |wanted: fn(&Step) -> bool| {
+        plan.groups.iter().any(
+            |group| matches!(&group.load, Load::Script { steps, .. } if steps.iter().any(wanted)),
+        )
+    };
+    let lets_go = |step: &Step| matches!(step, Step::Disconnect(Leave::Abort | Leave::Close));
+    let mut reasons = Vec::new();
+    if scripted(lets_go) && coverage.aborts == 0 {
+        reasons.push(
+            "a script was to abort its connection and never got there; run longer".to_owned(),
+        );
+    }
+    let comes_back = plan.groups.iter().any(|group| match &group.load {
+        Load::Script { steps, repeat } => {
+            let connects = steps
+                .iter()
+                .filter(|step| matches!(step, Step::Connect))
+                .count();
+            connects > 1 || *repeat != Repeat::Times(1)
+        }
+        _ => false,
+    });
+    if comes_back && outcome.findings.counts.sessions <= outcome.clients {
+        reasons.push("a script was to connect again and never got there; run longer".to_owned());
     }
     reasons
 }
@@ -207,7 +240,6 @@ mod tests {
 
     use super::*;
     use crate::report::sample;
-    use crate::scenario::plan::Repeat;
     use crate::verify::kind::Kind;
 
     fn verdict_of(change: impl FnOnce(&mut Plan, &mut Outcome)) -> (Verdict, Vec<String>) {
@@ -300,6 +332,46 @@ mod tests {
             assert!(
                 reasons.len() == 1 && reasons[0].starts_with(reason),
                 "{reasons:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_a_script_never_got_to_was_not_verified() {
+        let script = |steps: &[Step], repeat| Load::Script {
+            steps: steps.into(),
+            repeat,
+        };
+        let abort = [Step::Connect, Step::Disconnect(Leave::Abort)];
+        let stay = [Step::Connect];
+        let cases = [
+            (
+                "never abort",
+                script(&abort, Repeat::Times(1)),
+                Some("abort its connection"),
+            ),
+            (
+                "never back",
+                script(&stay, Repeat::Times(2)),
+                Some("connect again"),
+            ),
+            ("nothing to miss", script(&stay, Repeat::Times(1)), None),
+        ];
+        for (case, load, said) in cases {
+            let (verdict, reasons) = verdict_of(|plan, o| {
+                plan.groups[1].load = load;
+                o.findings.coverage.aborts = 0;
+                o.findings.counts.sessions = o.clients;
+            });
+            let expected = if said.is_some() {
+                Verdict::Inconclusive
+            } else {
+                Verdict::Pass
+            };
+            assert_eq!(verdict, expected, "{case}");
+            assert!(
+                said.is_none_or(|said| reasons[0].contains(said)),
+                "{case}: {reasons:?}"
             );
         }
     }

@@ -17,7 +17,7 @@ use super::cursor::{Gather, MAX_WRITE_BYTES};
 use super::log::{Log, Refused};
 use super::session::{NextWrite, Phase, Session, Turn};
 use super::{Config, Stats};
-use crate::wire::line::LineBuffer;
+use crate::wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
 use crate::wire::ndjson::{self, ErrorCode};
 
 /// A client that has so many lines of its own (errors) unsent is not read from until they are:
@@ -49,7 +49,11 @@ pub(super) struct Broadcast<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            log: Log::new(config.max_line_bytes, config.backlog_bytes),
+            // A relay holds what its publish held, and the envelope besides (F2).
+            log: Log::new(
+                config.max_line_bytes + SERVER_EXTRA_BYTES,
+                config.backlog_bytes,
+            ),
             sessions: Vec::new(),
             vacant: Vec::new(),
             gather: Gather::default(),
@@ -130,6 +134,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         let mut oldest = self.log.end();
         self.unfinished = false;
         for session in self.sessions.iter_mut().flatten() {
+            if session.phase == Phase::Gone {
+                continue; // it holds nothing back, so the log may be trimmed past it
+            }
             if session.next_write != NextWrite::WhenWritable && session.cursor.is_behind(&self.log)
             {
                 match session.write(&self.log, &mut self.gather, &mut cx) {
@@ -139,12 +146,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
                     Turn::Broken => {
                         session.phase = Phase::Gone;
                         session.wake();
+                        continue;
                     }
                 }
             }
-            if session.phase != Phase::Gone
-                && let Some(needs) = session.cursor.needs()
-            {
+            if let Some(needs) = session.cursor.needs() {
                 oldest = oldest.min(needs);
             }
         }
@@ -163,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
                 continue;
             };
             if session.phase == Phase::Gone {
-                continue;
+                continue; // its task is about to remove it
             }
             if needs >= keep_from {
                 oldest = oldest.min(needs);

@@ -1,5 +1,9 @@
 //! Sessions over in-memory pipes, in paused time: who reads how much and when is up to the test.
 
+use std::cell::Cell;
+use std::io;
+use std::task::Context;
+
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream, duplex};
 use tokio::task::LocalSet;
@@ -10,12 +14,18 @@ use crate::server::Config;
 use crate::server::accept::admit;
 
 /// Runs a test beside a server's tasks, on one thread.
-async fn beside_a_server(config: Config, test: impl AsyncFnOnce(Rc<Hub<DuplexStream>>)) {
+async fn beside_a_server<S>(config: Config, test: impl AsyncFnOnce(Rc<Hub<S>>))
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let hub = Rc::new(Hub::new(config));
     LocalSet::new()
         .run_until(async {
             tokio::task::spawn_local(flush(Rc::clone(&hub)));
-            test(Rc::clone(&hub)).await;
+            // Nothing here takes an hour, of paused time at that: waiting in vain is failing.
+            let an_hour = 1800 * CLOSING;
+            let in_time = timeout(an_hour, test(Rc::clone(&hub))).await;
+            in_time.expect("what the test waits for does not come");
         })
         .await;
 }
@@ -333,14 +343,14 @@ async fn a_turn_given_up_lets_sockets_be_seen_that_became_ready_meanwhile() {
     let address = listener.local_addr().unwrap();
     let mut sender = std::net::TcpStream::connect(address).unwrap();
     let (mut receiver, _) = listener.accept().await.unwrap();
-    let turns = Rc::new(std::cell::Cell::new(0));
+    let turns = Rc::new(Cell::new(0));
     LocalSet::new()
         .run_until(async {
             let counting = Rc::clone(&turns);
             tokio::task::spawn_local(coop::unconstrained(poll_fn(move |cx| {
                 counting.set(counting.get() + 1);
                 if counting.get() == 1 {
-                    std::io::Write::write_all(&mut sender, b"x").unwrap();
+                    io::Write::write_all(&mut sender, b"x").unwrap();
                 }
                 yield_turn::<()>(cx)
             })));
@@ -349,4 +359,108 @@ async fn a_turn_given_up_lets_sockets_be_seen_that_became_ready_meanwhile() {
         .await;
     // tokio looks at the sockets by itself every 61 turns.
     assert!(turns.get() < 10, "{} turns", turns.get());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_breaks_in_a_pass_is_left_out_of_the_next() {
+    beside_a_server(small(), async |hub| {
+        let mut ann = dial(&hub, "ann:1", 1 << 20);
+        let mut bob = dial(&hub, "bob:2", 1 << 20);
+        expect(&mut ann, "welcome").await;
+        expect(&mut bob, "welcome").await;
+        // One read, and many passes, before bob's task sees that bob is gone.
+        let burst = b"{\"message\":\"quick\"}\n".repeat(3000);
+        ann.write_all(&burst).await.unwrap();
+        drop(bob);
+        for seq in 1..=3000 {
+            assert_eq!(expect(&mut ann, "ack").await["seq"], seq);
+        }
+        let stats = hub.stats();
+        assert_eq!((stats.slow_consumers, stats.aborted), (0, 1));
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_gives_a_slow_reader_all_its_time() {
+    let config = Config {
+        drain: 30 * CLOSING,
+        ..Config::default()
+    };
+    beside_a_server(config, async |hub| {
+        let mut slow = dial(&hub, "slow:1", 16);
+        yield_now().await;
+        hub.drain();
+        tokio::time::sleep(10 * CLOSING).await;
+        expect(&mut slow, "welcome").await;
+        assert_eq!(expect(&mut slow, "bye").await["seq"], 0);
+        assert_eq!(frame(&mut slow).await, None);
+    })
+    .await;
+}
+
+/// A pipe that counts the writes into it.
+struct Counting {
+    pipe: DuplexStream,
+    writes: Rc<Cell<usize>>,
+}
+
+impl AsyncRead for Counting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Counting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.set(self.writes.get() + 1);
+        Pin::new(&mut self.pipe).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_all_who_are_ready_have_sent_goes_out_in_one_write() {
+    const TALKERS: usize = 50;
+    beside_a_server(Config::default(), async |hub| {
+        let writes = Rc::new(Cell::new(0));
+        let mut clients: Vec<Client> = (0..=TALKERS)
+            .map(|_| {
+                let (ours, pipe) = duplex(1 << 20);
+                let writes = Rc::clone(&writes);
+                admit(&hub, Counting { pipe, writes }, "client:1");
+                BufReader::new(ours)
+            })
+            .collect();
+        for client in &mut clients {
+            expect(client, "welcome").await;
+        }
+        writes.set(0);
+        for client in &mut clients[1..] {
+            client
+                .write_all(&b"{\"message\":\"x\"}\n".repeat(10))
+                .await
+                .unwrap();
+        }
+        for seq in 1..=10 * TALKERS {
+            assert_eq!(expect(&mut clients[0], "relay").await["seq"], seq);
+        }
+        assert_eq!(writes.get(), TALKERS + 1, "one write a client");
+    })
+    .await;
 }

@@ -30,7 +30,7 @@ pub struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     /// The relay line would be longer than a line may be (F2), so no reader would have to take
-    /// it. A publish just under the limit gets there by the keys that the server adds.
+    /// it.
     LineTooLong {
         /// Bytes that the relay line would have, LF included.
         line_bytes: usize,

@@ -11,6 +11,10 @@ use thiserror::Error;
 /// The longest line the protocol allows unless told otherwise, in bytes with its LF (F2).
 pub const DEFAULT_MAX_LINE_BYTES: usize = 65_536;
 
+/// How much longer than `max_line` a server's line may be (F2). A relay holds what its publish
+/// held, and a number and an address besides: so the longest publish still has a relay.
+pub const SERVER_EXTRA_BYTES: usize = 256;
+
 /// A tail's allocation up to this size is kept for the next partial line; a larger one is given
 /// back as soon as its line is done, so that one long line does not fatten a connection for life.
 const KEEP_TAIL_BYTES: usize = 512;

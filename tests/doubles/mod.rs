@@ -13,7 +13,7 @@ use chatbench::wire::ndjson;
 
 /// The promise that a double breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// None: it is correct.
     None,
     /// The third message does not reach the first receiver.
@@ -33,19 +33,19 @@ pub enum Fault {
 }
 
 /// A running double. Its threads end with the test's process.
-pub struct Double {
+pub(crate) struct Double {
     address: SocketAddr,
 }
 
 impl Double {
-    pub fn start(fault: Fault) -> Self {
+    pub(crate) fn start(fault: Fault) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || accept(&listener, fault));
         Self { address }
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("ndjson://{}", self.address)
     }
 }

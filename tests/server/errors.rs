@@ -54,6 +54,7 @@ fn malformed_lines_in_a_row_end_the_session_and_one_good_line_starts_the_row_ane
         ann.expect_error("malformed");
     }
     ann.expect_end();
+    drop(ann);
     let stats = server.stop();
     assert_eq!((stats.published, stats.errors), (1, 8));
 }

@@ -44,7 +44,7 @@ fn a_client_that_never_reads_is_cut_off_and_costs_the_others_nothing() {
         }
     }
     assert!((1..MESSAGES).contains(&expected.start));
-    drop((ann, bob));
+    drop((ann, bob, deaf));
     let stats = server.stop();
     assert_eq!((stats.slow_consumers, stats.published), (1, MESSAGES));
 }

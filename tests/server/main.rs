@@ -3,7 +3,6 @@
 //! The frames are read with plain `serde_json`, not with the crate's own codec: what the server
 //! and its tests shared, the tests could not find wrong.
 
-#![allow(clippy::unwrap_used)] // a test that cannot go on says where
 #![allow(clippy::unwrap_used)] // everything here is a test, helpers included
 
 mod client;

@@ -65,7 +65,8 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
 #[test]
 #[rustfmt::skip] // a sentence a row
 fn a_stream_is_cut_into_lines() {
-    let cases: &[(&str, &[&[u8]], &[&[u8]], &[u8])] = &[
+    type Row = (&'static str, &'static [&'static [u8]], &'static [&'static [u8]], &'static [u8]);
+    let cases: &[Row] = &[
         ("nothing gives nothing", &[], &[], b""),
         ("an empty read gives nothing", &[b""], &[], b""),
         ("a line without its LF", &[b"{}\n"], &[b"{}"], b""),

@@ -223,6 +223,23 @@ fn frames_are_written_as_the_protocol_shows_them() {
     );
 }
 
+/// F2: a publish that fits has a relay that fits, however its text must be escaped.
+#[test]
+fn the_relay_of_the_longest_publish_is_within_the_extra() {
+    let longest_ip = "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%4294967295]:65535";
+    for char in ["x", "\"", "\u{1}", "é", "😀"] {
+        let message = char.repeat(1000);
+        let (mut publish_line, mut relay_line) = (Vec::new(), Vec::new());
+        encode_publish(&mut publish_line, &publish(&message, None, None));
+        encode_relay(&mut relay_line, u64::MAX, longest_ip, &message);
+        let extra = relay_line.len() - publish_line.len();
+        assert!(
+            extra <= crate::wire::line::SERVER_EXTRA_BYTES,
+            "{extra} bytes"
+        );
+    }
+}
+
 #[test]
 fn text_without_escapes_is_borrowed() {
     let decoded = decode_publish(br#"{"message":"plain","client_ip":"plain"}"#).unwrap();

@@ -1,0 +1,86 @@
+//! One connection of a client, as the fleet keeps it.
+
+use std::net::Shutdown;
+use std::task::Waker;
+use std::time::Duration;
+
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
+
+use crate::verify::ledger::Handle;
+use crate::wire::line::LineBuffer;
+
+/// One connection of a client.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    /// Its session in the ledger.
+    pub(super) handle: Handle,
+    pub(super) lines: LineBuffer,
+    /// What the socket did not take yet.
+    pub(super) unsent: Vec<u8>,
+    /// The welcome came.
+    pub(super) welcomed: bool,
+    /// Half-close once `unsent` is gone.
+    pub(super) leaving: bool,
+    /// The script has stopped reading.
+    paused: bool,
+    /// Who reads, while reading is stopped.
+    parked: Option<Waker>,
+    /// The task that reads.
+    reader: Option<AbortHandle>,
+}
+
+impl Connection {
+    pub(super) fn new(stream: TcpStream, handle: Handle, max_read_line_bytes: usize) -> Self {
+        Self {
+            stream,
+            handle,
+            lines: LineBuffer::new(max_read_line_bytes),
+            unsent: Vec::new(),
+            welcomed: false,
+            leaving: false,
+            paused: false,
+            parked: None,
+            reader: None,
+        }
+    }
+
+    /// Remembers the task that reads, to end it with the connection.
+    pub(super) fn set_reader(&mut self, reader: AbortHandle) {
+        self.reader = Some(reader);
+    }
+
+    /// Ends the task that reads.
+    pub(super) fn abort_reader(&self) {
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
+    }
+
+    pub(super) fn half_close(&self) {
+        // A failure means that the connection is broken, which the reader will say.
+        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
+    }
+
+    /// Closing will send a reset: lingering for no time at all does that.
+    pub(super) fn reset_when_closed(&self) {
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Whether reading is stopped; if so, `reader` is woken when it goes on.
+    pub(super) fn is_paused(&mut self, reader: &Waker) -> bool {
+        if self.paused {
+            self.parked = Some(reader.clone());
+        }
+        self.paused
+    }
+
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+        if !paused && let Some(reader) = self.parked.take() {
+            reader.wake();
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The sending half of a fleet: what is due, composed into load messages and written, and what a
+//! full socket did not take.
+
+use std::cmp::Reverse;
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use rand::RngExt;
+
+use super::fleet::Fleet;
+use super::source::Source;
+use crate::scenario::plan::PayloadSize;
+use crate::verify::ids::publish_id;
+use crate::wire::ndjson::{self, Publish};
+use crate::wire::payload;
+
+/// Messages that a client behind its schedule sends in one write at most.
+const SEND_BATCH: usize = 256;
+
+/// Unacked messages of one client past which an open loop waits: what a target never acks must
+/// not pile up here. The wait is recorded as the target's.
+const MAX_UNACKED: usize = 1 << 16;
+
+impl Fleet {
+    /// Acks came: a closed loop goes on, and an open one that was held back for them.
+    pub(super) fn after_acks(&mut self, client: usize, now_ns: u64) {
+        match self.clients[client].source {
+            Source::Closed { .. } => self.fill_window(client, now_ns),
+            _ if self.clients[client].held && self.unacked(client) < MAX_UNACKED => {
+                self.release(client, now_ns);
+            }
+            _ => {}
+        }
+    }
+
+    /// Closed loop: sends as many messages as `client` may have in flight.
+    pub(super) fn fill_window(&mut self, client: usize, now_ns: u64) {
+        let Source::Closed { in_flight } = self.clients[client].source else {
+            return;
+        };
+        if self.load_over {
+            return;
+        }
+        let missing = (in_flight as usize).saturating_sub(self.unacked(client));
+        for _ in 0..missing {
+            self.compose(client, now_ns, now_ns, false);
+        }
+        self.write_out(client);
+    }
+
+    /// Sends everything of `client` that is due by `now_ns`, and queues it for the next.
+    pub(super) fn send_due(&mut self, client: usize, now_ns: u64, held_by_target: bool) {
+        let Some(mut due_ns) = self.clients[client].source.due_ns() else {
+            return;
+        };
+        let scheduled = matches!(self.clients[client].source, Source::Open { .. });
+        if self.load_over && scheduled {
+            return;
+        }
+        let Some(connection) = &self.clients[client].connection else {
+            return self.drop_source(client);
+        };
+        if connection.leaving {
+            return self.drop_source(client);
+        }
+        if due_ns > now_ns {
+            return self.due.push(Reverse((due_ns, client as u32)));
+        }
+        if !connection.unsent.is_empty() || self.unacked(client) >= MAX_UNACKED {
+            self.clients[client].held = true;
+            return;
+        }
+        let mut sent = 0;
+        while due_ns <= now_ns && sent < SEND_BATCH {
+            self.compose(client, due_ns, now_ns, held_by_target);
+            if scheduled && self.window.contains(due_ns) {
+                self.offered += 1;
+            }
+            sent += 1;
+            match self.clients[client].source.next_due_ns() {
+                Some(next_ns) => due_ns = next_ns,
+                None => break,
+            }
+        }
+        self.write_out(client);
+        if let Some(due_ns) = self.clients[client].source.due_ns() {
+            self.due.push(Reverse((due_ns, client as u32)));
+        } else if let Some(signals) = &self.clients[client].signals {
+            signals.news.notify_one();
+        }
+    }
+
+    /// A script's burst has nobody to be sent to any more.
+    fn drop_source(&mut self, client: usize) {
+        let client = &mut self.clients[client];
+        if let (Source::Burst { .. }, Some(signals)) = (&client.source, &client.signals) {
+            client.source = Source::None;
+            signals.news.notify_one();
+        }
+    }
+
+    /// What held `client` back is gone: it sends what has become due meanwhile.
+    fn release(&mut self, client: usize, now_ns: u64) {
+        if std::mem::take(&mut self.clients[client].held) && !self.load_over {
+            self.send_due(client, now_ns, true);
+        }
+    }
+
+    /// Appends one load message of `client` to what [`Fleet::write_out`] sends.
+    pub(super) fn compose(&mut self, client: usize, intended_ns: u64, now_ns: u64, held: bool) {
+        let one = &self.clients[client];
+        let Some(connection) = &one.connection else {
+            return;
+        };
+        let handle = connection.handle;
+        let PayloadSize { min, max } = one.payload;
+        let size = if min == max {
+            min
+        } else {
+            self.random.random_range(min..=max)
+        };
+        let Some(header) = self.ledger.sending(handle, intended_ns, now_ns) else {
+            return;
+        };
+        self.text.clear();
+        payload::encode(&mut self.text, self.seed, &header, size as usize);
+        let text = std::str::from_utf8(&self.text).expect("a load message is ASCII");
+        let start = self.out.len();
+        let publish = Publish {
+            message: text.into(),
+            id: Some(publish_id(header.sender, header.k)),
+            client_ip: None,
+        };
+        ndjson::encode_publish(&mut self.out, &publish);
+        self.ledger
+            .sent_publish(handle, &header, &self.out[start..]);
+        let bytes = (self.out.len() - start) as u64;
+        self.recorder.sent(intended_ns, now_ns, held, bytes);
+    }
+
+    /// A script's bytes, as they stand.
+    pub(super) fn send_raw(&mut self, client: usize, bytes: &[u8]) {
+        let Some(connection) = &self.clients[client].connection else {
+            return;
+        };
+        self.ledger.sending_raw(connection.handle, bytes);
+        self.out.extend_from_slice(bytes);
+        self.write_out(client);
+    }
+
+    /// Writes what was composed for `client`. What the socket does not take waits for
+    /// [`Fleet::poll_flush`].
+    pub(super) fn write_out(&mut self, client: usize) {
+        let Self {
+            clients,
+            out,
+            blocked,
+            ..
+        } = self;
+        if let Some(connection) = &mut clients[client].connection {
+            let blocked_before = !connection.unsent.is_empty();
+            let written = if blocked_before || out.is_empty() {
+                0
+            } else {
+                match connection.stream.try_write(out) {
+                    Ok(n) => n,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => 0,
+                    Err(_) => out.len(), // broken: the reader will say so
+                }
+            };
+            connection.unsent.extend_from_slice(&out[written..]);
+            if !blocked_before && !connection.unsent.is_empty() {
+                blocked.push(client);
+                self.wake_flusher.notify_one();
+            }
+        }
+        self.out.clear();
+    }
+
+    /// Clients whose sockets have become full since the last call.
+    pub(super) fn take_blocked(&mut self) -> Vec<(usize, u32)> {
+        let blocked = std::mem::take(&mut self.blocked);
+        blocked
+            .into_iter()
+            .map(|client| (client, self.clients[client].generation))
+            .collect()
+    }
+
+    /// Writes what is unsent as the socket takes it; ready when it is gone, or the connection is.
+    pub(super) fn poll_flush(
+        &mut self,
+        client: usize,
+        generation: u32,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let Some(connection) = self.connection(client, generation) else {
+            return Poll::Ready(());
+        };
+        while !connection.unsent.is_empty() {
+            if ready!(connection.stream.poll_write_ready(cx)).is_err() {
+                connection.unsent.clear();
+                break;
+            }
+            match connection.stream.try_write(&connection.unsent) {
+                Ok(n) => drop(connection.unsent.drain(..n)),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => connection.unsent.clear(),
+            }
+        }
+        connection.unsent = Vec::new();
+        if connection.leaving {
+            connection.half_close();
+        }
+        let now_ns = self.clock.now_ns();
+        self.release(client, now_ns);
+        if matches!(self.clients[client].source, Source::Closed { .. }) {
+            self.fill_window(client, now_ns);
+        }
+        Poll::Ready(())
+    }
+
+    /// The load ended at `end_ns`: counts what open loops had to send by then and did not.
+    pub(super) fn count_unsent(&mut self, end_ns: u64) {
+        for client in &mut self.clients {
+            let unsent = client.source.count_due_before(end_ns);
+            self.offered += unsent;
+            if !client.held {
+                self.behind_at_end += unsent;
+            }
+        }
+    }
+}

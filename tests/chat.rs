@@ -1,0 +1,417 @@
+//! `chatbench chat` against a server that does what a script says, over a real socket.
+
+#![allow(clippy::unwrap_used)] // all of this is a test
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use chatbench::wire::ndjson;
+
+/// Longer than anything here takes: a hang becomes a failure.
+const BOUND: Duration = Duration::from_secs(30);
+
+/// The server's end of one connection.
+struct Peer {
+    reader: BufReader<TcpStream>,
+    seq: u64,
+}
+
+impl Peer {
+    fn send(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        encode(&mut bytes);
+        self.reader.get_mut().write_all(&bytes).unwrap();
+    }
+
+    fn welcome(&mut self, max_line: u64) {
+        let (address, seq) = (self.address().to_string(), self.seq);
+        self.send(|out| ndjson::encode_welcome(out, &address, seq, max_line));
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.reader.get_ref().peer_addr().unwrap()
+    }
+
+    /// The next publish: its text and its id. `None` at the half-close.
+    fn hear(&mut self) -> Option<(String, Option<u64>)> {
+        let mut line = Vec::new();
+        if self.reader.read_until(b'\n', &mut line).unwrap() == 0 {
+            return None;
+        }
+        let publish = ndjson::decode_publish(&line).unwrap();
+        assert_eq!(publish.client_ip, None);
+        Some((publish.message.into_owned(), publish.id))
+    }
+
+    /// Hears the publish that is expected and acks it.
+    fn hear_and_ack(&mut self, expected: &str) {
+        let (message, id) = self.hear().unwrap();
+        assert_eq!(message, expected);
+        self.seq += 1;
+        let seq = self.seq;
+        self.send(|out| ndjson::encode_ack(out, seq, id));
+    }
+
+    /// Sees the half-close and says goodbye.
+    fn part(&mut self) {
+        assert_eq!(self.hear(), None, "the client says nothing more");
+        let seq = self.seq;
+        self.send(|out| ndjson::encode_bye(out, seq));
+    }
+}
+
+/// A server for one client, that follows the script.
+fn serve(script: impl FnOnce(&mut Peer) + Send + 'static) -> (SocketAddr, JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(BOUND)).unwrap();
+        let reader = BufReader::new(stream);
+        script(&mut Peer { reader, seq: 41 });
+    });
+    (address, server)
+}
+
+/// A running client.
+struct Client {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    output: mpsc::Receiver<(String, String)>,
+}
+
+impl Client {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_chatbench"))
+            .arg("chat")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdin = child.stdin.take();
+        let mut stdout = child.stdout.take().unwrap();
+        let mut stderr = child.stderr.take().unwrap();
+        let (send, output) = mpsc::channel();
+        thread::spawn(move || {
+            let errors = thread::spawn(move || read_all(&mut stderr));
+            let said = read_all(&mut stdout);
+            let _ = send.send((said, errors.join().unwrap()));
+        });
+        Self {
+            child,
+            stdin,
+            output,
+        }
+    }
+
+    /// Types. A client that has left already takes nothing any more.
+    fn type_in(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        if let Err(error) = stdin.write_all(text.as_bytes()) {
+            assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe);
+        }
+    }
+
+    /// Closes stdin (Ctrl-D) and waits for the end.
+    fn end_of_input(mut self) -> (Option<i32>, String, String) {
+        drop(self.stdin.take());
+        self.ended()
+    }
+
+    /// Waits for the end, stdin still open if nobody closed it.
+    fn ended(mut self) -> (Option<i32>, String, String) {
+        let Ok((stdout, stderr)) = self.output.recv_timeout(BOUND) else {
+            self.child.kill().unwrap();
+            panic!("the client did not end");
+        };
+        let status: ExitStatus = self.child.wait().unwrap();
+        (status.code(), stdout, stderr)
+    }
+}
+
+fn read_all(stream: &mut impl Read) -> String {
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+/// The whole of a conversation in which everything is typed at once.
+fn chat(
+    input: &str,
+    script: impl FnOnce(&mut Peer) + Send + 'static,
+) -> (Option<i32>, String, String) {
+    let (address, server) = serve(script);
+    let mut client = Client::start(&[&address.to_string()]);
+    client.type_in(input);
+    let ended = client.end_of_input();
+    server.join().unwrap();
+    ended
+}
+
+#[test]
+fn piped_lines_are_published_acked_and_followed_by_a_polite_leave() {
+    let (code, stdout, stderr) = chat("hello\n\n  \r\nwörld \"2\"\r\nlast, without LF", |peer| {
+        peer.welcome(65_536);
+        peer.hear_and_ack("hello");
+        peer.hear_and_ack("wörld \"2\"");
+        peer.hear_and_ack("last, without LF");
+        peer.part();
+    });
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(stdout, "", "nobody else said anything");
+    let (first, rest) = stderr.split_once('\n').unwrap();
+    assert!(first.starts_with("you are 127.0.0.1:"), "{first}");
+    assert_eq!(rest, "✓ 42\n✓ 43\n✓ 44\n");
+}
+
+#[test]
+fn what_others_say_goes_to_stdout_and_cannot_drive_the_terminal() {
+    let (code, stdout, _) = chat("", |peer| {
+        peer.welcome(65_536);
+        peer.send(|out| {
+            ndjson::encode_relay(out, 42, "127.0.0.1:50412", "hello");
+            ndjson::encode_relay(out, 43, "127.0.0.1:50413", "\x1b[2J\nevil");
+        });
+        peer.part();
+    });
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        stdout,
+        "127.0.0.1:50412  hello\n127.0.0.1:50413  \\u{1b}[2J\\nevil\n"
+    );
+}
+
+#[test]
+fn quit_leaves_at_once_and_what_follows_is_not_sent() {
+    for quit in ["/q", "/quit", "  /q  "] {
+        let (address, server) = serve(|peer| {
+            peer.welcome(65_536);
+            peer.hear_and_ack("hello");
+            peer.part();
+        });
+        let mut client = Client::start(&[&format!("ndjson://{address}")]);
+        client.type_in(&format!("hello\n{quit}\nnot this\n"));
+        let (code, _, stderr) = client.ended();
+        assert_eq!(code, Some(0), "{quit}: {stderr}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn ctrl_c_leaves_politely() {
+    let (heard, wait) = mpsc::channel();
+    let (address, server) = serve(move |peer| {
+        peer.welcome(65_536);
+        peer.hear_and_ack("hello");
+        heard.send(()).unwrap();
+        peer.part();
+    });
+    let mut client = Client::start(&[&address.to_string()]);
+    client.type_in("hello\n");
+    wait.recv_timeout(BOUND).unwrap();
+    interrupt(&client.child);
+    let (code, _, stderr) = client.ended();
+    assert_eq!(code, Some(0), "{stderr}");
+    server.join().unwrap();
+}
+
+#[test]
+fn a_second_ctrl_c_does_not_wait_for_the_goodbye() {
+    let (parting, wait) = mpsc::channel();
+    let (ended, hold) = mpsc::channel::<()>();
+    let (address, server) = serve(move |peer| {
+        peer.welcome(65_536);
+        peer.hear_and_ack("hello");
+        parting.send(()).unwrap();
+        assert_eq!(peer.hear(), None);
+        parting.send(()).unwrap();
+        let _ = hold.recv_timeout(BOUND); // says no bye
+    });
+    let mut client = Client::start(&[&address.to_string()]);
+    client.type_in("hello\n");
+    wait.recv_timeout(BOUND).unwrap();
+    interrupt(&client.child);
+    wait.recv_timeout(BOUND).unwrap();
+    interrupt(&client.child);
+    let (code, _, stderr) = client.ended();
+    assert_eq!(code, Some(130), "{stderr}");
+    ended.send(()).unwrap();
+    server.join().unwrap();
+}
+
+#[test]
+fn a_lost_server_ends_the_client_though_stdin_is_open() {
+    for (sentence, reset) in [("closed", false), ("reset", true)] {
+        let (address, server) = serve(move |peer| {
+            peer.welcome(65_536);
+            if reset {
+                // Closing with bytes unread resets: the hello is waited for, not taken.
+                let mut first = [0];
+                peer.reader.get_ref().peek(&mut first).unwrap();
+            }
+            peer.reader.get_ref().shutdown(Shutdown::Write).unwrap();
+        });
+        let mut client = Client::start(&[&address.to_string()]);
+        client.type_in("hello\n");
+        let stdin = client.stdin.take();
+        let (code, _, stderr) = client.ended();
+        drop(stdin);
+        assert_eq!(code, Some(3), "{sentence}: {stderr}");
+        let last = stderr.lines().last();
+        assert_eq!(last, Some("the server closed the connection"), "{sentence}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_server_that_shuts_down_is_a_lost_one() {
+    let (address, server) = serve(|peer| {
+        peer.welcome(65_536);
+        peer.send(|out| ndjson::encode_bye(out, 41));
+    });
+    let mut client = Client::start(&[&address.to_string()]);
+    let stdin = client.stdin.take();
+    let (code, _, stderr) = client.ended();
+    drop(stdin);
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(
+        stderr.ends_with("the server closed the connection\n"),
+        "{stderr}"
+    );
+    server.join().unwrap();
+}
+
+#[test]
+fn who_is_no_such_server_is_told_apart() {
+    let (code, _, stderr) = chat("hello\n", |peer| {
+        peer.send(|out| out.extend_from_slice(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    });
+    assert_eq!(code, Some(3), "{stderr}");
+    assert!(stderr.contains("does not speak this protocol"), "{stderr}");
+
+    let (code, _, stderr) = chat("hello\n", |peer| {
+        peer.send(|out| ndjson::encode_error(out, "server-full", "2 clients at most", None));
+    });
+    assert_eq!(code, Some(3), "{stderr}");
+    assert_eq!(
+        stderr,
+        "the server turned this client away: it is full (2 clients at most)\n"
+    );
+}
+
+#[test]
+fn a_line_too_long_is_refused_in_words_and_the_rest_goes_on() {
+    let long = "x".repeat(101);
+    let (code, _, stderr) = chat(&format!("{long}\nshort\n"), |peer| {
+        peer.welcome(100);
+        peer.hear_and_ack("short");
+        peer.part();
+    });
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stderr.contains("✗ not sent: that makes a line of"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("at most 100"), "{stderr}");
+}
+
+#[test]
+fn an_error_is_an_answer_in_words() {
+    let (code, _, stderr) = chat("hello\n", |peer| {
+        peer.welcome(65_536);
+        let (_, id) = peer.hear().unwrap();
+        peer.send(|out| ndjson::encode_error(out, "malformed", "why\x1b[2J", id));
+        peer.part();
+    });
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(
+        stderr.contains("✗ the server could not read that (why\\u{1b}[2J)\n"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_goodbye_before_every_line_is_answered_is_no_success() {
+    let (code, _, stderr) = chat("one\ntwo\n", |peer| {
+        peer.welcome(65_536);
+        peer.hear_and_ack("one");
+        assert_eq!(peer.hear().unwrap().0, "two");
+        // The client leaves after two acks or its patience; the server does not wait for either.
+        let seq = peer.seq;
+        peer.send(|out| ndjson::encode_bye(out, seq));
+    });
+    assert_eq!(code, Some(3), "{stderr}");
+}
+
+#[test]
+fn a_long_file_is_published_whole_and_in_order() {
+    const LINES: usize = 5_000; // several times what may be unanswered
+    let file: String = (0..LINES).map(|n| format!("line {n}\n")).collect();
+    let (address, server) = serve(|peer| {
+        peer.welcome(65_536);
+        for n in 0..LINES {
+            peer.hear_and_ack(&format!("line {n}"));
+        }
+        peer.part();
+    });
+    let mut client = Client::start(&[&address.to_string()]);
+    client.type_in(&file);
+    let (code, _, stderr) = client.end_of_input();
+    server.join().unwrap();
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(
+        stderr.lines().filter(|line| line.starts_with('✓')).count(),
+        LINES
+    );
+}
+
+#[test]
+fn nobody_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (code, _, stderr) = Client::start(&[&address.to_string()]).end_of_input();
+    assert_eq!(code, Some(3));
+    assert!(
+        stderr.starts_with(&format!("cannot connect to {address}: ")),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn what_is_no_address_is_bad_usage() {
+    for (given, words) in [
+        ("classic://127.0.0.1:1253", "classic dialect"),
+        ("localhost", "the port is missing"),
+    ] {
+        let (code, _, stderr) = Client::start(&[given]).end_of_input();
+        assert_eq!(code, Some(2), "{given}: {stderr}");
+        assert!(stderr.contains(words), "{given}: {stderr}");
+    }
+}
+
+#[test]
+fn completions_know_the_verbs() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_chatbench"))
+            .args(["completions", shell])
+            .output()
+            .unwrap();
+        assert!(output.status.success());
+        let script = String::from_utf8(output.stdout).unwrap();
+        for verb in ["run", "serve", "chat", "validate"] {
+            assert!(script.contains(verb), "{shell} does not know {verb}");
+        }
+    }
+}
+
+fn interrupt(child: &Child) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+}

@@ -4,7 +4,6 @@
 //! A delivery that goes by the book costs a comparison and a counter and is not in here. Facts are
 //! a few words for each *message*; anomalies are rare unless the target is broken.
 
-use super::directory::ClientId;
 use super::findings::{Coverage, Example};
 use super::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -16,8 +15,7 @@ pub struct Batch {
     pub(super) watermark: u64,
     pub(super) facts: Vec<Fact>,
     pub(super) anomalies: Vec<Anomaly>,
-    /// Sessions that are over, each with the highest number known by then.
-    pub(super) ended: Vec<(SenderId, u64)>,
+    pub(super) ended: Vec<Ended>,
     pub(super) tally: Tally,
     pub(super) coverage: Coverage,
 }
@@ -27,6 +25,16 @@ impl Batch {
     pub(super) fn len(&self) -> usize {
         self.facts.len() + self.anomalies.len()
     }
+}
+
+/// A session that is over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ended {
+    pub(super) session: SenderId,
+    /// The highest number known by then.
+    pub(super) last_seq: u64,
+    /// It had messages under way, which may yet be numbered.
+    pub(super) in_flight: bool,
 }
 
 /// Counts that need no judgement.
@@ -48,6 +56,23 @@ pub(super) struct Tally {
     pub(super) unfinished: u64,
     /// Byes that no client had asked for: the target was shutting down.
     pub(super) unasked_byes: u64,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.sessions += other.sessions;
+        self.sent += other.sent;
+        self.acked += other.acked;
+        self.delivered += other.delivered;
+        self.optional += other.optional;
+        self.duplicated += other.duplicated;
+        self.errors_received += other.errors_received;
+        self.unknown_frames += other.unknown_frames;
+        self.uncompared += other.uncompared;
+        self.cut_off += other.cut_off;
+        self.unfinished += other.unfinished;
+        self.unasked_byes += other.unasked_byes;
+    }
 }
 
 /// The k-th message of a session.
@@ -93,8 +118,7 @@ pub(super) enum Anomaly {
         proof: Proof,
         at_ns: u64,
     },
-    /// `receiver` got an intact message under a number that is known to be another's, or that it
-    /// had seen already with another message.
+    /// `receiver` got an intact message as number `seq`, which is another to others of its shard.
     Conflict {
         receiver: SenderId,
         seq: u64,
@@ -110,9 +134,42 @@ pub(super) enum Anomaly {
         at_ns: u64,
     },
     /// `message` was taken by the target, which then said its goodbye without having acked it.
-    Unacked {
+    Unacked { message: Message, at_ns: u64 },
+    /// `message` was answered with an error, rightly unless there is an example that says why not.
+    Refused {
         message: Message,
-        sent_ns: u64,
+        example: Option<Example>,
+    },
+    /// A refused message was acked all the same.
+    AckOfRefused {
+        message: Message,
+        seq: u64,
+        at_ns: u64,
+    },
+    /// `receiver` got an intact message under a number that was not due: one that it had passed,
+    /// one that was never owed to it, or one that no later frame bore out.
+    Claim {
+        receiver: SenderId,
+        seq: u64,
+        message: Message,
+        /// The number that was due.
+        due: u64,
+        /// The last number not owed, where `seq` is none that ever was.
+        joined: Option<u64>,
+        at_ns: u64,
+    },
+    /// `receiver` got `low` behind `high`, which it had seen by `since_ns`.
+    Displaced {
+        receiver: SenderId,
+        low: u64,
+        high: u64,
+        since_ns: u64,
+        at_ns: u64,
+    },
+    /// Its sender got `message` relayed.
+    Echoed {
+        seq: u64,
+        message: Message,
         at_ns: u64,
     },
     /// `receiver` was acked a message that is another's, or that nobody sent.
@@ -146,7 +203,7 @@ pub(super) enum Anomaly {
     Certain(Kind, Example),
     /// The target closed a connection whose client had done nothing wrong: a violation, unless
     /// the whole target went away.
-    HungUp { client: ClientId, example: Example },
+    HungUp(Example),
 }
 
 /// How it is known that a number will not come any more.

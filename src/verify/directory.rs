@@ -103,6 +103,18 @@ impl Directory {
             .remove(&session);
     }
 
+    /// How many sessions are not forgotten.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.sessions.read().expect("no panic while held").len()
+    }
+
+    /// Whether `session` is not forgotten.
+    pub(super) fn remembers(&self, session: SenderId) -> bool {
+        let sessions = self.sessions.read().expect("no panic while held");
+        sessions.contains_key(&session)
+    }
+
     /// Whether this number was given to a session of this run, forgotten ones included.
     pub(super) fn was_opened(&self, session: SenderId) -> bool {
         session.0 < self.next_session.load(Ordering::Relaxed)

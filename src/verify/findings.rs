@@ -93,14 +93,37 @@ pub struct Coverage {
     pub fences_seen: u64,
 }
 
+impl Coverage {
+    pub(super) fn add(&mut self, other: &Self) {
+        self.overlapping_sends += other.overlapping_sends;
+        self.joins_during_traffic += other.joins_during_traffic;
+        self.polite_leaves += other.polite_leaves;
+        self.aborts += other.aborts;
+        self.split_frames += other.split_frames;
+        self.joined_frames += other.joined_frames;
+        self.fences_seen += other.fences_seen;
+    }
+}
+
+impl Tally {
+    /// Counts one more; keeps `example` if it is among the first.
+    pub(super) fn add(&mut self, count: u64, example: impl FnOnce() -> Example) {
+        self.count += count;
+        if self.examples.len() < EXAMPLES_PER_KIND {
+            self.examples.push(example());
+        }
+    }
+}
+
 impl Findings {
     /// Counts a violation; keeps `example` if it is among the first of its kind.
     pub fn violation(&mut self, kind: Kind, example: impl FnOnce() -> Example) {
-        let tally = self.violations.entry(kind).or_default();
-        tally.count += 1;
-        if tally.examples.len() < EXAMPLES_PER_KIND {
-            tally.examples.push(example());
-        }
+        self.violations(kind, 1, example);
+    }
+
+    /// Counts `count` violations of one kind that one example stands for.
+    pub(super) fn violations(&mut self, kind: Kind, count: u64, example: impl FnOnce() -> Example) {
+        self.violations.entry(kind).or_default().add(count, example);
     }
 
     /// All violations, of every kind.

@@ -14,3 +14,6 @@ pub mod kind;
 pub mod ledger;
 mod reference;
 mod session;
+
+#[cfg(test)]
+mod tests;

@@ -77,6 +77,8 @@ struct Block {
 pub(super) struct Reference {
     /// The number of `slots[0]`.
     base: u64,
+    /// Numbers under this one were retired.
+    floor: u64,
     slots: VecDeque<Slot>,
     blocks: VecDeque<Block>,
     /// The index of `blocks[0]`.
@@ -110,7 +112,8 @@ impl Reference {
     }
 
     /// Keeps the clean line (without its LF) of number `seq`, seen for the first time at `now_ns`
-    /// by `receiver`. Slots that the bounded window had to give up for it go to `retired`.
+    /// by `receiver`. Slots that the bounded window had to give up for it go to `retired`. `false` if
+    /// the number fell out of the window before: nothing is left to compare it with.
     #[allow(clippy::too_many_arguments)] // the fields of a slot
     pub(super) fn insert(
         &mut self,
@@ -121,12 +124,18 @@ impl Reference {
         receiver: SenderId,
         now_ns: u64,
         mut retired: impl FnMut(u64, &Slot),
-    ) {
+    ) -> bool {
         if self.slots.is_empty() {
             self.base = seq;
         }
-        if seq < self.base {
-            return; // fell out of the window: nothing left to compare it with
+        // The receiver that is furthest need not have been a receiver of every number before.
+        let missing_below = self.base.saturating_sub(seq);
+        if seq < self.floor || missing_below + self.slots.len() as u64 > MAX_SLOTS as u64 {
+            return false;
+        }
+        for _ in 0..missing_below {
+            self.slots.push_front(EMPTY);
+            self.base -= 1;
         }
         while !self.slots.is_empty()
             && (seq - self.base >= MAX_SLOTS as u64 || self.blocks.len() > MAX_BYTES / BLOCK_BYTES)
@@ -167,13 +176,16 @@ impl Reference {
             at,
             len: needed as u32,
         };
+        true
     }
 
     /// Forgets every number under `seq`; `retired` gets each that was known, in order.
     pub(super) fn retire_before(&mut self, seq: u64, mut retired: impl FnMut(u64, &Slot)) {
+        let end = self.base + self.slots.len() as u64;
+        self.floor = self.floor.max(seq.min(end));
         while self.base < seq {
             let Some(slot) = self.slots.pop_front() else {
-                return;
+                break;
             };
             if slot.is_known() {
                 self.blocks[(slot.block - self.first_block) as usize].live -= 1;
@@ -198,7 +210,7 @@ mod tests {
         let mut retired = Vec::new();
         let message = (SenderId(1), seq);
         reference.insert(seq, line, message, 0, SenderId(2), 5, |n, _| {
-            retired.push(n)
+            retired.push(n);
         });
         retired
     }

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::batch::Proof;
+use super::batch::{Message, Proof};
 use super::directory::ClientId;
 use crate::wire::line::LineBuffer;
 use crate::wire::payload::SenderId;
@@ -13,6 +13,12 @@ pub(super) const NEVER: u64 = u64::MAX;
 
 /// Irregular frames remembered for each session, to tell what follows from them.
 const EXCUSES: usize = 64;
+
+/// Early frames remembered for each session.
+const MAX_EARLY: u64 = 16;
+
+/// The shortest frame that carries a number: `{"type":"ack","seq":1}`.
+const SHORTEST_FRAME_BYTES: usize = 22;
 
 /// A session.
 #[derive(Debug)]
@@ -24,8 +30,9 @@ pub(super) struct Session {
     /// No number up to this one is owed: the welcome's, and before it the highest that anyone had
     /// seen when the connection began.
     pub(super) joined: u64,
-    /// The first number that is still open (skipped, and not yet given up).
-    pub(super) oldest_hole: u64,
+    /// The first number that is still open: skipped and not given up, or due when an early frame
+    /// came that is not explained.
+    pub(super) oldest_open: u64,
     pub(super) stage: Stage,
     pub(super) conduct: Conduct,
     /// What it sent; absent for a pure listener.
@@ -60,6 +67,10 @@ pub(super) struct Conduct {
     pub(super) provoked: bool,
     /// The target said `slow-consumer`.
     pub(super) cut_off: bool,
+    /// The connection stood.
+    pub(super) stood: bool,
+    /// The target gave an error before any welcome.
+    pub(super) turned_away: bool,
 }
 
 /// What a session sent.
@@ -75,6 +86,8 @@ pub(super) struct Own {
     pub(super) pending: VecDeque<Pending>,
     /// Overtaken by a later one's ack: reordered if theirs still comes, else missing.
     pub(super) overtaken: Vec<Pending>,
+    /// The k of the latest message known to have overtaken others: counted once.
+    pub(super) overtaker: u64,
     /// Answered with an error, or relayed to ourselves: no ack is waited for.
     pub(super) settled_otherwise: VecDeque<u64>,
     /// What a script sent byte for byte.
@@ -90,6 +103,8 @@ pub(super) struct Pending {
     pub(super) sent_ns: u64,
     /// The last number this session had seen by then: a cause of it.
     pub(super) seen: u64,
+    /// The k of the later message whose ack came first; 0 while none did.
+    pub(super) overtaken_by: u64,
 }
 
 /// Bytes a script sent as they stood, read the way a server reads them.
@@ -105,10 +120,14 @@ pub(super) struct Raw {
 pub(super) struct Trouble {
     /// Numbers skipped, ascending, apart.
     pub(super) holes: VecDeque<Hole>,
+    /// Frames whose number was ahead of the one due, not yet explained.
+    early: Vec<Early>,
     /// Numbers that an irregular frame stood for: not missed a second time.
     excused: VecDeque<u64>,
-    /// A malformed line came last: a gap right behind it follows from it.
-    pub(super) after_malformed: bool,
+    /// How many numbers the malformed lines that came last can have swallowed.
+    swallowing: u64,
+    /// Numbers that malformed lines did swallow, own acks perhaps among them.
+    pub(super) swallowed: u64,
 }
 
 /// Numbers `from..until` that were skipped.
@@ -121,6 +140,39 @@ pub(super) struct Hole {
     pub(super) at_ns: u64,
 }
 
+/// What a numbered frame carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Carried {
+    /// `None` for what a script sent byte for byte.
+    pub(super) message: Option<Message>,
+    pub(super) intended_ns: u64,
+    pub(super) at_ns: u64,
+    pub(super) form: Form,
+}
+
+/// In which form it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// A relay; `clean` if nothing else was wrong with it.
+    Relay { clean: bool },
+    /// The ack of a message sent at `sent_ns`, in the order sent or not.
+    Ack { sent_ns: u64, in_order: bool },
+}
+
+/// A frame that was ahead of the number due. Whether frames were lost before it, whether it
+/// overtook them, or whether its number is wrong, only the frames behind it tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Early {
+    pub(super) seq: u64,
+    /// The number that was due.
+    pub(super) due: u64,
+    pub(super) carried: Carried,
+    /// No numbered frame has come since.
+    fresh: bool,
+    /// A displacement that it is part of is on record.
+    reported: bool,
+}
+
 /// Where a number falls in a session's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -128,8 +180,21 @@ pub(super) enum Place {
     Onward,
     /// One that had been skipped.
     Skipped,
+    /// Ahead of the one due; the frames behind it decide what it is.
+    Early,
     /// One that had come, or that was never owed.
     Behind,
+}
+
+/// What a frame revealed about earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Move {
+    /// The early frame was what its number said.
+    Confirmed(Early),
+    /// The early frame's number came again, or can never have been its own.
+    Unexplained(Early),
+    /// `low` and `high` came the other way round; `high` had come by `since_ns`.
+    Displaced { low: u64, high: u64, since_ns: u64 },
 }
 
 impl Session {
@@ -139,7 +204,7 @@ impl Session {
             client,
             next: NEVER,
             joined,
-            oldest_hole: NEVER,
+            oldest_open: NEVER,
             stage: Stage::Connecting,
             conduct: Conduct::default(),
             own: None,
@@ -168,34 +233,214 @@ impl Session {
     pub(super) fn horizon(&self) -> u64 {
         match self.stage {
             Stage::Connecting => self.joined + 1,
-            Stage::Open => self.next.min(self.oldest_hole),
+            Stage::Open => self.next.min(self.oldest_open),
             Stage::Finished | Stage::Free => NEVER,
         }
     }
 
-    /// Takes number `seq` where it belongs; skipped numbers become a hole.
-    pub(super) fn place(&mut self, seq: u64, now_ns: u64) -> Place {
-        if seq >= self.next {
-            if seq > self.next {
-                self.skip_to(seq, Proof::Later(seq), now_ns);
-            }
-            self.next = seq + 1;
-            if let Some(trouble) = &mut self.trouble {
-                trouble.after_malformed = false;
-            }
-            return Place::Onward;
+    /// A malformed line of `bytes` came: that many numbers it can have swallowed.
+    pub(super) fn malformed(&mut self, bytes: usize) {
+        let numbers = 1 + (bytes / SHORTEST_FRAME_BYTES) as u64;
+        let trouble = self.trouble();
+        trouble.swallowing = trouble.swallowing.saturating_add(numbers);
+    }
+
+    /// Whether a malformed line came last.
+    pub(super) fn is_after_malformed(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|t| t.swallowing > 0)
+    }
+
+    /// Whether some early frame waits for its explanation.
+    pub(super) fn has_early(&self) -> bool {
+        let unreported = |t: &Trouble| t.early.iter().any(|e| !e.reported);
+        self.trouble.as_deref().is_some_and(unreported)
+    }
+
+    /// Takes number `seq` where it belongs; skipped numbers become a hole. What that reveals
+    /// about earlier frames goes to `moves`.
+    pub(super) fn place(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
+        if seq > self.next {
+            return self.jump(seq, carried, moves);
         }
-        if self.fill(seq) {
-            Place::Skipped
+        if seq < self.next {
+            return self.fall_back(seq, moves);
+        }
+        self.next += 1;
+        self.went_on(moves);
+        Place::Onward
+    }
+
+    /// The frame due has come: nothing is fresh any more, and what it overtook is unexplained.
+    pub(super) fn went_on(&mut self, moves: &mut Vec<Move>) {
+        let next = self.next;
+        let Some(trouble) = self.trouble.as_deref_mut() else {
+            return;
+        };
+        trouble.swallowing = 0;
+        for early in &mut trouble.early {
+            early.fresh = false;
+        }
+        let passed = trouble.early.extract_if(.., |e| e.seq < next);
+        moves.extend(passed.map(Move::Unexplained));
+        self.oldest_open = trouble.oldest();
+    }
+
+    /// Number `seq` under the one due: fills a hole, or has no business here.
+    fn fall_back(&mut self, seq: u64, moves: &mut Vec<Move>) -> Place {
+        let Some(hole) = self.fill(seq) else {
+            return Place::Behind;
+        };
+        let newest = self.next - 1;
+        let trouble = self.trouble();
+        for early in &mut trouble.early {
+            early.fresh = false;
+        }
+        // Two frames exchanged make one early and one late: one displacement.
+        let partner = trouble
+            .early
+            .iter_mut()
+            .find(|e| e.due <= seq && !e.reported);
+        let high = partner.map_or(newest, |early| {
+            early.reported = true;
+            early.seq.max(newest)
+        });
+        let since_ns = hole.at_ns;
+        moves.push(Move::Displaced {
+            low: seq,
+            high,
+            since_ns,
+        });
+        Place::Skipped
+    }
+
+    /// Number `seq` is ahead of the one due. Frames were lost, or overtaken, or a number is
+    /// wrong: the cursor follows the reading under which the stream runs on.
+    fn jump(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
+        let next = self.next;
+        let trouble = self.trouble();
+        let accounted =
+            |n: u64| trouble.excused.contains(&n) || trouble.early.iter().any(|e| e.seq == n);
+        let mut due = next;
+        while due < seq && accounted(due) {
+            due += 1;
+        }
+        if due == seq {
+            self.confirm_until(seq, moves);
+        } else if seq - due <= trouble.swallowing {
+            trouble.swallowed += seq - due;
+        } else if let Some(at) = trouble.early.iter().position(|e| e.fresh) {
+            let early = trouble.early[at];
+            let behind_it = (early.seq + 1..seq).take(EXCUSES);
+            let excused = behind_it.filter(|n| trouble.excused.contains(n)).count() as u64;
+            if early.seq < seq && early.seq + 1 + excused == seq {
+                // It was what it said, and what lies before it was lost.
+                self.commit(at, moves);
+            } else if due + 1 == seq {
+                // It stood where `due` belongs.
+                let proof = Proof::Later(early.seq);
+                self.skip_to(seq, proof, early.carried.at_ns);
+            } else {
+                if early.seq < seq {
+                    self.commit(at, moves);
+                }
+                return self.set_aside(seq, carried, moves);
+            }
         } else {
-            Place::Behind
+            return self.set_aside(seq, carried, moves);
         }
+        self.next = seq + 1;
+        self.went_on(moves);
+        Place::Onward
+    }
+
+    /// Early frames under `seq` are what they said, and came before their time.
+    fn confirm_until(&mut self, seq: u64, moves: &mut Vec<Move>) {
+        let next = self.next;
+        let trouble = self.trouble();
+        trouble.excused.retain(|&e| e >= seq);
+        for early in trouble
+            .early
+            .extract_if(.., |e| e.seq >= next && e.seq < seq)
+        {
+            moves.push(Move::Confirmed(early));
+            if !early.reported && early.due < early.seq && !early.fresh {
+                let (low, high, since_ns) = (early.due, early.seq, early.carried.at_ns);
+                moves.push(Move::Displaced {
+                    low,
+                    high,
+                    since_ns,
+                });
+            }
+        }
+    }
+
+    /// The early frame at `at` is what it said; what lies before it was skipped.
+    fn commit(&mut self, at: usize, moves: &mut Vec<Move>) {
+        let early = self.trouble().early.remove(at);
+        self.skip_to(early.seq, Proof::Later(early.seq), early.carried.at_ns);
+        self.next = early.seq + 1;
+        moves.push(Move::Confirmed(early));
+    }
+
+    fn set_aside(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
+        let due = self.next;
+        let trouble = self.trouble();
+        for early in &mut trouble.early {
+            early.fresh = false;
+        }
+        if trouble.early.len() as u64 == MAX_EARLY {
+            moves.push(Move::Unexplained(trouble.early.remove(0)));
+        }
+        trouble.early.push(Early {
+            seq,
+            due,
+            carried,
+            fresh: true,
+            reported: false,
+        });
+        self.oldest_open = trouble.oldest();
+        Place::Early
+    }
+
+    /// The stream ends, and `last` is the last number owed: whatever did not come is a hole.
+    pub(super) fn close(&mut self, last: u64, now_ns: u64, moves: &mut Vec<Move>) {
+        let mut early = std::mem::take(&mut self.trouble().early);
+        early.sort_unstable_by_key(|e| e.seq);
+        for early in early {
+            if early.seq < self.next || early.seq > last {
+                moves.push(Move::Unexplained(early));
+                continue;
+            }
+            let in_place = early.seq == self.next;
+            self.skip_to(early.seq, Proof::Later(early.seq), early.carried.at_ns);
+            self.next = early.seq + 1;
+            moves.push(Move::Confirmed(early));
+            if in_place && !early.reported && !early.fresh {
+                let (low, high, since_ns) = (early.due, early.seq, early.carried.at_ns);
+                moves.push(Move::Displaced {
+                    low,
+                    high,
+                    since_ns,
+                });
+            }
+        }
+        let (from, until) = (self.next, last.saturating_add(1));
+        if from < until {
+            let trouble = self.trouble();
+            if until - from <= trouble.swallowing {
+                trouble.swallowed += until - from;
+            } else {
+                self.skip_to(until, Proof::Bye(last), now_ns);
+            }
+            self.next = until;
+        }
+        self.oldest_open = self.trouble().oldest();
     }
 
     /// Number `seq` stands in an irregular frame: if it never comes properly, that is no second
     /// violation.
     pub(super) fn excuse(&mut self, seq: u64) {
-        if self.fill(seq) || seq < self.next {
+        if self.fill(seq).is_some() || seq < self.next {
             return;
         }
         let trouble = self.trouble();
@@ -208,46 +453,44 @@ impl Session {
     }
 
     /// Numbers `next..seq` did not come.
-    pub(super) fn skip_to(&mut self, seq: u64, proof: Proof, now_ns: u64) {
+    fn skip_to(&mut self, seq: u64, proof: Proof, at_ns: u64) {
         let from = self.next;
         let trouble = self.trouble();
-        if trouble.after_malformed {
-            return;
-        }
-        let mut pieces = Vec::new();
+        let accounted = |n: u64| trouble.early.iter().any(|e| !e.fresh && e.seq == n);
+        let mut cuts: Vec<u64> = trouble.excused.iter().copied().collect();
+        cuts.extend(
+            trouble
+                .early
+                .iter()
+                .map(|e| e.seq)
+                .filter(|&n| accounted(n)),
+        );
+        cuts.retain(|&n| n >= from && n < seq);
+        cuts.sort_unstable();
+        cuts.push(seq);
         let mut at = from;
-        for &excused in trouble.excused.iter().filter(|&&e| e >= from && e < seq) {
-            pieces.push((at, excused));
-            at = excused + 1;
-        }
-        pieces.push((at, seq));
-        trouble.excused.retain(|&e| e >= seq);
-        for (from, until) in pieces {
-            if from < until {
+        for cut in cuts {
+            if at < cut {
+                let (from, until) = (at, cut);
                 trouble.holes.push_back(Hole {
                     from,
                     until,
                     proof,
-                    at_ns: now_ns,
+                    at_ns,
                 });
             }
+            at = cut + 1;
         }
-        self.oldest_hole = self.trouble().oldest();
+        trouble.excused.retain(|&e| e >= seq);
+        self.oldest_open = trouble.oldest();
     }
 
     /// Takes `seq` out of the hole it lies in.
-    fn fill(&mut self, seq: u64) -> bool {
-        let Some(trouble) = &mut self.trouble else {
-            return false;
-        };
-        let Some(at) = trouble
-            .holes
-            .iter()
-            .position(|h| h.from <= seq && seq < h.until)
-        else {
-            return false;
-        };
-        let hole = trouble.holes.remove(at).expect("it was found");
+    fn fill(&mut self, seq: u64) -> Option<Hole> {
+        let trouble = self.trouble.as_deref_mut()?;
+        let holes = &mut trouble.holes;
+        let at = holes.iter().position(|h| h.from <= seq && seq < h.until)?;
+        let hole = holes.remove(at)?;
         for part in [
             Hole {
                 from: seq + 1,
@@ -256,34 +499,59 @@ impl Session {
             Hole { until: seq, ..hole },
         ] {
             if part.from < part.until {
-                trouble.holes.insert(at, part);
+                holes.insert(at, part);
             }
         }
-        self.oldest_hole = trouble.oldest();
-        true
+        self.oldest_open = trouble.oldest();
+        Some(hole)
     }
 
-    /// Takes out the holes that begin under `seq`: they are given up.
-    pub(super) fn give_up_before(&mut self, seq: u64) -> Vec<Hole> {
+    /// The stream broke off: what an early frame was, nobody will tell.
+    pub(super) fn broke_off(&mut self) {
+        if let Some(trouble) = &mut self.trouble {
+            trouble.early.clear();
+        }
+    }
+
+    /// Takes out the holes that begin under `seq`: they are given up, as is hope of explaining
+    /// the early frames of that time.
+    pub(super) fn give_up_before(&mut self, seq: u64, moves: &mut Vec<Move>) -> Vec<Hole> {
         let Some(trouble) = &mut self.trouble else {
             return Vec::new();
         };
+        let stale = trouble.early.extract_if(.., |e| e.due < seq);
+        moves.extend(stale.map(Move::Unexplained));
         let count = trouble.holes.iter().take_while(|h| h.from < seq).count();
         let given_up = trouble.holes.drain(..count).collect();
-        self.oldest_hole = trouble.oldest();
+        self.oldest_open = trouble.oldest();
         given_up
     }
 }
 
 impl Trouble {
+    /// Whatever the malformed lines can have swallowed, they did.
+    pub(super) fn swallow(&mut self) {
+        self.swallowed = self.swallowed.saturating_add(self.swallowing);
+        self.swallowing = 0;
+    }
+
     fn oldest(&self) -> u64 {
-        self.holes.front().map_or(NEVER, |h| h.from)
+        let hole = self.holes.front().map_or(NEVER, |h| h.from);
+        let early = self.early.iter().map(|e| e.due).min().unwrap_or(NEVER);
+        hole.min(early)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RELAY: Carried = Carried {
+        message: None,
+        intended_ns: 0,
+        at_ns: 0,
+        form: Form::Relay { clean: true },
+    };
 
     fn open_at(joined: u64) -> Session {
         let mut session = Session::new(SenderId(1), ClientId(0), joined);
@@ -292,49 +560,107 @@ mod tests {
         session
     }
 
-    fn holes(session: &Session) -> Vec<(u64, u64)> {
+    /// Feeds numbers to a session that joined at 10; returns the holes, and the moves as text.
+    fn feed(session: &mut Session, numbers: &[u64]) -> (Vec<(u64, u64)>, String) {
+        let mut moves = Vec::new();
+        for &n in numbers {
+            session.place(n, RELAY, &mut moves);
+        }
         let trouble = session.trouble.as_ref();
-        trouble.map_or(vec![], |t| {
+        let holes = trouble.map_or(vec![], |t| {
             t.holes.iter().map(|h| (h.from, h.until)).collect()
-        })
+        });
+        let words = moves.iter().map(|m| match m {
+            Move::Confirmed(e) => format!("{} was real", e.seq),
+            Move::Unexplained(e) => format!("{} at {}?", e.seq, e.due),
+            Move::Displaced { low, high, .. } => format!("{high} before {low}"),
+        });
+        (holes, words.collect::<Vec<_>>().join(", "))
+    }
+
+    /// Every way a stream can go on behind a frame that is ahead of its time.
+    #[test]
+    fn what_follows_an_early_frame_says_what_it_was() {
+        // Numbers as they come; the holes they leave; what they reveal; the number then due.
+        type Row = (&'static [u64], &'static [(u64, u64)], &'static str, u64);
+        let table: &[Row] = &[
+            (&[11, 12, 13], &[], "", 14),
+            (&[12, 13, 14], &[(11, 12)], "12 was real", 15),
+            (&[12, 11, 13], &[], "12 was real, 12 before 11", 14),
+            (&[12, 13, 11, 14], &[], "12 was real, 13 before 11", 15),
+            (&[13, 11, 12, 14], &[], "13 was real, 13 before 11", 15),
+            (&[14, 12, 13, 11, 15], &[], "14 before 11, 14 was real", 16),
+            (&[61, 12, 13], &[(11, 12)], "", 14),
+            (&[12, 12, 13], &[(11, 12)], "12 at 11?", 14),
+            (
+                &[12, 14, 15],
+                &[(11, 12), (13, 14)],
+                "12 was real, 14 was real",
+                16,
+            ),
+        ];
+        for (numbers, holes, moves, next) in table {
+            let mut session = open_at(10);
+            let found = feed(&mut session, numbers);
+            assert_eq!(found, (holes.to_vec(), (*moves).to_owned()), "{numbers:?}");
+            assert_eq!(session.next, *next, "{numbers:?}");
+        }
     }
 
     #[test]
-    fn a_skipped_number_stays_open_until_it_comes() {
+    fn a_bye_explains_what_is_left() {
+        for (numbers, last, holes, words) in [
+            (&[12_u64][..], 12, &[(11, 12)][..], "12 was real"),
+            (&[61], 11, &[(11, 12)], "61 at 11?"),
+            (&[12, 11], 12, &[], "12 was real, 12 before 11"),
+            (&[], 12, &[(11, 13)], ""),
+        ] {
+            let mut session = open_at(10);
+            feed(&mut session, numbers);
+            let mut moves = Vec::new();
+            session.close(last, 0, &mut moves);
+            let trouble = session.trouble.as_deref().unwrap();
+            let found: Vec<_> = trouble.holes.iter().map(|h| (h.from, h.until)).collect();
+            assert_eq!(found, holes, "{numbers:?}");
+            assert_eq!(
+                moves.len(),
+                words.split(',').filter(|w| !w.is_empty()).count()
+            );
+        }
+    }
+
+    #[test]
+    fn the_horizon_waits_for_what_is_open() {
         let mut session = open_at(10);
-        assert_eq!(session.place(14, 0), Place::Onward);
-        assert_eq!(holes(&session), [(11, 14)]);
-        assert_eq!(session.horizon(), 11);
-        assert_eq!(session.place(12, 0), Place::Skipped);
-        assert_eq!(holes(&session), [(11, 12), (13, 14)]);
-        assert_eq!(session.place(11, 0), Place::Skipped);
-        assert_eq!(session.horizon(), 13);
-        assert_eq!(session.place(12, 0), Place::Behind, "it had come");
-        assert_eq!(session.place(13, 0), Place::Skipped);
-        assert_eq!(session.horizon(), 15);
+        feed(&mut session, &[14]);
+        assert_eq!(session.horizon(), 11, "early, unexplained");
+        feed(&mut session, &[15]);
+        assert_eq!(session.horizon(), 11, "a hole");
+        feed(&mut session, &[12, 11, 13]);
+        assert_eq!(session.horizon(), 16);
     }
 
     #[test]
     fn an_irregular_frame_accounts_for_its_number_and_no_other() {
         let mut session = open_at(0);
         session.excuse(2);
-        session.place(4, 0);
-        assert_eq!(holes(&session), [(1, 2), (3, 4)]);
+        assert_eq!(feed(&mut session, &[4, 5]).0, [(1, 2), (3, 4)]);
         session.excuse(3);
-        assert_eq!(
-            holes(&session),
-            [(1, 2)],
-            "an irregular frame in a hole fills it"
-        );
+        assert_eq!(feed(&mut session, &[]).0, [(1, 2)], "it fills a hole");
     }
 
     #[test]
-    fn a_gap_behind_a_malformed_line_follows_from_it_once() {
+    fn a_malformed_line_swallows_as_many_numbers_as_it_has_room_for() {
         let mut session = open_at(0);
-        session.trouble().after_malformed = true;
-        session.place(3, 0);
-        assert_eq!(holes(&session), []);
-        session.place(5, 0);
-        assert_eq!(holes(&session), [(4, 5)]);
+        session.malformed(SHORTEST_FRAME_BYTES);
+        assert_eq!(feed(&mut session, &[3]).0, []);
+        assert_eq!(session.trouble().swallowed, 2);
+        assert_eq!(feed(&mut session, &[5, 6]).0, [(4, 5)], "once");
+        session.malformed(5);
+        assert_eq!(
+            feed(&mut session, &[9, 10]).0,
+            [(4, 5), (7, 9)],
+            "one at most"
+        );
     }
 }

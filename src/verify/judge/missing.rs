@@ -1,0 +1,342 @@
+//! What did not come: relays, whole numbers, acks.
+
+use super::{Cause, Judge, MAX_REMEMBERED, Open, Proof};
+use crate::verify::batch::Message;
+use crate::verify::findings::Example;
+use crate::verify::kind::Kind;
+use crate::wire::payload::SenderId;
+
+/// Skipped runs of numbers that wait for the end, when unacked messages may explain them.
+const MAX_GAPS: usize = 1 << 12;
+
+/// Sessions remembered for each of them.
+const MAX_WITNESSES: usize = 64;
+
+/// A longer run of numbers that were settled without a receiver is no longer believed to have
+/// existed number by number.
+const MAX_SETTLED_RUN: u64 = super::MAX_RECORDS as u64;
+
+/// `receiver` is past `from..until` and never saw them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing {
+    pub(super) receiver: SenderId,
+    pub(super) from: u64,
+    pub(super) until: u64,
+    pub(super) proof: Proof,
+    pub(super) at_ns: u64,
+}
+
+/// Numbers that nobody got anything under.
+#[derive(Debug)]
+pub(super) struct Gap {
+    from: u64,
+    until: u64,
+    /// How many of them an unacked message does not explain.
+    unexplained: u64,
+    witnesses: Vec<SenderId>,
+    at_ns: u64,
+}
+
+impl Judge {
+    /// Judges the missing ranges that lie wholly under `told`: nobody will say more about them.
+    pub(super) fn judge_missing(&mut self, told: u64) {
+        if self.missing.is_empty() {
+            return;
+        }
+        let (mut ready, waiting): (Vec<_>, Vec<_>) = std::mem::take(&mut self.missing)
+            .into_iter()
+            .partition(|m| m.until <= told);
+        self.missing = waiting;
+        ready.sort_by_key(|m| (m.from, m.receiver));
+        for missing in ready {
+            let mut at = missing.from;
+            while at < missing.until {
+                at = self.judge_missing_number(&missing, at);
+            }
+        }
+    }
+
+    /// Judges number `at` of a missing range (or a run of numbers unknown to all that begins
+    /// there); returns the number behind it.
+    fn judge_missing_number(&mut self, missing: &Missing, at: u64) -> u64 {
+        let known = self.known(at);
+        let oldest = self.recent.front().map_or(self.base, |&(n, _)| n);
+        if at < oldest.min(self.base) {
+            return self.missing_long_ago(missing, at, oldest);
+        }
+        let message = known.map(|k| k.message);
+        if let Some((claimed, message)) = self.take_claim(missing.receiver, at, message) {
+            self.renumbered(missing, at, claimed, message);
+            return at + 1;
+        }
+        let Some(known) = known else {
+            if let Some(message) = self.strayed(at) {
+                if message.sender != missing.receiver {
+                    self.lost_relay(missing, at, 1, Some(message));
+                }
+                return at + 1;
+            }
+            if self.is_spoken_for(at) {
+                self.lost_relay(missing, at, 1, None);
+                return at + 1;
+            }
+            return self.missing_to_all(missing, at);
+        };
+        let message = known.message;
+        if message.sender == missing.receiver {
+            return at + 1; // what is missing is the ack, which the session itself misses
+        }
+        if self.has_behind(at) {
+            self.lost += 1; // numbered too late to be delivered: reported as its cause
+        } else if known.sent_ns > missing.at_ns {
+            self.lost += 1;
+            self.numbered_late(Kind::RealTime, missing.receiver, at, message, missing.at_ns);
+        } else if known.acked && !known.relayed {
+            self.reached_nobody(missing, at, message);
+        } else {
+            self.lost_relay(missing, at, 1, Some(message));
+        }
+        at + 1
+    }
+
+    /// Numbers that were settled, and forgotten, before this shard came to speak of them.
+    fn missing_long_ago(&mut self, missing: &Missing, at: u64, oldest: u64) -> u64 {
+        let until = missing.until.min(oldest);
+        if until - at > MAX_SETTLED_RUN {
+            self.sequence_gap(missing, at, until);
+        } else {
+            self.lost_relay(missing, at, until - at, None);
+        }
+        until
+    }
+
+    /// Numbers from `at` on of which nobody knows anything.
+    fn missing_to_all(&mut self, missing: &Missing, at: u64) -> u64 {
+        let until = self.next_known(at + 1, missing.until);
+        self.sequence_gap(missing, at, until);
+        until
+    }
+
+    /// The first number from `from` on, and under `until`, that something is known of.
+    fn next_known(&self, from: u64, until: u64) -> u64 {
+        let behind = self.recent.partition_point(|&(n, _)| n < from);
+        let settled = self.recent.get(behind).map_or(u64::MAX, |&(n, _)| n);
+        let end_of_records = self.base + self.records.len() as u64;
+        let mut waiting = from.max(self.base)..until.min(end_of_records);
+        let waiting = waiting
+            .find(|&n| self.known(n).is_some())
+            .unwrap_or(u64::MAX);
+        let anomaly = self.open.range(from..).next().map_or(u64::MAX, |(&n, _)| n);
+        let irregular = self.irregular.range((from, Kind::LostRelay, 0)..).next();
+        let irregular = irregular.map_or(u64::MAX, |(&(n, ..), _)| n);
+        until.min(settled).min(waiting).min(anomaly).min(irregular)
+    }
+
+    /// The message whose ack went astray under number `seq`.
+    fn strayed(&self, seq: u64) -> Option<Message> {
+        self.open.get(&seq)?.iter().find_map(|open| match open {
+            Open::Stray(message) => Some(*message),
+            _ => None,
+        })
+    }
+
+    /// Whether somebody claims that number `seq` was given to something.
+    fn is_spoken_for(&self, seq: u64) -> bool {
+        let speaks = |open: &Open| {
+            matches!(
+                open,
+                Open::Conflict(_) | Open::Behind { .. } | Open::Echoed { .. }
+            )
+        };
+        let open = self.open.get(&seq);
+        let mut irregular = self.irregular.range((seq, Kind::LostRelay, 0)..);
+        open.is_some_and(|list| list.iter().any(speaks))
+            || irregular.next().is_some_and(|(&(n, ..), _)| n == seq)
+    }
+
+    fn has_behind(&self, seq: u64) -> bool {
+        let behind = |open: &Open| matches!(open, Open::Behind { .. });
+        self.open
+            .get(&seq)
+            .is_some_and(|list| list.iter().any(behind))
+    }
+
+    /// What `receiver` got in place of number `due`: `message` (any, if not known) under another
+    /// number.
+    fn take_claim(
+        &mut self,
+        receiver: SenderId,
+        due: u64,
+        message: Option<Message>,
+    ) -> Option<(u64, Message)> {
+        let list = self.open.get_mut(&due)?;
+        let at = list.iter().position(|open| {
+            matches!(open, Open::Claim { receiver: r, message: m, .. }
+                if *r == receiver && message.is_none_or(|message| *m == message))
+        })?;
+        self.open_count -= 1;
+        match list.remove(at) {
+            Open::Claim { seq, message, .. } => Some((seq, message)),
+            _ => None,
+        }
+    }
+
+    /// The message came, under a wrong number.
+    fn renumbered(&mut self, missing: &Missing, seq: u64, claimed: u64, message: Message) {
+        let receiver = self.directory.name(missing.receiver);
+        let sender = self.directory.name(message.sender);
+        let (kind, text) = if message.sender == missing.receiver {
+            let text = format!(
+                "{receiver} got the ack of its message {} as number {claimed}, where number {seq} \
+                 was due",
+                message.k
+            );
+            (Kind::StrayAck, text)
+        } else {
+            self.irregular_deliveries += 1;
+            let text = format!(
+                "{receiver} got message {} of {sender}, which is number {seq}, as number {claimed}",
+                message.k
+            );
+            (Kind::AlteredRelay, text)
+        };
+        let receiver = Some(missing.receiver);
+        self.violation(kind, receiver, Some(message), seq, text, missing.at_ns);
+    }
+
+    fn lost_relay(&mut self, missing: &Missing, seq: u64, count: u64, message: Option<Message>) {
+        self.lost += count;
+        let receiver = self.directory.name(missing.receiver);
+        let what = match count {
+            1 => self.describe(message, seq),
+            _ => format!("numbers {seq} to {}", seq + count - 1),
+        };
+        let proof = match missing.proof {
+            Proof::Later(later) => format!("it got number {later} without it"),
+            Proof::Bye(bye) => format!("its bye says that number {bye} was its last"),
+        };
+        let text = format!("{receiver} was owed {what} and never got it: {proof}");
+        let receiver = Some(missing.receiver);
+        let example = self.example(receiver, message, Some(seq), text, missing.at_ns);
+        self.findings.violations(Kind::LostRelay, count, || example);
+    }
+
+    /// One violation for each message, however many receivers miss it.
+    fn reached_nobody(&mut self, missing: &Missing, seq: u64, message: Message) {
+        self.lost += 1;
+        if !self.first_time(Cause::ReachedNobody(seq)) {
+            return;
+        }
+        let what = self.describe(Some(message), seq);
+        let text = format!(
+            "{what} was acked and relayed to none of the receivers present: {}, for one, never \
+             got it",
+            self.directory.name(missing.receiver)
+        );
+        let kind = Kind::AckWithoutRelay;
+        self.violation(kind, None, Some(message), seq, text, missing.at_ns);
+    }
+
+    /// One violation for each run of skipped numbers, however many sessions noticed.
+    fn sequence_gap(&mut self, missing: &Missing, from: u64, until: u64) {
+        let overlaps = |g: &&mut Gap| from < g.until && g.from < until;
+        if let Some(gap) = self.gaps.iter_mut().rev().find(overlaps) {
+            if gap.witnesses.len() < MAX_WITNESSES {
+                gap.witnesses.push(missing.receiver);
+            }
+            return;
+        }
+        self.gaps.push(Gap {
+            from,
+            until,
+            unexplained: until - from,
+            witnesses: vec![missing.receiver],
+            at_ns: missing.at_ns,
+        });
+        if self.gaps.len() > MAX_GAPS {
+            self.report_gaps(MAX_GAPS / 2);
+        }
+    }
+
+    /// Counts all gaps but the latest `keep`.
+    pub(super) fn report_gaps(&mut self, keep: usize) {
+        let count = self.gaps.len().saturating_sub(keep);
+        let gaps: Vec<Gap> = self.gaps.drain(..count).collect();
+        for gap in gaps.into_iter().filter(|g| g.unexplained > 0) {
+            let (from, last) = (gap.from, gap.until - 1);
+            let witness = self.directory.name(gap.witnesses[0]);
+            let text = if from == last {
+                format!(
+                    "number {from} was skipped: {witness} got what comes before and after it, and \
+                     no session got anything under it"
+                )
+            } else {
+                format!(
+                    "numbers {from} to {last} were skipped: {witness} got what comes before and \
+                     after them, and no session got anything under them"
+                )
+            };
+            let example = self.example(None, None, Some(from), text, gap.at_ns);
+            self.findings.violation(Kind::SequenceGap, || example);
+        }
+    }
+
+    /// Messages that their senders' byes left without an ack.
+    pub(super) fn judge_unacked(&mut self) {
+        for (message, at_ns) in std::mem::take(&mut self.unacked) {
+            if self.stray.contains(&message) {
+                continue; // its ack went to another, which is on record
+            }
+            // With nobody else to see the relay, the missing ack leaves a gap in the numbers.
+            let its_own = |g: &&mut Gap| g.unexplained > 0 && g.witnesses.contains(&message.sender);
+            if let Some(gap) = self.gaps.iter_mut().find(its_own) {
+                gap.unexplained -= 1;
+            }
+            let sender = self.directory.name(message.sender);
+            let text = format!(
+                "{sender} sent its message {} and read to its bye, and was neither acked nor \
+                 refused",
+                message.k
+            );
+            let example = self.example(None, Some(message), None, text, at_ns);
+            self.findings.violation(Kind::MissingAck, || example);
+        }
+        let mut refused: Vec<(Message, Example)> = self
+            .refused
+            .drain()
+            .filter_map(|(message, example)| Some((message, example?)))
+            .collect();
+        refused.sort_by_key(|(m, example)| (example.at_ns, m.sender, m.k));
+        for (_, example) in refused {
+            self.findings.violation(Kind::MissingAck, || example);
+        }
+    }
+
+    /// `message` was answered with an error; `example` if it was in order.
+    pub(super) fn refused(&mut self, message: Message, example: Option<Example>) {
+        let numbered = self.recent.iter().find(|(_, k)| k.message == message);
+        let numbered = numbered.map(|&(n, known)| (n, known.sent_ns));
+        if self.refused.len() < MAX_REMEMBERED {
+            self.refused.insert(message, example);
+        } else if let Some(example) = example {
+            self.findings.violation(Kind::MissingAck, || example);
+        }
+        if let Some((seq, sent_ns)) = numbered {
+            self.check_refused(message, seq, sent_ns);
+        }
+    }
+
+    /// `message` was acked or relayed: was it refused, too?
+    pub(super) fn check_refused(&mut self, message: Message, seq: u64, at_ns: u64) {
+        if self.refused.remove(&message).is_none() {
+            return;
+        }
+        let sender = self.directory.name(message.sender);
+        let text = format!(
+            "message {} of {sender} was answered with an error, and became number {} all the same",
+            message.k, seq
+        );
+        let example = self.example(None, Some(message), Some(seq), text, at_ns);
+        self.findings.violation(Kind::RelayOfRejected, || example);
+    }
+}

@@ -1,0 +1,267 @@
+//! Anomalies that wait until their number is settled, and who judges each.
+
+use super::deliveries::Irregular;
+use super::missing::Missing;
+use super::{Conflict, Judge, MAX_REMEMBERED};
+use crate::verify::batch::{Anomaly, Message};
+use crate::wire::payload::SenderId;
+
+/// An anomaly that waits for its number to be settled.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Open {
+    Conflict(Conflict),
+    Behind {
+        message: Message,
+        seen: u64,
+        at_ns: u64,
+    },
+    Late {
+        receiver: SenderId,
+        message: Message,
+        intended_ns: u64,
+        at_ns: u64,
+    },
+    Claim {
+        receiver: SenderId,
+        seq: u64,
+        message: Message,
+        joined: Option<u64>,
+        at_ns: u64,
+    },
+    Displaced {
+        receiver: SenderId,
+        low: u64,
+        since_ns: u64,
+        at_ns: u64,
+    },
+    Echoed {
+        message: Message,
+        at_ns: u64,
+    },
+    /// This message's ack went to another.
+    Stray(Message),
+    /// More than one message under a number, once it is known what the numbers around are.
+    Contested(Contest),
+}
+
+/// Who got what under a number that is another's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Contest {
+    pub(super) receiver: SenderId,
+    pub(super) seq: u64,
+    pub(super) claim: Message,
+    /// What the number is; `None` if it is to be looked up.
+    pub(super) truth: Option<Message>,
+    /// The last number not owed, where `seq` is none that ever was.
+    pub(super) joined: Option<u64>,
+    pub(super) at_ns: u64,
+}
+
+impl Judge {
+    pub(super) fn anomaly(&mut self, anomaly: Anomaly) {
+        match anomaly {
+            Anomaly::Certain(kind, example) => self.findings.violation(kind, || example),
+            Anomaly::HungUp(example) => self.hung_up.add(1, || example),
+            Anomaly::Missing {
+                receiver,
+                from,
+                until,
+                proof,
+                at_ns,
+            } => {
+                self.missing.push(Missing {
+                    receiver,
+                    from,
+                    until,
+                    proof,
+                    at_ns,
+                });
+            }
+            Anomaly::Conflict {
+                receiver,
+                seq,
+                claim,
+                at_ns,
+            } => {
+                let conflict = Conflict {
+                    receiver,
+                    claim,
+                    receivers: 1,
+                    at_ns,
+                };
+                self.open(seq, Open::Conflict(conflict));
+            }
+            Anomaly::AckBehind {
+                seq,
+                message,
+                seen,
+                at_ns,
+            } => {
+                let behind = Open::Behind {
+                    message,
+                    seen,
+                    at_ns,
+                };
+                self.open(seq, behind);
+            }
+            Anomaly::Claim {
+                receiver,
+                seq,
+                message,
+                due,
+                joined,
+                at_ns,
+            } => {
+                let claim = Open::Claim {
+                    receiver,
+                    seq,
+                    message,
+                    joined,
+                    at_ns,
+                };
+                self.open(due, claim);
+            }
+            Anomaly::Displaced {
+                receiver,
+                low,
+                high,
+                since_ns,
+                at_ns,
+            } => {
+                let displaced = Open::Displaced {
+                    receiver,
+                    low,
+                    since_ns,
+                    at_ns,
+                };
+                self.open(high, displaced);
+            }
+            Anomaly::Echoed {
+                seq,
+                message,
+                at_ns,
+            } => self.open(seq, Open::Echoed { message, at_ns }),
+            Anomaly::Unacked { message, at_ns } => {
+                self.unacked.push((message, at_ns));
+                if self.unacked.len() > MAX_REMEMBERED {
+                    self.judge_unacked();
+                }
+            }
+            Anomaly::Refused { message, example } => self.refused(message, example),
+            Anomaly::AckOfRefused {
+                message,
+                seq,
+                at_ns,
+            } => self.check_refused(message, seq, at_ns),
+            Anomaly::StrayAck {
+                receiver,
+                seq,
+                message,
+                at_ns,
+            } => self.stray_ack(receiver, seq, message, at_ns),
+            Anomaly::Irregular {
+                kind,
+                receiver,
+                seq,
+                line,
+                message,
+                text,
+                at_ns,
+            } => {
+                self.irregular_deliveries += 1;
+                let first = || Irregular {
+                    receiver,
+                    receivers: 0,
+                    message,
+                    text,
+                    at_ns,
+                };
+                self.irregular
+                    .entry((seq, kind, line))
+                    .or_insert_with(first)
+                    .receivers += 1;
+            }
+            Anomaly::Late {
+                receiver,
+                seq,
+                message,
+                intended_ns,
+                at_ns,
+            } => {
+                let late = Open::Late {
+                    receiver,
+                    message,
+                    intended_ns,
+                    at_ns,
+                };
+                self.open(seq, late);
+            }
+        }
+    }
+
+    /// Judges what waits for the numbers under `until`.
+    pub(super) fn judge_open(&mut self, until: u64) {
+        while let Some(entry) = self.open.first_entry()
+            && *entry.key() < until
+        {
+            let (seq, list) = entry.remove_entry();
+            self.open_count -= list.len();
+            let (conflicts, rest): (Vec<_>, Vec<_>) = list
+                .into_iter()
+                .partition(|open| matches!(open, Open::Conflict(_)));
+            if !conflicts.is_empty() {
+                self.open_count += conflicts.len();
+                self.open.insert(seq, conflicts);
+                self.judge_conflicts(seq);
+            }
+            let due = seq;
+            for open in rest {
+                match open {
+                    Open::Conflict(_) => {}
+                    Open::Behind {
+                        message,
+                        seen,
+                        at_ns,
+                    } => self.judge_behind(seq, message, seen, at_ns),
+                    Open::Late {
+                        receiver,
+                        message,
+                        intended_ns,
+                        at_ns,
+                    } => self.judge_late(seq, receiver, message, intended_ns, at_ns),
+                    Open::Claim {
+                        receiver,
+                        seq,
+                        message,
+                        joined,
+                        at_ns,
+                    } => {
+                        let contest = Contest {
+                            receiver,
+                            seq,
+                            claim: message,
+                            truth: None,
+                            joined,
+                            at_ns,
+                        };
+                        self.contest(due, contest);
+                    }
+                    Open::Displaced {
+                        receiver,
+                        low,
+                        since_ns,
+                        at_ns,
+                    } => self.judge_displaced(receiver, low, seq, since_ns, at_ns),
+                    Open::Echoed { message, at_ns } => self.judge_echo(seq, message, at_ns),
+                    Open::Stray(_) => {}
+                    Open::Contested(contest) => self.judge_contest(contest),
+                }
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, seq: u64, open: Open) {
+        self.open.entry(seq).or_default().push(open);
+        self.open_count += 1;
+    }
+}

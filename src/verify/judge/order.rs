@@ -1,0 +1,395 @@
+//! What came at the wrong place: numbers given twice, exchanged, or too late.
+
+use super::{
+    Acked, Cause, Conflict, Contest, EXCHANGE_SPAN, Judge, Known, NEIGHBOURS, Open, Record,
+};
+use crate::verify::batch::Message;
+use crate::verify::kind::Kind;
+use crate::wire::payload::SenderId;
+
+/// How far a sender's messages were numbered.
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    last_k: u64,
+    /// Passed over; reordered if they are numbered later.
+    passed_over: Vec<u64>,
+}
+
+impl Judge {
+    /// More than one message is claimed to be number `seq`. The acks say which it is; failing
+    /// that, what most receivers got.
+    pub(super) fn judge_conflicts(&mut self, seq: u64) {
+        let mut claims = self.take_conflicts(seq);
+        let record = self.get(seq).cloned().unwrap_or_default();
+        let acked = record.acked.map(|a| a.message);
+        let contradicted =
+            record.relayed.is_some_and(|r| Some(r.message) != acked) && acked.is_some();
+        if claims.is_empty() && record.acked_too.is_none() && !contradicted {
+            return;
+        }
+        if let Some(relayed) = &record.relayed {
+            claims.push(Conflict {
+                receiver: relayed.first_receiver,
+                claim: relayed.message,
+                receivers: relayed.receivers,
+                at_ns: relayed.first_ns,
+            });
+        }
+        let settled = || self.known(seq).map(|k| k.message);
+        let Some(truth) = acked.or_else(|| majority(&claims)).or_else(settled) else {
+            return;
+        };
+        self.correct(seq, truth, &claims);
+        if let Some(second) = record.acked_too {
+            self.reused(seq, truth, second, claims.first().map_or(0, |c| c.at_ns));
+        }
+        for conflict in claims.iter().filter(|c| c.claim != truth) {
+            let contest = Contest {
+                receiver: conflict.receiver,
+                seq,
+                claim: conflict.claim,
+                truth: Some(truth),
+                joined: None,
+                at_ns: conflict.at_ns,
+            };
+            self.contest(seq, contest);
+        }
+    }
+
+    /// Waits until the numbers around `due` are known, and which of them is the claim's own.
+    pub(super) fn contest(&mut self, due: u64, contest: Contest) {
+        self.open(due.saturating_add(EXCHANGE_SPAN), Open::Contested(contest));
+    }
+
+    fn take_conflicts(&mut self, seq: u64) -> Vec<Conflict> {
+        let Some(list) = self.open.get_mut(&seq) else {
+            return Vec::new();
+        };
+        let mut conflicts = Vec::new();
+        list.retain(|open| match open {
+            Open::Conflict(conflict) => {
+                conflicts.push(*conflict);
+                false
+            }
+            _ => true,
+        });
+        if list.is_empty() {
+            self.open.remove(&seq);
+        }
+        self.open_count -= conflicts.len();
+        conflicts
+    }
+
+    /// The first relay seen under `seq` may have been the odd one out.
+    fn correct(&mut self, seq: u64, truth: Message, claims: &[Conflict]) {
+        let Some(index) = seq.checked_sub(self.base) else {
+            return;
+        };
+        let Some(record) = self.records.get_mut(index as usize) else {
+            return;
+        };
+        if let Some(relayed) = record.relayed.as_mut().filter(|r| r.message != truth) {
+            let right = claims.iter().filter(|c| c.claim == truth);
+            relayed.message = truth;
+            relayed.receivers = right.clone().map(|c| c.receivers).sum();
+            relayed.first_ns = right
+                .clone()
+                .map(|c| c.at_ns)
+                .min()
+                .unwrap_or(relayed.first_ns);
+            if let Some(acked) = record.acked.filter(|_| relayed.receivers == 0) {
+                relayed.intended_ns = acked.sent_ns;
+            }
+        }
+    }
+
+    /// Two messages that are two numbers to the others were each other's to this receiver.
+    /// What the numbers from `low` to `high` are.
+    fn known_between(&self, low: u64, high: u64) -> Vec<(u64, Known)> {
+        let numbers = low..=high.min(low.saturating_add(NEIGHBOURS));
+        numbers.filter_map(|n| Some((n, self.known(n)?))).collect()
+    }
+
+    fn diverged(&mut self, other: u64, truth: Message, contest: &Contest) {
+        let (seq, conflict) = (contest.seq, contest);
+        let cause = Cause::Exchange(seq.min(other), seq.max(other), conflict.receiver);
+        if !self.first_time(cause) {
+            return; // the other half of the same exchange
+        }
+        let receiver = self.directory.name(conflict.receiver);
+        let known = self.known_between(seq.min(other), seq.max(other));
+        let (kind, how) = if is_one_sender_twice(&known) {
+            (Kind::ReorderedRelay, "out of the order they were sent in")
+        } else {
+            (Kind::OrderDivergence, "in another order than the others")
+        };
+        let text = format!(
+            "{receiver} got {} as number {seq}, which is message {} of {}: it saw the two {how}",
+            self.describe(Some(conflict.claim), other),
+            truth.k,
+            self.directory.name(truth.sender),
+        );
+        let receiver = Some(conflict.receiver);
+        self.violation(
+            kind,
+            receiver,
+            Some(conflict.claim),
+            seq,
+            text,
+            conflict.at_ns,
+        );
+    }
+
+    pub(super) fn reused(&mut self, seq: u64, truth: Message, second: Message, at_ns: u64) {
+        if !self.first_time(Cause::Reuse(seq)) {
+            return;
+        }
+        let text = format!(
+            "number {seq} was given to two messages: message {} of {} and message {} of {}",
+            truth.k,
+            self.directory.name(truth.sender),
+            second.k,
+            self.directory.name(second.sender)
+        );
+        self.violation(Kind::SequenceReuse, None, Some(second), seq, text, at_ns);
+    }
+
+    /// `message` was acked with a number that its sender had passed before it sent it.
+    pub(super) fn judge_behind(&mut self, seq: u64, message: Message, seen: u64, at_ns: u64) {
+        let taken = self.get(seq).and_then(|record| {
+            let relayed = record.relayed.map(|r| r.message);
+            relayed.or(record.acked.map(|a| a.message))
+        });
+        let taken = taken.or_else(|| self.known(seq).map(|k| k.message));
+        if let Some(other) = taken.filter(|&m| m != message) {
+            return self.reused(seq, other, message, at_ns);
+        }
+        let sender = self.directory.name(message.sender);
+        let text = format!(
+            "{sender} sent its message {} after it had seen number {seen}, and it became number \
+             {seq}: an effect before its cause",
+            message.k
+        );
+        let example = self.example(None, Some(message), Some(seq), text, at_ns);
+        self.late_numbered(seq, Kind::Causality, example);
+    }
+
+    /// A receiver got an intact message under a number that is another's, or that was not due,
+    /// and misses none that the message could stand for.
+    pub(super) fn judge_contest(&mut self, contest: Contest) {
+        let Contest {
+            receiver,
+            seq,
+            claim,
+            truth,
+            joined,
+            at_ns,
+        } = contest;
+        if self.counted.contains(&Cause::Reuse(seq)) {
+            return; // one number for two messages, which is on record
+        }
+        let name = self.directory.name(receiver);
+        let what = self.describe(Some(claim), seq);
+        let truth = truth.or_else(|| self.known(seq).map(|k| k.message));
+        let other = self.number_of(claim, seq);
+        let (kind, text) = match (joined, truth) {
+            (_, Some(truth)) if truth != claim && other.is_none() => {
+                return self.reused(seq, truth, claim, at_ns);
+            }
+            (Some(joined), _) => {
+                let text = format!(
+                    "{name} joined after number {joined} and was sent {what}, which it was not owed"
+                );
+                (Kind::StaleRelay, text)
+            }
+            (None, Some(truth)) if truth != claim => {
+                if claim.sender != receiver {
+                    return self.diverged(other.unwrap_or(seq), truth, &contest);
+                }
+                let text = format!("{name} got the ack of {what}, which is another's number");
+                (Kind::StrayAck, text)
+            }
+            _ => {
+                self.tally.duplicated += 1;
+                (
+                    Kind::DuplicateRelay,
+                    format!("{name} got {what} a second time"),
+                )
+            }
+        };
+        self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
+    }
+
+    /// `receiver` got number `low` behind number `high`. Whose messages they are decides what it
+    /// is: its own acks, one sender's messages, two senders'; or `low` was not even sent when
+    /// `high` had come.
+    pub(super) fn judge_displaced(
+        &mut self,
+        receiver: SenderId,
+        low: u64,
+        high: u64,
+        since_ns: u64,
+        at_ns: u64,
+    ) {
+        let known = self.known_between(low, high);
+        let sent_later = known
+            .iter()
+            .find(|(n, k)| *n < high && k.sent_ns > since_ns);
+        if let Some(&(n, known)) = sent_later {
+            let kind = if known.message.sender == receiver {
+                Kind::Causality
+            } else {
+                Kind::RealTime
+            };
+            return self.numbered_late(kind, receiver, n, known.message, since_ns);
+        }
+        let is_own = |n: u64| {
+            let mut at = known.iter().filter(|(m, _)| *m == n);
+            at.any(|(_, k)| k.message.sender == receiver)
+        };
+        let own = is_own(low) || is_own(high);
+        let (kind, how) = if own {
+            (Kind::ReorderedAck, "its acks and relays in one order")
+        } else if is_one_sender_twice(&known) {
+            (
+                Kind::ReorderedRelay,
+                "one sender's messages in the order sent",
+            )
+        } else {
+            (Kind::OrderDivergence, "everyone's messages in one order")
+        };
+        let message = self.known(low).map(|k| k.message);
+        let text = format!(
+            "{} got {} only behind number {high}: it was owed {how}",
+            self.directory.name(receiver),
+            self.describe(message, low),
+        );
+        self.violation(kind, Some(receiver), message, low, text, at_ns);
+    }
+
+    /// `receiver` had seen a later number by `since_ns`, before the message that became number
+    /// `seq` was sent.
+    pub(super) fn numbered_late(
+        &mut self,
+        kind: Kind,
+        receiver: SenderId,
+        seq: u64,
+        message: Message,
+        since_ns: u64,
+    ) {
+        let name = self.directory.name(receiver);
+        let text = format!(
+            "{} was sent after {name} had seen a later number, and is ordered before it",
+            self.describe(Some(message), seq),
+        );
+        let example = self.example(Some(receiver), Some(message), Some(seq), text, since_ns);
+        self.late_numbered(seq, kind, example);
+    }
+
+    /// Number `seq` was given out too late. One violation however many noticed, and causality,
+    /// which only the sender can notice, before real time.
+    fn late_numbered(&mut self, seq: u64, kind: Kind, example: super::Example) {
+        if self.counted.contains(&Cause::LateNumbered(seq)) {
+            return;
+        }
+        match self.late_numbered.get(&seq) {
+            Some((Kind::Causality, _)) => {}
+            Some(_) if kind == Kind::RealTime => {}
+            _ => {
+                self.late_numbered.insert(seq, (kind, example));
+            }
+        }
+    }
+
+    /// Counts what was numbered late under `until`: nobody has anything to add.
+    pub(super) fn report_late_numbered(&mut self, until: u64) {
+        while let Some(entry) = self.late_numbered.first_entry()
+            && *entry.key() < until
+        {
+            let (seq, (kind, example)) = entry.remove_entry();
+            if self.first_time(Cause::LateNumbered(seq)) {
+                self.findings.violation(kind, || example);
+            }
+        }
+    }
+
+    /// S5 over all receivers: a sender's messages must be numbered in the order of their k.
+    pub(super) fn check_fifo(&mut self, seq: u64, message: Message, record: &Record) {
+        let forgotten = !self.senders.contains_key(&message.sender)
+            && !self.directory.remembers(message.sender);
+        if forgotten {
+            return; // its session is long over: following it again would never end
+        }
+        let track = self.senders.entry(message.sender).or_default();
+        let at_ns = record.relayed.map_or(0, |r| r.first_ns);
+        if message.k > track.last_k {
+            let passed_over = track.last_k + 1..message.k;
+            track
+                .passed_over
+                .extend(passed_over.take(NEIGHBOURS as usize));
+            let surplus = track.passed_over.len().saturating_sub(NEIGHBOURS as usize);
+            track.passed_over.drain(..surplus);
+            track.last_k = message.k;
+            return;
+        }
+        let passed_over = track.passed_over.iter().position(|&k| k == message.k);
+        let (kind, text) = if let Some(at) = passed_over {
+            track.passed_over.remove(at);
+            let what = self.describe(Some(message), seq);
+            let text = format!("{what} is numbered behind a message that its sender sent later");
+            (Kind::ReorderedRelay, text)
+        } else {
+            let what = self.describe(Some(message), seq);
+            let text = format!("{what} had a smaller number before: it was relayed to all again");
+            (Kind::DuplicateRelay, text)
+        };
+        self.violation(kind, None, Some(message), seq, text, at_ns);
+    }
+
+    /// S8: nothing numbered before this message may have been sent after its ack.
+    pub(super) fn check_real_time(&mut self, seq: u64, acked: &Acked) {
+        if let Some((sent_ns, earlier, earlier_seq)) = self.latest_sent
+            && sent_ns > acked.acked_ns
+        {
+            let text = format!(
+                "{} was sent {} µs after the ack of {}, and is ordered before it",
+                self.describe(Some(earlier), earlier_seq),
+                (sent_ns - acked.acked_ns).div_ceil(1000),
+                self.describe(Some(acked.message), seq),
+            );
+            let seen_ns = acked.acked_ns;
+            let example = self.example(None, Some(earlier), Some(earlier_seq), text, seen_ns);
+            self.late_numbered(earlier_seq, Kind::RealTime, example);
+        }
+        let latest = self.latest_sent.is_none_or(|(ns, ..)| acked.sent_ns > ns);
+        if latest {
+            self.latest_sent = Some((acked.sent_ns, acked.message, seq));
+        }
+    }
+}
+
+/// Whether the first or the last of these is of the same sender as another one: exchanging the
+/// two breaks that sender's order, too.
+fn is_one_sender_twice(known: &[(u64, Known)]) -> bool {
+    let repeats = |at: usize| {
+        let sender = known[at].1.message.sender;
+        let others = known.iter().enumerate().filter(|&(i, _)| i != at);
+        others
+            .into_iter()
+            .any(|(_, (_, k))| k.message.sender == sender)
+    };
+    !known.is_empty() && (repeats(0) || repeats(known.len() - 1))
+}
+
+/// The claim that most receivers share; of equals the first.
+fn majority(claims: &[Conflict]) -> Option<Message> {
+    let mut votes: Vec<(Message, u64)> = Vec::new();
+    for conflict in claims {
+        match votes.iter_mut().find(|(m, _)| *m == conflict.claim) {
+            Some((_, n)) => *n += conflict.receivers,
+            None => votes.push((conflict.claim, conflict.receivers)),
+        }
+    }
+    let most = votes.into_iter().rev().max_by_key(|&(_, n)| n);
+    most.map(|(m, _)| m)
+}

@@ -1,0 +1,66 @@
+//! A correct server raises nothing, whatever the churn, and every count is exact.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::world::{Play, Played, What, World};
+use crate::verify::judge::Settled;
+
+/// What a correct server's world must come to.
+fn assert_exact(world: &World, played: &Played) {
+    let findings = &played.findings;
+    assert_eq!(findings.violations, BTreeMap::new());
+    assert_eq!(findings.undecided, [""; 0]);
+    let (mut acked, mut delivered) = (0, 0);
+    let mut messages: BTreeMap<u64, Settled> = BTreeMap::new();
+    for (life, read_ns) in world.lives.iter().zip(&played.read_ns) {
+        for (frame, read_ns) in life.frames.iter().zip(read_ns) {
+            let Some(read_ns) = *read_ns else { continue };
+            match frame.what {
+                What::Ack(_) => acked += 1,
+                What::Relay(id) => {
+                    delivered += 1;
+                    let settled = messages.entry(frame.seq).or_insert(Settled {
+                        intended_ns: world.sent_ns[&id],
+                        first_ns: read_ns,
+                        last_ns: read_ns,
+                        receivers: 0,
+                    });
+                    settled.receivers += 1;
+                    settled.first_ns = settled.first_ns.min(read_ns);
+                    settled.last_ns = settled.last_ns.max(read_ns);
+                }
+                _ => {}
+            }
+        }
+    }
+    let counts = &findings.counts;
+    assert_eq!(counts.sessions, world.lives.len() as u64);
+    assert_eq!(counts.sent, played.sent);
+    assert_eq!(counts.acked, acked);
+    assert_eq!(counts.delivered, delivered);
+    assert_eq!(counts.owed, delivered);
+    assert_eq!((counts.lost, counts.duplicated), (0, 0));
+    let settled: Vec<Settled> = messages.into_values().collect();
+    assert_eq!(played.settled, settled, "once each, in order");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn a_correct_server_raises_nothing(seed: u64, play: u64, shards in 1_usize..4) {
+        let world = World::new(seed, shards);
+        let played = world.play(Play { seed: play, slowly: false });
+        assert_exact(&world, &played);
+    }
+
+    /// The comparison with other receivers' bytes changes nothing but the time it takes.
+    #[test]
+    fn decoding_every_line_finds_the_same(seed: u64, play: u64, shards in 1_usize..4) {
+        let world = World::new(seed, shards);
+        let played = world.play(Play { seed: play, slowly: true });
+        assert_exact(&world, &played);
+    }
+}

@@ -1,0 +1,8 @@
+//! Proof that the verifier is right: a simulated server and network ([`world`]), histories of it
+//! that must raise nothing ([`clean`]), each fault of the catalogue at a dose of one ([`faults`]),
+//! and what happens at the limits ([`guards`]).
+
+mod clean;
+mod faults;
+mod guards;
+mod world;

@@ -263,3 +263,93 @@ fn a_single_file_is_not_overwritten_without_force_nor_shared() {
     succeeds(&["run", &file, "-q", "--html", &page]);
     assert!(run.read("page.html").starts_with(b"<!DOCTYPE html>"));
 }
+
+#[test]
+fn repeats_are_a_side_that_is_compared_with_its_noise() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (file, base) = (path("probe.toml"), path("base"));
+    fs::write(&file, SMALL).unwrap();
+    succeeds(&["run", &file, "-q", "--repeat", "3", "--out", &base]);
+    for repeat in ["1", "2", "3"] {
+        assert!(Path::new(&base).join(repeat).join("result.json").exists());
+    }
+    let same = succeeds(&["compare", &base, &base]);
+    let text = String::from_utf8(same.stdout).unwrap();
+    assert!(
+        text.contains("3 runs · pass") && text.contains("No regression"),
+        "{text}"
+    );
+
+    // The same results, but one of them has lost something.
+    let worse = path("worse");
+    fs::create_dir_all(Path::new(&worse).join("1")).unwrap();
+    let mut result: Value =
+        serde_json::from_slice(&fs::read(Path::new(&base).join("1/result.json")).unwrap()).unwrap();
+    result["violations"] = serde_json::json!([
+        { "kind": "lost-relay", "rule": "S2", "count": 1, "examples": [] }
+    ]);
+    fs::write(Path::new(&worse).join("1/result.json"), result.to_string()).unwrap();
+    let compared = chatbench(&["compare", &base, &worse, "--markdown"]);
+    assert_eq!(compared.status.code(), Some(1));
+    let text = String::from_utf8(compared.stdout).unwrap();
+    assert!(text.starts_with("**1 regression: violations**\n"), "{text}");
+    assert!(text.contains("| violations | 0 | 1 |"), "{text}");
+
+    // Another load.
+    result["scenario"]["resolved"]["clients"]["talkers"]["rate"] = 900.into();
+    fs::write(Path::new(&worse).join("1/result.json"), result.to_string()).unwrap();
+    refused(
+        &["compare", &base, &worse],
+        "clients.talkers.rate was 400, is 900",
+    );
+    let anyway = chatbench(&["compare", &base, &worse, "--allow-different"]);
+    assert_eq!(anyway.status.code(), Some(1));
+}
+
+#[test]
+fn a_run_is_compared_with_its_baseline_at_once() {
+    let run = Run::new(SMALL, &[]);
+    let (file, out) = (run.path("probe.toml"), run.path("out"));
+    // However slow this machine is today, it is not a thousand times slower.
+    let generous = ["--tolerance", "1000", "--noise", "1000"];
+    let mut args = vec!["run", &file, "-q", "--baseline", &out];
+    args.extend(generous);
+    let output = succeeds(&args);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("new   this run · 1 run · pass"), "{text}");
+
+    // Against a server that took no time at all, everything is a regression.
+    let mut result = run.result();
+    for class in ["ack", "relay", "last_relay"] {
+        result["latency_ns"][class]["p50"] = 1.into();
+    }
+    fs::write(run.path("out/result.json"), result.to_string()).unwrap();
+    let output = chatbench(&args);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+
+    let set = ["--set", "clients.talkers.rate=10"];
+    refused(
+        &["run", &file, "--baseline", &out, set[0], set[1]],
+        "clients.talkers.rate was 400, is 10",
+    );
+    refused(
+        &["run", &file, "--baseline", "/no/such/result.json"],
+        "/no/such/result.json",
+    );
+}
+
+#[test]
+fn two_scenarios_of_one_name_do_not_share_a_directory() {
+    let run = Run::new(SMALL, &[]);
+    let (file, out) = (run.path("probe.toml"), run.path("both"));
+    refused(
+        &["run", &file, &file, "--out", &out],
+        "two scenarios are named probe",
+    );
+}

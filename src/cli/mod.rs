@@ -1,6 +1,7 @@
 //! The command line: one file a verb.
 
 pub mod chat;
+pub mod compare;
 pub mod completions;
 pub mod progress;
 pub mod report;
@@ -42,6 +43,8 @@ enum Verb {
     Chat(chat::Args),
     /// Check scenarios and print what they would do; nothing is run
     Validate(validate::Args),
+    /// Compare results: what changed by more than the noise; a regression exits 1
+    Compare(compare::Args),
     /// Write the HTML report of a result again
     Report(report::Args),
     /// Print shell completions
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),
+        Verb::Compare(args) => compare::main(args),
         Verb::Report(args) => report::main(args),
         Verb::Completions(args) => completions::main(args),
     }

@@ -2,15 +2,21 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::compare::TermsArgs;
 use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
 use crate::driver::run::{RunError, run};
-use crate::report::files::{Destination, Directory};
-use crate::report::{Report, RunResult, Style, Verdict, html, json, junit, summary, table};
+use crate::report::compare::{self, Side};
+use crate::report::{Report, RunResult, Style, Verdict, table};
 use crate::scenario::{self, plan::Plan};
+
+mod outputs;
+
+use outputs::Outputs;
 
 /// Arguments of `chatbench run`.
 #[derive(Debug, clap::Args)]
@@ -56,6 +62,18 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 
+    /// Run each scenario N times, to know how far its figures vary; with --out, a numbered
+    /// directory each
+    #[arg(long, value_name = "N", default_value = "1")]
+    repeat: NonZero<usize>,
+
+    /// Compare with an earlier result, or a directory of them; a regression exits 1
+    #[arg(long, value_name = "RESULT")]
+    baseline: Option<PathBuf>,
+
+    #[command(flatten)]
+    terms: TermsArgs,
+
     /// Overwrite results that are there already
     #[arg(long)]
     force: bool,
@@ -76,8 +94,10 @@ pub fn main(args: Args) -> ExitCode {
     let Some(plans) = load(&args) else {
         return ExitCode::from(EXIT_USAGE);
     };
-    let outputs = match Outputs::prepare(&args, &plans) {
-        Ok(outputs) => outputs,
+    let prepared = baseline(&args, &plans)
+        .and_then(|baseline| Ok((baseline, Outputs::prepare(&args, &plans)?)));
+    let (baseline, outputs) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -89,7 +109,11 @@ pub fn main(args: Args) -> ExitCode {
     };
     let mut worst = Verdict::Pass;
     let mut reports = Vec::new();
-    for (index, (path, plan)) in plans.iter().enumerate() {
+    let repeats = args.repeat.get();
+    let runs = plans
+        .iter()
+        .flat_map(|plan| std::iter::repeat_n(plan, repeats));
+    for (index, (path, plan)) in runs.enumerate() {
         let mut progress = Progress::new(args.quiet || args.no_progress);
         let result = runtime.block_on(run(plan, &mut |snapshot| progress.update(snapshot)));
         progress.finish();
@@ -117,10 +141,73 @@ pub fn main(args: Args) -> ExitCode {
     if let Err(error) = outputs.write_junit(&reports) {
         return fail(EXIT_USAGE, &error);
     }
-    if plans.len() > 1 && !outputs.json_on_stdout() {
+    if plans.len() * repeats > 1 && !outputs.json_on_stdout() {
         print(&table::render(&reports, Style::detect(&io::stdout())));
     }
+    if let Some(baseline) = baseline
+        && !reports.is_empty()
+    {
+        worst = worst.max(compared(
+            &args,
+            &baseline,
+            &reports,
+            outputs.json_on_stdout(),
+        ));
+    }
     ExitCode::from(worst.exit_code())
+}
+
+/// The results to compare with, if any are asked for: of the same scenario, or nothing is run.
+fn baseline(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Option<Side>, String> {
+    let Some(path) = &args.baseline else {
+        return Ok(None);
+    };
+    let [(_, plan)] = plans else {
+        let count = plans.len();
+        return Err(format!("--baseline takes one scenario, not {count}"));
+    };
+    let side = Side::load(path).map_err(|e| e.to_string())?;
+    if !args.terms.allow_different {
+        for run in &side.runs {
+            let differences = compare::differences(&run.scenario.resolved, &plan.resolved);
+            if !differences.is_empty() {
+                let different = compare::Error::Different {
+                    base: side.name,
+                    new: plan.name.clone(),
+                    differences,
+                };
+                return Err(different.to_string());
+            }
+        }
+    }
+    Ok(Some(side))
+}
+
+/// Prints what changed since the baseline; a regression is a failure.
+fn compared(args: &Args, baseline: &Side, reports: &[Report], aside: bool) -> Verdict {
+    let new = Side {
+        name: "this run".to_owned(),
+        runs: reports.iter().map(RunResult::of).collect(),
+    };
+    let comparison = compare::compare(baseline, &new, args.terms.terms());
+    if aside {
+        if !args.quiet {
+            eprint!(
+                "\n{}",
+                compare::render(&comparison, Style::detect(&io::stderr()))
+            );
+        }
+    } else {
+        let text = compare::render(&comparison, Style::detect(&io::stdout()));
+        print(&format!("\n{text}"));
+    }
+    if comparison.regressions().next().is_some() {
+        Verdict::Fail
+    } else if comparison.is_inconclusive() {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Pass
+    }
 }
 
 /// All scenarios, or none if anything is wrong with any of them.
@@ -147,90 +234,6 @@ fn load(args: &Args) -> Option<Vec<(PathBuf, Plan)>> {
         }
     }
     all_valid.then_some(plans)
-}
-
-/// Where results go: found to be writable before anything runs.
-struct Outputs {
-    json: Option<Destination>,
-    html: Option<Destination>,
-    junit: Option<Destination>,
-    directories: Vec<Directory>,
-    quiet: bool,
-}
-
-impl Outputs {
-    fn prepare(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Self, String> {
-        let json = args.json.clone().map(Destination::from);
-        let html = args.html.clone().map(Destination::File);
-        let junit = args.junit.clone().map(Destination::File);
-        let one_result = [("--json", &json), ("--html", &html)];
-        for (option, _) in one_result.iter().filter(|(_, given)| given.is_some()) {
-            let count = plans.len();
-            if count > 1 {
-                return Err(format!(
-                    "{option} takes one result, not {count}: use --out DIR"
-                ));
-            }
-        }
-        for destination in [&json, &html, &junit].into_iter().flatten() {
-            destination.check(args.force).map_err(|e| e.to_string())?;
-        }
-        let mut directories = Vec::new();
-        if let Some(out) = &args.out {
-            for (_, plan) in plans {
-                let path = if plans.len() > 1 {
-                    out.join(&plan.name)
-                } else {
-                    out.clone()
-                };
-                let directory = Directory::prepare(&path, args.force).map_err(|e| e.to_string())?;
-                directories.push(directory);
-            }
-        }
-        Ok(Self {
-            json,
-            html,
-            junit,
-            directories,
-            quiet: args.quiet,
-        })
-    }
-
-    fn json_on_stdout(&self) -> bool {
-        matches!(self.json, Some(Destination::Stdout))
-    }
-
-    fn write(&self, index: usize, report: &Report) -> Result<(), String> {
-        if !self.json_on_stdout() {
-            print(&summary::render(report, Style::detect(&io::stdout())));
-        } else if !self.quiet {
-            eprint!("{}", summary::render(report, Style::detect(&io::stderr())));
-        }
-        if let Some(json) = &self.json {
-            json.write(&json::render(report))
-                .map_err(|e| e.to_string())?;
-        }
-        if let Some(destination) = &self.html {
-            let page = html::render(&RunResult::of(report));
-            destination
-                .write(page.as_bytes())
-                .map_err(|e| e.to_string())?;
-        }
-        if let Some(directory) = self.directories.get(index) {
-            directory.write(report).map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    }
-
-    fn write_junit(&self, reports: &[Report]) -> Result<(), String> {
-        let Some(destination) = &self.junit else {
-            return Ok(());
-        };
-        let results: Vec<_> = reports.iter().map(RunResult::of).collect();
-        destination
-            .write(junit::render(&results).as_bytes())
-            .map_err(|e| e.to_string())
-    }
 }
 
 /// A reader that hangs up early (`| head`) is no error of ours.

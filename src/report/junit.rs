@@ -134,7 +134,7 @@ mod tests {
             "{xml}"
         );
         assert!(
-            xml.contains(r#"<testcase name="relay p99 &lt; 50ms" classname="chatbench.fanout">"#),
+            xml.contains(r#"<testcase name="relay p99 &lt; 50ms" classname="chatbench.fanout""#),
             "{xml}"
         );
     }

@@ -4,6 +4,7 @@
 //! [`Report::new`] judges once; everything else only puts a [`Report`] into words. Rendering is
 //! pure, so that every word of it is tested.
 
+pub mod compare;
 pub mod environment;
 pub mod figures;
 pub mod files;

@@ -356,6 +356,12 @@ fn a_target_of_another_protocol_is_quoted() {
 }
 
 #[test]
+fn a_target_of_another_version_is_quoted() {
+    let target = Double::start(Fault::AnotherVersion);
+    assert_unreachable(&target.url(), &[], r#"\"protocol\":2"#);
+}
+
+#[test]
 fn a_target_that_closes_at_once_is_named() {
     let target = Double::start(Fault::ClosesAtOnce);
     assert_unreachable(&target.url(), &[], "before the welcome");

@@ -4,6 +4,7 @@
 //! methods never wait: they are called from the tasks of [`super::client`], [`super::pacer`] and
 //! [`super::script`] between two awaits.
 
+use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::pin::Pin;
@@ -23,6 +24,7 @@ use super::connection::Connection;
 use super::live::Live;
 use super::source::Source;
 use crate::measure::{ShardRecorder, Window};
+use crate::scenario::pace::derive_seed;
 use crate::scenario::plan::PayloadSize;
 use crate::verify::directory::ClientId;
 use crate::verify::ledger::{Ending, Event, Handle, Ledger};
@@ -61,6 +63,9 @@ pub(super) struct Client {
     pub(super) held: bool,
     /// A session whose connection does not stand yet.
     unbound: Option<Handle>,
+    /// Payload sizes and pauses. Each client's own, so that they do not depend on who happens to
+    /// be first.
+    pub(super) random: Pcg64Mcg,
 }
 
 /// What a script waits for.
@@ -69,7 +74,19 @@ pub(super) struct Signals {
     /// Something came, or the connection ended.
     pub(super) news: Notify,
     /// Codes of the errors that came and were not expected yet.
-    pub(super) errors: std::cell::RefCell<VecDeque<Box<str>>>,
+    pub(super) errors: RefCell<VecDeque<Box<str>>>,
+}
+
+impl Signals {
+    /// An error came. Of a target that complains without end the latest are kept.
+    fn error(&self, code: Box<str>) {
+        const KEPT: usize = 1024;
+        let mut errors = self.errors.borrow_mut();
+        if errors.len() == KEPT {
+            errors.pop_front();
+        }
+        errors.push_back(code);
+    }
 }
 
 /// What one read brought.
@@ -94,25 +111,24 @@ pub(super) struct Fleet {
     /// The load is over: nothing more is sent on a schedule.
     pub(super) load_over: bool,
     pub(super) seed: u64,
-    pub(super) random: Pcg64Mcg,
     max_read_line_bytes: usize,
     scratch: Box<[u8]>,
     pub(super) text: Vec<u8>,
     pub(super) out: Vec<u8>,
     pub(super) blocked: Vec<usize>,
     last_read_bytes: usize,
-    /// Rung when a socket has become full.
-    pub(super) wake_flusher: Rc<Notify>,
-    /// Rung when much has gathered for the judge.
-    pub(super) wake_hand_over: Rc<Notify>,
     /// Messages of open loops that were due within the window.
     pub(super) offered: u64,
     /// Messages of open loops that were due when the load ended and not sent, through no fault of
     /// the target.
     pub(super) behind_at_end: u64,
     pub(super) window: Window,
+    /// Rung when a socket has become full.
+    pub(super) wake_flusher: Rc<Notify>,
     /// Rung when something is due earlier than the pacer knows.
     pub(super) wake_pacer: Rc<Notify>,
+    /// Rung when much has gathered for the judge.
+    pub(super) wake_hand_over: Rc<Notify>,
 }
 
 impl Fleet {
@@ -122,7 +138,6 @@ impl Fleet {
         recorder: ShardRecorder,
         live: Arc<Live>,
         seed: u64,
-        shard: usize,
         max_read_line_bytes: usize,
     ) -> Self {
         Self {
@@ -134,7 +149,6 @@ impl Fleet {
             due: BinaryHeap::new(),
             load_over: false,
             seed,
-            random: Pcg64Mcg::seed_from_u64(seed ^ (shard as u64) << 32),
             max_read_line_bytes,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             text: Vec::new(),
@@ -162,6 +176,7 @@ impl Fleet {
             generation: 0,
             held: false,
             unbound: None,
+            random: Pcg64Mcg::seed_from_u64(derive_seed(self.seed, u64::from(id.0))),
         });
     }
 
@@ -322,7 +337,7 @@ impl Fleet {
                 }
                 Event::Error { code } => {
                     if let Some(signals) = &one.signals {
-                        signals.errors.borrow_mut().push_back(code);
+                        signals.error(code);
                     }
                 }
                 Event::Bye | Event::Other => {}

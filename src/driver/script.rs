@@ -126,7 +126,7 @@ async fn play_step(
         Step::Publish { count, every } => publish(shard, client, *count, *every).await,
         Step::AwaitAcks { within } => await_acks(shard, client, *within).await,
         Step::Pause { min, max } => {
-            let pause = shard.draw(*min, *max);
+            let pause = shard.draw(client, *min, *max);
             rest(shard, pause, forever).await;
         }
         Step::StopReading(pause) => {

@@ -108,7 +108,7 @@ impl Fleet {
 
     /// Appends one load message of `client` to what [`Fleet::write_out`] sends.
     pub(super) fn compose(&mut self, client: usize, intended_ns: u64, now_ns: u64, held: bool) {
-        let one = &self.clients[client];
+        let one = &mut self.clients[client];
         let Some(connection) = &one.connection else {
             return;
         };
@@ -117,7 +117,7 @@ impl Fleet {
         let size = if min == max {
             min
         } else {
-            self.random.random_range(min..=max)
+            one.random.random_range(min..=max)
         };
         let Some(header) = self.ledger.sending(handle, intended_ns, now_ns) else {
             return;

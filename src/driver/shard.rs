@@ -7,8 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::{RngExt, SeedableRng};
-use rand_pcg::Pcg64Mcg;
+use rand::RngExt;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep_until};
@@ -116,7 +115,6 @@ pub(super) struct Shard {
     fleet: RefCell<Fleet>,
     scripts: Vec<Option<Script>>,
     connect_after: Vec<Duration>,
-    random: RefCell<Pcg64Mcg>,
     load_ends: Notify,
     reports: mpsc::Sender<Report>,
 }
@@ -148,12 +146,12 @@ impl Shard {
         }
     }
 
-    /// A duration drawn evenly from `min` to `max`.
-    pub(super) fn draw(&self, min: Duration, max: Duration) -> Duration {
+    /// A duration for `client`, drawn evenly from `min` to `max`.
+    pub(super) fn draw(&self, client: usize, min: Duration, max: Duration) -> Duration {
         if min == max {
             min
         } else {
-            self.random.borrow_mut().random_range(min..=max)
+            self.fleet().clients[client].random.random_range(min..=max)
         }
     }
 
@@ -235,7 +233,6 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
         ShardRecorder::new(Window::NEVER),
         spec.live,
         spec.seed,
-        spec.index,
         spec.max_read_line_bytes,
     );
     let mut scripts = Vec::with_capacity(spec.members.len());
@@ -254,9 +251,6 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
         fleet: RefCell::new(fleet),
         scripts,
         connect_after,
-        random: RefCell::new(Pcg64Mcg::seed_from_u64(
-            spec.seed.rotate_left(17) ^ spec.index as u64,
-        )),
         load_ends: Notify::new(),
         reports,
     }

@@ -91,3 +91,77 @@ impl Source {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::scenario::pace::Profile;
+    use crate::scenario::plan::Arrival;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    /// Four messages a second for a second, begun at 10 s.
+    fn open() -> Source {
+        let profile = Arc::new(Profile::constant(4.0, SECOND_NS));
+        let mut source = Source::open(Schedule::new(profile, Arrival::Constant, 1, 0, 1));
+        assert_eq!(
+            source.due_ns(),
+            None,
+            "nothing is due before the load begins"
+        );
+        source.begin(10 * SECOND_NS);
+        source
+    }
+
+    #[test]
+    fn an_open_loop_keeps_to_its_schedule_whenever_it_is_asked() {
+        let mut source = open();
+        let mut due = vec![source.due_ns().unwrap()];
+        due.extend(std::iter::from_fn(|| source.next_due_ns()));
+        assert_eq!(
+            due,
+            [
+                10_000_000_000,
+                10_250_000_000,
+                10_500_000_000,
+                10_750_000_000
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_due_and_unsent_is_counted_once() {
+        let mut source = open();
+        source.next_due_ns();
+        assert_eq!(source.count_due_before(10_750_000_000), 2);
+        assert_eq!(source.due_ns(), Some(10_750_000_000));
+        assert_eq!(source.count_due_before(u64::MAX), 1);
+        assert_eq!(source.count_due_before(u64::MAX), 0);
+    }
+
+    #[test]
+    fn a_burst_ends_after_its_last_message() {
+        let mut source = Source::Burst {
+            next_ns: 5,
+            every_ns: 10,
+            left: 2,
+        };
+        assert_eq!(source.due_ns(), Some(5));
+        assert_eq!(source.next_due_ns(), Some(15));
+        assert_eq!(source.next_due_ns(), None);
+        assert_eq!(
+            source.count_due_before(u64::MAX),
+            0,
+            "a script's burst is no offered load"
+        );
+    }
+
+    #[test]
+    fn a_closed_loop_is_never_due() {
+        let mut source = Source::Closed { in_flight: 16 };
+        source.begin(1);
+        assert_eq!((source.due_ns(), source.next_due_ns()), (None, None));
+    }
+}

@@ -258,6 +258,11 @@ impl Ledger {
                 message,
             } => self.relay(handle, line, seq, &client_ip, &message, now_ns),
             ServerFrame::Ack { seq, id } => self.ack(handle, seq, id, now_ns),
+            ServerFrame::Welcome { protocol, .. } if protocol != ndjson::PROTOCOL_VERSION => {
+                let ours = ndjson::PROTOCOL_VERSION;
+                let what = format!("a welcome to protocol {protocol}, where {ours} is spoken");
+                self.malformed(handle, &what, 0, now_ns)
+            }
             ServerFrame::Welcome { client_ip, seq, .. } => {
                 self.welcome(handle, &client_ip, seq, now_ns)
             }

@@ -24,6 +24,8 @@ pub(crate) enum Fault {
     NoBye,
     /// Answers as a web server would.
     SpeaksHttp,
+    /// Welcomes to another version of the protocol.
+    AnotherVersion,
     /// Accepts and closes.
     ClosesAtOnce,
     /// Accepts and says nothing.
@@ -64,6 +66,13 @@ fn accept(listener: &TcpListener, fault: Fault) {
         match fault {
             Fault::SpeaksHttp => {
                 let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+                idle.push(stream);
+            }
+            Fault::AnotherVersion => {
+                let _ = stream.write_all(
+                    b"{\"type\":\"welcome\",\"protocol\":2,\"client_ip\":\"127.0.0.1:1\",\
+                      \"seq\":0,\"max_line\":65536}\n",
+                );
                 idle.push(stream);
             }
             Fault::Full => {

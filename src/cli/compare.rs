@@ -67,8 +67,8 @@ impl TermsArgs {
 /// A share, from its percentage.
 fn percent(text: &str) -> Result<f64, String> {
     match text.trim_end_matches('%').trim().parse::<f64>() {
-        Ok(percent) if (0.0..=1000.0).contains(&percent) => Ok(percent / 100.0),
-        _ => Err("expected a percentage from 0 to 1000".to_owned()),
+        Ok(percent) if (0.0..=1e6).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("expected a percentage from 0 to 1000000".to_owned()),
     }
 }
 

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod search;
 pub mod serve;
 pub mod validate;
 
@@ -43,6 +44,8 @@ enum Verb {
     Chat(chat::Args),
     /// Check scenarios and print what they would do; nothing is run
     Validate(validate::Args),
+    /// Find the highest load that still meets the thresholds, with nothing lost
+    Search(search::Args),
     /// Compare results: what changed by more than the noise; a regression exits 1
     Compare(compare::Args),
     /// Write the HTML report of a result again
@@ -59,6 +62,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),
+        Verb::Search(args) => search::main(args),
         Verb::Compare(args) => compare::main(args),
         Verb::Report(args) => report::main(args),
         Verb::Completions(args) => completions::main(args),

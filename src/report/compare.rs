@@ -200,11 +200,15 @@ struct Figure {
     name: String,
     unit: Unit,
     more_is_better: bool,
-    of: Box<dyn Fn(&RunResult) -> Option<f64>>,
+    of: Reading,
 }
 
+type Reading = Box<dyn Fn(&RunResult) -> Option<f64>>;
+
+type Percentile = fn(&result::Latency) -> Option<u64>;
+
 /// Percentiles that are compared: a maximum is one sample, and moves like one.
-const PERCENTILES: [(&str, fn(&result::Latency) -> Option<u64>); 4] = [
+const PERCENTILES: [(&str, Percentile); 4] = [
     ("p50", |l| l.p50),
     ("p90", |l| l.p90),
     ("p99", |l| l.p99),

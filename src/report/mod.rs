@@ -4,6 +4,7 @@
 //! [`Report::new`] judges once; everything else only puts a [`Report`] into words. Rendering is
 //! pure, so that every word of it is tested.
 
+pub mod bars;
 pub mod compare;
 pub mod environment;
 pub mod figures;
@@ -21,7 +22,7 @@ pub mod verdict;
 mod violations;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use std::time::Duration;
 

@@ -12,11 +12,11 @@ use crate::scenario::plan::{
 use crate::verify::findings::{Counts, Coverage, Example, Findings};
 
 /// What a test makes different.
-pub(super) type Change = fn(&mut Plan, &mut Outcome);
+pub(crate) type Change = fn(&mut Plan, &mut Outcome);
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-pub(super) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let group = |name: &str, count, load| Group {
         name: name.to_owned(),
         count,
@@ -100,7 +100,7 @@ fn measured() -> Measured {
     collector.finish(Some(5_000))
 }
 
-pub(super) fn outcome() -> Outcome {
+pub(crate) fn outcome() -> Outcome {
     Outcome {
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_268_800_250),
         elapsed: Duration::from_millis(12_345),
@@ -142,7 +142,7 @@ pub(super) fn outcome() -> Outcome {
     }
 }
 
-pub(super) fn example() -> Example {
+pub(crate) fn example() -> Example {
     Example {
         text: "listeners-17 was owed talkers-3's message 88 and never got it: its number 351 is \
                missing between 350 and 352"
@@ -156,7 +156,7 @@ pub(super) fn example() -> Example {
 }
 
 /// The sample, changed by `change`, and judged as on another machine.
-pub(super) fn report(change: impl FnOnce(&mut Plan, &mut Outcome)) -> Report {
+pub(crate) fn report(change: impl FnOnce(&mut Plan, &mut Outcome)) -> Report {
     let (mut plan, mut outcome) = (plan(), outcome());
     change(&mut plan, &mut outcome);
     Report {

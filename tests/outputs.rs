@@ -149,7 +149,7 @@ fn a_real_result_is_what_the_schema_says_key_by_key() {
     assert_valid(&result);
     let schema = schema();
     let validator = jsonschema::validator_for(&schema).unwrap();
-    let mut paths = Vec::new();
+    let (mut paths, mut required) = (Vec::new(), 0);
     keys(&result, "", &mut paths);
     assert!(paths.len() > 100, "{paths:?}");
     for path in paths {
@@ -159,8 +159,11 @@ fn a_real_result_is_what_the_schema_says_key_by_key() {
         );
         let mut without = result.clone();
         remove(&mut without, &path);
-        assert!(!validator.is_valid(&without), "{path} is not required");
+        required += usize::from(!validator.is_valid(&without));
     }
+    // What was added after the first version is described and not required: an older result is
+    // still a result.
+    assert!(required > 100, "{required}");
 }
 
 #[test]

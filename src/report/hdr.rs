@@ -123,7 +123,8 @@ mod tests {
     #[test]
     fn the_log_reads_back_as_what_was_measured() {
         let report = sample::report(|_, _| ());
-        let log = hlog(&RunResult::of(&report));
+        let result = RunResult::of(&report);
+        let log = hlog(&result);
         let mut tags = Vec::new();
         let mut start = None;
         for entry in IntervalLogIterator::new(&log) {
@@ -148,17 +149,10 @@ mod tests {
             }
         }
         assert_eq!(start, Some(Duration::from_millis(1_767_268_800_250)));
-        assert_eq!(
-            tags,
-            [
-                "ack",
-                "relay",
-                "last_relay",
-                "spread",
-                "send_lag",
-                "connect"
-            ]
-        );
+        let filled = result.classes().filter(|(.., latency)| latency.count > 0);
+        let filled: Vec<_> = filled.map(|(class, ..)| class).collect();
+        assert!(filled.len() >= 6, "{filled:?}");
+        assert_eq!(tags, filled);
     }
 
     #[test]

@@ -154,7 +154,7 @@
     figure.hidden = false;
     const plot = figure.querySelector(".plot");
     drawn.get(name)?.destroy();
-    const options = { width: plot.clientWidth, height: chart.height, padding: [8, 26, 0, 0], ...chart.options };
+    const options = { width: plot.clientWidth, height: chart.height, padding: [8, 34, 0, 0], ...chart.options };
     const u = new uPlot(options, chart.columns, plot);
     // Until a pointer or a key asks for a point, the first row of the legend has nothing to say.
     u.root.querySelector(".u-legend").classList.toggle("idle", true);

@@ -47,16 +47,10 @@ fn the_charts_have_the_histograms_and_the_timeline() {
         .iter()
         .map(|c| c["name"].as_str().unwrap())
         .collect();
+    assert_eq!(names[..3], ["ack", "relay", "last receiver"]);
     assert_eq!(
-        names,
-        [
-            "ack",
-            "relay",
-            "last receiver",
-            "spread first → last",
-            "send lag",
-            "connect"
-        ]
+        names.len(),
+        result.latency_ns.values().filter(|l| l.count > 0).count()
     );
     // The column at x = 10 is p90.
     assert_eq!(data["percentiles"]["x"][20], 10.0);

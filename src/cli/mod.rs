@@ -3,10 +3,12 @@
 pub mod chat;
 pub mod compare;
 pub mod completions;
+pub mod faults;
 pub mod progress;
 pub mod report;
 pub mod run;
 pub mod search;
+pub mod selftest;
 pub mod serve;
 pub mod validate;
 
@@ -50,6 +52,10 @@ enum Verb {
     Compare(compare::Args),
     /// Write the HTML report of a result again
     Report(report::Args),
+    /// Commit every fault of the catalogue and see whether the verifier notices
+    Selftest(selftest::Args),
+    /// List the faults that the server can be told to commit
+    Faults(faults::Args),
     /// Print shell completions
     Completions(completions::Args),
 }
@@ -65,6 +71,8 @@ pub fn main() -> ExitCode {
         Verb::Search(args) => search::main(args),
         Verb::Compare(args) => compare::main(args),
         Verb::Report(args) => report::main(args),
+        Verb::Selftest(args) => selftest::main(&args),
+        Verb::Faults(args) => faults::main(&args),
         Verb::Completions(args) => completions::main(args),
     }
 }

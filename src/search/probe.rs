@@ -119,7 +119,9 @@ fn limit(report: &Report) -> Option<(Limit, String)> {
     let reason = || report.reasons.first().cloned().unwrap_or_default();
     match report.verdict {
         Verdict::Fail => Some((Limit::Loss, reason())),
-        Verdict::Inconclusive if report.outcome.saturated => Some((Limit::Generator, reason())),
+        Verdict::Inconclusive if report.outcome.health.is_saturated() => {
+            Some((Limit::Generator, reason()))
+        }
         Verdict::Inconclusive | Verdict::Interrupted => Some((Limit::Inconclusive, reason())),
         Verdict::Threshold => {
             let mut crossed = report.thresholds.iter().filter(|t| t.ok == Some(false));

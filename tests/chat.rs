@@ -387,7 +387,7 @@ fn nobody_there() {
 #[test]
 fn what_is_no_address_is_bad_usage() {
     for (given, words) in [
-        ("classic://127.0.0.1:1253", "classic dialect"),
+        ("morse://127.0.0.1:1253", "no dialect"),
         ("localhost", "the port is missing"),
     ] {
         let (code, _, stderr) = Client::start(&[given]).end_of_input();

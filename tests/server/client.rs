@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chatbench::server::{self, Config, Stats};
+use chatbench::wire::Dialect;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
@@ -31,7 +32,8 @@ impl Server {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let listener = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+                let listener =
+                    server::listen(Dialect::Ndjson, "127.0.0.1:0".parse().unwrap()).unwrap();
                 bound.send(listener.local_addr().unwrap()).unwrap();
                 let shutdown = async {
                     let _ = stopped.await;

@@ -2,8 +2,10 @@
 
 pub mod chat;
 pub mod completions;
+pub mod faults;
 pub mod progress;
 pub mod run;
+pub mod selftest;
 pub mod serve;
 pub mod validate;
 
@@ -41,6 +43,10 @@ enum Verb {
     Chat(chat::Args),
     /// Check scenarios and print what they would do; nothing is run
     Validate(validate::Args),
+    /// Commit every fault of the catalogue and see whether the verifier notices
+    Selftest(selftest::Args),
+    /// List the faults that the server can be told to commit
+    Faults(faults::Args),
     /// Print shell completions
     Completions(completions::Args),
 }
@@ -53,6 +59,8 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),
+        Verb::Selftest(args) => selftest::main(&args),
+        Verb::Faults(args) => faults::main(&args),
         Verb::Completions(args) => completions::main(args),
     }
 }

@@ -9,8 +9,8 @@
 //! that writes to everyone; `hub` is how the tasks of a server share it; `connection` is the life
 //! of one connection from its welcome to its close; `accept` is where connections come from, and
 //! where they are refused. `classic` is what differs for the clients of the original's dialect
-//! (section 7). All of a server runs on one thread: there is no lock, no channel, no
-//! queue a client and no wake-up a message.
+//! (section 7), and [`fault`] is how to be a wrong server on purpose. All of a server runs on one
+//! thread: there is no lock, no channel, no queue a client and no wake-up a message.
 //!
 //! What bounds it: the log by [`Config::backlog_bytes`], clients by [`Config::max_clients`], the
 //! unsent replies of one client by not reading from it, a write by 256 KiB, and everything that
@@ -21,6 +21,7 @@ mod broadcast;
 mod classic;
 mod connection;
 pub mod cursor;
+pub mod fault;
 mod hub;
 pub mod log;
 mod session;
@@ -68,6 +69,10 @@ pub struct Config {
     pub backlog_bytes: usize,
     /// How long a shutdown waits for clients to take what they are owed.
     pub drain: Duration,
+    /// What to do wrong on purpose.
+    pub faults: Vec<fault::request::Request>,
+    /// Decides when faults are committed, and on whom.
+    pub seed: u64,
 }
 
 impl Default for Config {
@@ -78,6 +83,8 @@ impl Default for Config {
             max_errors: DEFAULT_MAX_ERRORS,
             backlog_bytes: DEFAULT_BACKLOG_BYTES,
             drain: DEFAULT_DRAIN,
+            faults: Vec::new(),
+            seed: 0,
         }
     }
 }
@@ -145,7 +152,7 @@ impl Config {
 }
 
 /// What a server saw in its life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections that were welcomed.
     pub joined: u64,
@@ -159,6 +166,10 @@ pub struct Stats {
     pub slow_consumers: u64,
     /// Sessions that ended without being sent all that they were owed: reset, or too slow.
     pub aborted: u64,
+    /// The faults that were committed, [`fault::told::KEPT`] of them at most.
+    pub faults: Vec<fault::told::Told>,
+    /// Faults committed beyond those.
+    pub more_faults: u64,
 }
 
 /// Serves until `shutdown` completes, then drains (J4): accepts no more, lets every session leave
@@ -168,7 +179,8 @@ pub struct Stats {
 /// time enabled.
 ///
 /// # Panics
-/// If `config` does not pass [`Config::check`].
+/// If `config` does not pass [`Config::check`], or asks for faults where a listener is of the
+/// classic dialect.
 pub async fn run(
     listeners: Vec<Listener>,
     config: Config,
@@ -177,8 +189,10 @@ pub async fn run(
     let checked = config.check();
     assert_eq!(checked, Ok(()), "checked by the caller");
     let drain = config.drain;
+    let faultless = config.faults.is_empty();
     let hub = Rc::new(hub::Hub::new(config));
     if listeners.iter().any(|l| l.dialect() == Dialect::Classic) {
+        assert!(faultless, "faults are committed in the ndjson dialect");
         hub.expect_classic();
     }
     let tasks = LocalSet::new();
@@ -196,7 +210,12 @@ pub async fn run(
         hub.drain();
         // Past the limit whoever is left is cut off, when the tasks are dropped below.
         let _ = tokio::time::timeout(drain, hub.empty()).await;
-        hub.stats()
+        let (faults, more_faults) = hub.take_told();
+        Stats {
+            faults,
+            more_faults,
+            ..hub.stats()
+        }
     };
     tasks.run_until(serving).await
 }

@@ -186,6 +186,10 @@ fn bad_usage_says_what_would_do() {
         (&["--listen", "morse://127.0.0.1:0"], "classic://HOST:PORT"),
         (&["--listen", "127.0.0.1:0"], "ndjson://HOST:PORT"),
         (
+            &["--listen", "classic://127.0.0.1:0", "--fault", "drop-ack"],
+            "--fault",
+        ),
+        (
             &["--listen", "ndjson://no-such-host.invalid:1"],
             "no-such-host.invalid:1",
         ),

@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         self.vacant.push(id);
         self.stats.aborted += u64::from(!complete);
         self.with_faults((), |faults, broadcast| {
-            faults.removed(broadcast, id, complete)
+            faults.removed(broadcast, id, complete);
         });
         session
     }

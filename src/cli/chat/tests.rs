@@ -124,3 +124,24 @@ async fn a_classic_server_that_acks_nothing_and_stays_is_left() {
     assert!(matches!(result, Err(ChatError::NoGoodbye)), "{result:?}");
     assert_eq!(waited, 2 * PATIENCE, "for the ack, then for the end");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_classic_server_that_leaves_a_line_unanswered_is_found_out() {
+    let (classic, _) = Classic::begin("127.0.0.1:5".parse().unwrap());
+    let (mut server, type_line, conversation) = begun_with(Side::Classic(classic));
+    for text in ["one", "two"] {
+        type_line.send(Typed::Line(text.to_owned())).await.unwrap();
+    }
+    drop(type_line);
+    server
+        .write_all("127.0.0.1:5: 已经收到信息".as_bytes())
+        .await
+        .unwrap();
+    server.read_to_end(&mut Vec::new()).await.unwrap(); // to the half-close
+    drop(server);
+    let (result, _) = conversation.await.unwrap();
+    assert!(
+        matches!(result, Err(ChatError::Unanswered(1))),
+        "{result:?}"
+    );
+}

@@ -92,7 +92,7 @@ impl Objects<'_> {
         let max_object_bytes = self.buffer.max_object_bytes;
         let room = max_object_bytes - self.buffer.tail.len();
         let window = &self.rest[..self.rest.len().min(room)];
-        match self.buffer.scan.to_the_end(window) {
+        match self.buffer.scan.find_end(window) {
             Err(stray) => Some(Err(self.fail(stray))),
             Ok(Some(end)) => {
                 let (object, rest) = self.rest.split_at(end);
@@ -150,7 +150,7 @@ impl Scan {
     ///
     /// What JSON has no use for ends the stream at once. Waiting for the brace would do too, but
     /// `{oops` would then hold the connection until the limit, and the sender would wonder.
-    fn to_the_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, NotObjects> {
+    fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, NotObjects> {
         for (at, &byte) in bytes.iter().enumerate() {
             if self.in_string {
                 match byte {

@@ -47,7 +47,9 @@ fn objects(max_object_bytes: usize, chunks: &[&[u8]]) -> (Read, usize) {
 fn objects_are_cut_at_their_braces() {
     let too_long = NotObjects::TooLong { max_object_bytes: 24 };
     let stray = |byte| Some(NotObjects::Stray(byte));
-    let cases: &[(&str, &str, &[&str], Option<NotObjects>, usize)] = &[
+    /// A sentence, a stream, the objects in it, the error behind them, the bytes of half a one.
+    type Case = (&'static str, &'static str, &'static [&'static str], Option<NotObjects>, usize);
+    let cases: &[Case] = &[
         ("nothing", "", &[], None, 0),
         ("white space alone", " \r\n\t", &[], None, 0),
         ("one", "{}", &["{}"], None, 0),
@@ -328,7 +330,8 @@ proptest! {
     ) {
         let stream = parts.concat();
         let whole = pieces(&[&stream]);
-        prop_assert_eq!(pieces(&split(&stream, &cuts)), whole.clone());
+        let in_parts = pieces(&split(&stream, &cuts));
+        prop_assert_eq!(&in_parts, &whole);
         if whole.iter().all(|cut| matches!(cut, Cut::Text(_))) {
             prop_assert_eq!(joined(&whole), stream);
         }

@@ -6,6 +6,7 @@ pub mod progress;
 pub mod run;
 pub mod serve;
 pub mod validate;
+pub mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Verb {
     Chat(chat::Args),
     /// Check scenarios and print what they would do; nothing is run
     Validate(validate::Args),
+    /// Verify a recorded run, or what another program observed of its own system
+    Verify(verify::Args),
     /// Print shell completions
     Completions(completions::Args),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),
+        Verb::Verify(args) => verify::main(&args),
         Verb::Completions(args) => completions::main(args),
     }
 }

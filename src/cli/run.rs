@@ -7,10 +7,12 @@ use std::process::ExitCode;
 
 use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
+use crate::driver::outcome::Outcome;
 use crate::driver::run::{RunError, run};
 use crate::report::files::{Destination, Directory};
-use crate::report::{Report, Style, Verdict, json, summary, table};
+use crate::report::{Report, Style, Verdict, json, summary, table, verdict};
 use crate::scenario::{self, plan::Plan};
+use crate::verify::trace::file::Recording;
 
 /// Arguments of `chatbench run`.
 #[derive(Debug, clap::Args)]
@@ -48,7 +50,11 @@ pub struct Args {
     #[arg(long, value_name = "FILE|-")]
     json: Option<OsString>,
 
-    /// Overwrite results that stand in the output directory already
+    /// Record everything that is verified into this file, for `chatbench verify`
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
+    /// Overwrite results that stand in the output directory already, and an earlier trace
     #[arg(long)]
     force: bool,
 
@@ -72,6 +78,10 @@ pub fn main(args: Args) -> ExitCode {
         Ok(outputs) => outputs,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    let mut trace = match recording(&args, plans.len()) {
+        Ok(trace) => trace,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -83,14 +93,23 @@ pub fn main(args: Args) -> ExitCode {
     let mut reports = Vec::new();
     for (index, (path, plan)) in plans.iter().enumerate() {
         let mut progress = Progress::new(args.quiet || args.no_progress);
-        let result = runtime.block_on(run(plan, &mut |snapshot| progress.update(snapshot)));
+        let result = runtime.block_on(run(plan, trace.as_ref(), &mut |snapshot| {
+            progress.update(snapshot);
+        }));
         progress.finish();
         match result {
             Ok(outcome) => {
+                let traced = match trace.take() {
+                    Some(trace) => finish_trace(trace, plan, &outcome),
+                    None => Ok(()),
+                };
                 let mut report = Report::new(plan, outcome);
                 report.rerun = rerun(&args, path, plan.seed);
                 worst = worst.max(report.verdict);
                 if let Err(error) = outputs.write(index, &report) {
+                    return fail(EXIT_USAGE, &error);
+                }
+                if let Err(error) = traced {
                     return fail(EXIT_USAGE, &error);
                 }
                 reports.push(report);
@@ -99,6 +118,9 @@ pub fn main(args: Args) -> ExitCode {
             Err(RunError::Aborted) => std::process::exit(Verdict::Interrupted.exit_code().into()),
             Err(error) => {
                 worst = worst.max(Verdict::Inconclusive);
+                if let Some(trace) = trace.take() {
+                    trace.discard();
+                }
                 eprintln!("chatbench: {}: {error}", plan.name);
             }
         }
@@ -110,6 +132,29 @@ pub fn main(args: Args) -> ExitCode {
         print(&table::render(&reports, Style::detect(&io::stdout())));
     }
     ExitCode::from(worst.exit_code())
+}
+
+/// The trace that was asked for.
+fn recording(args: &Args, scenarios: usize) -> Result<Option<Recording>, String> {
+    let Some(path) = &args.trace else {
+        return Ok(None);
+    };
+    if scenarios > 1 {
+        return Err(format!(
+            "--trace records one run, not {scenarios}: name one scenario"
+        ));
+    }
+    let recording = Recording::create(path, args.force);
+    recording.map(Some).map_err(|e| e.to_string())
+}
+
+/// Ends the trace with what a replay of it could not know.
+fn finish_trace(trace: Recording, plan: &Plan, outcome: &Outcome) -> Result<(), String> {
+    let mut doubts = verdict::doubts(plan, outcome);
+    if outcome.interrupted {
+        doubts.insert(0, "the run was ended early by Ctrl-C".to_owned());
+    }
+    trace.finish(doubts).map(drop).map_err(|e| e.to_string())
 }
 
 /// All scenarios, or none if anything is wrong with any of them.

@@ -17,7 +17,7 @@ use super::{Environment, Report};
 use crate::driver::outcome::ProcessUse;
 use crate::measure::percentile::{min_samples, percentile};
 use crate::measure::{Measured, TimelinePoint};
-use crate::verify::findings::Example;
+use crate::verify::findings::{self, Example, Findings};
 
 /// The version of the format.
 pub const SCHEMA: u32 = 1;
@@ -75,6 +75,13 @@ struct Target<'a> {
 struct Counts {
     clients: u64,
     connected: u64,
+    #[serde(flatten)]
+    seen: Seen,
+}
+
+/// What verification counted.
+#[derive(Serialize)]
+pub(super) struct Seen {
     sessions: u64,
     sent: u64,
     acked: u64,
@@ -89,7 +96,7 @@ struct Counts {
 }
 
 #[derive(Serialize)]
-struct Violations<'a> {
+pub(super) struct Violations<'a> {
     kind: &'static str,
     rule: &'static str,
     count: u64,
@@ -107,7 +114,7 @@ struct Violation<'a> {
 }
 
 #[derive(Serialize)]
-struct Coverage {
+pub(super) struct Coverage {
     overlapping_sends: u64,
     joins_during_traffic: u64,
     polite_leaves: u64,
@@ -206,7 +213,6 @@ impl<'a> Result<'a> {
     fn new(report: &'a Report) -> Self {
         let outcome = &report.outcome;
         let measured = &outcome.measured;
-        let violations = outcome.findings.violations.iter();
         Self {
             schema: SCHEMA,
             chatbench: env!("CARGO_PKG_VERSION"),
@@ -228,15 +234,8 @@ impl<'a> Result<'a> {
             reasons: &report.reasons,
             rerun: &report.rerun,
             counts: Counts::new(report),
-            violations: violations
-                .map(|(kind, tally)| Violations {
-                    kind: kind.name(),
-                    rule: kind.rule(),
-                    count: tally.count,
-                    examples: tally.examples.iter().map(Violation::new).collect(),
-                })
-                .collect(),
-            coverage: Coverage::new(report),
+            violations: Violations::all(&outcome.findings),
+            coverage: Coverage::new(&outcome.findings.coverage),
             window: Window::new(measured),
             latency_ns: Latencies {
                 ack: Latency::new(&measured.ack),
@@ -270,10 +269,17 @@ fn rfc3339(time: std::time::SystemTime) -> String {
 
 impl Counts {
     const fn new(report: &Report) -> Self {
-        let counts = &report.outcome.findings.counts;
         Self {
             clients: report.outcome.clients,
             connected: report.outcome.connected,
+            seen: Seen::new(&report.outcome.findings.counts),
+        }
+    }
+}
+
+impl Seen {
+    pub(super) const fn new(counts: &findings::Counts) -> Self {
+        Self {
             sessions: counts.sessions,
             sent: counts.sent,
             acked: counts.acked,
@@ -286,6 +292,20 @@ impl Counts {
             unexpected_closes: counts.unexpected_closes,
             unknown_frames: counts.unknown_frames,
         }
+    }
+}
+
+impl<'a> Violations<'a> {
+    pub(super) fn all(findings: &'a Findings) -> Vec<Self> {
+        let kinds = findings.violations.iter();
+        kinds
+            .map(|(kind, tally)| Self {
+                kind: kind.name(),
+                rule: kind.rule(),
+                count: tally.count,
+                examples: tally.examples.iter().map(Violation::new).collect(),
+            })
+            .collect()
     }
 }
 
@@ -303,8 +323,7 @@ impl<'a> Violation<'a> {
 }
 
 impl Coverage {
-    const fn new(report: &Report) -> Self {
-        let coverage = &report.outcome.findings.coverage;
+    pub(super) const fn new(coverage: &findings::Coverage) -> Self {
         Self {
             overlapping_sends: coverage.overlapping_sends,
             joins_during_traffic: coverage.joins_during_traffic,

@@ -12,6 +12,7 @@ pub mod summary;
 pub mod table;
 pub mod thresholds;
 pub mod verdict;
+pub mod verification;
 mod violations;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod kind;
 pub mod ledger;
 mod reference;
 mod session;
+pub mod trace;
 
 #[cfg(test)]
 mod tests;

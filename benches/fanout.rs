@@ -31,10 +31,11 @@ struct Server {
 }
 
 impl Server {
-    fn start() -> Self {
+    fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chatbench"))
             .args(["serve", "--listen", "ndjson://127.0.0.1:0"])
             .arg("--exit-on-stdin-eof")
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -143,10 +144,17 @@ impl Fleet {
 }
 
 fn fanout(c: &mut Criterion) {
-    for receivers in [10, 100, 1000] {
-        let mut server = Server::start();
+    // The last one: what it costs to be asked for a fault that never comes.
+    let never: &[&str] = &["--fault", "drop-relay=after=1000000000000"];
+    for (receivers, arguments, name) in [
+        (10, &[][..], "10 receivers"),
+        (100, &[], "100 receivers"),
+        (1000, &[], "1000 receivers"),
+        (100, never, "100 receivers, a fault armed"),
+    ] {
+        let mut server = Server::start(arguments);
         let mut fleet = Fleet::connect(&server, receivers);
-        let mut group = c.benchmark_group(format!("fanout/{receivers} receivers"));
+        let mut group = c.benchmark_group(format!("fanout/{name}"));
         group.throughput(Throughput::Elements(receivers as u64));
         group.bench_function("cpu", |b| {
             b.iter_custom(|messages| {

@@ -1,4 +1,4 @@
-//! What recording costs: a delivery (budget 5 ns), and the second's hand-over, which stops a shard
+//! What recording costs: a delivery (budget 15 ns, response and service time), and the second's hand-over, which stops a shard
 //! for so long. `cargo bench --bench measure`.
 
 use std::hint::black_box;
@@ -39,6 +39,14 @@ fn record(c: &mut Criterion) {
             }
         });
     });
+    group.bench_function("delivery", |b| {
+        b.iter(|| {
+            for &(intended_ns, now_ns) in black_box(&deliveries) {
+                recorder.relay(intended_ns, now_ns);
+                recorder.relay_service(intended_ns, intended_ns + 40_000, now_ns);
+            }
+        });
+    });
     group.bench_function("ack", |b| {
         b.iter(|| {
             for &(intended_ns, now_ns) in black_box(&deliveries) {
@@ -62,7 +70,10 @@ fn hand_over(c: &mut Criterion) {
         let mut recorder = ShardRecorder::new(WINDOW);
         for &(intended_ns, now_ns) in &deliveries {
             recorder.relay(intended_ns, now_ns);
+            recorder.relay_service(intended_ns, intended_ns + 40_000, now_ns);
             recorder.ack(intended_ns, now_ns);
+            recorder.ack_service(intended_ns, intended_ns + 40_000, now_ns);
+            recorder.heartbeat(intended_ns, now_ns);
             recorder.sent(intended_ns, now_ns, false, 100);
         }
         recorder

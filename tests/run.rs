@@ -124,7 +124,8 @@ fn short_form(name: &str, overrides: &[&str]) {
     assert_eq!(counts["delivered"], counts["owed"], "{name}: {counts:#}");
     // How fast this machine is today is not this test's question: a threshold may be crossed,
     // and a starved generator may say so.
-    let saturated = result["generator"]["saturated"] == true;
+    let saturated = result["generator"]["saturated"] == true
+        || result["reasons"].to_string().contains("generator");
     let fine = matches!(code, Some(0 | 99)) || (saturated && code == Some(3));
     assert!(fine, "{name}: exit {code:?}, {:#}", result["reasons"]);
     assert_eq!(result["exit_code"].as_i64(), code.map(i64::from), "{name}");

@@ -2,8 +2,10 @@
 
 pub mod chat;
 pub mod completions;
+pub mod faults;
 pub mod progress;
 pub mod run;
+pub mod selftest;
 pub mod serve;
 pub mod validate;
 pub mod verify;
@@ -44,6 +46,10 @@ enum Verb {
     Validate(validate::Args),
     /// Verify a recorded run, or what another program observed of its own system
     Verify(verify::Args),
+    /// Commit every fault of the catalogue and see whether the verifier notices
+    Selftest(selftest::Args),
+    /// List the faults that the server can be told to commit
+    Faults(faults::Args),
     /// Print shell completions
     Completions(completions::Args),
 }
@@ -57,6 +63,8 @@ pub fn main() -> ExitCode {
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),
         Verb::Verify(args) => verify::main(&args),
+        Verb::Selftest(args) => selftest::main(&args),
+        Verb::Faults(args) => faults::main(&args),
         Verb::Completions(args) => completions::main(args),
     }
 }

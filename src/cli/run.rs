@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
-use crate::driver::outcome::Outcome;
 use crate::driver::run::{RunError, run};
 use crate::report::files::{Destination, Directory};
 use crate::report::{Report, Style, Verdict, json, summary, table, verdict};
@@ -99,11 +98,11 @@ pub fn main(args: Args) -> ExitCode {
         progress.finish();
         match result {
             Ok(outcome) => {
+                let mut report = Report::new(plan, outcome);
                 let traced = match trace.take() {
-                    Some(trace) => finish_trace(trace, plan, &outcome),
+                    Some(trace) => finish_trace(trace, plan, &report),
                     None => Ok(()),
                 };
-                let mut report = Report::new(plan, outcome);
                 report.rerun = rerun(&args, path, plan.seed);
                 worst = worst.max(report.verdict);
                 if let Err(error) = outputs.write(index, &report) {
@@ -149,9 +148,9 @@ fn recording(args: &Args, scenarios: usize) -> Result<Option<Recording>, String>
 }
 
 /// Ends the trace with what a replay of it could not know.
-fn finish_trace(trace: Recording, plan: &Plan, outcome: &Outcome) -> Result<(), String> {
-    let mut doubts = verdict::doubts(plan, outcome);
-    if outcome.interrupted {
+fn finish_trace(trace: Recording, plan: &Plan, report: &Report) -> Result<(), String> {
+    let mut doubts = verdict::doubts(plan, &report.outcome, report.environment.cpus);
+    if report.outcome.interrupted {
         doubts.insert(0, "the run was ended early by Ctrl-C".to_owned());
     }
     trace.finish(doubts).map(drop).map_err(|e| e.to_string())

@@ -1,7 +1,8 @@
 //! `chatbench serve`: the reference server as a process.
 //!
 //! stdout carries one line a listener, once it accepts, so that whoever starts the server can ask
-//! for port 0 and read the port from there. Everything else goes to stderr.
+//! for port 0 and read the port from there, and with `--fault` a line a fault that was committed,
+//! at the end. Everything else goes to stderr.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
@@ -19,7 +20,8 @@ use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::EXIT_USAGE;
-use crate::server::{self, Config, ConfigError};
+use crate::server::fault::request::Request;
+use crate::server::{self, Config, ConfigError, Stats};
 
 /// The port of a `--listen` that names none, and of the original tutorial.
 const DEFAULT_PORT: u16 = 1253;
@@ -61,6 +63,15 @@ pub struct Args {
     /// How long a shutdown waits for clients to take what they are owed
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     drain: Duration,
+
+    /// Do wrong on purpose, to prove a verifier: `chatbench faults` lists how. RATE is `once`, a
+    /// probability, or `after=N`. Repeatable
+    #[arg(long = "fault", value_name = "NAME[=RATE]")]
+    faults: Vec<Request>,
+
+    /// Decides when faults are committed, and on whom
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
 
     /// Log what happens to stderr; twice for every connection. RUST_LOG overrides
     #[arg(short, long, action = clap::ArgAction::Count)]
@@ -175,6 +186,8 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         max_errors: args.max_errors,
         backlog_bytes: args.backlog,
         drain: args.drain,
+        faults: args.faults,
+        seed: args.seed,
     };
     config.check()?;
     let mut addresses = Vec::new();
@@ -215,6 +228,7 @@ async fn serve(
     tokio::select! {
         stats = serving => {
             info!(?stats, "shut down");
+            tell_faults(&stats);
             Ok(ExitCode::SUCCESS)
         }
         () = told_twice => Ok(ExitCode::from(EXIT_INTERRUPTED)),
@@ -238,6 +252,18 @@ fn announce(listeners: &[TcpListener]) -> Result<(), ServeError> {
     }
     let _ = stdout.flush();
     Ok(())
+}
+
+/// One line a fault that was committed, for whoever started a server that is to be wrong.
+fn tell_faults(stats: &Stats) {
+    let mut stdout = io::stdout().lock();
+    for told in &stats.faults {
+        let _ = writeln!(stdout, "{told}");
+    }
+    if stats.more_faults > 0 {
+        let _ = writeln!(stdout, "and {} faults more", stats.more_faults);
+    }
+    let _ = stdout.flush();
 }
 
 /// The first address of a URL's host, if it may be listened on.

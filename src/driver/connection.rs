@@ -77,6 +77,14 @@ impl Connection {
         self.paused
     }
 
+    /// Bytes that have come and were not read yet; `None` while reading is stopped.
+    pub(super) fn unread_bytes(&self) -> Option<u64> {
+        if self.paused {
+            return None;
+        }
+        rustix::io::ioctl_fionread(&self.stream).ok()
+    }
+
     pub(super) fn set_paused(&mut self, paused: bool) {
         self.paused = paused;
         if !paused && let Some(reader) = self.parked.take() {

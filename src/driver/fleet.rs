@@ -122,6 +122,8 @@ pub(super) struct Fleet {
     /// Messages of open loops that were due when the load ended and not sent, through no fault of
     /// the target.
     pub(super) behind_at_end: u64,
+    /// Messages of open loops that were due when the load ended and not sent, whosever fault.
+    pub(super) unsent_at_end: u64,
     pub(super) window: Window,
     /// Rung when a socket has become full.
     pub(super) wake_flusher: Rc<Notify>,
@@ -159,6 +161,7 @@ impl Fleet {
             wake_hand_over: Rc::default(),
             offered: 0,
             behind_at_end: 0,
+            unsent_at_end: 0,
             window: Window::NEVER,
             last_read_bytes: 0,
         }
@@ -326,9 +329,21 @@ impl Fleet {
         while let Some(event) = ledger.next(handle, &mut lines, now_ns) {
             frames += 1;
             match event {
-                Event::Relay { intended_ns } => recorder.relay(intended_ns, now_ns),
-                Event::Ack { intended_ns } => {
+                Event::Relay {
+                    intended_ns,
+                    sent_ns,
+                } => {
+                    recorder.relay(intended_ns, now_ns);
+                    if let Some(sent_ns) = sent_ns {
+                        recorder.relay_service(intended_ns, sent_ns, now_ns);
+                    }
+                }
+                Event::Ack {
+                    intended_ns,
+                    sent_ns,
+                } => {
                     recorder.ack(intended_ns, now_ns);
+                    recorder.ack_service(intended_ns, sent_ns, now_ns);
                     acks += 1;
                 }
                 Event::Welcome => {
@@ -451,5 +466,23 @@ impl Fleet {
     pub(super) fn set_window(&mut self, window: Window) {
         self.window = window;
         self.recorder.set_window(window);
+    }
+
+    /// The measured phase ended at `end_ns`, which is earlier than planned for a run cut short.
+    pub(super) fn end_window(&mut self, end_ns: u64) {
+        let start_ns = self.window.start_ns;
+        self.set_window(Window {
+            start_ns,
+            end_ns: end_ns.max(start_ns),
+        });
+    }
+
+    /// Bytes that lie unread in the socket of `client`; `None` if it has none or does not read.
+    pub(super) fn unread_bytes(&self, client: usize) -> Option<u64> {
+        self.clients
+            .get(client)?
+            .connection
+            .as_ref()?
+            .unread_bytes()
     }
 }

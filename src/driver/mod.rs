@@ -4,7 +4,7 @@
 //! [`preflight`] is what must be there before it starts, `roster` who takes part. A `shard` is a
 //! thread with its share of the clients, its `fleet`; `client` is how a client connects and is
 //! read, `sending` how it sends, `source` what makes it send, `pacer` when, `script` in what steps.
-//! `live` is what all shards keep up to date for the coordinator, [`snapshot`] what it tells
+//! `pulse` shows how late a shard is. `live` is what all shards keep up to date for the coordinator, [`snapshot`] what it tells
 //! whoever watches, [`outcome`] what the report gets.
 
 mod client;
@@ -16,6 +16,7 @@ pub mod outcome;
 mod pacer;
 pub mod preflight;
 mod process;
+mod pulse;
 mod roster;
 pub mod run;
 mod script;

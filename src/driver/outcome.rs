@@ -1,8 +1,9 @@
 //! What a run hands to the report.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::measure::Measured;
+use crate::measure::health::Health;
 use crate::verify::findings::Findings;
 
 /// Everything a run saw, before it is judged against thresholds and put into words.
@@ -10,6 +11,8 @@ use crate::verify::findings::Findings;
 pub struct Outcome {
     /// When the run began, by the wall clock.
     pub started: SystemTime,
+    /// The zero of every time in ns, by the monotonic clock.
+    pub epoch: Instant,
     /// From the first connection to the end of the drain.
     pub elapsed: Duration,
     /// The address that was driven, `ndjson://127.0.0.1:40123`.
@@ -28,11 +31,13 @@ pub struct Outcome {
     pub measured: Measured,
     /// The driver's own process.
     pub generator: ProcessUse,
-    /// Whether the driver, and not the target, set the numbers.
-    pub saturated: bool,
+    /// How the driver did: whether it, and not the target, set the numbers.
+    pub health: Health,
     /// The embedded server's process.
     pub server: Option<ProcessUse>,
-    /// Why nothing can be said, in words: target gone, drain unfinished, generator saturated.
+    /// What the embedded server said that it did wrong on purpose, a line a fault.
+    pub faults: Vec<String>,
+    /// Why nothing can be said, in words: target gone, drain unfinished.
     pub inconclusive: Vec<String>,
 }
 

@@ -21,8 +21,8 @@ use super::roster;
 use super::script::Barriers;
 use super::shard::{self, Command, Report, Spec};
 use super::snapshot::{Phase, Snapshot};
-use crate::measure::percentile::percentile;
-use crate::measure::{Collector, Measured, Window};
+use crate::measure::health::{Health, ShardLoad};
+use crate::measure::{Collector, Window};
 use crate::scenario::plan::{Load, Plan, TargetUrl};
 use crate::target::embedded::Embedded;
 use crate::target::{self, TargetError};
@@ -45,12 +45,6 @@ const TELL_EVERY: Duration = Duration::from_millis(100);
 /// Reports that may wait for the coordinator. A shard that finds the channel full waits, and the
 /// wait shows in its send lag.
 const REPORTS_AT_ONCE: usize = 64;
-
-/// A generator that sends this late has set the numbers itself.
-const SATURATED_LAG: Duration = Duration::from_millis(50);
-
-/// The share of offered messages that a healthy generator may fail to send in time.
-const SATURATED_SHARE: f64 = 0.05;
 
 /// Why a run did not come about.
 #[derive(Debug, Error)]
@@ -152,6 +146,8 @@ struct Coordinator<'a> {
     shards_done: usize,
     offered: u64,
     behind: u64,
+    unsent: u64,
+    loads: Vec<ShardLoad>,
     cut: u64,
 }
 
@@ -255,6 +251,8 @@ impl<'a> Coordinator<'a> {
             shards_done: 0,
             offered: 0,
             behind: 0,
+            unsent: 0,
+            loads: Vec::new(),
             cut: 0,
         })
     }
@@ -421,11 +419,15 @@ impl<'a> Coordinator<'a> {
             Report::Done {
                 offered,
                 behind,
+                unsent,
+                load,
                 cut,
             } => {
                 self.shards_done += 1;
                 self.offered += offered;
                 self.behind += behind;
+                self.unsent += unsent;
+                self.loads.push(load);
                 self.cut += cut;
             }
         }
@@ -488,8 +490,9 @@ impl<'a> Coordinator<'a> {
             .and_then(Embedded::pid)
             .and_then(process::use_of);
         let embedded = self.embedded.is_some();
+        let mut faults = Vec::new();
         if let Some(embedded) = self.embedded.take() {
-            embedded.stop().await;
+            faults = embedded.stop().await;
         }
         let Self {
             judge,
@@ -509,7 +512,8 @@ impl<'a> Coordinator<'a> {
             .groups
             .iter()
             .any(|g| matches!(g.load, Load::Open { .. }));
-        let measured = collector.finish(open_loop.then_some(self.offered));
+        let mut measured = collector.finish(open_loop.then_some(self.offered));
+        measured.unsent = self.unsent;
         let mut inconclusive = Vec::new();
         if let Some(gone_ns) = self.target_gone_ns {
             inconclusive.push(format!(
@@ -529,10 +533,11 @@ impl<'a> Coordinator<'a> {
             let client = self.directory.client_name(*client);
             inconclusive.push(format!("{client} could not connect again: {what}"));
         }
-        let saturated = is_saturated(&measured, self.behind);
+        let health = Health::new(&measured, self.behind, self.loads);
         let used = process::own_use();
         Outcome {
             started: self.started,
+            epoch: self.clock.instant(0),
             elapsed,
             target_url: self.url,
             embedded,
@@ -545,19 +550,12 @@ impl<'a> Coordinator<'a> {
                 cpu: used.cpu.saturating_sub(self.used_before.cpu),
                 max_rss_bytes: used.max_rss_bytes,
             },
-            saturated,
+            health,
             server,
+            faults,
             inconclusive,
         }
     }
-}
-
-/// Whether the generator, and not the target, set the numbers.
-fn is_saturated(measured: &Measured, behind: u64) -> bool {
-    let lag_ns = percentile(&measured.send_lag, 99.0);
-    let offered = measured.offered.unwrap_or(0) as f64;
-    lag_ns.is_some_and(|lag_ns| lag_ns > ns(SATURATED_LAG))
-        || behind as f64 > offered * SATURATED_SHARE
 }
 
 /// Tells this run's messages from every other's; not from the seed, which runs share.

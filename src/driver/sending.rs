@@ -224,6 +224,7 @@ impl Fleet {
         for client in &mut self.clients {
             let unsent = client.source.count_due_before(end_ns);
             self.offered += unsent;
+            self.unsent_at_end += unsent;
             if !client.held {
                 self.behind_at_end += unsent;
             }

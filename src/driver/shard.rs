@@ -17,8 +17,10 @@ use super::clock::Clock;
 use super::fleet::{Fleet, Rank};
 use super::live::Live;
 use super::pacer;
+use super::pulse::{self, Pulse};
 use super::script::{self, Barriers, Script};
 use super::source::Source;
+use crate::measure::health::ShardLoad;
 use crate::measure::{Interval, ShardRecorder, Window};
 use crate::scenario::plan::PayloadSize;
 use crate::verify::batch::Batch;
@@ -71,6 +73,10 @@ pub(super) enum Report {
         /// Messages of open loops that were due when the load ended and never sent, through no
         /// fault of the target.
         behind: u64,
+        /// Messages of open loops that were due when the load ended and never sent.
+        unsent: u64,
+        /// What its thread did in the measured phase.
+        load: ShardLoad,
         /// Clients that were still connected.
         cut: u64,
     },
@@ -120,6 +126,7 @@ pub(super) struct Shard {
     connect_after: Vec<Duration>,
     load_ends: Notify,
     reports: mpsc::Sender<Report>,
+    pub(super) pulse: RefCell<Pulse>,
 }
 
 impl Shard {
@@ -194,6 +201,7 @@ async fn serve(
     let shard = Rc::new(new_shard(spec, reports));
     spawn_local(client::flush_blocked(shard.clone()));
     let pacer = spawn_local(pacer::pace(shard.clone()));
+    let pulse = spawn_local(pulse::beat(shard.clone()));
     let ticker = spawn_local(hand_over_regularly(shard.clone()));
     while let Some(command) = commands.recv().await {
         match command {
@@ -213,9 +221,12 @@ async fn serve(
     }
     ticker.abort();
     pacer.abort();
+    pulse.abort();
     let cut = shard.fleet().cut_all();
     let offered = shard.fleet().offered;
     let behind = shard.fleet().behind_at_end;
+    let unsent = shard.fleet().unsent_at_end;
+    let load = shard.pulse.borrow().load();
     hand_over(&shard).await;
     let second = shard.clock.now_ns() / SECOND_NS;
     hand_over_interval(&shard, second).await;
@@ -224,6 +235,8 @@ async fn serve(
         .send(Report::Done {
             offered,
             behind,
+            unsent,
+            load,
             cut,
         })
         .await;
@@ -260,6 +273,7 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
         connect_after,
         load_ends: Notify::new(),
         reports,
+        pulse: RefCell::default(),
     }
 }
 
@@ -306,6 +320,7 @@ async fn begin_load(shard: Rc<Shard>, start_ns: u64, window: Window) {
 
 fn end_load(shard: &Rc<Shard>, end_ns: u64) {
     let mut fleet = shard.fleet();
+    shard.pulse.borrow_mut().load_ends(shard.clock.now_ns());
     for client in 0..fleet.clients.len() {
         if fleet.clients[client]
             .source
@@ -316,6 +331,7 @@ fn end_load(shard: &Rc<Shard>, end_ns: u64) {
         }
     }
     fleet.count_unsent(end_ns);
+    fleet.end_window(end_ns);
     fleet.load_over = true;
     drop(fleet);
     shard.load_ends.notify_waiters();

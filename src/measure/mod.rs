@@ -7,6 +7,9 @@
 //! Every time is in ns since the run's epoch, one monotonic clock for the whole process.
 
 pub mod collector;
+pub mod confidence;
+pub mod drift;
+pub mod health;
 pub mod percentile;
 pub mod recorder;
 
@@ -84,10 +87,22 @@ pub struct Measured {
     pub spread: Histogram<u64>,
     /// Actual minus intended send, of sends that the target did not hold up.
     pub send_lag: Histogram<u64>,
+    /// From the actual send to the ack: what a closed-loop tool would call the latency.
+    pub ack_service: Histogram<u64>,
+    /// From the actual send to each delivery, where the actual send is known.
+    pub relay_service: Histogram<u64>,
+    /// How late the shards' heartbeats were: how long what had arrived waited to be looked at.
+    pub heartbeat: Histogram<u64>,
+    /// Bytes that lay unread in a client's socket, sampled at each heartbeat.
+    pub unread_bytes: Histogram<u64>,
     /// From connecting to the welcome; every connection of the run.
     pub connect: Histogram<u64>,
     /// What happened within the window.
     pub counts: WindowCounts,
+    /// Messages sent that were due within the window, whenever they were sent.
+    pub due_and_sent: u64,
+    /// Messages that were due within the window and never sent.
+    pub unsent: u64,
     /// Messages that the schedules made due within the window; `None` for closed loops and
     /// scripts alone.
     pub offered: Option<u64>,

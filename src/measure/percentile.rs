@@ -17,7 +17,7 @@
 use hdrhistogram::Histogram;
 
 /// How often the true percentile may lie beyond one end of its interval.
-const ERROR_A_SIDE: f64 = 0.025;
+pub(super) const ERROR_A_SIDE: f64 = 0.025;
 
 /// The least number of samples that can carry a percentile (0 to 100).
 ///

@@ -37,8 +37,18 @@ pub struct Interval {
     pub ack: Histogram<u64>,
     /// Send lag of messages due within the window that the target did not hold up.
     pub send_lag: Histogram<u64>,
+    /// Actual send to ack, of the same messages as `ack`.
+    pub ack_service: Histogram<u64>,
+    /// Actual send to delivery, of the deliveries in `relay` whose actual send is known.
+    pub relay_service: Histogram<u64>,
+    /// Lateness of heartbeats due within the window.
+    pub heartbeat: Histogram<u64>,
+    /// Bytes that lay unread in a socket at a heartbeat within the window.
+    pub unread_bytes: Histogram<u64>,
     /// From connecting to the welcome.
     pub connect: Histogram<u64>,
+    /// Messages sent that were due within the window.
+    pub due_and_sent: u64,
 }
 
 impl ShardRecorder {
@@ -80,6 +90,44 @@ impl ShardRecorder {
         self.current.in_window.acked += u64::from(self.window.contains(now_ns));
     }
 
+    /// The relay that [`Self::relay`] was told of belongs to a message that was really sent at
+    /// `sent_ns`.
+    #[inline]
+    pub fn relay_service(&mut self, intended_ns: u64, sent_ns: u64, now_ns: u64) {
+        if self.window.contains(intended_ns) {
+            let service_ns = now_ns.saturating_sub(sent_ns).min(CEILING_NS);
+            self.current.relay_service.saturating_record(service_ns);
+        }
+    }
+
+    /// The ack that [`Self::ack`] was told of belongs to a message that was really sent at
+    /// `sent_ns`.
+    #[inline]
+    pub fn ack_service(&mut self, intended_ns: u64, sent_ns: u64, now_ns: u64) {
+        if self.window.contains(intended_ns) {
+            let service_ns = now_ns.saturating_sub(sent_ns).min(CEILING_NS);
+            self.current.ack_service.saturating_record(service_ns);
+        }
+    }
+
+    /// A heartbeat that was due at `due_ns` came at `now_ns`.
+    #[inline]
+    pub fn heartbeat(&mut self, due_ns: u64, now_ns: u64) {
+        if self.window.contains(due_ns) {
+            let late_ns = now_ns.saturating_sub(due_ns).min(CEILING_NS);
+            self.current.heartbeat.saturating_record(late_ns);
+        }
+    }
+
+    /// `bytes` lay unread in a client's socket at `now_ns`.
+    #[inline]
+    pub fn unread(&mut self, now_ns: u64, bytes: u64) {
+        if self.window.contains(now_ns) {
+            let bytes = bytes.min(CEILING_NS);
+            self.current.unread_bytes.saturating_record(bytes);
+        }
+    }
+
     /// A message of `bytes` was sent at `actual_ns` that was due at `intended_ns`.
     ///
     /// `held_by_target` says that the socket would not take it when it was due: that lateness is
@@ -90,6 +138,7 @@ impl ShardRecorder {
             let lag_ns = self.clamped(intended_ns, actual_ns);
             self.current.send_lag.saturating_record(lag_ns);
         }
+        self.current.due_and_sent += u64::from(self.window.contains(intended_ns));
         self.current.sent += 1;
         if self.window.contains(actual_ns) {
             let counts = &mut self.current.in_window;
@@ -146,7 +195,12 @@ impl Interval {
             relay_outside: histogram(),
             ack: histogram(),
             send_lag: histogram(),
+            ack_service: histogram(),
+            relay_service: histogram(),
+            heartbeat: histogram(),
+            unread_bytes: histogram(),
             connect: histogram(),
+            due_and_sent: 0,
         }
     }
 
@@ -166,6 +220,11 @@ impl Interval {
         add(&mut self.relay_outside, &other.relay_outside);
         add(&mut self.ack, &other.ack);
         add(&mut self.send_lag, &other.send_lag);
+        add(&mut self.ack_service, &other.ack_service);
+        add(&mut self.relay_service, &other.relay_service);
+        add(&mut self.heartbeat, &other.heartbeat);
+        add(&mut self.unread_bytes, &other.unread_bytes);
+        self.due_and_sent += other.due_and_sent;
         add(&mut self.connect, &other.connect);
     }
 }
@@ -226,6 +285,29 @@ mod tests {
                 "{row}"
             );
         }
+    }
+
+    #[test]
+    fn service_time_and_heartbeats_go_by_when_they_were_due() {
+        let mut recorder = ShardRecorder::new(WINDOW);
+        for due in [999, 1_000, 1_999, 2_000] {
+            recorder.ack_service(due, due + 50, due + 70);
+            recorder.relay_service(due, due + 50, due + 80);
+            recorder.heartbeat(due, due + 5_000);
+            recorder.unread(due, 4_096);
+            recorder.sent(due, due + 5_000, false, 1);
+        }
+        let interval = recorder.take_interval();
+        let seen = [
+            &interval.ack_service,
+            &interval.relay_service,
+            &interval.heartbeat,
+            &interval.unread_bytes,
+        ]
+        .map(|h| (h.len(), h.max()));
+        // 4,096 and 5,000 as the histogram's three digits hold them.
+        assert_eq!(seen, [(2, 20), (2, 30), (2, 5_003), (2, 4_099)]);
+        assert_eq!(interval.due_and_sent, 2, "sent late, and due all the same");
     }
 
     #[test]
@@ -314,6 +396,10 @@ mod tests {
                     recorder.sent(intended, now, first, 3);
                     recorder.received_bytes(now, 5);
                     recorder.connected(now);
+                    recorder.ack_service(intended, now / 2, now);
+                    recorder.relay_service(intended, now / 2, now);
+                    recorder.heartbeat(intended, now);
+                    recorder.unread(now, intended);
                 }
             }
             let whole = one.take_interval();

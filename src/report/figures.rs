@@ -37,6 +37,19 @@ pub fn latency(ns: u64) -> String {
     scaled(ns as f64, 1_000.0, &[" ns", " µs", " ms", " s"])
 }
 
+/// Two latencies in at most 17 columns, the unit once where it is the same: `490–494 µs`.
+#[must_use]
+pub fn latency_range(low_ns: u64, high_ns: u64) -> String {
+    let (low, high) = (latency(low_ns), latency(high_ns));
+    if low == high {
+        return low;
+    }
+    match (low.split_once(' '), high.split_once(' ')) {
+        (Some((number, unit)), Some((_, other))) if unit == other => format!("{number}–{high}"),
+        _ => format!("{low} – {high}"),
+    }
+}
+
 /// A rate: `500/s`, `51.5 k/s`.
 #[must_use]
 pub fn rate(per_second: f64) -> String {
@@ -137,6 +150,19 @@ mod tests {
         ];
         for (ns, text) in table {
             assert_eq!(latency(ns), text, "{ns}");
+        }
+    }
+
+    #[test]
+    fn a_range_names_its_unit_once() {
+        let table = [
+            (490_000, 494_000, "490–494 µs"),
+            (999_000, 1_020_000, "999 µs – 1.02 ms"),
+            (5_000, 5_001, "5.00 µs"),
+            (0, 900, "0–900 ns"),
+        ];
+        for (low, high, text) in table {
+            assert_eq!(latency_range(low, high), text);
         }
     }
 

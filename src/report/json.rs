@@ -12,9 +12,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Number;
 
+use super::caveats::Missing;
 use super::thresholds::{Judged, per_second};
 use super::{Environment, Report};
 use crate::driver::outcome::ProcessUse;
+use crate::measure::confidence::{Range, range};
+use crate::measure::health::{Doubt, ShardLoad};
 use crate::measure::percentile::{min_samples, percentile};
 use crate::measure::{Measured, TimelinePoint};
 use crate::verify::findings::{self, Example, Findings};
@@ -43,6 +46,7 @@ struct Result<'a> {
     verdict: &'static str,
     exit_code: u8,
     reasons: &'a [String],
+    notes: &'a [String],
     rerun: &'a str,
     counts: Counts,
     violations: Vec<Violations<'a>>,
@@ -53,6 +57,7 @@ struct Result<'a> {
     generator: Generator,
     server: Option<Process>,
     thresholds: Vec<Threshold<'a>>,
+    drift: Option<Trend>,
     timeline: Vec<Point>,
 }
 
@@ -68,6 +73,9 @@ struct Scenario<'a> {
 struct Target<'a> {
     url: &'a str,
     embedded: bool,
+    /// What a server with `target.faults` said that it did wrong, a line each.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    faults: &'a [String],
 }
 
 /// Over the whole run, warm-up and drain included.
@@ -93,6 +101,7 @@ pub(super) struct Seen {
     errors_received: u64,
     unexpected_closes: u64,
     unknown_frames: u64,
+    unresolved: u64,
 }
 
 #[derive(Serialize)]
@@ -137,6 +146,8 @@ struct Window {
     bytes_in: u64,
     bytes_out: u64,
     saturated_latencies: u64,
+    due_and_sent: u64,
+    unsent: u64,
 }
 
 #[derive(Serialize)]
@@ -147,6 +158,8 @@ struct Latencies {
     spread: Latency,
     send_lag: Latency,
     connect: Latency,
+    ack_service: Latency,
+    relay_service: Latency,
 }
 
 #[derive(Serialize)]
@@ -161,7 +174,27 @@ struct Latency {
     p99_9: Option<u64>,
     p99_99: Option<u64>,
     max: Option<u64>,
+    /// Messages behind the samples: what the intervals go by.
+    messages: u64,
+    /// Samples that are not there because what they would measure never came.
+    missing: u64,
+    ci95: Intervals,
     histogram: String,
+}
+
+/// 95 % intervals, each `[low, high]` or `null`.
+#[derive(Serialize)]
+struct Intervals {
+    p50: Option<[u64; 2]>,
+    p99: Option<[u64; 2]>,
+    p99_9: Option<[u64; 2]>,
+}
+
+#[derive(Serialize)]
+struct Trend {
+    relay_p50_from_ns: u64,
+    relay_p50_to_ns: u64,
+    z: f64,
 }
 
 #[derive(Serialize)]
@@ -179,6 +212,37 @@ struct Generator {
     cpu_s: f64,
     max_rss_bytes: u64,
     saturated: bool,
+    behind: u64,
+    longest_pause_ns: u64,
+    heartbeat_ns: Latency,
+    unread_bytes: Unread,
+    shards: Vec<Shard>,
+    doubts: Vec<Doubtful>,
+}
+
+/// Bytes that lay unread in a client's socket, sampled at each heartbeat.
+#[derive(Serialize)]
+struct Unread {
+    count: u64,
+    p50: Option<u64>,
+    p99: Option<u64>,
+    max: Option<u64>,
+}
+
+/// One shard's thread in the measured phase.
+#[derive(Serialize)]
+struct Shard {
+    cpu_s: f64,
+    busy: f64,
+    waited: f64,
+}
+
+#[derive(Serialize)]
+struct Doubtful {
+    metric: &'static str,
+    percentile: f64,
+    figure_ns: u64,
+    own_ns: u64,
 }
 
 #[derive(Serialize)]
@@ -227,32 +291,28 @@ impl<'a> Result<'a> {
             target: Target {
                 url: &outcome.target_url,
                 embedded: outcome.embedded,
+                faults: &outcome.faults,
             },
             environment: &report.environment,
             verdict: report.verdict.name(),
             exit_code: report.verdict.exit_code(),
             reasons: &report.reasons,
+            notes: &report.notes,
             rerun: &report.rerun,
             counts: Counts::new(report),
             violations: Violations::all(&outcome.findings),
             coverage: Coverage::new(&outcome.findings.coverage),
             window: Window::new(measured),
-            latency_ns: Latencies {
-                ack: Latency::new(&measured.ack),
-                relay: Latency::new(&measured.relay),
-                last_relay: Latency::new(&measured.last_relay),
-                spread: Latency::new(&measured.spread),
-                send_lag: Latency::new(&measured.send_lag),
-                connect: Latency::new(&measured.connect),
-            },
+            latency_ns: Latencies::new(report),
             rates: Rates::new(measured),
-            generator: Generator {
-                cpu_s: outcome.generator.cpu.as_secs_f64(),
-                max_rss_bytes: outcome.generator.max_rss_bytes,
-                saturated: outcome.saturated,
-            },
+            generator: Generator::new(report),
             server: outcome.server.as_ref().map(Process::new),
             thresholds: report.thresholds.iter().map(Threshold::new).collect(),
+            drift: report.drift.as_ref().map(|drift| Trend {
+                relay_p50_from_ns: drift.from_ns,
+                relay_p50_to_ns: drift.to_ns,
+                z: drift.z,
+            }),
             timeline: measured.timeline.iter().map(Point::new).collect(),
         }
     }
@@ -291,6 +351,7 @@ impl Seen {
             errors_received: counts.errors_received,
             unexpected_closes: counts.unexpected_closes,
             unknown_frames: counts.unknown_frames,
+            unresolved: counts.unresolved,
         }
     }
 }
@@ -350,12 +411,85 @@ impl Window {
             bytes_in: counts.bytes_in,
             bytes_out: counts.bytes_out,
             saturated_latencies: measured.saturated,
+            due_and_sent: measured.due_and_sent,
+            unsent: measured.unsent,
+        }
+    }
+}
+
+impl Latencies {
+    fn new(report: &Report) -> Self {
+        let measured = &report.outcome.measured;
+        let missing = Missing::of(&report.promises, &report.outcome);
+        // Each sample a message, but for deliveries.
+        let each =
+            |histogram: &Histogram<u64>, missing| Latency::new(histogram, histogram.len(), missing);
+        let messages = measured.last_relay.len();
+        Self {
+            ack: each(&measured.ack, missing.acks),
+            relay: Latency::new(&measured.relay, messages, missing.relays),
+            last_relay: each(&measured.last_relay, missing.last_relays),
+            spread: each(&measured.spread, 0),
+            send_lag: each(&measured.send_lag, measured.unsent),
+            connect: each(&measured.connect, 0),
+            ack_service: each(&measured.ack_service, missing.acks),
+            relay_service: Latency::new(&measured.relay_service, messages, missing.relays),
+        }
+    }
+}
+
+impl Generator {
+    fn new(report: &Report) -> Self {
+        let outcome = &report.outcome;
+        let measured = &outcome.measured;
+        let health = &outcome.health;
+        let unread = &measured.unread_bytes;
+        Self {
+            cpu_s: outcome.generator.cpu.as_secs_f64(),
+            max_rss_bytes: outcome.generator.max_rss_bytes,
+            saturated: health.is_saturated(),
+            behind: health.behind,
+            longest_pause_ns: health.longest_pause_ns,
+            heartbeat_ns: Latency::new(&measured.heartbeat, measured.heartbeat.len(), 0),
+            unread_bytes: Unread {
+                count: unread.len(),
+                p50: percentile(unread, 50.0),
+                p99: percentile(unread, 99.0),
+                max: percentile(unread, 100.0),
+            },
+            shards: health.shards.iter().map(Shard::new).collect(),
+            doubts: health.doubts.iter().map(Doubtful::new).collect(),
+        }
+    }
+}
+
+impl Shard {
+    fn new(load: &ShardLoad) -> Self {
+        Self {
+            cpu_s: load.cpu_ns as f64 / 1e9,
+            busy: load.busy(),
+            waited: load.waited(),
+        }
+    }
+}
+
+impl Doubtful {
+    const fn new(doubt: &Doubt) -> Self {
+        Self {
+            metric: doubt.metric,
+            percentile: doubt.percentile,
+            figure_ns: doubt.figure_ns,
+            own_ns: doubt.own_ns,
         }
     }
 }
 
 impl Latency {
-    fn new(histogram: &Histogram<u64>) -> Self {
+    fn new(histogram: &Histogram<u64>, messages: u64, missing: u64) -> Self {
+        let interval = |percentile| {
+            let Range { low_ns, high_ns } = range(histogram, percentile, messages)?;
+            Some([low_ns, high_ns])
+        };
         let any = !histogram.is_empty();
         Self {
             count: histogram.len(),
@@ -368,6 +502,13 @@ impl Latency {
             p99_9: percentile(histogram, 99.9),
             p99_99: percentile(histogram, 99.99),
             max: any.then(|| histogram.max()),
+            messages: messages.min(histogram.len()),
+            missing,
+            ci95: Intervals {
+                p50: interval(50.0),
+                p99: interval(99.0),
+                p99_9: interval(99.9),
+            },
             histogram: encoded(histogram),
         }
     }
@@ -469,6 +610,11 @@ mod tests {
         /coverage/aborts /coverage/split_frames /coverage/joined_frames /coverage/fences_seen \
         /rates/offered /rates/sent /rates/acked /rates/delivered /rates/bytes_in \
         /rates/bytes_out /generator/cpu_s /generator/max_rss_bytes /generator/saturated \
+        /generator/behind /generator/longest_pause_ns /generator/heartbeat_ns/p99 \
+        /generator/unread_bytes/p99 /generator/shards/0/busy /generator/shards/0/waited \
+        /generator/doubts /notes /window/unsent /window/due_and_sent /counts/unresolved \
+        /latency_ns/relay/ci95/p50/0 /latency_ns/relay/ci95/p99/1 /latency_ns/relay/missing \
+        /latency_ns/relay/messages \
         /server/cpu_s /server/max_rss_bytes /thresholds/0/metric /thresholds/0/expr \
         /thresholds/0/observed /thresholds/0/ok /timeline/0/t_ns /timeline/0/sent \
         /timeline/0/acked /timeline/0/delivered /timeline/0/clients /timeline/0/relay_p50_ns \
@@ -496,6 +642,8 @@ mod tests {
             "spread",
             "send_lag",
             "connect",
+            "ack_service",
+            "relay_service",
         ] {
             let latency = &result["latency_ns"][class];
             for key in ["count", "min", "mean", "stddev", "p50", "max", "histogram"] {
@@ -557,7 +705,12 @@ mod tests {
             .filter(|(_, v)| !v.is_null())
             .map(|(k, _)| k)
             .collect();
-        assert_eq!(filled, ["count", "histogram"]);
+        assert_eq!(
+            filled,
+            ["ci95", "count", "histogram", "messages", "missing"]
+        );
+        assert_eq!(ack["missing"], 5_000, "what was sent and not acked");
+        assert_eq!(ack["ci95"]["p50"], Value::Null);
         let relay = &result["latency_ns"]["relay"];
         assert_eq!(
             (&relay["p90"], &relay["p99"]),

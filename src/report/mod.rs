@@ -3,9 +3,11 @@
 //! [`Report::new`] judges once; everything else only puts a [`Report`] into words. Rendering is
 //! pure, so that every word of it is tested.
 
+pub mod caveats;
 pub mod environment;
 pub mod figures;
 pub mod files;
+mod generator;
 pub mod json;
 pub mod style;
 pub mod summary;
@@ -16,7 +18,7 @@ pub mod verification;
 mod violations;
 
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 
 use std::time::Duration;
 
@@ -25,6 +27,7 @@ pub use style::Style;
 pub use verdict::Verdict;
 
 use crate::driver::outcome::Outcome;
+use crate::measure::drift::Drift;
 use crate::scenario::plan::{Plan, Promises};
 use thresholds::Judged;
 
@@ -58,6 +61,10 @@ pub struct Report {
     pub verdict: Verdict,
     /// Why it is not a pass, in words, the weightiest first; empty for a pass.
     pub reasons: Vec<String>,
+    /// What a reader of the figures should know besides.
+    pub notes: Vec<String>,
+    /// The trend in the medians of a steady load, if there is one.
+    pub drift: Option<Drift>,
 }
 
 impl Report {
@@ -69,7 +76,10 @@ impl Report {
             .iter()
             .map(|threshold| thresholds::judge(threshold, &outcome.measured))
             .collect();
-        let (verdict, reasons) = verdict::judge(plan, &outcome, &thresholds);
+        let environment = Environment::here();
+        let (verdict, reasons) = verdict::judge(plan, &outcome, &thresholds, environment.cpus);
+        let drift = caveats::trend(plan, &outcome);
+        let notes = caveats::notes(drift.as_ref(), &outcome, environment.cpus);
         Self {
             name: plan.name.clone(),
             description: plan.description.clone(),
@@ -79,11 +89,13 @@ impl Report {
             duration: plan.run.duration,
             promises: plan.promises.clone(),
             rerun: rerun(&plan.name, plan.seed),
-            environment: Environment::here(),
+            environment,
             outcome,
             thresholds,
             verdict,
             reasons,
+            notes,
+            drift,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! A run to report in tests: four talkers, a hundred listeners, 5,000 messages, all delivered.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::driver::outcome::{Outcome, ProcessUse};
+use crate::measure::health::{Health, ShardLoad};
 use crate::measure::{Collector, Measured, ShardRecorder, Window};
 use crate::report::{Environment, Report};
 use crate::scenario::plan::{
@@ -84,9 +85,14 @@ fn measured() -> Measured {
             let due = second * SECOND_NS + i * 2_000_000;
             recorder.sent(due, due + 15_000 + i * 100, false, 100);
             recorder.ack(due, due + 118_000 + i * 1_500);
+            recorder.ack_service(due, due + 15_000 + i * 100, due + 118_000 + i * 1_500);
             for receiver in 0..103 {
-                recorder.relay(due, due + 160_000 + i * 3_500 + receiver * 1_000);
+                let now = due + 160_000 + i * 3_500 + receiver * 1_000;
+                recorder.relay(due, now);
+                recorder.relay_service(due, due + 15_000 + i * 100, now);
             }
+            recorder.heartbeat(due, due + 60_000 + i * 50);
+            recorder.unread(due, i * 10);
             recorder.received_bytes(due, 10_300);
             collector.message(
                 due,
@@ -101,7 +107,16 @@ fn measured() -> Measured {
 }
 
 pub(super) fn outcome() -> Outcome {
+    let measured = measured();
+    let load = ShardLoad {
+        wall_ns: 10 * SECOND_NS,
+        cpu_ns: 290_000_000,
+        waited_ns: 110_000_000,
+    };
     Outcome {
+        epoch: Instant::now(),
+        health: Health::new(&measured, 0, vec![load]),
+        measured,
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_268_800_250),
         elapsed: Duration::from_millis(12_345),
         target_url: "ndjson://127.0.0.1:40123".to_owned(),
@@ -128,21 +143,20 @@ pub(super) fn outcome() -> Outcome {
             },
             ..Findings::default()
         },
-        measured: measured(),
         generator: ProcessUse {
             cpu: Duration::from_millis(310),
             max_rss_bytes: 14_000_000,
         },
-        saturated: false,
         server: Some(ProcessUse {
             cpu: Duration::from_millis(420),
             max_rss_bytes: 6_400_000,
         }),
+        faults: Vec::new(),
         inconclusive: Vec::new(),
     }
 }
 
-pub(super) fn example() -> Example {
+pub(crate) fn example() -> Example {
     Example {
         text: "listeners-17 was owed talkers-3's message 88 and never got it: its number 351 is \
                missing between 350 and 352"

@@ -1,11 +1,18 @@
 //! The terminal summary: the verdict first, then what it rests on.
 
+use hdrhistogram::Histogram;
+
+use super::caveats::Missing;
 use super::style::{Paint, Style, left, right};
 use super::thresholds::per_second;
 use super::{Report, Verdict, figures, violations};
+use crate::measure::confidence::range;
 use crate::measure::percentile::percentile;
 use crate::scenario::plan::{AckPromise, OrderPromise, RelayPromise};
 use crate::verify::findings::{Counts, Coverage};
+
+/// Faults shown of those that the embedded server was told to commit; the JSON result has more.
+const FAULTS_SHOWN: usize = 5;
 
 /// Columns of the labels (`throughput`) and so the indent of what goes with them.
 const LABEL: usize = 13;
@@ -15,6 +22,17 @@ const VERDICT: usize = 7;
 
 /// Columns of the first column of the latency table.
 const CLASS: usize = 30;
+
+/// Columns of a 95 % interval.
+const INTERVAL: usize = 18;
+
+/// The percentiles whose 95 % intervals are shown.
+const INTERVALS: [f64; 3] = [50.0, 99.0, 99.9];
+
+/// Service time is shown where a percentile of it is so much lower than that of the response time
+/// (in ns, and as a share of it): then the gap is worth a line.
+const SERVICE_GAP_NS: u64 = 100_000;
+const SERVICE_GAP_SHARE: f64 = 0.1;
 
 /// The whole summary, its last line ended.
 #[must_use]
@@ -29,6 +47,8 @@ pub fn render(report: &Report, style: Style) -> String {
     violations::render(&report.outcome.findings, style, &mut page.out);
     page.blank();
     page.latencies(report);
+    page.intervals(report);
+    page.caveats(report);
     page.figures(report);
     page.thresholds(report);
     if report.verdict != Verdict::Pass {
@@ -145,7 +165,23 @@ impl Page {
             ("spread first → last", &measured.spread),
         ];
         let unpromised = report.promises.ack == AckPromise::None && measured.ack.is_empty();
-        for (class, histogram) in rows.into_iter().skip(usize::from(unpromised)) {
+        let service = [
+            Some(&measured.ack_service),
+            Some(&measured.relay_service),
+            None,
+            None,
+        ];
+        let mut lines = Vec::new();
+        let rows = rows.into_iter().zip(service);
+        for ((class, response), service) in rows.skip(usize::from(unpromised)) {
+            lines.push((class, response));
+            // That of a part of the deliveries compares with nothing.
+            let service = service.filter(|s| s.len() == response.len());
+            if let Some(service) = service.filter(|s| is_noticeable(response, s, quantiles)) {
+                lines.push(("  from the actual send", service));
+            }
+        }
+        for (class, histogram) in lines {
             let mut row = left(&style.text(class), CLASS);
             for quantile in quantiles {
                 let ns = percentile(histogram, *quantile);
@@ -156,6 +192,64 @@ impl Page {
             row.push_str(&right(&figures::short_count(histogram.len()), 10));
             self.out.push_str(&row);
             self.blank();
+        }
+    }
+
+    /// How far the percentiles can be trusted.
+    fn intervals(&mut self, report: &Report) {
+        let style = self.style;
+        let measured = &report.outcome.measured;
+        let messages = measured.last_relay.len();
+        let rows = [
+            ("ack", &measured.ack, measured.ack.len()),
+            ("relay", &measured.relay, messages),
+            ("last receiver", &measured.last_relay, messages),
+        ];
+        let interval = |histogram, quantile, messages| {
+            range(histogram, quantile, messages).map(|range| {
+                style
+                    .text(&figures::latency_range(range.low_ns, range.high_ns))
+                    .into_owned()
+            })
+        };
+        let rows: Vec<_> = rows
+            .into_iter()
+            .map(|(class, histogram, n)| {
+                let cells = INTERVALS.map(|quantile| interval(histogram, quantile, n));
+                (class, cells)
+            })
+            .filter(|(_, cells)| cells.iter().any(Option::is_some))
+            .collect();
+        if rows.is_empty() {
+            return;
+        }
+        let mut head = left("95 % interval", CLASS - INTERVAL / 2);
+        for quantile in INTERVALS {
+            head.push_str(&right(&format!("p{quantile}"), INTERVAL));
+        }
+        self.out.push_str(&style.paint(Paint::Strong, &head));
+        self.blank();
+        for (class, cells) in rows {
+            let mut row = left(class, CLASS - INTERVAL / 2);
+            for cell in cells {
+                let cell = cell.unwrap_or_else(|| style.text("–").into_owned());
+                row.push_str(&right(&cell, INTERVAL));
+            }
+            self.out.push_str(&row);
+            self.blank();
+        }
+    }
+
+    /// What is not in these figures, and what else must be known about them.
+    fn caveats(&mut self, report: &Report) {
+        let missing = Missing::of(&report.promises, &report.outcome).in_words();
+        if !missing.is_empty() {
+            self.labelled("not in these", missing);
+        }
+        let style = self.style;
+        for note in &report.notes {
+            let head = left(&style.paint(Paint::Doubt, "note"), LABEL);
+            style.paragraph(&mut self.out, &head, LABEL, note);
         }
     }
 
@@ -180,8 +274,12 @@ impl Page {
             ));
             self.labelled("server", items);
         }
+        if !outcome.faults.is_empty() {
+            self.labelled("committed", committed(&outcome.faults));
+        }
         let lag = latency(percentile(&outcome.measured.send_lag, 99.0));
-        let saturated = if outcome.saturated {
+        let wake = latency(percentile(&outcome.measured.heartbeat, 99.0));
+        let saturated = if outcome.health.is_saturated() {
             "SATURATED"
         } else {
             "not saturated"
@@ -195,6 +293,8 @@ impl Page {
                     figures::bytes(outcome.generator.max_rss_bytes as f64)
                 ),
                 format!("send lag p99 {lag}"),
+                format!("wake-up p99 {wake}"),
+                format!("busy {:.0} %", outcome.health.busiest() * 100.0),
                 saturated.to_owned(),
             ],
         );
@@ -368,6 +468,31 @@ pub(super) fn exercised(coverage: &Coverage) -> Vec<String> {
         .collect()
 }
 
+/// Whether any percentile shown is noticeably lower from the actual send.
+fn is_noticeable(response: &Histogram<u64>, service: &Histogram<u64>, quantiles: &[f64]) -> bool {
+    quantiles.iter().any(|&quantile| {
+        let (response, service) = (
+            percentile(response, quantile),
+            percentile(service, quantile),
+        );
+        response.zip(service).is_some_and(|(response, service)| {
+            let gap = response.saturating_sub(service);
+            gap > SERVICE_GAP_NS && gap as f64 > response as f64 * SERVICE_GAP_SHARE
+        })
+    })
+}
+
+/// What a faulty server said that it did wrong.
+fn committed(faults: &[String]) -> Vec<String> {
+    let told = faults.iter().take(FAULTS_SHOWN);
+    let mut items: Vec<String> = told.cloned().collect();
+    if faults.len() > FAULTS_SHOWN {
+        let more = figures::count((faults.len() - FAULTS_SHOWN) as u64);
+        items.push(format!("and {more} more"));
+    }
+    items
+}
+
 fn cpu(seconds: f64) -> String {
     format!("cpu {seconds:.2} s")
 }
@@ -413,6 +538,13 @@ mod tests {
             });
         let counts = &mut outcome.findings.counts;
         (counts.delivered, counts.lost, counts.duplicated) = (514_996, 4, 1);
+        // The generator stumbled as well, and the response times show it.
+        outcome.measured.ack.record_n(3_000_000, 1_000).unwrap();
+        outcome
+            .measured
+            .ack_service
+            .record_n(400_000, 1_000)
+            .unwrap();
     }
 
     fn silence(_: &mut Plan, outcome: &mut Outcome) {
@@ -438,7 +570,9 @@ mod tests {
     }
 
     fn saturate(plan: &mut Plan, outcome: &mut Outcome) {
-        outcome.saturated = true;
+        outcome.health.offered = 5_000;
+        outcome.health.behind = 700;
+        outcome.measured.unsent = 700;
         outcome.measured.saturated = 3;
         outcome.measured.last_relay.reset();
         outcome.measured.last_relay.record_n(5_000, 100).unwrap();

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::figures;
 use super::thresholds::Judged;
+use super::{figures, generator};
 use crate::driver::outcome::Outcome;
 use crate::scenario::plan::{Leave, Load, Plan, Repeat, Step};
 use crate::verify::findings::Findings;
@@ -69,20 +69,23 @@ pub(super) fn judge(
     plan: &Plan,
     outcome: &Outcome,
     thresholds: &[Judged],
+    cpus: usize,
 ) -> (Verdict, Vec<String>) {
     let interrupted = "ended early by Ctrl-C; these are the results until then";
-    let mut inconclusive = doubts(plan, outcome);
+    let mut inconclusive = doubts(plan, outcome, cpus);
     inconclusive.extend(outcome.findings.undecided.iter().cloned());
     if inconclusive.is_empty() {
         // Where a run went wrong as a whole, missing samples are no reason of their own.
         inconclusive = unjudged(thresholds);
     }
+    let (excused, crossed) = crossed(plan, outcome, thresholds);
+    inconclusive.extend(excused);
     let interrupted = outcome.interrupted.then(|| interrupted.to_owned());
     let weighed = [
         (Verdict::Interrupted, Vec::from_iter(interrupted)),
         (Verdict::Fail, Vec::from_iter(violated(&outcome.findings))),
         (Verdict::Inconclusive, inconclusive),
-        (Verdict::Threshold, crossed(thresholds)),
+        (Verdict::Threshold, crossed),
     ];
     let reasons: Vec<(Verdict, String)> = weighed
         .into_iter()
@@ -99,9 +102,10 @@ pub(super) fn judge(
 
 /// Why a run cannot pass, for reasons that are not in what verification found.
 #[must_use]
-pub fn doubts(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+pub fn doubts(plan: &Plan, outcome: &Outcome, cpus: usize) -> Vec<String> {
     let mut doubts = outcome.inconclusive.clone();
     doubts.extend(unseen(plan, outcome));
+    doubts.extend(generator::reasons(&outcome.health, cpus));
     doubts.extend(unexercised(plan, outcome));
     doubts
 }
@@ -138,13 +142,6 @@ fn unseen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
         reasons.push("nothing was sent: is the measured phase long enough for one message?".into());
     } else if publishes && has_receivers(plan) && counts.delivered + counts.optional == 0 {
         reasons.push("not one delivery was seen: nothing was verified".into());
-    }
-    if outcome.saturated {
-        reasons.push(
-            "the generator, not the target, set these figures: lower the rate, or give it more \
-             cores"
-                .into(),
-        );
     }
     reasons
 }
@@ -225,20 +222,26 @@ fn unjudged(thresholds: &[Judged]) -> Vec<String> {
         .collect()
 }
 
-fn crossed(thresholds: &[Judged]) -> Vec<String> {
-    let crossed = thresholds
-        .iter()
-        .filter(|threshold| threshold.ok == Some(false));
-    crossed
-        .map(|threshold| {
-            format!(
+/// The crossed thresholds: those that the generator may have crossed, and those that the target
+/// did.
+fn crossed(plan: &Plan, outcome: &Outcome, thresholds: &[Judged]) -> (Vec<String>, Vec<String>) {
+    let (mut excused, mut crossed) = (Vec::new(), Vec::new());
+    for (threshold, judged) in plan.thresholds.iter().zip(thresholds) {
+        if judged.ok != Some(false) {
+            continue;
+        }
+        if let Some(excuse) = generator::excuse(threshold, judged, outcome) {
+            excused.push(excuse);
+        } else {
+            crossed.push(format!(
                 "{} {}: it was {}",
-                threshold.metric,
-                threshold.expr,
-                threshold.observed_text().unwrap_or_default(),
-            )
-        })
-        .collect()
+                judged.metric,
+                judged.expr,
+                judged.observed_text().unwrap_or_default(),
+            ));
+        }
+    }
+    (excused, crossed)
 }
 
 #[cfg(test)]
@@ -302,7 +305,7 @@ mod tests {
 
     #[test]
     fn what_a_run_did_not_see_it_cannot_pass() {
-        let table: [(&str, sample::Change); 8] = [
+        let table: [(&str, sample::Change); 9] = [
             ("4 of 104 clients were never welcomed", |_, o| {
                 o.connected = 100;
             }),
@@ -322,7 +325,19 @@ mod tests {
                 plan.promises.echo = true;
                 o.findings.counts.delivered = 0;
             }),
-            ("the generator, not the target", |_, o| o.saturated = true),
+            ("the generator, not the target", |_, o| {
+                o.health.offered = 5_000;
+                o.health.behind = 51;
+            }),
+            (
+                "relay p99 < 50ms cannot be judged: it was 60.0 ms, of which up to 20.1 ms",
+                |_, o| {
+                    o.measured.relay.reset();
+                    o.measured.relay.record_n(59_999_999, 500).unwrap();
+                    o.measured.heartbeat.reset();
+                    o.measured.heartbeat.record_n(20_000_000, 500).unwrap();
+                },
+            ),
             ("no fence", |_, o| {
                 o.findings.undecided.push("no fence".into());
             }),

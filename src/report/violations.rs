@@ -31,6 +31,9 @@ fn render_kind(kind: Kind, tally: &Tally, style: Style, out: &mut String) {
         items.push(format!("rule {}", style.text(kind.rule())));
     }
     style.flow(out, "", 2, " · ", items);
+    if let Some(words) = rule_in_words(kind) {
+        style.paragraph(out, &" ".repeat(MOMENT), MOMENT, words);
+    }
     for example in tally.examples.iter().take(EXAMPLES_SHOWN) {
         let head = format!("{}  ", right(&seconds(example.at_ns), MOMENT - 2));
         style.paragraph(out, &head, MOMENT, &in_words(example));
@@ -44,6 +47,28 @@ fn render_kind(kind: Kind, tally: &Tally, style: Style, out: &mut String) {
         );
         style.paragraph(out, &" ".repeat(MOMENT), MOMENT, &more);
     }
+}
+
+/// What the target owed, in words: the rule of `docs/PROTOCOL.md` as far as the kind is about it.
+fn rule_in_words(kind: Kind) -> Option<&'static str> {
+    Some(match kind.rule() {
+        "F1" => "owed: lines, each one JSON object of a type that the protocol has",
+        "S1" => "owed: the numbers 1, 2, 3, … without gap, each given to one message",
+        "S2" => "owed: every number behind the welcome, once each, in order",
+        "S3" => "owed: an ack to who sent the message, a relay to everyone else, and no more",
+        "S4" => "owed: the same messages in the same order to everyone",
+        "S5" => "owed: one client's messages numbered, and acked, in the order it sent them",
+        "S6" => "owed: the message that was published, to the letter, and no other",
+        "S7" => "owed: the address that the sender really connected from",
+        "S8" => "owed: a message sent after another was seen or acked has the larger number",
+        "S9" => "owed: nothing but the error, where a frame was refused with one",
+        "S10" => "owed: what was acked reaches everyone who is present",
+        "S11" => "owed: a connection that lasts, to a client that does nothing wrong",
+        "J1" => "owed: a welcome first, and behind it only what is numbered after it",
+        "J2" => "owed: to a client that half-closes, the rest, and a bye that counts to its end",
+        "§6" => "owed: the error that the scenario's expect_error waits for",
+        _ => return None,
+    })
 }
 
 /// An example in words: its own, and whatever of sender, message, receiver and number they leave
@@ -121,8 +146,15 @@ mod tests {
         findings.violation(Kind::MissingError, sample::example);
         let mut out = String::new();
         render(&findings, Style::FILE, &mut out);
-        assert!(out.contains("\nlate-relay · 1\n"), "{out}");
+        assert!(out.contains("\nlate-relay · 1\n   4.211 s"), "{out}");
         assert!(out.contains("\nmissing-error · 1 · rule §6\n"), "{out}");
+    }
+
+    #[test]
+    fn every_rule_has_its_words() {
+        for kind in Kind::ALL.iter().filter(|kind| kind.rule() != "–") {
+            assert!(rule_in_words(*kind).is_some(), "{kind}");
+        }
     }
 
     #[test]

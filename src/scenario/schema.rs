@@ -10,6 +10,7 @@ use super::tree::{Node, Table, Value};
 use super::value::{
     boolean, choice, duration, duration_or_none, one_of, rate, some_time, string, whole,
 };
+use crate::server::fault::request::Request;
 
 /// The phases' length where neither the file nor a stage says any.
 const DEFAULT_DURATION: &str = "10s";
@@ -95,22 +96,23 @@ fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
     let mut faults = Vec::new();
     for (path, node) in section.elements("faults") {
         match string(node) {
-            Ok(fault) => faults.push(fault),
+            Ok(fault) => {
+                if let Err(wrong) = fault.parse::<Request>() {
+                    let title = format!("`{path}`: {wrong}");
+                    section.problem(Diagnostic::error(title).at(&node.span, "not understood"));
+                }
+                faults.push(fault);
+            }
             Err(expected) => section.problem(mismatch(&path, node, &expected)),
         }
     }
     section.resolve("faults", faults.clone().into());
     if let Some(entry) = section.entry("faults")
         && !faults.is_empty()
+        && *url != TargetUrl::Embedded
     {
-        let names = faults.join(", ");
-        let title = format!("`target.faults`: faults come with a later version ({names})");
-        section.problem(Diagnostic::error(title).at(&entry.node.span, "leave it out for now"));
-        if *url != TargetUrl::Embedded {
-            let title = "`target.faults`: only the embedded server commits faults";
-            section
-                .problem(Diagnostic::error(title).at(&entry.node.span, "this target is another's"));
-        }
+        let title = "`target.faults`: only the embedded server commits faults";
+        section.problem(Diagnostic::error(title).at(&entry.node.span, "this target is another's"));
     }
     faults
 }

@@ -508,8 +508,16 @@ fn every_guard_fires_at_its_line() {
             "1:14 `target.url`: expected a url",
         ),
         (
-            format!("target.faults = ['echo', 'drop-ack=once']\n{talk}"),
-            "1:17 `target.faults`: faults come with a later version (echo, drop-ack=once)",
+            format!("target.faults = ['echo', 'drop-akc=once']\n{talk}"),
+            "1:26 `target.faults.1`: no fault is called `drop-akc`, did you mean `drop-ack`?",
+        ),
+        (
+            format!("target.faults = ['echo=twice']\n{talk}"),
+            "1:18 `target.faults.0`: `twice` is no rate of `echo`",
+        ),
+        (
+            format!("target.faults = ['spoofable-ack']\n{talk}"),
+            "1:18 `target.faults.0`: `spoofable-ack` needs the classic dialect",
         ),
         (
             format!("target.faults = [3]\n{talk}"),
@@ -622,10 +630,10 @@ fn every_guard_fires_at_its_line() {
 }
 
 #[test]
-fn faults_of_a_target_that_is_not_embedded_are_two_errors() {
+fn only_the_embedded_server_commits_faults() {
     let errors = errors("target = { url = 'ndjson://h:1', faults = ['echo'] }\n[clients.a]");
-    assert_eq!(errors.len(), 2, "{errors:?}");
-    assert!(errors[1].contains("only the embedded server commits faults"));
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("only the embedded server commits faults"));
 }
 
 #[test]

@@ -14,11 +14,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, info};
 
 use super::cursor::{Gather, MAX_WRITE_BYTES};
-use super::log::{Log, Refused};
+use super::fault::Faults;
+use super::log::{Entry, Log, Refused};
 use super::session::{NextWrite, Phase, Session, Turn};
 use super::{Config, Stats};
 use crate::wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
-use crate::wire::ndjson::{self, ErrorCode};
+use crate::wire::ndjson::{self, ErrorCode, Malformed};
 
 /// A client that has so many lines of its own (errors) unsent is not read from until they are:
 /// what garbage costs, its sender pays. What one read brings may go over it once.
@@ -26,9 +27,9 @@ const MAX_LINES_QUEUED: u32 = 64;
 
 /// The log, and who reads it.
 pub(super) struct Broadcast<S> {
-    log: Log,
+    pub(super) log: Log,
     /// By session id.
-    sessions: Vec<Option<Session<S>>>,
+    pub(super) sessions: Vec<Option<Session<S>>>,
     vacant: Vec<usize>,
     gather: Gather,
     /// The end of the log at the last pass.
@@ -44,6 +45,8 @@ pub(super) struct Broadcast<S> {
     max_line_bytes: usize,
     max_errors: u32,
     stats: Stats,
+    /// What this server does wrong on purpose; nearly always nothing.
+    faults: Option<Box<Faults>>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
@@ -64,6 +67,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
             max_line_bytes: config.max_line_bytes,
             max_errors: config.max_errors,
             stats: Stats::default(),
+            faults: Faults::new(&config.faults, config.seed),
         }
     }
 
@@ -72,12 +76,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         debug!(client_ip, "joined");
         self.stats.joined += 1;
         let session = Session::join(stream, client_ip, &self.log, self.max_line_bytes);
-        if let Some(id) = self.vacant.pop() {
-            self.sessions[id] = Some(session);
-            return id;
-        }
-        self.sessions.push(Some(session));
-        self.sessions.len() - 1
+        let id = self.vacant.pop().unwrap_or_else(|| {
+            self.sessions.push(None);
+            self.sessions.len() - 1
+        });
+        self.sessions[id] = Some(session);
+        self.with_faults((), |faults, broadcast| faults.joined(broadcast, id));
+        id
     }
 
     /// Gives a session's place free. `complete` says whether it was sent all that it was owed.
@@ -86,7 +91,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         debug!(client_ip = %session.client_ip, complete, "left");
         self.vacant.push(id);
         self.stats.aborted += u64::from(!complete);
+        self.with_faults((), |faults, broadcast| {
+            faults.removed(broadcast, id, complete)
+        });
         session
+    }
+
+    /// What a faulty server does where `otherwise` is what any other comes to.
+    #[inline]
+    fn with_faults<T>(
+        &mut self,
+        otherwise: T,
+        commit: impl FnOnce(&mut Faults, &mut Self) -> T,
+    ) -> T {
+        let Some(mut faults) = self.faults.take() else {
+            return otherwise;
+        };
+        let outcome = commit(&mut faults, self);
+        self.faults = Some(faults);
+        outcome
+    }
+
+    /// What this server did wrong on purpose.
+    pub(super) fn take_faults(&mut self) -> Option<Box<Faults>> {
+        self.faults.take()
     }
 
     /// Counts a connection that found the server full.
@@ -116,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     pub(super) fn stats(&self) -> Stats {
         Stats {
             published: self.log.seq(),
-            ..self.stats
+            ..self.stats.clone()
         }
     }
 
@@ -131,14 +159,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         // The pass waits for nobody, so the sockets are to wake nobody: the task of a session whose
         // socket is full is woken here, asks the socket itself, and leaves its own waker there.
         let mut cx = Context::from_waker(Waker::noop());
+        if self.with_faults(false, |faults, broadcast| faults.blocks(broadcast)) {
+            return;
+        }
         let mut oldest = self.log.end();
         self.unfinished = false;
         for session in self.sessions.iter_mut().flatten() {
             if session.phase == Phase::Gone {
                 continue; // it holds nothing back, so the log may be trimmed past it
             }
-            if session.next_write != NextWrite::WhenWritable && session.cursor.is_behind(&self.log)
-            {
+            let in_pass = matches!(session.next_write, NextWrite::InPass | NextWrite::Soon);
+            if in_pass && session.cursor.is_behind(&self.log) {
                 match session.write(&self.log, &mut self.gather, &mut cx) {
                     Turn::CaughtUp => {}
                     Turn::More => self.unfinished = true,
@@ -196,8 +227,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Ends a session politely.
     pub(super) fn bid_bye(&mut self, id: usize, phase: Phase) {
+        let bids = self.with_faults(true, |faults, broadcast| faults.bids_bye(broadcast, id));
         let session = self.sessions[id].as_mut().expect("its own task calls");
-        session.bid_bye(&self.log, phase);
+        if bids {
+            session.bid_bye(&self.log, phase);
+        } else {
+            session.leave(&self.log, phase);
+        }
+    }
+
+    /// Queues a line behind all that a session is owed so far; `false` if it takes no more.
+    pub(super) fn reply(&mut self, id: usize, line: Vec<u8>) -> bool {
+        let Some(session) = &mut self.sessions[id] else {
+            return false;
+        };
+        if session.cursor.is_leaving() {
+            return false;
+        }
+        session.reply(&self.log, line);
+        session.wake();
+        true
+    }
+
+    /// Ends a session out of the blue: it is sent what it is owed so far and no bye.
+    pub(super) fn hang_up(&mut self, id: usize) {
+        self.close(id);
+        self.session(id).wake();
     }
 
     /// Whether a session's client may go on sending. Where not, the session writes in its own
@@ -211,6 +266,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Takes what one read brought from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
+        if self.with_faults(false, |faults, broadcast| {
+            faults.loses_read(broadcast, id, bytes)
+        }) {
+            return;
+        }
         // A stand-in for as long as the lines are read: the session itself is needed meanwhile.
         let mut lines = mem::replace(&mut self.session(id).lines, LineBuffer::new(1));
         let mut chunk = lines.feed(bytes);
@@ -233,9 +293,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Takes one line: a publish is numbered, anything else is answered with an error (S9).
     fn take_line(&mut self, id: usize, line: &[u8]) {
+        if self.with_faults(false, |faults, broadcast| {
+            faults.loses_line(broadcast, id, line)
+        }) {
+            return;
+        }
         match ndjson::decode_publish(line) {
             Err(malformed) => {
-                self.answer(id, ErrorCode::Malformed, &malformed.detail, malformed.id);
+                self.refuse(id, line, &malformed);
                 let session = self.session(id);
                 session.malformed_in_row += 1;
                 if session.malformed_in_row >= self.max_errors {
@@ -256,20 +321,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Numbers a message: an ack for its sender, a relay for everyone else (S3).
     fn publish(&mut self, id: usize, message: &str, publish_id: Option<u64>) {
+        if self.faults.is_some() {
+            return self.with_faults((), |faults, broadcast| {
+                faults.publish(broadcast, id, message, publish_id);
+            });
+        }
+        if let Some(entry) = self.number(id, message, publish_id) {
+            self.session(id).cursor.ack(entry, publish_id);
+        }
+    }
+
+    /// Puts a message into the log; `None` if that ended its sender's session.
+    pub(super) fn number(
+        &mut self,
+        id: usize,
+        message: &str,
+        publish_id: Option<u64>,
+    ) -> Option<Entry> {
         loop {
             let session = self.sessions[id].as_mut().expect("it was just read from");
             if session.phase != Phase::Open {
-                return; // making room has ended this very session: a flood that reads no acks
+                return None; // making room has ended this very session: a flood that reads no acks
             }
             match self.log.append(&session.client_ip, message) {
-                Ok(entry) => return session.cursor.ack(entry, publish_id),
+                Ok(entry) => return Some(entry),
                 Err(Refused::Backlogged { keep_from }) => self.end_slow_consumers(keep_from),
                 Err(Refused::LineTooLong { line_bytes }) => {
                     let detail = format!("its relay would be a line of {line_bytes} bytes");
                     self.answer(id, ErrorCode::LineTooLong, &detail, publish_id);
-                    return self.close(id);
+                    self.close(id);
+                    return None;
                 }
             }
+        }
+    }
+
+    /// Answers a malformed line.
+    fn refuse(&mut self, id: usize, line: &[u8], malformed: &Malformed) {
+        let kept_back = self.with_faults(false, |faults, broadcast| {
+            let error = error_line(ErrorCode::Malformed, &malformed.detail, malformed.id);
+            faults.refused(broadcast, id, line, &error)
+        });
+        if !kept_back {
+            self.answer(id, ErrorCode::Malformed, &malformed.detail, malformed.id);
         }
     }
 

@@ -121,6 +121,26 @@ impl Cursor {
         self.push(log.end(), 0, Reply::Line(line.into()));
     }
 
+    /// The session gets `lines`, or nothing, in place of a message that is in the log. Only a
+    /// faulty server does that, and the next two.
+    pub(super) fn replace(&mut self, entry: Entry, lines: Vec<u8>) {
+        self.lines_queued += 1;
+        self.push(entry.at, entry.line_bytes, Reply::Line(lines.into()));
+        self.skip_empty();
+    }
+
+    /// The session gets `line` before a message that is in the log.
+    pub(super) fn insert_before(&mut self, entry: Entry, line: Vec<u8>) {
+        self.lines_queued += 1;
+        self.push(entry.at, 0, Reply::Line(line.into()));
+    }
+
+    /// Takes back the lines and acks that are queued.
+    pub(super) fn unsay(&mut self) {
+        self.splices.clear();
+        self.lines_queued = 0;
+    }
+
     fn push(&mut self, at: u64, skip_bytes: u32, reply: Reply) {
         assert!(self.end.is_none(), "a session that is leaving gets no more");
         self.splices.push_back(Splice {
@@ -222,8 +242,22 @@ impl Cursor {
                 sent_bytes -= step as usize;
             }
         }
+        self.skip_empty();
         if self.splices.is_empty() && self.splices.capacity() > KEEP_SPLICES {
             self.splices = VecDeque::new();
+        }
+    }
+
+    /// Passes replies that are nothing: no byte sent would ever take the cursor over them.
+    #[inline]
+    fn skip_empty(&mut self) {
+        while let Some(splice) = self.splices.front()
+            && splice.at == self.at
+            && splice.reply.len() == 0
+        {
+            self.at += u64::from(splice.skip_bytes);
+            self.lines_queued -= 1;
+            self.splices.pop_front();
         }
     }
 

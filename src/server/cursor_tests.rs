@@ -1,12 +1,20 @@
 //! Each session receives exactly what rules S2 and S3 say, whatever is written when.
 //!
 //! The model knows nothing of offsets, chunks or splices: it appends to a `Vec` a session, the
-//! way the protocol's one sentence reads.
+//! way the protocol's one sentence reads. Some sessions get something else now and then, as a
+//! faulty server sees to.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::server::log::Refused;
+
+#[derive(Debug, Clone, Copy)]
+enum Wrong {
+    Nothing,
+    AnotherLine,
+    ALineBefore,
+}
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -15,6 +23,8 @@ enum Step {
         who: usize,
         text_bytes: usize,
         id: Option<u64>,
+        /// Who gets something else than the message, and what: a fault.
+        wrong: Option<(usize, Wrong)>,
     },
     Error {
         who: usize,
@@ -31,10 +41,16 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let who = 0_usize..6;
+    let what = prop_oneof![
+        Just(Wrong::Nothing),
+        Just(Wrong::AnotherLine),
+        Just(Wrong::ALineBefore)
+    ];
+    let wrong = proptest::option::weighted(0.3, (who.clone(), what));
     prop_oneof![
         2 => Just(Step::Join),
-        8 => (who.clone(), 0_usize..40, proptest::option::of(0..=ndjson::MAX_ID))
-            .prop_map(|(who, text_bytes, id)| Step::Publish { who, text_bytes, id }),
+        8 => (who.clone(), 0_usize..40, proptest::option::of(0..=ndjson::MAX_ID), wrong)
+            .prop_map(|(who, text_bytes, id, wrong)| Step::Publish { who, text_bytes, id, wrong }),
         2 => who.clone().prop_map(|who| Step::Error { who }),
         1 => who.clone().prop_map(|who| Step::Leave { who }),
         8 => (who, prop_oneof![0_usize..4, 0_usize..300])
@@ -89,7 +105,7 @@ impl World {
         (who < self.sessions.len() && !self.sessions[who].cursor.is_leaving()).then_some(who)
     }
 
-    fn publish(&mut self, who: usize, text: &str, id: Option<u64>) {
+    fn publish(&mut self, who: usize, text: &str, id: Option<u64>, wrong: Option<(usize, Wrong)>) {
         let name = self.sessions[who].name.clone();
         let entry = loop {
             match self.log.append(&name, text) {
@@ -104,12 +120,29 @@ impl World {
             if session.cursor.is_leaving() {
                 continue;
             }
-            if i == who {
-                session.cursor.ack(entry, id);
-                ndjson::encode_ack(&mut session.expected, self.seq, id);
-            } else {
-                ndjson::encode_relay(&mut session.expected, self.seq, &name, text);
+            let wrong = wrong.filter(|(victim, _)| *victim == i && i != who);
+            match wrong.map(|(_, wrong)| wrong) {
+                _ if i == who => {
+                    session.cursor.ack(entry, id);
+                    ndjson::encode_ack(&mut session.expected, self.seq, id);
+                    continue;
+                }
+                Some(Wrong::Nothing) => {
+                    session.cursor.replace(entry, Vec::new());
+                    continue;
+                }
+                Some(Wrong::AnotherLine) => {
+                    session.cursor.replace(entry, b"wrong\n".to_vec());
+                    session.expected.extend_from_slice(b"wrong\n");
+                    continue;
+                }
+                Some(Wrong::ALineBefore) => {
+                    session.cursor.insert_before(entry, b"before\n".to_vec());
+                    session.expected.extend_from_slice(b"before\n");
+                }
+                None => {}
             }
+            ndjson::encode_relay(&mut session.expected, self.seq, &name, text);
         }
     }
 
@@ -154,9 +187,10 @@ impl World {
                 who,
                 text_bytes,
                 id,
+                wrong,
             } => {
                 if let Some(who) = self.present(who) {
-                    self.publish(who, &"x".repeat(text_bytes), id);
+                    self.publish(who, &"x".repeat(text_bytes), id, wrong);
                 }
             }
             Step::Error { who } => {
@@ -282,7 +316,7 @@ fn a_write_is_bounded_in_bytes_and_slices_and_goes_on_where_it_stopped() {
     world.join();
     let long = "y".repeat(3000);
     for i in 0..200 {
-        world.publish(i % 2, &long, None);
+        world.publish(i % 2, &long, None, None);
     }
     for who in 0..2 {
         let mut writes = 0;
@@ -308,7 +342,7 @@ fn a_listener_gets_a_batch_as_one_slice_of_the_log() {
     world.join();
     world.write_all();
     for _ in 0..100 {
-        world.publish(0, "some text", None);
+        world.publish(0, "some text", None, None);
     }
     let listener = &world.sessions[1].cursor;
     listener.gather(&world.log, &mut world.gather);
@@ -344,7 +378,7 @@ fn a_burst_of_acks_leaves_no_memory_behind() {
     let mut world = World::new(CHUNK, 1 << 20);
     world.join();
     for _ in 0..1000 {
-        world.publish(0, "x", Some(1));
+        world.publish(0, "x", Some(1), None);
     }
     world.write_all();
     assert!(world.sessions[0].cursor.splices.capacity() <= KEEP_SPLICES);

@@ -10,8 +10,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
+use tokio::time::Instant;
 
 use super::broadcast::Broadcast;
+use super::fault::told::Told;
 use super::session::{NextWrite, Phase, Session, Turn};
 use super::{Config, Stats};
 
@@ -105,7 +107,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
             if broadcast.session(id).phase == Phase::Gone {
                 return Poll::Ready(End::Gone);
             }
-            if broadcast.session(id).next_write != NextWrite::InPass {
+            if let NextWrite::NotBefore(then) = broadcast.session(id).next_write
+                && Instant::now() >= then
+            {
+                broadcast.session(id).next_write = NextWrite::Soon;
+            }
+            let next_write = broadcast.session(id).next_write;
+            if !matches!(next_write, NextWrite::InPass | NextWrite::NotBefore(_)) {
                 match broadcast.write(id, cx) {
                     Turn::CaughtUp => broadcast.session(id).next_write = NextWrite::InPass,
                     Turn::More => {
@@ -230,6 +238,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
         while self.broadcast.borrow().clients() + self.lingering.get() > 0 {
             self.gone.notified().await;
         }
+    }
+
+    /// What this server did wrong on purpose, and how much more that is not kept.
+    pub(super) fn take_told(&self) -> (Vec<Told>, u64) {
+        let faults = self.broadcast.borrow_mut().take_faults();
+        faults.map_or_else(Default::default, |faults| faults.into_told())
     }
 
     /// What happened so far.

@@ -113,6 +113,11 @@ impl Log {
         self.seq
     }
 
+    /// Has the next message numbered `seq` + 1: only a server that is to number wrongly does.
+    pub(super) fn set_seq(&mut self, seq: u64) {
+        self.seq = seq;
+    }
+
     /// Numbers a message and appends its relay line.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //! connection; `broadcast` is the log with all sessions: what a client's line does, and the pass
 //! that writes to everyone; `hub` is how the tasks of a server share it; `connection` is the life
 //! of one connection from its welcome to its close; `accept` is where connections come from, and
-//! where they are refused. All of a server runs on one thread: there is no lock, no channel, no
+//! where they are refused; [`fault`] is how to be a wrong server on purpose. All of a server runs on one thread: there is no lock, no channel, no
 //! queue a client and no wake-up a message.
 //!
 //! What bounds it: the log by [`Config::backlog_bytes`], clients by [`Config::max_clients`], the
@@ -19,6 +19,7 @@ mod accept;
 mod broadcast;
 mod connection;
 pub mod cursor;
+pub mod fault;
 mod hub;
 pub mod log;
 mod session;
@@ -65,6 +66,10 @@ pub struct Config {
     pub backlog_bytes: usize,
     /// How long a shutdown waits for clients to take what they are owed.
     pub drain: Duration,
+    /// What to do wrong on purpose.
+    pub faults: Vec<fault::request::Request>,
+    /// Decides when faults are committed, and on whom.
+    pub seed: u64,
 }
 
 impl Default for Config {
@@ -75,6 +80,8 @@ impl Default for Config {
             max_errors: DEFAULT_MAX_ERRORS,
             backlog_bytes: DEFAULT_BACKLOG_BYTES,
             drain: DEFAULT_DRAIN,
+            faults: Vec::new(),
+            seed: 0,
         }
     }
 }
@@ -142,7 +149,7 @@ impl Config {
 }
 
 /// What a server saw in its life.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Connections that were welcomed.
     pub joined: u64,
@@ -156,6 +163,10 @@ pub struct Stats {
     pub slow_consumers: u64,
     /// Sessions that ended without being sent all that they were owed: reset, or too slow.
     pub aborted: u64,
+    /// The faults that were committed, [`fault::told::KEPT`] of them at most.
+    pub faults: Vec<fault::told::Told>,
+    /// Faults committed beyond those.
+    pub more_faults: u64,
 }
 
 /// Serves until `shutdown` completes, then drains (J4): accepts no more, lets every session leave
@@ -190,7 +201,12 @@ pub async fn run(
         hub.drain();
         // Past the limit whoever is left is cut off, when the tasks are dropped below.
         let _ = tokio::time::timeout(drain, hub.empty()).await;
-        hub.stats()
+        let (faults, more_faults) = hub.take_told();
+        Stats {
+            faults,
+            more_faults,
+            ..hub.stats()
+        }
     };
     tasks.run_until(serving).await
 }

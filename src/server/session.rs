@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
 
 use super::cursor::{Cursor, Gather};
 use super::log::Log;
@@ -34,6 +35,8 @@ pub(super) enum NextWrite {
     /// The session's task, once the socket takes something again. A pass must not try: it would
     /// leave a waker with the socket that wakes nobody.
     WhenWritable,
+    /// The session's task, from then on: a fault delays it.
+    NotBefore(Instant),
 }
 
 /// One connection that was welcomed.
@@ -122,6 +125,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Some(known) => known.clone_from(waker),
             none => *none = Some(waker.clone()),
         }
+    }
+
+    /// What wakes the session's task.
+    pub(super) fn waker(&self) -> Option<Waker> {
+        self.waker.clone()
     }
 
     /// Wakes the session's task, to see what has changed.

@@ -9,8 +9,8 @@ use std::net::SocketAddr;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::TargetError;
 
@@ -23,12 +23,16 @@ const START_WITHIN: Duration = Duration::from_secs(10);
 /// How long it may take to end once told to.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
+/// What it may say at its end, in bytes: a line a fault, of which it keeps a few thousand.
+const LAST_WORDS_BYTES: u64 = 1 << 20;
+
 /// A running server of our own.
 #[derive(Debug)]
 pub struct Embedded {
     child: Child,
     /// Kept apart from `child`, whose `wait` would close it.
     stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
     address: SocketAddr,
 }
 
@@ -76,6 +80,7 @@ impl Embedded {
         Ok(Self {
             child,
             stdin,
+            stdout,
             address,
         })
     }
@@ -97,14 +102,20 @@ impl Embedded {
         self.child.wait().await.ok()
     }
 
-    /// Ends it: closes its standard input, and kills it if it does not go.
-    pub async fn stop(mut self) {
+    /// Ends it: closes its standard input, and kills it if it does not go. Returns the lines that
+    /// it said at its end: the faults that it committed.
+    pub async fn stop(mut self) -> Vec<String> {
         drop(self.stdin.take());
-        if tokio::time::timeout(STOP_WITHIN, self.child.wait())
-            .await
-            .is_err()
-        {
+        let mut last_words = Vec::new();
+        let ending = async {
+            let mut stdout = (&mut self.stdout).take(LAST_WORDS_BYTES);
+            let _ = stdout.read_to_end(&mut last_words).await;
+            self.child.wait().await
+        };
+        if tokio::time::timeout(STOP_WITHIN, ending).await.is_err() {
             let _ = self.child.kill().await;
         }
+        let text = String::from_utf8_lossy(&last_words);
+        text.lines().map(str::to_owned).collect()
     }
 }

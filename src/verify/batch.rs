@@ -6,6 +6,7 @@
 
 use super::findings::{Coverage, Example};
 use super::kind::Kind;
+use super::session::Since;
 use crate::wire::payload::SenderId;
 
 /// Everything a shard has learned since its last batch.
@@ -54,6 +55,8 @@ pub(super) struct Tally {
     pub(super) cut_off: u64,
     /// Sessions whose tail is not proved: no bye when the time was up.
     pub(super) unfinished: u64,
+    /// Numbers that these sessions, and those the target hung up on, had not seen by then.
+    pub(super) unresolved: u64,
     /// Byes that no client had asked for: the target was shutting down.
     pub(super) unasked_byes: u64,
 }
@@ -163,7 +166,7 @@ pub(super) enum Anomaly {
         receiver: SenderId,
         low: u64,
         high: u64,
-        since_ns: u64,
+        since: Since,
         at_ns: u64,
     },
     /// Its sender got `message` relayed.

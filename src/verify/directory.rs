@@ -11,6 +11,7 @@ use std::sync::RwLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::ids::MAX_SESSIONS;
+use super::sends::Sends;
 use crate::wire::payload::SenderId;
 
 /// A client of the plan, by its place among all of them.
@@ -25,6 +26,8 @@ pub struct Directory {
     next_session: AtomicU32,
     highest_seq: AtomicU64,
     raw: RwLock<RawTexts>,
+    /// When the latest messages were really sent.
+    pub(super) sends: Sends,
 }
 
 #[derive(Debug, Clone)]
@@ -60,6 +63,7 @@ impl Directory {
             next_session: AtomicU32::new(0),
             highest_seq: AtomicU64::new(0),
             raw: RwLock::default(),
+            sends: Sends::default(),
         }
     }
 

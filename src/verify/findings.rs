@@ -60,6 +60,9 @@ pub struct Counts {
     pub owed: u64,
     /// Owed deliveries that came.
     pub delivered: u64,
+    /// Numbers that sessions still waited for when they were cut or hung up on: nobody knows
+    /// whether they would have come.
+    pub unresolved: u64,
     /// Deliveries that were neither owed nor forbidden: in flight while joining or leaving.
     pub optional: u64,
     /// Owed deliveries proved missing.

@@ -284,6 +284,7 @@ impl Judge {
         counts.lost = self.lost;
         counts.owed = self.tally.delivered + self.lost + self.irregular_deliveries;
         counts.optional = self.tally.optional;
+        counts.unresolved = self.tally.unresolved;
         counts.duplicated = self.tally.duplicated;
         counts.errors_received = self.tally.errors_received;
         counts.unknown_frames = self.tally.unknown_frames;

@@ -78,11 +78,15 @@ pub enum Event {
     Relay {
         /// When its message was due.
         intended_ns: u64,
+        /// When it was really sent, if that is still known.
+        sent_ns: Option<u64>,
     },
     /// An ack that was owed.
     Ack {
         /// When its message was due.
         intended_ns: u64,
+        /// When it was really sent.
+        sent_ns: u64,
     },
     /// The target complained.
     Error {
@@ -240,7 +244,7 @@ impl Ledger {
             session.next += 1;
             slot.receivers += 1;
             slot.last_ns = now_ns;
-            let intended_ns = slot.intended_ns;
+            let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
             self.batch.tally.delivered += 1;
             if let Some(tape) = self.directory.writing() {
                 tape.matched(handle.0, now_ns);
@@ -248,7 +252,10 @@ impl Ledger {
             if is_late(self.terms.late_after_ns, intended_ns, now_ns) || session.trouble.is_some() {
                 self.after_match(handle, now_ns);
             }
-            return Some(Event::Relay { intended_ns });
+            return Some(Event::Relay {
+                intended_ns,
+                sent_ns,
+            });
         }
         self.next_slowly(handle, lines, now_ns)
     }

@@ -13,6 +13,7 @@ pub mod judge;
 pub mod kind;
 pub mod ledger;
 mod reference;
+mod sends;
 mod session;
 pub mod trace;
 

@@ -29,6 +29,8 @@ pub(super) struct Slot {
     pub(super) k: u64,
     /// When it was due.
     pub(super) intended_ns: u64,
+    /// When it was really sent, if that is known.
+    pub(super) sent_ns: Option<u64>,
     /// When the first receiver of this shard got it.
     pub(super) first_ns: u64,
     /// When the latest one did.
@@ -49,6 +51,7 @@ const EMPTY: Slot = Slot {
     sender: NOBODY,
     k: 0,
     intended_ns: 0,
+    sent_ns: None,
     first_ns: 0,
     last_ns: 0,
     receivers: 0,
@@ -168,6 +171,7 @@ impl Reference {
             sender,
             k,
             intended_ns,
+            sent_ns: None,
             first_ns: now_ns,
             last_ns: now_ns,
             receivers: 1,

@@ -140,6 +140,15 @@ pub(super) struct Hole {
     pub(super) at_ns: u64,
 }
 
+/// The moment from which a number is known to have passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Since {
+    /// The number that had come.
+    pub(super) seq: u64,
+    /// When it came.
+    pub(super) at_ns: u64,
+}
+
 /// What a numbered frame carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Carried {
@@ -194,7 +203,16 @@ pub(super) enum Move {
     /// The early frame's number came again, or can never have been its own.
     Unexplained(Early),
     /// `low` and `high` came the other way round; `high` had come by `since_ns`.
-    Displaced { low: u64, high: u64, since_ns: u64 },
+    Displaced { low: u64, high: u64, since: Since },
+}
+
+impl Early {
+    fn since(&self) -> Since {
+        Since {
+            seq: self.seq,
+            at_ns: self.carried.at_ns,
+        }
+    }
 }
 
 impl Session {
@@ -304,11 +322,15 @@ impl Session {
             early.reported = true;
             early.seq.max(newest)
         });
-        let since_ns = hole.at_ns;
+        let (Proof::Later(proof) | Proof::Bye(proof)) = hole.proof;
+        let since = Since {
+            seq: proof,
+            at_ns: hole.at_ns,
+        };
         moves.push(Move::Displaced {
             low: seq,
             high,
-            since_ns,
+            since,
         });
         Place::Skipped
     }
@@ -364,12 +386,8 @@ impl Session {
         {
             moves.push(Move::Confirmed(early));
             if !early.reported && early.due < early.seq && !early.fresh {
-                let (low, high, since_ns) = (early.due, early.seq, early.carried.at_ns);
-                moves.push(Move::Displaced {
-                    low,
-                    high,
-                    since_ns,
-                });
+                let (low, high, since) = (early.due, early.seq, early.since());
+                moves.push(Move::Displaced { low, high, since });
             }
         }
     }
@@ -416,12 +434,8 @@ impl Session {
             self.next = early.seq + 1;
             moves.push(Move::Confirmed(early));
             if in_place && !early.reported && !early.fresh {
-                let (low, high, since_ns) = (early.due, early.seq, early.carried.at_ns);
-                moves.push(Move::Displaced {
-                    low,
-                    high,
-                    since_ns,
-                });
+                let (low, high, since) = (early.due, early.seq, early.since());
+                moves.push(Move::Displaced { low, high, since });
             }
         }
         let (from, until) = (self.next, last.saturating_add(1));
@@ -506,10 +520,12 @@ impl Session {
         Some(hole)
     }
 
-    /// The stream broke off: what an early frame was, nobody will tell.
-    pub(super) fn broke_off(&mut self) {
-        if let Some(trouble) = &mut self.trouble {
-            trouble.early.clear();
+    /// The stream broke off. An early frame that came last is taken at its word: the numbers
+    /// before it were owed by then.
+    pub(super) fn broke_off(&mut self, now_ns: u64, moves: &mut Vec<Move>) {
+        let early = self.trouble.as_deref().map(|t| &t.early);
+        if let Some(last) = early.and_then(|early| early.iter().map(|e| e.seq).max()) {
+            self.close(last, now_ns, moves);
         }
     }
 

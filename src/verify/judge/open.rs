@@ -4,6 +4,7 @@ use super::deliveries::Irregular;
 use super::missing::Missing;
 use super::{Conflict, Judge, MAX_REMEMBERED};
 use crate::verify::batch::{Anomaly, Message};
+use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
 
 /// An anomaly that waits for its number to be settled.
@@ -31,7 +32,7 @@ pub(super) enum Open {
     Displaced {
         receiver: SenderId,
         low: u64,
-        since_ns: u64,
+        since: Since,
         at_ns: u64,
     },
     Echoed {
@@ -125,13 +126,13 @@ impl Judge {
                 receiver,
                 low,
                 high,
-                since_ns,
+                since,
                 at_ns,
             } => {
                 let displaced = Open::Displaced {
                     receiver,
                     low,
-                    since_ns,
+                    since,
                     at_ns,
                 };
                 self.open(high, displaced);
@@ -249,9 +250,9 @@ impl Judge {
                     Open::Displaced {
                         receiver,
                         low,
-                        since_ns,
+                        since,
                         at_ns,
-                    } => self.judge_displaced(receiver, low, seq, since_ns, at_ns),
+                    } => self.judge_displaced(receiver, low, seq, since, at_ns),
                     Open::Echoed { message, at_ns } => self.judge_echo(seq, message, at_ns),
                     Open::Stray(_) => {}
                     Open::Contested(contest) => self.judge_contest(contest),

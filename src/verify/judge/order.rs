@@ -5,6 +5,7 @@ use super::{
 };
 use crate::verify::batch::Message;
 use crate::verify::kind::Kind;
+use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
 
 /// How far a sender's messages were numbered.
@@ -221,27 +222,27 @@ impl Judge {
     }
 
     /// `receiver` got number `low` behind number `high`. Whose messages they are decides what it
-    /// is: its own acks, one sender's messages, two senders'; or `low` was not even sent when
-    /// `high` had come.
+    /// is: its own acks, one sender's messages, two senders'; or one that was not even sent when a
+    /// later number had come.
     pub(super) fn judge_displaced(
         &mut self,
         receiver: SenderId,
         low: u64,
         high: u64,
-        since_ns: u64,
+        since: Since,
         at_ns: u64,
     ) {
         let known = self.known_between(low, high);
         let sent_later = known
             .iter()
-            .find(|(n, k)| *n < high && k.sent_ns > since_ns);
+            .find(|(n, k)| *n < since.seq && k.sent_ns > since.at_ns);
         if let Some(&(n, known)) = sent_later {
             let kind = if known.message.sender == receiver {
                 Kind::Causality
             } else {
                 Kind::RealTime
             };
-            return self.numbered_late(kind, receiver, n, known.message, since_ns);
+            return self.numbered_late(kind, receiver, n, known.message, since.at_ns);
         }
         let is_own = |n: u64| {
             let mut at = known.iter().filter(|(m, _)| *m == n);

@@ -115,6 +115,7 @@ impl Ledger {
         self.explain(handle, moves, now_ns);
         Event::Ack {
             intended_ns: pending.intended_ns,
+            sent_ns: pending.sent_ns,
         }
     }
 

@@ -152,7 +152,9 @@ impl Ledger {
             }
             Stage::Open => {
                 let unseen = self.directory.highest_seq().saturating_sub(session.seen());
-                self.session(handle).broke_off();
+                let mut moves = Vec::new();
+                self.session(handle).broke_off(now_ns, &mut moves);
+                self.explain(handle, moves, now_ns);
                 self.give_up_holes(handle, NEVER);
                 self.ended_early(handle, ending, conduct, unseen, now_ns);
             }
@@ -197,14 +199,17 @@ impl Ledger {
             self.batch.tally.optional += unseen;
         } else if ending == Ending::TimeUp {
             self.batch.tally.unfinished += 1;
+            self.batch.tally.unresolved += unseen;
         } else if conduct.cut_off {
             self.batch.tally.optional += unseen;
             self.batch.tally.cut_off += u64::from(!conduct.stopped_reading && !excused);
         } else if conduct.leaving && !excused && !malformed {
             let name = self.name(handle);
             let text = format!("{name} half-closed and was closed without a bye");
+            self.batch.tally.unresolved += unseen;
             self.certain(Kind::MissingBye, handle, text, now_ns);
         } else if !excused && !conduct.leaving {
+            self.batch.tally.unresolved += unseen;
             self.hung_up(handle, ending, "", now_ns);
         }
     }

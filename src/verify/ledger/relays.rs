@@ -85,6 +85,7 @@ impl Ledger {
         self.explain(handle, moves, now_ns);
         Event::Relay {
             intended_ns: header.intended_ns,
+            sent_ns: self.sent_ns(message, header.intended_ns),
         }
     }
 
@@ -114,7 +115,13 @@ impl Ledger {
             None if clean => {
                 self.directory.saw(seq);
                 match line {
-                    Some(line) => self.keep(seq, line, message, intended_ns, receiver, at_ns),
+                    Some(line) => {
+                        self.keep(seq, line, message, intended_ns, receiver, at_ns);
+                        let sent_ns = self.sent_ns(message, intended_ns);
+                        if let Some((slot, _)) = self.reference.get(seq) {
+                            slot.sent_ns = sent_ns;
+                        }
+                    }
                     None => self.batch.facts.push(Fact::Relayed {
                         seq,
                         message,
@@ -144,6 +151,12 @@ impl Ledger {
         }
     }
 
+    /// When `message`, which was due at `intended_ns`, was really sent, if that is still known.
+    fn sent_ns(&self, message: Message, intended_ns: u64) -> Option<u64> {
+        let lag_ns = self.directory.sends().lag_ns(message.sender, message.k)?;
+        Some(intended_ns.saturating_add(lag_ns))
+    }
+
     /// What a frame told about the ones before it.
     pub(super) fn explain(&mut self, handle: Handle, moves: Vec<Move>, now_ns: u64) {
         for step in moves {
@@ -167,17 +180,13 @@ impl Ledger {
                         });
                     }
                 }
-                Move::Displaced {
-                    low,
-                    high,
-                    since_ns,
-                } => {
+                Move::Displaced { low, high, since } => {
                     let receiver = self.session(handle).id;
                     self.batch.anomalies.push(Anomaly::Displaced {
                         receiver,
                         low,
                         high,
-                        since_ns,
+                        since,
                         at_ns: now_ns,
                     });
                 }

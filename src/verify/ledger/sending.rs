@@ -50,6 +50,8 @@ impl Ledger {
             seen,
             overtaken_by: 0,
         });
+        let lag_ns = now_ns.saturating_sub(intended_ns);
+        self.directory.sends().sent(sender, header.k, lag_ns);
         self.unacked += 1;
         self.batch.tally.sent += 1;
         Some(header)

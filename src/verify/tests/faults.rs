@@ -15,7 +15,6 @@ use super::world::{End, Frame, Id, Play, What, World, address, rng, wire_id};
 use crate::verify::kind::Kind;
 use crate::verify::trace::verify;
 use crate::wire::ndjson;
-use crate::wire::payload;
 
 const SEEDS: u64 = 300;
 
@@ -581,11 +580,11 @@ fn truncate_message() {
         let text = &world.texts[&id];
         let text = text[..rng.random_range(0..text.len())].to_owned();
         world.set_text(spot, &address(id.life), &text);
-        // Of less than the magic nothing says that it ever was a load message.
-        once(if text.len() > payload::MAGIC.len() {
-            Kind::AlteredRelay
-        } else {
+        // Of nothing, nothing says that it ever was a load message.
+        once(if text.is_empty() {
             Kind::PhantomRelay
+        } else {
+            Kind::AlteredRelay
         })
     });
 }

@@ -26,10 +26,60 @@ fn a_trace() -> Vec<u8> {
     record(&World::new(7, 2), 7).1
 }
 
-fn error_of(trace: &[u8]) -> TraceError {
+fn error_of(trace: &[u8]) -> String {
     match verify(trace) {
-        Err(error) => error,
+        Err(error) => error.to_string(),
         Ok(verified) => panic!("it was verified: {verified:#?}"),
+    }
+}
+
+/// Where each block begins, and the end.
+fn blocks(trace: &[u8]) -> Vec<usize> {
+    let mut at = trace.iter().position(|&b| b == b'\n').unwrap() + 1;
+    let mut blocks = vec![at];
+    while at < trace.len() {
+        let stored = &trace[at + 6..at + 10];
+        at += 14 + u32::from_le_bytes(stored.try_into().unwrap()) as usize;
+        blocks.push(at);
+    }
+    blocks
+}
+
+#[test]
+fn blocks_that_are_missing_doubled_or_misplaced_are_noticed() {
+    let trace = a_trace();
+    let at = blocks(&trace);
+    let count = at.len() - 1;
+    assert!(count >= 4, "header, shards, judge, trailer");
+    let block = |i: usize| &trace[at[i]..at[i + 1]];
+    for victim in 1..count - 1 {
+        let mut without = trace[..at[victim]].to_vec();
+        without.extend_from_slice(&trace[at[victim + 1]..]);
+        let error = error_of(&without);
+        assert!(error.contains("missing"), "{error}");
+        let mut twice = trace[..at[victim + 1]].to_vec();
+        twice.extend_from_slice(block(victim));
+        twice.extend_from_slice(&trace[at[victim + 1]..]);
+        error_of(&twice);
+    }
+    let mut behind = trace.clone();
+    behind.extend_from_slice(block(1));
+    assert!(error_of(&behind).contains("behind the trailer"));
+    let mut headless = trace[..at[0]].to_vec();
+    headless.extend_from_slice(&trace[at[1]..]);
+    assert!(error_of(&headless).contains("where the header belongs"));
+}
+
+#[test]
+fn a_trace_of_a_later_version_and_what_is_none_say_so() {
+    assert!(error_of(b"chatbench-trace 2\n").starts_with("a trace of version 2"));
+    for none in [
+        &b"chatbench-trace\n"[..],
+        b"chatbench-trace x\n",
+        b"PK",
+        b"",
+    ] {
+        assert!(error_of(none).starts_with("this is no trace"));
     }
 }
 

@@ -33,7 +33,9 @@ pub enum TraceError {
     #[error("this is no trace: it begins neither with `chatbench-trace` nor with a JSON object")]
     NotATrace,
     /// A later chatbench wrote it.
-    #[error("a trace of version {0}, where this chatbench reads {VERSION}: verify it with a newer one")]
+    #[error(
+        "a trace of version {0}, where this chatbench reads {VERSION}: verify it with a newer one"
+    )]
     TooNew(u32),
     /// It ends in the middle of a block.
     #[error("cut off at byte {at}: a block begins there and is not all there; copy the file again")]

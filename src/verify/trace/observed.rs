@@ -115,7 +115,11 @@ fn parse(text: &[u8]) -> Result<Observation, String> {
     let observation: Observation = serde_json::from_slice(text).map_err(|error| {
         let error = error.to_string();
         // serde counts lines within this one.
-        error.split(" at line").next().unwrap_or_default().to_owned()
+        error
+            .split(" at line")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     })?;
     let Observation {
         event,
@@ -357,9 +361,18 @@ mod tests {
         let opened = r#"{"at_ns":5,"session":"a","event":"opened"}"#;
         let table = [
             ("{", "EOF while parsing"),
-            (r#"{"at_ns":6,"session":"a","event":"came"}"#, "unknown variant `came`"),
-            (r#"{"at_ns":6,"session":"a","event":"welcome"}"#, "missing `seq`"),
-            (r#"{"session":"a","event":"leaving"}"#, "missing field `at_ns`"),
+            (
+                r#"{"at_ns":6,"session":"a","event":"came"}"#,
+                "unknown variant `came`",
+            ),
+            (
+                r#"{"at_ns":6,"session":"a","event":"welcome"}"#,
+                "missing `seq`",
+            ),
+            (
+                r#"{"session":"a","event":"leaving"}"#,
+                "missing field `at_ns`",
+            ),
             (
                 r#"{"at_ns":6,"session":"a","event":"leaving","colour":1}"#,
                 "unknown field `colour`",
@@ -368,11 +381,23 @@ mod tests {
                 r#"{"at_ns":6,"session":"a","event":"leaving","seq":1}"#,
                 "`seq` does not belong",
             ),
-            (r#"{"at_ns":4,"session":"a","event":"leaving"}"#, "out of order"),
-            (r#"{"at_ns":6,"session":"b","event":"leaving"}"#, "never opened"),
+            (
+                r#"{"at_ns":4,"session":"a","event":"leaving"}"#,
+                "out of order",
+            ),
+            (
+                r#"{"at_ns":6,"session":"b","event":"leaving"}"#,
+                "never opened",
+            ),
             (opened, "was opened before"),
-            (r#"{"at_ns":6,"session":"a","event":"sent","k":2}"#, "next is 1"),
-            (r#"{"at_ns":6,"session":"a","event":"sent","k":0}"#, "counts from 1"),
+            (
+                r#"{"at_ns":6,"session":"a","event":"sent","k":2}"#,
+                "next is 1",
+            ),
+            (
+                r#"{"at_ns":6,"session":"a","event":"sent","k":0}"#,
+                "counts from 1",
+            ),
         ];
         for (line, what) in table {
             let error = verify(format!("{opened}\n\n{line}\n").as_bytes()).unwrap_err();

@@ -101,7 +101,14 @@ fn doubts<R: BufRead>(
         return Err(place.wrong(judge.tape(), too_much));
     }
     for shard in shards {
-        if next_tag(shard.ledger.tape(), shard.stream, &mut blocks, &mut shard.place)?.is_some() {
+        if next_tag(
+            shard.ledger.tape(),
+            shard.stream,
+            &mut blocks,
+            &mut shard.place,
+        )?
+        .is_some()
+        {
             return Err(shard.wrong(too_much));
         }
     }
@@ -245,7 +252,10 @@ impl Shard {
             return self.play_read(tag);
         }
         let index = self.number();
-        let handle = self.ledger.handle(index).ok_or("a session that is not there")?;
+        let handle = self
+            .ledger
+            .handle(index)
+            .ok_or("a session that is not there")?;
         match tag {
             Tag::Connected => {
                 let address = self.text().parse().map_err(|_| "no address")?;

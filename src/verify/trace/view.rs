@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::tape::{Reading, Tape, Writing};
 use crate::verify::directory::{ClientId, Directory, RawFate};
+use crate::verify::sends::Sends;
 use crate::wire::payload::SenderId;
 
 /// One asker's view of the directory, and its tape.
@@ -116,7 +117,8 @@ impl View {
     }
 
     pub(in crate::verify) fn raw_fate(&self, text: &str) -> Option<RawFate> {
-        const FATES: [Option<RawFate>; 3] = [None, Some(RawFate::Accepted), Some(RawFate::Rejected)];
+        const FATES: [Option<RawFate>; 3] =
+            [None, Some(RawFate::Accepted), Some(RawFate::Rejected)];
         self.ask(
             |d| d.raw_fate(text),
             |w, fate| w.answer(FATES.iter().position(|f| f == fate).unwrap_or(0) as u64),
@@ -138,6 +140,12 @@ impl View {
 
     pub(crate) fn client_name(&self, client: ClientId) -> &str {
         self.directory.client_name(client)
+    }
+
+    /// When the latest messages were really sent. It goes into measurements, not into findings, so
+    /// no trace holds it.
+    pub(in crate::verify) fn sends(&self) -> &Sends {
+        &self.directory.sends
     }
 
     pub(crate) fn set_address(&self, session: SenderId, address: &str) {

@@ -1,0 +1,69 @@
+//! `chatbench faults`: the catalogue, as text.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use crate::report::Style;
+use crate::server::fault::catalogue::Fault;
+
+/// Arguments of `chatbench faults`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Commit one:         chatbench serve --fault drop-relay
+See it caught:      chatbench run FILE --set 'target.faults=[\"drop-relay\"]'
+A rate, if given:   drop-relay=once (the default), drop-relay=0.001, drop-relay=after=500")]
+pub struct Args {}
+
+/// Carries out the verb.
+#[must_use]
+pub fn main(_: &Args) -> ExitCode {
+    let stdout = io::stdout();
+    let text = render(Style::detect(&stdout));
+    let _ = stdout.lock().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// A paragraph a fault.
+fn render(style: Style) -> String {
+    let widest = Fault::ALL.iter().map(|f| f.name().len()).max().unwrap_or(0);
+    let mut out = String::new();
+    for fault in Fault::ALL {
+        let entry = fault.entry();
+        let mut text = format!("{}: {}", entry.reported_as.join(" or "), entry.breaks);
+        text.push_str(&match (fault.is_committed(), entry.needs) {
+            (true, "") => format!("; a chance a {}", entry.chance.words()),
+            (true, needs) => format!("; a chance a {}; needs {needs}", entry.chance.words()),
+            (false, needs) => format!("; only in {needs}, which is not served yet"),
+        });
+        let head = format!("{:widest$}  ", fault.name());
+        style.paragraph(&mut out, &head, widest + 2, &text);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::kind::Kind;
+
+    #[test]
+    fn every_fault_is_listed_and_reported_as_a_kind_that_there_is() {
+        let text = render(Style::FILE);
+        let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        for fault in Fault::ALL {
+            assert!(text.contains(fault.name()), "{fault}");
+            for kind in fault.entry().reported_as {
+                assert!(kinds.contains(kind), "{fault}: {kind}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_but_those_of_scripts_has_its_fault() {
+        for kind in Kind::ALL.iter().filter(|kind| **kind != Kind::MissingError) {
+            let mut faults = Fault::ALL.iter().filter(|fault| fault.is_committed());
+            let has = faults.any(|fault| fault.entry().reported_as.contains(&kind.name()));
+            assert!(has, "nothing proves that {kind} is ever reported");
+        }
+    }
+}

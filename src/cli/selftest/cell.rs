@@ -1,0 +1,278 @@
+//! One run of the selftest: a fault (or none), a scenario in which it can be seen, a seed; and
+//! what came of it.
+
+use crate::driver::outcome::Outcome;
+use crate::driver::run::run;
+use crate::scenario::{self, plan::Plan};
+use crate::server::fault::catalogue::Fault;
+use crate::server::fault::told::Told;
+use crate::verify::findings::Findings;
+use crate::verify::kind::Kind;
+
+/// Faults that are shown of one run.
+const SHOWN: usize = 5;
+
+/// A scenario of the selftest.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    text: &'static str,
+}
+
+macro_rules! scenarios {
+    ($($constant:ident = $name:literal;)+) => {
+        $(pub(super) const $constant: Scenario = Scenario {
+            name: $name,
+            text: include_str!(concat!($name, ".toml")),
+        };)+
+
+        /// All of them.
+        pub(super) const SCENARIOS: &[Scenario] = &[$($constant,)+];
+    };
+}
+
+scenarios! {
+    TALK = "talk";
+    CHURN = "churn";
+    GARBAGE = "garbage";
+    LARGE = "large";
+    LATE = "late";
+    SLOW = "slow";
+    HIT_AND_RUN = "hit-and-run";
+    CARELESS = "careless";
+}
+
+/// The scenarios in which a fault can be seen. In churn, not every time: whom it is done to may
+/// reset the connection before it has read anything that proves it.
+pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
+    match fault {
+        Fault::SpoofableAck => &[],
+        Fault::EffectFirst | Fault::RelayRejected => &[GARBAGE],
+        Fault::RenumberLate => &[HIT_AND_RUN],
+        Fault::Truncate1024 => &[LARGE],
+        Fault::DelayRelay => &[LATE],
+        Fault::BlockOnSlow => &[SLOW],
+        Fault::LoseCoalesced | Fault::MisrouteAck | Fault::SwapAcks => &[TALK],
+        _ => &[TALK, CHURN],
+    }
+}
+
+/// Whether as many violations are expected as were committed. One delay makes everything late
+/// that waits behind it.
+fn is_counted(fault: Fault) -> bool {
+    !matches!(fault, Fault::DelayRelay | Fault::BlockOnSlow)
+}
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cell {
+    pub(super) fault: Option<Fault>,
+    pub(super) scenario: &'static Scenario,
+    pub(super) seed: u64,
+}
+
+/// What came of a cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The right kind, as often as it was committed, and nothing else. Of a clean run: nothing.
+    Right,
+    /// The moment that was drawn never came.
+    NotApplied,
+    /// Whom it was done to went away.
+    NotObservable,
+    /// Nothing was reported that should have been.
+    Missed,
+    /// Reported as something else, or as more or less than it was.
+    Misnamed,
+    /// Something was reported that had not happened.
+    Imagined,
+    /// The run could not be judged.
+    Inconclusive,
+}
+
+/// A cell that was run.
+#[derive(Debug, Clone)]
+pub(super) struct Ran {
+    pub(super) cell: Cell,
+    pub(super) verdict: Verdict,
+    /// What was committed and what was reported, a line each.
+    pub(super) details: Vec<String>,
+}
+
+/// The plan of a cell.
+///
+/// # Panics
+/// If a scenario of the selftest is no scenario, which a test rules out.
+pub(super) fn plan(cell: Cell) -> Plan {
+    let faults = cell.fault.map(|f| format!("target.faults=[\"{f}\"]"));
+    let overrides: Vec<String> = faults.into_iter().collect();
+    let Scenario { name, text } = cell.scenario;
+    let file = format!("{name}.toml");
+    scenario::parse(&file, text, &overrides, Some(cell.seed), None)
+        .unwrap_or_else(|wrong| panic!("{}", wrong.render(false)))
+}
+
+/// Runs a cell. `None` if the user interrupted it.
+pub(super) fn carry_out(cell: Cell) -> Option<Ran> {
+    let plan = plan(cell);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let inconclusive = |what: String| Ran {
+        cell,
+        verdict: Verdict::Inconclusive,
+        details: vec![what],
+    };
+    let outcome = match runtime {
+        Ok(runtime) => runtime.block_on(run(&plan, None, &mut |_| {})),
+        Err(error) => return Some(inconclusive(error.to_string())),
+    };
+    match outcome {
+        Ok(outcome) if outcome.interrupted => None,
+        Ok(outcome) => Some(judge(cell, &outcome)),
+        Err(error) => Some(inconclusive(error.to_string())),
+    }
+}
+
+fn judge(cell: Cell, outcome: &Outcome) -> Ran {
+    let told: Vec<Told> = outcome
+        .faults
+        .iter()
+        .filter_map(|l| l.parse().ok())
+        .collect();
+    let findings = &outcome.findings;
+    let mut verdict = verdict(cell.fault, &told, findings);
+    let mut details: Vec<String> = told.iter().take(SHOWN).map(ToString::to_string).collect();
+    if told.len() > SHOWN {
+        details.push(format!("and {} faults more", told.len() - SHOWN));
+    }
+    for (kind, tally) in &findings.violations {
+        details.push(format!("{kind}, {} in all", tally.count));
+        let texts = tally.examples.iter().take(3);
+        details.extend(texts.map(|example| format!("  {}", example.text)));
+    }
+    if cell.fault.is_none() && verdict == Verdict::Right {
+        let doubts = findings.undecided.iter().chain(&outcome.inconclusive);
+        details.extend(doubts.cloned());
+        if !details.is_empty() {
+            verdict = Verdict::Inconclusive;
+        }
+    }
+    Ran {
+        cell,
+        verdict,
+        details,
+    }
+}
+
+/// What a run says about the verifier, given what the server says that it did.
+fn verdict(fault: Option<Fault>, told: &[Told], findings: &Findings) -> Verdict {
+    let reported = findings.violation_count();
+    let Some(fault) = fault.filter(|_| !told.is_empty()) else {
+        return match (reported, fault) {
+            (0, None) => Verdict::Right,
+            (0, Some(_)) => Verdict::NotApplied,
+            _ => Verdict::Imagined,
+        };
+    };
+    let right_kinds = fault.entry().reported_as;
+    let is_right = |kind: &Kind| right_kinds.contains(&kind.name());
+    let counts = findings
+        .violations
+        .iter()
+        .filter(|(kind, _)| is_right(kind));
+    let right: u64 = counts.map(|(_, tally)| tally.count).sum();
+    let seen = told.iter().filter(|told| told.seen).count() as u64;
+    if right < reported {
+        return Verdict::Misnamed;
+    }
+    match right {
+        0 if seen == 0 => Verdict::NotObservable,
+        0 => Verdict::Missed,
+        _ if !is_counted(fault) => Verdict::Right,
+        n if n < seen || n > told.len() as u64 => Verdict::Misnamed,
+        _ => Verdict::Right,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+
+    fn told(seen: bool) -> Told {
+        Told {
+            fault: Fault::DropRelay,
+            seen,
+            what: String::new(),
+        }
+    }
+
+    fn findings(kinds: &[Kind]) -> Findings {
+        let mut findings = Findings::default();
+        for kind in kinds {
+            findings.violation(*kind, sample::example);
+        }
+        findings
+    }
+
+    #[test]
+    fn only_the_right_kind_as_often_as_committed_is_right() {
+        use Kind::{EchoedRelay, LostRelay};
+        for (told, kinds, expected) in [
+            (vec![told(true)], vec![LostRelay], Verdict::Right),
+            (vec![told(true)], vec![], Verdict::Missed),
+            (vec![told(true)], vec![EchoedRelay], Verdict::Misnamed),
+            (
+                vec![told(true)],
+                vec![LostRelay, LostRelay],
+                Verdict::Misnamed,
+            ),
+            (
+                vec![told(true)],
+                vec![LostRelay, EchoedRelay],
+                Verdict::Misnamed,
+            ),
+            (
+                vec![told(true), told(true)],
+                vec![LostRelay],
+                Verdict::Misnamed,
+            ),
+            (
+                vec![told(true), told(false)],
+                vec![LostRelay],
+                Verdict::Right,
+            ),
+            (vec![told(false)], vec![], Verdict::NotObservable),
+            (vec![told(false)], vec![LostRelay], Verdict::Right),
+            (vec![told(false)], vec![EchoedRelay], Verdict::Misnamed),
+            (vec![], vec![], Verdict::NotApplied),
+            (vec![], vec![LostRelay], Verdict::Imagined),
+        ] {
+            let found = verdict(Some(Fault::DropRelay), &told, &findings(&kinds));
+            assert_eq!(found, expected, "{told:?} {kinds:?}");
+        }
+        assert_eq!(verdict(None, &[], &findings(&[])), Verdict::Right);
+        assert_eq!(
+            verdict(None, &[], &findings(&[LostRelay])),
+            Verdict::Imagined
+        );
+    }
+
+    #[test]
+    fn every_fault_has_scenarios_and_they_are_valid() {
+        for fault in Fault::ALL {
+            let scenarios = scenarios_of(*fault);
+            assert_eq!(scenarios.is_empty(), !fault.is_committed(), "{fault}");
+            for scenario in scenarios {
+                let fault = Some(*fault);
+                let plan = plan(Cell {
+                    fault,
+                    scenario,
+                    seed: 1,
+                });
+                assert!(plan.warnings.is_empty(), "{}", plan.warnings.render(false));
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! `chatbench selftest`: every fault of the catalogue, over many seeds, in scenarios in which it
+//! can be seen, against the verifier; and as many clean runs beside them, which must find nothing.
+//!
+//! Each is a real run: the driver over loopback against `chatbench serve --fault` as a child. The
+//! server says at its end what it did wrong, and to whom; the verifier, which knows nothing of
+//! that, says what it saw; `cell` compares the two.
+
+mod cell;
+mod table;
+
+use std::io::{self, IsTerminal, Write as _};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use cell::{Cell, Ran, Verdict, carry_out, scenarios_of};
+
+use super::EXIT_USAGE;
+use crate::report::{self, Style};
+use crate::server::fault::catalogue::Fault;
+use crate::server::fault::request::BadRequest;
+
+/// Clean runs for each run with a fault of one seed and scenario.
+const CLEAN_RUNS: u64 = 5;
+
+/// Arguments of `chatbench selftest`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes:
+    0  every fault that could be seen was reported as what it is, and nothing else was
+    1  one was missed, misnamed or imagined
+    2  bad usage
+    3  nothing was missed, misnamed or imagined, but some of it could not be judged
+  130  interrupted")]
+pub struct Args {
+    /// Seeds for each fault and scenario, from 1 on
+    #[arg(long, value_name = "N", default_value = "2")]
+    seeds: NonZeroU64,
+
+    /// Only this seed
+    #[arg(long, value_name = "N", conflicts_with = "seeds")]
+    seed: Option<u64>,
+
+    /// Only this fault, or `none` for clean runs alone (repeatable)
+    #[arg(long = "fault", value_name = "NAME", value_parser = parse_subject)]
+    faults: Vec<Subject>,
+
+    /// Only this scenario of the selftest
+    #[arg(long, value_name = "NAME", value_parser = parse_scenario)]
+    scenario: Option<&'static cell::Scenario>,
+
+    /// Clean runs of each scenario [default: five times the seeds]
+    #[arg(long, value_name = "N")]
+    clean: Option<u64>,
+
+    /// Runs at a time [default: as many as there are cores]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+
+    /// Print what was committed and what was reported in every run
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// Show no progress
+    #[arg(long)]
+    no_progress: bool,
+}
+
+/// A fault, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Subject(Option<Fault>);
+
+fn parse_subject(name: &str) -> Result<Subject, BadRequest> {
+    if name == "none" {
+        return Ok(Subject(None));
+    }
+    let request: crate::server::fault::request::Request = name.parse()?;
+    Ok(Subject(Some(request.fault)))
+}
+
+fn parse_scenario(name: &str) -> Result<&'static cell::Scenario, String> {
+    let mut all = cell::SCENARIOS.iter();
+    all.find(|scenario| scenario.name == name).ok_or_else(|| {
+        let names: Vec<_> = cell::SCENARIOS.iter().map(|s| s.name).collect();
+        format!("the scenarios are {}", names.join(", "))
+    })
+}
+
+/// Carries out the verb.
+#[must_use]
+pub fn main(args: &Args) -> ExitCode {
+    let cells = cells(args);
+    if cells.is_empty() {
+        eprintln!("chatbench: no run is left: that fault cannot be seen in that scenario");
+        return ExitCode::from(EXIT_USAGE);
+    }
+    let jobs = args.jobs.map_or_else(
+        || thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
+    let (ran, interrupted) = run_all(&cells, jobs, &Progress::new(args, cells.len()));
+    let text = table::render(&ran, args.verbose, Style::detect(&io::stdout()));
+    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let verdict = if interrupted {
+        eprintln!(
+            "chatbench: interrupted after {} of {} runs",
+            ran.len(),
+            cells.len()
+        );
+        report::Verdict::Interrupted
+    } else {
+        table::overall(&ran)
+    };
+    ExitCode::from(verdict.exit_code())
+}
+
+/// What to run: each fault in its scenarios, then clean runs in all of them.
+fn cells(args: &Args) -> Vec<Cell> {
+    let seeds = |count: u64| match args.seed {
+        Some(seed) => seed..=seed,
+        None => 1..=count,
+    };
+    let is_asked = |fault| args.faults.is_empty() || args.faults.contains(&Subject(fault));
+    let here = |scenario: &&'static cell::Scenario| args.scenario.is_none_or(|s| s == *scenario);
+    let mut cells = Vec::new();
+    for &fault in Fault::ALL.iter().filter(|fault| is_asked(Some(**fault))) {
+        for scenario in scenarios_of(fault).iter().filter(here) {
+            cells.extend(seeds(args.seeds.get()).map(|seed| Cell {
+                fault: Some(fault),
+                scenario,
+                seed,
+            }));
+        }
+    }
+    if is_asked(None) {
+        let clean = args.clean.unwrap_or(args.seeds.get() * CLEAN_RUNS);
+        for scenario in cell::SCENARIOS.iter().filter(here) {
+            cells.extend(seeds(clean).map(|seed| Cell {
+                fault: None,
+                scenario,
+                seed,
+            }));
+        }
+    }
+    cells
+}
+
+/// Runs all cells, `jobs` at a time. Returns what ran, in order, and whether it was interrupted.
+fn run_all(cells: &[Cell], jobs: usize, progress: &Progress) -> (Vec<Ran>, bool) {
+    let next = AtomicUsize::new(0);
+    let interrupted = AtomicBool::new(false);
+    let (sender, receiver) = mpsc::channel();
+    let mut ran: Vec<(usize, Ran)> = thread::scope(|scope| {
+        for _ in 0..jobs.min(cells.len()) {
+            let sender = sender.clone();
+            let (next, interrupted) = (&next, &interrupted);
+            scope.spawn(move || {
+                while !interrupted.load(Ordering::Relaxed) {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(cell) = cells.get(index) else { break };
+                    match carry_out(*cell) {
+                        Some(ran) => drop(sender.send((index, ran))),
+                        None => interrupted.store(true, Ordering::Relaxed),
+                    }
+                }
+            });
+        }
+        drop(sender);
+        receiver
+            .iter()
+            .inspect(|(_, ran)| progress.ran(ran))
+            .collect()
+    });
+    progress.bar.finish_and_clear();
+    ran.sort_by_key(|(index, _)| *index);
+    let ran = ran.into_iter().map(|(_, ran)| ran).collect();
+    (ran, interrupted.into_inner())
+}
+
+/// A bar on a terminal; wherever it is, a line for each run that went wrong.
+struct Progress {
+    bar: indicatif::ProgressBar,
+}
+
+impl Progress {
+    fn new(args: &Args, runs: usize) -> Self {
+        let hidden = args.no_progress || !io::stderr().is_terminal();
+        let bar = if hidden {
+            indicatif::ProgressBar::hidden()
+        } else {
+            indicatif::ProgressBar::new(runs as u64)
+        };
+        if let Ok(style) = indicatif::ProgressStyle::with_template(
+            "{bar:30} {pos}/{len} runs · {eta} left · {msg}",
+        ) {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
+    fn ran(&self, ran: &Ran) {
+        self.bar.inc(1);
+        self.bar.set_message(table::subject(ran.cell));
+        let wrong = [Verdict::Missed, Verdict::Misnamed, Verdict::Imagined];
+        if wrong.contains(&ran.verdict) {
+            self.bar.suspend(|| {
+                let subject = table::subject(ran.cell);
+                eprintln!(
+                    "{subject}: {}: {}",
+                    table::word(&ran.verdict),
+                    table::rerun(ran.cell)
+                );
+            });
+        }
+    }
+}

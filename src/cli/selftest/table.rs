@@ -1,0 +1,156 @@
+//! The detection table: a row a fault, a row of clean runs, and whatever went wrong in full.
+
+use std::fmt::Write as _;
+
+use super::cell::{Cell, Ran, Verdict};
+use crate::report::{self, Style};
+use crate::server::fault::catalogue::Fault;
+
+/// What a cell is about: `drop-relay in churn, seed 3`.
+pub(super) fn subject(cell: Cell) -> String {
+    let fault = cell.fault.map_or("clean", Fault::name);
+    format!("{fault} in {}, seed {}", cell.scenario.name, cell.seed)
+}
+
+/// The command that runs a cell again.
+pub(super) fn rerun(cell: Cell) -> String {
+    let fault = cell.fault.map_or("none", Fault::name);
+    let (scenario, seed) = (cell.scenario.name, cell.seed);
+    format!("chatbench selftest --fault {fault} --scenario {scenario} --seed {seed} --verbose")
+}
+
+pub(super) const fn word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Right => "right",
+        Verdict::NotApplied => "not applied",
+        Verdict::NotObservable => "not observable",
+        Verdict::Missed => "missed",
+        Verdict::Misnamed => "misnamed",
+        Verdict::Imagined => "imagined",
+        Verdict::Inconclusive => "inconclusive",
+    }
+}
+
+/// What all runs come to.
+pub(super) fn overall(ran: &[Ran]) -> report::Verdict {
+    let any = |verdicts: &[Verdict]| ran.iter().any(|ran| verdicts.contains(&ran.verdict));
+    if any(&[Verdict::Missed, Verdict::Misnamed, Verdict::Imagined]) {
+        report::Verdict::Fail
+    } else if any(&[Verdict::Inconclusive]) {
+        report::Verdict::Inconclusive
+    } else {
+        report::Verdict::Pass
+    }
+}
+
+/// How many cells of a row came to what.
+#[derive(Debug, Default)]
+struct Row {
+    runs: usize,
+    right: usize,
+    not_applied: usize,
+    not_observable: usize,
+    missed: usize,
+    misnamed: usize,
+    imagined: usize,
+    inconclusive: usize,
+}
+
+impl Row {
+    fn of<'a>(ran: impl Iterator<Item = &'a Ran>) -> Self {
+        let mut row = Self::default();
+        for ran in ran {
+            row.runs += 1;
+            *match ran.verdict {
+                Verdict::Right => &mut row.right,
+                Verdict::NotApplied => &mut row.not_applied,
+                Verdict::NotObservable => &mut row.not_observable,
+                Verdict::Missed => &mut row.missed,
+                Verdict::Misnamed => &mut row.misnamed,
+                Verdict::Imagined => &mut row.imagined,
+                Verdict::Inconclusive => &mut row.inconclusive,
+            } += 1;
+        }
+        row
+    }
+
+    /// Runs in which the fault was committed.
+    fn applied(&self) -> usize {
+        self.right + self.not_observable + self.missed + self.misnamed
+    }
+
+    /// In a word.
+    fn verdict(&self) -> &'static str {
+        match self {
+            Self { imagined: 1.., .. } => "IMAGINED",
+            Self { missed: 1.., .. } => "MISSED",
+            Self { misnamed: 1.., .. } => "MISNAMED",
+            Self {
+                inconclusive: 1.., ..
+            } => "inconclusive",
+            Self { right: 1.., .. } => "caught",
+            Self {
+                not_observable: 1..,
+                ..
+            } => "not observable",
+            _ => "not applied",
+        }
+    }
+}
+
+/// The table, and below it every run that did not come out right.
+pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
+    let mut out = String::new();
+    let with_faults: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.fault.is_some()).collect();
+    if !with_faults.is_empty() {
+        let _ = writeln!(
+            out,
+            "{:22} {:20} {:>7} {:>7} {:>6} {:>6}  verdict",
+            "fault", "must be reported as", "applied", "unseen", "caught", "right"
+        );
+    }
+    for fault in Fault::ALL {
+        let mine = with_faults
+            .iter()
+            .filter(|ran| ran.cell.fault == Some(*fault));
+        let row = Row::of(mine.copied());
+        if row.runs == 0 {
+            continue;
+        }
+        let kinds = fault.entry().reported_as.join(", ");
+        let _ = writeln!(
+            out,
+            "{fault:22} {kinds:20} {:>7} {:>7} {:>6} {:>6}  {}",
+            format!("{}/{}", row.applied(), row.runs),
+            row.not_observable,
+            row.right + row.misnamed,
+            row.right,
+            row.verdict(),
+        );
+    }
+    let clean: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.fault.is_none()).collect();
+    if !clean.is_empty() {
+        let row = Row::of(clean.into_iter());
+        let _ = writeln!(
+            out,
+            "{} clean runs: {} false alarms, {} inconclusive",
+            row.runs, row.imagined, row.inconclusive
+        );
+    }
+    for ran in ran {
+        let is_fine = matches!(
+            ran.verdict,
+            Verdict::Right | Verdict::NotApplied | Verdict::NotObservable
+        );
+        if is_fine && !verbose {
+            continue;
+        }
+        let (subject, word) = (subject(ran.cell), word(&ran.verdict));
+        let _ = writeln!(out, "\n{subject}: {word}");
+        for detail in &ran.details {
+            let _ = writeln!(out, "  {}", style.text(detail));
+        }
+        let _ = writeln!(out, "  again: {}", rerun(ran.cell));
+    }
+    out
+}

@@ -1,0 +1,187 @@
+//! What must be known beside the figures: what is not in them, and whether they describe one state
+//! of the system.
+
+use super::{figures, generator};
+use crate::driver::outcome::Outcome;
+use crate::measure::drift::{Drift, drift};
+use crate::scenario::plan::{AckPromise, Load, Plan, Promises, Repeat};
+
+/// Moments of the measured phase at which a schedule's rate is compared.
+const LOOKS: u32 = 32;
+
+/// Messages and deliveries that no percentile holds, because there is no latency of what never
+/// came. Not knowing them would make a target better for every message that it loses.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Messages sent and due in the measured phase that were not acked.
+    pub acks: u64,
+    /// Deliveries of the whole run that are proved lost, or were still to come when their
+    /// receiver was cut.
+    pub relays: u64,
+    /// Messages sent and due in the measured phase that nobody is known to have received.
+    pub last_relays: u64,
+    /// Messages due in the measured phase that were never sent.
+    pub unsent: u64,
+}
+
+impl Missing {
+    /// What is not in the figures of a run.
+    #[must_use]
+    pub fn of(promises: &Promises, outcome: &Outcome) -> Self {
+        let measured = &outcome.measured;
+        let counts = &outcome.findings.counts;
+        let without = |samples| measured.due_and_sent.saturating_sub(samples);
+        Self {
+            acks: if promises.ack == AckPromise::None {
+                0
+            } else {
+                without(measured.ack.len())
+            },
+            relays: counts.lost + counts.unresolved,
+            // Alone, a client has nobody to send to.
+            last_relays: if outcome.clients > 1 {
+                without(measured.last_relay.len())
+            } else {
+                0
+            },
+            unsent: measured.unsent,
+        }
+    }
+
+    /// In words; empty if nothing is missing.
+    #[must_use]
+    pub fn in_words(&self) -> Vec<String> {
+        let all = [
+            (self.acks, "acks that did not come"),
+            (self.relays, "deliveries that did not come"),
+            (self.last_relays, "messages with no known delivery"),
+            (self.unsent, "messages due and never sent"),
+        ];
+        let some = all.into_iter().filter(|(n, _)| *n > 0);
+        some.map(|(n, what)| format!("{} {what}", figures::count(n)))
+            .collect()
+    }
+}
+
+/// The trend of a run whose load was steady; one whose load changes has its trend from there.
+pub(super) fn trend(plan: &Plan, outcome: &Outcome) -> Option<Drift> {
+    let measured = &outcome.measured;
+    is_steady(plan)
+        .then(|| drift(&measured.timeline, measured.window))
+        .flatten()
+}
+
+/// What a reader of the figures should know.
+pub(super) fn notes(drift: Option<&Drift>, outcome: &Outcome, cpus: usize) -> Vec<String> {
+    let mut notes = generator::notes(&outcome.health, cpus);
+    if let Some(drift) = drift {
+        let (from, to) = (
+            figures::latency(drift.from_ns),
+            figures::latency(drift.to_ns),
+        );
+        notes.push(if drift.to_ns < drift.from_ns {
+            format!(
+                "relay p50 fell from {from} to {to} over the measured phase: the target had not \
+                 settled; give run.warmup more time"
+            )
+        } else {
+            format!(
+                "relay p50 rose from {from} to {to} over the measured phase: something fills up, \
+                 and a longer run would show more; lower the rate to see a steady state"
+            )
+        });
+    }
+    notes
+}
+
+/// Whether the same load is asked for from the beginning of the measured phase to its end.
+fn is_steady(plan: &Plan) -> bool {
+    let nanos = |d: std::time::Duration| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX);
+    plan.groups.iter().all(|group| match &group.load {
+        Load::Listen | Load::Closed { .. } => true,
+        Load::Script { repeat, .. } => *repeat == Repeat::Forever,
+        Load::Open { profile, .. } => {
+            let rate_at =
+                |look| profile.rate_at(nanos(plan.run.warmup + plan.run.duration * look / LOOKS));
+            (1..LOOKS).all(|look| rate_at(look) == rate_at(0))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::measure::TimelinePoint;
+    use crate::report::sample;
+
+    const SECOND_NS: u64 = 1_000_000_000;
+
+    /// Lets the sample's medians grow (or shrink) by `factor` a second.
+    fn drifting(outcome: &mut Outcome, factor: f64) {
+        let points = outcome.measured.timeline.iter_mut();
+        for (second, point) in points.enumerate() {
+            point.relay_p50_ns = (1e6 * factor.powi(second as i32)) as u64;
+        }
+    }
+
+    #[test]
+    fn a_steady_load_whose_latency_drifts_is_told_so() {
+        let (plan, mut outcome) = (sample::plan(), sample::outcome());
+        assert_eq!(trend(&plan, &outcome), None, "the sample is steady");
+        for (factor, said) in [(1.2, "rose from"), (0.8, "fell from")] {
+            drifting(&mut outcome, factor);
+            let drift = trend(&plan, &outcome);
+            let notes = notes(drift.as_ref(), &outcome, 2);
+            assert!(notes.len() == 1 && notes[0].contains(said), "{notes:?}");
+        }
+    }
+
+    #[test]
+    fn a_load_that_changes_has_its_trend_from_there() {
+        let (mut plan, mut outcome) = (sample::plan(), sample::outcome());
+        drifting(&mut outcome, 1.2);
+        plan.groups[0].load = Load::Script {
+            steps: Arc::new([]),
+            repeat: Repeat::Times(3),
+        };
+        assert_eq!(trend(&plan, &outcome), None);
+        plan.groups[0].load = Load::Script {
+            steps: Arc::new([]),
+            repeat: Repeat::Forever,
+        };
+        assert!(trend(&plan, &outcome).is_some());
+        // A point of silence is no second to compare.
+        outcome.measured.timeline[2] = TimelinePoint {
+            t_ns: 2 * SECOND_NS,
+            ..TimelinePoint::default()
+        };
+        assert_eq!(trend(&plan, &outcome), None, "nine seconds are too few");
+    }
+
+    #[test]
+    fn what_has_no_latency_is_counted() {
+        let (plan, mut outcome) = (sample::plan(), sample::outcome());
+        assert_eq!(Missing::of(&plan.promises, &outcome), Missing::default());
+        outcome.measured.due_and_sent += 3;
+        outcome.measured.unsent = 40;
+        outcome.findings.counts.lost = 5;
+        outcome.findings.counts.unresolved = 6;
+        let missing = Missing::of(&plan.promises, &outcome);
+        assert_eq!(
+            missing.in_words(),
+            [
+                "3 acks that did not come",
+                "11 deliveries that did not come",
+                "3 messages with no known delivery",
+                "40 messages due and never sent"
+            ]
+        );
+        let mut promises = plan.promises;
+        promises.ack = AckPromise::None;
+        outcome.clients = 1;
+        let missing = Missing::of(&promises, &outcome);
+        assert_eq!((missing.acks, missing.last_relays), (0, 0));
+    }
+}

@@ -1,0 +1,173 @@
+//! A fault as it is asked for: `drop-relay`, `drop-relay=0.001`, `drop-relay=after=500`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use thiserror::Error;
+
+use super::catalogue::Fault;
+
+/// When a fault is committed, counted in its [chances](super::catalogue::Chance).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Rate {
+    /// Exactly one time, at a moment drawn from the seed.
+    Once,
+    /// With this probability at each chance.
+    Probability(f64),
+    /// Exactly one time, at the first chance that works out after so many.
+    After(u64),
+}
+
+/// One fault, and when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Request {
+    /// Which.
+    pub fault: Fault,
+    /// When.
+    pub rate: Rate,
+}
+
+/// Why a fault is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadRequest {
+    /// No fault of the catalogue.
+    #[error("no fault is called `{name}`{}: `chatbench faults` lists them",
+        meant.map(|meant| format!(", did you mean `{meant}`?")).unwrap_or_default())]
+    Unknown {
+        /// As given.
+        name: String,
+        /// The nearest there is.
+        meant: Option<Fault>,
+    },
+    /// No rate.
+    #[error(
+        "`{rate}` is no rate of `{fault}`: give `once`, a probability above 0 and up to 1, \
+         or `after=N`"
+    )]
+    Rate {
+        /// Whose.
+        fault: Fault,
+        /// As given.
+        rate: String,
+    },
+    /// The dialect has no place for it.
+    #[error("`{fault}` needs the classic dialect, which is not served yet")]
+    ClassicOnly {
+        /// Which.
+        fault: Fault,
+    },
+}
+
+impl FromStr for Request {
+    type Err = BadRequest;
+
+    fn from_str(text: &str) -> Result<Self, BadRequest> {
+        let (name, rate) = match text.split_once('=') {
+            Some((name, rate)) => (name, Some(rate)),
+            None => (text, None),
+        };
+        let fault = Fault::by_name(name).ok_or_else(|| BadRequest::Unknown {
+            name: name.to_owned(),
+            meant: nearest(name),
+        })?;
+        if !fault.is_committed() {
+            return Err(BadRequest::ClassicOnly { fault });
+        }
+        let rate = match rate {
+            None => Rate::Once,
+            Some(text) => rate_of(text).ok_or_else(|| BadRequest::Rate {
+                fault,
+                rate: text.to_owned(),
+            })?,
+        };
+        Ok(Self { fault, rate })
+    }
+}
+
+fn rate_of(text: &str) -> Option<Rate> {
+    if text == "once" {
+        return Some(Rate::Once);
+    }
+    if let Some(count) = text.strip_prefix("after=") {
+        return count.parse().ok().map(Rate::After);
+    }
+    let probability: f64 = text.parse().ok()?;
+    (probability > 0.0 && probability <= 1.0).then_some(Rate::Probability(probability))
+}
+
+fn nearest(name: &str) -> Option<Fault> {
+    let name = name.to_lowercase();
+    let likeness = |fault: &Fault| strsim::jaro_winkler(&name, fault.name());
+    let mut alike: Vec<_> = Fault::ALL.iter().map(|f| (likeness(f), *f)).collect();
+    alike.sort_by(|a, b| b.0.total_cmp(&a.0));
+    alike
+        .first()
+        .filter(|(likeness, _)| *likeness >= 0.8)
+        .map(|(_, fault)| *fault)
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.rate {
+            Rate::Once => write!(f, "{}", self.fault),
+            Rate::Probability(probability) => write!(f, "{}={probability}", self.fault),
+            Rate::After(count) => write!(f, "{}=after={count}", self.fault),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_a_name_and_perhaps_a_rate() {
+        for (text, rate) in [
+            ("drop-relay", Rate::Once),
+            ("drop-relay=once", Rate::Once),
+            ("drop-relay=0.25", Rate::Probability(0.25)),
+            ("drop-relay=1", Rate::Probability(1.0)),
+            ("drop-relay=after=7", Rate::After(7)),
+        ] {
+            let request: Request = text.parse().unwrap();
+            assert_eq!(
+                request,
+                Request {
+                    fault: Fault::DropRelay,
+                    rate
+                },
+                "{text}"
+            );
+            assert_eq!(request.to_string().parse(), Ok(request), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_request_is_told_what_would_do() {
+        for (text, expected) in [
+            (
+                "drop-realy",
+                "no fault is called `drop-realy`, did you mean `drop-relay`?: `chatbench faults` lists them",
+            ),
+            (
+                "xyzzy",
+                "no fault is called `xyzzy`: `chatbench faults` lists them",
+            ),
+            (
+                "echo=2",
+                "`2` is no rate of `echo`: give `once`, a probability above 0 and up to 1, or `after=N`",
+            ),
+            ("echo=0", "`0` is no rate"),
+            ("echo=NaN", "`NaN` is no rate"),
+            ("echo=after=x", "`after=x` is no rate"),
+            ("echo=", "`` is no rate"),
+            (
+                "spoofable-ack",
+                "`spoofable-ack` needs the classic dialect, which is not served yet",
+            ),
+        ] {
+            let error = text.parse::<Request>().unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! What a faulty server tells whoever started it: each fault that it committed, and whether
+//! anyone was there to see it. One line each on standard output, when it has shut down: only then
+//! is it known who went away without reading.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::catalogue::Fault;
+
+/// Committed faults that are kept, of each run; the rest is counted.
+pub const KEPT: usize = 4000;
+
+/// A fault that was committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// Which.
+    pub fault: Fault,
+    /// Whether whom it was done to stayed to the end. Who resets the connection may have read
+    /// it, and may not.
+    pub seen: bool,
+    /// What was done, to whom.
+    pub what: String,
+}
+
+const APPLIED: &str = "applied";
+const UNSEEN: &str = "unseen";
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen = if self.seen { APPLIED } else { UNSEEN };
+        write!(f, "fault {} {seen}: {}", self.fault, self.what)
+    }
+}
+
+/// No line about a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotTold;
+
+impl FromStr for Told {
+    type Err = NotTold;
+
+    fn from_str(line: &str) -> Result<Self, NotTold> {
+        let (head, what) = line.split_once(": ").ok_or(NotTold)?;
+        let mut words = head.split(' ');
+        let (first, name, seen) = (words.next(), words.next(), words.next());
+        let fault = name.and_then(Fault::by_name).ok_or(NotTold)?;
+        let seen = match seen {
+            Some(APPLIED) => true,
+            Some(UNSEEN) => false,
+            _ => return Err(NotTold),
+        };
+        if first != Some("fault") || words.next().is_some() {
+            return Err(NotTold);
+        }
+        Ok(Self {
+            fault,
+            seen,
+            what: what.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_is_understood() {
+        let told = Told {
+            fault: Fault::DropRelay,
+            seen: true,
+            what: "number 7: not sent to 127.0.0.1:5".to_owned(),
+        };
+        let line = told.to_string();
+        assert_eq!(
+            line,
+            "fault drop-relay applied: number 7: not sent to 127.0.0.1:5"
+        );
+        assert_eq!(line.parse(), Ok(told.clone()));
+        let unseen = Told {
+            seen: false,
+            ..told
+        };
+        assert_eq!(unseen.to_string().parse(), Ok(unseen));
+        for line in [
+            "",
+            "listening on ndjson://127.0.0.1:1",
+            "fault nonsense applied: x",
+            "fault echo perhaps: x",
+        ] {
+            assert_eq!(line.parse::<Told>(), Err(NotTold), "{line}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! The verifier, proved by the binary: every fault that can be committed is seen for what it is,
+//! and what is seen of each is as it is written down here, for better or worse.
+
+use std::process::Output;
+
+use assert_cmd::Command;
+use predicates::str::contains;
+
+/// What each fault comes to: its name, how it is reported, and the selftest's verdict.
+const EXPECTED: &str = include_str!("selftest.expected");
+
+fn chatbench(args: &[&str]) -> Output {
+    Command::cargo_bin("chatbench")
+        .unwrap()
+        .args(args)
+        .output()
+        .unwrap()
+}
+
+/// The first, the second and the last column of the table: the counts between them depend on
+/// when clients come and go.
+fn columns(table: &str) -> Vec<String> {
+    let rows = table
+        .lines()
+        .take_while(|line| !line.contains("clean runs"));
+    rows.map(|row| {
+        let words: Vec<&str> = row.split_whitespace().collect();
+        let verdict = words[5..].iter().filter(|w| w.parse::<u32>().is_err());
+        let verdict: Vec<&str> = verdict.copied().collect();
+        format!("{} {} {}", words[0], words[1], verdict.join(" "))
+    })
+    .collect()
+}
+
+#[test]
+fn every_fault_comes_to_what_is_expected_of_it() {
+    let output = chatbench(&["selftest", "--seeds", "2", "--clean", "3", "--no-progress"]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let rows = table.split_once('\n').unwrap().1; // without its head
+    let expected: Vec<&str> = EXPECTED.lines().filter(|l| !l.starts_with('#')).collect();
+    assert_eq!(columns(rows), expected, "{table}");
+    assert!(table.contains("24 clean runs: 0 false alarms"), "{table}");
+    assert_eq!(output.status.code(), Some(0), "{table}");
+}
+
+#[test]
+fn one_row_can_be_run_again_and_says_what_was_done_and_seen() {
+    let args = [
+        "selftest",
+        "--fault",
+        "drop-relay",
+        "--scenario",
+        "talk",
+        "--seed",
+        "7",
+        "--verbose",
+    ];
+    let output = chatbench(&args);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("fault drop-relay applied: number "), "{text}");
+    assert!(text.contains("lost-relay, 1 in all"), "{text}");
+    let again = "chatbench selftest --fault drop-relay --scenario talk --seed 7 --verbose";
+    assert!(text.contains(again), "{text}");
+    assert_eq!(output.status.code(), Some(0), "{text}");
+}
+
+#[test]
+fn a_fault_that_there_is_not_is_refused_wherever_it_is_asked_for() {
+    for args in [
+        &["selftest", "--fault", "drop-realy"][..],
+        &["serve", "--fault", "drop-realy"],
+        &[
+            "run",
+            "scenarios/fanout.toml",
+            "--set",
+            "target.faults=[\"drop-realy\"]",
+        ],
+    ] {
+        let assert = Command::cargo_bin("chatbench").unwrap().args(args).assert();
+        assert
+            .code(2)
+            .stderr(contains("did you mean `drop-relay`?"));
+    }
+    let args = ["selftest", "--fault", "echo", "--scenario", "slow"];
+    let assert = Command::cargo_bin("chatbench").unwrap().args(args).assert();
+    assert
+        .code(2)
+        .stderr(contains("cannot be seen in that scenario"));
+}
+
+#[test]
+fn a_run_against_a_faulty_server_fails_and_says_what_the_server_did() {
+    let file = "src/cli/selftest/talk.toml";
+    let output = chatbench(&["run", file, "--quiet", "--set", "target.faults=[\"echo\"]"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("echoed-relay · 1 · rule S3"), "{text}");
+    assert!(
+        text.contains("owed: an ack to who sent the message"),
+        "{text}"
+    );
+    assert!(text.contains("fault echo applied: number "), "{text}");
+}
+
+#[test]
+fn the_catalogue_is_listed() {
+    let text = String::from_utf8(chatbench(&["faults"]).stdout).unwrap();
+    for name in EXPECTED.lines().filter(|l| !l.starts_with('#')) {
+        let name = name.split(' ').next().unwrap();
+        assert!(text.contains(name), "{name}\n{text}");
+    }
+    assert!(text.contains("spoofable-ack"), "{text}");
+}

@@ -102,7 +102,7 @@ pub fn verify(mut source: impl BufRead) -> Result<Verified, TraceError> {
     }
     let mut teller = Teller::new(names);
     for (line, observation) in observations {
-        let told = teller.tell(observation);
+        let told = teller.tell(&observation);
         told.map_err(|what| TraceError::Line { line, what })?;
     }
     Ok(teller.finish())
@@ -176,13 +176,13 @@ impl Teller {
         }
     }
 
-    fn tell(&mut self, observation: Observation) -> Result<(), String> {
+    fn tell(&mut self, observation: &Observation) -> Result<(), String> {
         let Observation {
             at_ns,
             session,
             event,
             ..
-        } = &observation;
+        } = observation;
         if *at_ns < self.now_ns {
             let before = self.now_ns;
             return Err(format!(

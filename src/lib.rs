@@ -25,7 +25,8 @@
 //! | [`verify`] | observations in, violations out: ledger, judge, findings |
 //! | [`target`] | how a system is reached: addresses, the embedded server |
 //! | [`driver`] | the fleet: shards, clients, scripts, the phases of a run |
-//! | [`report`] | the verdict, thresholds, summary, JSON |
+//! | [`report`] | the verdict, thresholds, summary, JSON; from a result: HTML, files, comparisons |
+//! | [`search`] | the highest load that holds: which to try next |
 //! | [`cli`] | one file a verb, progress |
 //!
 //! # Vocabulary
@@ -73,5 +74,7 @@ pub mod target;
 pub mod driver;
 
 pub mod report;
+
+pub mod search;
 
 pub mod cli;

@@ -371,6 +371,62 @@ fn a_long_file_is_published_whole_and_in_order() {
     );
 }
 
+/// A server of the original's kind, for one client: what it says at each object, and what it says
+/// after the half-close. Returns what came.
+fn classic_chat(
+    input: &str,
+    answers: &'static [&'static [u8]],
+    last_words: &'static str,
+) -> (Option<i32>, String, String, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = thread::spawn(move || {
+        let (mut stream, peer) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(BOUND)).unwrap();
+        let mut came = String::new();
+        let mut objects = 0;
+        let mut chunk = [0; 1024];
+        loop {
+            let bytes = stream.read(&mut chunk).unwrap();
+            if bytes == 0 {
+                break;
+            }
+            came.push_str(std::str::from_utf8(&chunk[..bytes]).unwrap());
+            while came.matches('}').count() > objects && objects < answers.len() {
+                stream.write_all(answers[objects]).unwrap();
+                objects += 1;
+            }
+        }
+        stream.write_all(last_words.as_bytes()).unwrap();
+        came.replace(&peer.to_string(), "ME")
+    });
+    let mut client = Client::start(&[&format!("classic://{address}")]);
+    client.type_in(input);
+    let (code, stdout, stderr) = client.end_of_input();
+    (code, stdout, stderr, server.join().unwrap())
+}
+
+#[test]
+fn a_classic_server_is_talked_to_in_its_own_words() {
+    let ack = "127.0.0.1:5: 已经收到信息".as_bytes();
+    let (code, stdout, stderr, came) = classic_chat(
+        "one\n\n\"2\"\n/q\nnever sent\n",
+        &[ack, ack],
+        "127.0.0.1:6 地址发送了请求消息：bye\x1b[2J127.0.0.1:7 地址发送了请求消息：你",
+    );
+    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(
+        came,
+        r#"{"client_ip":"ME","message":"one"}{"client_ip":"ME","message":"\"2\""}"#
+    );
+    let acks = "127.0.0.1:5: 已经收到信息\n".repeat(2);
+    let relays =
+        "127.0.0.1:6 地址发送了请求消息：bye\\u{1b}[2J\n127.0.0.1:7 地址发送了请求消息：你\n";
+    assert_eq!(stdout, acks + relays);
+    assert!(stderr.starts_with("connected as 127.0.0.1:"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
 #[test]
 fn nobody_there() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -387,7 +443,7 @@ fn nobody_there() {
 #[test]
 fn what_is_no_address_is_bad_usage() {
     for (given, words) in [
-        ("classic://127.0.0.1:1253", "classic dialect"),
+        ("morse://127.0.0.1:1253", "no dialect"),
         ("localhost", "the port is missing"),
     ] {
         let (code, _, stderr) = Client::start(&[given]).end_of_input();

@@ -10,11 +10,8 @@ use predicates::str::contains;
 const EXPECTED: &str = include_str!("selftest.expected");
 
 fn chatbench(args: &[&str]) -> Output {
-    Command::cargo_bin("chatbench")
-        .unwrap()
-        .args(args)
-        .output()
-        .unwrap()
+    let mut command = Command::cargo_bin("chatbench").expect("it is built");
+    command.args(args).output().expect("it starts")
 }
 
 /// The first, the second and the last column of the table: the counts between them depend on

@@ -2,6 +2,7 @@
 //! what the others say is shown with who said it.
 
 mod address;
+mod classic;
 mod conversation;
 mod screen;
 mod typed;
@@ -18,11 +19,13 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use address::Address;
+use classic::Classic;
 use conversation::{Broken, Conversation, Server};
 use screen::{Screen, Shown};
 use typed::Typed;
 
-use crate::wire::line::{LineBuffer, Lines};
+use crate::wire::Dialect;
+use crate::wire::line::LineBuffer;
 
 /// Exit code where nothing can be said to the server, or no more.
 const EXIT_NO_CONVERSATION: u8 = 3;
@@ -49,9 +52,11 @@ const READ_BYTES: usize = 64 * 1024;
 Lines typed are published; /q, /quit or Ctrl-D leave. With a pipe on stdin every line is published,
 and the client leaves when all are acked. What others say goes to stdout, all else to stderr.
 
+A classic server is one like the original: what it sends is shown as it comes, acks too.
+
 Exit codes: 0 left politely, 2 bad usage, 3 no connection, not this protocol, or connection lost.")]
 pub struct Args {
-    /// The server: HOST:PORT or ndjson://HOST:PORT
+    /// The server: HOST:PORT or ndjson://HOST:PORT; classic://HOST:PORT for the original's
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:1253")]
     address: Address,
 }
@@ -87,10 +92,24 @@ pub fn main(args: Args) -> ExitCode {
         .build()
         .expect("a runtime of one thread needs an epoll descriptor and no more");
     let result = runtime.block_on(async {
-        let (receiving, sending) = connect(args.address).await?.into_split();
+        let dialect = args.address.dialect;
+        let stream = connect(args.address).await?;
+        let local = stream.local_addr().map_err(lost)?;
+        let (receiving, sending) = stream.into_split();
         let screen = Screen::of_this_process();
+        let mut side = match dialect {
+            Dialect::Ndjson => Side::ndjson(),
+            Dialect::Classic => {
+                let (classic, greeting) = Classic::begin(local);
+                let _ = screen.show(&[greeting]); // stderr alone
+                Side::Classic(classic)
+            }
+        };
         let typed = typed::lines_of_stdin();
-        converse(receiving, sending, typed, |shown| screen.show(shown)).await
+        converse(&mut side, receiving, sending, typed, |shown| {
+            screen.show(shown)
+        })
+        .await
     });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
@@ -120,6 +139,78 @@ async fn connect(address: Address) -> Result<TcpStream, ChatError> {
     }
 }
 
+/// This side of the conversation, by what the server speaks.
+enum Side {
+    Ndjson {
+        conversation: Conversation,
+        lines: LineBuffer,
+    },
+    Classic(Classic),
+}
+
+impl Side {
+    fn ndjson() -> Self {
+        Self::Ndjson {
+            conversation: Conversation::new(),
+            lines: LineBuffer::new(MAX_SERVER_LINE_BYTES),
+        }
+    }
+
+    fn server(&self) -> Server {
+        match self {
+            Self::Ndjson { conversation, .. } => conversation.server(),
+            Self::Classic(classic) => classic.server(),
+        }
+    }
+
+    fn unanswered(&self) -> usize {
+        match self {
+            Self::Ndjson { conversation, .. } => conversation.unanswered(),
+            Self::Classic(classic) => classic.unanswered(),
+        }
+    }
+
+    /// Appends the publish of a line to `out`, unless the server would not take it: then says so.
+    fn say(&mut self, text: &str, out: &mut Vec<u8>) -> Option<Shown> {
+        match self {
+            Self::Ndjson { conversation, .. } => conversation.say(text, out),
+            Self::Classic(classic) => {
+                classic.say(text, out);
+                None
+            }
+        }
+    }
+
+    /// Takes what one read brought.
+    fn hear(&mut self, bytes: &[u8], shown: &mut Vec<Shown>) -> Result<(), ChatError> {
+        match self {
+            Self::Ndjson {
+                conversation,
+                lines,
+            } => {
+                let mut lines = lines.feed(bytes);
+                while let Some(line) = lines.next() {
+                    let line = line.map_err(|_| ChatError::LineTooLong)?;
+                    conversation.hear(line, shown)?;
+                }
+            }
+            Self::Classic(classic) => classic.hear(bytes, shown),
+        }
+        Ok(())
+    }
+
+    /// Takes the end of what the server sends: its goodbye, where there is no other.
+    fn hear_end(&mut self, shown: &mut Vec<Shown>) -> Result<(), ChatError> {
+        match self {
+            Self::Ndjson { .. } => Err(ChatError::Closed),
+            Self::Classic(classic) => {
+                classic.hear_end(shown);
+                Ok(())
+            }
+        }
+    }
+}
+
 /// How far this side is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -134,6 +225,7 @@ enum Stage {
 
 /// Talks until one side ends it. `show` fails where nobody looks any more.
 async fn converse(
+    side: &mut Side,
     mut receiving: impl AsyncRead + Unpin,
     mut sending: impl AsyncWrite + Unpin,
     mut typed: mpsc::Receiver<Typed>,
@@ -141,25 +233,25 @@ async fn converse(
 ) -> Result<(), ChatError> {
     let mut ctrl_c =
         signal::unix::signal(signal::unix::SignalKind::interrupt()).map_err(ChatError::Lost)?;
-    let mut conversation = Conversation::new();
-    let mut lines = LineBuffer::new(MAX_SERVER_LINE_BYTES);
     let mut scratch = vec![0; READ_BYTES];
     let mut out = Vec::new();
     let mut shown = Vec::new();
-    let mut stage = Stage::Greeting;
+    let mut stage = match side.server() {
+        Server::Silent => Stage::Greeting,
+        _ => Stage::Talking,
+    };
     let mut deadline = Instant::now() + PATIENCE;
 
     loop {
         let mut settled = false;
-        let listens = stage == Stage::Talking
-            && out.len() < READ_BYTES
-            && conversation.unanswered() < MAX_UNANSWERED;
+        let listens =
+            stage == Stage::Talking && out.len() < READ_BYTES && side.unanswered() < MAX_UNANSWERED;
         let mut leave = false;
         let mut heard = Ok(());
         tokio::select! {
-            read = receiving.read(&mut scratch) => match read.map_err(lost)? {
-                0 => return Err(ChatError::Closed),
-                bytes => heard = hear(&mut conversation, lines.feed(&scratch[..bytes]), &mut shown),
+            read = receiving.read(&mut scratch) => heard = match read.map_err(lost)? {
+                0 => side.hear_end(&mut shown),
+                bytes => side.hear(&scratch[..bytes], &mut shown),
             },
             written = sending.write(&out), if !out.is_empty() => {
                 out.drain(..written.map_err(lost)?);
@@ -168,7 +260,7 @@ async fn converse(
                 Some(Typed::Line(text)) => match text.trim() {
                     "" => {}
                     "/q" | "/quit" => leave = true,
-                    _ => shown.extend(conversation.say(&text, &mut out)),
+                    _ => shown.extend(side.say(&text, &mut out)),
                 },
                 Some(Typed::TooLong) => shown.push(refused("too long for any server")),
                 Some(Typed::NotText) => shown.push(refused("no UTF-8 text")),
@@ -188,40 +280,27 @@ async fn converse(
         shown.clear();
         heard?;
 
-        if conversation.server() == Server::Gone {
-            return match (stage, conversation.unanswered()) {
+        if side.server() == Server::Gone {
+            return match (stage, side.unanswered()) {
                 (Stage::Greeting | Stage::Talking, _) => Err(ChatError::Closed),
                 (_, 0) => Ok(()),
                 (_, unanswered) => Err(ChatError::Unanswered(unanswered)),
             };
         }
-        if stage == Stage::Greeting && conversation.server() == Server::Present {
+        if stage == Stage::Greeting && side.server() == Server::Present {
             stage = Stage::Talking;
         }
         if stage == Stage::Talking && leave {
             stage = Stage::Settling;
             deadline = Instant::now() + PATIENCE;
         }
-        settled |= conversation.unanswered() == 0;
+        settled |= side.unanswered() == 0;
         if stage == Stage::Settling && settled {
             sending.shutdown().await.map_err(lost)?;
             stage = Stage::Leaving;
             deadline = Instant::now() + PATIENCE;
         }
     }
-}
-
-/// Takes all lines that one read completed.
-fn hear(
-    conversation: &mut Conversation,
-    mut lines: Lines<'_>,
-    shown: &mut Vec<Shown>,
-) -> Result<(), ChatError> {
-    while let Some(line) = lines.next() {
-        let line = line.map_err(|_| ChatError::LineTooLong)?;
-        conversation.hear(line, shown)?;
-    }
-    Ok(())
 }
 
 fn refused(why: &str) -> Shown {

@@ -1,10 +1,13 @@
 //! The command line: one file a verb.
 
 pub mod chat;
+pub mod compare;
 pub mod completions;
 pub mod faults;
 pub mod progress;
+pub mod report;
 pub mod run;
+pub mod search;
 pub mod selftest;
 pub mod serve;
 pub mod validate;
@@ -46,6 +49,12 @@ enum Verb {
     Validate(validate::Args),
     /// Verify a recorded run, or what another program observed of its own system
     Verify(verify::Args),
+    /// Find the highest load that still meets the thresholds, with nothing lost
+    Search(search::Args),
+    /// Compare results: what changed by more than the noise; a regression exits 1
+    Compare(compare::Args),
+    /// Write the HTML report of a result again
+    Report(report::Args),
     /// Commit every fault of the catalogue and see whether the verifier notices
     Selftest(selftest::Args),
     /// List the faults that the server can be told to commit
@@ -63,6 +72,9 @@ pub fn main() -> ExitCode {
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),
         Verb::Verify(args) => verify::main(&args),
+        Verb::Search(args) => search::main(args),
+        Verb::Compare(args) => compare::main(args),
+        Verb::Report(args) => report::main(args),
         Verb::Selftest(args) => selftest::main(&args),
         Verb::Faults(args) => faults::main(&args),
         Verb::Completions(args) => completions::main(args),

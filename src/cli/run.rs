@@ -2,16 +2,22 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::compare::TermsArgs;
 use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
 use crate::driver::run::{RunError, run};
-use crate::report::files::{Destination, Directory};
-use crate::report::{Report, Style, Verdict, json, summary, table, verdict};
+use crate::report::compare::{self, Side};
+use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
 use crate::scenario::{self, plan::Plan};
 use crate::verify::trace::file::Recording;
+
+mod outputs;
+
+use outputs::Outputs;
 
 /// Arguments of `chatbench run`.
 #[derive(Debug, clap::Args)]
@@ -40,8 +46,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
 
-    /// Write result.json and summary.txt into this directory (a directory each for several
-    /// scenarios)
+    /// Write everything into this directory (a directory each for several scenarios):
+    /// result.json, report.html, summary.txt, junit.xml, latency.hlog and *.hgrm
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
@@ -53,7 +59,27 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
 
-    /// Overwrite results that stand in the output directory already, and an earlier trace
+    /// Write the HTML report: one file, no network needed to read it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Write the verdicts of all scenarios as JUnit XML, for CI systems
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+
+    /// Run each scenario N times, to know how far its figures vary; with --out, a numbered
+    /// directory each
+    #[arg(long, value_name = "N", default_value = "1")]
+    repeat: NonZero<usize>,
+
+    /// Compare with an earlier result, or a directory of them; a regression exits 1
+    #[arg(long, value_name = "RESULT")]
+    baseline: Option<PathBuf>,
+
+    #[command(flatten)]
+    terms: TermsArgs,
+
+    /// Overwrite results that are there already, and an earlier trace
     #[arg(long)]
     force: bool,
 
@@ -73,11 +99,13 @@ pub fn main(args: Args) -> ExitCode {
     let Some(plans) = load(&args) else {
         return ExitCode::from(EXIT_USAGE);
     };
-    let outputs = match Outputs::prepare(&args, &plans) {
-        Ok(outputs) => outputs,
+    let prepared = baseline(&args, &plans)
+        .and_then(|baseline| Ok((baseline, Outputs::prepare(&args, &plans)?)));
+    let (baseline, outputs) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let mut trace = match recording(&args, plans.len()) {
+    let mut trace = match recording(&args, plans.len() * args.repeat.get()) {
         Ok(trace) => trace,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
@@ -90,7 +118,11 @@ pub fn main(args: Args) -> ExitCode {
     };
     let mut worst = Verdict::Pass;
     let mut reports = Vec::new();
-    for (index, (path, plan)) in plans.iter().enumerate() {
+    let repeats = args.repeat.get();
+    let runs = plans
+        .iter()
+        .flat_map(|plan| std::iter::repeat_n(plan, repeats));
+    for (index, (path, plan)) in runs.enumerate() {
         let mut progress = Progress::new(args.quiet || args.no_progress);
         let result = runtime.block_on(run(plan, trace.as_ref(), &mut |snapshot| {
             progress.update(snapshot);
@@ -127,20 +159,33 @@ pub fn main(args: Args) -> ExitCode {
             break;
         }
     }
-    if plans.len() > 1 && !outputs.json_on_stdout() {
+    if let Err(error) = outputs.write_junit(&reports) {
+        return fail(EXIT_USAGE, &error);
+    }
+    if plans.len() * repeats > 1 && !outputs.json_on_stdout() {
         print(&table::render(&reports, Style::detect(&io::stdout())));
+    }
+    if let Some(baseline) = baseline
+        && !reports.is_empty()
+    {
+        worst = worst.max(compared(
+            &args,
+            &baseline,
+            &reports,
+            outputs.json_on_stdout(),
+        ));
     }
     ExitCode::from(worst.exit_code())
 }
 
 /// The trace that was asked for.
-fn recording(args: &Args, scenarios: usize) -> Result<Option<Recording>, String> {
+fn recording(args: &Args, runs: usize) -> Result<Option<Recording>, String> {
     let Some(path) = &args.trace else {
         return Ok(None);
     };
-    if scenarios > 1 {
+    if runs > 1 {
         return Err(format!(
-            "--trace records one run, not {scenarios}: name one scenario"
+            "--trace records one run, not {runs}: name one scenario, without --repeat"
         ));
     }
     let recording = Recording::create(path, args.force);
@@ -154,6 +199,59 @@ fn finish_trace(trace: Recording, plan: &Plan, report: &Report) -> Result<(), St
         doubts.insert(0, "the run was ended early by Ctrl-C".to_owned());
     }
     trace.finish(doubts).map(drop).map_err(|e| e.to_string())
+}
+
+/// The results to compare with, if any are asked for: of the same scenario, or nothing is run.
+fn baseline(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Option<Side>, String> {
+    let Some(path) = &args.baseline else {
+        return Ok(None);
+    };
+    let [(_, plan)] = plans else {
+        let count = plans.len();
+        return Err(format!("--baseline takes one scenario, not {count}"));
+    };
+    let side = Side::load(path).map_err(|e| e.to_string())?;
+    if !args.terms.allow_different {
+        for run in &side.runs {
+            let differences = compare::differences(&run.scenario.resolved, &plan.resolved);
+            if !differences.is_empty() {
+                let different = compare::Error::Different {
+                    base: side.name,
+                    new: plan.name.clone(),
+                    differences,
+                };
+                return Err(different.to_string());
+            }
+        }
+    }
+    Ok(Some(side))
+}
+
+/// Prints what changed since the baseline; a regression is a failure.
+fn compared(args: &Args, baseline: &Side, reports: &[Report], aside: bool) -> Verdict {
+    let new = Side {
+        name: "this run".to_owned(),
+        runs: reports.iter().map(RunResult::of).collect(),
+    };
+    let comparison = compare::compare(baseline, &new, args.terms.terms());
+    if aside {
+        if !args.quiet {
+            eprint!(
+                "\n{}",
+                compare::render(&comparison, Style::detect(&io::stderr()))
+            );
+        }
+    } else {
+        let text = compare::render(&comparison, Style::detect(&io::stdout()));
+        print(&format!("\n{text}"));
+    }
+    if comparison.regressions().next().is_some() {
+        Verdict::Fail
+    } else if comparison.is_inconclusive() {
+        Verdict::Inconclusive
+    } else {
+        Verdict::Pass
+    }
 }
 
 /// All scenarios, or none if anything is wrong with any of them.
@@ -180,65 +278,6 @@ fn load(args: &Args) -> Option<Vec<(PathBuf, Plan)>> {
         }
     }
     all_valid.then_some(plans)
-}
-
-/// Where results go: found to be writable before anything runs.
-struct Outputs {
-    json: Option<Destination>,
-    directories: Vec<Directory>,
-    quiet: bool,
-}
-
-impl Outputs {
-    fn prepare(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Self, String> {
-        let json = args.json.clone().map(Destination::from);
-        if json.is_some() && plans.len() > 1 {
-            let count = plans.len();
-            return Err(format!(
-                "--json takes one result, not {count}: use --out DIR"
-            ));
-        }
-        if let Some(json) = &json {
-            json.check().map_err(|e| e.to_string())?;
-        }
-        let mut directories = Vec::new();
-        if let Some(out) = &args.out {
-            for (_, plan) in plans {
-                let path = if plans.len() > 1 {
-                    out.join(&plan.name)
-                } else {
-                    out.clone()
-                };
-                let directory = Directory::prepare(&path, args.force).map_err(|e| e.to_string())?;
-                directories.push(directory);
-            }
-        }
-        Ok(Self {
-            json,
-            directories,
-            quiet: args.quiet,
-        })
-    }
-
-    fn json_on_stdout(&self) -> bool {
-        matches!(self.json, Some(Destination::Stdout))
-    }
-
-    fn write(&self, index: usize, report: &Report) -> Result<(), String> {
-        if !self.json_on_stdout() {
-            print(&summary::render(report, Style::detect(&io::stdout())));
-        } else if !self.quiet {
-            eprint!("{}", summary::render(report, Style::detect(&io::stderr())));
-        }
-        if let Some(json) = &self.json {
-            json.write(&json::render(report))
-                .map_err(|e| e.to_string())?;
-        }
-        if let Some(directory) = self.directories.get(index) {
-            directory.write(report).map_err(|e| e.to_string())?;
-        }
-        Ok(())
-    }
 }
 
 /// A reader that hangs up early (`| head`) is no error of ours.

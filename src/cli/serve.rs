@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
@@ -21,7 +20,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::EXIT_USAGE;
 use crate::server::fault::request::Request;
-use crate::server::{self, Config, ConfigError, Stats};
+use crate::server::{self, Config, ConfigError, Listener, Stats};
+use crate::wire::Dialect;
 
 /// The port of a `--listen` that names none, and of the original tutorial.
 const DEFAULT_PORT: u16 = 1253;
@@ -36,7 +36,8 @@ const RESERVED_FILES: u64 = 320;
 /// Arguments of `chatbench serve`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where to listen, ndjson://HOST:PORT; port 0 is any free one. Repeatable
+    /// Where to listen, ndjson://HOST:PORT or, for clients of the original, classic://HOST:PORT;
+    /// port 0 is any free one. Repeatable: all hear each other
     #[arg(long, value_name = "URL", default_value = "ndjson://127.0.0.1:1253")]
     listen: Vec<Listen>,
 
@@ -44,7 +45,7 @@ pub struct Args {
     #[arg(long)]
     allow_remote: bool,
 
-    /// The longest line in bytes, its LF included
+    /// The longest line in bytes, its LF included; of a classic client the longest object
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64KiB")]
     max_line: usize,
 
@@ -56,7 +57,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ERRORS)]
     max_errors: u32,
 
-    /// Bytes of messages kept for clients that are behind, for all together
+    /// Bytes of messages kept for clients that are behind, for all of a dialect together
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16MiB")]
     backlog: usize,
 
@@ -85,22 +86,21 @@ pub struct Args {
 /// A `--listen` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Listen {
+    dialect: Dialect,
     /// As the resolver takes it: `HOST:PORT`, IPv6 in brackets.
     host_port: String,
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ndjson://{}", self.host_port)
+        write!(f, "{}://{}", self.dialect, self.host_port)
     }
 }
 
 /// Why a `--listen` is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 enum BadListen {
-    #[error("the classic dialect is not served yet: use ndjson://HOST:PORT")]
-    Classic,
-    #[error("no such dialect: use ndjson://HOST:PORT")]
+    #[error("no such dialect: use ndjson://HOST:PORT or classic://HOST:PORT")]
     Dialect,
     #[error("no host: use ndjson://HOST:PORT, as in ndjson://127.0.0.1:1253")]
     NoHost,
@@ -112,10 +112,11 @@ impl FromStr for Listen {
     type Err = BadListen;
 
     fn from_str(url: &str) -> Result<Self, BadListen> {
-        if url.starts_with("classic://") {
-            return Err(BadListen::Classic);
-        }
-        let address = url.strip_prefix("ndjson://").ok_or(BadListen::Dialect)?;
+        let (dialect, address) = match url.split_once("://") {
+            Some(("ndjson", address)) => (Dialect::Ndjson, address),
+            Some(("classic", address)) => (Dialect::Classic, address),
+            _ => return Err(BadListen::Dialect),
+        };
         let address = address.strip_suffix('/').unwrap_or(address);
         // The colons of a bracketed IPv6 address are no port's.
         let after_host = address.rfind(']').map_or(0, |bracket| bracket + 1);
@@ -130,6 +131,7 @@ impl FromStr for Listen {
             return Err(BadListen::NoHost);
         }
         Ok(Self {
+            dialect,
             host_port: format!("{host}:{port}"),
         })
     }
@@ -140,6 +142,11 @@ impl FromStr for Listen {
 enum ServeError {
     #[error(transparent)]
     Limits(#[from] ConfigError),
+    #[error(
+        "{listen} cannot go with --fault: faults are committed in the ndjson dialect alone; \
+         leave out one of the two"
+    )]
+    FaultsInClassic { listen: Listen },
     #[error("cannot resolve {listen}: {source}")]
     Resolve { listen: Listen, source: io::Error },
     #[error(
@@ -192,7 +199,10 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
     config.check()?;
     let mut addresses = Vec::new();
     for listen in args.listen {
-        addresses.push(resolve(listen, args.allow_remote)?);
+        if listen.dialect == Dialect::Classic && !config.faults.is_empty() {
+            return Err(ServeError::FaultsInClassic { listen });
+        }
+        addresses.push((listen.dialect, resolve(listen, args.allow_remote)?));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -202,7 +212,7 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
 
 /// Serves until told to stop: a first signal drains, a second one ends at once.
 async fn serve(
-    addresses: &[SocketAddr],
+    addresses: &[(Dialect, SocketAddr)],
     config: Config,
     exit_on_stdin_eof: bool,
 ) -> Result<ExitCode, ServeError> {
@@ -235,20 +245,21 @@ async fn serve(
     }
 }
 
-fn listen_on(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ServeError> {
+fn listen_on(addresses: &[(Dialect, SocketAddr)]) -> Result<Vec<Listener>, ServeError> {
     addresses
         .iter()
-        .map(|&address| {
-            server::listen(address).map_err(|source| ServeError::Bind { address, source })
+        .map(|&(dialect, address)| {
+            server::listen(dialect, address).map_err(|source| ServeError::Bind { address, source })
         })
         .collect()
 }
 
 /// One line a listener. Who started the server may not care to read: that is no reason to stop.
-fn announce(listeners: &[TcpListener]) -> Result<(), ServeError> {
+fn announce(listeners: &[Listener]) -> Result<(), ServeError> {
     let mut stdout = io::stdout().lock();
     for listener in listeners {
-        let _ = writeln!(stdout, "listening on ndjson://{}", listener.local_addr()?);
+        let (dialect, address) = (listener.dialect(), listener.local_addr()?);
+        let _ = writeln!(stdout, "listening on {dialect}://{address}");
     }
     let _ = stdout.flush();
     Ok(())
@@ -389,21 +400,26 @@ mod tests {
 
     #[test]
     fn listen_urls_name_a_dialect_a_host_and_perhaps_a_port() {
-        for (url, host_port) in [
-            ("ndjson://127.0.0.1:0", Ok("127.0.0.1:0")),
-            ("ndjson://localhost/", Ok("localhost:1253")),
-            ("ndjson://[::1]:5", Ok("[::1]:5")),
-            ("ndjson://[::1]", Ok("[::1]:1253")),
+        use Dialect::{Classic, Ndjson};
+        for (url, listen) in [
+            ("ndjson://127.0.0.1:0", Ok((Ndjson, "127.0.0.1:0"))),
+            ("ndjson://localhost/", Ok((Ndjson, "localhost:1253"))),
+            ("ndjson://[::1]:5", Ok((Ndjson, "[::1]:5"))),
+            ("ndjson://[::1]", Ok((Ndjson, "[::1]:1253"))),
+            ("classic://127.0.0.1:1", Ok((Classic, "127.0.0.1:1"))),
+            ("classic://localhost", Ok((Classic, "localhost:1253"))),
             ("ndjson://:5", Err(BadListen::NoHost)),
             ("ndjson://", Err(BadListen::NoHost)),
             ("ndjson://h:65536", Err(BadListen::Port)),
-            ("ndjson://h:", Err(BadListen::Port)),
-            ("classic://127.0.0.1:1", Err(BadListen::Classic)),
+            ("classic://h:", Err(BadListen::Port)),
             ("127.0.0.1:1", Err(BadListen::Dialect)),
             ("ws://127.0.0.1:1", Err(BadListen::Dialect)),
         ] {
-            let parsed = url.parse::<Listen>().map(|listen| listen.host_port);
-            assert_eq!(parsed, host_port.map(str::to_owned), "{url}");
+            let expected = listen.map(|(dialect, host_port)| Listen {
+                dialect,
+                host_port: host_port.to_owned(),
+            });
+            assert_eq!(url.parse(), expected, "{url}");
         }
     }
 

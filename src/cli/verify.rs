@@ -31,13 +31,17 @@ pub struct Args {
     /// Write the result as JSON; `-` for standard output, in place of the summary
     #[arg(long, value_name = "FILE|-")]
     json: Option<OsString>,
+
+    /// Overwrite a result that is there already
+    #[arg(long)]
+    force: bool,
 }
 
 /// Carries out the verb.
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
     let json = args.json.clone().map(Destination::from);
-    if let Some(Err(error)) = json.as_ref().map(Destination::check) {
+    if let Some(Err(error)) = json.as_ref().map(|json| json.check(args.force)) {
         return fail(&error.to_string());
     }
     let verified = match read(&args.trace) {

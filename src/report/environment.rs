@@ -3,10 +3,10 @@
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The machine that the driver ran on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Environment {
     /// Operating system and architecture, `linux x86_64`.
     pub os: String,

@@ -11,13 +11,23 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Report, Style, json, summary};
+use super::result::RunResult;
+use super::{Report, Style, hdr, html, json, junit, summary};
 
 /// The JSON result in an output directory.
 pub const RESULT: &str = "result.json";
 
 /// The summary in an output directory.
 pub const SUMMARY: &str = "summary.txt";
+
+/// The HTML report in an output directory.
+pub const HTML: &str = "report.html";
+
+/// The verdicts as JUnit XML in an output directory.
+pub const JUNIT: &str = "junit.xml";
+
+/// The histograms in an output directory; beside it stands a `.hgrm` for each class of latency.
+pub const HLOG: &str = "latency.hlog";
 
 /// Why a result cannot be written.
 #[derive(Debug, Error)]
@@ -36,6 +46,9 @@ pub enum Error {
     /// An earlier result would be lost.
     #[error("{} holds a result already: name another directory, or add --force", .0.display())]
     HasResult(PathBuf),
+    /// An earlier file would be lost.
+    #[error("{} exists already: name another file, or add --force", .0.display())]
+    Exists(PathBuf),
     /// The system refused.
     #[error("cannot write {}: {source}", path.display())]
     Io {
@@ -66,16 +79,21 @@ impl From<OsString> for Destination {
 }
 
 impl Destination {
-    /// Checks before the run that it can be written after it.
+    /// Checks before the run that it can be written after it, and that nothing is lost by that
+    /// unless `force` is given. An empty file (`mktemp` makes one) holds nothing to lose.
     ///
     /// # Errors
     ///
-    /// As [`check_writable`].
-    pub fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::Stdout => Ok(()),
-            Self::File(path) => check_writable(path),
+    /// [`Error::Exists`], or as [`check_writable`].
+    pub fn check(&self, force: bool) -> Result<(), Error> {
+        let Self::File(path) = self else {
+            return Ok(());
+        };
+        let holds_something = |found: fs::Metadata| found.is_file() && found.len() > 0;
+        if !force && fs::metadata(path).is_ok_and(holds_something) {
+            return Err(Error::Exists(path.clone()));
         }
+        check_writable(path)
     }
 
     /// Writes all of `content`.
@@ -99,14 +117,14 @@ impl Destination {
     }
 }
 
-/// The directory of one run's results: [`RESULT`] and [`SUMMARY`].
+/// The directory of one run's results: [`RESULT`], and everything that is made of it.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
 }
 
 impl Directory {
-    /// Makes the directory, and checks that both files can be written into it.
+    /// Makes the directory, and checks that files can be written into it.
     ///
     /// # Errors
     ///
@@ -117,22 +135,32 @@ impl Directory {
         if !force && path.join(RESULT).exists() {
             return Err(Error::HasResult(path.to_owned()));
         }
-        check_writable(&path.join(RESULT))?;
-        check_writable(&path.join(SUMMARY))?;
+        for name in [RESULT, SUMMARY, HTML, JUNIT, HLOG] {
+            check_writable(&path.join(name))?;
+        }
         Ok(Self {
             path: path.to_owned(),
         })
     }
 
-    /// Writes the JSON result and the plain summary.
+    /// Writes the JSON result, the plain summary, the HTML report, and the files for other tools.
     ///
     /// # Errors
     ///
     /// [`Error::Io`].
     pub fn write(&self, report: &Report) -> Result<(), Error> {
-        write(&self.path.join(RESULT), &json::render(report))?;
-        let summary = summary::render(report, Style::FILE);
-        write(&self.path.join(SUMMARY), summary.as_bytes())
+        let put = |name: &str, content: &[u8]| write(&self.path.join(name), content);
+        put(RESULT, &json::render(report))?;
+        put(SUMMARY, summary::render(report, Style::FILE).as_bytes())?;
+        let result = RunResult::of(report);
+        put(HTML, html::render(&result).as_bytes())?;
+        put(JUNIT, junit::render([&result]).as_bytes())?;
+        put(HLOG, &hdr::hlog(&result))?;
+        for (class, _, latency) in result.classes() {
+            let table = hdr::hgrm(&latency.histogram);
+            put(&format!("{class}.hgrm"), table.as_bytes())?;
+        }
+        Ok(())
     }
 }
 
@@ -317,9 +345,9 @@ mod tests {
         assert_eq!(Destination::from(OsString::from("-")), Destination::Stdout);
         let file = Destination::from(OsString::from("a.json"));
         assert_eq!(file, Destination::File("a.json".into()));
-        Destination::Stdout.check().unwrap();
+        Destination::Stdout.check(false).unwrap();
         let missing = Destination::File("/nowhere/at/all".into());
-        assert!(matches!(missing.check(), Err(Error::NoParent { .. })));
+        assert!(matches!(missing.check(false), Err(Error::NoParent { .. })));
     }
 
     #[test]
@@ -331,7 +359,7 @@ mod tests {
             .unwrap()
             .write(&report)
             .unwrap();
-        assert_eq!(names(&out), [RESULT, SUMMARY]);
+        assert_eq!(names(&out), written(&report));
         assert_eq!(fs::read(out.join(RESULT)).unwrap(), json::render(&report));
         let summary = fs::read_to_string(out.join(SUMMARY)).unwrap();
         assert!(summary.starts_with("fanout · seed 42"));
@@ -345,7 +373,35 @@ mod tests {
             .unwrap()
             .write(&report)
             .unwrap();
-        assert_eq!(names(&out), [RESULT, SUMMARY]);
+        assert_eq!(names(&out), written(&report));
+    }
+
+    /// All that a directory gets, in the order of the alphabet.
+    fn written(report: &Report) -> Vec<OsString> {
+        let result = RunResult::of(report);
+        let mut names: Vec<_> = [RESULT, SUMMARY, HTML, JUNIT, HLOG]
+            .map(str::to_owned)
+            .into();
+        names.extend(result.classes().map(|(class, ..)| format!("{class}.hgrm")));
+        names.sort();
+        assert!(names.len() >= 11, "{names:?}");
+        names.into_iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn an_earlier_file_is_not_lost_without_force_and_an_empty_one_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("result.json");
+        let destination = Destination::File(path.clone());
+        destination.check(false).unwrap();
+        fs::write(&path, "").unwrap();
+        destination.check(false).unwrap();
+        fs::write(&path, "dear").unwrap();
+        let error = destination.check(false).unwrap_err();
+        assert!(matches!(&error, Error::Exists(p) if *p == path), "{error}");
+        destination.check(true).unwrap();
+        Destination::File("/dev/null".into()).check(false).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "dear");
     }
 
     #[test]

@@ -1,14 +1,21 @@
-//! Results out: the verdict with its reasons, the terminal summary, the JSON result.
+//! Results out: the verdict with its reasons, the terminal summary, the JSON result, and what is
+//! made from that: the HTML report, files for other tools, comparisons.
 //!
 //! [`Report::new`] judges once; everything else only puts a [`Report`] into words. Rendering is
 //! pure, so that every word of it is tested.
 
+pub mod bars;
 pub mod caveats;
+pub mod compare;
 pub mod environment;
 pub mod figures;
 pub mod files;
 mod generator;
+pub mod hdr;
+pub mod html;
 pub mod json;
+pub mod junit;
+pub mod result;
 pub mod style;
 pub mod summary;
 pub mod table;
@@ -23,6 +30,7 @@ pub(crate) mod sample;
 use std::time::Duration;
 
 pub use environment::Environment;
+pub use result::RunResult;
 pub use style::Style;
 pub use verdict::Verdict;
 

@@ -13,11 +13,11 @@ use crate::scenario::plan::{
 use crate::verify::findings::{Counts, Coverage, Example, Findings};
 
 /// What a test makes different.
-pub(super) type Change = fn(&mut Plan, &mut Outcome);
+pub(crate) type Change = fn(&mut Plan, &mut Outcome);
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-pub(super) fn plan() -> Plan {
+pub(crate) fn plan() -> Plan {
     let group = |name: &str, count, load| Group {
         name: name.to_owned(),
         count,
@@ -106,7 +106,7 @@ fn measured() -> Measured {
     collector.finish(Some(5_000))
 }
 
-pub(super) fn outcome() -> Outcome {
+pub(crate) fn outcome() -> Outcome {
     let measured = measured();
     let load = ShardLoad {
         wall_ns: 10 * SECOND_NS,
@@ -170,7 +170,7 @@ pub(crate) fn example() -> Example {
 }
 
 /// The sample, changed by `change`, and judged as on another machine.
-pub(super) fn report(change: impl FnOnce(&mut Plan, &mut Outcome)) -> Report {
+pub(crate) fn report(change: impl FnOnce(&mut Plan, &mut Outcome)) -> Report {
     let (mut plan, mut outcome) = (plan(), outcome());
     change(&mut plan, &mut outcome);
     Report {

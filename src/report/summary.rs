@@ -5,7 +5,7 @@ use hdrhistogram::Histogram;
 use super::caveats::Missing;
 use super::style::{Paint, Style, left, right};
 use super::thresholds::per_second;
-use super::{Report, Verdict, figures, violations};
+use super::{Report, Verdict, bars, figures, violations};
 use crate::measure::confidence::range;
 use crate::measure::percentile::percentile;
 use crate::scenario::plan::{AckPromise, OrderPromise, RelayPromise};
@@ -22,6 +22,9 @@ const VERDICT: usize = 7;
 
 /// Columns of the first column of the latency table.
 const CLASS: usize = 30;
+
+/// Most columns of the relays' distribution.
+const SHAPE: usize = 60;
 
 /// Columns of a 95 % interval.
 const INTERVAL: usize = 18;
@@ -47,6 +50,7 @@ pub fn render(report: &Report, style: Style) -> String {
     violations::render(&report.outcome.findings, style, &mut page.out);
     page.blank();
     page.latencies(report);
+    page.shape(report);
     page.intervals(report);
     page.caveats(report);
     page.figures(report);
@@ -193,6 +197,21 @@ impl Page {
             self.out.push_str(&row);
             self.blank();
         }
+    }
+
+    /// How the relays' latencies are distributed, from the least to the greatest, logarithmically.
+    fn shape(&mut self, report: &Report) {
+        let style = self.style;
+        let relay = &report.outcome.measured.relay;
+        if relay.is_empty() {
+            return;
+        }
+        let (min, max) = (figures::latency(relay.min()), figures::latency(relay.max()));
+        let (min, max) = (style.text(&min), style.text(&max));
+        let room = style.width - LABEL - min.chars().count() - max.chars().count() - 2;
+        let shape = bars::shape(relay, room.min(SHAPE), style);
+        let head = left(&style.paint(Paint::Faint, "relays"), LABEL);
+        self.out.push_str(&format!("{head}{min} {shape} {max}\n"));
     }
 
     /// How far the percentiles can be trusted.

@@ -14,6 +14,7 @@ use tracing::warn;
 
 use super::connection;
 use super::hub::Hub;
+use crate::wire::Dialect;
 
 /// Connections that may wait to be accepted. The kernel caps it at its own `somaxconn`.
 const LISTEN_BACKLOG: i32 = 4096;
@@ -25,11 +26,34 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from
 /// The first pause after a failed accept, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
+/// A socket that connections come to, and what their clients speak.
+#[derive(Debug)]
+pub struct Listener {
+    dialect: Dialect,
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// Where it listens; where port 0 was asked for, with the port that was given.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    /// What its clients speak.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+}
+
 /// Listens on an address. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// What the operating system says: the address is in use, not this machine's, or not permitted.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+pub fn listen(dialect: Dialect, address: SocketAddr) -> io::Result<Listener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -43,7 +67,8 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    let socket = TcpListener::from_std(socket.into())?;
+    Ok(Listener { dialect, socket })
 }
 
 /// Failed accepts less than this apart are one burst, of which the first is logged: where
@@ -51,16 +76,16 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 const BURST_GAP: Duration = Duration::from_secs(10);
 
 /// Accepts connections for ever.
-pub(super) async fn accept(hub: Rc<Hub<TcpStream>>, listener: TcpListener) {
+pub(super) async fn accept(hub: Rc<Hub<TcpStream>>, listener: Listener) {
     let mut failures = 0;
     let mut last_failure: Option<Instant> = None;
     loop {
-        match listener.accept().await {
+        match listener.socket.accept().await {
             Ok((stream, peer)) => {
                 failures = 0;
                 // The server batches by itself; a delay of the kernel's would only add to it.
                 if stream.set_nodelay(true).is_ok() {
-                    admit(&hub, stream, &client_ip(peer));
+                    admit(&hub, listener.dialect, stream, &client_ip(peer));
                 }
             }
             Err(error) => {
@@ -80,14 +105,14 @@ pub(super) async fn accept(hub: Rc<Hub<TcpStream>>, listener: TcpListener) {
 }
 
 /// Serves a connection, or refuses it where the server is full.
-pub(super) fn admit<S>(hub: &Rc<Hub<S>>, stream: S, client_ip: &str)
+pub(super) fn admit<S>(hub: &Rc<Hub<S>>, dialect: Dialect, stream: S, client_ip: &str)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
     let hub = Rc::clone(hub);
-    match hub.join(stream, client_ip) {
+    match hub.join(dialect, stream, client_ip) {
         Ok(id) => drop(spawn_local(connection::serve(hub, id))),
-        Err(stream) => drop(spawn_local(connection::refuse(hub, stream))),
+        Err(stream) => drop(spawn_local(connection::refuse(hub, dialect, stream))),
     }
 }
 

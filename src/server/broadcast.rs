@@ -18,6 +18,7 @@ use super::fault::Faults;
 use super::log::{Entry, Log, Refused};
 use super::session::{NextWrite, Phase, Session, Turn};
 use super::{Config, Stats};
+use crate::wire::Dialect;
 use crate::wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
 use crate::wire::ndjson::{self, ErrorCode, Malformed};
 
@@ -28,6 +29,8 @@ const MAX_LINES_QUEUED: u32 = 64;
 /// The log, and who reads it.
 pub(super) struct Broadcast<S> {
     pub(super) log: Log,
+    /// The same messages for the sessions of the classic dialect, where there may be some.
+    classic_log: Option<Log>,
     /// By session id.
     pub(super) sessions: Vec<Option<Session<S>>>,
     vacant: Vec<usize>,
@@ -42,6 +45,7 @@ pub(super) struct Broadcast<S> {
     /// A client that is so far behind is not read from until it has caught up. One that floods
     /// and reads no acks stalls itself, before it is a slow consumer.
     stall_at_bytes: u64,
+    backlog_bytes: usize,
     max_line_bytes: usize,
     max_errors: u32,
     stats: Stats,
@@ -57,6 +61,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
                 config.max_line_bytes + SERVER_EXTRA_BYTES,
                 config.backlog_bytes,
             ),
+            classic_log: None,
             sessions: Vec::new(),
             vacant: Vec::new(),
             gather: Gather::default(),
@@ -64,6 +69,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
             unfinished: false,
             flush_at_bytes: MAX_WRITE_BYTES.min(config.backlog_bytes / 2) as u64,
             stall_at_bytes: (config.backlog_bytes / 2) as u64,
+            backlog_bytes: config.backlog_bytes,
             max_line_bytes: config.max_line_bytes,
             max_errors: config.max_errors,
             stats: Stats::default(),
@@ -71,11 +77,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         }
     }
 
+    /// Has a second log kept, for sessions of the classic dialect (C4).
+    pub(super) fn keep_classic_log(&mut self) {
+        // A text is never longer than the line of the same message: it has the shorter envelope,
+        // and no escapes. So what the first log takes fits this one.
+        let max_text_bytes = self.max_line_bytes + SERVER_EXTRA_BYTES;
+        let log = Log::new_classic(max_text_bytes, self.backlog_bytes);
+        self.classic_log.get_or_insert(log);
+    }
+
     /// Makes a connection a session.
-    pub(super) fn join(&mut self, stream: S, client_ip: &str) -> usize {
-        debug!(client_ip, "joined");
+    pub(super) fn join(&mut self, dialect: Dialect, stream: S, client_ip: &str) -> usize {
+        debug!(client_ip, %dialect, "joined");
         self.stats.joined += 1;
-        let session = Session::join(stream, client_ip, &self.log, self.max_line_bytes);
+        let session = match dialect {
+            Dialect::Ndjson => Session::join(stream, client_ip, &self.log, self.max_line_bytes),
+            Dialect::Classic => {
+                let log = self.classic_log.as_ref().expect("there is such a listener");
+                Session::join_classic(stream, client_ip, log, self.max_line_bytes)
+            }
+        };
         let id = self.vacant.pop().unwrap_or_else(|| {
             self.sessions.push(None);
             self.sessions.len() - 1
@@ -92,9 +113,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         self.vacant.push(id);
         self.stats.aborted += u64::from(!complete);
         self.with_faults((), |faults, broadcast| {
-            faults.removed(broadcast, id, complete)
+            faults.removed(broadcast, id, complete);
         });
         session
+    }
+
+    /// Counts input that was refused.
+    pub(super) fn count_error(&mut self) {
+        self.stats.errors += 1;
     }
 
     /// What a faulty server does where `otherwise` is what any other comes to.
@@ -162,15 +188,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         if self.with_faults(false, |faults, broadcast| faults.blocks(broadcast)) {
             return;
         }
-        let mut oldest = self.log.end();
+        let mut oldest = Oldest::at_the_end(&self.log, &self.classic_log);
         self.unfinished = false;
         for session in self.sessions.iter_mut().flatten() {
             if session.phase == Phase::Gone {
                 continue; // it holds nothing back, so the log may be trimmed past it
             }
+            let log = session.log(&self.log, &self.classic_log);
             let in_pass = matches!(session.next_write, NextWrite::InPass | NextWrite::Soon);
-            if in_pass && session.cursor.is_behind(&self.log) {
-                match session.write(&self.log, &mut self.gather, &mut cx) {
+            if in_pass && session.cursor.is_behind(log) {
+                match session.write(log, &mut self.gather, &mut cx) {
                     Turn::CaughtUp => {}
                     Turn::More => self.unfinished = true,
                     Turn::Blocked => session.wake(),
@@ -181,20 +208,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
                     }
                 }
             }
-            if let Some(needs) = session.cursor.needs() {
-                oldest = oldest.min(needs);
-            }
+            oldest.needed_by(session);
         }
-        self.log.trim_to(oldest);
+        oldest.trim(&mut self.log, &mut self.classic_log);
         self.flushed = self.log.end();
     }
 
-    /// Ends the sessions that stand before `keep_from`, and forgets what only they needed.
+    /// Ends the sessions that stand before `keep_from` in the log of a dialect, and forgets what
+    /// only they needed.
     ///
-    /// It is called where the log is full, that is where at least one session stands there: so
+    /// It is called where that log is full, that is where at least one session stands there: so
     /// it costs one pass a slow consumer, not one a message.
-    fn end_slow_consumers(&mut self, keep_from: u64) {
-        let mut oldest = self.log.end();
+    fn end_slow_consumers(&mut self, dialect: Dialect, keep_from: u64) {
+        let mut oldest = Oldest::at_the_end(&self.log, &self.classic_log);
         for session in self.sessions.iter_mut().flatten() {
             let Some(needs) = session.cursor.needs() else {
                 continue;
@@ -202,37 +228,44 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
             if session.phase == Phase::Gone {
                 continue; // its task is about to remove it
             }
-            if needs >= keep_from {
-                oldest = oldest.min(needs);
+            if session.dialect() != dialect || needs >= keep_from {
+                oldest.needed_by(session);
                 continue;
             }
-            let behind_bytes = self.log.end() - needs;
+            let log = session.log(&self.log, &self.classic_log);
+            let behind_bytes = log.end() - needs;
             info!(client_ip = %session.client_ip, behind_bytes, "slow consumer");
             self.stats.slow_consumers += 1;
             self.stats.errors += 1;
+            session.wake();
+            if dialect == Dialect::Classic {
+                session.phase = Phase::Gone; // there are no words for it (C3)
+                continue;
+            }
             let detail = "further behind than messages are kept for";
             let error = error_line(ErrorCode::SlowConsumer, detail, None);
-            session.cursor.fall_off(&self.log, &error);
+            session.cursor.fall_off(log, &error);
             session.phase = Phase::Closing;
-            session.wake();
         }
-        self.log.trim_to(oldest);
+        oldest.trim(&mut self.log, &mut self.classic_log);
     }
 
     /// Lets a session's own task write once.
     pub(super) fn write(&mut self, id: usize, cx: &mut Context<'_>) -> Turn {
         let session = self.sessions[id].as_mut().expect("its own task calls");
-        session.write(&self.log, &mut self.gather, cx)
+        let log = session.log(&self.log, &self.classic_log);
+        session.write(log, &mut self.gather, cx)
     }
 
     /// Ends a session politely.
     pub(super) fn bid_bye(&mut self, id: usize, phase: Phase) {
         let bids = self.with_faults(true, |faults, broadcast| faults.bids_bye(broadcast, id));
         let session = self.sessions[id].as_mut().expect("its own task calls");
+        let log = session.log(&self.log, &self.classic_log);
         if bids {
-            session.bid_bye(&self.log, phase);
+            session.bid_bye(log, phase);
         } else {
-            session.leave(&self.log, phase);
+            session.leave(log, phase);
         }
     }
 
@@ -258,14 +291,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     /// Whether a session's client may go on sending. Where not, the session writes in its own
     /// turn, and it may once that has got on.
     pub(super) fn is_read_from(&mut self, id: usize) -> bool {
-        let may_be_at = self.log.end().saturating_sub(self.stall_at_bytes);
-        let cursor = &self.session(id).cursor;
+        let session = self.sessions[id].as_ref().expect("its own task calls");
+        let log = session.log(&self.log, &self.classic_log);
+        let may_be_at = log.end().saturating_sub(self.stall_at_bytes);
+        let cursor = &session.cursor;
         cursor.lines_queued() < MAX_LINES_QUEUED
             && cursor.needs().is_none_or(|needs| needs >= may_be_at)
     }
 
     /// Takes what one read brought from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
+        if self.session(id).classic.is_some() {
+            return self.take_objects(id, bytes);
+        }
         if self.with_faults(false, |faults, broadcast| {
             faults.loses_read(broadcast, id, bytes)
         }) {
@@ -284,11 +322,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
                     self.close(id);
                 }
             }
-            if self.log.end() - self.flushed >= self.flush_at_bytes {
-                self.flush();
-            }
+            self.flush_if_much();
         }
         self.session(id).lines = lines;
+    }
+
+    /// Makes a pass where so much is new that it should not wait for the readers.
+    #[inline]
+    pub(super) fn flush_if_much(&mut self) {
+        if self.log.end() - self.flushed >= self.flush_at_bytes {
+            self.flush();
+        }
     }
 
     /// Takes one line: a publish is numbered, anything else is answered with an error (S9).
@@ -320,14 +364,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     }
 
     /// Numbers a message: an ack for its sender, a relay for everyone else (S3).
-    fn publish(&mut self, id: usize, message: &str, publish_id: Option<u64>) {
+    pub(super) fn publish(&mut self, id: usize, message: &str, publish_id: Option<u64>) {
         if self.faults.is_some() {
             return self.with_faults((), |faults, broadcast| {
                 faults.publish(broadcast, id, message, publish_id);
             });
         }
         if let Some(entry) = self.number(id, message, publish_id) {
-            self.session(id).cursor.ack(entry, publish_id);
+            self.session(id).ack(entry, publish_id);
         }
     }
 
@@ -338,19 +382,50 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         message: &str,
         publish_id: Option<u64>,
     ) -> Option<Entry> {
-        loop {
+        let entry = loop {
             let session = self.sessions[id].as_mut().expect("it was just read from");
             if session.phase != Phase::Open {
                 return None; // making room has ended this very session: a flood that reads no acks
             }
             match self.log.append(&session.client_ip, message) {
-                Ok(entry) => return Some(entry),
-                Err(Refused::Backlogged { keep_from }) => self.end_slow_consumers(keep_from),
+                Ok(entry) => break entry,
+                Err(Refused::Backlogged { keep_from }) => {
+                    self.end_slow_consumers(Dialect::Ndjson, keep_from);
+                }
                 Err(Refused::LineTooLong { line_bytes }) => {
                     let detail = format!("its relay would be a line of {line_bytes} bytes");
                     self.answer(id, ErrorCode::LineTooLong, &detail, publish_id);
                     self.close(id);
                     return None;
+                }
+            }
+        };
+        if self.classic_log.is_none() {
+            return Some(entry);
+        }
+        let text = self.append_text(id, message);
+        debug_assert_eq!(text.seq, entry.seq, "the logs are in step");
+        let session = self.session(id);
+        match session.dialect() {
+            Dialect::Ndjson => Some(entry),
+            // As above: but the message is numbered, so it is relayed.
+            Dialect::Classic => (session.phase == Phase::Open).then_some(text),
+        }
+    }
+
+    /// Puts a message that was just numbered into the log of the classic dialect too. Who has no
+    /// room for it there is slow, whoever sent it: the message is in.
+    fn append_text(&mut self, id: usize, message: &str) -> Entry {
+        loop {
+            let session = self.sessions[id].as_ref().expect("it was just read from");
+            let log = self.classic_log.as_mut().expect("the caller looked");
+            match log.append(&session.client_ip, message) {
+                Ok(text) => return text,
+                Err(Refused::Backlogged { keep_from }) => {
+                    self.end_slow_consumers(Dialect::Classic, keep_from);
+                }
+                Err(Refused::LineTooLong { line_bytes }) => {
+                    unreachable!("{line_bytes} bytes, and the relay line was short enough")
                 }
             }
         }
@@ -367,17 +442,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         }
     }
 
-    /// Answers a line with an error, behind all that the client is owed so far.
+    /// Answers a line with an error, behind all that the client is owed so far. A client of the
+    /// classic dialect is not answered (C3): it is closed, which is for the caller to do.
     fn answer(&mut self, id: usize, code: ErrorCode, detail: &str, publish_id: Option<u64>) {
         self.stats.errors += 1;
         let session = self.sessions[id].as_mut().expect("it was just read from");
-        session.reply(&self.log, error_line(code, detail, publish_id));
+        if session.classic.is_none() {
+            session.reply(&self.log, error_line(code, detail, publish_id));
+        }
     }
 
     /// Ends a session after an error: what it is owed so far, the error last, is still sent.
-    fn close(&mut self, id: usize) {
+    pub(super) fn close(&mut self, id: usize) {
         let session = self.sessions[id].as_mut().expect("it was just read from");
-        session.leave(&self.log, Phase::Closing);
+        let log = session.log(&self.log, &self.classic_log);
+        session.leave(log, Phase::Closing);
+    }
+}
+
+/// The oldest offset of each log that any session still needs.
+struct Oldest {
+    line: u64,
+    text: u64,
+}
+
+impl Oldest {
+    fn at_the_end(log: &Log, classic_log: &Option<Log>) -> Self {
+        Self {
+            line: log.end(),
+            text: classic_log.as_ref().map_or(0, Log::end),
+        }
+    }
+
+    #[inline]
+    fn needed_by<S: AsyncRead + AsyncWrite + Unpin>(&mut self, session: &Session<S>) {
+        let Some(needs) = session.cursor.needs() else {
+            return;
+        };
+        match session.dialect() {
+            Dialect::Ndjson => self.line = self.line.min(needs),
+            Dialect::Classic => self.text = self.text.min(needs),
+        }
+    }
+
+    fn trim(&self, log: &mut Log, classic_log: &mut Option<Log>) {
+        log.trim_to(self.line);
+        if let Some(classic_log) = classic_log {
+            classic_log.trim_to(self.text);
+        }
     }
 }
 

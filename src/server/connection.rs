@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::broadcast::error_line;
 use super::hub::{CLOSING, End, Hub, yield_turn};
 use super::session::Phase;
+use crate::wire::Dialect;
 use crate::wire::ndjson::ErrorCode;
 
 /// Input that is thrown away from one client that is being closed.
@@ -46,11 +47,15 @@ where
     .await;
 }
 
-/// Tells a client that there is no place for it, in place of a welcome.
-pub(super) async fn refuse<S>(hub: Rc<Hub<S>>, mut stream: S)
+/// Tells a client that there is no place for it, in place of a welcome: in words, or in the
+/// classic dialect (C3) by closing.
+pub(super) async fn refuse<S>(hub: Rc<Hub<S>>, dialect: Dialect, mut stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    if dialect == Dialect::Classic {
+        return linger(&hub, stream).await;
+    }
     let detail = format!("there are {} clients already", hub.config.max_clients);
     let error = error_line(ErrorCode::ServerFull, &detail, None);
     // A new connection takes one line at once, or it is not one to wait for.

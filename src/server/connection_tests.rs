@@ -35,7 +35,7 @@ type Client = BufReader<DuplexStream>;
 
 fn dial(hub: &Rc<Hub<DuplexStream>>, name: &str, pipe_bytes: usize) -> Client {
     let (ours, theirs) = duplex(pipe_bytes);
-    admit(hub, theirs, name);
+    admit(hub, Dialect::Ndjson, theirs, name);
     BufReader::new(ours)
 }
 
@@ -278,7 +278,7 @@ async fn who_does_not_read_its_acks_is_stalled_and_not_cut_off() {
 async fn a_client_that_never_stops_does_not_hold_up_a_shutdown() {
     beside_a_server(Config::default(), async |hub| {
         let (ours, theirs) = duplex(1 << 20);
-        admit(&hub, theirs, "flooder:1");
+        admit(&hub, Dialect::Ndjson, theirs, "flooder:1");
         let (mut acks, mut flood) = tokio::io::split(ours);
         let flooding = tokio::task::spawn_local(async move {
             let lines = b"{\"message\":\"me\"}\n".repeat(10_000);
@@ -307,7 +307,7 @@ async fn a_place_is_used_again() {
     beside_a_server(Config::default(), async |hub| {
         for k in 0..100 {
             let (ours, theirs) = duplex(256);
-            let Ok(id) = hub.join(theirs, "guest:1") else {
+            let Ok(id) = hub.join(Dialect::Ndjson, theirs, "guest:1") else {
                 panic!("full")
             };
             assert_eq!(id, 0, "guest {k}");
@@ -443,7 +443,7 @@ async fn what_all_who_are_ready_have_sent_goes_out_in_one_write() {
             .map(|_| {
                 let (ours, pipe) = duplex(1 << 20);
                 let writes = Rc::clone(&writes);
-                admit(&hub, Counting { pipe, writes }, "client:1");
+                admit(&hub, Dialect::Ndjson, Counting { pipe, writes }, "client:1");
                 BufReader::new(ours)
             })
             .collect();

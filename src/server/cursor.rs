@@ -11,6 +11,7 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::rc::Rc;
 
 use super::log::{Entry, Log};
 use crate::wire::ndjson;
@@ -45,6 +46,8 @@ enum Reply {
         id: Option<u64>,
     },
     Line(Box<[u8]>),
+    /// An ack of the classic dialect: the same text for every message of the session.
+    Text(Rc<[u8]>),
 }
 
 impl Reply {
@@ -52,6 +55,7 @@ impl Reply {
         match self {
             Self::Ack { seq, id } => ack_bytes(*seq, *id),
             Self::Line(bytes) => bytes.len(),
+            Self::Text(bytes) => bytes.len(),
         }
     }
 
@@ -59,6 +63,7 @@ impl Reply {
         match self {
             Self::Ack { seq, id } => ndjson::encode_ack(out, *seq, *id),
             Self::Line(bytes) => out.extend_from_slice(bytes),
+            Self::Text(bytes) => out.extend_from_slice(bytes),
         }
     }
 }
@@ -93,16 +98,22 @@ impl Cursor {
     /// A session that joins now: it is owed `welcome` and what is appended from here on.
     #[must_use]
     pub fn join(log: &Log, welcome: Vec<u8>) -> Self {
-        let mut cursor = Self {
+        let mut cursor = Self::join_silently(log);
+        cursor.reply(log, welcome);
+        cursor
+    }
+
+    /// The same without a word (C3).
+    #[must_use]
+    pub fn join_silently(log: &Log) -> Self {
+        Self {
             at: log.end(),
             end: None,
             splices: VecDeque::new(),
             reply_sent: 0,
             lines_queued: 0,
             mid_line: false,
-        };
-        cursor.reply(log, welcome);
-        cursor
+        }
     }
 
     /// The session's own message is in the log: it gets an ack there.
@@ -112,6 +123,11 @@ impl Cursor {
             entry.line_bytes,
             Reply::Ack { seq: entry.seq, id },
         );
+    }
+
+    /// The same in the classic dialect, where an ack is `text`.
+    pub fn ack_in_text(&mut self, entry: Entry, text: Rc<[u8]>) {
+        self.push(entry.at, entry.line_bytes, Reply::Text(text));
     }
 
     /// Queues a line of the session's own behind all that it is owed so far.

@@ -16,6 +16,7 @@ use super::broadcast::Broadcast;
 use super::fault::told::Told;
 use super::session::{NextWrite, Phase, Session, Turn};
 use super::{Config, Stats};
+use crate::wire::Dialect;
 
 /// Bytes of one read: how much one client can have done before the others get their turn.
 const READ_BYTES: usize = 64 * 1024;
@@ -82,13 +83,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
     }
 
     /// Makes a connection a session; gives it back where the server is full.
-    pub(super) fn join(&self, stream: S, client_ip: &str) -> Result<usize, S> {
+    pub(super) fn join(&self, dialect: Dialect, stream: S, client_ip: &str) -> Result<usize, S> {
         let mut broadcast = self.broadcast.borrow_mut();
         if broadcast.clients() >= self.config.max_clients {
             broadcast.count_refused();
             return Err(stream);
         }
-        Ok(broadcast.join(stream, client_ip))
+        Ok(broadcast.join(dialect, stream, client_ip))
+    }
+
+    /// Prepares for clients of the classic dialect: what they join must have been kept for them.
+    pub(super) fn expect_classic(&self) {
+        self.broadcast.borrow_mut().keep_classic_log();
     }
 
     /// Gives a session's place free.

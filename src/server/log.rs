@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 
 use memchr::memchr;
 
-use crate::wire::ndjson;
+use crate::wire::{Dialect, classic, ndjson};
 
 /// Bytes of one chunk: several batches of relays, and small beside any sensible backlog.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -46,6 +46,7 @@ pub enum Refused {
 /// An append-only byte log of relay lines, bounded at the old end by trimming.
 #[derive(Debug)]
 pub struct Log {
+    dialect: Dialect,
     chunks: VecDeque<Box<[u8]>>,
     /// One chunk that was passed and not yet needed again.
     spare: Option<Box<[u8]>>,
@@ -70,6 +71,15 @@ impl Log {
         Self::with_chunks_of(CHUNK_BYTES, max_line_bytes, backlog_bytes)
     }
 
+    /// The same for readers of the classic dialect: the relays' texts, nothing in between.
+    #[must_use]
+    pub fn new_classic(max_text_bytes: usize, backlog_bytes: usize) -> Self {
+        Self {
+            dialect: Dialect::Classic,
+            ..Self::new(max_text_bytes, backlog_bytes)
+        }
+    }
+
     pub(super) fn with_chunks_of(
         chunk_bytes: usize,
         max_line_bytes: usize,
@@ -81,6 +91,7 @@ impl Log {
             "a backlog of {backlog_bytes} bytes could not hold one line of {max_line_bytes}"
         );
         Self {
+            dialect: Dialect::Ndjson,
             chunks: VecDeque::new(),
             spare: None,
             chunk_bytes,
@@ -124,7 +135,12 @@ impl Log {
     /// [`Refused`] where the line is too long, or where the backlog has no room for it.
     pub fn append(&mut self, client_ip: &str, message: &str) -> Result<Entry, Refused> {
         self.line.clear();
-        ndjson::encode_relay(&mut self.line, self.seq + 1, client_ip, message);
+        match self.dialect {
+            Dialect::Ndjson => {
+                ndjson::encode_relay(&mut self.line, self.seq + 1, client_ip, message);
+            }
+            Dialect::Classic => classic::encode_relay(&mut self.line, client_ip, message),
+        }
         let line_bytes = self.line.len();
         if line_bytes > self.max_line_bytes {
             return Err(Refused::LineTooLong { line_bytes });

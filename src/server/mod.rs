@@ -8,8 +8,9 @@
 //! connection; `broadcast` is the log with all sessions: what a client's line does, and the pass
 //! that writes to everyone; `hub` is how the tasks of a server share it; `connection` is the life
 //! of one connection from its welcome to its close; `accept` is where connections come from, and
-//! where they are refused; [`fault`] is how to be a wrong server on purpose. All of a server runs on one thread: there is no lock, no channel, no
-//! queue a client and no wake-up a message.
+//! where they are refused. `classic` is what differs for the clients of the original's dialect
+//! (section 7), and [`fault`] is how to be a wrong server on purpose. All of a server runs on one
+//! thread: there is no lock, no channel, no queue a client and no wake-up a message.
 //!
 //! What bounds it: the log by [`Config::backlog_bytes`], clients by [`Config::max_clients`], the
 //! unsent replies of one client by not reading from it, a write by 256 KiB, and everything that
@@ -17,6 +18,7 @@
 
 mod accept;
 mod broadcast;
+mod classic;
 mod connection;
 pub mod cursor;
 pub mod fault;
@@ -29,12 +31,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpListener;
 use tokio::task::LocalSet;
 
+use crate::wire::Dialect;
 use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
 
-pub use accept::listen;
+pub use accept::{Listener, listen};
 
 /// The default of [`Config::max_clients`].
 pub const DEFAULT_MAX_CLIENTS: usize = 65_536;
@@ -55,14 +57,15 @@ pub const MIN_MAX_LINE_BYTES: usize = 512;
 /// Limits of a server.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The longest line, in bytes with its LF (F2), in either direction.
+    /// The longest line, in bytes with its LF (F2), in either direction; in the classic dialect
+    /// the longest object.
     pub max_line_bytes: usize,
     /// Clients at a time; who comes after gets `server-full`.
     pub max_clients: usize,
     /// Malformed lines in a row after which a session is closed.
     pub max_errors: u32,
-    /// Bytes of relay lines kept for whoever is behind, for all sessions together. A session that
-    /// is further behind is a slow consumer.
+    /// Bytes of relays kept for whoever is behind, for all sessions of a dialect together. A
+    /// session that is further behind is a slow consumer.
     pub backlog_bytes: usize,
     /// How long a shutdown waits for clients to take what they are owed.
     pub drain: Duration,
@@ -176,16 +179,22 @@ pub struct Stats {
 /// time enabled.
 ///
 /// # Panics
-/// If `config` does not pass [`Config::check`].
+/// If `config` does not pass [`Config::check`], or asks for faults where a listener is of the
+/// classic dialect.
 pub async fn run(
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Stats {
     let checked = config.check();
     assert_eq!(checked, Ok(()), "checked by the caller");
     let drain = config.drain;
+    let faultless = config.faults.is_empty();
     let hub = Rc::new(hub::Hub::new(config));
+    if listeners.iter().any(|l| l.dialect() == Dialect::Classic) {
+        assert!(faultless, "faults are committed in the ndjson dialect");
+        hub.expect_classic();
+    }
     let tasks = LocalSet::new();
     let serving = async {
         tokio::task::spawn_local(connection::flush(Rc::clone(&hub)));

@@ -6,8 +6,10 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
+use super::classic::ClassicSide;
 use super::cursor::{Cursor, Gather};
-use super::log::Log;
+use super::log::{Entry, Log};
+use crate::wire::Dialect;
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson;
 
@@ -54,6 +56,8 @@ pub(super) struct Session<S> {
     /// Full reads since the server began to shut down.
     pub(super) drain_reads: u32,
     pub(super) next_write: NextWrite,
+    /// What it has besides where it is of the classic dialect.
+    pub(super) classic: Option<Box<ClassicSide>>,
     /// Wakes the session's task.
     waker: Option<Waker>,
 }
@@ -75,16 +79,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub(super) fn join(stream: S, client_ip: &str, log: &Log, max_line_bytes: usize) -> Self {
         let mut welcome = Vec::new();
         ndjson::encode_welcome(&mut welcome, client_ip, log.seq(), max_line_bytes as u64);
+        let cursor = Cursor::join(log, welcome);
+        Self::new(stream, client_ip, cursor, max_line_bytes, None)
+    }
+
+    pub(super) fn new(
+        stream: S,
+        client_ip: &str,
+        cursor: Cursor,
+        max_line_bytes: usize,
+        classic: Option<Box<ClassicSide>>,
+    ) -> Self {
         Self {
             stream,
             client_ip: client_ip.into(),
             phase: Phase::Open,
-            cursor: Cursor::join(log, welcome),
+            cursor,
+            classic,
             lines: LineBuffer::new(max_line_bytes),
             malformed_in_row: 0,
             drain_reads: 0,
             next_write: NextWrite::Soon,
             waker: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn dialect(&self) -> Dialect {
+        match &self.classic {
+            None => Dialect::Ndjson,
+            Some(_) => Dialect::Classic,
+        }
+    }
+
+    /// Which of the logs the session reads. Where there is one of its dialect there is a log of it.
+    #[inline]
+    pub(super) fn log<'a>(&self, ndjson: &'a Log, classic: &'a Option<Log>) -> &'a Log {
+        match &self.classic {
+            None => ndjson,
+            Some(_) => classic.as_ref().expect("it came by a classic listener"),
         }
     }
 
@@ -146,6 +179,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
+    /// Has the session's own message acknowledged where it stands in the log.
+    #[inline]
+    pub(super) fn ack(&mut self, entry: Entry, id: Option<u64>) {
+        match &self.classic {
+            None => self.cursor.ack(entry, id),
+            Some(side) => self.cursor.ack_in_text(entry, side.ack()),
+        }
+    }
+
     /// Queues a line of the session's own behind all that it is owed so far.
     pub(super) fn reply(&mut self, log: &Log, line: Vec<u8>) {
         self.cursor.reply(log, line);
@@ -159,11 +201,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.write_soon();
     }
 
-    /// Ends the session politely (J2, J4): the last that it is sent is the last number owed.
+    /// Ends the session politely (J2, J4): the last that it is sent is the last number owed. In
+    /// the classic dialect that is understood (C3).
     pub(super) fn bid_bye(&mut self, log: &Log, phase: Phase) {
-        let mut bye = Vec::new();
-        ndjson::encode_bye(&mut bye, log.seq());
-        self.reply(log, bye);
+        if self.classic.is_none() {
+            let mut bye = Vec::new();
+            ndjson::encode_bye(&mut bye, log.seq());
+            self.reply(log, bye);
+        }
         self.leave(log, phase);
     }
 }

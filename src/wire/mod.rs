@@ -1,10 +1,33 @@
 //! What goes over a socket, sans-IO: bytes in, typed frames out, and back.
 //!
 //! [`mod@line`] cuts a byte stream into lines; [`ndjson`] turns lines into frames and frames into
-//! lines (the codec that the fuzzer hammers); [`payload`] is the load message, the text that a
+//! lines (the codec that the fuzzer hammers); [`classic`] is the original's dialect, without frames
+//! and without lines; [`payload`] is the load message, the text that a
 //! driver publishes and that describes itself. Nothing here opens a socket, reads a clock or
 //! keeps state beyond an unfinished line.
 
+use std::fmt;
+
+pub mod classic;
 pub mod line;
 pub mod ndjson;
 pub mod payload;
+
+/// How a server and its clients talk to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// One JSON object a line, both ways: what can be verified.
+    Ndjson,
+    /// The original's: JSON objects in, bare text out.
+    Classic,
+}
+
+/// As the scheme of an address names it.
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ndjson => "ndjson",
+            Self::Classic => "classic",
+        })
+    }
+}

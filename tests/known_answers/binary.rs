@@ -44,6 +44,35 @@ fn result_of(scenario: &str, more: &[&str]) -> Value {
     finish(child, stderr)
 }
 
+/// Whether the generator's threads waited for a core more than half as long as they ran on one:
+/// then the machine, and not the instrument, made the figures.
+fn was_starved(result: &Value) -> bool {
+    let shards = result["generator"]["shards"].as_array().unwrap();
+    shards.iter().any(|shard| {
+        let share = |key: &str| shard[key].as_f64().unwrap();
+        share("waited") > share("busy") / 2.0
+    })
+}
+
+/// Runs until `holds` does; that it does not is held against the instrument unless the machine
+/// starved it.
+fn must_hold(run: impl Fn() -> Value, holds: impl Fn(&Value) -> bool) {
+    let mut evidence = Vec::new();
+    for _ in 0..ATTEMPTS {
+        let result = run();
+        if holds(&result) {
+            return;
+        }
+        let said = format!(
+            "{:#}, {:#}",
+            result["reasons"], result["generator"]["shards"]
+        );
+        assert!(was_starved(&result), "{said}");
+        evidence.push(said);
+    }
+    panic!("undecided, the machine is too busy for this test: {evidence:#?}");
+}
+
 fn ns(value: &Value) -> u64 {
     value.as_u64().unwrap_or_else(|| panic!("{value}"))
 }
@@ -54,6 +83,32 @@ fn ns(value: &Value) -> u64 {
 fn a_generator_that_was_stopped_blames_itself() {
     let _alone = alone();
     const STOPPED: Duration = Duration::from_millis(200);
+    let stopped_ns = STOPPED.as_nanos() as u64;
+    must_hold(
+        || stopped_for(STOPPED),
+        |result| {
+            let generator = &result["generator"];
+            let reasons = result["reasons"].to_string();
+            let latency = &result["latency_ns"];
+            let at = |class: &str, figure: &str| ns(&latency[class][figure]);
+            result["verdict"] == "inconclusive"
+                && generator["saturated"] == true
+                && reasons.contains("the generator, not the target")
+                && reasons.contains("stood still")
+                && ns(&generator["longest_pause_ns"]) + 10_000_000 > stopped_ns
+                // It caught up: 200 ms at 400 a second, some 80 messages late.
+                && generator["behind"] == 0
+                && at("ack", "p99") > stopped_ns / 2
+                && at("ack", "max") + 10_000_000 > stopped_ns
+                && at("ack_service", "p99") < at("ack", "p99") / 2
+                && at("ack_service", "count") == at("ack", "count")
+                && at("relay_service", "count") == at("relay", "count")
+        },
+    );
+}
+
+/// A run whose generator is stopped for so long in the midst of it.
+fn stopped_for(pause: Duration) -> Value {
     let target = Target::start(Service::Immediate);
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"3s\"\n[clients.t]\nrate = 400\n";
     let (_directory, mut child) = start(scenario, &["--target", &target.url()]);
@@ -61,31 +116,9 @@ fn a_generator_that_was_stopped_blames_itself() {
     target.wait_for(200);
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::STOP).unwrap();
-    thread::sleep(STOPPED); // the stimulus itself
+    thread::sleep(pause); // the stimulus itself
     kill_process(pid, Signal::CONT).unwrap();
-    let result = finish(child, stderr);
-
-    let stopped_ns = STOPPED.as_nanos() as u64;
-    let generator = &result["generator"];
-    assert_eq!(result["verdict"], "inconclusive", "{:#}", result["reasons"]);
-    assert_eq!(generator["saturated"], true, "{generator:#}");
-    let reasons = result["reasons"].to_string();
-    assert!(
-        reasons.contains("the generator, not the target"),
-        "{reasons}"
-    );
-    assert!(reasons.contains("stood still"), "{reasons}");
-    let pause_ns = ns(&generator["longest_pause_ns"]);
-    assert!(pause_ns + 10_000_000 > stopped_ns, "{pause_ns} ns");
-    assert_eq!(generator["behind"], 0, "it caught up");
-
-    // 200 ms at 400 a second: some 80 messages were late, the last of them hardly.
-    let latency = &result["latency_ns"];
-    assert!(ns(&latency["ack"]["p99"]) > stopped_ns / 2, "{latency:#}");
-    assert!(ns(&latency["ack"]["max"]) + 10_000_000 > stopped_ns);
-    assert!(ns(&latency["ack_service"]["p99"]) < ns(&latency["ack"]["p99"]) / 2);
-    assert_eq!(latency["ack_service"]["count"], latency["ack"]["count"]);
-    assert_eq!(latency["relay_service"]["count"], latency["relay"]["count"]);
+    finish(child, stderr)
 }
 
 /// More than any machine sends: the shard is never idle, most is never sent, and the run says so.
@@ -147,15 +180,14 @@ fn a_hundred_thousand_a_second_are_sent() {
 #[test]
 fn a_healthy_generator_is_not_blamed_for_a_slow_target() {
     let _alone = alone();
-    let target = Target::start(Service::Fixed(Duration::from_millis(150)));
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"1s\"\n[clients.t]\nrate = 400\n";
-    let result = result_of(scenario, &["--target", &target.url()]);
-    assert_eq!(
-        result["generator"]["saturated"], false,
-        "{:#}",
-        result["reasons"]
+    must_hold(
+        || {
+            let target = Target::start(Service::Fixed(Duration::from_millis(150)));
+            result_of(scenario, &["--target", &target.url()])
+        },
+        |result| result["generator"]["saturated"] == false && result["verdict"] == "pass",
     );
-    assert_eq!(result["verdict"], "pass", "{:#}", result["reasons"]);
 }
 
 /// A closed loop is meant to be busy, and is not inconclusive for it.
@@ -164,7 +196,8 @@ fn a_busy_closed_loop_is_no_complaint() {
     let _alone = alone();
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"1s\"\ndrain = \"30s\"\n\
                     [clients.t]\ncount = 2\nin_flight = 64\n[clients.l]\ncount = 20\n";
-    let result = result_of(scenario, &[]);
-    assert_eq!(result["verdict"], "pass", "{:#}", result["reasons"]);
-    assert_eq!(result["generator"]["saturated"], false);
+    must_hold(
+        || result_of(scenario, &[]),
+        |result| result["generator"]["saturated"] == false && result["verdict"] == "pass",
+    );
 }

@@ -12,7 +12,7 @@ use super::target::{Answered, Record, Service, Target};
 use super::{alone, exact, ks_exponential, tolerance_ns};
 
 /// How often an attempt that the machine disturbed is repeated.
-const ATTEMPTS: usize = 10;
+const ATTEMPTS: usize = 20;
 
 /// A run that is over, and both sides' accounts of it.
 struct Told {

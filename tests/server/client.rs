@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use chatbench::server::{self, Config, Stats};
+use chatbench::wire::Dialect;
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::oneshot;
@@ -17,6 +18,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// A server on a thread and a free port of its own.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// The same server, for clients of the classic dialect.
+    pub(crate) classic_address: SocketAddr,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<Stats>,
 }
@@ -31,16 +34,22 @@ impl Server {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let listener = server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
-                bound.send(listener.local_addr().unwrap()).unwrap();
+                let listeners = [Dialect::Ndjson, Dialect::Classic].map(|dialect| {
+                    let any_port = "127.0.0.1:0".parse().unwrap();
+                    server::listen(dialect, any_port).unwrap()
+                });
+                let addresses = [0, 1].map(|i: usize| listeners[i].local_addr().unwrap());
+                bound.send(addresses).unwrap();
                 let shutdown = async {
                     let _ = stopped.await;
                 };
-                server::run(vec![listener], config, shutdown).await
+                server::run(listeners.into(), config, shutdown).await
             })
         });
+        let [address, classic_address] = address.recv_timeout(PATIENCE).unwrap();
         Self {
-            address: address.recv_timeout(PATIENCE).unwrap(),
+            address,
+            classic_address,
             stop,
             thread,
         }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // everything here is a test, helpers included
 
+mod classic;
 mod client;
 mod errors;
 mod framing;

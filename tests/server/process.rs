@@ -183,8 +183,12 @@ fn an_address_in_use_is_named_with_the_reason() {
 fn bad_usage_says_what_would_do() {
     for (args, cure) in [
         (&["--listen", "ndjson://0.0.0.0:0"][..], "--allow-remote"),
-        (&["--listen", "classic://127.0.0.1:0"], "ndjson://HOST:PORT"),
+        (&["--listen", "morse://127.0.0.1:0"], "classic://HOST:PORT"),
         (&["--listen", "127.0.0.1:0"], "ndjson://HOST:PORT"),
+        (
+            &["--listen", "classic://127.0.0.1:0", "--fault", "drop-ack"],
+            "--fault",
+        ),
         (
             &["--listen", "ndjson://no-such-host.invalid:1"],
             "no-such-host.invalid:1",

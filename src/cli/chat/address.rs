@@ -1,13 +1,17 @@
-//! Where a person says the server is: `HOST:PORT` or `ndjson://HOST:PORT`.
+//! Where a person says the server is, and what it speaks: `HOST:PORT`, `ndjson://HOST:PORT` or
+//! `classic://HOST:PORT`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::wire::Dialect;
+
 /// A server to talk to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Address {
+    pub(super) dialect: Dialect,
     /// A name or an IP address, without brackets.
     pub(super) host: String,
     pub(super) port: u16,
@@ -16,9 +20,7 @@ pub(super) struct Address {
 /// Why a text is no address to talk to.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum AddressError {
-    #[error("the classic dialect cannot be chatted with yet; give an ndjson server, HOST:PORT")]
-    Classic,
-    #[error("`{0}` is no dialect of this client; give HOST:PORT or ndjson://HOST:PORT")]
+    #[error("`{0}` is no dialect of this client; give HOST:PORT or classic://HOST:PORT")]
     Scheme(String),
     #[error("the port is missing; give HOST:PORT, as in 127.0.0.1:1253")]
     NoPort,
@@ -34,11 +36,15 @@ impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
-        let rest = match text.split_once("://") {
-            None => text,
-            Some(("ndjson", rest)) => rest.strip_suffix('/').unwrap_or(rest),
-            Some(("classic", _)) => return Err(AddressError::Classic),
+        let (dialect, rest) = match text.split_once("://") {
+            None => (Dialect::Ndjson, text),
+            Some(("ndjson", rest)) => (Dialect::Ndjson, rest),
+            Some(("classic", rest)) => (Dialect::Classic, rest),
             Some((scheme, _)) => return Err(AddressError::Scheme(scheme.to_owned())),
+        };
+        let rest = match rest.strip_suffix('/') {
+            Some(host_port) if text.contains("://") => host_port,
+            _ => rest,
         };
         let (host, port) = match rest.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port),
@@ -54,6 +60,7 @@ impl FromStr for Address {
         }
         match port.parse() {
             Ok(port) if port > 0 => Ok(Self {
+                dialect,
                 host: host.to_owned(),
                 port,
             }),
@@ -64,6 +71,9 @@ impl FromStr for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.dialect == Dialect::Classic {
+            f.write_str("classic://")?;
+        }
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
         } else {
@@ -83,6 +93,12 @@ mod tests {
             ("ndjson://127.0.0.1:1253", "127.0.0.1", "127.0.0.1:1253"),
             ("ndjson://localhost:1253/", "localhost", "localhost:1253"),
             ("[::1]:1253", "::1", "[::1]:1253"),
+            ("classic://[::1]:1253", "::1", "classic://[::1]:1253"),
+            (
+                "classic://localhost:1253/",
+                "localhost",
+                "classic://localhost:1253",
+            ),
         ] {
             let address: Address = given.parse().unwrap();
             assert_eq!((&*address.host, address.port), (host, 1253), "{given}");
@@ -94,12 +110,12 @@ mod tests {
     #[test]
     fn what_is_no_address() {
         for (given, error) in [
-            ("classic://127.0.0.1:1253", AddressError::Classic),
             (
                 "http://127.0.0.1:80",
                 AddressError::Scheme("http".to_owned()),
             ),
             ("localhost", AddressError::NoPort),
+            ("classic://localhost", AddressError::NoPort),
             ("[::1]", AddressError::NoPort),
             ("::1:1253", AddressError::Brackets),
             (":1253", AddressError::NoHost),

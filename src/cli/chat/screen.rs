@@ -10,6 +10,8 @@ use std::io::{self, IsTerminal, Write};
 pub(super) enum Shown {
     /// A relay.
     Said { by: String, text: String },
+    /// Text of a classic server, as it came.
+    Text(String),
     /// An ack: that number was given to a line typed here.
     Accepted { seq: u64 },
     /// A line typed here was refused, by the server or on this side; in words.
@@ -30,6 +32,7 @@ impl Shown {
         };
         match self {
             Self::Said { by, text } => format!("{}  {}", paint("36", &visible(by)), visible(text)),
+            Self::Text(text) => visible(text),
             Self::Accepted { seq } => paint("2", &format!("✓ {seq}")),
             Self::Refused(words) => paint("31", &format!("✗ {}", visible(words))),
             Self::Note(words) => paint("2", &visible(words)),
@@ -97,7 +100,7 @@ impl Screen {
     pub(super) fn show(&self, all: &[Shown]) -> io::Result<()> {
         for shown in all {
             match shown {
-                Shown::Said { .. } => {
+                Shown::Said { .. } | Shown::Text(_) => {
                     let mut stdout = io::stdout().lock();
                     writeln!(stdout, "{}", shown.line(self.colour_stdout))?;
                     stdout.flush()?;
@@ -150,6 +153,7 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_shown_is_a_control(by in any::<String>(), text in any::<String>()) {
+            prop_assert!(!Shown::Text(text.clone()).line(false).contains(char::is_control));
             let line = Shown::Said { by, text }.line(false);
             prop_assert!(!line.contains(char::is_control));
         }

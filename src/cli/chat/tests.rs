@@ -11,12 +11,16 @@ type Ended = (Result<(), ChatError>, Duration);
 
 /// A conversation over a pipe: the server's end of it, and where the person types.
 fn begun() -> (DuplexStream, mpsc::Sender<Typed>, JoinHandle<Ended>) {
+    begun_with(Side::ndjson())
+}
+
+fn begun_with(mut side: Side) -> (DuplexStream, mpsc::Sender<Typed>, JoinHandle<Ended>) {
     let (server, client) = duplex(1 << 16);
     let (type_line, typed) = mpsc::channel(8);
     let conversation = tokio::spawn(async move {
         let began = Instant::now();
         let (receiving, sending) = split(client);
-        let result = converse(receiving, sending, typed, |_| Ok(())).await;
+        let result = converse(&mut side, receiving, sending, typed, |_| Ok(())).await;
         (result, began.elapsed())
     });
     (server, type_line, conversation)
@@ -91,7 +95,7 @@ async fn where_nobody_looks_any_more_the_client_leaves() {
             Some(Shown::Said { .. }) => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
             _ => Ok(()),
         };
-        converse(receiving, sending, typed, show).await
+        converse(&mut Side::ndjson(), receiving, sending, typed, show).await
     });
     welcome(&mut server).await;
     let mut relay = Vec::new();
@@ -103,4 +107,41 @@ async fn where_nobody_looks_any_more_the_client_leaves() {
     ndjson::encode_bye(&mut bye, 1);
     server.write_all(&bye).await.unwrap();
     assert!(conversation.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classic_server_that_acks_nothing_and_stays_is_left() {
+    let (classic, _) = Classic::begin("127.0.0.1:5".parse().unwrap());
+    let (mut server, type_line, conversation) = begun_with(Side::Classic(classic));
+    let hello = Typed::Line("hello".to_owned());
+    type_line.send(hello).await.unwrap();
+    drop(type_line);
+    let mut received = String::new();
+    server.read_to_string(&mut received).await.unwrap(); // to the half-close
+    let object = r#"{"client_ip":"127.0.0.1:5","message":"hello"}"#;
+    assert_eq!(received, object);
+    let (result, waited) = conversation.await.unwrap();
+    assert!(matches!(result, Err(ChatError::NoGoodbye)), "{result:?}");
+    assert_eq!(waited, 2 * PATIENCE, "for the ack, then for the end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_classic_server_that_leaves_a_line_unanswered_is_found_out() {
+    let (classic, _) = Classic::begin("127.0.0.1:5".parse().unwrap());
+    let (mut server, type_line, conversation) = begun_with(Side::Classic(classic));
+    for text in ["one", "two"] {
+        type_line.send(Typed::Line(text.to_owned())).await.unwrap();
+    }
+    drop(type_line);
+    server
+        .write_all("127.0.0.1:5: 已经收到信息".as_bytes())
+        .await
+        .unwrap();
+    server.read_to_end(&mut Vec::new()).await.unwrap(); // to the half-close
+    drop(server);
+    let (result, _) = conversation.await.unwrap();
+    assert!(
+        matches!(result, Err(ChatError::Unanswered(1))),
+        "{result:?}"
+    );
 }

@@ -43,7 +43,8 @@ scenarios! {
 }
 
 /// The scenarios in which a fault can be seen. In churn, not every time: whom it is done to may
-/// reset the connection before it has read anything that proves it.
+/// reset the connection before it has read anything that proves it; and an ack that nobody read
+/// makes another violation of what happened to its message.
 pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
     match fault {
         Fault::SpoofableAck => &[],
@@ -52,7 +53,7 @@ pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
         Fault::Truncate1024 => &[LARGE],
         Fault::DelayRelay => &[LATE],
         Fault::BlockOnSlow => &[SLOW],
-        Fault::LoseCoalesced | Fault::MisrouteAck | Fault::SwapAcks => &[TALK],
+        Fault::AckThenLose | Fault::LoseCoalesced | Fault::MisrouteAck | Fault::SwapAcks => &[TALK],
         _ => &[TALK, CHURN],
     }
 }

@@ -51,7 +51,7 @@ pub enum BadRequest {
         rate: String,
     },
     /// The dialect has no place for it.
-    #[error("`{fault}` needs the classic dialect, which is not served yet")]
+    #[error("`{fault}` needs the classic dialect, in which no faults are committed yet")]
     ClassicOnly {
         /// Which.
         fault: Fault,
@@ -163,7 +163,7 @@ mod tests {
             ("echo=", "`` is no rate"),
             (
                 "spoofable-ack",
-                "`spoofable-ack` needs the classic dialect, which is not served yet",
+                "`spoofable-ack` needs the classic dialect, in which no faults are committed yet",
             ),
         ] {
             let error = text.parse::<Request>().unwrap_err().to_string();

@@ -97,6 +97,12 @@ impl Reserved {
         self.witness_gone |= id == self.witness;
     }
 
+    /// Whether a publish of `id` was sent after its error, and no earlier one of it waits.
+    fn is_later(&self, id: usize) -> bool {
+        let waits = self.waiting.iter().any(|w| w.id == Some(id));
+        self.released.contains(&id) && !waits
+    }
+
     /// Sends the errors that were kept back.
     fn release<S>(&mut self, b: &mut Broadcast<S>)
     where
@@ -136,7 +142,7 @@ impl Faults {
         let Some(mut reserved) = self.reserved.take() else {
             return self.begin_renumber(b, id, message, publish_id);
         };
-        if reserved.released.contains(&id) {
+        if reserved.is_later(id) {
             let free = b.log.seq() + 1;
             self.number(b, id, message, publish_id);
             let name = b.session(id).client_ip.to_string();

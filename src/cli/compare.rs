@@ -1,0 +1,132 @@
+//! `chatbench compare`: results side by side, and whether anything got worse.
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::EXIT_USAGE;
+use crate::report::compare::{self, Comparison, Side, Terms};
+use crate::report::{Style, Verdict};
+
+/// Arguments of `chatbench compare`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A RESULT is a result.json, a directory that `run --out` wrote, or one with several such directories
+in it, as `run --repeat N --out` writes them: several runs are one side, and tell its noise.
+
+A figure is the median of a side's runs. Its noise is the range of the runs, the larger of both
+sides'. What differs by more than the noise and the tolerance has changed.
+
+Exit codes:
+    0  no regression
+    1  a figure got worse by more than the noise, or there are more violations
+    2  a result cannot be read, or the scenarios differ
+    3  a run was inconclusive or interrupted")]
+pub struct Args {
+    /// What to compare with
+    #[arg(value_name = "BASE")]
+    base: PathBuf,
+
+    /// What to compare
+    #[arg(value_name = "NEW", required = true)]
+    new: Vec<PathBuf>,
+
+    #[command(flatten)]
+    terms: TermsArgs,
+
+    /// Print Markdown, for pull requests
+    #[arg(long)]
+    markdown: bool,
+}
+
+/// What counts as a change; `run --baseline` takes the same.
+#[derive(Debug, clap::Args)]
+pub(super) struct TermsArgs {
+    /// Differences up to this are of no interest, percent
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = percent)]
+    tolerance: f64,
+
+    /// The noise to assume where no side has three runs, percent
+    #[arg(long, value_name = "PERCENT", default_value = "50", value_parser = percent)]
+    noise: f64,
+
+    /// Compare results of different scenarios
+    #[arg(long)]
+    pub(super) allow_different: bool,
+}
+
+impl TermsArgs {
+    pub(super) const fn terms(&self) -> Terms {
+        Terms {
+            tolerance: self.tolerance,
+            assumed_noise: self.noise,
+        }
+    }
+}
+
+/// A share, from its percentage.
+fn percent(text: &str) -> Result<f64, String> {
+    match text.trim_end_matches('%').trim().parse::<f64>() {
+        Ok(percent) if (0.0..=1e6).contains(&percent) => Ok(percent / 100.0),
+        _ => Err("expected a percentage from 0 to 1000000".to_owned()),
+    }
+}
+
+/// Carries out the verb.
+#[must_use]
+#[allow(clippy::needless_pass_by_value)] // a verb owns its arguments
+pub fn main(args: Args) -> ExitCode {
+    match compared(&args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("chatbench: {error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn compared(args: &Args) -> Result<u8, compare::Error> {
+    let base = Side::load(&args.base)?;
+    let mut sides = Vec::new();
+    for path in &args.new {
+        let side = Side::load(path)?;
+        if !args.terms.allow_different {
+            compare::check_same(&base, &side)?;
+        }
+        sides.push(side);
+    }
+    let mut worst = 0;
+    for (i, side) in sides.iter().enumerate() {
+        let comparison = compare::compare(&base, side, args.terms.terms());
+        let text = if args.markdown {
+            compare::markdown(&comparison)
+        } else {
+            compare::render(&comparison, Style::detect(&io::stdout()))
+        };
+        let gap = if i > 0 { "\n" } else { "" };
+        // A reader that hangs up early (`| head`) is no error of ours.
+        let _ = write!(io::stdout().lock(), "{gap}{text}");
+        worst = heavier(worst, exit_code(&comparison));
+    }
+    Ok(worst)
+}
+
+/// The exit code of one comparison.
+pub(super) fn exit_code(comparison: &Comparison<'_>) -> u8 {
+    if comparison.regressions().next().is_some() {
+        Verdict::Fail.exit_code()
+    } else if comparison.is_inconclusive() {
+        Verdict::Inconclusive.exit_code()
+    } else {
+        0
+    }
+}
+
+/// The code that counts of two: a regression, then what cannot be said.
+const fn heavier(one: u8, other: u8) -> u8 {
+    match (one, other) {
+        (1, _) | (_, 1) => 1,
+        (0, other) => other,
+        (one, _) => one,
+    }
+}

@@ -1,0 +1,124 @@
+//! Where `chatbench run` puts its results: found to be writable before anything runs.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+
+use super::{Args, print};
+use crate::report::files::{Destination, Directory};
+use crate::report::{Report, RunResult, Style, html, json, junit, summary};
+use crate::scenario::plan::Plan;
+
+/// Where results go: found to be writable before anything runs.
+pub(super) struct Outputs {
+    json: Option<Destination>,
+    html: Option<Destination>,
+    junit: Option<Destination>,
+    directories: Vec<Directory>,
+    quiet: bool,
+}
+
+impl Outputs {
+    /// Checks every place that the results of `plans` go to.
+    ///
+    /// # Errors
+    ///
+    /// Names the option or the path, and what is wrong with it.
+    pub(super) fn prepare(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Self, String> {
+        let json = args.json.clone().map(Destination::from);
+        let html = args.html.clone().map(Destination::File);
+        let junit = args.junit.clone().map(Destination::File);
+        let one_result = [("--json", &json), ("--html", &html)];
+        for (option, _) in one_result.iter().filter(|(_, given)| given.is_some()) {
+            let count = plans.len() * args.repeat.get();
+            if count > 1 {
+                return Err(format!(
+                    "{option} takes one result, not {count}: use --out DIR"
+                ));
+            }
+        }
+        for destination in [&json, &html, &junit].into_iter().flatten() {
+            destination.check(args.force).map_err(|e| e.to_string())?;
+        }
+        let mut directories = Vec::new();
+        if let Some(out) = &args.out {
+            let mut names = HashSet::new();
+            for (_, plan) in plans {
+                if !names.insert(&plan.name) {
+                    let name = &plan.name;
+                    return Err(format!(
+                        "two scenarios are named {name}: in --out DIR one would overwrite the other"
+                    ));
+                }
+                let path = if plans.len() > 1 {
+                    out.join(&plan.name)
+                } else {
+                    out.clone()
+                };
+                for repeat in 1..=args.repeat.get() {
+                    let path = if args.repeat.get() > 1 {
+                        path.join(repeat.to_string())
+                    } else {
+                        path.clone()
+                    };
+                    directories
+                        .push(Directory::prepare(&path, args.force).map_err(|e| e.to_string())?);
+                }
+            }
+        }
+        Ok(Self {
+            json,
+            html,
+            junit,
+            directories,
+            quiet: args.quiet,
+        })
+    }
+
+    /// Whether standard output is taken by the JSON.
+    pub(super) fn json_on_stdout(&self) -> bool {
+        matches!(self.json, Some(Destination::Stdout))
+    }
+
+    /// Writes the result of run number `index`, counted over plans and repeats.
+    ///
+    /// # Errors
+    ///
+    /// Names the path, and what the system said.
+    pub(super) fn write(&self, index: usize, report: &Report) -> Result<(), String> {
+        if !self.json_on_stdout() {
+            print(&summary::render(report, Style::detect(&io::stdout())));
+        } else if !self.quiet {
+            eprint!("{}", summary::render(report, Style::detect(&io::stderr())));
+        }
+        if let Some(json) = &self.json {
+            json.write(&json::render(report))
+                .map_err(|e| e.to_string())?;
+        }
+        if let Some(destination) = &self.html {
+            let page = html::render(&RunResult::of(report));
+            destination
+                .write(page.as_bytes())
+                .map_err(|e| e.to_string())?;
+        }
+        if let Some(directory) = self.directories.get(index) {
+            directory.write(report).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Writes the verdicts of all runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outputs::write`].
+    pub(super) fn write_junit(&self, reports: &[Report]) -> Result<(), String> {
+        let Some(destination) = &self.junit else {
+            return Ok(());
+        };
+        let results: Vec<_> = reports.iter().map(RunResult::of).collect();
+        destination
+            .write(junit::render(&results).as_bytes())
+            .map_err(|e| e.to_string())
+    }
+}

@@ -1,0 +1,406 @@
+//! `chatbench search`: the highest load that still meets the thresholds, with nothing lost.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::progress::Progress;
+use super::{EXIT_USAGE, complain};
+use crate::driver::run::{RunError, run};
+use crate::report::files::{self, Destination, Directory};
+use crate::report::{Report, Style, Verdict};
+use crate::scenario;
+use crate::scenario::plan::{Metric, Plan};
+use crate::search::{self, Limit, Probe, Search};
+
+/// The search as JSON in an output directory.
+const FOUND: &str = "search.json";
+
+/// How often the value may double where no `--max` is given.
+const DOUBLINGS: i32 = 12;
+
+/// Arguments of `chatbench search`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Each probe is a full run. The value is doubled from --from on until a run does not hold, then the
+gap is halved. A load holds if nothing is violated, no threshold is crossed and 95 % of what is
+offered is acked (but for ten messages, which may be under way when the run ends). Thresholds on rates are left out: they say what one load has to achieve.
+
+Exit codes:
+    0  found, or everything up to --max holds
+    1  violations at --from already
+    2  bad usage or an invalid scenario; nothing was run
+    3  the generator was the limit, or nothing can be said
+   99  a threshold is crossed at --from already
+  130  interrupted: what is known is reported")]
+pub struct Args {
+    /// The scenario
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// The key to vary; the rate of the only group that has one unless given
+    #[arg(long, value_name = "PATH")]
+    vary: Option<String>,
+
+    /// The lowest value; the file's own unless given
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
+    from: Option<f64>,
+
+    /// The highest value; 4096 times the lowest unless given
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
+    max: Option<f64>,
+
+    /// How near the limit is to be known, percent
+    #[arg(long, value_name = "PERCENT", default_value = "5", value_parser = positive)]
+    precision: f64,
+
+    /// Runs that a load gets to hold in; more than one where the machine is noisy
+    #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=100))]
+    attempts: u32,
+
+    /// The target, over the file's: embedded, or ndjson://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+
+    /// Set a key over the file's, e.g. run.duration=5s (repeatable)
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+
+    /// The seed of all randomness, over the file's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+
+    /// Write search.json, and every probe's results in a directory of its own, into this one
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+
+    /// Write what was found as JSON; `-` for standard output, in place of the table
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<OsString>,
+
+    /// Overwrite results that are there already
+    #[arg(long)]
+    force: bool,
+
+    /// Show no progress
+    #[arg(long)]
+    no_progress: bool,
+
+    /// Say nothing on standard error but what is wrong
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number > 0.0 && number.is_finite() => Ok(number),
+        _ => Err("expected a number above 0".to_owned()),
+    }
+}
+
+/// What ended a verb before it could answer: printed already, or in words.
+enum Refusal {
+    Said,
+    Usage(String),
+}
+
+/// Carries out the verb.
+#[must_use]
+#[allow(clippy::needless_pass_by_value)] // a verb owns its arguments
+pub fn main(args: Args) -> ExitCode {
+    match Hunt::prepare(&args).and_then(|mut hunt| {
+        hunt.go()?;
+        hunt.report()
+    }) {
+        Ok(code) => ExitCode::from(code),
+        Err(Refusal::Said) => ExitCode::from(EXIT_USAGE),
+        Err(Refusal::Usage(error)) => {
+            eprintln!("chatbench: {error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+/// A search being carried out.
+struct Hunt<'a> {
+    args: &'a Args,
+    vary: String,
+    search: Search,
+    probes: Vec<Probe>,
+    json: Option<Destination>,
+    interrupted: bool,
+}
+
+impl<'a> Hunt<'a> {
+    /// Checks everything that can be wrong before the first run.
+    fn prepare(args: &'a Args) -> Result<Self, Refusal> {
+        let plan = load(args, None)?;
+        let vary = match &args.vary {
+            Some(path) => path.clone(),
+            None => only_rate(&plan).map_err(Refusal::Usage)?,
+        };
+        let own = number_at(&plan.resolved, &vary);
+        let from = args.from.or(own).ok_or_else(|| {
+            let file = args.file.display();
+            Refusal::Usage(format!(
+                "{vary} is no number in {file}: say where to begin, with --from"
+            ))
+        })?;
+        let max = args.max.unwrap_or_else(|| from * 2_f64.powi(DOUBLINGS));
+        if from <= 0.0 || max < from {
+            let (from, max) = (search::shown(from), search::shown(max));
+            return Err(Refusal::Usage(format!(
+                "nothing lies between --from {from} and --max {max}"
+            )));
+        }
+        // Both ends have to be scenarios.
+        for value in [from, max] {
+            load(args, Some((&vary, value)))?;
+        }
+        let json = args.json.clone().map(Destination::from);
+        if let Some(json) = &json {
+            json.check(args.force).map_err(usage)?;
+        }
+        if let Some(out) = &args.out {
+            prepare_directory(out, args.force).map_err(usage)?;
+        }
+        Ok(Self {
+            args,
+            vary,
+            search: Search::new(from, max, args.precision / 100.0),
+            probes: Vec::new(),
+            json,
+            interrupted: false,
+        })
+    }
+
+    /// Probes until the answer is known, or someone has had enough.
+    fn go(&mut self) -> Result<(), Refusal> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(usage)?;
+        let mut interrupt = {
+            let _context = runtime.enter();
+            signal(SignalKind::interrupt()).map_err(usage)?
+        };
+        while let Some(value) = self.search.next() {
+            let mut held = false;
+            for attempt in 1..=self.args.attempts {
+                let probe = match self.probe(&runtime, value, attempt)? {
+                    Some(probe) if !self.interrupted => probe,
+                    _ => return Ok(()),
+                };
+                held = probe.held();
+                self.say(&probe);
+                self.probes.push(probe);
+                // Between two runs nobody else listens.
+                if runtime.block_on(came(&mut interrupt)) {
+                    self.interrupted = true;
+                    break;
+                }
+                if held {
+                    break;
+                }
+            }
+            self.search.record(value, held);
+            if self.interrupted {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One run at `value`; `None` if it was given up.
+    fn probe(
+        &mut self,
+        runtime: &tokio::runtime::Runtime,
+        value: f64,
+        attempt: u32,
+    ) -> Result<Option<Probe>, Refusal> {
+        let args = self.args;
+        let plan = load(args, Some((&self.vary, value)))?;
+        let mut progress = Progress::new(args.quiet || args.no_progress);
+        let result = runtime.block_on(run(&plan, None, &mut |snapshot| {
+            progress.update(snapshot);
+        }));
+        progress.finish();
+        match result {
+            Ok(outcome) => {
+                let report = Report::new(&plan, outcome);
+                if report.verdict == Verdict::Interrupted {
+                    self.interrupted = true;
+                    return Ok(None);
+                }
+                if let Some(out) = &args.out {
+                    let name = match attempt {
+                        1 => search::shown(value),
+                        n => format!("{}-{n}", search::shown(value)),
+                    };
+                    Directory::prepare(&out.join(name), args.force)
+                        .and_then(|directory| directory.write(&report))
+                        .map_err(usage)?;
+                }
+                Ok(Some(Probe::new(value, &report)))
+            }
+            Err(RunError::Aborted) => {
+                self.interrupted = true;
+                Ok(None)
+            }
+            Err(error @ RunError::Shortage(_)) => Ok(Some(Probe::failed(
+                value,
+                Limit::Generator,
+                error.to_string(),
+            ))),
+            Err(error) => Ok(Some(Probe::failed(
+                value,
+                Limit::Inconclusive,
+                error.to_string(),
+            ))),
+        }
+    }
+
+    /// A line for whoever waits.
+    fn say(&self, probe: &Probe) {
+        if self.args.quiet {
+            return;
+        }
+        let style = Style::detect(&io::stderr());
+        let what = match (&probe.limit, &probe.reason) {
+            (Some(limit), Some(reason)) => format!("does not hold: {}: {reason}", limit.name()),
+            _ => "holds".to_owned(),
+        };
+        let value = search::shown(probe.value);
+        eprintln!("{}", style.text(&format!("{} = {value} {what}", self.vary)));
+    }
+
+    /// Says what was found.
+    fn report(&self) -> Result<u8, Refusal> {
+        let json = || search::json(&self.vary, &self.search, &self.probes, self.interrupted);
+        let text = |style| {
+            search::render(
+                &self.vary,
+                &self.search,
+                &self.probes,
+                self.interrupted,
+                style,
+            )
+        };
+        if self.json == Some(Destination::Stdout) {
+            if !self.args.quiet {
+                eprint!("{}", text(Style::detect(&io::stderr())));
+            }
+        } else {
+            let gap = if io::stdout().is_terminal() { "\n" } else { "" };
+            // A reader that hangs up early (`| head`) is no error of ours.
+            let text = text(Style::detect(&io::stdout()));
+            let _ = write!(io::stdout().lock(), "{gap}{text}");
+        }
+        if let Some(destination) = &self.json {
+            destination.write(&json()).map_err(usage)?;
+        }
+        if let Some(out) = &self.args.out {
+            files::write(&out.join(FOUND), &json()).map_err(usage)?;
+        }
+        Ok(self.exit_code())
+    }
+
+    fn exit_code(&self) -> u8 {
+        if self.interrupted {
+            return Verdict::Interrupted.exit_code();
+        }
+        let met = self
+            .probes
+            .iter()
+            .rfind(|probe| Some(probe.value) == self.search.fails())
+            .and_then(|probe| probe.limit);
+        let verdict = match (met, self.search.holds()) {
+            (Some(Limit::Generator | Limit::Inconclusive), _) => Verdict::Inconclusive,
+            (Some(Limit::Loss), None) => Verdict::Fail,
+            (Some(_), None) => Verdict::Threshold,
+            (_, Some(_)) => Verdict::Pass,
+            (None, None) => Verdict::Inconclusive,
+        };
+        verdict.exit_code()
+    }
+}
+
+/// Whether the signal has come since it was last asked for.
+async fn came(signal: &mut Signal) -> bool {
+    tokio::select! {
+        biased;
+        _ = signal.recv() => true,
+        () = std::future::ready(()) => false,
+    }
+}
+
+/// The scenario, with the key that is varied set to a value.
+fn load(args: &Args, vary: Option<(&str, f64)>) -> Result<Plan, Refusal> {
+    let mut set = args.set.clone();
+    set.extend(vary.map(|(path, value)| format!("{path}={}", search::shown(value))));
+    match scenario::load(&args.file, &set, args.seed, args.target.as_deref()) {
+        Ok(mut plan) => {
+            if vary.is_none() && !args.quiet {
+                complain(&plan.warnings);
+            }
+            plan.thresholds.retain(|t| t.metric != Metric::Rates);
+            Ok(plan)
+        }
+        Err(diagnostics) => {
+            complain(&diagnostics);
+            Err(Refusal::Said)
+        }
+    }
+}
+
+/// The path of the rate of the only group that has one.
+fn only_rate(plan: &Plan) -> Result<String, String> {
+    let groups = plan.resolved.get("clients").and_then(Value::as_object);
+    let mut paths: Vec<_> = groups
+        .into_iter()
+        .flatten()
+        .filter(|(_, group)| group.get("rate").is_some_and(Value::is_number))
+        .map(|(name, _)| format!("clients.{name}.rate"))
+        .collect();
+    match (paths.pop(), paths.is_empty()) {
+        (Some(path), true) => Ok(path),
+        (Some(path), false) => Err(format!(
+            "several groups have a rate: say which to vary, --vary {path} or {}",
+            paths.join(" or ")
+        )),
+        (None, _) => Err(
+            "no group has a rate: say what to vary, for example --vary clients.NAME.count"
+                .to_owned(),
+        ),
+    }
+}
+
+/// The number at a dotted path of the resolved scenario, if one stands there.
+fn number_at(resolved: &Value, path: &str) -> Option<f64> {
+    let pointer = format!("/{}", path.replace('"', "").replace('.', "/"));
+    resolved.pointer(&pointer).and_then(Value::as_f64)
+}
+
+/// Makes the directory, if it holds nothing that would be lost or mixed up.
+fn prepare_directory(path: &Path, force: bool) -> Result<(), files::Error> {
+    let io_error = |source| files::Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    fs::create_dir_all(path).map_err(io_error)?;
+    let occupied = fs::read_dir(path).map_err(io_error)?.next().is_some();
+    if occupied && !force {
+        return Err(files::Error::HasResult(path.to_owned()));
+    }
+    files::check_writable(&path.join(FOUND))
+}
+
+#[allow(clippy::needless_pass_by_value)] // the shape that map_err takes
+fn usage(error: impl std::fmt::Display) -> Refusal {
+    Refusal::Usage(error.to_string())
+}

@@ -1,0 +1,217 @@
+//! Latencies in HdrHistogram's own file formats: `.hgrm`, the table by percentile that its plotter
+//! draws, and `.hlog`, the histograms themselves for its log tools.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
+use jiff::Timestamp;
+
+use super::result::RunResult;
+
+/// Rows for each halving of the distance to 100 %, as in HdrHistogram's own tools.
+const TICKS_PER_HALF_DISTANCE: u32 = 5;
+
+/// Nanoseconds in the unit of both formats, a millisecond: the plotter's default.
+const NS_PER_MS: f64 = 1e6;
+
+/// The table of one class of latency, in ms.
+///
+/// The last line has no fourth column, for it would divide by zero; that is how readers know the
+/// end of the distribution.
+#[must_use]
+pub fn hgrm(histogram: &Histogram<u64>) -> String {
+    let ms = |ns: f64| ns / NS_PER_MS;
+    let mut out = String::from("       Value     Percentile TotalCount 1/(1-Percentile)\n\n");
+    let mut put = |text: std::fmt::Arguments<'_>| out.write_fmt(text).expect("a String takes all");
+    for step in histogram.iter_quantiles(TICKS_PER_HALF_DISTANCE) {
+        let value = ms(step.value_iterated_to() as f64);
+        let quantile = step.quantile_iterated_to();
+        // An f64 holds counts exactly to 2^53; a quantile of them is exact to the last sample.
+        let count = (step.quantile() * histogram.len() as f64).round() as u64;
+        if quantile < 1.0 {
+            let inverse = 1.0 / (1.0 - quantile);
+            put(format_args!(
+                "{value:12.6} {quantile:14.12} {count:10} {inverse:14.2}\n"
+            ));
+        } else {
+            put(format_args!("{value:12.6} {quantile:14.12} {count:10}\n"));
+        }
+    }
+    let (mean, deviation, max) = if histogram.is_empty() {
+        (0.0, 0.0, 0.0)
+    } else {
+        (histogram.mean(), histogram.stdev(), histogram.max() as f64)
+    };
+    put(format_args!(
+        "#[Mean    = {:12.6}, StdDeviation   = {:12.6}]\n",
+        ms(mean),
+        ms(deviation)
+    ));
+    put(format_args!(
+        "#[Max     = {:12.6}, Total count    = {:12}]\n",
+        ms(max),
+        histogram.len()
+    ));
+    put(format_args!(
+        "#[Buckets = {:12}, SubBuckets     = {:12}]\n",
+        histogram.buckets(),
+        2 * 10_u64.pow(histogram.sigfig().into()).next_power_of_two()
+    ));
+    out
+}
+
+/// All classes of latency that have samples, one interval each over the measured phase, tagged
+/// with the class. Values are in ns, maxima in ms.
+#[must_use]
+pub fn hlog(result: &RunResult) -> Vec<u8> {
+    let began = result
+        .started
+        .parse::<Timestamp>()
+        .map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
+    let mut out = Vec::new();
+    let mut serializer = V2DeflateSerializer::new();
+    let mut builder = IntervalLogWriterBuilder::new();
+    builder
+        .add_comment(&format!(
+            "[chatbench {}: {}, in ns, one tag a class]",
+            result.chatbench,
+            result.scenario.name.escape_default()
+        ))
+        .add_comment("[Histogram log format version 1.3]")
+        .with_start_time(began)
+        .with_base_time(began)
+        .with_max_value_divisor(NS_PER_MS);
+    let mut log = builder
+        .begin_log_with(&mut out, &mut serializer)
+        .expect("a Vec takes all");
+    // What readers of CSV look for; those of logs skip it.
+    log.write_comment("[Columns: \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"]")
+        .expect("a Vec takes all");
+    let window = result.window;
+    // A run that never came to measuring has a window that never begins.
+    let begins = if window.start_ns > result.elapsed_ns {
+        0
+    } else {
+        window.start_ns
+    };
+    let begins = Duration::from_nanos(begins);
+    let length = Duration::from_nanos(window.end_ns.saturating_sub(window.start_ns));
+    for (class, _, latency) in result.classes() {
+        if latency.histogram.is_empty() {
+            continue;
+        }
+        log.write_histogram(&latency.histogram, begins, length, Tag::new(class))
+            .expect("a Vec takes all, and no count exceeds an i64");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD as BASE64;
+    use hdrhistogram::serialization::Deserializer;
+    use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+
+    use super::*;
+    use crate::measure::histogram;
+    use crate::report::sample;
+
+    #[test]
+    fn the_log_reads_back_as_what_was_measured() {
+        let report = sample::report(|_, _| ());
+        let result = RunResult::of(&report);
+        let log = hlog(&result);
+        let mut tags = Vec::new();
+        let mut start = None;
+        for entry in IntervalLogIterator::new(&log) {
+            match entry.unwrap() {
+                LogEntry::StartTime(time) => start = Some(time),
+                LogEntry::BaseTime(_) => (),
+                LogEntry::Interval(interval) => {
+                    assert_eq!(interval.start_timestamp(), Duration::from_secs(2));
+                    assert_eq!(interval.duration(), Duration::from_secs(10));
+                    let tag = interval.tag().unwrap().as_str().to_owned();
+                    if tag == "relay" {
+                        let bytes = BASE64.decode(interval.encoded_histogram()).unwrap();
+                        let read: Histogram<u64> = Deserializer::new()
+                            .deserialize(&mut bytes.as_slice())
+                            .unwrap();
+                        assert!(read == report.outcome.measured.relay);
+                        let max_ms = read.max() as f64 / 1e6;
+                        assert!((interval.max() - max_ms).abs() < 0.001);
+                    }
+                    tags.push(tag);
+                }
+            }
+        }
+        assert_eq!(start, Some(Duration::from_millis(1_767_268_800_250)));
+        let filled = result.classes().filter(|(.., latency)| latency.count > 0);
+        let filled: Vec<_> = filled.map(|(class, ..)| class).collect();
+        assert!(filled.len() >= 6, "{filled:?}");
+        assert_eq!(tags, filled);
+    }
+
+    #[test]
+    fn a_run_without_a_sample_gives_a_log_without_an_interval() {
+        let report = sample::report(|_, outcome| {
+            let none = crate::measure::Collector::new(crate::measure::Window::NEVER, 1);
+            outcome.measured = none.finish(None);
+        });
+        let log = hlog(&RunResult::of(&report));
+        let intervals = IntervalLogIterator::new(&log)
+            .filter(|entry| matches!(entry, Ok(LogEntry::Interval(_))));
+        assert_eq!(intervals.count(), 0);
+    }
+
+    /// Value, percentile, count, and whether there is a fourth column.
+    fn rows(table: &str) -> Vec<(f64, f64, u64, bool)> {
+        table
+            .lines()
+            .skip(2)
+            .take_while(|line| !line.starts_with('#'))
+            .map(|line| {
+                let columns: Vec<_> = line.split_whitespace().collect();
+                let number = |i: usize| columns[i].parse::<f64>().unwrap();
+                (
+                    number(0),
+                    number(1),
+                    columns[2].parse().unwrap(),
+                    columns.len() == 4,
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_table_goes_from_the_least_to_the_greatest_sample() {
+        let mut latencies = histogram();
+        for i in 1..=10_000_u64 {
+            latencies.record(i * 1_000).unwrap();
+        }
+        let table = hgrm(&latencies);
+        let rows = rows(&table);
+        assert!(
+            rows.windows(2)
+                .all(|w| w[0].0 <= w[1].0 && w[0].1 <= w[1].1 && w[0].2 <= w[1].2)
+        );
+        let (max, all, count, inverse) = *rows.last().unwrap();
+        assert!((max - latencies.max() as f64 / 1e6).abs() < 1e-6);
+        assert_eq!((all, count, inverse), (1.0, 10_000, false));
+        let median = rows.iter().find(|row| row.1 >= 0.5).unwrap();
+        assert!((4.99..5.02).contains(&median.0), "{median:?}");
+        assert!(rows.iter().filter(|row| row.3).count() + 1 >= rows.len() - 1);
+        assert!(table.contains("Total count    =        10000]"), "{table}");
+        assert!(table.contains("SubBuckets     =         2048]"), "{table}");
+    }
+
+    #[test]
+    fn an_empty_table_is_a_table() {
+        let table = hgrm(&histogram());
+        assert_eq!(rows(&table).len(), 0, "{table}");
+        assert!(table.ends_with("2048]\n"));
+    }
+}

@@ -1,0 +1,493 @@
+//! The HTML report: one file that opens anywhere, without a network.
+//!
+//! All that matters is text and tables, so that it reads without scripts, prints, and can be
+//! searched and read aloud; the charts are drawn over it by uPlot, embedded with its licence. A
+//! content security policy forbids the page to load anything. Everything that a scenario or a
+//! target says is escaped by the markup macro; the charts' data is escaped for its own element.
+
+mod charts;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde_json::Value;
+
+use super::figures;
+use super::result::{Latency, RunResult, Threshold, Violations};
+use charts::Charts;
+
+const STYLE: &str = include_str!("html/page.css");
+const SCRIPT: &str = include_str!("html/page.js");
+const UPLOT: &str = include_str!("html/uplot/uPlot.iife.min.js");
+const UPLOT_STYLE: &str = include_str!("html/uplot/uPlot.min.css");
+const UPLOT_LICENCE: &str = include_str!("html/uplot/LICENSE");
+
+/// Examples of a kind of violation that the page shows; the result has more.
+const EXAMPLES_SHOWN: usize = 10;
+
+/// Characters of an example's text that the page shows: a target decides on some of them.
+const EXAMPLE_CHARS: usize = 400;
+
+/// The page, complete.
+#[must_use]
+pub fn render(result: &RunResult) -> String {
+    let title = format!(
+        "{}: {} · chatbench",
+        result.scenario.name,
+        result.verdict.to_uppercase()
+    );
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="Content-Security-Policy"
+                    content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+                meta name="generator" content={ "chatbench " (result.chatbench) };
+                title { (title) }
+                style { (PreEscaped(UPLOT_STYLE)) (PreEscaped(STYLE)) }
+            }
+            body {
+                (header(result))
+                main {
+                    (tiles(result))
+                    (violations(result))
+                    (thresholds(result))
+                    (latency(result))
+                    (over_time(result))
+                    (counts(result))
+                    (scenario(result))
+                    (environment(result))
+                }
+                footer {
+                    "Made by chatbench " (result.chatbench) ". Charts: uPlot, MIT licence."
+                }
+                script type="application/json" id="data" { (data(result)) }
+                (PreEscaped(format!("<script>\n/*\n{UPLOT_LICENCE}\n*/\n{UPLOT}</script>")))
+                (PreEscaped(format!("<script>\n{SCRIPT}</script>")))
+            }
+        }
+    };
+    page.into_string()
+}
+
+/// The charts' data. Inside a script element only `<` can end or nest it.
+fn data(result: &RunResult) -> PreEscaped<String> {
+    let json = serde_json::to_string(&Charts::new(result)).expect("plain values");
+    PreEscaped(json.replace('<', "\\u003c"))
+}
+
+/// The verdict first, and which run this is.
+fn header(result: &RunResult) -> Markup {
+    let scenario = &result.scenario;
+    let target = if result.target.embedded {
+        format!("the embedded server ({})", result.target.url)
+    } else {
+        result.target.url.clone()
+    };
+    let measured_ns = result.window.end_ns.saturating_sub(result.window.start_ns);
+    html! {
+        header {
+            div.title {
+                span.verdict.(result.verdict) { (result.verdict.to_uppercase()) }
+                h1 { (scenario.name) }
+            }
+            @if let Some(description) = &scenario.description {
+                p.question { (description) }
+            }
+            p.facts {
+                (figures::count(result.counts.clients)) " clients → " (target)
+                " · seed " (scenario.seed)
+                " · " (figures::span(std::time::Duration::from_nanos(measured_ns))) " measured"
+                " · " time datetime=(result.started) { (result.started) }
+            }
+            @if !result.reasons.is_empty() {
+                ul.reasons.(result.verdict) {
+                    @for reason in &result.reasons { li { (reason) } }
+                }
+            }
+            @for note in &result.notes { p.note { (note) } }
+        }
+    }
+}
+
+/// The figures that most people came for.
+fn tiles(result: &RunResult) -> Markup {
+    let counts = &result.counts;
+    let latency = |class: &str, figure: fn(&Latency) -> Option<u64>| {
+        latency_text(result.latency_ns.get(class).and_then(figure))
+    };
+    let rate = |name| result.rate(name).map_or("–".to_owned(), figures::rate);
+    let wrong = result.violation_count();
+    let tiles = [
+        ("violations", figures::count(wrong), wrong > 0),
+        ("owed", figures::count(counts.owed), false),
+        ("delivered", figures::count(counts.delivered), false),
+        ("lost", figures::count(counts.lost), counts.lost > 0),
+        ("deliveries", rate("delivered"), false),
+        ("relay p50", latency("relay", |l| l.p50), false),
+        ("relay p99", latency("relay", |l| l.p99), false),
+        ("last receiver p99", latency("last_relay", |l| l.p99), false),
+    ];
+    html! {
+        dl.tiles {
+            @for (name, figure, bad) in &tiles {
+                div.bad[*bad] { dt { (name) } dd { (figure) } }
+            }
+        }
+    }
+}
+
+fn thresholds(result: &RunResult) -> Markup {
+    html! {
+        @if !result.thresholds.is_empty() {
+            section {
+                h2 { "Thresholds" }
+                div.scroll { table {
+                    thead { tr {
+                        th scope="col" { "" } th scope="col" { "metric" }
+                        th scope="col" { "must be" } th.n scope="col" { "was" }
+                        th.n scope="col" { "samples" }
+                    } }
+                    tbody { @for threshold in &result.thresholds { (threshold_row(threshold)) } }
+                } }
+            }
+        }
+    }
+}
+
+fn threshold_row(threshold: &Threshold) -> Markup {
+    let (class, word) = match threshold.ok {
+        Some(true) => ("good", "✓ met"),
+        Some(false) => ("bad", "✗ crossed"),
+        None => ("doubt", "? too few samples"),
+    };
+    let observed = match threshold.observed {
+        Some(rate) if threshold.metric == "rates" => figures::rate(rate),
+        Some(ns) => figures::latency(ns.round() as u64),
+        None => "–".to_owned(),
+    };
+    html! {
+        tr {
+            td.(class) { (word) }
+            td { (threshold.metric) }
+            td { code { (threshold.expr) } }
+            td.n { (observed) }
+            td.n { (figures::count(threshold.samples)) }
+        }
+    }
+}
+
+fn violations(result: &RunResult) -> Markup {
+    html! {
+        @if !result.violations.is_empty() {
+            section {
+                h2 { "Violations" }
+                @for kind in &result.violations { (violation_kind(kind)) }
+                p.note {
+                    "Run again: " code { (result.rerun) }
+                }
+            }
+        }
+    }
+}
+
+fn violation_kind(kind: &Violations) -> Markup {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
+    let number = |value: Option<u64>| value.map_or("–".to_owned(), figures::count);
+    let shown = kind.examples.len().min(EXAMPLES_SHOWN);
+    html! {
+        details open {
+            summary {
+                strong.bad { (kind.kind) } " · " (figures::count(kind.count))
+                @if kind.rule != "–" { " · rule " (kind.rule) }
+            }
+            div.scroll { table {
+                thead { tr {
+                    th.n scope="col" { "at" } th scope="col" { "what happened" }
+                    th scope="col" { "sender" } th.n scope="col" { "its message" }
+                    th scope="col" { "receiver" } th.n scope="col" { "number" }
+                } }
+                tbody { @for example in kind.examples.iter().take(shown) { tr {
+                    td.n { (format!("{:.3} s", example.at_ns as f64 / 1e9)) }
+                    td.wide { (shortened(&example.text)) }
+                    td { (text(&example.sender)) }
+                    td.n { (number(example.k)) }
+                    td { (text(&example.receiver)) }
+                    td.n { (number(example.seq)) }
+                } } }
+            } }
+            @if kind.count > shown as u64 {
+                p.note {
+                    "… and " (figures::count(kind.count - shown as u64))
+                    " more; result.json has the first " (kind.examples.len()) "."
+                }
+            }
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(EXAMPLE_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn latency(result: &RunResult) -> Markup {
+    html! {
+        section {
+            h2 { "Latency by percentile" }
+            p.note {
+                "From the moment a message was due to each event, so that a stalled sender hides \
+                 nothing. A percentile that the samples cannot carry is –."
+            }
+            (chart("percentiles", "Latency by percentile, one line a class, both axes logarithmic; \
+                the table below has the same figures"))
+            div.scroll { table {
+                thead { tr {
+                    th scope="col" { "class" }
+                    @for name in ["min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
+                        th.n scope="col" { (name) }
+                    }
+                    th.n scope="col" { "samples" }
+                } }
+                tbody { @for (_, name, l) in result.classes() { tr {
+                    th scope="row" { (name) }
+                    @for ns in [l.min, l.mean, l.p50, l.p90, l.p99, l.p99_9, l.p99_99, l.max] {
+                        td.n { (latency_text(ns)) }
+                    }
+                    td.n { (figures::count(l.count)) }
+                } } }
+            } }
+        }
+    }
+}
+
+fn over_time(result: &RunResult) -> Markup {
+    let timeline = charts::Timeline::new(&result.timeline);
+    html! {
+        section {
+            h2 { "Over time" }
+            p.note {
+                @if timeline.step_s > 1 {
+                    "One point for " (timeline.step_s) " s: rates are means, latencies the worst \
+                     second of it. "
+                } @else {
+                    "One point a second. "
+                }
+                "What was not measured is shaded"
+                @if !result.violations.is_empty() { "; ▼ marks a violation" }
+                "."
+            }
+            (chart("latency", "Relay latency over time: median, 99th percentile and greatest"))
+            (chart("deliveries", "Deliveries a second over time"))
+            (chart("publishes", "Messages sent and acked a second over time"))
+            (chart("clients", "Clients connected over time"))
+            details {
+                summary { "As a table" }
+                div.scroll { table {
+                    thead { tr {
+                        th.n scope="col" { "second" } th.n scope="col" { "sent" }
+                        th.n scope="col" { "acked" } th.n scope="col" { "delivered" }
+                        th.n scope="col" { "clients" } th.n scope="col" { "relay p50" }
+                        th.n scope="col" { "p99" } th.n scope="col" { "max" }
+                    } }
+                    tbody { @for point in result.timeline.iter().take(TABLE_ROWS) { tr {
+                        td.n { (point.t_ns / 1_000_000_000) }
+                        td.n { (figures::count(point.sent)) }
+                        td.n { (figures::count(point.acked)) }
+                        td.n { (figures::count(point.delivered)) }
+                        td.n { (figures::count(point.clients)) }
+                        td.n { (latency_text(point.relay_p50_ns)) }
+                        td.n { (latency_text(point.relay_p99_ns)) }
+                        td.n { (latency_text(point.relay_max_ns)) }
+                    } } }
+                } }
+                @if result.timeline.len() > TABLE_ROWS {
+                    p.note {
+                        "The first " (figures::count(TABLE_ROWS as u64)) " of "
+                        (figures::count(result.timeline.len() as u64))
+                        " seconds; result.json has all."
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Seconds in the timeline's table: twenty minutes, 150 KiB.
+const TABLE_ROWS: usize = 1_200;
+
+/// A place for a chart; without scripts it takes no room.
+fn chart(id: &str, says: &str) -> Markup {
+    html! {
+        figure.chart id={ "chart-" (id) } tabindex="0" role="group" aria-label=(says) hidden {
+            figcaption { (says.split([':', ';', ',']).next().unwrap_or(says)) }
+            div.plot {}
+            p.sr aria-live="polite" {}
+        }
+    }
+}
+
+fn counts(result: &RunResult) -> Markup {
+    let counts = &result.counts;
+    let all = [
+        ("clients", counts.clients),
+        ("connected", counts.connected),
+        ("sent", counts.sent),
+        ("acked", counts.acked),
+        ("owed", counts.owed),
+        ("delivered", counts.delivered),
+        ("optional", counts.optional),
+        ("lost", counts.lost),
+        ("duplicated", counts.duplicated),
+        ("errors received", counts.errors_received),
+        ("unexpected closes", counts.unexpected_closes),
+    ];
+    html! {
+        div.pair {
+            section {
+                h2 { "Counts" }
+                p.note { "Over the whole run, warm-up and drain included." }
+                (plain_table(all.iter().map(|(name, n)| ((*name).to_owned(), figures::count(*n)))))
+            }
+            section {
+                h2 { "Exercised" }
+                p.note { "What this run really put to the test." }
+                (plain_table(result.coverage.iter().map(|(name, n)| {
+                    (name.replace('_', " "), figures::count(*n))
+                })))
+            }
+            section {
+                h2 { "Throughput" }
+                p.note { "A second, in the measured phase." }
+                (plain_table(result.rates.iter().map(|(name, rate)| {
+                    let text = match rate {
+                        None => "–".to_owned(),
+                        Some(rate) if name.starts_with("bytes") => {
+                            format!("{}/s", figures::bytes(*rate))
+                        }
+                        Some(rate) => figures::rate(*rate),
+                    };
+                    (name.replace('_', " "), text)
+                })))
+            }
+        }
+    }
+}
+
+fn plain_table(rows: impl Iterator<Item = (String, String)>) -> Markup {
+    html! {
+        table.plain { tbody { @for (name, value) in rows {
+            tr { th scope="row" { (name) } td.n { (value) } }
+        } } }
+    }
+}
+
+fn scenario(result: &RunResult) -> Markup {
+    let resolved = &result.scenario.resolved;
+    html! {
+        section {
+            h2 { "Scenario" }
+            (groups(resolved))
+            p.note { "Every key with its value. To run it again:" }
+            pre.command { code { (result.rerun) } }
+            details {
+                summary { "The whole scenario" }
+                pre { code { (as_toml(resolved)) } }
+            }
+        }
+    }
+}
+
+/// The groups of clients, as far as the scenario says anything about them.
+fn groups(resolved: &Value) -> Markup {
+    let Some(groups) = resolved.get("clients").and_then(Value::as_object) else {
+        return html! {};
+    };
+    html! {
+        div.scroll { table {
+            thead { tr {
+                th scope="col" { "group" } th.n scope="col" { "clients" } th scope="col" { "does" }
+            } }
+            tbody { @for (name, group) in groups { tr {
+                th scope="row" { (name) }
+                td.n { (group.get("count").and_then(Value::as_u64).map_or("1".to_owned(), figures::count)) }
+                td.wide { (load(group)) }
+            } } }
+        } }
+    }
+}
+
+/// What a group does, in words.
+fn load(group: &Value) -> String {
+    let steps = |key: &str| group.get(key).and_then(Value::as_array).map(Vec::len);
+    if let Some(rate) = group.get("rate").and_then(Value::as_f64) {
+        let arrival = group.get("arrival").and_then(Value::as_str);
+        return format!(
+            "sends {} on a {} schedule",
+            figures::rate(rate),
+            arrival.unwrap_or("constant")
+        );
+    }
+    if let Some(stages) = steps("stages") {
+        return format!("sends at a rate of {stages} stages");
+    }
+    if let Some(in_flight) = group.get("in_flight").and_then(Value::as_u64) {
+        return format!("sends as fast as acks come, {in_flight} in flight each");
+    }
+    match steps("script") {
+        Some(steps) => format!("follows a script of {steps} steps"),
+        None => "listens".to_owned(),
+    }
+}
+
+/// As the file would say it; what TOML has no word for (`null`) falls back to JSON.
+fn as_toml(resolved: &Value) -> String {
+    toml::to_string(resolved).unwrap_or_else(|_| format!("{resolved:#}"))
+}
+
+fn environment(result: &RunResult) -> Markup {
+    let machine = &result.environment;
+    let mut rows = vec![
+        ("host", machine.host.clone()),
+        (
+            "system",
+            format!("{}, kernel {}", machine.os, machine.kernel),
+        ),
+        ("processors", machine.cpus.to_string()),
+        (
+            "generator",
+            format!(
+                "cpu {:.2} s · rss {} · {}",
+                result.generator.cpu_s,
+                figures::bytes(result.generator.max_rss_bytes as f64),
+                if result.generator.saturated {
+                    "SATURATED"
+                } else {
+                    "not saturated"
+                }
+            ),
+        ),
+    ];
+    if let Some(server) = &result.server {
+        let rss = figures::bytes(server.max_rss_bytes as f64);
+        rows.push(("server", format!("cpu {:.2} s · rss {rss}", server.cpu_s)));
+    }
+    rows.push(("chatbench", result.chatbench.clone()));
+    html! {
+        section {
+            h2 { "Environment" }
+            (plain_table(rows.into_iter().map(|(name, value)| (name.to_owned(), value))))
+        }
+    }
+}
+
+fn latency_text(ns: Option<u64>) -> String {
+    ns.map_or("–".to_owned(), figures::latency)
+}
+
+#[cfg(test)]
+mod tests;

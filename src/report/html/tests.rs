@@ -1,0 +1,180 @@
+//! What the page says, as text; that a browser draws it is shown in tests/browser.rs.
+
+use super::*;
+use crate::report::{RunResult, figures, json, sample};
+use crate::verify::findings::Example;
+use crate::verify::kind::Kind;
+
+fn page(change: sample::Change) -> String {
+    render(&RunResult::of(&sample::report(change)))
+}
+
+fn data_of(page: &str) -> Value {
+    let (_, rest) = page.split_once("id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+fn the_verdict_comes_first_and_the_figures_are_those_of_the_run() {
+    let page = page(|_, _| ());
+    let verdict = page
+        .find("<span class=\"verdict pass\">PASS</span>")
+        .unwrap();
+    assert!(verdict < page.find("<table").unwrap());
+    for text in [
+        "<title>fanout: PASS · chatbench</title>",
+        "515 000",
+        "51.5 k/s",
+        "1.95 ms",
+        "p99 &lt; 50ms",
+        "chatbench run fanout.toml --seed 42",
+        "kernel 6.18.0",
+        "<th scope=\"row\">talkers</th>",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn the_charts_have_the_histograms_and_the_timeline() {
+    let report = sample::report(|_, outcome| {
+        outcome.findings.violation(Kind::LostRelay, sample::example);
+    });
+    let result = RunResult::of(&report);
+    let data = data_of(&render(&result));
+    let classes = data["percentiles"]["classes"].as_array().unwrap();
+    let names: Vec<_> = classes
+        .iter()
+        .map(|c| c["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names[..3], ["ack", "relay", "last receiver"]);
+    assert_eq!(
+        names.len(),
+        result.latency_ns.values().filter(|l| l.count > 0).count()
+    );
+    // The column at x = 10 is p90.
+    assert_eq!(data["percentiles"]["x"][20], 10.0);
+    assert_eq!(
+        classes[1]["ns"][20],
+        result.latency_ns["relay"].p90.unwrap()
+    );
+    assert_eq!(data["timeline"]["delivered"][2], 51_500.0);
+    assert_eq!(data["violations"][0]["t_s"], 4.211);
+}
+
+/// What a hostile target may have said, in every place where a page could take it for its own.
+const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;<!--";
+
+#[test]
+fn nothing_that_a_target_or_a_scenario_says_becomes_markup() {
+    let page = page(|plan, outcome| {
+        plan.name = HOSTILE.to_owned();
+        plan.description = Some(HOSTILE.to_owned());
+        plan.resolved =
+            serde_json::json!({ "clients": { HOSTILE: { "count": 1 } }, HOSTILE: HOSTILE });
+        plan.thresholds[0].expr = HOSTILE.to_owned();
+        outcome.target_url = HOSTILE.to_owned();
+        outcome.inconclusive.push(HOSTILE.to_owned());
+        outcome.findings.violation(Kind::PhantomRelay, || Example {
+            text: HOSTILE.to_owned(),
+            sender: Some(HOSTILE.to_owned()),
+            receiver: Some(HOSTILE.to_owned()),
+            ..sample::example()
+        });
+    });
+    assert_eq!(page.matches("<script").count(), 3, "the page's own");
+    assert_eq!(page.matches("</script").count(), 3, "the page's own");
+    assert!(!page.contains("<img") && !page.contains("<!--"));
+    assert!(page.contains("&lt;img src=x onerror=alert(2)&gt;"));
+    assert_eq!(data_of(&page)["violations"][0]["kind"], "phantom-relay");
+}
+
+#[test]
+fn data_cannot_close_its_own_element() {
+    let mut result = RunResult::of(&sample::report(|_, outcome| {
+        outcome.findings.violation(Kind::LostRelay, sample::example);
+    }));
+    // A result from elsewhere may hold anything.
+    result.violations[0].kind = HOSTILE.to_owned();
+    let page = render(&result);
+    assert_eq!(page.matches("</script").count(), 3);
+    assert_eq!(data_of(&page)["violations"][0]["kind"], HOSTILE);
+}
+
+#[test]
+fn nothing_is_fetched_from_anywhere() {
+    let page = page(|_, _| ());
+    for attribute in [
+        "src=",
+        "href=",
+        "@import",
+        "url(",
+        "fetch(",
+        "XMLHttpRequest",
+    ] {
+        assert!(!page.contains(attribute), "{attribute}");
+    }
+    assert!(page.contains("default-src 'none'"));
+    assert!(
+        page.contains("Copyright (c) 2022 Leon Sorokin"),
+        "uPlot's licence"
+    );
+}
+
+#[test]
+fn a_run_without_a_sample_still_has_a_page() {
+    let page = page(|_, outcome| {
+        let none = crate::measure::Collector::new(crate::measure::Window::NEVER, 1);
+        outcome.measured = none.finish(None);
+        outcome.server = None;
+        outcome.inconclusive.push("the target is gone".to_owned());
+    });
+    assert!(page.contains("the target is gone"));
+    assert_eq!(data_of(&page)["phases"], Value::Array(vec![]));
+}
+
+#[test]
+fn however_bad_and_long_the_run_the_page_stays_below_a_mebibyte() {
+    let report = sample::report(|_, outcome| {
+        for &kind in Kind::ALL {
+            for _ in 0..200 {
+                outcome.findings.violation(kind, || Example {
+                    text: "\"<&>".repeat(5_000),
+                    ..sample::example()
+                });
+            }
+        }
+    });
+    let mut file: Value = serde_json::from_slice(&json::render(&report)).unwrap();
+    let point = file["timeline"][5].clone();
+    file["timeline"] = Value::Array(vec![point; 86_400]);
+    let bytes = serde_json::to_vec(&file).unwrap();
+    let result = RunResult::parse(std::path::Path::new("a-bad-day.json"), &bytes).unwrap();
+    let page = render(&result);
+    assert!(
+        page.len() < 1024 * 1024,
+        "{}",
+        figures::bytes(page.len() as f64)
+    );
+    assert!(page.contains("190 more; result.json has the first 100"));
+}
+
+#[test]
+fn a_group_is_described_by_what_it_does() {
+    let table = [
+        (
+            r#"{"rate": 500, "arrival": "poisson"}"#,
+            "sends 500/s on a poisson schedule",
+        ),
+        (r#"{"stages": [{}, {}]}"#, "sends at a rate of 2 stages"),
+        (
+            r#"{"in_flight": 16}"#,
+            "sends as fast as acks come, 16 in flight each",
+        ),
+        (r#"{"script": [{}]}"#, "follows a script of 1 steps"),
+        ("{}", "listens"),
+    ];
+    for (group, says) in table {
+        assert_eq!(load(&serde_json::from_str(group).unwrap()), says);
+    }
+}

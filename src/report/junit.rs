@@ -1,0 +1,173 @@
+//! JUnit XML: verdicts as CI systems show them.
+//!
+//! A scenario is a test suite. Its tests are: that the run could be judged at all, that nothing
+//! was violated, and one for each threshold. What fails says what was seen and how to run it
+//! again.
+
+use std::time::Duration;
+
+use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
+
+use super::figures;
+use super::result::{RunResult, Threshold};
+
+/// Examples of each kind of violation in a failure's text.
+const EXAMPLES: usize = 10;
+
+/// The results of one command as one document.
+#[must_use]
+pub fn render<'a>(results: impl IntoIterator<Item = &'a RunResult>) -> String {
+    let mut report = Report::new("chatbench");
+    for result in results {
+        report.add_test_suite(suite(result));
+    }
+    report
+        .to_string()
+        .expect("a String takes all, and the crate drops what XML cannot hold")
+}
+
+fn suite(result: &RunResult) -> TestSuite {
+    let mut suite = TestSuite::new(result.scenario.name.as_str());
+    suite
+        .set_time(Duration::from_nanos(result.elapsed_ns))
+        .add_property(("seed", result.scenario.seed.to_string().as_str()))
+        .add_property(("target", result.target.url.as_str()))
+        .add_property(("verdict", result.verdict.as_str()))
+        .add_property(("rerun", result.rerun.as_str()));
+    let judged = match result.verdict.as_str() {
+        "inconclusive" | "interrupted" => {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status
+                .set_message(result.reasons.join("; "))
+                .set_type(result.verdict.as_str());
+            status
+        }
+        _ => TestCaseStatus::success(),
+    };
+    suite.add_test_case(case(result, "the run can be judged", judged));
+    suite.add_test_case(case(result, "no violations", violations(result)));
+    for threshold in &result.thresholds {
+        let name = format!("{} {}", threshold.metric, threshold.expr);
+        suite.add_test_case(case(result, &name, crossed(threshold, result)));
+    }
+    suite
+}
+
+fn case(result: &RunResult, name: &str, status: TestCaseStatus) -> TestCase {
+    let mut case = TestCase::new(name, status);
+    case.set_classname(format!("chatbench.{}", result.scenario.name));
+    case
+}
+
+fn violations(result: &RunResult) -> TestCaseStatus {
+    if result.violation_count() == 0 {
+        return TestCaseStatus::success();
+    }
+    let kinds: Vec<_> = result
+        .violations
+        .iter()
+        .map(|kind| format!("{} {}", kind.count, kind.kind))
+        .collect();
+    let mut text = String::new();
+    for kind in &result.violations {
+        text.push_str(&format!(
+            "{} (rule {}): {}\n",
+            kind.kind, kind.rule, kind.count
+        ));
+        for example in kind.examples.iter().take(EXAMPLES) {
+            let at_s = example.at_ns as f64 / 1e9;
+            text.push_str(&format!("  {at_s:.3} s  {}\n", example.text));
+        }
+    }
+    text.push_str(&format!("run again: {}\n", result.rerun));
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
+    status
+        .set_message(kinds.join(", "))
+        .set_type("violation")
+        .set_description(text);
+    status
+}
+
+fn crossed(threshold: &Threshold, result: &RunResult) -> TestCaseStatus {
+    let (kind, message) = match (threshold.ok, threshold.observed) {
+        (Some(true), _) => return TestCaseStatus::success(),
+        (Some(false), observed) => {
+            let observed = match observed {
+                Some(rate) if threshold.metric == "rates" => figures::rate(rate),
+                Some(ns) => figures::latency(ns.round() as u64),
+                None => "nothing".to_owned(),
+            };
+            (NonSuccessKind::Failure, format!("it was {observed}"))
+        }
+        (None, _) => (
+            NonSuccessKind::Error,
+            format!(
+                "{} of {} samples: it cannot be judged",
+                threshold.samples, threshold.samples_wanted
+            ),
+        ),
+    };
+    let mut status = TestCaseStatus::non_success(kind);
+    status
+        .set_message(message)
+        .set_type("threshold")
+        .set_description(format!("run again: {}\n", result.rerun));
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::verify::findings::Example;
+    use crate::verify::kind::Kind;
+
+    fn rendered(change: sample::Change) -> String {
+        render([&RunResult::of(&sample::report(change))])
+    }
+
+    #[test]
+    fn a_pass_is_a_suite_of_passed_tests() {
+        let xml = rendered(|_, _| ());
+        assert!(
+            xml.contains(r#"<testsuite name="fanout" tests="4" skipped="0" errors="0" failures="0" time="12.345""#),
+            "{xml}"
+        );
+        assert!(
+            xml.contains(r#"<testcase name="relay p99 &lt; 50ms" classname="chatbench.fanout""#),
+            "{xml}"
+        );
+    }
+
+    #[test]
+    fn a_violation_fails_its_test_with_the_evidence_escaped() {
+        let xml = rendered(|_, outcome| {
+            outcome.findings.violation(Kind::PhantomRelay, || Example {
+                text: "came ]]> </failure><script>\x1b\u{0}".to_owned(),
+                ..sample::example()
+            });
+        });
+        assert!(xml.contains(r#"failures="1""#), "{xml}");
+        assert!(xml.contains(r#"message="1 phantom-relay""#), "{xml}");
+        assert!(xml.contains("4.211 s  came"), "{xml}");
+        assert!(!xml.contains("<script>") && !xml.contains('\x1b'), "{xml}");
+        assert_eq!(xml.matches("</failure>").count(), 1, "{xml}");
+    }
+
+    #[test]
+    fn a_crossed_threshold_fails_and_one_without_samples_is_an_error() {
+        let xml = rendered(|plan, outcome| {
+            plan.thresholds[0].limit = 1.0;
+            outcome.measured.last_relay.reset();
+        });
+        assert!(
+            xml.contains(r#"<failure message="it was 1.95 ms" type="threshold">"#),
+            "{xml}"
+        );
+        assert!(
+            xml.contains("0 of 368 samples: it cannot be judged"),
+            "{xml}"
+        );
+        assert!(xml.contains(r#"errors="2" failures="1""#), "{xml}");
+    }
+}

@@ -1,0 +1,443 @@
+//! A result read back: what `result.json` says, as typed figures.
+//!
+//! The reader takes what it needs and ignores the rest, so that a newer chatbench may have added
+//! keys; the schema's version says when they mean something else. Everything that is made *from*
+//! a result (the HTML report, files for other tools, comparisons) is made from this type, whether
+//! the run has just ended or ended last year.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer as HistogramReader;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::files::RESULT;
+use super::json::SCHEMA;
+use super::{Environment, Report, json};
+
+/// Why a result cannot be read.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The system refused.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The text is no JSON, or a key is missing or of another kind.
+    #[error("{}: damaged, or no chatbench result: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that is wrong, with its line and column.
+        source: serde_json::Error,
+    },
+    /// Another version of the format.
+    #[error(
+        "{}: a result of schema {found}; this chatbench reads schema {SCHEMA}: use the version \
+         that wrote it, or run again",
+        path.display()
+    )]
+    OtherSchema {
+        /// The file.
+        path: PathBuf,
+        /// The version it states.
+        found: u64,
+    },
+}
+
+/// One run's result.
+#[derive(Debug, Clone, Deserialize)]
+pub struct RunResult {
+    /// The version of chatbench that made it.
+    pub chatbench: String,
+    /// When the run began, RFC 3339.
+    pub started: String,
+    /// From the first connection to the end of the drain.
+    pub elapsed_ns: u64,
+    /// What was asked.
+    pub scenario: Scenario,
+    /// What was driven.
+    pub target: Target,
+    /// Where the driver ran.
+    pub environment: Environment,
+    /// The one word.
+    pub verdict: String,
+    /// Why it is not a pass.
+    pub reasons: Vec<String>,
+    /// What a reader of the figures should know beside the verdict.
+    #[serde(default)]
+    pub notes: Vec<String>,
+    /// The command that runs the same again.
+    #[serde(default)]
+    pub rerun: String,
+    /// What was counted over the whole run.
+    pub counts: Counts,
+    /// What was broken, a kind each.
+    pub violations: Vec<Violations>,
+    /// What the run exercised.
+    pub coverage: BTreeMap<String, u64>,
+    /// The measured phase.
+    pub window: Window,
+    /// Latencies by class; see [`RunResult::classes`] for an order.
+    pub latency_ns: BTreeMap<String, Latency>,
+    /// Events a second in the measured phase.
+    pub rates: BTreeMap<String, Option<f64>>,
+    /// The driver's process.
+    pub generator: Generator,
+    /// The embedded server's process.
+    pub server: Option<Process>,
+    /// The thresholds, judged.
+    pub thresholds: Vec<Threshold>,
+    /// One point a second.
+    pub timeline: Vec<Point>,
+}
+
+/// The scenario of a result.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// The question it asks.
+    pub description: Option<String>,
+    /// Where all randomness came from.
+    pub seed: u64,
+    /// Every key with its value.
+    pub resolved: Value,
+}
+
+/// The target of a result.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Target {
+    /// Its address.
+    pub url: String,
+    /// Whether it was the embedded server.
+    pub embedded: bool,
+}
+
+/// What was counted over a whole run.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[allow(missing_docs)] // the keys of the result, described in docs/result.schema.json
+pub struct Counts {
+    pub clients: u64,
+    pub connected: u64,
+    pub sent: u64,
+    pub acked: u64,
+    pub owed: u64,
+    pub delivered: u64,
+    pub optional: u64,
+    pub lost: u64,
+    pub duplicated: u64,
+    pub errors_received: u64,
+    pub unexpected_closes: u64,
+}
+
+/// All violations of one kind.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Violations {
+    /// The kind's name.
+    pub kind: String,
+    /// The rule it breaks; `–` if none of the protocol's.
+    pub rule: String,
+    /// How many there were.
+    pub count: u64,
+    /// The first of them.
+    pub examples: Vec<Example>,
+}
+
+/// One violation.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Example {
+    /// What happened, in words.
+    pub text: String,
+    /// Whose message it was about.
+    pub sender: Option<String>,
+    /// Who should, or should not, have got it.
+    pub receiver: Option<String>,
+    /// The sender's count of it.
+    pub k: Option<u64>,
+    /// The server's number of it.
+    pub seq: Option<u64>,
+    /// When it was found, since the run began.
+    pub at_ns: u64,
+}
+
+/// The measured phase, since the run began.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[allow(missing_docs)]
+pub struct Window {
+    pub start_ns: u64,
+    pub end_ns: u64,
+}
+
+/// One class of latency. A figure that the samples do not carry is `None`.
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs)]
+pub struct Latency {
+    pub count: u64,
+    pub min: Option<u64>,
+    pub mean: Option<u64>,
+    pub stddev: Option<u64>,
+    pub p50: Option<u64>,
+    pub p90: Option<u64>,
+    pub p99: Option<u64>,
+    pub p99_9: Option<u64>,
+    pub p99_99: Option<u64>,
+    pub max: Option<u64>,
+    /// All of them.
+    #[serde(deserialize_with = "histogram")]
+    pub histogram: Histogram<u64>,
+}
+
+/// The driver's process.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[allow(missing_docs)]
+pub struct Generator {
+    pub cpu_s: f64,
+    pub max_rss_bytes: u64,
+    pub saturated: bool,
+}
+
+/// The embedded server's process.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[allow(missing_docs)]
+pub struct Process {
+    pub cpu_s: f64,
+    pub max_rss_bytes: u64,
+}
+
+/// A judged threshold.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Threshold {
+    /// What is measured.
+    pub metric: String,
+    /// The expression as it was written.
+    pub expr: String,
+    /// What was seen, if anything: ns, or events a second.
+    pub observed: Option<f64>,
+    /// Whether it holds; `None` if that cannot be judged.
+    pub ok: Option<bool>,
+    /// Samples behind it.
+    #[serde(default)]
+    pub samples: u64,
+    /// Samples that it takes.
+    #[serde(default)]
+    pub samples_wanted: u64,
+}
+
+/// One second of the run.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[allow(missing_docs)]
+pub struct Point {
+    pub t_ns: u64,
+    pub sent: u64,
+    pub acked: u64,
+    pub delivered: u64,
+    pub clients: u64,
+    pub relay_p50_ns: Option<u64>,
+    pub relay_p99_ns: Option<u64>,
+    pub relay_max_ns: Option<u64>,
+}
+
+/// The classes of latency in the order of a message's life, with their names for people.
+const CLASSES: [(&str, &str); 8] = [
+    ("ack", "ack"),
+    ("relay", "relay"),
+    ("last_relay", "last receiver"),
+    ("spread", "spread first → last"),
+    ("ack_service", "ack, from the actual send"),
+    ("relay_service", "relay, from the actual send"),
+    ("send_lag", "send lag"),
+    ("connect", "connect"),
+];
+
+impl RunResult {
+    /// The result of a run that has just ended: what its JSON says, so that a report made now and
+    /// one made again later are the same.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        Self::parse(Path::new(RESULT), &json::render(report))
+            .expect("what is written can be read: a property of both, and a test")
+    }
+
+    /// Reads a result file, or the one in a directory that `run --out` wrote.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and what is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let path = if path.is_dir() {
+            path.join(RESULT)
+        } else {
+            path.to_owned()
+        };
+        match fs::read(&path) {
+            Ok(bytes) => Self::parse(&path, &bytes),
+            Err(source) => Err(Error::Io { path, source }),
+        }
+    }
+
+    /// Reads a result; `path` is what an error calls it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunResult::load`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        // Of another version only the version can be relied on.
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema: u64,
+        }
+        let damaged = |source| Error::Damaged {
+            path: path.to_owned(),
+            source,
+        };
+        let Versioned { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if schema != u64::from(SCHEMA) {
+            return Err(Error::OtherSchema {
+                path: path.to_owned(),
+                found: schema,
+            });
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+
+    /// The classes of latency with their names for people: those of a message's life first, what
+    /// a later version added after them.
+    pub fn classes(&self) -> impl Iterator<Item = (&str, &str, &Latency)> {
+        let known = CLASSES
+            .into_iter()
+            .filter_map(|(key, name)| Some((key, name, self.latency_ns.get(key)?)));
+        let others = self
+            .latency_ns
+            .iter()
+            .filter(|(key, _)| CLASSES.iter().all(|(known, _)| known != key))
+            .map(|(key, latency)| (key.as_str(), key.as_str(), latency));
+        known.chain(others)
+    }
+
+    /// Violations of all kinds.
+    #[must_use]
+    pub fn violation_count(&self) -> u64 {
+        self.violations.iter().map(|kind| kind.count).sum()
+    }
+
+    /// A rate by its name; `None` if nothing was measured.
+    #[must_use]
+    pub fn rate(&self, name: &str) -> Option<f64> {
+        self.rates.get(name).copied().flatten()
+    }
+}
+
+/// A histogram as results hold it: HdrHistogram V2, deflated, in base64.
+fn histogram<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let bytes = BASE64.decode(&text).map_err(de::Error::custom)?;
+    HistogramReader::new()
+        .deserialize(&mut bytes.as_slice())
+        .map_err(|error| de::Error::custom(format!("not a histogram: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::verify::kind::Kind;
+
+    fn file() -> Value {
+        let report = sample::report(|_, outcome| {
+            outcome.findings.violation(Kind::LostRelay, sample::example);
+        });
+        serde_json::from_slice(&json::render(&report)).unwrap()
+    }
+
+    fn read(file: &Value) -> Result<RunResult, Error> {
+        RunResult::parse(Path::new("dir/result.json"), file.to_string().as_bytes())
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let report = sample::report(|_, _| ());
+        let result = RunResult::of(&report);
+        assert_eq!(result.verdict, "pass");
+        assert_eq!(result.counts.delivered, 515_000);
+        assert_eq!(result.rate("sent"), Some(500.0));
+        assert_eq!(result.rate("no such rate"), None);
+        assert!(result.latency_ns["relay"].histogram == report.outcome.measured.relay);
+        assert_eq!(result.environment, report.environment);
+        assert_eq!(result.timeline.len(), 12);
+    }
+
+    #[test]
+    fn classes_come_in_the_order_of_a_message_and_unknown_ones_last() {
+        let mut file = file();
+        file["latency_ns"]["a_new_one"] = file["latency_ns"]["ack"].clone();
+        let result = read(&file).unwrap();
+        let keys: Vec<_> = result.classes().map(|(key, ..)| key).collect();
+        assert_eq!(keys[..4], ["ack", "relay", "last_relay", "spread"]);
+        assert_eq!(keys.last(), Some(&"a_new_one"));
+        assert_eq!(keys.len(), result.latency_ns.len(), "each once");
+    }
+
+    #[test]
+    fn a_damaged_result_is_named_with_its_damage() {
+        type Damage = fn(&mut Value);
+        let table: [(Damage, &str); 5] = [
+            (|v| v["counts"]["sent"] = "many".into(), "expected u64"),
+            (
+                |v| drop(v.as_object_mut().unwrap().remove("verdict")),
+                "missing field `verdict`",
+            ),
+            (
+                |v| v["latency_ns"]["ack"]["histogram"] = "?".into(),
+                "nvalid symbol",
+            ),
+            (
+                |v| v["latency_ns"]["ack"]["histogram"] = "SElTVA==".into(),
+                "not a histogram",
+            ),
+            (|v| *v = Value::Array(vec![]), "invalid length"),
+        ];
+        for (damage, says) in table {
+            let mut file = file();
+            damage(&mut file);
+            let error = read(&file).unwrap_err().to_string();
+            assert!(error.starts_with("dir/result.json: damaged"), "{error}");
+            assert!(error.contains(says), "{says}: {error}");
+        }
+        let cut = &json::render(&sample::report(|_, _| ()))[..5_000];
+        let error = RunResult::parse(Path::new("cut.json"), cut).unwrap_err();
+        assert!(error.to_string().contains("EOF"), "{error}");
+    }
+
+    #[test]
+    fn another_schema_is_not_guessed_at() {
+        let mut file = file();
+        file["schema"] = 2.into();
+        let error = read(&file).unwrap_err().to_string();
+        assert!(
+            error.contains("schema 2") && error.contains("reads schema 1"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_directory_stands_for_the_result_in_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = RunResult::load(directory.path()).unwrap_err().to_string();
+        assert!(error.contains("result.json"), "{error}");
+        fs::write(directory.path().join(RESULT), file().to_string()).unwrap();
+        assert_eq!(
+            RunResult::load(directory.path()).unwrap().violation_count(),
+            1
+        );
+    }
+}

@@ -1,0 +1,204 @@
+//! One probe: what a run at one load came to, and which limit it met.
+
+use serde::Serialize;
+
+use crate::measure::percentile::percentile;
+use crate::report::thresholds::per_second;
+use crate::report::{Report, Verdict};
+
+/// The share of the offered rate that has to be acked for a target to keep up.
+const KEEPS_UP: f64 = 0.95;
+
+/// Messages that may be under way when the measured phase ends, however short it was.
+const UNDER_WAY: f64 = 10.0;
+
+/// What a load ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Limit {
+    /// A threshold was crossed.
+    Latency,
+    /// A promise was broken.
+    Loss,
+    /// The target fell behind what was offered.
+    Throughput,
+    /// The generator, and not the target.
+    Generator,
+    /// The run said nothing.
+    Inconclusive,
+}
+
+impl Limit {
+    /// What it is, in words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Latency => "latency",
+            Self::Loss => "loss",
+            Self::Throughput => "throughput",
+            Self::Generator => "generator",
+            Self::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+/// What a run at one load came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Probe {
+    /// The value that was tried.
+    pub value: f64,
+    /// The limit it met; `None` if it held.
+    pub limit: Option<Limit>,
+    /// Why it did not hold, in words.
+    pub reason: Option<String>,
+    /// The run's verdict.
+    pub verdict: &'static str,
+    /// Messages due a second, where there was a schedule.
+    pub offered_per_s: Option<f64>,
+    /// Acks a second.
+    pub acked_per_s: Option<f64>,
+    /// Deliveries a second.
+    pub delivered_per_s: Option<f64>,
+    /// Median relay latency.
+    pub relay_p50_ns: Option<u64>,
+    /// Its 99th percentile.
+    pub relay_p99_ns: Option<u64>,
+    /// 99th percentile of the last receiver's latency.
+    pub last_relay_p99_ns: Option<u64>,
+}
+
+impl Probe {
+    /// Reads a run at `value`.
+    #[must_use]
+    pub fn new(value: f64, report: &Report) -> Self {
+        let measured = &report.outcome.measured;
+        let rate = |events| per_second(events, measured);
+        let (limit, reason) = match limit(report) {
+            Some((limit, reason)) => (Some(limit), Some(reason)),
+            None => (None, None),
+        };
+        Self {
+            value,
+            limit,
+            reason,
+            verdict: report.verdict.name(),
+            offered_per_s: measured.offered.and_then(rate),
+            acked_per_s: rate(measured.counts.acked),
+            delivered_per_s: rate(measured.counts.delivered),
+            relay_p50_ns: percentile(&measured.relay, 50.0),
+            relay_p99_ns: percentile(&measured.relay, 99.0),
+            last_relay_p99_ns: percentile(&measured.last_relay, 99.0),
+        }
+    }
+
+    /// A probe whose run did not come about.
+    #[must_use]
+    pub fn failed(value: f64, limit: Limit, reason: String) -> Self {
+        Self {
+            value,
+            limit: Some(limit),
+            reason: Some(reason),
+            verdict: Verdict::Inconclusive.name(),
+            offered_per_s: None,
+            acked_per_s: None,
+            delivered_per_s: None,
+            relay_p50_ns: None,
+            relay_p99_ns: None,
+            last_relay_p99_ns: None,
+        }
+    }
+
+    /// Whether the load held.
+    #[must_use]
+    pub const fn held(&self) -> bool {
+        self.limit.is_none()
+    }
+}
+
+fn limit(report: &Report) -> Option<(Limit, String)> {
+    let reason = || report.reasons.first().cloned().unwrap_or_default();
+    match report.verdict {
+        Verdict::Fail => Some((Limit::Loss, reason())),
+        Verdict::Inconclusive if report.outcome.health.is_saturated() => {
+            Some((Limit::Generator, reason()))
+        }
+        Verdict::Inconclusive | Verdict::Interrupted => Some((Limit::Inconclusive, reason())),
+        Verdict::Threshold => {
+            let mut crossed = report.thresholds.iter().filter(|t| t.ok == Some(false));
+            // Send lag is the generator's own: what it delays says nothing about the target.
+            let limit = if crossed.any(|t| t.metric == "send_lag") {
+                Limit::Generator
+            } else {
+                Limit::Latency
+            };
+            Some((limit, report.reasons.join("; ")))
+        }
+        Verdict::Pass => {
+            let measured = &report.outcome.measured;
+            let (offered, acked) = (measured.offered? as f64, measured.counts.acked as f64);
+            // A target that promises no acks cannot be seen falling behind by them.
+            let behind = acked > 0.0 && acked + UNDER_WAY < offered * KEEPS_UP;
+            behind.then(|| {
+                let percent = acked / offered * 100.0;
+                let reason = format!("only {percent:.0} % of what was offered was acked");
+                (Limit::Throughput, reason)
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::scenario::plan::Metric;
+    use crate::verify::kind::Kind;
+
+    #[test]
+    fn a_load_holds_or_names_the_limit_it_met() {
+        let table: [(sample::Change, Option<Limit>); 6] = [
+            (|_, _| (), None),
+            (
+                |plan, _| plan.thresholds[0].limit = 1.0,
+                Some(Limit::Latency),
+            ),
+            (
+                |plan, _| {
+                    plan.thresholds[0].limit = 1.0;
+                    plan.thresholds[1].limit = 1.0;
+                    plan.thresholds[1].metric = Metric::SendLag;
+                },
+                Some(Limit::Generator),
+            ),
+            (
+                |_, o| o.findings.violation(Kind::LostRelay, sample::example),
+                Some(Limit::Loss),
+            ),
+            (
+                |_, o| o.measured.offered = Some(5_300),
+                Some(Limit::Throughput),
+            ),
+            (
+                |_, o| o.inconclusive.push("gone".to_owned()),
+                Some(Limit::Inconclusive),
+            ),
+        ];
+        for (change, limit) in table {
+            let report = sample::report(change);
+            let probe = Probe::new(500.0, &report);
+            assert_eq!(probe.limit, limit, "{:?}", report.reasons);
+            assert_eq!(probe.reason.is_some(), limit.is_some());
+            assert_eq!(probe.held(), limit.is_none());
+        }
+    }
+
+    #[test]
+    fn the_figures_are_the_runs() {
+        let probe = Probe::new(500.0, &sample::report(|_, _| ()));
+        assert_eq!(
+            (probe.offered_per_s, probe.acked_per_s),
+            (Some(500.0), Some(500.0))
+        );
+        assert_eq!(probe.relay_p99_ns.map(|ns| ns / 10_000), Some(195));
+    }
+}

@@ -1,0 +1,216 @@
+//! The HTML report in a real browser: it opens without a complaint, on a phone and on a desk, and
+//! draws what the run measured.
+//!
+//! Needs Chromium: Debian's `chromium`, or what `CHROMIUM` names. Without one the tests say so and
+//! check nothing, unless `CHROMIUM` is set: then it has to be there.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+/// Two talkers, three listeners, a moment long; the faulty server loses one relay.
+const SCENARIO: &str = r#"
+[run]
+warmup = "200ms"
+duration = "1500ms"
+[clients.talkers]
+count = 2
+rate = 400
+[clients.listeners]
+count = 3
+[thresholds]
+relay = ["max < 1h"]
+"#;
+
+/// Looks at the page in a frame of a given width, presses a key, and says what it saw. What the
+/// page complains about is collected from its first script on.
+const VIEWER: &str = r#"<!DOCTYPE html><meta charset="utf-8"><pre id="seen"></pre><script>
+const page = PAGE;
+window.complaints = [];
+const frame = document.createElement("iframe");
+frame.width = WIDTH;
+frame.height = 900;
+frame.onload = () => {
+  const inside = frame.contentDocument, charts = [...inside.querySelectorAll(".chart")];
+  const first = inside.getElementById("chart-percentiles");
+  first.dispatchEvent(new frame.contentWindow.KeyboardEvent("keydown", { key: "End", bubbles: true }));
+  const inked = (canvas) => {
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    return data.some((byte) => byte !== 0);
+  };
+  const seen = {
+    complaints: window.complaints,
+    verdict: inside.querySelector(".verdict").textContent,
+    text: inside.body.innerText,
+    charts: charts.filter((chart) => !chart.hidden).length,
+    inked: [...inside.querySelectorAll("canvas")].filter(inked).length,
+    inner: frame.contentWindow.innerWidth,
+    wide: inside.documentElement.scrollWidth,
+    spoken: first.querySelector(".sr").textContent,
+  };
+  document.getElementById("seen").textContent = JSON.stringify(seen);
+};
+frame.srcdoc = page;
+document.body.append(frame);
+</script>"#;
+
+const COMPLAIN: &str = r#"<script>
+addEventListener("error", (event) => parent.complaints.push(String(event.message)));
+addEventListener("securitypolicyviolation", (event) => parent.complaints.push(event.violatedDirective));
+for (const level of ["error", "warn"]) console[level] = (...words) => parent.complaints.push(words.join(" "));
+</script>"#;
+
+fn browser() -> OsString {
+    std::env::var_os("CHROMIUM").unwrap_or_else(|| "chromium".into())
+}
+
+/// What the browser makes of `page` at `width`; `None` if there is no browser.
+fn look(page: &str, width: u32) -> Option<Value> {
+    let directory = tempfile::tempdir().unwrap();
+    let watched = page.replacen("<meta charset", &format!("{COMPLAIN}<meta charset"), 1);
+    let literal = serde_json::to_string(&watched)
+        .unwrap()
+        .replace('<', "\\u003c");
+    let viewer = VIEWER
+        .replace("WIDTH", &width.to_string())
+        .replace("PAGE", &literal);
+    let path = directory.path().join("viewer.html");
+    fs::write(&path, viewer).unwrap();
+    let profile = directory.path().join("profile");
+    let output = Command::new(browser())
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+        ])
+        .args([
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-sync",
+        ])
+        .args(["--disable-component-update", "--window-size=1400,1000"])
+        .args(["--virtual-time-budget=10000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", profile.display()))
+        .arg(format!("file://{}", path.display()))
+        .stdin(Stdio::null())
+        .output();
+    let output = match output {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                && std::env::var_os("CHROMIUM").is_none() =>
+        {
+            eprintln!(
+                "skipped: there is no {:?}; install it, or set CHROMIUM",
+                browser()
+            );
+            return None;
+        }
+        output => output.unwrap(),
+    };
+    let dom = String::from_utf8_lossy(&output.stdout);
+    let seen = dom
+        .split_once("<pre id=\"seen\">")
+        .and_then(|(_, rest)| rest.split_once("</pre>"))
+        .map(|(seen, _)| {
+            seen.replace("&lt;", "<")
+                .replace("&gt;", ">")
+                .replace("&amp;", "&")
+        })
+        .filter(|seen| !seen.is_empty());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let seen = seen.unwrap_or_else(|| panic!("the page did not load: {stderr}"));
+    Some(serde_json::from_str(&seen).unwrap())
+}
+
+/// The result and the report of a run.
+fn run(directory: &Path) -> (Value, String) {
+    let scenario = directory.join("probe.toml");
+    fs::write(&scenario, SCENARIO).unwrap();
+    let out = directory.join("out");
+    let output = Command::new(env!("CARGO_BIN_EXE_chatbench"))
+        .args([
+            Path::new("run"),
+            &scenario,
+            Path::new("-q"),
+            Path::new("--out"),
+            &out,
+        ])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let result = fs::read(out.join("result.json")).unwrap_or_else(|_| panic!("{stderr}"));
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    (serde_json::from_slice(&result).unwrap(), page)
+}
+
+#[test]
+fn the_report_opens_without_a_complaint_on_a_phone_and_on_a_desk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (result, page) = run(directory.path());
+    for width in [360, 1280] {
+        let Some(seen) = look(&page, width) else {
+            return;
+        };
+        assert_eq!(seen["complaints"], Value::Array(vec![]), "at {width}");
+        let verdict = result["verdict"].as_str().unwrap().to_uppercase();
+        assert_eq!(seen["verdict"], verdict);
+        assert_eq!(seen["charts"], 5, "at {width}");
+        assert_eq!(
+            seen["inked"], 5,
+            "every chart has something on it, at {width}"
+        );
+        assert_eq!(seen["inner"], width);
+        assert!(
+            seen["wide"].as_u64() <= seen["inner"].as_u64(),
+            "it scrolls sideways at {width}"
+        );
+        let text = seen["text"].as_str().unwrap();
+        for count in ["sent", "delivered"] {
+            let n = chatbench::report::figures::count(result["counts"][count].as_u64().unwrap());
+            assert!(text.contains(&n), "{count} {n} at {width}");
+        }
+        let p99 = result["latency_ns"]["relay"]["p99"].as_u64().unwrap();
+        assert!(
+            text.contains(&chatbench::report::figures::latency(p99)),
+            "at {width}"
+        );
+        // The last column is the one that the class with the most samples reaches.
+        let spoken = seen["spoken"].as_str().unwrap();
+        assert!(
+            spoken.contains("percentile p99") && spoken.contains("relay"),
+            "{spoken}"
+        );
+    }
+}
+
+#[test]
+fn a_hostile_target_gets_no_script_into_the_page() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut result, _) = run(directory.path());
+    let hostile = "</script><script>parent.complaints.push('ran')</script><img src=x onerror=\"parent.complaints.push('ran')\">";
+    result["scenario"]["name"] = hostile.into();
+    result["reasons"] = Value::Array(vec![hostile.into()]);
+    result["violations"] = serde_json::json!([{
+        "kind": hostile, "rule": "S2", "count": 1, "examples": [{
+            "text": hostile, "sender": hostile, "receiver": hostile,
+            "k": 1, "seq": 1, "at_ns": 900_000_000_u64 }] }]);
+    let bytes = serde_json::to_vec(&result).unwrap();
+    let result = chatbench::report::RunResult::parse(Path::new("hostile.json"), &bytes).unwrap();
+    let page = chatbench::report::html::render(&result);
+    let Some(seen) = look(&page, 1280) else {
+        return;
+    };
+    assert_eq!(seen["complaints"], Value::Array(vec![]));
+    assert!(
+        seen["text"].as_str().unwrap().contains(hostile),
+        "shown as the text it is"
+    );
+}

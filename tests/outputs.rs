@@ -1,0 +1,358 @@
+//! What `chatbench run` writes for other programs, read back by other code than wrote it.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use serde_json::Value;
+
+/// Two talkers, three listeners, a moment long.
+const SMALL: &str = r#"
+[run]
+warmup = "0s"
+duration = "300ms"
+[clients.talkers]
+count = 2
+rate = 400
+[clients.listeners]
+count = 3
+[thresholds]
+relay = ["max < 1h"]
+"#;
+
+fn chatbench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chatbench"))
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+fn succeeds(args: &[&str]) -> Output {
+    let output = chatbench(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
+    output
+}
+
+fn refused(args: &[&str], says: &str) {
+    let output = chatbench(args);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
+    assert!(stderr.contains(says), "{says}: {stderr}");
+    assert!(output.stdout.is_empty());
+}
+
+/// A directory with a scenario and the results of one run of it.
+struct Run(tempfile::TempDir);
+
+impl Run {
+    fn new(scenario: &str, sets: &[&str]) -> Self {
+        let run = Self(tempfile::tempdir().unwrap());
+        fs::write(run.0.path().join("probe.toml"), scenario).unwrap();
+        let (file, out) = (run.path("probe.toml"), run.path("out"));
+        let mut args = vec!["run", &file, "--out", &out, "-q"];
+        for set in sets {
+            args.extend(["--set", set]);
+        }
+        let output = chatbench(&args);
+        assert!(
+            Path::new(&run.path("out/result.json")).exists(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        run
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    fn result(&self) -> Value {
+        serde_json::from_slice(&self.read("out/result.json")).unwrap()
+    }
+}
+
+fn schema() -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/result.schema.json");
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+fn assert_valid(result: &Value) {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let errors: Vec<_> = validator
+        .iter_errors(result)
+        .map(|error| format!("{}: {error}", error.instance_path()))
+        .collect();
+    assert!(errors.is_empty(), "{errors:#?}");
+}
+
+/// Every key of `value`, as paths into it; of an array its first element.
+fn keys(value: &Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        // What a scenario holds is its own format's business.
+        Value::Object(_) if at == "/scenario/resolved" => (),
+        Value::Object(object) => {
+            for (key, value) in object {
+                let path = format!("{at}/{key}");
+                keys(value, &path, found);
+                found.push(path);
+            }
+        }
+        Value::Array(items) => {
+            if let Some(first) = items.first() {
+                keys(first, &format!("{at}/0"), found);
+            }
+        }
+        _ => (),
+    }
+}
+
+fn remove(value: &mut Value, path: &str) {
+    let (parent, key) = path.rsplit_once('/').unwrap();
+    let parent = value.pointer_mut(parent).unwrap();
+    parent.as_object_mut().unwrap().remove(key).unwrap();
+}
+
+/// What the schema says about the value at `path`, which `keys` found.
+fn described(schema: &Value, path: &str) -> bool {
+    let mut at = schema;
+    for key in path.split('/').skip(1) {
+        if let Some(target) = at["$ref"].as_str() {
+            at = schema.pointer(target.trim_start_matches('#')).unwrap();
+        }
+        if let Some(options) = at["oneOf"].as_array() {
+            at = options.last().unwrap();
+        }
+        at = if key == "0" {
+            &at["items"]
+        } else {
+            &at["properties"][key]
+        };
+    }
+    at.get("description").is_some()
+}
+
+#[test]
+fn a_real_result_is_what_the_schema_says_key_by_key() {
+    let run = Run::new(SMALL, &[]);
+    let result = run.result();
+    assert_valid(&result);
+    let schema = schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let (mut paths, mut required) = (Vec::new(), 0);
+    keys(&result, "", &mut paths);
+    assert!(paths.len() > 100, "{paths:?}");
+    for path in paths {
+        assert!(
+            described(&schema, &path),
+            "docs/result.schema.json does not describe {path}"
+        );
+        let mut without = result.clone();
+        remove(&mut without, &path);
+        required += usize::from(!validator.is_valid(&without));
+    }
+    // What was added after the first version is described and not required: an older result is
+    // still a result.
+    assert!(required > 100, "{required}");
+}
+
+#[test]
+fn a_result_without_samples_is_what_the_schema_says_too() {
+    let scenario = "[run]\nwarmup = \"0s\"\nduration = \"50ms\"\n[clients.idle]\ncount = 1\n";
+    assert_valid(&Run::new(scenario, &[]).result());
+}
+
+#[test]
+fn the_histogram_log_holds_what_the_result_says() {
+    let run = Run::new(SMALL, &[]);
+    let result = run.result();
+    let log = run.read("out/latency.hlog");
+    let mut classes = 0;
+    for entry in IntervalLogIterator::new(&log) {
+        if let LogEntry::Interval(interval) = entry.unwrap() {
+            let latency = &result["latency_ns"][interval.tag().unwrap().as_str()];
+            assert_eq!(latency["histogram"], interval.encoded_histogram());
+            classes += 1;
+        }
+    }
+    let filled = result["latency_ns"].as_object().unwrap().values();
+    let filled = filled.filter(|latency| latency["count"] != 0).count();
+    assert_eq!(classes, filled);
+    let table = String::from_utf8(run.read("out/relay.hgrm")).unwrap();
+    let count = result["latency_ns"]["relay"]["count"].to_string();
+    let last = table.lines().rfind(|line| !line.starts_with('#')).unwrap();
+    assert!(last.ends_with(&format!(" {count}")), "{count}: {last}");
+}
+
+#[test]
+fn several_scenarios_are_one_junit_document() {
+    let run = Run::new(SMALL, &[]);
+    let (file, xml) = (run.path("probe.toml"), run.path("verdicts.xml"));
+    succeeds(&["run", &file, &file, "-q", "--junit", &xml]);
+    let xml = String::from_utf8(run.read("verdicts.xml")).unwrap();
+    assert_eq!(
+        xml.matches("<testsuite name=\"probe\" tests=\"3\"").count(),
+        2,
+        "{xml}"
+    );
+}
+
+#[test]
+fn a_report_made_again_is_the_same_page() {
+    let run = Run::new(SMALL, &[]);
+    let out = run.path("out");
+    let page = run.read("out/report.html");
+    refused(
+        &["report", &out],
+        "report.html exists already: name another file, or add --force",
+    );
+    let again = run.path("again.html");
+    succeeds(&["report", &out, "--html", &again]);
+    assert!(run.read("again.html") == page, "not the same bytes");
+    let result = run.path("out/result.json");
+    fs::write(run.path("out/report.html"), "old").unwrap();
+    succeeds(&["report", &result, "--force"]);
+    assert!(run.read("out/report.html") == page, "not the same bytes");
+}
+
+#[test]
+fn a_result_that_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("result.json");
+    let path = path.to_str().unwrap();
+    refused(&["report", path], "result.json: No such file");
+    fs::write(path, "{\"schema\": 1, \"chatbench\": ").unwrap();
+    refused(
+        &["report", path],
+        "result.json: damaged, or no chatbench result: EOF",
+    );
+    fs::write(path, "{\"schema\": 7}").unwrap();
+    refused(
+        &["report", path],
+        "a result of schema 7; this chatbench reads schema 1",
+    );
+    assert_eq!(
+        fs::read_dir(directory.path()).unwrap().count(),
+        1,
+        "nothing was written"
+    );
+}
+
+#[test]
+fn a_single_file_is_not_overwritten_without_force_nor_shared() {
+    let run = Run::new(SMALL, &[]);
+    let file = run.path("probe.toml");
+    for option in ["--json", "--html", "--junit"] {
+        let kept = run.path("kept");
+        fs::write(&kept, "dear").unwrap();
+        refused(&["run", &file, option, &kept], "--force");
+        assert_eq!(run.read("kept"), b"dear");
+    }
+    let page = run.path("page.html");
+    refused(
+        &["run", &file, &file, "--html", &page],
+        "--html takes one result, not 2",
+    );
+    succeeds(&["run", &file, "-q", "--html", &page]);
+    assert!(run.read("page.html").starts_with(b"<!DOCTYPE html>"));
+}
+
+#[test]
+fn repeats_are_a_side_that_is_compared_with_its_noise() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (file, base) = (path("probe.toml"), path("base"));
+    fs::write(&file, SMALL).unwrap();
+    succeeds(&["run", &file, "-q", "--repeat", "3", "--out", &base]);
+    for repeat in ["1", "2", "3"] {
+        assert!(Path::new(&base).join(repeat).join("result.json").exists());
+    }
+    let same = succeeds(&["compare", &base, &base]);
+    let text = String::from_utf8(same.stdout).unwrap();
+    assert!(
+        text.contains("3 runs · pass") && text.contains("No regression"),
+        "{text}"
+    );
+
+    // The same results, but one of them has lost something.
+    let worse = path("worse");
+    fs::create_dir_all(Path::new(&worse).join("1")).unwrap();
+    let mut result: Value =
+        serde_json::from_slice(&fs::read(Path::new(&base).join("1/result.json")).unwrap()).unwrap();
+    result["violations"] = serde_json::json!([
+        { "kind": "lost-relay", "rule": "S2", "count": 1, "examples": [] }
+    ]);
+    fs::write(Path::new(&worse).join("1/result.json"), result.to_string()).unwrap();
+    let compared = chatbench(&["compare", &base, &worse, "--markdown"]);
+    assert_eq!(compared.status.code(), Some(1));
+    let text = String::from_utf8(compared.stdout).unwrap();
+    assert!(text.starts_with("**1 regression: violations**\n"), "{text}");
+    assert!(text.contains("| violations | 0 | 1 |"), "{text}");
+
+    // Another load.
+    result["scenario"]["resolved"]["clients"]["talkers"]["rate"] = 900.into();
+    fs::write(Path::new(&worse).join("1/result.json"), result.to_string()).unwrap();
+    refused(
+        &["compare", &base, &worse],
+        "clients.talkers.rate was 400, is 900",
+    );
+    let anyway = chatbench(&["compare", &base, &worse, "--allow-different"]);
+    assert_eq!(anyway.status.code(), Some(1));
+}
+
+#[test]
+fn a_run_is_compared_with_its_baseline_at_once() {
+    let run = Run::new(SMALL, &[]);
+    let (file, out) = (run.path("probe.toml"), run.path("out"));
+    // However slow this machine is today, it is not ten thousand times slower.
+    let generous = ["--tolerance", "1000000", "--noise", "1000000"];
+    let mut args = vec!["run", &file, "-q", "--baseline", &out];
+    args.extend(generous);
+    let output = succeeds(&args);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("new   this run · 1 run · pass"), "{text}");
+
+    // Against a server that took no time at all, everything is a regression.
+    let mut result = run.result();
+    for class in ["ack", "relay", "last_relay"] {
+        result["latency_ns"][class]["p50"] = 1.into();
+    }
+    fs::write(run.path("out/result.json"), result.to_string()).unwrap();
+    let output = chatbench(&args);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+
+    let set = ["--set", "clients.talkers.rate=10"];
+    refused(
+        &["run", &file, "--baseline", &out, set[0], set[1]],
+        "clients.talkers.rate was 400, is 10",
+    );
+    refused(
+        &["run", &file, "--baseline", "/no/such/result.json"],
+        "/no/such/result.json",
+    );
+}
+
+#[test]
+fn two_scenarios_of_one_name_do_not_share_a_directory() {
+    let run = Run::new(SMALL, &[]);
+    let (file, out) = (run.path("probe.toml"), run.path("both"));
+    refused(
+        &["run", &file, &file, "--out", &out],
+        "two scenarios are named probe",
+    );
+}

@@ -11,6 +11,7 @@ pub mod search;
 pub mod selftest;
 pub mod serve;
 pub mod validate;
+pub mod verify;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -46,6 +47,8 @@ enum Verb {
     Chat(chat::Args),
     /// Check scenarios and print what they would do; nothing is run
     Validate(validate::Args),
+    /// Verify a recorded run, or what another program observed of its own system
+    Verify(verify::Args),
     /// Find the highest load that still meets the thresholds, with nothing lost
     Search(search::Args),
     /// Compare results: what changed by more than the noise; a regression exits 1
@@ -68,6 +71,7 @@ pub fn main() -> ExitCode {
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),
+        Verb::Verify(args) => verify::main(&args),
         Verb::Search(args) => search::main(args),
         Verb::Compare(args) => compare::main(args),
         Verb::Report(args) => report::main(args),

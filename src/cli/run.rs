@@ -11,8 +11,9 @@ use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
 use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
-use crate::report::{Report, RunResult, Style, Verdict, table};
+use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
 use crate::scenario::{self, plan::Plan};
+use crate::verify::trace::file::Recording;
 
 mod outputs;
 
@@ -54,6 +55,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE|-")]
     json: Option<OsString>,
 
+    /// Record everything that is verified into this file, for `chatbench verify`
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+
     /// Write the HTML report: one file, no network needed to read it
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -74,7 +79,7 @@ pub struct Args {
     #[command(flatten)]
     terms: TermsArgs,
 
-    /// Overwrite results that are there already
+    /// Overwrite results that are there already, and an earlier trace
     #[arg(long)]
     force: bool,
 
@@ -100,6 +105,10 @@ pub fn main(args: Args) -> ExitCode {
         Ok(prepared) => prepared,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    let mut trace = match recording(&args, plans.len() * args.repeat.get()) {
+        Ok(trace) => trace,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -115,14 +124,23 @@ pub fn main(args: Args) -> ExitCode {
         .flat_map(|plan| std::iter::repeat_n(plan, repeats));
     for (index, (path, plan)) in runs.enumerate() {
         let mut progress = Progress::new(args.quiet || args.no_progress);
-        let result = runtime.block_on(run(plan, &mut |snapshot| progress.update(snapshot)));
+        let result = runtime.block_on(run(plan, trace.as_ref(), &mut |snapshot| {
+            progress.update(snapshot);
+        }));
         progress.finish();
         match result {
             Ok(outcome) => {
                 let mut report = Report::new(plan, outcome);
+                let traced = match trace.take() {
+                    Some(trace) => finish_trace(trace, plan, &report),
+                    None => Ok(()),
+                };
                 report.rerun = rerun(&args, path, plan.seed);
                 worst = worst.max(report.verdict);
                 if let Err(error) = outputs.write(index, &report) {
+                    return fail(EXIT_USAGE, &error);
+                }
+                if let Err(error) = traced {
                     return fail(EXIT_USAGE, &error);
                 }
                 reports.push(report);
@@ -131,6 +149,9 @@ pub fn main(args: Args) -> ExitCode {
             Err(RunError::Aborted) => std::process::exit(Verdict::Interrupted.exit_code().into()),
             Err(error) => {
                 worst = worst.max(Verdict::Inconclusive);
+                if let Some(trace) = trace.take() {
+                    trace.discard();
+                }
                 eprintln!("chatbench: {}: {error}", plan.name);
             }
         }
@@ -155,6 +176,29 @@ pub fn main(args: Args) -> ExitCode {
         ));
     }
     ExitCode::from(worst.exit_code())
+}
+
+/// The trace that was asked for.
+fn recording(args: &Args, runs: usize) -> Result<Option<Recording>, String> {
+    let Some(path) = &args.trace else {
+        return Ok(None);
+    };
+    if runs > 1 {
+        return Err(format!(
+            "--trace records one run, not {runs}: name one scenario, without --repeat"
+        ));
+    }
+    let recording = Recording::create(path, args.force);
+    recording.map(Some).map_err(|e| e.to_string())
+}
+
+/// Ends the trace with what a replay of it could not know.
+fn finish_trace(trace: Recording, plan: &Plan, report: &Report) -> Result<(), String> {
+    let mut doubts = verdict::doubts(plan, &report.outcome, report.environment.cpus);
+    if report.outcome.interrupted {
+        doubts.insert(0, "the run was ended early by Ctrl-C".to_owned());
+    }
+    trace.finish(doubts).map(drop).map_err(|e| e.to_string())
 }
 
 /// The results to compare with, if any are asked for: of the same scenario, or nothing is run.

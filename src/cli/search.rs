@@ -226,7 +226,9 @@ impl<'a> Hunt<'a> {
         let args = self.args;
         let plan = load(args, Some((&self.vary, value)))?;
         let mut progress = Progress::new(args.quiet || args.no_progress);
-        let result = runtime.block_on(run(&plan, &mut |snapshot| progress.update(snapshot)));
+        let result = runtime.block_on(run(&plan, None, &mut |snapshot| {
+            progress.update(snapshot);
+        }));
         progress.finish();
         match result {
             Ok(outcome) => {

@@ -29,6 +29,8 @@ use crate::target::{self, TargetError};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::judge::Judge;
 use crate::verify::ledger::Terms;
+use crate::verify::trace::Header;
+use crate::verify::trace::file::Recording;
 use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
 
 /// Between telling the shards when the load begins and its beginning.
@@ -71,14 +73,19 @@ pub enum RunError {
     Aborted,
 }
 
-/// Carries out `plan`; `watch` is told ten times a second how it goes.
+/// Carries out `plan`; `watch` is told ten times a second how it goes, and `trace` takes down
+/// everything that verification is told.
 ///
 /// The first SIGINT or SIGTERM ends the load early: the run still drains, and its outcome says
 /// that it was interrupted.
 ///
 /// # Errors
 /// [`RunError`] if the load could not begin, or on the second signal.
-pub async fn run(plan: &Plan, watch: &mut dyn FnMut(&Snapshot)) -> Result<Outcome, RunError> {
+pub async fn run(
+    plan: &Plan,
+    trace: Option<&Recording>,
+    watch: &mut dyn FnMut(&Snapshot),
+) -> Result<Outcome, RunError> {
     let clients = plan.clients();
     preflight::check(clients)?;
     let mut embedded = None;
@@ -93,7 +100,7 @@ pub async fn run(plan: &Plan, watch: &mut dyn FnMut(&Snapshot)) -> Result<Outcom
             format!("ndjson://{address}"),
         ),
     };
-    let mut coordinator = Coordinator::start(plan, address, url, embedded, watch)?;
+    let mut coordinator = Coordinator::start(plan, address, url, embedded, trace, watch)?;
     let result = coordinator.go_through_phases().await;
     match result {
         Ok(()) => Ok(coordinator.conclude().await),
@@ -150,12 +157,14 @@ impl<'a> Coordinator<'a> {
         address: SocketAddr,
         url: String,
         embedded: Option<Embedded>,
+        trace: Option<&Recording>,
         watch: &'a mut dyn FnMut(&Snapshot),
     ) -> Result<Self, RunError> {
         let clock = Clock::start();
         let started = SystemTime::now();
         let shard_count = roster::shard_count(plan);
         let (names, members) = roster::members(plan, shard_count);
+        let clients = trace.map(|_| names.clone()).unwrap_or_default();
         let directory = Arc::new(Directory::new(names));
         let live = Arc::new(Live::default());
         let scripts = members
@@ -172,6 +181,19 @@ impl<'a> Coordinator<'a> {
             addresses_known: address.ip().is_loopback(),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
         };
+        let max_read_line_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
+        let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns);
+        if let Some(trace) = trace {
+            trace.begin(&Header {
+                scenario: plan.name.clone(),
+                target: url.clone(),
+                terms,
+                max_read_line_bytes,
+                shards: shard_count as u16,
+                clients,
+            });
+            judge.record_on(trace.judge());
+        }
         let barriers = Arc::new(Barriers::of(&plan.groups));
         let (report, reports) = mpsc::channel(REPORTS_AT_ONCE);
         let mut commands = Vec::new();
@@ -185,10 +207,11 @@ impl<'a> Coordinator<'a> {
                 clock,
                 seed: plan.seed,
                 terms,
-                max_read_line_bytes: DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES,
+                max_read_line_bytes,
                 directory: directory.clone(),
                 live: live.clone(),
                 barriers: barriers.clone(),
+                tape: trace.map(|trace| trace.shard(index)),
             };
             let (command, receiver) = mpsc::unbounded_channel();
             let report = report.clone();
@@ -206,7 +229,7 @@ impl<'a> Coordinator<'a> {
             url,
             used_before: process::own_use(),
             embedded,
-            judge: Judge::new(directory.clone(), shard_count, late_after_ns),
+            judge,
             collector: Collector::new(Window::NEVER, shard_count),
             directory,
             live,

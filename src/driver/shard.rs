@@ -26,6 +26,7 @@ use crate::scenario::plan::PayloadSize;
 use crate::verify::batch::Batch;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ledger, Terms};
+use crate::verify::trace::tape::Writing;
 
 /// Connections of one shard that may be under way at once: well under the 4,096 of a listen
 /// queue.
@@ -108,6 +109,8 @@ pub(super) struct Spec {
     pub(super) directory: Arc<Directory>,
     pub(super) live: Arc<Live>,
     pub(super) barriers: Arc<Barriers>,
+    /// Where its observations are recorded.
+    pub(super) tape: Option<Writing>,
 }
 
 /// What the tasks of a shard share.
@@ -240,9 +243,13 @@ async fn serve(
 }
 
 fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
+    let mut ledger = Ledger::new(spec.terms, spec.directory);
+    if let Some(tape) = spec.tape {
+        ledger.record_on(tape);
+    }
     let mut fleet = Fleet::new(
         spec.clock,
-        Ledger::new(spec.terms, spec.directory),
+        ledger,
         ShardRecorder::new(Window::NEVER),
         spec.live,
         spec.seed,

@@ -20,7 +20,7 @@ use crate::measure::confidence::{Range, range};
 use crate::measure::health::{Doubt, ShardLoad};
 use crate::measure::percentile::{min_samples, percentile};
 use crate::measure::{Measured, TimelinePoint};
-use crate::verify::findings::Example;
+use crate::verify::findings::{self, Example, Findings};
 
 /// The version of the format.
 pub const SCHEMA: u32 = 1;
@@ -83,6 +83,13 @@ struct Target<'a> {
 struct Counts {
     clients: u64,
     connected: u64,
+    #[serde(flatten)]
+    seen: Seen,
+}
+
+/// What verification counted.
+#[derive(Serialize)]
+pub(super) struct Seen {
     sessions: u64,
     sent: u64,
     acked: u64,
@@ -98,7 +105,7 @@ struct Counts {
 }
 
 #[derive(Serialize)]
-struct Violations<'a> {
+pub(super) struct Violations<'a> {
     kind: &'static str,
     rule: &'static str,
     count: u64,
@@ -116,7 +123,7 @@ struct Violation<'a> {
 }
 
 #[derive(Serialize)]
-struct Coverage {
+pub(super) struct Coverage {
     overlapping_sends: u64,
     joins_during_traffic: u64,
     polite_leaves: u64,
@@ -270,7 +277,6 @@ impl<'a> Result<'a> {
     fn new(report: &'a Report) -> Self {
         let outcome = &report.outcome;
         let measured = &outcome.measured;
-        let violations = outcome.findings.violations.iter();
         Self {
             schema: SCHEMA,
             chatbench: env!("CARGO_PKG_VERSION"),
@@ -294,15 +300,8 @@ impl<'a> Result<'a> {
             notes: &report.notes,
             rerun: &report.rerun,
             counts: Counts::new(report),
-            violations: violations
-                .map(|(kind, tally)| Violations {
-                    kind: kind.name(),
-                    rule: kind.rule(),
-                    count: tally.count,
-                    examples: tally.examples.iter().map(Violation::new).collect(),
-                })
-                .collect(),
-            coverage: Coverage::new(report),
+            violations: Violations::all(&outcome.findings),
+            coverage: Coverage::new(&outcome.findings.coverage),
             window: Window::new(measured),
             latency_ns: Latencies::new(report),
             rates: Rates::new(measured),
@@ -330,10 +329,17 @@ fn rfc3339(time: std::time::SystemTime) -> String {
 
 impl Counts {
     const fn new(report: &Report) -> Self {
-        let counts = &report.outcome.findings.counts;
         Self {
             clients: report.outcome.clients,
             connected: report.outcome.connected,
+            seen: Seen::new(&report.outcome.findings.counts),
+        }
+    }
+}
+
+impl Seen {
+    pub(super) const fn new(counts: &findings::Counts) -> Self {
+        Self {
             sessions: counts.sessions,
             sent: counts.sent,
             acked: counts.acked,
@@ -347,6 +353,20 @@ impl Counts {
             unknown_frames: counts.unknown_frames,
             unresolved: counts.unresolved,
         }
+    }
+}
+
+impl<'a> Violations<'a> {
+    pub(super) fn all(findings: &'a Findings) -> Vec<Self> {
+        let kinds = findings.violations.iter();
+        kinds
+            .map(|(kind, tally)| Self {
+                kind: kind.name(),
+                rule: kind.rule(),
+                count: tally.count,
+                examples: tally.examples.iter().map(Violation::new).collect(),
+            })
+            .collect()
     }
 }
 
@@ -364,8 +384,7 @@ impl<'a> Violation<'a> {
 }
 
 impl Coverage {
-    const fn new(report: &Report) -> Self {
-        let coverage = &report.outcome.findings.coverage;
+    pub(super) const fn new(coverage: &findings::Coverage) -> Self {
         Self {
             overlapping_sends: coverage.overlapping_sends,
             joins_during_traffic: coverage.joins_during_traffic,

@@ -21,6 +21,7 @@ pub mod summary;
 pub mod table;
 pub mod thresholds;
 pub mod verdict;
+pub mod verification;
 mod violations;
 
 #[cfg(test)]

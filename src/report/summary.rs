@@ -9,6 +9,7 @@ use super::{Report, Verdict, bars, figures, violations};
 use crate::measure::confidence::range;
 use crate::measure::percentile::percentile;
 use crate::scenario::plan::{AckPromise, OrderPromise, RelayPromise};
+use crate::verify::findings::{Counts, Coverage};
 
 /// Faults shown of those that the embedded server was told to commit; the JSON result has more.
 const FAULTS_SHOWN: usize = 5;
@@ -316,7 +317,7 @@ impl Page {
                 saturated.to_owned(),
             ],
         );
-        let exercised = exercised(report);
+        let exercised = exercised(&outcome.findings.coverage);
         if !exercised.is_empty() {
             self.labelled("exercised", exercised);
         }
@@ -375,7 +376,16 @@ fn length(report: &Report) -> String {
 
 /// The counts that the verdict rests on, and what can be claimed from them.
 fn counts(report: &Report) -> Vec<String> {
-    let counts = &report.outcome.findings.counts;
+    let findings = &report.outcome.findings;
+    let mut items = counted(&findings.counts);
+    if findings.violation_count() == 0 {
+        items.push(claim(report));
+    }
+    items
+}
+
+/// The counts that a verdict rests on; exceptions only where there are any.
+pub(super) fn counted(counts: &Counts) -> Vec<String> {
     let mut items = vec![
         format!("{} sent", figures::count(counts.sent)),
         format!("{} acked", figures::count(counts.acked)),
@@ -394,9 +404,6 @@ fn counts(report: &Report) -> Vec<String> {
         if n > 0 {
             items.push(format!("{} {what}", figures::count(n)));
         }
-    }
-    if report.outcome.findings.violation_count() == 0 {
-        items.push(claim(report));
     }
     items
 }
@@ -464,8 +471,8 @@ fn connecting(report: &Report) -> Vec<String> {
     items
 }
 
-fn exercised(report: &Report) -> Vec<String> {
-    let coverage = &report.outcome.findings.coverage;
+/// What was really exercised.
+pub(super) fn exercised(coverage: &Coverage) -> Vec<String> {
     let all = [
         (coverage.overlapping_sends, "overlapping sends"),
         (coverage.joins_during_traffic, "joins during traffic"),

@@ -6,6 +6,7 @@ use super::thresholds::Judged;
 use super::{figures, generator};
 use crate::driver::outcome::Outcome;
 use crate::scenario::plan::{Leave, Load, Plan, Repeat, Step};
+use crate::verify::findings::Findings;
 
 /// The one word for a run. Ordered by weight: of several that hold, the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,10 +72,7 @@ pub(super) fn judge(
     cpus: usize,
 ) -> (Verdict, Vec<String>) {
     let interrupted = "ended early by Ctrl-C; these are the results until then";
-    let mut inconclusive = outcome.inconclusive.clone();
-    inconclusive.extend(unseen(plan, outcome));
-    inconclusive.extend(generator::reasons(&outcome.health, cpus));
-    inconclusive.extend(unexercised(plan, outcome));
+    let mut inconclusive = doubts(plan, outcome, cpus);
     inconclusive.extend(outcome.findings.undecided.iter().cloned());
     if inconclusive.is_empty() {
         // Where a run went wrong as a whole, missing samples are no reason of their own.
@@ -85,7 +83,7 @@ pub(super) fn judge(
     let interrupted = outcome.interrupted.then(|| interrupted.to_owned());
     let weighed = [
         (Verdict::Interrupted, Vec::from_iter(interrupted)),
-        (Verdict::Fail, Vec::from_iter(violated(outcome))),
+        (Verdict::Fail, Vec::from_iter(violated(&outcome.findings))),
         (Verdict::Inconclusive, inconclusive),
         (Verdict::Threshold, crossed),
     ];
@@ -102,9 +100,18 @@ pub(super) fn judge(
     )
 }
 
+/// Why a run cannot pass, for reasons that are not in what verification found.
+#[must_use]
+pub fn doubts(plan: &Plan, outcome: &Outcome, cpus: usize) -> Vec<String> {
+    let mut doubts = outcome.inconclusive.clone();
+    doubts.extend(unseen(plan, outcome));
+    doubts.extend(generator::reasons(&outcome.health, cpus));
+    doubts.extend(unexercised(plan, outcome));
+    doubts
+}
+
 /// All violations in one reason, by kind.
-fn violated(outcome: &Outcome) -> Option<String> {
-    let findings = &outcome.findings;
+pub(super) fn violated(findings: &Findings) -> Option<String> {
     let count = findings.violation_count();
     let kinds: Vec<_> = findings
         .violations

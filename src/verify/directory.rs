@@ -134,14 +134,10 @@ impl Directory {
         }
     }
 
-    /// The name of the client that `session` belongs to: `talkers-3`.
-    #[must_use]
-    pub fn name(&self, session: SenderId) -> String {
+    /// The client that `session` belongs to; `None` if it is forgotten, or never was.
+    pub(super) fn client_of(&self, session: SenderId) -> Option<ClientId> {
         let sessions = self.sessions.read().expect("no panic while held");
-        match sessions.get(&session) {
-            Some(entry) => self.client_name(entry.client).to_owned(),
-            None => session.to_string(),
-        }
+        sessions.get(&session).map(|entry| entry.client)
     }
 
     /// The name of a client.

@@ -23,6 +23,8 @@ use super::batch::{Batch, Ended, Fact, Message, Proof, Tally};
 use super::directory::Directory;
 use super::findings::{self, Example, Findings};
 use super::kind::Kind;
+use super::trace::tape::{Tag, Tape, Writing};
+use super::trace::view::View;
 use crate::wire::payload::SenderId;
 use deliveries::Irregular;
 use missing::{Gap, Missing};
@@ -64,7 +66,7 @@ pub struct Settled {
 /// The judge of a run.
 #[derive(Debug)]
 pub struct Judge {
-    directory: Arc<Directory>,
+    directory: View,
     late_after_ns: Option<u64>,
     watermarks: Vec<u64>,
     /// Every shard has told all about the numbers under this one.
@@ -167,7 +169,7 @@ impl Judge {
     #[must_use]
     pub fn new(directory: Arc<Directory>, shards: usize, late_after_ns: Option<u64>) -> Self {
         Self {
-            directory,
+            directory: View::new(directory),
             late_after_ns,
             watermarks: vec![0; shards],
             told: 0,
@@ -196,6 +198,16 @@ impl Judge {
         }
     }
 
+    /// Writes down from here on in which order batches come, and what the directory says.
+    pub(crate) fn record_on(&mut self, tape: Writing) {
+        self.directory.set_tape(Tape::Writing(Box::new(tape)));
+    }
+
+    /// Where a replay's events come from.
+    pub(super) fn tape(&mut self) -> &mut View {
+        &mut self.directory
+    }
+
     /// Violations found so far. What a later frame may still explain is in it, so it can shrink.
     #[must_use]
     pub fn violation_count(&self) -> u64 {
@@ -205,6 +217,9 @@ impl Judge {
 
     /// Takes in what `shard` has learned; `settled` gets each message that is now complete.
     pub fn absorb(&mut self, shard: usize, batch: Batch, mut settled: impl FnMut(Settled)) {
+        if let Some(tape) = self.directory.writing() {
+            tape.event(Tag::Absorb).number(shard as u64);
+        }
         let Batch {
             watermark,
             facts,
@@ -231,7 +246,16 @@ impl Judge {
     /// Everything is in: the last judgement. `target_gone` says that the whole target went away,
     /// so that a closed connection is no single client's grievance.
     #[must_use]
-    pub fn finish(mut self, target_gone: bool, mut settled: impl FnMut(Settled)) -> Findings {
+    pub fn finish(mut self, target_gone: bool, settled: impl FnMut(Settled)) -> Findings {
+        self.conclude(target_gone, settled);
+        self.summed_up()
+    }
+
+    /// Judges all that is still open.
+    pub(super) fn conclude(&mut self, target_gone: bool, mut settled: impl FnMut(Settled)) {
+        if let Some(tape) = self.directory.writing() {
+            tape.event(Tag::Finish).number(u64::from(target_gone));
+        }
         self.told = u64::MAX;
         self.settle_told(&mut settled);
         self.judge_unacked();
@@ -247,6 +271,11 @@ impl Judge {
                 .insert(Kind::UnexpectedClose, hung_up);
         }
         self.state_undecided();
+    }
+
+    /// What is found by now: everything, or, where the observations break off, what is certain.
+    #[must_use]
+    pub(super) fn summed_up(mut self) -> Findings {
         let counts = &mut self.findings.counts;
         counts.sessions = self.tally.sessions;
         counts.sent = self.tally.sent;

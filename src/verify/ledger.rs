@@ -16,12 +16,16 @@ mod sending;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::{Anomaly, Batch, Fact, Message};
 use super::directory::{ClientId, Directory};
 use super::findings::Example;
 use super::kind::Kind;
 use super::reference::{Reference, Slot};
-use super::session::{NEVER, Session};
+use super::session::{NEVER, Session, Stage};
+use super::trace::tape::{Tag, Taken, Tape, Writing};
+use super::trace::view::View;
 use crate::wire::line::Lines;
 use crate::wire::ndjson::{self, ServerFrame};
 use relays::is_late;
@@ -39,7 +43,7 @@ const MAX_SEQ: u64 = ndjson::MAX_ID;
 const QUOTED_BYTES: usize = 120;
 
 /// What a shard verifies against.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// The run's id, in every load message.
     pub run: u32,
@@ -57,6 +61,13 @@ pub struct Terms {
 /// A session of this shard, until it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handle(u32);
+
+impl Handle {
+    /// Sessions that are open at the same time have different ones, from 0 on without gaps.
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// What a frame was, as far as the client's script or the recorder care.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +116,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Ledger {
     terms: Terms,
-    directory: Arc<Directory>,
+    directory: View,
     sessions: Vec<Session>,
     free: Vec<u32>,
     reference: Reference,
@@ -124,7 +135,7 @@ impl Ledger {
     pub fn new(terms: Terms, directory: Arc<Directory>) -> Self {
         Self {
             terms,
-            directory,
+            directory: View::new(directory),
             sessions: Vec::new(),
             free: Vec::new(),
             reference: Reference::default(),
@@ -142,8 +153,33 @@ impl Ledger {
         self.never_compare = true;
     }
 
+    /// Writes down from here on what this ledger is told.
+    pub(crate) fn record_on(&mut self, tape: Writing) {
+        self.directory.set_tape(Tape::Writing(Box::new(tape)));
+    }
+
+    /// Where a replay's events come from.
+    pub(super) fn tape(&mut self) -> &mut View {
+        &mut self.directory
+    }
+
+    /// The session number `index`, if there is one that has not ended.
+    pub(super) fn handle(&self, index: u64) -> Option<Handle> {
+        let session = self.sessions.get(usize::try_from(index).ok()?)?;
+        (session.stage != Stage::Free).then_some(Handle(index as u32))
+    }
+
+    /// The line that the reference holds for the number that is due to this session, LF included.
+    pub(super) fn due_line(&mut self, handle: Handle) -> Option<&[u8]> {
+        let due = self.sessions[handle.0 as usize].next;
+        self.reference.get(due).map(|(_, line)| line)
+    }
+
     /// `client` is about to connect: a new session. `None` when all session numbers are used up.
     pub fn connecting(&mut self, client: ClientId) -> Option<Handle> {
+        if let Some(tape) = self.directory.writing() {
+            tape.event(Tag::Connecting).number(u64::from(client.0));
+        }
         // Whatever anyone has seen by now was numbered before this connection: not owed.
         let joined = self.directory.highest_seq();
         let session = Session::new(self.directory.open(client)?, client, joined);
@@ -163,8 +199,13 @@ impl Ledger {
 
     /// The connection stands; `local` is its own end's address.
     pub fn connected(&mut self, handle: Handle, local: SocketAddr) {
+        let local = local.to_string();
+        if let Some(tape) = self.directory.writing() {
+            tape.of_session(Tag::Connected, handle.0)
+                .bytes(local.as_bytes());
+        }
         let id = self.session(handle).id;
-        self.directory.set_address(id, &local.to_string());
+        self.directory.set_address(id, &local);
         self.session(handle).conduct.stood = true;
     }
 
@@ -180,6 +221,9 @@ impl Ledger {
     /// One read gave `frames` whole frames, the first of which began in an earlier read if
     /// `split`.
     pub fn read_done(&mut self, frames: u64, split: bool) {
+        if let Some(tape) = self.directory.writing() {
+            tape.read_done(split);
+        }
         self.batch.coverage.joined_frames += frames.saturating_sub(1);
         self.batch.coverage.split_frames += u64::from(split);
     }
@@ -202,6 +246,9 @@ impl Ledger {
             slot.last_ns = now_ns;
             let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
             self.batch.tally.delivered += 1;
+            if let Some(tape) = self.directory.writing() {
+                tape.matched(handle.0, now_ns);
+            }
             if is_late(self.terms.late_after_ns, intended_ns, now_ns) || session.trouble.is_some() {
                 self.after_match(handle, now_ns);
             }
@@ -232,6 +279,32 @@ impl Ledger {
 
     #[inline(never)]
     fn next_slowly(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
+        let before = lines.rest();
+        match self.directory.writing() {
+            Some(tape) if !before.is_empty() => tape.settle(),
+            _ => return self.step(handle, lines, now_ns),
+        }
+        // Split lines are told by what they are split of: of long lines every read splits one.
+        let begun = lines.pending();
+        let begun_bytes = begun.len();
+        let due = self.due_line(handle).and_then(|d| d.strip_prefix(begun));
+        let rest = due.map(<[u8]>::to_vec);
+        let event = self.step(handle, lines, now_ns);
+        let taken = &before[..before.len() - lines.rest().len()];
+        let taken = match rest {
+            Some(rest) if begun_bytes > 0 && rest == taken => Taken::Rest,
+            Some(rest) if begun_bytes == 0 && event.is_none() && rest.starts_with(taken) => {
+                Taken::Part(taken.len())
+            }
+            _ => Taken::Bytes(taken),
+        };
+        if let Some(tape) = self.directory.writing() {
+            tape.step(handle.0, now_ns, taken);
+        }
+        event
+    }
+
+    fn step(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
         let event = match lines.next()? {
             Ok(line) => match ndjson::decode_server(line) {
                 Ok(frame) => self.frame(handle, line, frame, now_ns),
@@ -300,6 +373,9 @@ impl Ledger {
     /// Hands over everything learned since the last call. O(sessions): call it on a timer, and
     /// when [`Ledger::wants_flush`] says so.
     pub fn take_batch(&mut self) -> Batch {
+        if let Some(tape) = self.directory.writing() {
+            tape.event(Tag::TakeBatch);
+        }
         // Sessions yet to come are owed nothing up to here.
         let mut watermark = self.directory.highest_seq() + 1;
         for index in 0..self.sessions.len() {

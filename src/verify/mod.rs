@@ -15,6 +15,7 @@ pub mod ledger;
 mod reference;
 mod sends;
 mod session;
+pub mod trace;
 
 #[cfg(test)]
 mod tests;

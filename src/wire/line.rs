@@ -86,7 +86,19 @@ pub struct Lines<'a> {
     rest: &'a [u8],
 }
 
-impl Lines<'_> {
+impl<'a> Lines<'a> {
+    /// What is left of the chunk.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// The bytes of a line that earlier chunks began.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        self.buffer.pending()
+    }
+
     /// The next line without its LF (and CR), blank lines left out; `None` when the chunk is
     /// used up.
     ///

@@ -5,6 +5,7 @@ use crate::verify::batch::{Anomaly, Fact, Message};
 use crate::verify::ids::split_id;
 use crate::verify::kind::Kind;
 use crate::verify::session::{Carried, Form, Move, Own, Pending, Place, Stage};
+use crate::verify::trace::tape::Tag;
 use crate::wire::ndjson::ErrorCode;
 
 /// Refused or echoed messages that a session remembers, to know a late ack for what it is.
@@ -220,6 +221,10 @@ impl Ledger {
 
     /// A scripted `await_acks` took too long.
     pub fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
+        if let Some(tape) = self.directory.writing() {
+            let tape = tape.of_session(Tag::OverdueAcks, handle.0).time(now_ns);
+            tape.bytes(within.as_bytes());
+        }
         let waiting = self.unacked(handle);
         let name = self.name(handle);
         let text = format!("{name} waited {within} for {waiting} acks that did not come");
@@ -236,6 +241,10 @@ impl Ledger {
 
     /// A scripted `expect_error` did not come.
     pub fn missing_error(&mut self, handle: Handle, code: &str, within: &str, now_ns: u64) {
+        if let Some(tape) = self.directory.writing() {
+            let tape = tape.of_session(Tag::MissingError, handle.0).time(now_ns);
+            tape.bytes(code.as_bytes()).bytes(within.as_bytes());
+        }
         let name = self.name(handle);
         let text = format!("{name} expected an error `{code}` within {within}, and none came");
         self.certain(Kind::MissingError, handle, text, now_ns);

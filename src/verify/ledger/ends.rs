@@ -4,20 +4,30 @@ use super::{Ending, Event, Handle, Ledger, quote};
 use crate::verify::batch::{Anomaly, Ended};
 use crate::verify::kind::Kind;
 use crate::verify::session::{Conduct, Hole, NEVER, Stage};
+use crate::verify::trace::tape::Tag;
 
 impl Ledger {
     /// The client stops reading for a while: it may be cut off as slow.
     pub fn stops_reading(&mut self, handle: Handle) {
+        if let Some(tape) = self.directory.writing() {
+            tape.of_session(Tag::StopsReading, handle.0);
+        }
         self.session(handle).conduct.stopped_reading = true;
     }
 
     /// The client half-closes: the rest and a bye are owed (J2).
     pub fn leaving(&mut self, handle: Handle) {
+        if let Some(tape) = self.directory.writing() {
+            tape.of_session(Tag::Leaving, handle.0);
+        }
         self.session(handle).conduct.leaving = true;
     }
 
     /// The client resets or closes the connection: nothing more is owed (J3).
     pub fn letting_go(&mut self, handle: Handle) {
+        if let Some(tape) = self.directory.writing() {
+            tape.of_session(Tag::LettingGo, handle.0);
+        }
         self.session(handle).conduct.gone = true;
         self.batch.coverage.aborts += 1;
     }
@@ -31,6 +41,9 @@ impl Ledger {
     /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
     /// is owed begins with what no one has seen yet.
     pub fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
+        if let Some(tape) = self.directory.writing() {
+            tape.of_session(Tag::NoWelcome, handle.0).time(now_ns);
+        }
         if self.session(handle).stage == Stage::Connecting {
             let text = format!("{} connected and was never welcomed", self.name(handle));
             self.certain(Kind::MissingWelcome, handle, text, now_ns);
@@ -124,6 +137,10 @@ impl Ledger {
 
     /// The connection is over; `unread` are its last bytes without a line end. The handle is free.
     pub fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
+        if let Some(tape) = self.directory.writing() {
+            let tape = tape.of_session(Tag::Ended, handle.0).time(now_ns);
+            tape.number(ending as u64);
+        }
         let session = &mut self.sessions[handle.0 as usize];
         let (id, stage, conduct) = (session.id, session.stage, session.conduct);
         match stage {

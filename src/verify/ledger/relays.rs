@@ -153,7 +153,7 @@ impl Ledger {
 
     /// When `message`, which was due at `intended_ns`, was really sent, if that is still known.
     fn sent_ns(&self, message: Message, intended_ns: u64) -> Option<u64> {
-        let lag_ns = self.directory.sends.lag_ns(message.sender, message.k)?;
+        let lag_ns = self.directory.sends().lag_ns(message.sender, message.k)?;
         Some(intended_ns.saturating_add(lag_ns))
     }
 

@@ -9,6 +9,7 @@ use crate::verify::batch::{Anomaly, Message};
 use crate::verify::directory::RawFate;
 use crate::verify::ids::{MAX_K, publish_id};
 use crate::verify::session::{Pending, Raw};
+use crate::verify::trace::tape::Tag;
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson;
 use crate::wire::payload::Header;
@@ -17,6 +18,10 @@ impl Ledger {
     /// A message is about to be sent: gives it its k. `now_ns` is taken before the write. `None`
     /// when the session has sent all it can number.
     pub fn sending(&mut self, handle: Handle, intended_ns: u64, now_ns: u64) -> Option<Header> {
+        if let Some(tape) = self.directory.writing() {
+            let tape = tape.of_session(Tag::Sending, handle.0).time(now_ns);
+            tape.number(now_ns.wrapping_sub(intended_ns));
+        }
         let run = self.terms.run;
         let others_unacked = self.unacked;
         let session = &mut self.sessions[handle.0 as usize];
@@ -46,7 +51,7 @@ impl Ledger {
             overtaken_by: 0,
         });
         let lag_ns = now_ns.saturating_sub(intended_ns);
-        self.directory.sends.sent(sender, header.k, lag_ns);
+        self.directory.sends().sent(sender, header.k, lag_ns);
         self.unacked += 1;
         self.batch.tally.sent += 1;
         Some(header)
@@ -62,6 +67,9 @@ impl Ledger {
         let Some(raw) = own.raw.as_mut().filter(|r| r.lines.pending_bytes() > 0) else {
             return;
         };
+        if let Some(tape) = self.directory.writing() {
+            tape.of_session(Tag::SentPublish, handle.0).bytes(line);
+        }
         let id = publish_id(header.sender, header.k);
         let mut lines = raw.lines.feed(line);
         let intact = matches!(
@@ -88,6 +96,9 @@ impl Ledger {
 
     /// A script sends `bytes` as they stand.
     pub fn sending_raw(&mut self, handle: Handle, bytes: &[u8]) {
+        if let Some(tape) = self.directory.writing() {
+            tape.of_session(Tag::SendingRaw, handle.0).bytes(bytes);
+        }
         let max_line_bytes = self.terms.max_line_bytes;
         let session = &mut self.sessions[handle.0 as usize];
         let own = session.own.get_or_insert_default();

@@ -10,8 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
+use super::traces::record;
 use super::world::{End, Frame, Id, Play, What, World, address, rng, wire_id};
 use crate::verify::kind::Kind;
+use crate::verify::trace::verify;
 use crate::wire::ndjson;
 
 const SEEDS: u64 = 300;
@@ -73,6 +75,12 @@ fn check_over(seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Exp
             slowly.findings, played.findings,
             "seed {seed}: decoded line by line"
         );
+        if seed % 4 == 0 {
+            let (recorded, trace) = record(&world, seed);
+            assert_eq!(recorded.findings, played.findings, "seed {seed}: recorded");
+            let replayed = verify(&trace[..]).unwrap();
+            assert_eq!(replayed.findings, played.findings, "seed {seed}: replayed");
+        }
     }
     assert!(applied >= SEEDS / 12, "only {applied} occasions");
 }

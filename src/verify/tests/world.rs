@@ -17,6 +17,8 @@ use crate::verify::findings::Findings;
 use crate::verify::ids::publish_id;
 use crate::verify::judge::{Judge, Settled};
 use crate::verify::ledger::{Ending, Event, Handle, Ledger, Terms};
+use crate::verify::trace;
+use crate::verify::trace::file::Recording;
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson;
 use crate::wire::payload::{self, Header, SenderId};
@@ -314,6 +316,28 @@ impl World {
     /// Plays the world; `seed` draws the cuts and hand-overs.
     pub(super) fn play(&self, play: Play) -> Played {
         Player::new(self, play).run()
+    }
+
+    /// Plays the world, and records it into `trace`.
+    pub(super) fn play_recorded(&self, seed: u64, recording: &Recording) -> Played {
+        let play = Play {
+            seed,
+            slowly: false,
+        };
+        let mut player = Player::new(self, play);
+        recording.begin(&trace::Header {
+            scenario: "a world".to_owned(),
+            target: "itself".to_owned(),
+            terms: terms(),
+            max_read_line_bytes: 65_536,
+            shards: self.shards as u16,
+            clients: (0..self.lives.len()).map(|i| format!("c{i}")).collect(),
+        });
+        for (index, ledger) in player.ledgers.iter_mut().enumerate() {
+            ledger.record_on(recording.shard(index));
+        }
+        player.judge.record_on(recording.judge());
+        player.run()
     }
 }
 

@@ -1,0 +1,121 @@
+//! Traces: a run's observations in a file, and the verdict from the file alone.
+//!
+//! What goes into a trace is what the ledgers and the judge are told, in order ([`tape`]), with
+//! the answers that the shared directory gave them ([`view`]). [`file`] writes and reads the
+//! blocks; [`replay`] tells it all again to the same ledgers and the same judge, so that it cannot
+//! come to anything else; [`observed`] reads what other programs write about their own systems.
+//! The formats are specified in `docs/TRACE.md`.
+
+pub mod file;
+pub mod observed;
+pub mod replay;
+pub(crate) mod tape;
+pub(crate) mod view;
+
+use std::io::{self, BufRead};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::findings::Findings;
+use super::ledger::Terms;
+
+/// The version of the format that is written, and the latest that is read.
+pub const VERSION: u32 = 1;
+
+/// Why a trace cannot be verified.
+#[derive(Debug, Error)]
+pub enum TraceError {
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It does not begin as a trace does.
+    #[error("this is no trace: it begins neither with `chatbench-trace` nor with a JSON object")]
+    NotATrace,
+    /// A later chatbench wrote it.
+    #[error(
+        "a trace of version {0}, where this chatbench reads {VERSION}: verify it with a newer one"
+    )]
+    TooNew(u32),
+    /// It ends in the middle of a block.
+    #[error("cut off at byte {at}: a block begins there and is not all there; copy the file again")]
+    CutOff {
+        /// Where the block begins.
+        at: u64,
+    },
+    /// A block's checksum does not fit.
+    #[error("damaged at byte {at}: {what}; copy the file again")]
+    Damaged {
+        /// Where the block begins.
+        at: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Whole blocks that tell no story.
+    #[error("out of order in the block at byte {at}, {within} bytes into it: {what}")]
+    OutOfOrder {
+        /// Where the block begins.
+        at: u64,
+        /// How far into its contents.
+        within: usize,
+        /// What cannot be.
+        what: String,
+    },
+    /// An observation that another program wrote.
+    #[error("line {line}: {what}")]
+    Line {
+        /// From 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// What a trace begins with: everything the ledgers and the judge knew beforehand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The address that was driven.
+    pub target: String,
+    /// What the shards verified against.
+    pub terms: Terms,
+    /// The longest line that a client read, in bytes.
+    pub max_read_line_bytes: usize,
+    /// How many shards there were.
+    pub shards: u16,
+    /// The clients' names, by number.
+    pub clients: Vec<String>,
+}
+
+/// What a trace ends with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trailer {
+    /// Blocks before this one: a trace that lost some is no whole trace.
+    pub blocks: u64,
+    /// Why the run could not pass, for reasons that the observations do not show.
+    pub doubts: Vec<String>,
+}
+
+/// What verification makes of a trace.
+#[derive(Debug)]
+pub struct Verified {
+    /// What the observations are of: scenario and target.
+    pub title: String,
+    /// What was found.
+    pub findings: Findings,
+    /// Why it cannot pass, beside what the findings say.
+    pub doubts: Vec<String>,
+}
+
+/// Verifies a trace of either kind: what it begins with tells them apart.
+///
+/// # Errors
+/// [`TraceError`] if it can not be read to its end.
+pub fn verify(mut source: impl BufRead) -> Result<Verified, TraceError> {
+    match source.fill_buf()?.first() {
+        Some(b'c') => replay::verify(source),
+        Some(b'{' | b' ' | b'\t' | b'\r' | b'\n') => observed::verify(source),
+        _ => Err(TraceError::NotATrace),
+    }
+}

@@ -1,0 +1,409 @@
+//! What other programs observed of their own systems: one JSON object a line, put into the words
+//! of the protocol and told to the same ledger and judge.
+//!
+//! The messages are named, not carried, so each stands for a load message that its sender made:
+//! everything is checked but the bytes of the texts.
+
+use std::collections::HashMap;
+use std::io::BufRead;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::{TraceError, Verified};
+use crate::verify::directory::{ClientId, Directory};
+use crate::verify::ids::{MAX_K, publish_id};
+use crate::verify::judge::Judge;
+use crate::verify::ledger::{Ending, Handle, Ledger, Terms};
+use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer};
+use crate::wire::ndjson;
+use crate::wire::payload::{self, HEADER_BYTES, Header, SenderId};
+
+/// Addresses are not among the observations: everyone has this one.
+const ADDRESS: &str = "0.0.0.0:0";
+
+/// The longest line that is read.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+
+const TERMS: Terms = Terms {
+    run: 1,
+    seed: 1,
+    late_after_ns: None,
+    addresses_known: false,
+    max_line_bytes: DEFAULT_MAX_LINE_BYTES,
+};
+
+/// One observation.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Observation {
+    at_ns: u64,
+    session: String,
+    event: What,
+    seq: Option<u64>,
+    k: Option<u64>,
+    from: Option<String>,
+    code: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum What {
+    Opened,
+    Welcome,
+    Sent,
+    Acked,
+    Relayed,
+    Error,
+    Leaving,
+    Bye,
+    Aborted,
+    Closed,
+}
+
+impl What {
+    /// The keys that it has beside `at_ns`, `session` and `event`: `seq`, `k`, `from`, `code`.
+    const fn keys(self) -> [bool; 4] {
+        match self {
+            Self::Opened | Self::Leaving | Self::Aborted | Self::Closed => [false; 4],
+            Self::Welcome | Self::Bye => [true, false, false, false],
+            Self::Sent => [false, true, false, false],
+            Self::Acked => [true, true, false, false],
+            Self::Relayed => [true, true, true, false],
+            Self::Error => [false, true, false, true],
+        }
+    }
+}
+
+/// Verifies observations, one JSON object a line, in the order of their times.
+///
+/// # Errors
+/// [`TraceError::Line`] for a line that is no observation, or tells what cannot be.
+pub fn verify(mut source: impl BufRead) -> Result<Verified, TraceError> {
+    let mut observations = Vec::new();
+    let mut names = Vec::new();
+    let (mut text, mut line) = (Vec::new(), 0);
+    loop {
+        text.clear();
+        let wanted = MAX_LINE_BYTES + 1;
+        std::io::Read::take(&mut source, wanted).read_until(b'\n', &mut text)?;
+        if text.is_empty() {
+            break;
+        }
+        line += 1;
+        if text.trim_ascii().is_empty() {
+            continue;
+        }
+        let observation = parse(&text).map_err(|what| TraceError::Line { line, what })?;
+        if observation.event == What::Opened {
+            names.push(observation.session.clone());
+        }
+        observations.push((line, observation));
+    }
+    let mut teller = Teller::new(names);
+    for (line, observation) in observations {
+        let told = teller.tell(&observation);
+        told.map_err(|what| TraceError::Line { line, what })?;
+    }
+    Ok(teller.finish())
+}
+
+fn parse(text: &[u8]) -> Result<Observation, String> {
+    if text.len() as u64 > MAX_LINE_BYTES {
+        return Err(format!("longer than {MAX_LINE_BYTES} bytes"));
+    }
+    let observation: Observation = serde_json::from_slice(text).map_err(|error| {
+        let error = error.to_string();
+        // serde counts lines within this one.
+        error
+            .split(" at line")
+            .next()
+            .unwrap_or_default()
+            .to_owned()
+    })?;
+    let Observation {
+        event,
+        seq,
+        k,
+        from,
+        code,
+        ..
+    } = &observation;
+    let present = [seq.is_some(), k.is_some(), from.is_some(), code.is_some()];
+    let keys = ["seq", "k", "from", "code"];
+    for ((key, wanted), present) in keys.iter().zip(event.keys()).zip(present) {
+        if wanted && !present {
+            return Err(format!("missing `{key}`"));
+        }
+        if present && !wanted {
+            return Err(format!("`{key}` does not belong to this event"));
+        }
+    }
+    if k.is_some_and(|k| k == 0 || k > MAX_K) {
+        return Err(format!("`k` counts from 1 to {MAX_K}"));
+    }
+    Ok(observation)
+}
+
+/// A session while it is open.
+struct Open {
+    handle: Handle,
+    id: SenderId,
+}
+
+/// Tells the ledger.
+struct Teller {
+    ledger: Ledger,
+    judge: Judge,
+    now_ns: u64,
+    opened: u32,
+    /// Every session there ever was; `None` once it is over.
+    sessions: HashMap<String, Option<Open>>,
+    /// What each sent, in order.
+    sent: HashMap<String, Vec<Header>>,
+}
+
+impl Teller {
+    fn new(names: Vec<String>) -> Self {
+        let directory = Arc::new(Directory::new(names));
+        Self {
+            ledger: Ledger::new(TERMS, directory.clone()),
+            judge: Judge::new(directory, 1, None),
+            now_ns: 0,
+            opened: 0,
+            sessions: HashMap::new(),
+            sent: HashMap::new(),
+        }
+    }
+
+    fn tell(&mut self, observation: &Observation) -> Result<(), String> {
+        let Observation {
+            at_ns,
+            session,
+            event,
+            ..
+        } = observation;
+        if *at_ns < self.now_ns {
+            let before = self.now_ns;
+            return Err(format!(
+                "out of order: `at_ns` is {at_ns}, and the line before has {before}"
+            ));
+        }
+        self.now_ns = *at_ns;
+        if *event == What::Opened {
+            return self.open(session);
+        }
+        let Open { handle, id } = match self.sessions.get(session) {
+            Some(Some(open)) => Open { ..*open },
+            Some(None) => return Err(format!("session `{session}` is over")),
+            None => return Err(format!("session `{session}` was never opened")),
+        };
+        let seq = observation.seq.unwrap_or_default();
+        let k = observation.k.unwrap_or_default();
+        let mut frame = Vec::new();
+        match event {
+            What::Opened => {}
+            What::Welcome => {
+                ndjson::encode_welcome(&mut frame, ADDRESS, seq, DEFAULT_MAX_LINE_BYTES as u64);
+            }
+            What::Sent => {
+                let sent = self.sent.entry(session.clone()).or_default();
+                let due = sent.len() as u64 + 1;
+                if k != due {
+                    return Err(format!("`k` is {k}, where this session's next is {due}"));
+                }
+                let header = self.ledger.sending(handle, *at_ns, *at_ns);
+                sent.extend(header);
+            }
+            What::Acked => ndjson::encode_ack(&mut frame, seq, Some(publish_id(id, k))),
+            What::Relayed => {
+                let from = observation.from.as_deref().unwrap_or_default();
+                let text = self.text_of(from, k);
+                ndjson::encode_relay(&mut frame, seq, ADDRESS, &text);
+            }
+            What::Error => {
+                let code = observation.code.as_deref().unwrap_or_default();
+                ndjson::encode_error(&mut frame, code, "", Some(publish_id(id, k)));
+            }
+            What::Leaving => self.ledger.leaving(handle),
+            What::Bye => ndjson::encode_bye(&mut frame, seq),
+            What::Aborted => {
+                self.ledger.letting_go(handle);
+                self.end(session, handle, Ending::Ours);
+            }
+            What::Closed => self.end(session, handle, Ending::Eof),
+        }
+        if !frame.is_empty() {
+            let mut buffer = LineBuffer::new(usize::MAX);
+            let mut lines = buffer.feed(&frame);
+            while self.ledger.next(handle, &mut lines, *at_ns).is_some() {}
+        }
+        if self.ledger.wants_flush() {
+            self.judge.absorb(0, self.ledger.take_batch(), |_| ());
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, session: &str) -> Result<(), String> {
+        if self.sessions.contains_key(session) {
+            return Err(format!(
+                "session `{session}` was opened before: give each connection a name of its own"
+            ));
+        }
+        let client = ClientId(self.opened);
+        let handle = self.ledger.connecting(client).ok_or("too many sessions")?;
+        let address = ADDRESS.parse().map_err(|_| "no address")?;
+        self.ledger.connected(handle, address);
+        let id = SenderId(self.opened);
+        self.opened += 1;
+        self.sessions
+            .insert(session.to_owned(), Some(Open { handle, id }));
+        Ok(())
+    }
+
+    /// The text that message `k` of `from` stands for; one that nobody sent, if nobody did.
+    fn text_of(&self, from: &str, k: u64) -> String {
+        let sent = self.sent.get(from).and_then(|s| s.get(k as usize - 1));
+        let Some(header) = sent else {
+            return format!("message {k} of {from}");
+        };
+        let mut text = Vec::with_capacity(HEADER_BYTES);
+        payload::encode(&mut text, TERMS.seed, header, HEADER_BYTES);
+        String::from_utf8(text).expect("a load message is ASCII")
+    }
+
+    fn end(&mut self, session: &str, handle: Handle, ending: Ending) {
+        self.ledger.ended(handle, ending, &[], self.now_ns);
+        self.sessions.insert(session.to_owned(), None);
+    }
+
+    fn finish(mut self) -> Verified {
+        let open: Vec<Handle> = self.sessions.values().flatten().map(|o| o.handle).collect();
+        for handle in open {
+            self.ledger.ended(handle, Ending::TimeUp, &[], self.now_ns);
+        }
+        self.judge.absorb(0, self.ledger.take_batch(), |_| ());
+        let findings = self.judge.finish(false, |_| ());
+        let nothing = findings.counts.delivered + findings.counts.acked == 0;
+        let nothing = nothing && findings.violation_count() == 0;
+        Verified {
+            title: format!("observations of {} sessions", self.opened),
+            doubts: nothing
+                .then(|| "not one delivery and not one ack: nothing was verified".to_owned())
+                .into_iter()
+                .collect(),
+            findings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::kind::Kind;
+
+    /// The example of the documentation.
+    fn example() -> Vec<&'static str> {
+        let documentation = include_str!("../../../docs/TRACE.md");
+        let (_, example) = documentation.split_once("```jsonl\n").unwrap();
+        example.split_once("```").unwrap().0.lines().collect()
+    }
+
+    fn verified(lines: &[&str]) -> Verified {
+        verify(lines.join("\n").as_bytes()).unwrap()
+    }
+
+    fn kinds(lines: &[&str]) -> Vec<Kind> {
+        verified(lines).findings.violations.into_keys().collect()
+    }
+
+    #[test]
+    fn the_documented_example_passes() {
+        let Verified {
+            findings, doubts, ..
+        } = verified(&example());
+        assert_eq!(findings.violation_count(), 0, "{:#?}", findings.violations);
+        assert_eq!((findings.undecided.len(), doubts.len()), (0, 0));
+        assert_eq!((findings.counts.sent, findings.counts.delivered), (2, 2));
+    }
+
+    #[test]
+    fn what_is_wrong_with_an_observed_system_is_named() {
+        let lines = example();
+        let relay = lines.iter().position(|l| l.contains("relayed")).unwrap();
+        let ack = lines.iter().position(|l| l.contains("acked")).unwrap();
+        let mut lost = lines.clone();
+        lost.remove(relay);
+        assert_eq!(kinds(&lost), [Kind::AckWithoutRelay]);
+        let mut twice = lines.clone();
+        twice.insert(relay, lines[relay]);
+        assert_eq!(kinds(&twice), [Kind::DuplicateRelay]);
+        let mut unacked = lines.clone();
+        unacked.remove(ack);
+        assert_eq!(kinds(&unacked), [Kind::MissingAck]);
+        let phantom = lines[relay].replace(r#""k":1"#, r#""k":9"#);
+        let mut invented = lines.clone();
+        invented[relay] = &phantom;
+        assert!(kinds(&invented).contains(&Kind::PhantomRelay));
+    }
+
+    #[test]
+    fn observations_that_stop_in_the_middle_decide_nothing() {
+        let lines = example();
+        let found = verified(&lines[..lines.len() - 3]).findings;
+        assert_eq!(found.violation_count(), 0);
+        assert!(!found.undecided.is_empty());
+        assert_eq!(verified(&lines[..1]).doubts.len(), 1);
+    }
+
+    #[test]
+    fn a_line_that_is_no_observation_is_named() {
+        let opened = r#"{"at_ns":5,"session":"a","event":"opened"}"#;
+        let table = [
+            ("{", "EOF while parsing"),
+            (
+                r#"{"at_ns":6,"session":"a","event":"came"}"#,
+                "unknown variant `came`",
+            ),
+            (
+                r#"{"at_ns":6,"session":"a","event":"welcome"}"#,
+                "missing `seq`",
+            ),
+            (
+                r#"{"session":"a","event":"leaving"}"#,
+                "missing field `at_ns`",
+            ),
+            (
+                r#"{"at_ns":6,"session":"a","event":"leaving","colour":1}"#,
+                "unknown field `colour`",
+            ),
+            (
+                r#"{"at_ns":6,"session":"a","event":"leaving","seq":1}"#,
+                "`seq` does not belong",
+            ),
+            (
+                r#"{"at_ns":4,"session":"a","event":"leaving"}"#,
+                "out of order",
+            ),
+            (
+                r#"{"at_ns":6,"session":"b","event":"leaving"}"#,
+                "never opened",
+            ),
+            (opened, "was opened before"),
+            (
+                r#"{"at_ns":6,"session":"a","event":"sent","k":2}"#,
+                "next is 1",
+            ),
+            (
+                r#"{"at_ns":6,"session":"a","event":"sent","k":0}"#,
+                "counts from 1",
+            ),
+        ];
+        for (line, what) in table {
+            let error = verify(format!("{opened}\n\n{line}\n").as_bytes()).unwrap_err();
+            let error = error.to_string();
+            assert!(error.starts_with("line 3: "), "{error}");
+            assert!(error.contains(what), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! `chatbench run --trace` and `chatbench verify` as their users run them, and traces whose
+//! verdicts are known.
+
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn chatbench(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chatbench"))
+        .args(args)
+        .env("NO_COLOR", "1")
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn verified(path: &Path) -> (Option<i32>, Value) {
+    let output = chatbench(&["verify", path.to_str().unwrap(), "--json", "-"]);
+    let result = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|e| panic!("no JSON ({e}): {}", stderr(&output)));
+    (output.status.code(), result)
+}
+
+const SMALL: &str = r#"
+[run]
+warmup = "0s"
+duration = "300ms"
+drain = "30s"
+[clients.talkers]
+count = 2
+rate = 200
+[clients.listeners]
+count = 3
+"#;
+
+#[test]
+fn a_run_and_its_trace_come_to_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let (scenario, trace) = (file("small.toml"), file("small.trace"));
+    fs::write(&scenario, SMALL).unwrap();
+    let run = ["run", &scenario, "--json", "-", "-q", "--trace", &trace];
+    let ran = chatbench(&run);
+    let result: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    let (code, verification) = verified(Path::new(&trace));
+    assert!(result["counts"]["delivered"].as_u64() > Some(0));
+    assert_eq!(verification["exit_code"].as_i64(), code.map(i64::from));
+    // There is no threshold: pass, or this machine was too busy, and then the trace says so, too.
+    assert_eq!(verification["verdict"], result["verdict"]);
+    for (key, value) in verification["counts"].as_object().unwrap() {
+        assert_eq!(value, &result["counts"][key], "{key}");
+    }
+    assert_eq!(verification["violations"], result["violations"]);
+    assert_eq!(verification["coverage"], result["coverage"]);
+
+    // It is not overwritten, unless that is what is asked for.
+    let before = fs::read(&trace).unwrap();
+    let again = chatbench(&run);
+    assert_eq!(again.status.code(), Some(2), "{}", stderr(&again));
+    assert!(stderr(&again).contains("--force"), "{}", stderr(&again));
+    assert_eq!(fs::read(&trace).unwrap(), before);
+    let mut forced = run.to_vec();
+    forced.push("--force");
+    assert_ne!(chatbench(&forced).status.code(), Some(2));
+    assert_ne!(fs::read(&trace).unwrap(), before, "another run");
+}
+
+#[test]
+fn a_trace_that_cannot_be_read_or_written_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cut.trace");
+    let golden = fs::read(format!("{GOLDEN}/pass.trace")).unwrap();
+    fs::write(&path, &golden[..golden.len() - 1]).unwrap();
+    let output = chatbench(&["verify", path.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+    let error = stderr(&output);
+    assert!(error.contains("cut.trace: cut off at byte "), "{error}");
+
+    let missing = chatbench(&["verify", "no/such.trace"]);
+    assert_eq!(missing.status.code(), Some(2));
+    assert!(stderr(&missing).contains("no/such.trace: "));
+
+    let scenario = directory.path().join("small.toml");
+    fs::write(&scenario, SMALL).unwrap();
+    let scenario = scenario.to_str().unwrap();
+    let unwritable = chatbench(&["run", scenario, "--trace", "/no/such/dir/x.trace"]);
+    assert_eq!(unwritable.status.code(), Some(2));
+    assert!(stderr(&unwritable).contains("/no/such/dir/x.trace"));
+    let several = chatbench(&["run", scenario, scenario, "--trace", "x.trace"]);
+    assert_eq!(several.status.code(), Some(2), "{}", stderr(&several));
+}
+
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces");
+
+/// Each trace in `tests/traces` beside the JSON that it must give, byte for byte, twice.
+#[test]
+fn golden_traces_keep_their_verdicts() {
+    let mut verdicts = Vec::new();
+    for entry in fs::read_dir(GOLDEN).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e == "json") {
+            continue;
+        }
+        let expected = fs::read_to_string(path.with_extension("json")).unwrap();
+        for _ in 0..2 {
+            let output = chatbench(&["verify", path.to_str().unwrap(), "--json", "-"]);
+            let found = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(found, expected, "{}", path.display());
+        }
+        let result: Value = serde_json::from_str(&expected).unwrap();
+        verdicts.push(result["verdict"].as_str().unwrap().to_owned());
+    }
+    verdicts.sort();
+    verdicts.dedup();
+    assert_eq!(verdicts, ["fail", "inconclusive", "pass"]);
+}

@@ -1,7 +1,7 @@
 //! Traces: a run's observations in a file, and the verdict from the file alone.
 //!
 //! What goes into a trace is what the ledgers and the judge are told, in order ([`tape`]), with
-//! the answers that the shared directory gave them ([`view`]). [`file`] writes and reads the
+//! the answers that the shared directory gave them ([`view`]). [`mod@file`] writes and reads the
 //! blocks; [`replay`] tells it all again to the same ledgers and the same judge, so that it cannot
 //! come to anything else; [`observed`] reads what other programs write about their own systems.
 //! The formats are specified in `docs/TRACE.md`.

@@ -375,7 +375,7 @@ fn a_long_file_is_published_whole_and_in_order() {
 /// after the half-close. Returns what came.
 fn classic_chat(
     input: &str,
-    answers: &'static [&'static [u8]],
+    answers: Vec<&'static [u8]>,
     last_words: &'static str,
 ) -> (Option<i32>, String, String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -411,7 +411,7 @@ fn a_classic_server_is_talked_to_in_its_own_words() {
     let ack = "127.0.0.1:5: 已经收到信息".as_bytes();
     let (code, stdout, stderr, came) = classic_chat(
         "one\n\n\"2\"\n/q\nnever sent\n",
-        &[ack, ack],
+        vec![ack, ack],
         "127.0.0.1:6 地址发送了请求消息：bye\x1b[2J127.0.0.1:7 地址发送了请求消息：你",
     );
     assert_eq!(code, Some(0), "{stderr}");

@@ -106,11 +106,11 @@ fn what_holds_everywhere_is_searched_up_to_the_end_and_every_probe_is_kept() {
 
 #[test]
 fn what_never_holds_says_which_threshold() {
-    let place = Place::new(&SMALL.replace("max < 1h", "max < 1ns"));
+    let place = Place::new(&SMALL.replace("max < 1h", "max > 1h"));
     let output = place.search(&["-q", "--vary", "clients.listeners.count"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(99), "{text}");
-    assert!(text.contains("latency: relay max < 1ns"), "{text}");
+    assert!(text.contains("latency: relay max > 1h"), "{text}");
     assert!(
         text.contains("clients.listeners.count = 3 does not hold already"),
         "{text}"
@@ -187,7 +187,7 @@ fn ctrl_c_reports_what_is_known() {
     let status = running.0.wait().unwrap();
     assert_eq!(status.code(), Some(130), "{first} {rest:?} {text}");
     assert!(
-        text.contains("Interrupted: clients.talkers.rate = 1"),
+        text.contains("Interrupted: clients.talkers.rate = "),
         "{text}"
     );
 }

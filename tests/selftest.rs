@@ -1,6 +1,8 @@
 //! The verifier, proved by the binary: every fault that can be committed is seen for what it is,
 //! and what is seen of each is as it is written down here, for better or worse.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
 use std::process::Output;
 
 use assert_cmd::Command;

@@ -32,7 +32,9 @@ impl Told {
             .enable_all()
             .build()
             .unwrap();
-        let outcome = runtime.block_on(run::run(&plan, None, &mut |_| ())).unwrap();
+        let outcome = runtime
+            .block_on(run::run(&plan, None, &mut |_| ()))
+            .unwrap();
         let findings = &outcome.findings;
         assert_eq!(findings.violation_count(), 0, "{:#?}", findings.violations);
         assert_eq!(outcome.inconclusive, Vec::<String>::new());

@@ -53,7 +53,11 @@ pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
         Fault::Truncate1024 => &[LARGE],
         Fault::DelayRelay => &[LATE],
         Fault::BlockOnSlow => &[SLOW],
-        Fault::AckThenLose | Fault::LoseCoalesced | Fault::MisrouteAck | Fault::SwapAcks => &[TALK],
+        Fault::HangUp
+        | Fault::AckThenLose
+        | Fault::LoseCoalesced
+        | Fault::MisrouteAck
+        | Fault::SwapAcks => &[TALK],
         _ => &[TALK, CHURN],
     }
 }

@@ -165,7 +165,7 @@ faults! {
     NoBye = "no-bye" => ["missing-bye"], Leave,
         "a client that leaves politely is sent no bye", "";
     HangUp = "hang-up" => ["unexpected-close"], Message,
-        "the connection of a client that did nothing wrong is closed", "";
+        "the connection of a client that did nothing wrong is closed", "a client that only listens";
     DelayRelay = "delay-relay" => ["late-relay"], Message,
         "one receiver, who only listens, is sent nothing for a second",
         "verify.late_after well under 1s, and a client that only listens";

@@ -312,7 +312,8 @@ impl Faults {
         }
         let Some(at) = self.due(fault) else { return };
         let mut receivers = d.untouched.clone();
-        if fault == Fault::DelayRelay {
+        if matches!(fault, Fault::DelayRelay | Fault::HangUp) {
+            // One that talks may be leaving, or wake its task, at this very moment.
             receivers.retain(|id| !self.talkers.contains(id));
         }
         let Some(id) = self.dice[at].pick(&receivers) else {

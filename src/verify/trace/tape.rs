@@ -17,8 +17,9 @@ use std::sync::mpsc::SyncSender;
 const SHARD_BLOCK_BYTES: usize = 64 << 10;
 
 /// The judge's blocks are small: a replay keeps the shards' blocks until it knows in which order
-/// their batches were absorbed.
-const JUDGE_BLOCK_BYTES: usize = 256;
+/// their batches were absorbed, and a run that is killed leaves what its judge had written: a second
+/// or two less than everything.
+const JUDGE_BLOCK_BYTES: usize = 64;
 
 /// The stream of the judge; shards are numbered from 0.
 pub(crate) const JUDGE: u16 = u16::MAX;

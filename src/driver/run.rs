@@ -334,8 +334,16 @@ impl<'a> Coordinator<'a> {
                 .await?;
         }
         for rank in [Rank::Scripted, Rank::Talker, Rank::Listener, Rank::Observer] {
+            if self.target_gone_ns.is_some() {
+                break; // nobody is there to say goodbye to
+            }
             self.tell_shards(Command::Leave(rank));
             self.wait_in_drain(until_ns, move |c| c.live.open(rank) == 0)
+                .await?;
+        }
+        if self.target_gone_ns.is_some() {
+            // Its connections end by themselves; what they still hold was delivered.
+            self.wait_in_drain(until_ns, |c| c.live.all_open() == 0)
                 .await?;
         }
         self.tell_shards(Command::Stop);

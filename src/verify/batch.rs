@@ -204,9 +204,9 @@ pub(super) enum Anomaly {
     },
     /// A violation that needs no further knowledge.
     Certain(Kind, Example),
-    /// The target closed a connection whose client had done nothing wrong: a violation, unless
-    /// the whole target went away.
-    HungUp(Example),
+    /// The target closed a connection without what it owed at the end: a violation of that kind,
+    /// unless the whole target went away.
+    HungUp(Kind, Example),
 }
 
 /// How it is known that a number will not come any more.

@@ -109,6 +109,13 @@ impl Coverage {
 }
 
 impl Tally {
+    /// Adds violations of the same kind.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.count += other.count;
+        self.examples.extend(other.examples);
+        self.examples.truncate(EXAMPLES_PER_KIND);
+    }
+
     /// Counts one more; keeps `example` if it is among the first.
     pub(super) fn add(&mut self, count: u64, example: impl FnOnce() -> Example) {
         self.count += count;

@@ -98,7 +98,8 @@ pub struct Judge {
     in_flight: VecDeque<SenderId>,
     /// The latest send among the numbers settled, and whose it was.
     latest_sent: Option<(u64, Message, u64)>,
-    hung_up: findings::Tally,
+    /// Connections closed without what was owed at their end, by the kind of violation that is.
+    hung_up: BTreeMap<Kind, findings::Tally>,
     tally: Tally,
     findings: Findings,
     lost: u64,
@@ -190,7 +191,7 @@ impl Judge {
             ended: VecDeque::new(),
             in_flight: VecDeque::new(),
             latest_sent: None,
-            hung_up: findings::Tally::default(),
+            hung_up: BTreeMap::new(),
             tally: Tally::default(),
             findings: Findings::default(),
             lost: 0,
@@ -212,7 +213,8 @@ impl Judge {
     #[must_use]
     pub fn violation_count(&self) -> u64 {
         let pending = self.gaps.len() + self.late_numbered.len();
-        self.findings.violation_count() + self.hung_up.count + pending as u64
+        let hung_up: u64 = self.hung_up.values().map(|tally| tally.count).sum();
+        self.findings.violation_count() + hung_up + pending as u64
     }
 
     /// Takes in what `shard` has learned; `settled` gets each message that is now complete.
@@ -261,14 +263,19 @@ impl Judge {
         self.judge_unacked();
         self.report_gaps(0);
         self.report_late_numbered(u64::MAX);
-        let hung_up = std::mem::take(&mut self.hung_up);
-        if target_gone {
-            self.tally.unfinished += hung_up.count;
-        } else if hung_up.count > 0 {
-            self.findings.counts.unexpected_closes = hung_up.count;
+        for (kind, hung_up) in std::mem::take(&mut self.hung_up) {
+            if target_gone {
+                self.tally.unfinished += hung_up.count;
+                continue;
+            }
+            if kind == Kind::UnexpectedClose {
+                self.findings.counts.unexpected_closes = hung_up.count;
+            }
             self.findings
                 .violations
-                .insert(Kind::UnexpectedClose, hung_up);
+                .entry(kind)
+                .or_default()
+                .merge(hung_up);
         }
         self.state_undecided();
     }

@@ -62,7 +62,9 @@ impl Judge {
     pub(super) fn anomaly(&mut self, anomaly: Anomaly) {
         match anomaly {
             Anomaly::Certain(kind, example) => self.findings.violation(kind, || example),
-            Anomaly::HungUp(example) => self.hung_up.add(1, || example),
+            Anomaly::HungUp(kind, example) => {
+                self.hung_up.entry(kind).or_default().add(1, || example);
+            }
             Anomaly::Missing {
                 receiver,
                 from,

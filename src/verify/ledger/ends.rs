@@ -207,7 +207,9 @@ impl Ledger {
             let name = self.name(handle);
             let text = format!("{name} half-closed and was closed without a bye");
             self.batch.tally.unresolved += unseen;
-            self.certain(Kind::MissingBye, handle, text, now_ns);
+            let example = self.example(handle, None, None, text, now_ns);
+            let hung_up = Anomaly::HungUp(Kind::MissingBye, example);
+            self.batch.anomalies.push(hung_up);
         } else if !excused && !conduct.leaving {
             self.batch.tally.unresolved += unseen;
             self.hung_up(handle, ending, "", now_ns);
@@ -224,7 +226,8 @@ impl Ledger {
         let text =
             format!("the target {how} the connection of {name}, which did nothing wrong{when}");
         let example = self.example(handle, None, None, text, now_ns);
-        self.batch.anomalies.push(Anomaly::HungUp(example));
+        let hung_up = Anomaly::HungUp(Kind::UnexpectedClose, example);
+        self.batch.anomalies.push(hung_up);
     }
 
     /// Reports the holes that begin under `seq` as missing.

@@ -20,6 +20,7 @@ use crate::measure::confidence::{Range, range};
 use crate::measure::health::{Doubt, ShardLoad};
 use crate::measure::percentile::{min_samples, percentile};
 use crate::measure::{Measured, TimelinePoint};
+use crate::scenario::plan::Promises;
 use crate::verify::findings::{self, Example, Findings};
 
 /// The version of the format.
@@ -48,6 +49,7 @@ struct Result<'a> {
     reasons: &'a [String],
     notes: &'a [String],
     rerun: &'a str,
+    judged: Promised,
     counts: Counts,
     violations: Vec<Violations<'a>>,
     coverage: Coverage,
@@ -76,6 +78,16 @@ struct Target<'a> {
     /// What a server with `target.faults` said that it did wrong, a line each.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     faults: &'a [String],
+}
+
+/// By what the target was judged, and what it promised.
+#[derive(Serialize)]
+struct Promised {
+    by: &'static str,
+    ack: &'static str,
+    relay: &'static str,
+    order: &'static str,
+    echo: bool,
 }
 
 /// Over the whole run, warm-up and drain included.
@@ -299,6 +311,7 @@ impl<'a> Result<'a> {
             reasons: &report.reasons,
             notes: &report.notes,
             rerun: &report.rerun,
+            judged: Promised::new(&report.promises),
             counts: Counts::new(report),
             violations: Violations::all(&outcome.findings),
             coverage: Coverage::new(&outcome.findings.coverage),
@@ -325,6 +338,22 @@ fn rfc3339(time: std::time::SystemTime) -> String {
         .and_then(|timestamp| timestamp.round(jiff::Unit::Millisecond))
         .unwrap_or(Timestamp::UNIX_EPOCH)
         .to_string()
+}
+
+impl Promised {
+    fn new(promises: &Promises) -> Self {
+        Self {
+            by: if promises.use_seq {
+                "numbers"
+            } else {
+                "outside"
+            },
+            ack: promises.ack.word(),
+            relay: promises.relay.word(),
+            order: promises.order.word(),
+            echo: promises.echo,
+        }
+    }
 }
 
 impl Counts {

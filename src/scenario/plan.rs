@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
+use crate::wire::Dialect;
 
 /// A whole scenario, checked.
 #[derive(Debug, Clone)]
@@ -81,13 +82,29 @@ pub struct Target {
     pub connect_timeout: Duration,
 }
 
-/// Where the target is.
+/// Where the target is, and what is spoken with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetUrl {
-    /// The reference server, started as a child process on a free port.
-    Embedded,
-    /// A server of the ndjson dialect, `HOST:PORT`.
-    Ndjson(String),
+    /// The reference server, started as a child process on a free port that speaks this.
+    Embedded(Dialect),
+    /// A server at `HOST:PORT`.
+    At(Dialect, String),
+}
+
+impl TargetUrl {
+    /// What the clients speak.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Embedded(dialect) | Self::At(dialect, _) => *dialect,
+        }
+    }
+
+    /// Whether it is the reference server, as a child process.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded(_))
+    }
 }
 
 /// Phases and connecting.

@@ -31,6 +31,7 @@ use crate::verify::judge::Judge;
 use crate::verify::ledger::Terms;
 use crate::verify::trace::Header;
 use crate::verify::trace::file::Recording;
+use crate::wire::Dialect;
 use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
 
 /// Between telling the shards when the load begins and its beginning.
@@ -180,6 +181,8 @@ impl<'a> Coordinator<'a> {
             late_after_ns,
             addresses_known: address.ip().is_loopback(),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
+            promises: plan.promises,
+            dialect: Dialect::Ndjson,
         };
         let max_read_line_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
         let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns);

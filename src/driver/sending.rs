@@ -119,7 +119,7 @@ impl Fleet {
         } else {
             one.random.random_range(min..=max)
         };
-        let Some(header) = self.ledger.sending(handle, intended_ns, now_ns) else {
+        let Some(header) = self.ledger.sending(handle, intended_ns, now_ns, false) else {
             return;
         };
         self.text.clear();

@@ -182,7 +182,7 @@ impl<'a> Coordinator<'a> {
             late_after_ns,
             addresses_known: address.ip().is_loopback(),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
-            promises: plan.promises.clone(),
+            promises: plan.promises,
             dialect: plan.target.url.dialect(),
         };
         let max_read_line_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
 use crate::wire::Dialect;
@@ -251,7 +253,8 @@ pub struct PayloadSize {
 }
 
 /// What the target promises.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Promises {
     /// Whether publishes are acked.
     pub ack: AckPromise,
@@ -267,8 +270,23 @@ pub struct Promises {
     pub late_after: Option<Duration>,
 }
 
+/// What the reference protocol promises.
+impl Default for Promises {
+    fn default() -> Self {
+        Self {
+            ack: AckPromise::ExactlyOnce,
+            relay: RelayPromise::ExactlyOnce,
+            order: OrderPromise::Total,
+            echo: false,
+            use_seq: true,
+            late_after: Some(Duration::from_secs(5)),
+        }
+    }
+}
+
 /// Whether publishes are acked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AckPromise {
     /// Each accepted publish, once.
     ExactlyOnce,
@@ -277,7 +295,8 @@ pub enum AckPromise {
 }
 
 /// How often a relay comes to each receiver that is owed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RelayPromise {
     /// Once.
     ExactlyOnce,
@@ -288,7 +307,8 @@ pub enum RelayPromise {
 }
 
 /// In what order relays come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OrderPromise {
     /// The same for all receivers.
     Total,

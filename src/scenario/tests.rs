@@ -223,7 +223,7 @@ fn each_kind_of_target_has_its_promises() {
             plan.promises,
             Promises {
                 use_seq,
-                ..numbered.clone()
+                ..numbered
             }
         );
     }

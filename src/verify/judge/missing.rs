@@ -281,8 +281,19 @@ impl Judge {
         }
     }
 
+    /// Acks that were waited for too long. One that went to another is on record as that.
+    pub(super) fn judge_overdue(&mut self) {
+        for (messages, example) in std::mem::take(&mut self.overdue) {
+            let strayed = messages.iter().all(|m| self.stray.contains(m));
+            if messages.is_empty() || !strayed {
+                self.findings.violation(Kind::MissingAck, || example);
+            }
+        }
+    }
+
     /// Messages that their senders' byes left without an ack.
     pub(super) fn judge_unacked(&mut self) {
+        self.judge_overdue();
         for (message, at_ns) in std::mem::take(&mut self.unacked) {
             if self.stray.contains(&message) {
                 continue; // its ack went to another, which is on record

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::directory::RawFate;
 use super::ids::{MAX_K, publish_id};
+use super::ledger::Ending;
 use super::trace::view::View;
 use crate::wire::Dialect;
 use crate::wire::classic::objects::ObjectBuffer;
@@ -35,6 +36,48 @@ pub(super) struct Conduct {
     pub(super) stood: bool,
     /// The target gave an error before any welcome.
     pub(super) turned_away: bool,
+}
+
+/// How a session came to its end without the goodbye that the protocol has, by what its client
+/// did before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// The client went of its own accord.
+    Gone,
+    /// The time was up.
+    TimeUp,
+    /// The target cut it off as slow; `innocent` if its script never stopped reading.
+    CutOff {
+        /// It is not its own doing.
+        innocent: bool,
+    },
+    /// It half-closed and was not answered.
+    NoGoodbye,
+    /// The target closed it, though it had done nothing wrong.
+    HungUp,
+    /// The client had provoked it, or what came last may have been the goodbye.
+    Excused,
+}
+
+impl Conduct {
+    pub(super) fn parting(&self, ending: Ending, after_malformed: bool) -> Parting {
+        let excused = self.gone || self.provoked;
+        if self.gone || ending == Ending::Ours {
+            Parting::Gone
+        } else if ending == Ending::TimeUp {
+            Parting::TimeUp
+        } else if self.cut_off {
+            Parting::CutOff {
+                innocent: !self.stopped_reading && !excused,
+            }
+        } else if self.leaving && !excused && !after_malformed {
+            Parting::NoGoodbye
+        } else if !excused && !self.leaving {
+            Parting::HungUp
+        } else {
+            Parting::Excused
+        }
+    }
 }
 
 /// What a session sent.

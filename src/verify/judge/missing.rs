@@ -1,6 +1,6 @@
 //! What did not come: relays, whole numbers, acks.
 
-use super::{Cause, Judge, MAX_REMEMBERED, Open, Proof};
+use super::{Cause, Judge, MAX_REMEMBERED, NO_NUMBER, Open, Proof};
 use crate::verify::batch::Message;
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
@@ -287,6 +287,12 @@ impl Judge {
             if self.stray.contains(&message) {
                 continue; // its ack went to another, which is on record
             }
+            if let Some(strayed) = self.stray_unnamed.get_mut(&message.sender)
+                && *strayed > 0
+            {
+                *strayed -= 1;
+                continue;
+            }
             // With nobody else to see the relay, the missing ack leaves a gap in the numbers.
             let its_own = |g: &&mut Gap| g.unexplained > 0 && g.witnesses.contains(&message.sender);
             if let Some(gap) = self.gaps.iter_mut().find(its_own) {
@@ -294,7 +300,7 @@ impl Judge {
             }
             let sender = self.directory.name(message.sender);
             let text = format!(
-                "{sender} sent its message {} and read to its bye, and was neither acked nor \
+                "{sender} sent its message {} and read to its end, and was neither acked nor \
                  refused",
                 message.k
             );
@@ -332,9 +338,14 @@ impl Judge {
             return;
         }
         let sender = self.directory.name(message.sender);
+        let what = if seq == NO_NUMBER {
+            "was relayed or acked".to_owned()
+        } else {
+            format!("became number {seq}")
+        };
         let text = format!(
-            "message {} of {sender} was answered with an error, and became number {} all the same",
-            message.k, seq
+            "message {} of {sender} was answered with an error, and {what} all the same",
+            message.k
         );
         let example = self.example(None, Some(message), Some(seq), text, at_ns);
         self.findings.violation(Kind::RelayOfRejected, || example);

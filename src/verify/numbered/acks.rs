@@ -221,19 +221,9 @@ impl Numbered {
         let name = self.name(handle);
         let text = format!("{name} waited {within} for {waiting} acks that did not come");
         let example = self.example(handle, None, None, text, now_ns);
-        // Reported once: at the end they are not counted again.
         let session = &mut self.sessions[handle.0 as usize];
-        let sender = session.id;
-        let mut messages = Vec::new();
-        if let Some(own) = session.own.as_deref_mut() {
-            messages.extend(own.pending.iter().map(|p| Message { sender, k: p.k }));
-            for message in &messages {
-                own.settle_otherwise(message.k);
-            }
-            if messages.len() < waiting {
-                messages.clear(); // bytes that a script sent have no name by which an ack could stray
-            }
-        }
+        let own = session.own.as_deref_mut();
+        let messages = own.map_or_else(Vec::new, |own| own.overdue(session.id));
         let overdue = Anomaly::Overdue { messages, example };
         self.desk.batch.anomalies.push(overdue);
     }

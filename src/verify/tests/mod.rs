@@ -7,4 +7,5 @@ mod clean;
 mod faults;
 mod guards;
 mod traces;
+mod unnumbered;
 mod world;

@@ -4,6 +4,7 @@ pub mod chat;
 pub mod compare;
 pub mod completions;
 pub mod faults;
+mod overrides;
 pub mod progress;
 pub mod report;
 pub mod run;

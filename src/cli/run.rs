@@ -3,16 +3,17 @@
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::EXIT_USAGE;
 use super::compare::TermsArgs;
+use super::overrides::Overrides;
 use super::progress::Progress;
-use super::{EXIT_USAGE, complain};
 use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
 use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
-use crate::scenario::{self, plan::Plan};
+use crate::scenario::plan::Plan;
 use crate::verify::trace::file::Recording;
 
 mod outputs;
@@ -34,17 +35,8 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
 
-    /// The target, over the file's: embedded, or ndjson://HOST:PORT
-    #[arg(long, value_name = "URL")]
-    target: Option<String>,
-
-    /// Set a key over the file's, e.g. clients.talkers.rate=2000 (repeatable)
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
-
-    /// The seed of all randomness, over the file's
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    overrides: Overrides,
 
     /// Write everything into this directory (a directory each for several scenarios):
     /// result.json, report.html, summary.txt, junit.xml, latency.hlog and *.hgrm
@@ -96,7 +88,7 @@ pub struct Args {
 #[must_use]
 #[allow(clippy::needless_pass_by_value)] // a verb owns its arguments
 pub fn main(args: Args) -> ExitCode {
-    let Some(plans) = load(&args) else {
+    let Some(plans) = args.overrides.load_all(&args.paths) else {
         return ExitCode::from(EXIT_USAGE);
     };
     let prepared = baseline(&args, &plans)
@@ -135,7 +127,7 @@ pub fn main(args: Args) -> ExitCode {
                     Some(trace) => finish_trace(trace, plan, &report),
                     None => Ok(()),
                 };
-                report.rerun = rerun(&args, path, plan.seed);
+                report.rerun = args.overrides.rerun(path, plan.seed);
                 worst = worst.max(report.verdict);
                 if let Err(error) = outputs.write(index, &report) {
                     return fail(EXIT_USAGE, &error);
@@ -254,32 +246,6 @@ fn compared(args: &Args, baseline: &Side, reports: &[Report], aside: bool) -> Ve
     }
 }
 
-/// All scenarios, or none if anything is wrong with any of them.
-fn load(args: &Args) -> Option<Vec<(PathBuf, Plan)>> {
-    let files = match scenario::files(&args.paths) {
-        Ok(files) => files,
-        Err(diagnostics) => {
-            complain(&diagnostics);
-            return None;
-        }
-    };
-    let mut plans = Vec::new();
-    let mut all_valid = true;
-    for file in files {
-        match scenario::load(&file, &args.set, args.seed, args.target.as_deref()) {
-            Ok(plan) => {
-                complain(&plan.warnings);
-                plans.push((file, plan));
-            }
-            Err(diagnostics) => {
-                complain(&diagnostics);
-                all_valid = false;
-            }
-        }
-    }
-    all_valid.then_some(plans)
-}
-
 /// A reader that hangs up early (`| head`) is no error of ours.
 fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
@@ -288,47 +254,4 @@ fn print(text: &str) {
 fn fail(code: u8, error: &str) -> ExitCode {
     eprintln!("chatbench: {error}");
     ExitCode::from(code)
-}
-
-/// The command line that runs this scenario the same way again.
-fn rerun(args: &Args, path: &Path, seed: u64) -> String {
-    let mut words = vec![
-        "chatbench".to_owned(),
-        "run".to_owned(),
-        quoted(&path.display().to_string()),
-    ];
-    words.extend(["--seed".to_owned(), seed.to_string()]);
-    if let Some(target) = &args.target {
-        words.extend(["--target".to_owned(), quoted(target)]);
-    }
-    for set in &args.set {
-        words.extend(["--set".to_owned(), quoted(set)]);
-    }
-    words.join(" ")
-}
-
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(
-            quoted("clients.talkers.rate=2000"),
-            "clients.talkers.rate=2000"
-        );
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 }

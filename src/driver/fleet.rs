@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 use super::clock::Clock;
 use super::connection::Connection;
 use super::live::Live;
+use super::shard::Member;
 use super::source::Source;
 use crate::measure::{ShardRecorder, Window};
 use crate::scenario::pace::derive_seed;
@@ -52,6 +53,8 @@ pub(super) enum Rank {
 pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) rank: Rank,
+    /// Where its latencies go ([`crate::measure::group::place`]).
+    group: usize,
     pub(super) payload: PayloadSize,
     pub(super) source: Source,
     pub(super) connection: Option<Connection>,
@@ -167,13 +170,15 @@ impl Fleet {
         }
     }
 
-    pub(super) fn add(&mut self, id: ClientId, rank: Rank, payload: PayloadSize, source: Source) {
+    pub(super) fn add(&mut self, member: Member) {
+        let Member { id, rank, .. } = member;
         let signals = (rank == Rank::Scripted).then(Rc::default);
         self.clients.push(Client {
             id,
             rank,
-            payload,
-            source,
+            group: member.group,
+            payload: member.payload,
+            source: member.source,
             connection: None,
             signals,
             generation: 0,
@@ -333,7 +338,7 @@ impl Fleet {
                     intended_ns,
                     sent_ns,
                 } => {
-                    recorder.relay(intended_ns, now_ns);
+                    recorder.relay(one.group, intended_ns, now_ns);
                     if let Some(sent_ns) = sent_ns {
                         recorder.relay_service(intended_ns, sent_ns, now_ns);
                     }
@@ -342,7 +347,7 @@ impl Fleet {
                     intended_ns,
                     sent_ns,
                 } => {
-                    recorder.ack(intended_ns, now_ns);
+                    recorder.ack(one.group, intended_ns, now_ns);
                     recorder.ack_service(intended_ns, sent_ns, now_ns);
                     acks += 1;
                 }
@@ -351,6 +356,7 @@ impl Fleet {
                     live.welcomed(one.rank, one.generation == 1);
                 }
                 Event::Error { code } => {
+                    recorder.error();
                     if let Some(signals) = &one.signals {
                         signals.error(code);
                     }

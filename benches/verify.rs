@@ -5,10 +5,12 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use chatbench::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
 use chatbench::verify::directory::{ClientId, Directory};
 use chatbench::verify::ids::publish_id;
 use chatbench::verify::judge::Judge;
 use chatbench::verify::ledger::{Handle, Ledger, Terms};
+use chatbench::wire::Dialect;
 use chatbench::wire::line::LineBuffer;
 use chatbench::wire::ndjson;
 use chatbench::wire::payload::{self, Header};
@@ -26,6 +28,17 @@ const TERMS: Terms = Terms {
     late_after_ns: Some(u64::MAX),
     addresses_known: true,
     max_line_bytes: 65_536,
+    promises: PROMISES,
+    dialect: Dialect::Ndjson,
+};
+
+const PROMISES: Promises = Promises {
+    ack: AckPromise::ExactlyOnce,
+    relay: RelayPromise::ExactlyOnce,
+    order: OrderPromise::Total,
+    echo: false,
+    use_seq: true,
+    late_after: None,
 };
 
 struct Fleet {
@@ -76,7 +89,7 @@ impl Fleet {
             self.head += 1;
             let sender = self.head as usize % self.senders.len();
             let handle = self.senders[sender];
-            let header: Header = self.ledger.sending(handle, 1, 1).expect("few");
+            let header: Header = self.ledger.sending(handle, 1, 1, false).expect("few");
             let mut text = Vec::new();
             payload::encode(&mut text, TERMS.seed, &header, SIZE);
             let text = String::from_utf8(text).expect("ASCII");

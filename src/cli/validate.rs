@@ -90,8 +90,8 @@ fn describe(plan: &Plan) -> String {
 
 fn headline(plan: &Plan) -> String {
     let target = match &plan.target.url {
-        TargetUrl::Embedded => "embedded ndjson server".to_owned(),
-        TargetUrl::Ndjson(address) => format!("ndjson://{address}"),
+        TargetUrl::Embedded(dialect) => format!("embedded {dialect} server"),
+        TargetUrl::At(dialect, address) => format!("{dialect}://{address}"),
     };
     let mut headline = format!(
         "{} · seed {} · {} clients → {target} · {}",
@@ -237,13 +237,14 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
         total("bytes", format!("{sent} sent, {received} received"));
     }
     let embedded = match plan.target.url {
-        TargetUrl::Embedded => ", and as many in the embedded server",
-        TargetUrl::Ndjson(_) => "",
+        TargetUrl::Embedded(_) => ", and as many in the embedded server",
+        TargetUrl::At(..) => "",
     };
     total(
         "descriptors",
         format!("{}{embedded}", grouped(estimate.fds as f64)),
     );
+    total("judged", plan.promises.in_words().join(" · "));
     if let Some(thresholds) = plan.resolved["thresholds"].as_object() {
         for (i, (metric, exprs)) in thresholds.iter().enumerate() {
             let exprs = exprs.as_array().map_or(&[][..], Vec::as_slice);

@@ -12,8 +12,12 @@ use crate::scenario::plan::{Group, Load, PayloadSize, Plan};
 use crate::verify::directory::ClientId;
 
 /// Half of the cores, so that the target has the other half; at least one, and not more than
-/// there are clients for.
+/// there are clients for. One where the order is told by who reads what first, which two threads
+/// could not agree on.
 pub(super) fn shard_count(plan: &Plan) -> usize {
+    if !plan.promises.use_seq {
+        return 1;
+    }
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let chosen = plan.run.shards.map_or(cores / 2, |n| n as usize);
     chosen.clamp(1, plan.clients().max(1) as usize)

@@ -55,7 +55,7 @@ pub enum RunError {
     /// The target could not be started or found.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// A client could not connect before the load began.
+    /// A client could not connect before the load began, or to no such server as was named.
     #[error("{url}: {client} could not connect: {what}")]
     Unreachable {
         /// The target.
@@ -90,14 +90,14 @@ pub async fn run(
     preflight::check(clients)?;
     let mut embedded = None;
     let (address, url) = match &plan.target.url {
-        TargetUrl::Embedded => {
-            let server = Embedded::start(&plan.target.faults, plan.seed).await?;
+        TargetUrl::Embedded(dialect) => {
+            let server = Embedded::start(*dialect, &plan.target.faults, plan.seed).await?;
             let address = embedded.insert(server).address();
-            (address, format!("ndjson://{address}"))
+            (address, format!("{dialect}://{address}"))
         }
-        TargetUrl::Ndjson(address) => (
+        TargetUrl::At(dialect, address) => (
             target::resolve(address).await?,
-            format!("ndjson://{address}"),
+            format!("{dialect}://{address}"),
         ),
     };
     let mut coordinator = Coordinator::start(plan, address, url, embedded, trace, watch)?;
@@ -143,6 +143,8 @@ struct Coordinator<'a> {
     /// When the whole target went away.
     target_gone_ns: Option<u64>,
     unreachable: Vec<(ClientId, String)>,
+    /// Who heard that the target is another kind of server, and what it heard.
+    foreign: Option<(ClientId, String)>,
     shards_done: usize,
     offered: u64,
     behind: u64,
@@ -180,6 +182,8 @@ impl<'a> Coordinator<'a> {
             late_after_ns,
             addresses_known: address.ip().is_loopback(),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
+            promises: plan.promises,
+            dialect: plan.target.url.dialect(),
         };
         let max_read_line_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
         let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns);
@@ -248,6 +252,7 @@ impl<'a> Coordinator<'a> {
             interrupted: false,
             target_gone_ns: None,
             unreachable: Vec::new(),
+            foreign: None,
             shards_done: 0,
             offered: 0,
             behind: 0,
@@ -278,12 +283,18 @@ impl<'a> Coordinator<'a> {
             .await?;
         }
         match self.unreachable.first() {
-            Some((client, what)) if !self.interrupted => Err(RunError::Unreachable {
-                url: self.url.clone(),
-                client: self.directory.client_name(*client).to_owned(),
-                what: what.clone(),
-            }),
+            Some((client, what)) if !self.interrupted => {
+                Err(self.unreachable_by(*client, what.clone()))
+            }
             _ => Ok(()),
+        }
+    }
+
+    fn unreachable_by(&self, client: ClientId, what: String) -> RunError {
+        RunError::Unreachable {
+            url: self.url.clone(),
+            client: self.directory.client_name(client).to_owned(),
+            what,
         }
     }
 
@@ -387,7 +398,12 @@ impl<'a> Coordinator<'a> {
         };
         let [interrupt, terminate] = &mut self.interrupts;
         tokio::select! {
-            Some(report) = self.reports.recv() => self.take(report),
+            Some(report) = self.reports.recv() => {
+                self.take(report);
+                if let Some((client, what)) = self.foreign.take() {
+                    return Err(self.unreachable_by(client, what));
+                }
+            }
             _ = self.look.tick() => self.look_around(),
             _ = interrupt.recv() => self.interrupt()?,
             _ = terminate.recv() => self.interrupt()?,
@@ -426,6 +442,7 @@ impl<'a> Coordinator<'a> {
                 collector.absorb(shard, second, *interval, clients);
             }
             Report::Unreachable { client, what } => self.unreachable.push((client, what)),
+            Report::Foreign { client, what } => self.foreign = Some((client, what)),
             Report::Done {
                 offered,
                 behind,

@@ -14,6 +14,7 @@ use serde_json::Number;
 
 use super::thresholds::Judged;
 use super::{Environment, Report};
+use crate::scenario::plan::Promises;
 use findings::Counts;
 pub(super) use findings::{Coverage, Seen, Violations};
 use measured::{Latencies, Point, Rates, Trend, Window};
@@ -45,6 +46,7 @@ struct Result<'a> {
     reasons: &'a [String],
     notes: &'a [String],
     rerun: &'a str,
+    judged: Promised,
     counts: Counts,
     violations: Vec<Violations<'a>>,
     coverage: Coverage,
@@ -56,6 +58,16 @@ struct Result<'a> {
     thresholds: Vec<Threshold<'a>>,
     drift: Option<Trend>,
     timeline: Vec<Point>,
+}
+
+/// By what the target was judged, and what it promised.
+#[derive(Serialize)]
+struct Promised {
+    by: &'static str,
+    ack: &'static str,
+    relay: &'static str,
+    order: &'static str,
+    echo: bool,
 }
 
 impl<'a> Result<'a> {
@@ -84,6 +96,7 @@ impl<'a> Result<'a> {
             reasons: &report.reasons,
             notes: &report.notes,
             rerun: &report.rerun,
+            judged: Promised::new(&report.promises),
             counts: Counts::new(report),
             violations: Violations::all(&outcome.findings),
             coverage: Coverage::new(&outcome.findings.coverage),
@@ -153,6 +166,22 @@ fn rfc3339(time: std::time::SystemTime) -> String {
         .and_then(|timestamp| timestamp.round(jiff::Unit::Millisecond))
         .unwrap_or(Timestamp::UNIX_EPOCH)
         .to_string()
+}
+
+impl Promised {
+    fn new(promises: &Promises) -> Self {
+        Self {
+            by: if promises.use_seq {
+                "numbers"
+            } else {
+                "outside"
+            },
+            ack: promises.ack.word(),
+            relay: promises.relay.word(),
+            order: promises.order.word(),
+            echo: promises.echo,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::scenario::plan::{
     RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
 };
 use crate::verify::findings::{Counts, Coverage, Example, Findings};
+use crate::wire::Dialect;
 
 /// What a test makes different.
 pub(crate) type Change = fn(&mut Plan, &mut Outcome);
@@ -36,7 +37,7 @@ pub(crate) fn plan() -> Plan {
         description: Some("Four talkers, a hundred listeners.".to_owned()),
         seed: 42,
         target: Target {
-            url: TargetUrl::Embedded,
+            url: TargetUrl::Embedded(Dialect::Ndjson),
             faults: Vec::new(),
             connect_timeout: Duration::from_secs(5),
         },

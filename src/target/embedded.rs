@@ -13,9 +13,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::TargetError;
+use crate::wire::Dialect;
 
-/// What the server prints before the address, once it accepts.
-const ANNOUNCEMENT: &str = "listening on ndjson://";
+/// What the server prints before the URL it listens at, once it accepts.
+const ANNOUNCEMENT: &str = "listening on ";
 
 /// How long it may take to get there.
 const START_WITHIN: Duration = Duration::from_secs(10);
@@ -37,20 +38,21 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts the server on a free port of 127.0.0.1.
+    /// Starts the server on a free port of 127.0.0.1, where it speaks `dialect`.
     ///
     /// # Errors
     /// [`TargetError::NotStarted`] with what the system or the server said.
-    pub async fn start(faults: &[String], seed: u64) -> Result<Self, TargetError> {
+    pub async fn start(
+        dialect: Dialect,
+        faults: &[String],
+        seed: u64,
+    ) -> Result<Self, TargetError> {
         let failed = |what: String| TargetError::NotStarted(what);
         let binary = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
         let mut command = Command::new(binary);
-        command.args([
-            "serve",
-            "--listen",
-            "ndjson://127.0.0.1:0",
-            "--exit-on-stdin-eof",
-        ]);
+        let scheme = format!("{dialect}://");
+        let listen = format!("{scheme}127.0.0.1:0");
+        command.args(["serve", "--listen", &listen, "--exit-on-stdin-eof"]);
         if !faults.is_empty() {
             command.args(["--seed", &seed.to_string()]);
             command.args(faults.iter().flat_map(|fault| ["--fault", fault]));
@@ -75,6 +77,7 @@ impl Embedded {
         let address = line
             .trim()
             .strip_prefix(ANNOUNCEMENT)
+            .and_then(|url| url.strip_prefix(&scheme))
             .and_then(|a| a.parse().ok());
         let address = address.ok_or_else(|| failed(format!("it said {line:?}")))?;
         Ok(Self {

@@ -74,6 +74,7 @@ impl Tally {
         self.uncompared += other.uncompared;
         self.cut_off += other.cut_off;
         self.unfinished += other.unfinished;
+        self.unresolved += other.unresolved;
         self.unasked_byes += other.unasked_byes;
     }
 }

@@ -60,6 +60,9 @@ impl Page {
         if !exercised.is_empty() {
             self.labelled("exercised", exercised);
         }
+        if !report.promises.use_seq {
+            self.labelled("judged", report.promises.in_words());
+        }
         if outcome.measured.saturated > 0 {
             let n = figures::count(outcome.measured.saturated);
             self.labelled(

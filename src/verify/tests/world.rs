@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use crate::scenario::plan::Promises;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::findings::Findings;
 use crate::verify::ids::publish_id;
@@ -19,6 +20,7 @@ use crate::verify::judge::{Judge, Settled};
 use crate::verify::ledger::{Ending, Event, Handle, Ledger, Terms};
 use crate::verify::trace;
 use crate::verify::trace::file::Recording;
+use crate::wire::Dialect;
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson;
 use crate::wire::payload::{self, Header, SenderId};
@@ -37,6 +39,8 @@ pub(super) fn terms() -> Terms {
         late_after_ns: Some(LATE_AFTER_NS),
         addresses_known: true,
         max_line_bytes: 65_536,
+        promises: Promises::default(),
+        dialect: Dialect::Ndjson,
     }
 }
 
@@ -536,7 +540,7 @@ impl<'w> Player<'w> {
                 };
                 let ledger = &mut self.ledgers[self.world.lives[i].shard];
                 let header = ledger
-                    .sending(connection.handle, send.at_ns, now_ns)
+                    .sending(connection.handle, send.at_ns, now_ns, false)
                     .unwrap();
                 assert_eq!((header.sender, header.k), (SenderId(i as u32), send.k));
                 self.sent += 1;

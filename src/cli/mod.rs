@@ -6,6 +6,7 @@ pub mod completions;
 pub mod faults;
 mod overrides;
 pub mod progress;
+mod prometheus;
 pub mod report;
 pub mod run;
 pub mod search;

@@ -10,14 +10,17 @@ use super::EXIT_USAGE;
 use super::compare::TermsArgs;
 use super::overrides::Overrides;
 use super::progress::Progress;
+use super::prometheus::PrometheusArgs;
 use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
 use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
 use crate::scenario::plan::Plan;
 use crate::verify::trace::file::Recording;
 
+mod board;
 mod outputs;
 
+use board::Board;
 use outputs::Outputs;
 
 /// Arguments of `chatbench run`.
@@ -71,6 +74,13 @@ pub struct Args {
     #[command(flatten)]
     terms: TermsArgs,
 
+    #[command(flatten)]
+    prometheus: PrometheusArgs,
+
+    /// Allow --prometheus on an address that other machines can reach
+    #[arg(long, requires = "prometheus")]
+    allow_remote: bool,
+
     /// Overwrite results that are there already, and an earlier trace
     #[arg(long)]
     force: bool,
@@ -101,6 +111,10 @@ pub fn main(args: Args) -> ExitCode {
         Ok(trace) => trace,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
+    let mut board = match Board::put_up(&args) {
+        Ok(board) => board,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -116,8 +130,14 @@ pub fn main(args: Args) -> ExitCode {
         .flat_map(|plan| std::iter::repeat_n(plan, repeats));
     for (index, (path, plan)) in runs.enumerate() {
         let mut progress = Progress::new(args.quiet || args.no_progress);
-        let result = runtime.block_on(run(plan, trace.as_ref(), &mut |snapshot| {
+        if let Some(board) = &mut board {
+            board.show(plan);
+        }
+        let result = runtime.block_on(run(plan, trace.as_ref(), &mut |snapshot, collector| {
             progress.update(snapshot);
+            if let Some(board) = &mut board {
+                board.update(snapshot, collector);
+            }
         }));
         progress.finish();
         match result {

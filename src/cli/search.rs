@@ -217,7 +217,7 @@ impl<'a> Hunt<'a> {
         let args = self.args;
         let plan = load(args, Some((&self.vary, value)))?;
         let mut progress = Progress::new(args.quiet || args.no_progress);
-        let result = runtime.block_on(run(&plan, None, &mut |snapshot| {
+        let result = runtime.block_on(run(&plan, None, &mut |snapshot, _| {
             progress.update(snapshot);
         }));
         progress.finish();

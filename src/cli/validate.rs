@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use humantime::format_duration;
 
+use crate::cli::overrides::Overrides;
 use crate::cli::{EXIT_USAGE, complain};
 use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
@@ -19,9 +20,8 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
 
-    /// Set a key over the file's, e.g. clients.talkers.rate=2000 (repeatable)
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    overrides: Overrides,
 }
 
 /// Carries out the verb: plans to stdout, diagnostics to stderr, exit code 2 if any scenario is
@@ -38,7 +38,7 @@ pub fn main(args: Args) -> ExitCode {
     };
     let (mut valid, mut warned) = (0, 0);
     for file in &files {
-        match scenario::load(file, &args.set, None, None) {
+        match args.overrides.load(file, &[]) {
             Ok(plan) => {
                 valid += 1;
                 warned += usize::from(!plan.warnings.is_empty());

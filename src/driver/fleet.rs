@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 use super::clock::Clock;
 use super::connection::{Connection, Talk};
 use super::live::Live;
+use super::shard::Member;
 use super::source::Source;
 use crate::measure::{ShardRecorder, Window};
 use crate::scenario::pace::derive_seed;
@@ -53,6 +54,8 @@ pub(super) enum Rank {
 pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) rank: Rank,
+    /// Where its latencies go ([`crate::measure::group::place`]).
+    group: usize,
     pub(super) payload: PayloadSize,
     pub(super) source: Source,
     pub(super) connection: Option<Connection>,
@@ -102,6 +105,8 @@ pub(super) enum Read {
 /// What came in one read.
 #[derive(Debug, Default)]
 struct Tally {
+    /// The client's.
+    group: usize,
     frames: u64,
     acks: u64,
     welcomed: bool,
@@ -123,7 +128,7 @@ impl Tally {
                 intended_ns,
                 sent_ns,
             } => {
-                recorder.relay(intended_ns, now_ns);
+                recorder.relay(self.group, intended_ns, now_ns);
                 if let Some(sent_ns) = sent_ns {
                     recorder.relay_service(intended_ns, sent_ns, now_ns);
                 }
@@ -132,11 +137,12 @@ impl Tally {
                 intended_ns,
                 sent_ns,
             } => {
-                recorder.ack(intended_ns, now_ns);
+                recorder.ack(self.group, intended_ns, now_ns);
                 recorder.ack_service(intended_ns, sent_ns, now_ns);
                 self.acks += 1;
             }
             Event::Error { code } => {
+                recorder.error();
                 if let Some(script) = script {
                     script.error(code);
                 }
@@ -219,13 +225,15 @@ impl Fleet {
         }
     }
 
-    pub(super) fn add(&mut self, id: ClientId, rank: Rank, payload: PayloadSize, source: Source) {
+    pub(super) fn add(&mut self, member: Member) {
+        let Member { id, rank, .. } = member;
         let signals = (rank == Rank::Scripted).then(Rc::default);
         self.clients.push(Client {
             id,
             rank,
-            payload,
-            source,
+            group: member.group,
+            payload: member.payload,
+            source: member.source,
             connection: None,
             signals,
             generation: 0,
@@ -379,7 +387,10 @@ impl Fleet {
         };
         recorder.received_bytes(now_ns, n as u64);
         let handle = connection.handle;
-        let mut tally = Tally::default();
+        let mut tally = Tally {
+            group: one.group,
+            ..Tally::default()
+        };
         let split = match &mut connection.talk {
             Talk::Ndjson(lines) => {
                 let split = lines.pending_bytes() > 0;
@@ -402,6 +413,7 @@ impl Fleet {
             frames,
             acks,
             welcomed,
+            ..
         } = tally;
         ledger.read_done(frames, split && frames > 0);
         if !connection.welcomed && (welcomed || ledger.is_open(handle)) {
@@ -485,7 +497,10 @@ impl Fleet {
                 Talk::Classic { texts, .. } => {
                     // What could have been the beginning of something longer is what it is.
                     let mut pieces = texts.finish();
-                    let mut tally = Tally::default();
+                    let mut tally = Tally {
+                        group: one.group,
+                        ..Tally::default()
+                    };
                     while let Some(event) =
                         self.ledger
                             .next_text(connection.handle, &mut pieces, now_ns)

@@ -7,6 +7,7 @@ use super::fleet::Rank;
 use super::script::Script;
 use super::shard::Member;
 use super::source::Source;
+use crate::measure::group;
 use crate::scenario::plan::{Group, Load, PayloadSize, Plan};
 use crate::verify::directory::ClientId;
 
@@ -26,11 +27,12 @@ pub(super) fn shard_count(plan: &Plan) -> usize {
 pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
     let mut names = Vec::new();
     let mut shares: Vec<Vec<Member>> = (0..shards).map(|_| Vec::new()).collect();
-    let mut add = |name: String, rank, payload, source, script, connect_after| {
+    let mut add = |name: String, group, rank, payload, source, script, connect_after| {
         let id = ClientId(names.len() as u32);
         shares[names.len() % shards].push(Member {
             id,
             rank,
+            group: group::place(group),
             payload,
             source,
             script,
@@ -43,6 +45,7 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
         let name = format!("observer-{n}");
         add(
             name,
+            plan.groups.len(), // behind the scenario's own
             Rank::Observer,
             payload,
             Source::None,
@@ -57,7 +60,15 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
             let connect_after = Duration::from_secs_f64(f64::from(place) / plan.run.connect_rate);
             place += 1;
             let name = format!("{}-{}", group.name, n + 1);
-            add(name, rank, group.payload, source, script, connect_after);
+            add(
+                name,
+                index,
+                rank,
+                group.payload,
+                source,
+                script,
+                connect_after,
+            );
         }
     }
     (names, shares)

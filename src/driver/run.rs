@@ -73,8 +73,8 @@ pub enum RunError {
     Aborted,
 }
 
-/// Carries out `plan`; `watch` is told ten times a second how it goes, and `trace` takes down
-/// everything that verification is told.
+/// Carries out `plan`; `watch` is told ten times a second how it goes, with all that was recorded
+/// so far, and `trace` takes down everything that verification is told.
 ///
 /// The first SIGINT or SIGTERM ends the load early: the run still drains, and its outcome says
 /// that it was interrupted.
@@ -84,7 +84,7 @@ pub enum RunError {
 pub async fn run(
     plan: &Plan,
     trace: Option<&Recording>,
-    watch: &mut dyn FnMut(&Snapshot),
+    watch: &mut dyn FnMut(&Snapshot, &Collector),
 ) -> Result<Outcome, RunError> {
     let clients = plan.clients();
     preflight::check(clients)?;
@@ -120,7 +120,7 @@ pub async fn run(
 /// Whoever directs the shards and hears their reports.
 struct Coordinator<'a> {
     plan: &'a Plan,
-    watch: &'a mut dyn FnMut(&Snapshot),
+    watch: &'a mut dyn FnMut(&Snapshot, &Collector),
     clock: Clock,
     started: SystemTime,
     url: String,
@@ -160,7 +160,7 @@ impl<'a> Coordinator<'a> {
         url: String,
         embedded: Option<Embedded>,
         trace: Option<&Recording>,
-        watch: &'a mut dyn FnMut(&Snapshot),
+        watch: &'a mut dyn FnMut(&Snapshot, &Collector),
     ) -> Result<Self, RunError> {
         let clock = Clock::start();
         let started = SystemTime::now();
@@ -359,7 +359,9 @@ impl<'a> Coordinator<'a> {
         }
         self.tell_shards(Command::Stop);
         self.wait_in_drain(u64::MAX, |c| c.shards_done == c.commands.len())
-            .await
+            .await?;
+        self.tell_watcher(); // all is in, but for what the judgement brings
+        Ok(())
     }
 
     /// Waits until `over` says so, the time comes, or the run is interrupted.
@@ -464,10 +466,13 @@ impl<'a> Coordinator<'a> {
         if loading && self.live.all_open() == 0 && self.live.scripts() == 0 {
             self.target_gone_ns.get_or_insert(self.clock.now_ns());
         }
-        if self.told.elapsed() < TELL_EVERY {
-            return;
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            self.tell_watcher();
         }
-        self.told = Instant::now();
+    }
+
+    fn tell_watcher(&mut self) {
         let now_ns = self.clock.now_ns();
         let clients = self.plan.clients();
         let done = match self.phase {
@@ -480,15 +485,17 @@ impl<'a> Coordinator<'a> {
             Phase::Measure => self.plan.run.duration,
             Phase::Drain => self.plan.run.drain,
         };
-        (self.watch)(&Snapshot {
+        let snapshot = Snapshot {
             phase: self.phase,
             done,
             of: clients,
+            open: self.live.all_open(),
             elapsed: Duration::from_nanos(now_ns - self.phase_began_ns),
             total,
             live: self.collector.live(),
             violations: self.judge.violation_count(),
-        });
+        };
+        (self.watch)(&snapshot, &self.collector);
     }
 
     fn enter(&mut self, phase: Phase) {

@@ -90,6 +90,8 @@ pub(super) enum Report {
 pub(super) struct Member {
     pub(super) id: ClientId,
     pub(super) rank: Rank,
+    /// Where its latencies go ([`crate::measure::group::place`]).
+    pub(super) group: usize,
     pub(super) payload: PayloadSize,
     pub(super) source: Source,
     pub(super) script: Option<Script>,
@@ -269,10 +271,12 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
     if let Some(tape) = spec.tape {
         ledger.record_on(tape);
     }
+    let groups = spec.members.iter().map(|m| m.group + 1).max();
+    let groups = groups.unwrap_or_default();
     let mut fleet = Fleet::new(
         spec.clock,
         ledger,
-        ShardRecorder::new(Window::NEVER),
+        ShardRecorder::of_groups(Window::NEVER, groups),
         spec.live,
         spec.seed,
         dialect,
@@ -280,10 +284,10 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
     );
     let mut scripts = Vec::with_capacity(spec.members.len());
     let mut connect_after = Vec::with_capacity(spec.members.len());
-    for member in spec.members {
-        fleet.add(member.id, member.rank, member.payload, member.source);
-        scripts.push(member.script);
+    for mut member in spec.members {
+        scripts.push(member.script.take());
         connect_after.push(member.connect_after);
+        fleet.add(member);
     }
     Shard {
         clock: spec.clock,

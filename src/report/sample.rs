@@ -85,11 +85,11 @@ fn measured() -> Measured {
         for i in 0..if second < 2 { 0 } else { 500 } {
             let due = second * SECOND_NS + i * 2_000_000;
             recorder.sent(due, due + 15_000 + i * 100, false, 100);
-            recorder.ack(due, due + 118_000 + i * 1_500);
+            recorder.ack(0, due, due + 118_000 + i * 1_500);
             recorder.ack_service(due, due + 15_000 + i * 100, due + 118_000 + i * 1_500);
             for receiver in 0..103 {
                 let now = due + 160_000 + i * 3_500 + receiver * 1_000;
-                recorder.relay(due, now);
+                recorder.relay(0, due, now);
                 recorder.relay_service(due, due + 15_000 + i * 100, now);
             }
             recorder.heartbeat(due, due + 60_000 + i * 50);

@@ -169,7 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     /// What happened so far.
     pub(super) fn stats(&self) -> Stats {
         Stats {
+            clients: self.clients() as u64,
             published: self.log.seq(),
+            backlog_bytes: kept(&self.log) + self.classic_log.as_ref().map_or(0, kept),
             ..self.stats.clone()
         }
     }
@@ -197,7 +199,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
             let log = session.log(&self.log, &self.classic_log);
             let in_pass = matches!(session.next_write, NextWrite::InPass | NextWrite::Soon);
             if in_pass && session.cursor.is_behind(log) {
-                match session.write(log, &mut self.gather, &mut cx) {
+                match session.write(log, &mut self.gather, &mut self.stats.bytes_out, &mut cx) {
                     Turn::CaughtUp => {}
                     Turn::More => self.unfinished = true,
                     Turn::Blocked => session.wake(),
@@ -254,7 +256,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     pub(super) fn write(&mut self, id: usize, cx: &mut Context<'_>) -> Turn {
         let session = self.sessions[id].as_mut().expect("its own task calls");
         let log = session.log(&self.log, &self.classic_log);
-        session.write(log, &mut self.gather, cx)
+        session.write(log, &mut self.gather, &mut self.stats.bytes_out, cx)
     }
 
     /// Ends a session politely.
@@ -301,6 +303,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Takes what one read brought from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
+        self.stats.bytes_in += bytes.len() as u64;
         if self.session(id).classic.is_some() {
             return self.take_objects(id, bytes);
         }
@@ -400,6 +403,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
                 }
             }
         };
+        self.stats.relays += self.clients() as u64 - 1;
         if self.classic_log.is_none() {
             return Some(entry);
         }
@@ -491,6 +495,11 @@ impl Oldest {
             classic_log.trim_to(self.text);
         }
     }
+}
+
+/// Bytes that a log keeps for who is behind.
+fn kept(log: &Log) -> u64 {
+    log.end() - log.start()
 }
 
 /// An error frame, LF included.

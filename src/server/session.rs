@@ -121,9 +121,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
     }
 
-    /// Writes once of what the session is owed.
+    /// Writes once of what the session is owed, and adds to `total_bytes` what was taken.
     #[inline]
-    pub(super) fn write(&mut self, log: &Log, gather: &mut Gather, cx: &mut Context<'_>) -> Turn {
+    pub(super) fn write(
+        &mut self,
+        log: &Log,
+        gather: &mut Gather,
+        total_bytes: &mut u64,
+        cx: &mut Context<'_>,
+    ) -> Turn {
         self.cursor.gather(log, gather);
         if gather.total_bytes() == 0 {
             return Turn::CaughtUp;
@@ -142,6 +148,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
             Poll::Ready(Err(_) | Ok(0)) => Turn::Broken,
             Poll::Ready(Ok(sent_bytes)) => {
+                *total_bytes += sent_bytes as u64;
                 self.cursor.advance(log, sent_bytes);
                 if self.cursor.is_behind(log) {
                     Turn::More

@@ -162,7 +162,7 @@ pub(super) fn carry_out(cell: Cell) -> Option<Ran> {
         details: vec![what],
     };
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(&plan, None, &mut |_| {})),
+        Ok(runtime) => runtime.block_on(run(&plan, None, &mut |_, _| {})),
         Err(error) => return Some(inconclusive(error.to_string())),
     };
     match outcome {

@@ -374,6 +374,29 @@ fn a_target_that_goes_away_wrongs_no_single_client() {
     assert_eq!(findings.undecided.len(), 1);
 }
 
+/// What a session had not seen when it was hung up on, or when the time was up, is counted: nobody
+/// knows whether it would have come.
+#[test]
+fn what_was_still_owed_at_an_end_without_a_bye_is_unresolved() {
+    for ending in [Ending::Eof, Ending::TimeUp] {
+        let mut bench = Bench::new(2, terms());
+        let (sender, listener) = (bench.join(0, 0, 0), bench.join(1, 1, 0));
+        for n in 1..=3 {
+            bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+            bench.read(0, sender, &ack(n, 0, n));
+        }
+        bench.read(1, listener, &relay(1, 0, 1));
+        bench.ledgers[1].ended(listener, ending, b"", 9);
+        bench.leave(0, sender, 3);
+        let findings = bench.finish();
+        assert_eq!(findings.counts.unresolved, 2, "{ending:?}");
+        assert_eq!(
+            findings.undecided.len(),
+            usize::from(ending == Ending::TimeUp)
+        );
+    }
+}
+
 /// With traffic or without, what is over is forgotten.
 #[test]
 fn clients_that_come_and_go_leave_nothing_behind() {
@@ -462,7 +485,7 @@ fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(super::config(400))]
 
     #[test]
     fn a_hostile_target_is_data(

@@ -319,6 +319,8 @@ impl Unnumbered {
             let filled_at = track.filled_at(cause);
             self.sequence.label(cause) <= self.sequence.label(sent.seen)
                 && track.got(cause, &self.sequence)
+                // Of what stands before its start nothing says when it got it.
+                && !track.extras.contains(&cause)
                 && (filled_at == NEVER || filled_at < sent.sent_at)
         })
     }

@@ -6,7 +6,7 @@ use super::batch::{Anomaly, Batch, Message};
 use super::directory::{ClientId, Directory};
 use super::findings::Example;
 use super::kind::Kind;
-use super::ledger::Terms;
+use super::ledger::{Ending, Terms};
 use super::trace::view::View;
 
 /// Bytes of an offending line that an example quotes.
@@ -43,6 +43,30 @@ impl Desk {
     ) {
         let example = self.example(client, None, message, text, now_ns);
         self.batch.anomalies.push(Anomaly::Certain(kind, example));
+    }
+
+    /// The target ended the connection of `client`, which did nothing wrong.
+    pub(super) fn hung_up(&mut self, client: ClientId, ending: Ending, when: &str, now_ns: u64) {
+        let how = if ending == Ending::Eof {
+            "closed"
+        } else {
+            "broke"
+        };
+        let name = self.directory.client_name(client);
+        let text =
+            format!("the target {how} the connection of {name}, which did nothing wrong{when}");
+        let example = self.example(client, None, None, text, now_ns);
+        let hung_up = Anomaly::HungUp(Kind::UnexpectedClose, example);
+        self.batch.anomalies.push(hung_up);
+    }
+
+    /// The target closed the connection of `client`, which had half-closed, without a bye.
+    pub(super) fn no_goodbye(&mut self, client: ClientId, now_ns: u64) {
+        let name = self.directory.client_name(client);
+        let text = format!("{name} half-closed and was closed without a bye");
+        let example = self.example(client, None, None, text, now_ns);
+        let hung_up = Anomaly::HungUp(Kind::MissingBye, example);
+        self.batch.anomalies.push(hung_up);
     }
 
     pub(super) fn example(

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod judge;
 pub mod kind;
 pub mod ledger;
+mod lines;
 mod numbered;
 mod own;
 mod reference;

@@ -6,8 +6,10 @@ use std::collections::VecDeque;
 
 use serde::Deserialize;
 
+use super::batch::Message;
 use super::directory::RawFate;
 use super::ids::{MAX_K, publish_id};
+use super::ledger::Ending;
 use super::trace::view::View;
 use crate::wire::Dialect;
 use crate::wire::classic::objects::ObjectBuffer;
@@ -35,6 +37,48 @@ pub(super) struct Conduct {
     pub(super) stood: bool,
     /// The target gave an error before any welcome.
     pub(super) turned_away: bool,
+}
+
+/// How a session came to its end without the goodbye that the protocol has, by what its client
+/// did before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// The client went of its own accord.
+    Gone,
+    /// The time was up.
+    TimeUp,
+    /// The target cut it off as slow; `innocent` if its script never stopped reading.
+    CutOff {
+        /// It is not its own doing.
+        innocent: bool,
+    },
+    /// It half-closed and was not answered.
+    NoGoodbye,
+    /// The target closed it, though it had done nothing wrong.
+    HungUp,
+    /// The client had provoked it, or what came last may have been the goodbye.
+    Excused,
+}
+
+impl Conduct {
+    pub(super) fn parting(&self, ending: Ending, after_malformed: bool) -> Parting {
+        let excused = self.gone || self.provoked;
+        if self.gone || ending == Ending::Ours {
+            Parting::Gone
+        } else if ending == Ending::TimeUp {
+            Parting::TimeUp
+        } else if self.cut_off {
+            Parting::CutOff {
+                innocent: !self.stopped_reading && !excused,
+            }
+        } else if self.leaving && !excused && !after_malformed {
+            Parting::NoGoodbye
+        } else if !excused && !self.leaving {
+            Parting::HungUp
+        } else {
+            Parting::Excused
+        }
+    }
 }
 
 /// What a session sent.
@@ -218,6 +262,22 @@ impl Own {
             self.settled_otherwise.pop_front();
         }
         self.settled_otherwise.push_back(k);
+    }
+
+    /// Its client waited too long for acks. That is on record once: at the end they are not
+    /// counted again. Returns the messages that they are of, or none if bytes that a script sent
+    /// are among them, which have no name.
+    pub(super) fn overdue(&mut self, sender: SenderId) -> Vec<Message> {
+        let waiting = self.unacked();
+        let ks = self.pending.iter().map(|pending| pending.k);
+        let messages: Vec<Message> = ks.map(|k| Message { sender, k }).collect();
+        for message in &messages {
+            self.settle_otherwise(message.k);
+        }
+        if messages.len() < waiting {
+            return Vec::new();
+        }
+        messages
     }
 
     /// Takes message `k` off the waiting list; `None` if it is not on it.

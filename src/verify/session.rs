@@ -18,7 +18,7 @@ const EXCUSES: usize = 64;
 const MAX_EARLY: u64 = 16;
 
 /// The shortest frame that carries a number: `{"type":"ack","seq":1}`.
-const SHORTEST_FRAME_BYTES: usize = 22;
+pub(super) const SHORTEST_FRAME_BYTES: usize = 22;
 
 /// A session.
 #[derive(Debug)]

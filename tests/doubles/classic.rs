@@ -44,11 +44,13 @@ impl Double {
         let address = listener.local_addr().unwrap();
         let room = Arc::new(Mutex::new(Vec::new()));
         thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (stream, room) = (stream.unwrap(), room.clone());
-                stream.set_nodelay(true).unwrap();
-                join(&stream, &room, defect);
-                thread::spawn(move || serve(stream, &room, defect));
+            loop {
+                // The address is asked for here: of a connection that was reset since, there is
+                // none to be had.
+                let (stream, peer) = listener.accept().unwrap();
+                let room = room.clone();
+                join(&stream, peer, &room, defect);
+                thread::spawn(move || serve(stream, peer, &room, defect));
             }
         });
         Self { address }
@@ -68,9 +70,10 @@ struct Client {
 
 type Room = Mutex<Vec<Client>>;
 
-fn join(stream: &TcpStream, room: &Room, defect: Defect) {
+fn join(stream: &TcpStream, address: SocketAddr, room: &Room, defect: Defect) {
     let (texts, written) = mpsc::channel::<Vec<u8>>();
     let mut socket = stream.try_clone().unwrap();
+    let _ = socket.set_nodelay(true);
     match defect {
         Defect::SpeaksNdjson => {
             let _ = socket.write_all(
@@ -93,15 +96,14 @@ fn join(stream: &TcpStream, room: &Room, defect: Defect) {
         let _ = socket.shutdown(Shutdown::Both);
     });
     room.lock().unwrap().push(Client {
-        address: stream.peer_addr().unwrap(),
+        address,
         texts,
         stream: stream.try_clone().unwrap(),
     });
 }
 
 /// Reads a client to its end.
-fn serve(mut stream: TcpStream, room: &Room, defect: Defect) {
-    let peer = stream.peer_addr().unwrap();
+fn serve(mut stream: TcpStream, peer: SocketAddr, room: &Room, defect: Defect) {
     let mut objects = ObjectBuffer::new(1 << 16);
     let takes_a_read_for_one = matches!(defect, Defect::LoseCoalesced | Defect::Truncate1024);
     let mut bytes = vec![

@@ -4,7 +4,7 @@ use super::{Event, Handle, Numbered, quote};
 use crate::verify::batch::{Anomaly, Ended};
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
-use crate::verify::own::Conduct;
+use crate::verify::own::Parting;
 use crate::verify::session::{Hole, NEVER, Stage};
 
 impl Numbered {
@@ -139,14 +139,16 @@ impl Numbered {
                 self.session(handle).broke_off(now_ns, &mut moves);
                 self.explain(handle, moves, now_ns);
                 self.give_up_holes(handle, NEVER);
-                self.ended_early(handle, ending, conduct, unseen, now_ns);
+                self.ended_early(handle, ending, unseen, now_ns);
             }
             Stage::Connecting => {
                 let theirs = matches!(ending, Ending::Eof | Ending::Broken);
                 let blameless = conduct.stood && !conduct.gone && !conduct.turned_away;
                 let malformed = self.session(handle).is_after_malformed();
                 if theirs && blameless && !conduct.provoked && !malformed {
-                    self.hung_up(handle, ending, ", before any welcome", now_ns);
+                    let client = self.client(handle);
+                    self.desk
+                        .hung_up(client, ending, ", before any welcome", now_ns);
                 }
             }
             Stage::Free => {}
@@ -166,51 +168,35 @@ impl Numbered {
         self.free.push(handle.0);
     }
 
-    /// The end of a session that got no bye.
-    pub(super) fn ended_early(
-        &mut self,
-        handle: Handle,
-        ending: Ending,
-        conduct: Conduct,
-        unseen: u64,
-        now_ns: u64,
-    ) {
-        let excused = conduct.gone || conduct.provoked;
+    /// The end of a session that got no bye, with `unseen` numbers that it had not come to.
+    fn ended_early(&mut self, handle: Handle, ending: Ending, unseen: u64, now_ns: u64) {
         // The bye may be what the malformed line was.
         let malformed = self.session(handle).is_after_malformed();
-        if conduct.gone || ending == Ending::Ours {
-            self.desk.batch.tally.optional += unseen;
-        } else if ending == Ending::TimeUp {
-            self.desk.batch.tally.unfinished += 1;
-            self.desk.batch.tally.unresolved += unseen;
-        } else if conduct.cut_off {
-            self.desk.batch.tally.optional += unseen;
-            self.desk.batch.tally.cut_off += u64::from(!conduct.stopped_reading && !excused);
-        } else if conduct.leaving && !excused && !malformed {
-            let name = self.name(handle);
-            let text = format!("{name} half-closed and was closed without a bye");
-            self.desk.batch.tally.unresolved += unseen;
-            let example = self.example(handle, None, None, text, now_ns);
-            let hung_up = Anomaly::HungUp(Kind::MissingBye, example);
-            self.desk.batch.anomalies.push(hung_up);
-        } else if !excused && !conduct.leaving {
-            self.desk.batch.tally.unresolved += unseen;
-            self.hung_up(handle, ending, "", now_ns);
+        let client = self.client(handle);
+        let tally = &mut self.desk.batch.tally;
+        match self.sessions[handle.0 as usize]
+            .conduct
+            .parting(ending, malformed)
+        {
+            Parting::Gone => tally.optional += unseen,
+            Parting::TimeUp => {
+                tally.unfinished += 1;
+                tally.unresolved += unseen;
+            }
+            Parting::CutOff { innocent } => {
+                tally.optional += unseen;
+                tally.cut_off += u64::from(innocent);
+            }
+            Parting::NoGoodbye => {
+                tally.unresolved += unseen;
+                self.desk.no_goodbye(client, now_ns);
+            }
+            Parting::HungUp => {
+                tally.unresolved += unseen;
+                self.desk.hung_up(client, ending, "", now_ns);
+            }
+            Parting::Excused => {}
         }
-    }
-
-    pub(super) fn hung_up(&mut self, handle: Handle, ending: Ending, when: &str, now_ns: u64) {
-        let how = if ending == Ending::Eof {
-            "closed"
-        } else {
-            "broke"
-        };
-        let name = self.name(handle);
-        let text =
-            format!("the target {how} the connection of {name}, which did nothing wrong{when}");
-        let example = self.example(handle, None, None, text, now_ns);
-        let hung_up = Anomaly::HungUp(Kind::UnexpectedClose, example);
-        self.desk.batch.anomalies.push(hung_up);
     }
 
     /// Reports the holes that begin under `seq` as missing.

@@ -113,6 +113,24 @@ fn ack(seq: u64, sender: u32, k: u64) -> Vec<u8> {
     line
 }
 
+/// A script waits for an ack in vain: because it never came, or because another client got it.
+#[test]
+fn an_ack_that_is_waited_for_in_vain_is_one_violation_whoever_got_it() {
+    for (astray, expected) in [(false, (Kind::MissingAck, 1)), (true, (Kind::StrayAck, 1))] {
+        let mut bench = Bench::new(1, terms());
+        let sender = bench.join(0, 0, 0);
+        let other = bench.join(0, 1, 0);
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+        let got = if astray { ack(1, 0, 1) } else { relay(1, 0, 1) };
+        bench.read(0, other, &got);
+        bench.ledgers[0].overdue_acks(sender, "1s", 1_000_000_000);
+        bench.ledgers[0].letting_go(sender);
+        bench.ledgers[0].ended(sender, Ending::Ours, b"", 1_000_000_001);
+        bench.leave(0, other, 1);
+        assert_eq!(kinds(&bench.finish()), [expected], "astray: {astray}");
+    }
+}
+
 /// More numbers than the judge keeps: what comes later than that is stated, not passed over.
 #[test]
 fn a_shard_that_lags_behind_the_records_leaves_the_run_undecided() {

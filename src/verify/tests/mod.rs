@@ -7,6 +7,7 @@ mod clean;
 mod faults;
 mod guards;
 mod traces;
+mod unnumbered;
 mod world;
 
 use proptest::test_runner::Config;

@@ -37,6 +37,7 @@ pub(crate) fn plan() -> Plan {
         seed: 42,
         target: Target {
             url: TargetUrl::Embedded,
+            addresses: 1,
             faults: Vec::new(),
             connect_timeout: Duration::from_secs(5),
         },

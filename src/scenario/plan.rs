@@ -75,6 +75,8 @@ impl Plan {
 pub struct Target {
     /// Where it is.
     pub url: TargetUrl,
+    /// Addresses that the embedded server is to listen on, from 127.0.0.1 up.
+    pub addresses: u8,
     /// Faults that the embedded server is to commit (`NAME[=RATE]`).
     pub faults: Vec<String>,
     /// How long a connection may take until its welcome.
@@ -86,7 +88,8 @@ pub struct Target {
 pub enum TargetUrl {
     /// The reference server, started as a child process on a free port.
     Embedded,
-    /// A server of the ndjson dialect, `HOST:PORT`.
+    /// A server of the ndjson dialect, `HOST:PORT` or several of them
+    /// ([`super::addresses::expand`]).
     Ndjson(String),
 }
 

@@ -160,6 +160,15 @@ pub struct Stats {
     pub refused: u64,
     /// Messages accepted: the last number given.
     pub published: u64,
+    /// Reads that brought something.
+    pub reads: u64,
+    /// What they brought.
+    pub read_bytes: u64,
+    /// Writes that a socket took something of. What they cost, the server costs: see
+    /// `benches/floor.rs`.
+    pub writes: u64,
+    /// What they took. Bytes a write is how well the server batches.
+    pub written_bytes: u64,
     /// Lines answered with an error.
     pub errors: u64,
     /// Sessions closed because they fell behind by more than the backlog.

@@ -19,14 +19,14 @@ fn record(c: &mut Criterion) {
     group.bench_function("relay", |b| {
         b.iter(|| {
             for &(intended_ns, now_ns) in black_box(&deliveries) {
-                recorder.relay(intended_ns, now_ns);
+                recorder.relay(0, intended_ns, now_ns);
             }
         });
     });
     group.bench_function("delivery", |b| {
         b.iter(|| {
             for &(intended_ns, now_ns) in black_box(&deliveries) {
-                recorder.relay(intended_ns, now_ns);
+                recorder.relay(0, intended_ns, now_ns);
                 recorder.relay_service(intended_ns, intended_ns + 40_000, now_ns);
             }
         });
@@ -34,7 +34,7 @@ fn record(c: &mut Criterion) {
     group.bench_function("ack", |b| {
         b.iter(|| {
             for &(intended_ns, now_ns) in black_box(&deliveries) {
-                recorder.ack(intended_ns, now_ns);
+                recorder.ack(0, intended_ns, now_ns);
             }
         });
     });
@@ -53,9 +53,9 @@ fn hand_over(c: &mut Criterion) {
     let filled = || {
         let mut recorder = ShardRecorder::new(WINDOW);
         for &(intended_ns, now_ns) in &deliveries {
-            recorder.relay(intended_ns, now_ns);
+            recorder.relay(0, intended_ns, now_ns);
             recorder.relay_service(intended_ns, intended_ns + 40_000, now_ns);
-            recorder.ack(intended_ns, now_ns);
+            recorder.ack(0, intended_ns, now_ns);
             recorder.ack_service(intended_ns, intended_ns + 40_000, now_ns);
             recorder.heartbeat(intended_ns, now_ns);
             recorder.sent(intended_ns, now_ns, false, 100);

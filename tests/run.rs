@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
+mod binary;
 mod doubles;
 
 use std::fs;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
 use std::time::Duration;
 
+use binary::{chatbench, output, stderr};
 use doubles::{Double, Fault};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
@@ -19,24 +21,6 @@ use serde_json::Value;
 
 /// The longest anything here may take before it counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
-
-fn chatbench(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chatbench"));
-    command
-        .args(args)
-        .env("NO_COLOR", "1")
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null());
-    command
-}
-
-fn output(args: &[&str]) -> Output {
-    chatbench(args).output().unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()

@@ -93,7 +93,7 @@ fn validate_of_a_directory_counts_its_scenarios() {
     chatbench(&["validate", "tests/bad-scenarios", "scenarios/ack.toml"])
         .code(2)
         .stdout(contains(
-            "13 scenarios: 2 valid (1 with warnings), 11 invalid\n",
+            "16 scenarios: 2 valid (1 with warnings), 14 invalid\n",
         ));
 }
 

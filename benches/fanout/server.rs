@@ -107,7 +107,7 @@ fn measure(row: Row) -> Figures {
     let stats = server.stop();
     // Each session got its welcome in a write of its own.
     let writes = stats.writes - sessions as f64;
-    let write_bytes = stats.written_bytes / writes;
+    let write_bytes = stats.bytes_out / writes;
     let lines = messages * sessions as u64;
     let rounds = (lines as f64 / writes).max(1.0);
     let in_flight = (row.load.in_flight(row.payload) as f64 / rounds).ceil() as u64;
@@ -149,7 +149,7 @@ fn broadcast(clients: &mut Receivers, row: Row, time: Duration) -> u64 {
 /// What a server says at its end.
 struct Stats {
     writes: f64,
-    written_bytes: f64,
+    bytes_out: f64,
     reads: f64,
     read_bytes: f64,
 }
@@ -212,9 +212,9 @@ impl Server {
         };
         Stats {
             writes: figure("writes="),
-            written_bytes: figure("written_bytes="),
+            bytes_out: figure("bytes_out="),
             reads: figure("reads="),
-            read_bytes: figure("read_bytes="),
+            read_bytes: figure("bytes_in="),
         }
     }
 }

@@ -179,7 +179,7 @@ pub(crate) const ALL: &[Case] = &[
     case!("measure/hand-over", 1, hand_over, || {
         let mut recorder = ShardRecorder::new(WINDOW);
         for (intended_ns, now_ns) in deliveries() {
-            recorder.relay(intended_ns, now_ns);
+            recorder.relay(0, intended_ns, now_ns);
         }
         hand_over(&mut recorder, &mut Collector::new(WINDOW, 1));
     }),
@@ -350,7 +350,7 @@ counted! {
 counted! {
     fn record_delivery(recorder: &mut ShardRecorder, deliveries: &[(u64, u64)]) {
         for &(intended_ns, now_ns) in black_box(deliveries) {
-            recorder.relay(intended_ns, now_ns);
+            recorder.relay(0, intended_ns, now_ns);
             recorder.relay_service(intended_ns, intended_ns + 40_000, now_ns);
         }
     }
@@ -359,7 +359,7 @@ counted! {
 counted! {
     fn record_ack(recorder: &mut ShardRecorder, deliveries: &[(u64, u64)]) {
         for &(intended_ns, now_ns) in black_box(deliveries) {
-            recorder.ack(intended_ns, now_ns);
+            recorder.ack(0, intended_ns, now_ns);
             recorder.ack_service(intended_ns, intended_ns + 40_000, now_ns);
         }
     }

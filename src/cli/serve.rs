@@ -14,12 +14,15 @@ use std::time::Duration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::EXIT_USAGE;
+use super::prometheus::PrometheusArgs;
 use crate::scenario::addresses::{self, BadAddresses};
+use crate::scrape;
+use crate::scrape::endpoint::{self, Endpoint};
 use crate::server::fault::request::Request;
 use crate::server::{self, Config, ConfigError, Listener, Stats};
 use crate::wire::Dialect;
@@ -46,6 +49,9 @@ pub struct Args {
     /// Allow listening on an address that other machines can reach
     #[arg(long)]
     allow_remote: bool,
+
+    #[command(flatten)]
+    prometheus: PrometheusArgs,
 
     /// The longest line in bytes, its LF included; of a classic client the longest object
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64KiB")]
@@ -167,6 +173,8 @@ enum ServeError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error(transparent)]
+    Prometheus(#[from] endpoint::Error),
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
 }
@@ -214,11 +222,13 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
             addresses.push((listen.dialect, address));
         }
     }
+    let endpoint = args.prometheus.bind(args.allow_remote)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let Some(stats) = serve(&addresses, config, args.exit_on_stdin_eof).await? else {
+        let served = serve(&addresses, config, endpoint, args.exit_on_stdin_eof).await?;
+        let Some(stats) = served else {
             return Ok(ExitCode::from(EXIT_INTERRUPTED));
         };
         tell_faults(&stats);
@@ -234,16 +244,18 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
 async fn serve(
     addresses: &[(Dialect, SocketAddr)],
     config: Config,
+    endpoint: Option<Endpoint>,
     exit_on_stdin_eof: bool,
 ) -> Result<Option<Stats>, ServeError> {
     // Before anyone can know that the server is up, so that no signal finds it unprepared.
     let mut signals = Signals::catch()?;
     let stdin_eof = exit_on_stdin_eof.then(stdin_eof);
     let listeners = listen_on(addresses)?;
-    announce(&listeners)?;
+    announce(&listeners, endpoint.as_ref())?;
+    let watch = endpoint.map(tell_scrapers).transpose()?;
 
     let (stop, stopped) = oneshot::channel();
-    let serving = server::run(listeners, config, async {
+    let serving = server::run_watched(listeners, config, watch, async {
         let _ = stopped.await;
     });
     let told_twice = async {
@@ -273,12 +285,22 @@ fn listen_on(addresses: &[(Dialect, SocketAddr)]) -> Result<Vec<Listener>, Serve
         .collect()
 }
 
+/// Serves the latest of what is sent to scrapers.
+fn tell_scrapers(endpoint: Endpoint) -> io::Result<watch::Sender<Stats>> {
+    let (sender, latest) = watch::channel(Stats::default());
+    endpoint.serve(move || scrape::server::page(&latest.borrow()))?;
+    Ok(sender)
+}
+
 /// One line a listener. Who started the server may not care to read: that is no reason to stop.
-fn announce(listeners: &[Listener]) -> Result<(), ServeError> {
+fn announce(listeners: &[Listener], endpoint: Option<&Endpoint>) -> Result<(), ServeError> {
     let mut stdout = io::stdout().lock();
     for listener in listeners {
         let (dialect, address) = (listener.dialect(), listener.local_addr()?);
         let _ = writeln!(stdout, "listening on {dialect}://{address}");
+    }
+    if let Some(endpoint) = endpoint {
+        let _ = writeln!(stdout, "metrics on {}", endpoint.url());
     }
     let _ = stdout.flush();
     Ok(())
@@ -306,18 +328,17 @@ fn tell_stats(stats: &Stats) {
         slow_consumers,
         aborted,
         reads,
-        read_bytes,
+        bytes_in,
         writes,
-        written_bytes,
+        bytes_out,
         ..
     } = stats;
-    let bytes_a_write = written_bytes.checked_div(*writes).unwrap_or(0);
+    let bytes_a_write = bytes_out.checked_div(*writes).unwrap_or(0);
     let _ = writeln!(
         io::stdout(),
         "stats joined={joined} refused={refused} published={published} errors={errors} \
-         slow_consumers={slow_consumers} aborted={aborted} reads={reads} \
-         read_bytes={read_bytes} writes={writes} written_bytes={written_bytes} \
-         bytes_a_write={bytes_a_write}"
+         slow_consumers={slow_consumers} aborted={aborted} reads={reads} bytes_in={bytes_in} \
+         writes={writes} bytes_out={bytes_out} bytes_a_write={bytes_a_write}"
     );
 }
 

@@ -55,7 +55,7 @@ pub enum RunError {
     /// The target could not be started or found.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// A client could not connect before the load began.
+    /// A client could not connect before the load began, or to no such server as was named.
     #[error("{url}: {client} could not connect: {what}")]
     Unreachable {
         /// The target.
@@ -73,8 +73,8 @@ pub enum RunError {
     Aborted,
 }
 
-/// Carries out `plan`; `watch` is told ten times a second how it goes, and `trace` takes down
-/// everything that verification is told.
+/// Carries out `plan`; `watch` is told ten times a second how it goes, with all that was recorded
+/// so far, and `trace` takes down everything that verification is told.
 ///
 /// The first SIGINT or SIGTERM ends the load early: the run still drains, and its outcome says
 /// that it was interrupted.
@@ -84,24 +84,24 @@ pub enum RunError {
 pub async fn run(
     plan: &Plan,
     trace: Option<&Recording>,
-    watch: &mut dyn FnMut(&Snapshot),
+    watch: &mut dyn FnMut(&Snapshot, &Collector),
 ) -> Result<Outcome, RunError> {
     let mut embedded = None;
     let (addresses, url) = match &plan.target.url {
-        TargetUrl::Embedded => {
+        TargetUrl::Embedded(dialect) => {
             preflight::check(plan.clients(), u64::from(plan.target.addresses))?;
             let Target {
                 addresses, faults, ..
             } = &plan.target;
-            let server = Embedded::start(*addresses, faults, plan.seed).await?;
+            let server = Embedded::start(*dialect, *addresses, faults, plan.seed).await?;
             let addresses = embedded.insert(server).addresses().to_vec();
             let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-            (addresses, format!("ndjson://{}", list.join(",")))
+            (addresses, format!("{dialect}://{}", list.join(",")))
         }
-        TargetUrl::Ndjson(list) => {
+        TargetUrl::At(dialect, list) => {
             let addresses = target::resolve_all(list).await?;
             preflight::check(plan.clients(), addresses.len() as u64)?;
-            (addresses, format!("ndjson://{list}"))
+            (addresses, format!("{dialect}://{list}"))
         }
     };
     let mut coordinator = Coordinator::start(plan, &addresses, url, embedded, trace, watch)?;
@@ -124,7 +124,7 @@ pub async fn run(
 /// Whoever directs the shards and hears their reports.
 struct Coordinator<'a> {
     plan: &'a Plan,
-    watch: &'a mut dyn FnMut(&Snapshot),
+    watch: &'a mut dyn FnMut(&Snapshot, &Collector),
     clock: Clock,
     started: SystemTime,
     url: String,
@@ -147,6 +147,8 @@ struct Coordinator<'a> {
     /// When the whole target went away.
     target_gone_ns: Option<u64>,
     unreachable: Vec<(ClientId, String)>,
+    /// Who heard that the target is another kind of server, and what it heard.
+    foreign: Option<(ClientId, String)>,
     shards_done: usize,
     offered: u64,
     behind: u64,
@@ -162,7 +164,7 @@ impl<'a> Coordinator<'a> {
         url: String,
         embedded: Option<Embedded>,
         trace: Option<&Recording>,
-        watch: &'a mut dyn FnMut(&Snapshot),
+        watch: &'a mut dyn FnMut(&Snapshot, &Collector),
     ) -> Result<Self, RunError> {
         let clock = Clock::start();
         let started = SystemTime::now();
@@ -184,6 +186,8 @@ impl<'a> Coordinator<'a> {
             late_after_ns,
             addresses_known: addresses.iter().all(|address| address.ip().is_loopback()),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
+            promises: plan.promises,
+            dialect: plan.target.url.dialect(),
         };
         let max_read_line_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
         let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns);
@@ -252,6 +256,7 @@ impl<'a> Coordinator<'a> {
             interrupted: false,
             target_gone_ns: None,
             unreachable: Vec::new(),
+            foreign: None,
             shards_done: 0,
             offered: 0,
             behind: 0,
@@ -282,12 +287,18 @@ impl<'a> Coordinator<'a> {
             .await?;
         }
         match self.unreachable.first() {
-            Some((client, what)) if !self.interrupted => Err(RunError::Unreachable {
-                url: self.url.clone(),
-                client: self.directory.client_name(*client).to_owned(),
-                what: what.clone(),
-            }),
+            Some((client, what)) if !self.interrupted => {
+                Err(self.unreachable_by(*client, what.clone()))
+            }
             _ => Ok(()),
+        }
+    }
+
+    fn unreachable_by(&self, client: ClientId, what: String) -> RunError {
+        RunError::Unreachable {
+            url: self.url.clone(),
+            client: self.directory.client_name(client).to_owned(),
+            what,
         }
     }
 
@@ -352,7 +363,9 @@ impl<'a> Coordinator<'a> {
         }
         self.tell_shards(Command::Stop);
         self.wait_in_drain(u64::MAX, |c| c.shards_done == c.commands.len())
-            .await
+            .await?;
+        self.tell_watcher(); // all is in, but for what the judgement brings
+        Ok(())
     }
 
     /// Waits until `over` says so, the time comes, or the run is interrupted.
@@ -389,7 +402,12 @@ impl<'a> Coordinator<'a> {
         };
         let [interrupt, terminate] = &mut self.interrupts;
         tokio::select! {
-            Some(report) = self.reports.recv() => self.take(report),
+            Some(report) = self.reports.recv() => {
+                self.take(report);
+                if let Some((client, what)) = self.foreign.take() {
+                    return Err(self.unreachable_by(client, what));
+                }
+            }
             _ = self.look.tick() => self.look_around(),
             _ = interrupt.recv() => self.interrupt()?,
             _ = terminate.recv() => self.interrupt()?,
@@ -428,6 +446,7 @@ impl<'a> Coordinator<'a> {
                 collector.absorb(shard, second, *interval, clients);
             }
             Report::Unreachable { client, what } => self.unreachable.push((client, what)),
+            Report::Foreign { client, what } => self.foreign = Some((client, what)),
             Report::Done {
                 offered,
                 behind,
@@ -451,10 +470,13 @@ impl<'a> Coordinator<'a> {
         if loading && self.live.all_open() == 0 && self.live.scripts() == 0 {
             self.target_gone_ns.get_or_insert(self.clock.now_ns());
         }
-        if self.told.elapsed() < TELL_EVERY {
-            return;
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            self.tell_watcher();
         }
-        self.told = Instant::now();
+    }
+
+    fn tell_watcher(&mut self) {
         let now_ns = self.clock.now_ns();
         let clients = self.plan.clients();
         let done = match self.phase {
@@ -467,15 +489,17 @@ impl<'a> Coordinator<'a> {
             Phase::Measure => self.plan.run.duration,
             Phase::Drain => self.plan.run.drain,
         };
-        (self.watch)(&Snapshot {
+        let snapshot = Snapshot {
             phase: self.phase,
             done,
             of: clients,
+            open: self.live.all_open(),
             elapsed: Duration::from_nanos(now_ns - self.phase_began_ns),
             total,
             live: self.collector.live(),
             violations: self.judge.violation_count(),
-        });
+        };
+        (self.watch)(&snapshot, &self.collector);
     }
 
     fn enter(&mut self, phase: Phase) {

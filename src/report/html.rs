@@ -11,7 +11,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::figures;
-use super::result::{Latency, RunResult, Threshold, Violations};
+use super::result::{Latency, Promised, RunResult, Threshold, Violations};
 use charts::Charts;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -392,6 +392,7 @@ fn scenario(result: &RunResult) -> Markup {
         section {
             h2 { "Scenario" }
             (groups(resolved))
+            @if let Some(judged) = &result.judged { p.note { (judged_by(judged)) } }
             p.note { "Every key with its value. To run it again:" }
             pre.command { code { (result.rerun) } }
             details {
@@ -400,6 +401,19 @@ fn scenario(result: &RunResult) -> Markup {
             }
         }
     }
+}
+
+/// By what the target was judged, and by which promises.
+fn judged_by(judged: &Promised) -> String {
+    let Promised {
+        ack, relay, order, ..
+    } = judged;
+    let how = match judged.by.as_str() {
+        "numbers" => "by the numbers that the target states",
+        _ => "from outside, by what each client saw",
+    };
+    let echo = if judged.echo { "echo" } else { "no echo" };
+    format!("Judged {how}: ack {ack}, relay {relay}, order {order}, {echo}.")
 }
 
 /// The groups of clients, as far as the scenario says anything about them.

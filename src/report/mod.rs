@@ -95,7 +95,7 @@ impl Report {
             resolved: plan.resolved.clone(),
             warmup: plan.run.warmup,
             duration: plan.run.duration,
-            promises: plan.promises.clone(),
+            promises: plan.promises,
             rerun: rerun(&plan.name, plan.seed),
             environment,
             outcome,

@@ -79,6 +79,8 @@ pub struct RunResult {
     /// The command that runs the same again.
     #[serde(default)]
     pub rerun: String,
+    /// By what the target was judged; earlier versions do not say.
+    pub judged: Option<Promised>,
     /// What was counted over the whole run.
     pub counts: Counts,
     /// What was broken, a kind each.
@@ -121,6 +123,18 @@ pub struct Target {
     pub url: String,
     /// Whether it was the embedded server.
     pub embedded: bool,
+}
+
+/// By what a target was judged, and what it promised, in a scenario's words.
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs)]
+pub struct Promised {
+    /// `numbers`, those that the target states, or `outside`.
+    pub by: String,
+    pub ack: String,
+    pub relay: String,
+    pub order: String,
+    pub echo: bool,
 }
 
 /// What was counted over a whole run.

@@ -171,9 +171,11 @@ impl<S: Stream> Broadcast<S> {
     /// What happened so far.
     pub(super) fn stats(&self) -> Stats {
         Stats {
+            clients: self.clients() as u64,
             published: self.log.seq(),
             writes: self.writer.writes,
-            written_bytes: self.writer.written_bytes,
+            bytes_out: self.writer.written_bytes,
+            backlog_bytes: kept(&self.log) + self.classic_log.as_ref().map_or(0, kept),
             ..self.stats.clone()
         }
     }
@@ -311,7 +313,7 @@ impl<S: Stream> Broadcast<S> {
     /// Takes what one read brought from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
         self.stats.reads += 1;
-        self.stats.read_bytes += bytes.len() as u64;
+        self.stats.bytes_in += bytes.len() as u64;
         if self.session(id).classic.is_some() {
             return self.take_objects(id, bytes);
         }
@@ -411,6 +413,7 @@ impl<S: Stream> Broadcast<S> {
                 }
             }
         };
+        self.stats.relays += self.clients() as u64 - 1;
         if self.classic_log.is_none() {
             return Some(entry);
         }
@@ -502,6 +505,11 @@ impl Oldest {
             classic_log.trim_to(self.text);
         }
     }
+}
+
+/// Bytes that a log keeps for who is behind.
+fn kept(log: &Log) -> u64 {
+    log.end() - log.start()
 }
 
 /// An error frame, LF included.

@@ -13,9 +13,10 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::TargetError;
+use crate::wire::Dialect;
 
-/// What the server prints before the address, once it accepts.
-const ANNOUNCEMENT: &str = "listening on ndjson://";
+/// What the server prints before the URL it listens at, once it accepts.
+const ANNOUNCEMENT: &str = "listening on ";
 
 /// How long it may take to get there.
 const START_WITHIN: Duration = Duration::from_secs(10);
@@ -37,15 +38,22 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts the server on free ports of 127.0.0.1 and so many addresses from there on.
+    /// Starts the server, which speaks `dialect`, on free ports of 127.0.0.1 and so many addresses
+    /// from there on.
     ///
     /// # Errors
     /// [`TargetError::NotStarted`] with what the system or the server said.
-    pub async fn start(addresses: u8, faults: &[String], seed: u64) -> Result<Self, TargetError> {
+    pub async fn start(
+        dialect: Dialect,
+        addresses: u8,
+        faults: &[String],
+        seed: u64,
+    ) -> Result<Self, TargetError> {
         let failed = |what: String| TargetError::NotStarted(what);
         let binary = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
         let mut command = Command::new(binary);
-        let listen = format!("ndjson://127.0.0.1-127.0.0.{addresses}:0");
+        let scheme = format!("{dialect}://");
+        let listen = format!("{scheme}127.0.0.1-127.0.0.{addresses}:0");
         command.args(["serve", "--listen", &listen, "--exit-on-stdin-eof"]);
         if !faults.is_empty() {
             command.args(["--seed", &seed.to_string()]);
@@ -64,7 +72,7 @@ impl Embedded {
         let announced = async {
             let mut announced = Vec::new();
             for _ in 0..addresses {
-                announced.push(announced_address(&mut stdout).await?);
+                announced.push(announced_address(&mut stdout, &scheme).await?);
             }
             Ok(announced)
         };
@@ -116,14 +124,17 @@ impl Embedded {
 }
 
 /// The next address that the server says it listens on, or what it said or did instead.
-async fn announced_address(stdout: &mut BufReader<ChildStdout>) -> Result<SocketAddr, String> {
+async fn announced_address(
+    stdout: &mut BufReader<ChildStdout>,
+    scheme: &str,
+) -> Result<SocketAddr, String> {
     let mut line = String::new();
     match stdout.read_line(&mut line).await {
         Ok(0) => return Err("it ended at once".to_owned()),
         Ok(_) => {}
         Err(error) => return Err(error.to_string()),
     }
-    let address = line.trim().strip_prefix(ANNOUNCEMENT);
-    let address = address.and_then(|address| address.parse().ok());
+    let url = line.trim().strip_prefix(ANNOUNCEMENT);
+    let address = url.and_then(|url| url.strip_prefix(scheme)?.parse().ok());
     address.ok_or_else(|| format!("it said {line:?}"))
 }

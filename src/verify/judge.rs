@@ -19,7 +19,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Batch, Ended, Fact, Message, Proof, Tally};
+use super::batch::{Batch, Ended, Fact, Message, NO_NUMBER, Proof, Tally};
 use super::directory::Directory;
 use super::findings::{self, Example, Findings};
 use super::kind::Kind;
@@ -84,10 +84,14 @@ pub struct Judge {
     irregular: BTreeMap<(u64, Kind, u64), Irregular>,
     /// Said goodbye without these acks.
     unacked: Vec<(Message, u64)>,
+    /// Waited too long for the acks of these; with no message where the target cannot name them.
+    overdue: Vec<(Vec<Message>, Example)>,
     /// Answered with an error; with an example where the message was in order.
     refused: HashMap<Message, Option<Example>>,
     /// Their acks went to another.
     stray: HashSet<Message>,
+    /// So many acks of theirs went to another, and which these were is not said.
+    stray_unnamed: HashMap<SenderId, u64>,
     gaps: Vec<Gap>,
     /// Numbered before what had been seen when they were sent: causality or real time, by number.
     late_numbered: BTreeMap<u64, (Kind, Example)>,
@@ -184,6 +188,8 @@ impl Judge {
             unacked: Vec::new(),
             refused: HashMap::new(),
             stray: HashSet::new(),
+            overdue: Vec::new(),
+            stray_unnamed: HashMap::new(),
             gaps: Vec::new(),
             late_numbered: BTreeMap::new(),
             counted: BTreeSet::new(),
@@ -225,6 +231,7 @@ impl Judge {
         let Batch {
             watermark,
             facts,
+            settled: complete,
             anomalies,
             ended,
             tally,
@@ -232,6 +239,7 @@ impl Judge {
         } = batch;
         self.tally.add(&tally);
         self.findings.coverage.add(&coverage);
+        complete.into_iter().for_each(&mut settled);
         for fact in facts {
             self.fact(&fact, &mut settled);
         }
@@ -288,8 +296,9 @@ impl Judge {
         counts.sent = self.tally.sent;
         counts.acked = self.tally.acked;
         counts.delivered = self.tally.delivered;
-        counts.lost = self.lost;
-        counts.owed = self.tally.delivered + self.lost + self.irregular_deliveries;
+        counts.lost = self.lost + self.tally.lost;
+        let irregular = self.irregular_deliveries + self.tally.irregular;
+        counts.owed = self.tally.delivered + counts.lost + irregular;
         counts.optional = self.tally.optional;
         counts.unresolved = self.tally.unresolved;
         counts.duplicated = self.tally.duplicated;
@@ -568,8 +577,8 @@ impl Judge {
             text,
             sender: message.map(|m| self.directory.name(m.sender)),
             receiver: receiver.map(|r| self.directory.name(r)),
-            k: message.map(|m| m.k),
-            seq,
+            k: message.map(|m| m.k).filter(|&k| k > 0),
+            seq: seq.filter(|&seq| seq != NO_NUMBER),
             at_ns,
         }
     }
@@ -600,5 +609,14 @@ impl Record {
             acked: acked.is_some(),
             relayed: relayed.is_some(),
         })
+    }
+}
+
+/// ` (number 5)`; nothing where there is none.
+fn number(seq: u64) -> String {
+    if seq == NO_NUMBER {
+        String::new()
+    } else {
+        format!(" (number {seq})")
     }
 }

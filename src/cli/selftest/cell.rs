@@ -62,6 +62,26 @@ pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
     }
 }
 
+/// By what a cell's run is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Judge {
+    /// The numbers that the server states.
+    Numbers,
+    /// What each client saw, the numbers left aside.
+    Outside,
+}
+
+impl Judge {
+    /// Whether `fault` shows at all: one that is only in the numbers does not to who leaves them
+    /// aside.
+    pub(super) fn sees(self, fault: Fault) -> bool {
+        match self {
+            Self::Numbers => true,
+            Self::Outside => !matches!(fault, Fault::SkipNumber | Fault::ReuseNumber),
+        }
+    }
+}
+
 /// Whether as many violations are expected as were committed. One delay makes everything late
 /// that waits behind it.
 fn is_counted(fault: Fault) -> bool {
@@ -74,6 +94,7 @@ pub(super) struct Cell {
     pub(super) fault: Option<Fault>,
     pub(super) scenario: &'static Scenario,
     pub(super) seed: u64,
+    pub(super) judge: Judge,
 }
 
 /// What came of a cell.
@@ -110,7 +131,8 @@ pub(super) struct Ran {
 /// If a scenario of the selftest is no scenario, which a test rules out.
 pub(super) fn plan(cell: Cell) -> Plan {
     let faults = cell.fault.map(|f| format!("target.faults=[\"{f}\"]"));
-    let overrides: Vec<String> = faults.into_iter().collect();
+    let outside = (cell.judge == Judge::Outside).then(|| "verify.use_seq=false".to_owned());
+    let overrides: Vec<String> = faults.into_iter().chain(outside).collect();
     let Scenario { name, text } = cell.scenario;
     let file = format!("{name}.toml");
     scenario::parse(&file, text, &overrides, Some(cell.seed), None)
@@ -129,7 +151,7 @@ pub(super) fn carry_out(cell: Cell) -> Option<Ran> {
         details: vec![what],
     };
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(&plan, None, &mut |_| {})),
+        Ok(runtime) => runtime.block_on(run(&plan, None, &mut |_, _| {})),
         Err(error) => return Some(inconclusive(error.to_string())),
     };
     match outcome {
@@ -270,13 +292,16 @@ mod tests {
             let scenarios = scenarios_of(*fault);
             assert_eq!(scenarios.is_empty(), !fault.is_committed(), "{fault}");
             for scenario in scenarios {
-                let fault = Some(*fault);
-                let plan = plan(Cell {
-                    fault,
-                    scenario,
-                    seed: 1,
-                });
-                assert!(plan.warnings.is_empty(), "{}", plan.warnings.render(false));
+                for judge in [Judge::Numbers, Judge::Outside] {
+                    let plan = plan(Cell {
+                        fault: Some(*fault),
+                        scenario,
+                        seed: 1,
+                        judge,
+                    });
+                    assert!(plan.warnings.is_empty(), "{}", plan.warnings.render(false));
+                    assert_eq!(plan.promises.use_seq, judge == Judge::Numbers);
+                }
             }
         }
     }

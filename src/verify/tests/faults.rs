@@ -10,13 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
+use super::cases;
 use super::traces::record;
 use super::world::{End, Frame, Id, Play, What, World, address, rng, wire_id};
 use crate::verify::kind::Kind;
 use crate::verify::trace::verify;
 use crate::wire::ndjson;
 
-const SEEDS: u64 = 300;
+/// How many worlds a fault is tried in.
+fn seeds() -> u64 {
+    cases(300).into()
+}
 
 /// What a fault must be reported as.
 struct Expect {
@@ -35,7 +39,7 @@ fn once(kind: Kind) -> Option<Expect> {
 /// Applies `fault` to many worlds; where it found an occasion, the findings must be as it says.
 #[track_caller]
 fn check(fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
-    check_over(SEEDS, fault);
+    check_over(seeds(), fault);
 }
 
 #[track_caller]
@@ -82,7 +86,7 @@ fn check_over(seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Exp
             assert_eq!(replayed.findings, played.findings, "seed {seed}: replayed");
         }
     }
-    assert!(applied >= SEEDS / 12, "only {applied} occasions");
+    assert!(applied >= self::seeds() / 12, "only {applied} occasions");
 }
 
 fn pick<T: Copy>(rng: &mut dyn Rng, from: &[T]) -> Option<T> {
@@ -409,7 +413,7 @@ fn number_late(
 }
 
 fn numbers_late(kind: Kind, forget: bool) {
-    check_over(SEEDS * 4, |world, rng| {
+    check_over(seeds() * 4, |world, rng| {
         let count = world.log.len() as u64;
         let n = (count > 2).then(|| rng.random_range(1..count))?;
         let late = (n + rng.random_range(1..6_u64)).min(count);
@@ -529,7 +533,7 @@ fn flip_byte_in_the_address() {
 #[test]
 fn flip_any_bit() {
     let mut kinds = BTreeMap::new();
-    for seed in 0..SEEDS * 5 {
+    for seed in 0..seeds() * 5 {
         let mut world = World::new(seed, 1 + (seed % 3) as usize);
         let mut rng = rng(seed);
         let Some(spot) = world.known_relay(&mut rng) else {

@@ -1,6 +1,6 @@
 //! Relays: is the message what was sent, and is its number in place?
 
-use super::{Event, Handle, Ledger, quote, relayed};
+use super::{Event, Handle, Numbered, is_late, quote, relayed};
 use crate::verify::batch::{Anomaly, Fact, Message};
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
@@ -8,7 +8,7 @@ use crate::verify::reference::Slot;
 use crate::verify::session::{Carried, Early, Form, Move, NEVER, Place};
 use crate::wire::payload::{self, Header, NotIntact, SenderId};
 
-impl Ledger {
+impl Numbered {
     pub(super) fn relay(
         &mut self,
         handle: Handle,
@@ -19,30 +19,39 @@ impl Ledger {
         now_ns: u64,
     ) -> Event {
         self.require_welcome(handle, "relay", seq, now_ns);
-        let header = match payload::decode(text.as_bytes(), self.terms.seed, self.terms.run) {
-            Ok(header) => header,
-            Err(NotIntact::Altered) => {
-                let what = format!("altered: {}", quote(text.as_bytes()));
-                return self.irregular(Kind::AlteredRelay, handle, line, seq, None, what, now_ns);
-            }
-            Err(NotIntact::Foreign) => return self.foreign(handle, line, seq, text, now_ns),
-        };
+        let header =
+            match payload::decode(text.as_bytes(), self.desk.terms.seed, self.desk.terms.run) {
+                Ok(header) => header,
+                Err(NotIntact::Altered) => {
+                    let what = format!("altered: {}", quote(text.as_bytes()));
+                    return self.irregular(
+                        Kind::AlteredRelay,
+                        handle,
+                        line,
+                        seq,
+                        None,
+                        what,
+                        now_ns,
+                    );
+                }
+                Err(NotIntact::Foreign) => return self.foreign(handle, line, seq, text, now_ns),
+            };
         let message = Message {
             sender: header.sender,
             k: header.k,
         };
-        if header.run != self.terms.run {
+        if header.run != self.desk.terms.run {
             let what = format!("from another run ({:08x})", header.run);
             return self.irregular(Kind::StaleRelay, handle, line, seq, None, what, now_ns);
         }
-        if !self.directory.was_opened(header.sender) || header.k == 0 {
+        if !self.desk.directory.was_opened(header.sender) || header.k == 0 {
             let what = format!("from {}, which does not exist", header.sender);
             return self.irregular(Kind::PhantomRelay, handle, line, seq, None, what, now_ns);
         }
         if header.sender == self.session(handle).id {
             return self.echoed(handle, seq, message, now_ns);
         }
-        let attribution = self.directory.check_address(header.sender, client_ip);
+        let attribution = self.desk.directory.check_address(header.sender, client_ip);
         if let Err(truth) = &attribution {
             let what = format!("attributed to {client_ip}, sent from {truth}");
             let kind = Kind::MisattributedRelay;
@@ -97,7 +106,7 @@ impl Ledger {
         carried: Carried,
         line: Option<&[u8]>,
     ) {
-        self.batch.tally.delivered += 1;
+        self.desk.batch.tally.delivered += 1;
         let Carried {
             message,
             intended_ns,
@@ -105,7 +114,7 @@ impl Ledger {
             form,
         } = carried;
         let Some(message) = message else {
-            self.directory.saw(seq); // a scripted text
+            self.desk.directory.saw(seq); // a scripted text
             return;
         };
         let receiver = self.session(handle).id;
@@ -113,7 +122,7 @@ impl Ledger {
         self.check_lateness(receiver, seq, message, intended_ns, at_ns);
         match self.known(seq) {
             None if clean => {
-                self.directory.saw(seq);
+                self.desk.directory.saw(seq);
                 match line {
                     Some(line) => {
                         self.keep(seq, line, message, intended_ns, receiver, at_ns);
@@ -122,7 +131,7 @@ impl Ledger {
                             slot.sent_ns = sent_ns;
                         }
                     }
-                    None => self.batch.facts.push(Fact::Relayed {
+                    None => self.desk.batch.facts.push(Fact::Relayed {
                         seq,
                         message,
                         intended_ns,
@@ -134,7 +143,7 @@ impl Ledger {
                 }
             }
             None => {}
-            Some(known) if known != message => self.batch.anomalies.push(Anomaly::Conflict {
+            Some(known) if known != message => self.desk.batch.anomalies.push(Anomaly::Conflict {
                 receiver,
                 seq,
                 claim: message,
@@ -153,7 +162,11 @@ impl Ledger {
 
     /// When `message`, which was due at `intended_ns`, was really sent, if that is still known.
     fn sent_ns(&self, message: Message, intended_ns: u64) -> Option<u64> {
-        let lag_ns = self.directory.sends().lag_ns(message.sender, message.k)?;
+        let lag_ns = self
+            .desk
+            .directory
+            .sends()
+            .lag_ns(message.sender, message.k)?;
         Some(intended_ns.saturating_add(lag_ns))
     }
 
@@ -170,7 +183,7 @@ impl Ledger {
                 Move::Unexplained(early) => {
                     if let Some(claim) = early.carried.message {
                         let receiver = self.session(handle).id;
-                        self.batch.anomalies.push(Anomaly::Claim {
+                        self.desk.batch.anomalies.push(Anomaly::Claim {
                             receiver,
                             seq: early.seq,
                             message: claim,
@@ -182,7 +195,7 @@ impl Ledger {
                 }
                 Move::Displaced { low, high, since } => {
                     let receiver = self.session(handle).id;
-                    self.batch.anomalies.push(Anomaly::Displaced {
+                    self.desk.batch.anomalies.push(Anomaly::Displaced {
                         receiver,
                         low,
                         high,
@@ -212,7 +225,7 @@ impl Ledger {
         receiver: SenderId,
         now_ns: u64,
     ) {
-        let facts = &mut self.batch.facts;
+        let facts = &mut self.desk.batch.facts;
         let message = (message.sender, message.k);
         let retired = |n, s: &Slot| facts.push(relayed(n, s));
         let kept =
@@ -221,7 +234,7 @@ impl Ledger {
         if kept {
             self.kept_since_flush += 1;
         } else {
-            self.batch.tally.uncompared += 1;
+            self.desk.batch.tally.uncompared += 1;
         }
     }
 
@@ -237,7 +250,7 @@ impl Ledger {
             joined,
             at_ns,
         };
-        self.batch.anomalies.push(claim);
+        self.desk.batch.anomalies.push(claim);
     }
 
     pub(super) fn echoed(
@@ -250,7 +263,7 @@ impl Ledger {
         let session = self.session(handle);
         session.excuse(seq);
         session.own().settle_otherwise(message.k);
-        self.batch.anomalies.push(Anomaly::Echoed {
+        self.desk.batch.anomalies.push(Anomaly::Echoed {
             seq,
             message,
             at_ns: now_ns,
@@ -267,7 +280,7 @@ impl Ledger {
         text: &str,
         now_ns: u64,
     ) -> Event {
-        let kind = match self.directory.raw_fate(text) {
+        let kind = match self.desk.directory.raw_fate(text) {
             Some(RawFate::Accepted) => {
                 let carried = Carried {
                     message: None,
@@ -280,7 +293,7 @@ impl Ledger {
                     Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, None),
                     Place::Early => {}
                     Place::Behind => {
-                        self.batch.tally.duplicated += 1;
+                        self.desk.batch.tally.duplicated += 1;
                         let name = self.name(handle);
                         let text = format!("{name} got a scripted text (number {seq}) again");
                         self.certain_about(Kind::DuplicateRelay, handle, seq, None, text, now_ns);
@@ -329,7 +342,7 @@ impl Ledger {
         now_ns: u64,
     ) {
         let receiver = self.session(handle).id;
-        self.batch.anomalies.push(Anomaly::Irregular {
+        self.desk.batch.anomalies.push(Anomaly::Irregular {
             kind,
             receiver,
             seq,
@@ -349,9 +362,9 @@ impl Ledger {
         intended_ns: u64,
         now_ns: u64,
     ) {
-        if is_late(self.terms.late_after_ns, intended_ns, now_ns) {
+        if is_late(self.desk.terms.late_after_ns, intended_ns, now_ns) {
             let at_ns = now_ns;
-            self.batch.anomalies.push(Anomaly::Late {
+            self.desk.batch.anomalies.push(Anomaly::Late {
                 receiver,
                 seq,
                 message,
@@ -360,9 +373,4 @@ impl Ledger {
             });
         }
     }
-}
-
-#[inline]
-pub(super) fn is_late(late_after_ns: Option<u64>, intended_ns: u64, now_ns: u64) -> bool {
-    late_after_ns.is_some_and(|limit| now_ns.saturating_sub(intended_ns) > limit)
 }

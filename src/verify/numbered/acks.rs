@@ -1,17 +1,13 @@
 //! Acks and errors: each message of a session is answered once, in the order sent.
 
-use super::{Event, Handle, Ledger};
+use super::{Event, Handle, Numbered};
 use crate::verify::batch::{Anomaly, Fact, Message};
 use crate::verify::ids::split_id;
 use crate::verify::kind::Kind;
-use crate::verify::session::{Carried, Form, Move, Own, Pending, Place, Stage};
-use crate::verify::trace::tape::Tag;
+use crate::verify::session::{Carried, Form, Move, Place, Stage};
 use crate::wire::ndjson::ErrorCode;
 
-/// Refused or echoed messages that a session remembers, to know a late ack for what it is.
-const SETTLED_OTHERWISE: usize = 4096;
-
-impl Ledger {
+impl Numbered {
     /// An ack has found its place.
     pub(super) fn acked(
         &mut self,
@@ -21,9 +17,9 @@ impl Ledger {
         in_order: bool,
         acked_ns: u64,
     ) {
-        self.directory.saw(seq);
+        self.desk.directory.saw(seq);
         if let (Some(message), true) = (message, in_order) {
-            self.batch.facts.push(Fact::Acked {
+            self.desk.batch.facts.push(Fact::Acked {
                 seq,
                 message,
                 sent_ns,
@@ -53,7 +49,7 @@ impl Ledger {
                     };
                     let mut moves = Vec::new();
                     session.place(seq, carried, &mut moves);
-                    self.directory.saw(seq);
+                    self.desk.directory.saw(seq);
                     self.explain(handle, moves, now_ns);
                     return Event::Other;
                 }
@@ -65,7 +61,7 @@ impl Ledger {
                     message,
                     at_ns: now_ns,
                 };
-                self.batch.anomalies.push(stray);
+                self.desk.batch.anomalies.push(stray);
                 return Event::Other;
             }
         };
@@ -73,9 +69,9 @@ impl Ledger {
             return self.unowed_ack(handle, seq, k, now_ns);
         };
         if order.acked_now {
-            self.unacked -= 1 + order.overtook;
+            self.desk.unacked -= 1 + order.overtook;
         }
-        self.batch.tally.acked += 1;
+        self.desk.batch.tally.acked += 1;
         own.settled_otherwise.retain(|&settled| settled != k);
         let message = Message { sender: me, k };
         let sent_ns = pending.sent_ns;
@@ -92,7 +88,7 @@ impl Ledger {
         let mut moves = Vec::new();
         let place = session.place(seq, carried, &mut moves);
         if place != Place::Early && seq <= pending.seen {
-            self.batch.anomalies.push(Anomaly::AckBehind {
+            self.desk.batch.anomalies.push(Anomaly::AckBehind {
                 seq,
                 message,
                 seen: pending.seen,
@@ -136,7 +132,7 @@ impl Ledger {
                 seq,
                 at_ns: now_ns,
             };
-            self.batch.anomalies.push(anomaly);
+            self.desk.batch.anomalies.push(anomaly);
         } else {
             let text = format!("{name} was acked its message {k} twice, now as number {seq}");
             self.certain_about(Kind::DuplicateAck, handle, seq, Some(message), text, now_ns);
@@ -152,7 +148,7 @@ impl Ledger {
         id: Option<u64>,
         now_ns: u64,
     ) -> Event {
-        self.batch.tally.errors_received += 1;
+        self.desk.batch.tally.errors_received += 1;
         let session = &mut self.sessions[handle.0 as usize];
         if code == ErrorCode::SlowConsumer.as_str() {
             session.conduct.cut_off = true;
@@ -164,7 +160,7 @@ impl Ledger {
         };
         if let Some((k, (_, in_order))) = refused {
             if in_order.acked_now {
-                self.unacked -= 1 + in_order.overtook;
+                self.desk.unacked -= 1 + in_order.overtook;
             }
             session.own().settle_otherwise(k);
             let message = Message {
@@ -180,7 +176,7 @@ impl Ledger {
                 self.example(handle, None, Some(message), text, now_ns)
             });
             let refused = Anomaly::Refused { message, example };
-            self.batch.anomalies.push(refused);
+            self.desk.batch.anomalies.push(refused);
         }
         Event::Error { code: code.into() }
     }
@@ -203,7 +199,7 @@ impl Ledger {
                 sender,
                 k: pending.k,
             };
-            self.batch.anomalies.push(Anomaly::Unacked {
+            self.desk.batch.anomalies.push(Anomaly::Unacked {
                 message,
                 at_ns: now_ns,
             });
@@ -213,87 +209,22 @@ impl Ledger {
 
     pub(super) fn drop_pending(&mut self, handle: Handle) {
         if let Some(own) = self.sessions[handle.0 as usize].own.as_deref_mut() {
-            self.unacked -= own.pending.len() as u64;
+            self.desk.unacked -= own.pending.len() as u64;
             own.pending.clear();
             own.overtaken.clear();
         }
     }
 
     /// A scripted `await_acks` took too long.
-    pub fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
-        if let Some(tape) = self.directory.writing() {
-            let tape = tape.of_session(Tag::OverdueAcks, handle.0).time(now_ns);
-            tape.bytes(within.as_bytes());
-        }
+    pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
         let waiting = self.unacked(handle);
         let name = self.name(handle);
         let text = format!("{name} waited {within} for {waiting} acks that did not come");
-        self.certain(Kind::MissingAck, handle, text, now_ns);
-        // Reported once: at the end they are not counted again.
+        let example = self.example(handle, None, None, text, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
-        if let Some(own) = session.own.as_deref_mut() {
-            let ks: Vec<u64> = own.pending.iter().map(|p| p.k).collect();
-            for k in ks {
-                own.settle_otherwise(k);
-            }
-        }
-    }
-
-    /// A scripted `expect_error` did not come.
-    pub fn missing_error(&mut self, handle: Handle, code: &str, within: &str, now_ns: u64) {
-        if let Some(tape) = self.directory.writing() {
-            let tape = tape.of_session(Tag::MissingError, handle.0).time(now_ns);
-            tape.bytes(code.as_bytes()).bytes(within.as_bytes());
-        }
-        let name = self.name(handle);
-        let text = format!("{name} expected an error `{code}` within {within}, and none came");
-        self.certain(Kind::MissingError, handle, text, now_ns);
-    }
-}
-
-/// How an ack (or a refusal) stood among those still awaited.
-#[derive(Debug, Clone, Copy)]
-struct AckOrder {
-    /// It was awaited; `false` if it had been overtaken.
-    acked_now: bool,
-    /// Earlier messages that it overtook.
-    overtook: u64,
-}
-
-impl Own {
-    /// No ack is waited for any more. Bounded: a target that refuses everything is told so often
-    /// enough.
-    pub(super) fn settle_otherwise(&mut self, k: u64) {
-        if self.settled_otherwise.len() == SETTLED_OTHERWISE {
-            self.settled_otherwise.pop_front();
-        }
-        self.settled_otherwise.push_back(k);
-    }
-
-    /// Takes message `k` off the waiting list; `None` if it is not on it.
-    fn take(&mut self, k: u64) -> Option<(Pending, AckOrder)> {
-        if let Some(at) = self.overtaken.iter().position(|p| p.k == k) {
-            let order = AckOrder {
-                acked_now: false,
-                overtook: 0,
-            };
-            return Some((self.overtaken.remove(at), order));
-        }
-        // In order, and nearly always: the front.
-        let at = self.pending.iter().position(|p| p.k == k)?;
-        let overtaken = self.pending.drain(..at);
-        self.overtaken.extend(overtaken.map(|p| Pending {
-            overtaken_by: k,
-            ..p
-        }));
-        let pending = self.pending.pop_front().expect("it was found");
-        self.last_acked_k = self.last_acked_k.max(k);
-        Some((
-            pending,
-            AckOrder {
-                acked_now: true,
-                overtook: at as u64,
-            },
-        ))
+        let own = session.own.as_deref_mut();
+        let messages = own.map_or_else(Vec::new, |own| own.overdue(session.id));
+        let overdue = Anomaly::Overdue { messages, example };
+        self.desk.batch.anomalies.push(overdue);
     }
 }

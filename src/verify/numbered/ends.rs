@@ -1,53 +1,30 @@
 //! The ends of a session: its welcome, its bye, and every way to go without one.
 
-use super::{Ending, Event, Handle, Ledger, quote};
+use super::{Event, Handle, Numbered, quote};
 use crate::verify::batch::{Anomaly, Ended};
 use crate::verify::kind::Kind;
-use crate::verify::session::{Conduct, Hole, NEVER, Stage};
-use crate::verify::trace::tape::Tag;
+use crate::verify::ledger::Ending;
+use crate::verify::own::Parting;
+use crate::verify::session::{Hole, NEVER, Stage};
 
-impl Ledger {
-    /// The client stops reading for a while: it may be cut off as slow.
-    pub fn stops_reading(&mut self, handle: Handle) {
-        if let Some(tape) = self.directory.writing() {
-            tape.of_session(Tag::StopsReading, handle.0);
-        }
-        self.session(handle).conduct.stopped_reading = true;
-    }
-
+impl Numbered {
     /// The client half-closes: the rest and a bye are owed (J2).
-    pub fn leaving(&mut self, handle: Handle) {
-        if let Some(tape) = self.directory.writing() {
-            tape.of_session(Tag::Leaving, handle.0);
-        }
-        self.session(handle).conduct.leaving = true;
-    }
-
-    /// The client resets or closes the connection: nothing more is owed (J3).
-    pub fn letting_go(&mut self, handle: Handle) {
-        if let Some(tape) = self.directory.writing() {
-            tape.of_session(Tag::LettingGo, handle.0);
-        }
-        self.session(handle).conduct.gone = true;
-        self.batch.coverage.aborts += 1;
+    pub(in crate::verify) fn leaving(&mut self, handle: Handle) {
+        self.conduct(handle).leaving = true;
     }
 
     /// Whether the session is welcomed, or goes on as if it were.
-    #[must_use]
-    pub fn is_open(&self, handle: Handle) -> bool {
+    pub(in crate::verify) fn is_open(&self, handle: Handle) -> bool {
         self.sessions[handle.0 as usize].stage == Stage::Open
     }
 
     /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
     /// is owed begins with what no one has seen yet.
-    pub fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
-        if let Some(tape) = self.directory.writing() {
-            tape.of_session(Tag::NoWelcome, handle.0).time(now_ns);
-        }
+    pub(in crate::verify) fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
         if self.session(handle).stage == Stage::Connecting {
             let text = format!("{} connected and was never welcomed", self.name(handle));
             self.certain(Kind::MissingWelcome, handle, text, now_ns);
-            self.open_at(handle, self.directory.highest_seq());
+            self.open_at(handle, self.desk.directory.highest_seq());
         }
     }
 
@@ -62,17 +39,17 @@ impl Ledger {
             return self.malformed(handle, "a second welcome", 0, now_ns);
         }
         let id = self.session(handle).id;
-        if self.terms.addresses_known
-            && let Err(truth) = self.directory.check_address(id, client_ip)
+        if self.desk.terms.addresses_known
+            && let Err(truth) = self.desk.directory.check_address(id, client_ip)
         {
             let name = self.name(handle);
             let text = format!("{name} connected from {truth} and was welcomed as {client_ip}");
             self.certain(Kind::MisattributedRelay, handle, text, now_ns);
         } else {
-            self.directory.set_address(id, client_ip);
+            self.desk.directory.set_address(id, client_ip);
         }
-        let traffic = self.unacked > 0 || seq > self.session(handle).joined;
-        self.batch.coverage.joins_during_traffic += u64::from(traffic);
+        let traffic = self.desk.unacked > 0 || seq > self.session(handle).joined;
+        self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.open_at(handle, seq);
         Event::Welcome
     }
@@ -110,7 +87,7 @@ impl Ledger {
             return self.malformed(handle, "a second bye", 0, now_ns);
         }
         if !session.conduct.leaving {
-            self.batch.tally.unasked_byes += 1;
+            self.desk.batch.tally.unasked_byes += 1;
             session.conduct.gone = true;
         }
         let last = session.seen();
@@ -130,17 +107,19 @@ impl Ledger {
         session.joined = session.seen();
         session.next = NEVER;
         session.stage = Stage::Finished;
-        self.batch.coverage.polite_leaves += u64::from(session.conduct.leaving);
-        self.batch.coverage.fences_seen += 1;
+        self.desk.batch.coverage.polite_leaves += u64::from(session.conduct.leaving);
+        self.desk.batch.coverage.fences_seen += 1;
         Event::Bye
     }
 
     /// The connection is over; `unread` are its last bytes without a line end. The handle is free.
-    pub fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
-        if let Some(tape) = self.directory.writing() {
-            let tape = tape.of_session(Tag::Ended, handle.0).time(now_ns);
-            tape.number(ending as u64);
-        }
+    pub(in crate::verify) fn ended(
+        &mut self,
+        handle: Handle,
+        ending: Ending,
+        unread: &[u8],
+        now_ns: u64,
+    ) {
         let session = &mut self.sessions[handle.0 as usize];
         let (id, stage, conduct) = (session.id, session.stage, session.conduct);
         match stage {
@@ -151,19 +130,25 @@ impl Ledger {
                 }
             }
             Stage::Open => {
-                let unseen = self.directory.highest_seq().saturating_sub(session.seen());
+                let unseen = self
+                    .desk
+                    .directory
+                    .highest_seq()
+                    .saturating_sub(session.seen());
                 let mut moves = Vec::new();
                 self.session(handle).broke_off(now_ns, &mut moves);
                 self.explain(handle, moves, now_ns);
                 self.give_up_holes(handle, NEVER);
-                self.ended_early(handle, ending, conduct, unseen, now_ns);
+                self.ended_early(handle, ending, unseen, now_ns);
             }
             Stage::Connecting => {
                 let theirs = matches!(ending, Ending::Eof | Ending::Broken);
                 let blameless = conduct.stood && !conduct.gone && !conduct.turned_away;
                 let malformed = self.session(handle).is_after_malformed();
                 if theirs && blameless && !conduct.provoked && !malformed {
-                    self.hung_up(handle, ending, ", before any welcome", now_ns);
+                    let client = self.client(handle);
+                    self.desk
+                        .hung_up(client, ending, ", before any welcome", now_ns);
                 }
             }
             Stage::Free => {}
@@ -175,59 +160,43 @@ impl Ledger {
         session.next = NEVER;
         session.own = None;
         session.trouble = None;
-        self.batch.ended.push(Ended {
+        self.desk.batch.ended.push(Ended {
             session: id,
-            last_seq: self.directory.highest_seq(),
+            last_seq: self.desk.directory.highest_seq(),
             in_flight,
         });
         self.free.push(handle.0);
     }
 
-    /// The end of a session that got no bye.
-    pub(super) fn ended_early(
-        &mut self,
-        handle: Handle,
-        ending: Ending,
-        conduct: Conduct,
-        unseen: u64,
-        now_ns: u64,
-    ) {
-        let excused = conduct.gone || conduct.provoked;
+    /// The end of a session that got no bye, with `unseen` numbers that it had not come to.
+    fn ended_early(&mut self, handle: Handle, ending: Ending, unseen: u64, now_ns: u64) {
         // The bye may be what the malformed line was.
         let malformed = self.session(handle).is_after_malformed();
-        if conduct.gone || ending == Ending::Ours {
-            self.batch.tally.optional += unseen;
-        } else if ending == Ending::TimeUp {
-            self.batch.tally.unfinished += 1;
-            self.batch.tally.unresolved += unseen;
-        } else if conduct.cut_off {
-            self.batch.tally.optional += unseen;
-            self.batch.tally.cut_off += u64::from(!conduct.stopped_reading && !excused);
-        } else if conduct.leaving && !excused && !malformed {
-            let name = self.name(handle);
-            let text = format!("{name} half-closed and was closed without a bye");
-            self.batch.tally.unresolved += unseen;
-            let example = self.example(handle, None, None, text, now_ns);
-            let hung_up = Anomaly::HungUp(Kind::MissingBye, example);
-            self.batch.anomalies.push(hung_up);
-        } else if !excused && !conduct.leaving {
-            self.batch.tally.unresolved += unseen;
-            self.hung_up(handle, ending, "", now_ns);
+        let client = self.client(handle);
+        let tally = &mut self.desk.batch.tally;
+        match self.sessions[handle.0 as usize]
+            .conduct
+            .parting(ending, malformed)
+        {
+            Parting::Gone => tally.optional += unseen,
+            Parting::TimeUp => {
+                tally.unfinished += 1;
+                tally.unresolved += unseen;
+            }
+            Parting::CutOff { innocent } => {
+                tally.optional += unseen;
+                tally.cut_off += u64::from(innocent);
+            }
+            Parting::NoGoodbye => {
+                tally.unresolved += unseen;
+                self.desk.no_goodbye(client, now_ns);
+            }
+            Parting::HungUp => {
+                tally.unresolved += unseen;
+                self.desk.hung_up(client, ending, "", now_ns);
+            }
+            Parting::Excused => {}
         }
-    }
-
-    pub(super) fn hung_up(&mut self, handle: Handle, ending: Ending, when: &str, now_ns: u64) {
-        let how = if ending == Ending::Eof {
-            "closed"
-        } else {
-            "broke"
-        };
-        let name = self.name(handle);
-        let text =
-            format!("the target {how} the connection of {name}, which did nothing wrong{when}");
-        let example = self.example(handle, None, None, text, now_ns);
-        let hung_up = Anomaly::HungUp(Kind::UnexpectedClose, example);
-        self.batch.anomalies.push(hung_up);
     }
 
     /// Reports the holes that begin under `seq` as missing.
@@ -242,7 +211,7 @@ impl Ledger {
             at_ns,
         } in session.give_up_before(seq, &mut moves)
         {
-            self.batch.anomalies.push(Anomaly::Missing {
+            self.desk.batch.anomalies.push(Anomaly::Missing {
                 receiver,
                 from,
                 until,

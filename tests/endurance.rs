@@ -9,10 +9,12 @@ use std::fs;
 use std::sync::Arc;
 
 use chatbench::measure::{Collector, ShardRecorder, Window};
+use chatbench::scenario::plan::Promises;
 use chatbench::verify::directory::{ClientId, Directory};
 use chatbench::verify::ids::publish_id;
 use chatbench::verify::judge::{Judge, Settled};
 use chatbench::verify::ledger::{Event, Handle, Ledger, Terms};
+use chatbench::wire::Dialect;
 use chatbench::wire::line::LineBuffer;
 use chatbench::wire::{ndjson, payload};
 
@@ -51,6 +53,8 @@ impl Run {
             late_after_ns: Some(5 * SECOND_NS),
             addresses_known: false,
             max_line_bytes: 65_536,
+            promises: Promises::default(),
+            dialect: Dialect::Ndjson,
         };
         let mut ledger = Ledger::new(terms, directory.clone());
         let mut join = |client| {
@@ -95,7 +99,10 @@ impl Run {
         let sent_ns = due_ns + self.seq % 97 * 1_000;
         let now_ns = sent_ns + 200_000 + self.seq % 1_009 * 10_000;
         let (talker, lines) = &mut self.talker;
-        let header = self.ledger.sending(*talker, due_ns, sent_ns).unwrap();
+        let header = self
+            .ledger
+            .sending(*talker, due_ns, sent_ns, false)
+            .unwrap();
         self.recorder.sent(due_ns, sent_ns, false, 100);
         self.recorder.heartbeat(due_ns, now_ns);
         self.recorder.unread(due_ns, self.seq % 4_096);
@@ -109,7 +116,7 @@ impl Run {
                 intended_ns,
                 sent_ns,
             }) => {
-                self.recorder.ack(intended_ns, now_ns);
+                self.recorder.ack(0, intended_ns, now_ns);
                 self.recorder.ack_service(intended_ns, sent_ns, now_ns);
             }
             other => panic!("{other:?}"),
@@ -126,7 +133,7 @@ impl Run {
                     intended_ns,
                     sent_ns,
                 }) => {
-                    self.recorder.relay(intended_ns, now_ns);
+                    self.recorder.relay(0, intended_ns, now_ns);
                     let sent_ns = sent_ns.expect("it was sent by this shard");
                     self.recorder.relay_service(intended_ns, sent_ns, now_ns);
                     self.delivered += 1;

@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
+use crate::wire::Dialect;
 
 /// A whole scenario, checked.
 #[derive(Debug, Clone)]
@@ -75,19 +78,37 @@ impl Plan {
 pub struct Target {
     /// Where it is.
     pub url: TargetUrl,
+    /// Addresses that the embedded server is to listen on, from 127.0.0.1 up.
+    pub addresses: u8,
     /// Faults that the embedded server is to commit (`NAME[=RATE]`).
     pub faults: Vec<String>,
     /// How long a connection may take until its welcome.
     pub connect_timeout: Duration,
 }
 
-/// Where the target is.
+/// Where the target is, and what is spoken with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetUrl {
-    /// The reference server, started as a child process on a free port.
-    Embedded,
-    /// A server of the ndjson dialect, `HOST:PORT`.
-    Ndjson(String),
+    /// The reference server, started as a child process on a free port that speaks this.
+    Embedded(Dialect),
+    /// A server at `HOST:PORT` or at several of them ([`super::addresses::expand`]).
+    At(Dialect, String),
+}
+
+impl TargetUrl {
+    /// What the clients speak.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Embedded(dialect) | Self::At(dialect, _) => *dialect,
+        }
+    }
+
+    /// Whether it is the reference server, as a child process.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded(_))
+    }
 }
 
 /// Phases and connecting.
@@ -234,7 +255,8 @@ pub struct PayloadSize {
 }
 
 /// What the target promises.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Promises {
     /// Whether publishes are acked.
     pub ack: AckPromise,
@@ -250,8 +272,23 @@ pub struct Promises {
     pub late_after: Option<Duration>,
 }
 
+/// What the reference protocol promises.
+impl Default for Promises {
+    fn default() -> Self {
+        Self {
+            ack: AckPromise::ExactlyOnce,
+            relay: RelayPromise::ExactlyOnce,
+            order: OrderPromise::Total,
+            echo: false,
+            use_seq: true,
+            late_after: Some(Duration::from_secs(5)),
+        }
+    }
+}
+
 /// Whether publishes are acked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AckPromise {
     /// Each accepted publish, once.
     ExactlyOnce,
@@ -260,7 +297,8 @@ pub enum AckPromise {
 }
 
 /// How often a relay comes to each receiver that is owed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum RelayPromise {
     /// Once.
     ExactlyOnce,
@@ -271,7 +309,8 @@ pub enum RelayPromise {
 }
 
 /// In what order relays come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum OrderPromise {
     /// The same for all receivers.
     Total,

@@ -5,9 +5,13 @@
 //! a few words for each *message*; anomalies are rare unless the target is broken.
 
 use super::findings::{Coverage, Example};
+use super::judge::Settled;
 use super::kind::Kind;
 use super::session::Since;
 use crate::wire::payload::SenderId;
+
+/// Stands for a number where the target states none (or none is looked at).
+pub(super) const NO_NUMBER: u64 = u64::MAX - 1;
 
 /// Everything a shard has learned since its last batch.
 #[derive(Debug, Default)]
@@ -15,6 +19,8 @@ pub struct Batch {
     /// Every observation of this shard about numbers under this one has been handed over.
     pub(super) watermark: u64,
     pub(super) facts: Vec<Fact>,
+    /// Messages of which all is known, where numbers do not say when that is.
+    pub(super) settled: Vec<Settled>,
     pub(super) anomalies: Vec<Anomaly>,
     pub(super) ended: Vec<Ended>,
     pub(super) tally: Tally,
@@ -24,7 +30,7 @@ pub struct Batch {
 impl Batch {
     /// Entries that the judge will have to look at.
     pub(super) fn len(&self) -> usize {
-        self.facts.len() + self.anomalies.len()
+        self.facts.len() + self.settled.len() + self.anomalies.len()
     }
 }
 
@@ -59,6 +65,10 @@ pub(super) struct Tally {
     pub(super) unresolved: u64,
     /// Byes that no client had asked for: the target was shutting down.
     pub(super) unasked_byes: u64,
+    /// Owed deliveries proved missing, where the ledger itself decides that.
+    pub(super) lost: u64,
+    /// Lines that were wrong in themselves, where the ledger itself decides that.
+    pub(super) irregular: u64,
 }
 
 impl Tally {
@@ -76,6 +86,8 @@ impl Tally {
         self.unfinished += other.unfinished;
         self.unresolved += other.unresolved;
         self.unasked_byes += other.unasked_byes;
+        self.lost += other.lost;
+        self.irregular += other.irregular;
     }
 }
 
@@ -143,6 +155,12 @@ pub(super) enum Anomaly {
         message: Message,
         said_bye: bool,
         at_ns: u64,
+    },
+    /// A client waited too long for the acks of these: one violation, the example, unless every one
+    /// of them went to another, which is one itself.
+    Overdue {
+        messages: Vec<Message>,
+        example: Example,
     },
     /// `message` was answered with an error, rightly unless there is an example that says why not.
     Refused {

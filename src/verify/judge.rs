@@ -19,7 +19,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Batch, Ended, Fact, Message, Proof, Tally};
+use super::batch::{Batch, Ended, Fact, Message, NO_NUMBER, Proof, Tally};
 use super::directory::Directory;
 use super::findings::{self, Example, Findings};
 use super::kind::Kind;
@@ -86,10 +86,14 @@ pub struct Judge {
     unacked: Vec<Unacked>,
     /// Messages whose numbers their own senders passed without the ack.
     unanswered: HashMap<Message, Unanswered>,
+    /// Waited too long for the acks of these; with no message where the target cannot name them.
+    overdue: Vec<(Vec<Message>, Example)>,
     /// Answered with an error; with an example where the message was in order.
     refused: HashMap<Message, Option<Example>>,
     /// Their acks went to another.
     stray: HashSet<Message>,
+    /// So many acks of theirs went to another, and which these were is not said.
+    stray_unnamed: HashMap<SenderId, u64>,
     gaps: Vec<Gap>,
     /// Numbered before what had been seen when they were sent: causality or real time, by number.
     late_numbered: BTreeMap<u64, (Kind, Example)>,
@@ -187,6 +191,8 @@ impl Judge {
             unanswered: HashMap::new(),
             refused: HashMap::new(),
             stray: HashSet::new(),
+            overdue: Vec::new(),
+            stray_unnamed: HashMap::new(),
             gaps: Vec::new(),
             late_numbered: BTreeMap::new(),
             counted: BTreeSet::new(),
@@ -228,6 +234,7 @@ impl Judge {
         let Batch {
             watermark,
             facts,
+            settled: complete,
             anomalies,
             ended,
             tally,
@@ -235,6 +242,7 @@ impl Judge {
         } = batch;
         self.tally.add(&tally);
         self.findings.coverage.add(&coverage);
+        complete.into_iter().for_each(&mut settled);
         for fact in facts {
             self.fact(&fact, &mut settled);
         }
@@ -291,8 +299,9 @@ impl Judge {
         counts.sent = self.tally.sent;
         counts.acked = self.tally.acked;
         counts.delivered = self.tally.delivered;
-        counts.lost = self.lost;
-        counts.owed = self.tally.delivered + self.lost + self.irregular_deliveries;
+        counts.lost = self.lost + self.tally.lost;
+        let irregular = self.irregular_deliveries + self.tally.irregular;
+        counts.owed = self.tally.delivered + counts.lost + irregular;
         counts.optional = self.tally.optional;
         counts.unresolved = self.tally.unresolved;
         counts.duplicated = self.tally.duplicated;
@@ -571,8 +580,8 @@ impl Judge {
             text,
             sender: message.map(|m| self.directory.name(m.sender)),
             receiver: receiver.map(|r| self.directory.name(r)),
-            k: message.map(|m| m.k),
-            seq,
+            k: message.map(|m| m.k).filter(|&k| k > 0),
+            seq: seq.filter(|&seq| seq != NO_NUMBER),
             at_ns,
         }
     }
@@ -603,5 +612,14 @@ impl Record {
             acked: acked.is_some(),
             relayed: relayed.is_some(),
         })
+    }
+}
+
+/// ` (number 5)`; nothing where there is none.
+fn number(seq: u64) -> String {
+    if seq == NO_NUMBER {
+        String::new()
+    } else {
+        format!(" (number {seq})")
     }
 }

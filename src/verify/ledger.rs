@@ -1,46 +1,27 @@
-//! What is owed to each session of a shard, and whether it came (targets that number their
-//! messages, rules S1 to S10, J1, J2).
+//! What a shard's clients did and saw, held against what is owed to each of them.
 //!
-//! The target states its order, so the stronger property is checked: each session's frames run on
-//! from its welcome without gap, and number ↔ message is one-to-one over all sessions. A session
-//! is an integer (the number that must come next); the shard shares one window of lines
-//! ([`Reference`]), against which all but the first receiver of a message compare bytes. What
-//! does not go by the book is handed to the [`Judge`](super::judge::Judge), who knows what the
-//! other shards saw.
-
-mod acks;
-mod ends;
-mod relays;
-mod sending;
+//! There are two kinds of ledger behind one set of calls. A target that states its order is held
+//! to it ([`Numbered`]): each session must see every number once, in order. Of one that states
+//! none, or promises less, the order is found out from what everyone got ([`Unnumbered`]).
+//! Whatever a ledger is told is also written down here, if the run is recorded.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::batch::{Anomaly, Batch, Fact, Message};
+use super::batch::Batch;
+use super::desk::Desk;
 use super::directory::{ClientId, Directory};
-use super::findings::Example;
-use super::kind::Kind;
-use super::reference::{Reference, Slot};
-use super::session::{NEVER, Session, Stage};
+use super::numbered::Numbered;
 use super::trace::tape::{Tag, Taken, Tape, Writing};
 use super::trace::view::View;
+use super::unnumbered::Unnumbered;
+use crate::scenario::plan::Promises;
+use crate::wire::Dialect;
+use crate::wire::classic::texts::{Piece, Pieces};
 use crate::wire::line::Lines;
-use crate::wire::ndjson::{self, ServerFrame};
-use relays::is_late;
-
-/// A number skipped for this many numbers is given up: what still comes of it is reordered.
-const REORDER_WINDOW: u64 = 1024;
-
-/// Numbers and anomalies that may gather before [`Ledger::wants_flush`] asks for a hand-over.
-const FLUSH_AFTER: usize = 4096;
-
-/// The largest number taken for one: what every JSON reader keeps exact.
-const MAX_SEQ: u64 = ndjson::MAX_ID;
-
-/// Bytes of an offending line that an example quotes.
-const QUOTED_BYTES: usize = 120;
+use crate::wire::payload::Header;
 
 /// What a shard verifies against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,11 +37,36 @@ pub struct Terms {
     pub addresses_known: bool,
     /// The longest line that the target takes, in bytes.
     pub max_line_bytes: usize,
+    /// What the target promises.
+    #[serde(default)]
+    pub promises: Promises,
+    /// What it speaks.
+    #[serde(default = "ndjson")]
+    pub dialect: Dialect,
+}
+
+/// What traces that name no dialect are of.
+const fn ndjson() -> Dialect {
+    Dialect::Ndjson
+}
+
+impl Terms {
+    /// Whether the order that the target states is what it is held to. Only the reference
+    /// protocol's promises can be checked against numbers; whatever is weaker is judged from
+    /// outside.
+    #[must_use]
+    pub fn are_numbered(&self) -> bool {
+        let promises = Promises {
+            late_after: Promises::default().late_after,
+            ..self.promises
+        };
+        self.dialect == Dialect::Ndjson && promises == Promises::default()
+    }
 }
 
 /// A session of this shard, until it has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Handle(u32);
+pub struct Handle(pub(super) u32);
 
 impl Handle {
     /// Sessions that are open at the same time have different ones, from 0 on without gaps.
@@ -114,182 +120,135 @@ pub enum Ending {
 
 /// The ledger of one shard.
 #[derive(Debug)]
-pub struct Ledger {
-    terms: Terms,
-    directory: View,
-    sessions: Vec<Session>,
-    free: Vec<u32>,
-    reference: Reference,
-    batch: Batch,
-    /// Messages of this shard that wait for their acks.
-    unacked: u64,
-    /// Lines kept since the last hand-over.
-    kept_since_flush: usize,
-    #[cfg(test)]
-    never_compare: bool,
+pub struct Ledger(Kind);
+
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one a shard
+enum Kind {
+    Numbered(Numbered),
+    Unnumbered(Unnumbered),
+}
+
+/// Calls the same method of either kind.
+macro_rules! either {
+    ($self:ident, $ledger:ident => $call:expr) => {
+        match &mut $self.0 {
+            Kind::Numbered($ledger) => $call,
+            Kind::Unnumbered($ledger) => $call,
+        }
+    };
 }
 
 impl Ledger {
-    /// An empty ledger.
+    /// An empty ledger, of the kind that `terms` ask for.
     #[must_use]
     pub fn new(terms: Terms, directory: Arc<Directory>) -> Self {
-        Self {
-            terms,
-            directory: View::new(directory),
-            sessions: Vec::new(),
-            free: Vec::new(),
-            reference: Reference::default(),
-            batch: Batch::default(),
-            unacked: 0,
-            kept_since_flush: 0,
-            #[cfg(test)]
-            never_compare: false,
-        }
+        let desk = Desk::new(terms, directory);
+        Self(if terms.are_numbered() {
+            Kind::Numbered(Numbered::new(desk))
+        } else {
+            Kind::Unnumbered(Unnumbered::new(desk))
+        })
     }
 
     /// Decodes every line from here on: what the comparison must be equivalent to.
     #[cfg(test)]
     pub(super) fn never_compare(&mut self) {
-        self.never_compare = true;
+        either!(self, ledger => ledger.never_compare = true);
     }
 
     /// Writes down from here on what this ledger is told.
     pub(crate) fn record_on(&mut self, tape: Writing) {
-        self.directory.set_tape(Tape::Writing(Box::new(tape)));
+        self.tape().set_tape(Tape::Writing(Box::new(tape)));
     }
 
-    /// Where a replay's events come from.
+    /// What this ledger is told is written on or comes from.
     pub(super) fn tape(&mut self) -> &mut View {
-        &mut self.directory
+        &mut either!(self, ledger => &mut ledger.desk).directory
+    }
+
+    /// Begins an event of a session on the tape, if there is one.
+    fn note(&mut self, tag: Tag, handle: Handle) -> Option<&mut Writing> {
+        let tape = self.tape().writing()?;
+        Some(tape.of_session(tag, handle.0))
     }
 
     /// The session number `index`, if there is one that has not ended.
     pub(super) fn handle(&self, index: u64) -> Option<Handle> {
-        let session = self.sessions.get(usize::try_from(index).ok()?)?;
-        (session.stage != Stage::Free).then_some(Handle(index as u32))
+        let index = u32::try_from(index).ok()?;
+        let there = match &self.0 {
+            Kind::Numbered(ledger) => ledger.is_there(index),
+            Kind::Unnumbered(ledger) => ledger.is_there(index),
+        };
+        there.then_some(Handle(index))
     }
 
-    /// The line that the reference holds for the number that is due to this session, LF included.
-    pub(super) fn due_line(&mut self, handle: Handle) -> Option<&[u8]> {
-        let due = self.sessions[handle.0 as usize].next;
-        self.reference.get(due).map(|(_, line)| line)
+    /// What is known to be due to this session next: a line with its LF, or a relay's text.
+    pub(super) fn due(&mut self, handle: Handle) -> Option<&[u8]> {
+        either!(self, ledger => ledger.due(handle))
     }
 
     /// `client` is about to connect: a new session. `None` when all session numbers are used up.
     pub fn connecting(&mut self, client: ClientId) -> Option<Handle> {
-        if let Some(tape) = self.directory.writing() {
+        if let Some(tape) = self.tape().writing() {
             tape.event(Tag::Connecting).number(u64::from(client.0));
         }
-        // Whatever anyone has seen by now was numbered before this connection: not owed.
-        let joined = self.directory.highest_seq();
-        let session = Session::new(self.directory.open(client)?, client, joined);
-        self.batch.tally.sessions += 1;
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.sessions[index as usize] = session;
-                index
-            }
-            None => {
-                self.sessions.push(session);
-                self.sessions.len() as u32 - 1
-            }
-        };
-        Some(Handle(index))
+        either!(self, ledger => ledger.connecting(client))
     }
 
-    /// The connection stands; `local` is its own end's address.
+    /// The connection stands; `local` is its own end's address. Where no welcome is owed the
+    /// session is open.
     pub fn connected(&mut self, handle: Handle, local: SocketAddr) {
-        let local = local.to_string();
-        if let Some(tape) = self.directory.writing() {
-            tape.of_session(Tag::Connected, handle.0)
-                .bytes(local.as_bytes());
+        if let Some(tape) = self.note(Tag::Connected, handle) {
+            tape.bytes(local.to_string().as_bytes());
         }
-        let id = self.session(handle).id;
-        self.directory.set_address(id, &local);
-        self.session(handle).conduct.stood = true;
+        either!(self, ledger => ledger.connected(handle, local));
     }
 
     /// Messages of this session that wait for their acks.
     #[must_use]
     pub fn unacked(&self, handle: Handle) -> usize {
-        let own = self.sessions[handle.0 as usize].own.as_deref();
-        own.map_or(0, |own| {
-            own.pending.len() + own.raw.as_ref().map_or(0, |r| r.acks_owed as usize)
-        })
+        match &self.0 {
+            Kind::Numbered(ledger) => ledger.unacked(handle),
+            Kind::Unnumbered(ledger) => ledger.unacked(handle),
+        }
     }
 
-    /// One read gave `frames` whole frames, the first of which began in an earlier read if
-    /// `split`.
+    /// One read gave `frames` whole frames (of a classic stream: pieces), the first of which began
+    /// in an earlier read if `split`.
     pub fn read_done(&mut self, frames: u64, split: bool) {
-        if let Some(tape) = self.directory.writing() {
+        if let Some(tape) = self.tape().writing() {
             tape.read_done(split);
         }
-        self.batch.coverage.joined_frames += frames.saturating_sub(1);
-        self.batch.coverage.split_frames += u64::from(split);
+        let coverage = &mut either!(self, ledger => &mut ledger.desk).batch.coverage;
+        coverage.joined_frames += frames.saturating_sub(1);
+        coverage.split_frames += u64::from(split);
     }
 
     /// Takes the next frame of a read and says what it was; `None` when the read is used up.
     /// `now_ns` is when the read returned.
     #[inline]
     pub fn next(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
-        #[cfg(test)]
-        if self.never_compare {
-            return self.next_slowly(handle, lines, now_ns);
-        }
-        let session = &mut self.sessions[handle.0 as usize];
-        if let Some((slot, line)) = self.reference.get(session.next)
-            && slot.sender != session.id
-            && lines.take_if(line)
-        {
-            session.next += 1;
-            slot.receivers += 1;
-            slot.last_ns = now_ns;
-            let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
-            self.batch.tally.delivered += 1;
-            if let Some(tape) = self.directory.writing() {
-                tape.matched(handle.0, now_ns);
-            }
-            if is_late(self.terms.late_after_ns, intended_ns, now_ns) || session.trouble.is_some() {
-                self.after_match(handle, now_ns);
-            }
-            return Some(Event::Relay {
-                intended_ns,
-                sent_ns,
-            });
+        let matched = either!(self, ledger => ledger.next_matching(handle, lines, now_ns));
+        if matched.is_some() {
+            return matched;
         }
         self.next_slowly(handle, lines, now_ns)
-    }
-
-    /// What the fast path leaves out because it hardly ever applies.
-    #[cold]
-    fn after_match(&mut self, handle: Handle, now_ns: u64) {
-        let mut moves = Vec::new();
-        let session = &mut self.sessions[handle.0 as usize];
-        session.went_on(&mut moves);
-        let (receiver, seq) = (session.id, session.next - 1);
-        if let Some(slot) = self.reference.slot(seq) {
-            let message = Message {
-                sender: slot.sender,
-                k: slot.k,
-            };
-            self.check_lateness(receiver, seq, message, slot.intended_ns, now_ns);
-        }
-        self.explain(handle, moves, now_ns);
     }
 
     #[inline(never)]
     fn next_slowly(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
         let before = lines.rest();
-        match self.directory.writing() {
+        match self.tape().writing() {
             Some(tape) if !before.is_empty() => tape.settle(),
-            _ => return self.step(handle, lines, now_ns),
+            _ => return either!(self, ledger => ledger.step(handle, lines, now_ns)),
         }
         // Split lines are told by what they are split of: of long lines every read splits one.
         let begun = lines.pending();
         let begun_bytes = begun.len();
-        let due = self.due_line(handle).and_then(|d| d.strip_prefix(begun));
+        let due = self.due(handle).and_then(|d| d.strip_prefix(begun));
         let rest = due.map(<[u8]>::to_vec);
-        let event = self.step(handle, lines, now_ns);
+        let event = either!(self, ledger => ledger.step(handle, lines, now_ns));
         let taken = &before[..before.len() - lines.rest().len()];
         let taken = match rest {
             Some(rest) if begun_bytes > 0 && rest == taken => Taken::Rest,
@@ -298,173 +257,180 @@ impl Ledger {
             }
             _ => Taken::Bytes(taken),
         };
-        if let Some(tape) = self.directory.writing() {
+        if let Some(tape) = self.tape().writing() {
             tape.step(handle.0, now_ns, taken);
         }
         event
     }
 
-    fn step(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
-        let event = match lines.next()? {
-            Ok(line) => match ndjson::decode_server(line) {
-                Ok(frame) => self.frame(handle, line, frame, now_ns),
-                Err(malformed) => {
-                    let text = format!("{}: {}", malformed.detail, quote(line));
-                    self.malformed(handle, &text, line.len(), now_ns)
-                }
-            },
-            Err(too_long) => {
-                // Behind it the stream cannot be read: whatever is missing then follows from it.
-                self.malformed(handle, &too_long.to_string(), usize::MAX, now_ns)
-            }
+    /// Takes the next piece of a classic stream, as [`Ledger::next`] takes a frame. What is left
+    /// at the end of the stream ([`TextBuffer::finish`]) is taken before [`Ledger::ended`].
+    ///
+    /// [`TextBuffer::finish`]: crate::wire::classic::texts::TextBuffer::finish
+    #[inline]
+    pub fn next_text(
+        &mut self,
+        handle: Handle,
+        pieces: &mut Pieces<'_>,
+        now_ns: u64,
+    ) -> Option<Event> {
+        let Kind::Unnumbered(ledger) = &mut self.0 else {
+            return None; // lines were asked for
         };
-        Some(event)
+        let matched = ledger.next_matching_text(handle, pieces, now_ns);
+        if matched.is_some() {
+            return matched;
+        }
+        let piece = pieces.next()?;
+        Some(self.piece(handle, piece, now_ns))
     }
 
-    fn frame(&mut self, handle: Handle, line: &[u8], frame: ServerFrame<'_>, now_ns: u64) -> Event {
-        if let ServerFrame::Relay { seq, .. }
-        | ServerFrame::Ack { seq, .. }
-        | ServerFrame::Welcome { seq, .. }
-        | ServerFrame::Bye { seq } = frame
-            && seq > MAX_SEQ
-        {
-            let what = format!("number {seq} is over {MAX_SEQ}: {}", quote(line));
-            return self.malformed(handle, &what, line.len(), now_ns);
+    /// One piece of a classic stream. A trace holds pieces and not bytes: how they were cut
+    /// depends on nothing that a ledger knows.
+    pub(super) fn piece(&mut self, handle: Handle, piece: Piece<'_>, now_ns: u64) -> Event {
+        let Kind::Unnumbered(ledger) = &mut self.0 else {
+            return Event::Other;
+        };
+        if let Some(tape) = ledger.desk.directory.writing() {
+            tape.settle();
         }
-        match frame {
-            ServerFrame::Relay {
-                seq,
-                client_ip,
-                message,
-            } => self.relay(handle, line, seq, &client_ip, &message, now_ns),
-            ServerFrame::Ack { seq, id } => self.ack(handle, seq, id, now_ns),
-            ServerFrame::Welcome { protocol, .. } if protocol != ndjson::PROTOCOL_VERSION => {
-                let ours = ndjson::PROTOCOL_VERSION;
-                let what = format!("a welcome to protocol {protocol}, where {ours} is spoken");
-                self.malformed(handle, &what, 0, now_ns)
-            }
-            ServerFrame::Welcome { client_ip, seq, .. } => {
-                self.welcome(handle, &client_ip, seq, now_ns)
-            }
-            ServerFrame::Error { code, detail, id } => {
-                self.error(handle, &code, &detail, id, now_ns)
-            }
-            ServerFrame::Bye { seq } => self.bye(handle, seq, now_ns),
-            ServerFrame::Unknown => {
-                self.batch.tally.unknown_frames += 1;
-                Event::Other
-            }
+        let event = ledger.piece(handle, piece, now_ns);
+        if let Some(tape) = ledger.desk.directory.writing() {
+            tape.step(handle.0, now_ns, Taken::Piece(piece));
+        }
+        event
+    }
+
+    /// A message is about to be sent: gives it its k. `now_ns` is taken before the write; `last`
+    /// says that it is its session's last one (a fence). `None` when the session has sent all it
+    /// can number.
+    pub fn sending(
+        &mut self,
+        handle: Handle,
+        intended_ns: u64,
+        now_ns: u64,
+        last: bool,
+    ) -> Option<Header> {
+        let tag = if last { Tag::SendingLast } else { Tag::Sending };
+        if let Some(tape) = self.note(tag, handle) {
+            tape.time(now_ns).number(now_ns.wrapping_sub(intended_ns));
+        }
+        either!(self, ledger => ledger.sending(handle, intended_ns, now_ns, last))
+    }
+
+    /// The publish of `header` as it goes over the wire. Needed only behind raw bytes without an
+    /// end: they run together with it, and then the message is not what the target reads.
+    pub fn sent_publish(&mut self, handle: Handle, header: &Header, publish: &[u8]) {
+        if !either!(self, ledger => ledger.has_unfinished_raw(handle)) {
+            return;
+        }
+        if let Some(tape) = self.note(Tag::SentPublish, handle) {
+            tape.bytes(publish);
+        }
+        either!(self, ledger => ledger.sent_publish(handle, header, publish));
+    }
+
+    /// A script sends `bytes` as they stand.
+    pub fn sending_raw(&mut self, handle: Handle, bytes: &[u8]) {
+        if let Some(tape) = self.note(Tag::SendingRaw, handle) {
+            tape.bytes(bytes);
+        }
+        either!(self, ledger => ledger.sending_raw(handle, bytes));
+    }
+
+    /// The client stops reading for a while: it may be cut off as slow.
+    pub fn stops_reading(&mut self, handle: Handle) {
+        self.note(Tag::StopsReading, handle);
+        either!(self, ledger => ledger.conduct(handle).stopped_reading = true);
+    }
+
+    /// The client half-closes: the rest is owed and, where the dialect has one, a bye (J2).
+    pub fn leaving(&mut self, handle: Handle) {
+        self.note(Tag::Leaving, handle);
+        either!(self, ledger => ledger.leaving(handle));
+    }
+
+    /// The client resets or closes the connection: nothing more is owed (J3).
+    pub fn letting_go(&mut self, handle: Handle) {
+        self.note(Tag::LettingGo, handle);
+        let desk = either!(self, ledger => {
+            ledger.conduct(handle).gone = true;
+            &mut ledger.desk
+        });
+        desk.batch.coverage.aborts += 1;
+    }
+
+    /// Whether the session is open: welcomed, or goes on as if it were.
+    #[must_use]
+    pub fn is_open(&self, handle: Handle) -> bool {
+        match &self.0 {
+            Kind::Numbered(ledger) => ledger.is_open(handle),
+            Kind::Unnumbered(ledger) => ledger.is_open(handle),
         }
     }
 
-    fn malformed(&mut self, handle: Handle, what: &str, bytes: usize, now_ns: u64) -> Event {
-        let text = format!("{} got what is no frame: {what}", self.name(handle));
-        self.session(handle).malformed(bytes);
-        self.certain(Kind::MalformedFrame, handle, text, now_ns);
-        Event::Other
+    /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
+    /// is owed begins with what no one has seen yet.
+    pub fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::NoWelcome, handle) {
+            tape.time(now_ns);
+        }
+        either!(self, ledger => ledger.no_welcome(handle, now_ns));
+    }
+
+    /// A scripted `await_acks` took too long.
+    pub fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::OverdueAcks, handle) {
+            tape.time(now_ns).bytes(within.as_bytes());
+        }
+        either!(self, ledger => ledger.overdue_acks(handle, within, now_ns));
+    }
+
+    /// A scripted `expect_error` did not come.
+    pub fn missing_error(&mut self, handle: Handle, code: &str, within: &str, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::MissingError, handle) {
+            let tape = tape.time(now_ns).bytes(code.as_bytes());
+            tape.bytes(within.as_bytes());
+        }
+        let (desk, client) = either!(self, ledger => {
+            let client = ledger.client(handle);
+            (&mut ledger.desk, client)
+        });
+        let name = desk.directory.client_name(client);
+        let text = format!("{name} expected an error `{code}` within {within}, and none came");
+        desk.certain(super::kind::Kind::MissingError, client, None, text, now_ns);
+    }
+
+    /// The connection is over; `unread` are its last bytes without a line end (of a classic
+    /// stream: none, see [`Ledger::next_text`]). The handle is free.
+    pub fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
+        if let Some(tape) = self.note(Tag::Ended, handle) {
+            tape.time(now_ns).number(ending as u64);
+        }
+        either!(self, ledger => ledger.ended(handle, ending, unread, now_ns));
     }
 
     /// Whether enough has gathered that [`Ledger::take_batch`] should be called before its time.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
-        self.kept_since_flush + self.batch.len() >= FLUSH_AFTER
+        match &self.0 {
+            Kind::Numbered(ledger) => ledger.wants_flush(),
+            Kind::Unnumbered(ledger) => ledger.wants_flush(),
+        }
     }
 
     /// Hands over everything learned since the last call. O(sessions): call it on a timer, and
     /// when [`Ledger::wants_flush`] says so.
     pub fn take_batch(&mut self) -> Batch {
-        if let Some(tape) = self.directory.writing() {
+        if let Some(tape) = self.tape().writing() {
             tape.event(Tag::TakeBatch);
         }
-        // Sessions yet to come are owed nothing up to here.
-        let mut watermark = self.directory.highest_seq() + 1;
-        for index in 0..self.sessions.len() {
-            let session = &self.sessions[index];
-            if session.next != NEVER
-                && session.oldest_open.saturating_add(REORDER_WINDOW) < session.next
-            {
-                let before = session.next - REORDER_WINDOW;
-                self.give_up_holes(Handle(index as u32), before);
-            }
-            watermark = watermark.min(self.sessions[index].horizon());
-        }
-        let facts = &mut self.batch.facts;
-        self.reference
-            .retire_before(watermark, |seq, slot| facts.push(relayed(seq, slot)));
-        self.kept_since_flush = 0;
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.watermark = watermark;
-        batch
-    }
-
-    fn session(&mut self, handle: Handle) -> &mut Session {
-        &mut self.sessions[handle.0 as usize]
-    }
-
-    fn name(&self, handle: Handle) -> String {
-        let client = self.sessions[handle.0 as usize].client;
-        self.directory.client_name(client).to_owned()
-    }
-
-    fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {
-        let example = self.example(handle, None, None, text, now_ns);
-        self.batch.anomalies.push(Anomaly::Certain(kind, example));
-    }
-
-    fn certain_about(
-        &mut self,
-        kind: Kind,
-        handle: Handle,
-        seq: u64,
-        message: Option<Message>,
-        text: String,
-        now_ns: u64,
-    ) {
-        let seq = (seq > 0).then_some(seq);
-        let example = self.example(handle, seq, message, text, now_ns);
-        self.batch.anomalies.push(Anomaly::Certain(kind, example));
-    }
-
-    fn example(
-        &self,
-        handle: Handle,
-        seq: Option<u64>,
-        message: Option<Message>,
-        text: String,
-        at_ns: u64,
-    ) -> Example {
-        Example {
-            text,
-            sender: message.map(|m| self.directory.name(m.sender)),
-            receiver: Some(self.name(handle)),
-            k: message.map(|m| m.k),
-            seq,
-            at_ns,
-        }
+        either!(self, ledger => ledger.take_batch())
     }
 }
 
-fn relayed(seq: u64, slot: &Slot) -> Fact {
-    Fact::Relayed {
-        seq,
-        message: Message {
-            sender: slot.sender,
-            k: slot.k,
-        },
-        intended_ns: slot.intended_ns,
-        first_ns: slot.first_ns,
-        last_ns: slot.last_ns,
-        receivers: u64::from(slot.receivers),
-        first_receiver: slot.first_receiver,
-    }
-}
-
-/// The beginning of what came, fit for a terminal.
-fn quote(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(QUOTED_BYTES)];
-    let mut text = format!("`{}`", shown.escape_ascii());
-    if shown.len() < bytes.len() {
-        text.push_str(&format!(" … {} bytes", bytes.len()));
-    }
-    text
+/// Whether a delivery took longer than is promised.
+#[inline]
+pub(super) fn is_late(late_after_ns: Option<u64>, intended_ns: u64, now_ns: u64) -> bool {
+    late_after_ns.is_some_and(|limit| now_ns.saturating_sub(intended_ns) > limit)
 }

@@ -6,16 +6,21 @@
 //! in [`findings::Findings`].
 
 pub mod batch;
+mod desk;
 pub mod directory;
 pub mod findings;
 pub mod ids;
 pub mod judge;
 pub mod kind;
 pub mod ledger;
+mod lines;
+mod numbered;
+mod own;
 mod reference;
 mod sends;
 mod session;
 pub mod trace;
+mod unnumbered;
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 
+use super::lines::{BLOCK_BYTES, KeptLines, NOWHERE, Place};
 use crate::wire::payload::SenderId;
 
 /// Numbers that the window spans at most.
@@ -15,10 +16,6 @@ const MAX_SLOTS: usize = 1 << 18;
 
 /// Bytes of lines that the window holds at most.
 const MAX_BYTES: usize = 64 << 20;
-
-/// Lines are kept in blocks of this size, so that neighbours lie side by side and whole blocks
-/// are recycled while they are still in the cache.
-const BLOCK_BYTES: usize = 256 << 10;
 
 /// One number of the window.
 #[derive(Debug, Clone, Copy)]
@@ -39,9 +36,7 @@ pub(super) struct Slot {
     pub(super) receivers: u32,
     /// The first of them.
     pub(super) first_receiver: SenderId,
-    block: u64,
-    at: u32,
-    len: u32,
+    line: Place,
 }
 
 /// No session has this number.
@@ -56,9 +51,7 @@ const EMPTY: Slot = Slot {
     last_ns: 0,
     receivers: 0,
     first_receiver: NOBODY,
-    block: 0,
-    at: 0,
-    len: 0,
+    line: NOWHERE,
 };
 
 impl Slot {
@@ -66,13 +59,6 @@ impl Slot {
     pub(super) fn is_known(&self) -> bool {
         self.sender != NOBODY
     }
-}
-
-/// Lines side by side, and how many of them slots still point to.
-#[derive(Debug)]
-struct Block {
-    bytes: Vec<u8>,
-    live: u32,
 }
 
 /// The window.
@@ -83,10 +69,7 @@ pub(super) struct Reference {
     /// Numbers under this one were retired.
     floor: u64,
     slots: VecDeque<Slot>,
-    blocks: VecDeque<Block>,
-    /// The index of `blocks[0]`.
-    first_block: u64,
-    spare: Option<Vec<u8>>,
+    lines: KeptLines,
 }
 
 impl Reference {
@@ -101,8 +84,7 @@ impl Reference {
         if !slot.is_known() {
             return None;
         }
-        let block = &self.blocks[(slot.block - self.first_block) as usize];
-        let line = &block.bytes[slot.at as usize..(slot.at + slot.len) as usize];
+        let line = self.lines.get(slot.line);
         Some((slot, line))
     }
 
@@ -141,7 +123,8 @@ impl Reference {
             self.base -= 1;
         }
         while !self.slots.is_empty()
-            && (seq - self.base >= MAX_SLOTS as u64 || self.blocks.len() > MAX_BYTES / BLOCK_BYTES)
+            && (seq - self.base >= MAX_SLOTS as u64
+                || self.lines.blocks() > MAX_BYTES / BLOCK_BYTES)
         {
             let next = self.base + 1;
             self.retire_before(next, &mut retired);
@@ -153,20 +136,7 @@ impl Reference {
         if index >= self.slots.len() {
             self.slots.resize(index + 1, EMPTY);
         }
-        let needed = line.len() + 1;
-        let full = |b: &Block| b.bytes.len() + needed > b.bytes.capacity();
-        if self.blocks.back().is_none_or(full) {
-            let bytes = match self.spare.take() {
-                Some(bytes) if bytes.capacity() >= needed => bytes,
-                _ => Vec::with_capacity(needed.max(BLOCK_BYTES)),
-            };
-            self.blocks.push_back(Block { bytes, live: 0 });
-        }
-        let block = self.blocks.back_mut().expect("one was pushed");
-        let at = block.bytes.len() as u32;
-        block.bytes.extend_from_slice(line);
-        block.bytes.push(b'\n');
-        block.live += 1;
+        let line = self.lines.keep(&[line, b"\n"]);
         self.slots[index] = Slot {
             sender,
             k,
@@ -176,9 +146,7 @@ impl Reference {
             last_ns: now_ns,
             receivers: 1,
             first_receiver: receiver,
-            block: self.first_block + self.blocks.len() as u64 - 1,
-            at,
-            len: needed as u32,
+            line,
         };
         true
     }
@@ -192,16 +160,10 @@ impl Reference {
                 break;
             };
             if slot.is_known() {
-                self.blocks[(slot.block - self.first_block) as usize].live -= 1;
+                self.lines.release(slot.line);
                 retired(self.base, &slot);
             }
             self.base += 1;
-        }
-        while self.blocks.front().is_some_and(|b| b.live == 0) {
-            let mut bytes = self.blocks.pop_front().expect("there is one").bytes;
-            self.first_block += 1;
-            bytes.clear();
-            self.spare = Some(bytes);
         }
     }
 }
@@ -259,7 +221,7 @@ mod tests {
         for seq in 1..=400 {
             insert(&mut reference, seq, &line);
         }
-        let held: usize = reference.blocks.iter().map(|b| b.bytes.len()).sum();
+        let held = reference.lines.bytes();
         assert!(
             held <= MAX_BYTES + 2 * (BLOCK_BYTES + 1),
             "{held} bytes held"

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use super::batch::{Message, Proof};
 use super::directory::ClientId;
-use crate::wire::line::LineBuffer;
+use super::own::{Conduct, Own};
 use crate::wire::payload::SenderId;
 
 /// [`Session::next`] of a session that is owed nothing: not welcomed yet, or ended.
@@ -18,7 +18,7 @@ const EXCUSES: usize = 64;
 const MAX_EARLY: u64 = 16;
 
 /// The shortest frame that carries a number: `{"type":"ack","seq":1}`.
-const SHORTEST_FRAME_BYTES: usize = 22;
+pub(super) const SHORTEST_FRAME_BYTES: usize = 22;
 
 /// A session.
 #[derive(Debug)]
@@ -52,67 +52,6 @@ pub(super) enum Stage {
     Finished,
     /// Over; the slot is free.
     Free,
-}
-
-/// What the client itself did, which decides what it may expect.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Conduct {
-    /// It half-closed: a bye is owed.
-    pub(super) leaving: bool,
-    /// It reset or closed the connection: nothing more is owed.
-    pub(super) gone: bool,
-    /// Its script stopped reading: being cut off as slow is its own doing.
-    pub(super) stopped_reading: bool,
-    /// It sent what is no frame: being closed is its own doing.
-    pub(super) provoked: bool,
-    /// The target said `slow-consumer`.
-    pub(super) cut_off: bool,
-    /// The connection stood.
-    pub(super) stood: bool,
-    /// The target gave an error before any welcome.
-    pub(super) turned_away: bool,
-}
-
-/// What a session sent.
-#[derive(Debug, Default)]
-pub(super) struct Own {
-    /// The last k given out.
-    pub(super) last_k: u64,
-    /// The last k that was acked.
-    pub(super) last_acked_k: u64,
-    /// When the last message was due.
-    pub(super) previous_ns: u64,
-    /// Sent and not acked, in order.
-    pub(super) pending: VecDeque<Pending>,
-    /// Overtaken by a later one's ack: reordered if theirs still comes, else missing.
-    pub(super) overtaken: Vec<Pending>,
-    /// The k of the latest message known to have overtaken others: counted once.
-    pub(super) overtaker: u64,
-    /// Answered with an error, or relayed to ourselves: no ack is waited for.
-    pub(super) settled_otherwise: VecDeque<u64>,
-    /// What a script sent byte for byte.
-    pub(super) raw: Option<Raw>,
-}
-
-/// A message that waits for its ack.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Pending {
-    pub(super) k: u64,
-    pub(super) intended_ns: u64,
-    /// Taken before the write.
-    pub(super) sent_ns: u64,
-    /// The last number this session had seen by then: a cause of it.
-    pub(super) seen: u64,
-    /// The k of the later message whose ack came first; 0 while none did.
-    pub(super) overtaken_by: u64,
-}
-
-/// Bytes a script sent as they stood, read the way a server reads them.
-#[derive(Debug)]
-pub(super) struct Raw {
-    pub(super) lines: LineBuffer,
-    /// Raw lines that were publishes in order, and wait for their acks.
-    pub(super) acks_owed: u64,
 }
 
 /// What went wrong in a session, as far as later frames depend on it.

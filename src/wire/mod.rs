@@ -8,13 +8,16 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub mod classic;
 pub mod line;
 pub mod ndjson;
 pub mod payload;
 
 /// How a server and its clients talk to each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Dialect {
     /// One JSON object a line, both ways: what can be verified.
     Ndjson,

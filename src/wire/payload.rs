@@ -145,6 +145,15 @@ pub fn decode(text: &[u8], seed: u64, run: u32) -> Result<Header, NotIntact> {
     intact.ok_or_else(|| why_not(text, run))
 }
 
+/// Which message a text that is not intact seems to have been: what stands where sender and k
+/// belong. It may be what was altered.
+#[must_use]
+pub fn claimed(text: &[u8]) -> Option<(SenderId, u64)> {
+    let sender = digits(text.get(SENDER_AT..K_AT)?)?;
+    let k = digits(text.get(K_AT..INTENDED_AT)?)?;
+    Some((SenderId(sender as u32), k))
+}
+
 /// The length a stream that continues with `text` states for its next load message, once enough
 /// of it is there to tell; `None` where more bytes are needed or where it is no load message.
 #[must_use]

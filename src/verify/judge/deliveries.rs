@@ -1,6 +1,6 @@
 //! Deliveries that were wrong in themselves: altered, invented, echoed, astray, late.
 
-use super::{Judge, MAX_REMEMBERED, Open};
+use super::{Judge, MAX_REMEMBERED, NO_NUMBER, Open, number};
 use crate::verify::batch::Message;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -74,13 +74,14 @@ impl Judge {
 
     /// A sender got its own message relayed: unless its ack went to another at that, it is that.
     pub(super) fn judge_echo(&mut self, seq: u64, message: Message, at_ns: u64) {
-        if self.stray.contains(&message) {
+        if self.stray.contains(&message) || self.stray_unnamed.contains_key(&message.sender) {
             return;
         }
         let text = format!(
-            "{} was relayed its own message {} (number {seq}): a sender gets the ack alone",
+            "{} was relayed its own message {}{}: a sender gets the ack alone",
             self.directory.name(message.sender),
-            message.k
+            message.k,
+            number(seq)
         );
         let receiver = Some(message.sender);
         self.violation(Kind::EchoedRelay, receiver, Some(message), seq, text, at_ns);
@@ -94,28 +95,36 @@ impl Judge {
         message: Option<Message>,
         at_ns: u64,
     ) {
-        if self.stray.len() < MAX_REMEMBERED {
-            self.stray.extend(message);
+        match message {
+            Some(Message { sender, k: 0 }) => {
+                *self.stray_unnamed.entry(sender).or_default() += 1;
+            }
+            _ if self.stray.len() < MAX_REMEMBERED => self.stray.extend(message),
+            _ => {}
         }
-        if let Some(message) = message {
+        if let Some(message) = message.filter(|_| seq != NO_NUMBER) {
             self.open(seq, Open::Stray(message));
         }
         let name = self.directory.name(receiver);
+        let at = number(seq);
         let text = match message {
             Some(m) if m.sender == receiver => format!(
-                "{name} was sent an ack for its message {} (number {seq}), which it never sent",
+                "{name} was sent an ack for its message {}{at}, which it never sent",
                 m.k
             ),
+            Some(Message { sender, k: 0 }) => {
+                let sender = self.directory.name(sender);
+                format!("{name} was sent an ack that is {sender}'s")
+            }
             Some(m) => {
                 let sender = self.directory.name(m.sender);
                 format!(
-                    "{name} was sent the ack for message {} of {sender} (number {seq})",
+                    "{name} was sent the ack for message {} of {sender}{at}",
                     m.k
                 )
             }
-            None => {
-                format!("{name} was sent an ack without id (number {seq}); it sends all with one")
-            }
+            None if seq == NO_NUMBER => format!("{name} was sent an ack that is nobody's"),
+            None => format!("{name} was sent an ack without id{at}; it sends all with one"),
         };
         self.violation(Kind::StrayAck, Some(receiver), message, seq, text, at_ns);
     }

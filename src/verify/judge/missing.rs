@@ -1,7 +1,7 @@
 //! What did not come: relays, whole numbers, acks.
 
 use super::open::LastWord;
-use super::{Cause, EXCHANGE_SPAN, Judge, MAX_REMEMBERED, NEIGHBOURS, Open, Proof};
+use super::{Cause, EXCHANGE_SPAN, Judge, MAX_REMEMBERED, NEIGHBOURS, NO_NUMBER, Open, Proof};
 use crate::verify::batch::Message;
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
@@ -368,8 +368,34 @@ impl Judge {
         }
     }
 
+    /// Acks that were waited for too long. One that went to another is on record as that.
+    pub(super) fn judge_overdue(&mut self) {
+        for (messages, example) in std::mem::take(&mut self.overdue) {
+            if !self.all_strayed(&messages) {
+                self.findings.violation(Kind::MissingAck, || example);
+            }
+        }
+    }
+
+    /// Whether the acks of `messages`, all of one sender, went to others; uses up those that do not
+    /// say which of its messages they are for.
+    fn all_strayed(&mut self, messages: &[Message]) -> bool {
+        let Some(first) = messages.first() else {
+            return false;
+        };
+        let unknown = messages.iter().filter(|m| !self.stray.contains(m)).count() as u64;
+        let unnamed = self.stray_unnamed.get_mut(&first.sender);
+        let unnamed = unnamed.filter(|strayed| **strayed >= unknown);
+        if let Some(strayed) = unnamed {
+            *strayed -= unknown;
+            return true;
+        }
+        unknown == 0
+    }
+
     /// Messages that their senders' byes left without an ack.
     pub(super) fn judge_unacked(&mut self) {
+        self.judge_overdue();
         for unacked in std::mem::take(&mut self.unacked) {
             let Unacked {
                 message,
@@ -384,6 +410,12 @@ impl Judge {
                 None if !said_bye => continue, // nobody knows whether it was numbered in time
                 _ => {}
             }
+            if let Some(strayed) = self.stray_unnamed.get_mut(&message.sender)
+                && *strayed > 0
+            {
+                *strayed -= 1;
+                continue;
+            }
             // With nobody else to see the relay, the missing ack leaves a gap in the numbers.
             let its_own = |g: &&mut Gap| g.unexplained > 0 && g.witnesses.contains(&message.sender);
             if let Some(gap) = self.gaps.iter_mut().find(its_own) {
@@ -391,7 +423,7 @@ impl Judge {
             }
             let sender = self.directory.name(message.sender);
             let until = if said_bye {
-                "read to its bye"
+                "read to its end"
             } else {
                 "got later numbers"
             };
@@ -433,9 +465,14 @@ impl Judge {
             return;
         }
         let sender = self.directory.name(message.sender);
+        let what = if seq == NO_NUMBER {
+            "was relayed or acked".to_owned()
+        } else {
+            format!("became number {seq}")
+        };
         let text = format!(
-            "message {} of {sender} was answered with an error, and became number {} all the same",
-            message.k, seq
+            "message {} of {sender} was answered with an error, and {what} all the same",
+            message.k
         );
         let example = self.example(None, Some(message), Some(seq), text, at_ns);
         self.findings.violation(Kind::RelayOfRejected, || example);

@@ -38,7 +38,7 @@ impl Room {
         self.sent[sender] += 1;
         let (handle, now_ns) = (self.handles[sender], self.bench.now_ns);
         let ledger = &mut self.bench.ledgers[sender];
-        ledger.sending(handle, 0, now_ns).unwrap();
+        ledger.sending(handle, 0, now_ns, false).unwrap();
         self.sent[sender]
     }
 
@@ -185,7 +185,7 @@ fn a_message_numbered_too_late_to_be_acked_breaks_causality_and_no_more() {
         room.bench.now_ns += 1;
         let (handle, now_ns) = (room.handles[0], room.bench.now_ns);
         let ledger = &mut room.bench.ledgers[0];
-        ledger.sending(handle, now_ns, now_ns).unwrap();
+        ledger.sending(handle, now_ns, now_ns, false).unwrap();
         let mut late = Vec::new();
         let text = super::guards::text(0, 1, now_ns);
         ndjson::encode_relay(&mut late, 1, &super::world::address(0), &text);
@@ -209,14 +209,14 @@ fn an_ack_out_of_place_is_known_without_anyone_else() {
     let mut bench = Bench::new(1, terms());
     let (talker, other) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
     for _ in 0..2 {
-        bench.ledgers[0].sending(other, 0, 0).unwrap();
+        bench.ledgers[0].sending(other, 0, 0, false).unwrap();
     }
     for seq in 1..3 {
         bench.read(0, other, &ack(seq, 1, seq));
     }
     bench.leave(0, other, 2);
     for _ in 0..3 {
-        bench.ledgers[0].sending(talker, 0, 0).unwrap();
+        bench.ledgers[0].sending(talker, 0, 0, false).unwrap();
     }
     for line in [
         relay(1, 1, 1),
@@ -258,7 +258,7 @@ fn what_was_sent_after_a_number_had_passed_may_have_a_larger_one() {
     room.bench.now_ns += 1;
     let (handle, now_ns) = (room.handles[0], room.bench.now_ns);
     let ledger = &mut room.bench.ledgers[0];
-    ledger.sending(handle, now_ns, now_ns).unwrap();
+    ledger.sending(handle, now_ns, now_ns, false).unwrap();
     let mut third = Vec::new();
     let text = super::guards::text(0, 3, now_ns);
     ndjson::encode_relay(&mut third, 3, &super::world::address(0), &text);

@@ -113,6 +113,24 @@ pub(super) fn ack(seq: u64, sender: u32, k: u64) -> Vec<u8> {
     line
 }
 
+/// A script waits for an ack in vain: because it never came, or because another client got it.
+#[test]
+fn an_ack_that_is_waited_for_in_vain_is_one_violation_whoever_got_it() {
+    for (astray, expected) in [(false, (Kind::MissingAck, 1)), (true, (Kind::StrayAck, 1))] {
+        let mut bench = Bench::new(1, terms());
+        let sender = bench.join(0, 0, 0);
+        let other = bench.join(0, 1, 0);
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+        let got = if astray { ack(1, 0, 1) } else { relay(1, 0, 1) };
+        bench.read(0, other, &got);
+        bench.ledgers[0].overdue_acks(sender, "1s", 1_000_000_000);
+        bench.ledgers[0].letting_go(sender);
+        bench.ledgers[0].ended(sender, Ending::Ours, b"", 1_000_000_001);
+        bench.leave(0, other, 1);
+        assert_eq!(kinds(&bench.finish()), [expected], "astray: {astray}");
+    }
+}
+
 /// More numbers than the judge keeps: what comes later than that is stated, not passed over.
 #[test]
 fn a_shard_that_lags_behind_the_records_leaves_the_run_undecided() {
@@ -122,7 +140,7 @@ fn a_shard_that_lags_behind_the_records_leaves_the_run_undecided() {
     let ahead = bench.join(0, 1, 0);
     let behind = bench.join(1, 2, 0);
     for n in 1..=COUNT {
-        bench.ledgers[0].sending(sender, 0, 0).unwrap();
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
         bench.read(0, sender, &ack(n, 0, n));
         bench.read(0, ahead, &relay(n, 0, n));
         if n % 4096 == 0 {
@@ -152,7 +170,7 @@ fn a_receiver_that_falls_out_of_the_window_leaves_the_run_undecided() {
     let ahead = bench.join(0, 1, 0);
     let behind = bench.join(0, 2, 0);
     for n in 1..=COUNT {
-        bench.ledgers[0].sending(sender, 0, 0).unwrap();
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
         bench.read(0, sender, &ack(n, 0, n));
         bench.read(0, ahead, &relay(n, 0, n));
     }
@@ -173,7 +191,7 @@ fn absurd_numbers_are_violations_and_cost_nothing() {
         let mut bench = Bench::new(1, terms());
         let listener = bench.join(0, 0, 0);
         let sender = bench.join(0, 1, 0);
-        bench.ledgers[0].sending(sender, 0, 0).unwrap();
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
         bench.read(0, sender, &ack(1, 1, 1));
         bench.read(0, listener, &relay(seq, 1, 1));
         bench.leave(0, listener, 1);
@@ -202,7 +220,7 @@ fn a_leap_of_2_to_the_50_is_one_gap() {
         (4, 2 * LEAP),
         (5, 2 * LEAP + 1),
     ] {
-        bench.ledgers[0].sending(sender, 0, 0).unwrap();
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
         bench.read(0, sender, &ack(seq, 2, k));
         for listener in listeners {
             bench.read(0, listener, &relay(seq, 2, k));
@@ -258,7 +276,7 @@ fn a_publish_glued_to_half_a_raw_line_is_not_owed_an_ack() {
         let (writer, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
         let ledger = &mut bench.ledgers[0];
         ledger.sending_raw(writer, b"{\"mess");
-        let header = ledger.sending(writer, 5, 5).unwrap();
+        let header = ledger.sending(writer, 5, 5, false).unwrap();
         let publish = ndjson::Publish {
             message: text(0, 1, 5).into(),
             id: Some(publish_id(header.sender, header.k)),
@@ -314,7 +332,7 @@ fn a_generator_that_was_late_itself_accuses_nobody() {
         };
         let mut bench = Bench::new(1, limit);
         let (sender, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
-        bench.ledgers[0].sending(sender, 0, sent_ns).unwrap();
+        bench.ledgers[0].sending(sender, 0, sent_ns, false).unwrap();
         bench.now_ns = 1000;
         bench.read(0, sender, &ack(1, 0, 1));
         bench.read(0, listener, &relay(1, 0, 1));
@@ -364,7 +382,7 @@ fn what_was_still_owed_at_an_end_without_a_bye_is_unresolved() {
         let mut bench = Bench::new(2, terms());
         let (sender, listener) = (bench.join(0, 0, 0), bench.join(1, 1, 0));
         for n in 1..=3 {
-            bench.ledgers[0].sending(sender, 0, 0).unwrap();
+            bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
             bench.read(0, sender, &ack(n, 0, n));
         }
         bench.read(1, listener, &relay(1, 0, 1));
@@ -390,7 +408,7 @@ fn clients_that_come_and_go_leave_nothing_behind() {
             let handle = bench.join(1, session as usize, head);
             if traffic {
                 head += 1;
-                bench.ledgers[1].sending(handle, 0, 0).unwrap();
+                bench.ledgers[1].sending(handle, 0, 0, false).unwrap();
                 bench.read(1, handle, &ack(head, session, 1));
                 let mut line = Vec::new();
                 let from = address(session as usize);
@@ -413,7 +431,7 @@ fn clients_that_come_and_go_leave_nothing_behind() {
 fn a_sender_that_broke_off_is_remembered_while_its_messages_are_under_way() {
     let mut bench = Bench::new(1, terms());
     let (sender, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
-    bench.ledgers[0].sending(sender, 0, 0).unwrap();
+    bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
     bench.ledgers[0].letting_go(sender);
     bench.ledgers[0].ended(sender, Ending::Ours, b"", 9);
     bench.hand_over(0);
@@ -478,7 +496,7 @@ proptest! {
         for (i, action, line) in steps {
             let shard = i % 2;
             match action {
-                0 => drop(bench.ledgers[shard].sending(handles[i], 0, bench.now_ns)),
+                0 => drop(bench.ledgers[shard].sending(handles[i], 0, bench.now_ns, false)),
                 1 => bench.hand_over(shard),
                 2 => {
                     bench.ledgers[shard].ended(handles[i], Ending::Eof, &line, bench.now_ns);

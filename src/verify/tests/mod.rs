@@ -11,6 +11,7 @@ mod faults;
 mod guards;
 mod oracle;
 mod traces;
+mod unnumbered;
 mod world;
 
 use proptest::test_runner::Config;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
+use crate::scenario::plan::Promises;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::findings::Findings;
 use crate::verify::ids::publish_id;
@@ -19,6 +20,8 @@ use crate::verify::judge::{Judge, Settled};
 use crate::verify::ledger::{Ending, Event, Handle, Ledger, Terms};
 use crate::verify::trace;
 use crate::verify::trace::file::Recording;
+use crate::wire::Dialect;
+use crate::wire::classic::{self, texts::TextBuffer};
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson;
 use crate::wire::payload::{self, Header, SenderId};
@@ -37,6 +40,8 @@ pub(super) fn terms() -> Terms {
         late_after_ns: Some(LATE_AFTER_NS),
         addresses_known: true,
         max_line_bytes: 65_536,
+        promises: Promises::default(),
+        dialect: Dialect::Ndjson,
     }
 }
 
@@ -103,6 +108,8 @@ pub(super) struct Life {
 
 #[derive(Debug, Clone)]
 pub(super) struct World {
+    /// What its target promises, and speaks.
+    pub(super) terms: Terms,
     pub(super) shards: usize,
     pub(super) lives: Vec<Life>,
     pub(super) texts: BTreeMap<Id, String>,
@@ -170,6 +177,7 @@ impl World {
             .collect();
         lives.sort_by_key(|life| life.connect_ns);
         let mut world = Self {
+            terms: terms(),
             shards,
             lives,
             texts: BTreeMap::new(),
@@ -179,6 +187,29 @@ impl World {
         world.write_texts(&mut rng);
         world.serve();
         world
+    }
+
+    /// The same world, judged by what its clients promise themselves of it: in one shard.
+    pub(super) fn judged_by(mut self, promises: Promises) -> Self {
+        self.terms.promises = promises;
+        self.shards = 1;
+        for life in &mut self.lives {
+            life.shard = 0;
+        }
+        self
+    }
+
+    /// The same world, its target speaking the classic dialect: the frames without their numbers,
+    /// and no welcomes and byes.
+    pub(super) fn in_classic(mut self) -> Self {
+        self.terms.dialect = Dialect::Classic;
+        for life in 0..self.lives.len() {
+            for at in 0..self.lives[life].frames.len() {
+                let Frame { seq, what, .. } = self.lives[life].frames[at].clone();
+                self.lives[life].frames[at].bytes = self.render(life, seq, &what);
+            }
+        }
+        self
     }
 
     fn write_texts(&mut self, rng: &mut impl Rng) {
@@ -265,6 +296,16 @@ impl World {
     /// The line of a frame to `life`.
     pub(super) fn render(&self, life: usize, seq: u64, what: &What) -> Vec<u8> {
         let mut out = Vec::new();
+        if self.terms.dialect == Dialect::Classic {
+            match what {
+                What::Ack(id) => classic::encode_ack(&mut out, &address(id.life)),
+                What::Relay(id) => {
+                    classic::encode_relay(&mut out, &address(id.life), &self.texts[id]);
+                }
+                What::Welcome | What::Bye | What::Wrong => {}
+            }
+            return out;
+        }
         match what {
             What::Welcome => ndjson::encode_welcome(&mut out, &address(life), seq, 65_536),
             What::Ack(id) => ndjson::encode_ack(&mut out, seq, Some(wire_id(*id))),
@@ -356,7 +397,7 @@ impl World {
         recording.begin(&trace::Header {
             scenario: "a world".to_owned(),
             target: "itself".to_owned(),
-            terms: terms(),
+            terms: self.terms,
             max_read_line_bytes: 65_536,
             shards: self.shards as u16,
             clients: (0..self.lives.len()).map(|i| format!("c{i}")).collect(),
@@ -458,11 +499,17 @@ enum Step {
 /// A connection as the client holds it.
 struct Connection {
     handle: Handle,
-    buffer: LineBuffer,
+    inbox: Inbox,
     /// Bytes read so far.
     taken: usize,
     /// Of these, the ones behind the last LF.
     unfinished: Vec<u8>,
+}
+
+/// What came and is not whole yet.
+enum Inbox {
+    Lines(LineBuffer),
+    Texts(TextBuffer),
 }
 
 struct Player<'w> {
@@ -484,7 +531,7 @@ impl<'w> Player<'w> {
         let names = (0..world.lives.len()).map(|i| format!("c{i}")).collect();
         let directory = Arc::new(Directory::new(names));
         let ledger = |_| {
-            let mut ledger = Ledger::new(terms(), Arc::clone(&directory));
+            let mut ledger = Ledger::new(world.terms, Arc::clone(&directory));
             if play.slowly {
                 ledger.never_compare();
             }
@@ -564,7 +611,10 @@ impl<'w> Player<'w> {
                 ledger.connected(handle, address(i).parse().unwrap());
                 self.connections[i] = Some(Connection {
                     handle,
-                    buffer: LineBuffer::new(65_536),
+                    inbox: match self.world.terms.dialect {
+                        Dialect::Ndjson => Inbox::Lines(LineBuffer::new(65_536)),
+                        Dialect::Classic => Inbox::Texts(TextBuffer::new(65_536)),
+                    },
                     taken: 0,
                     unfinished: Vec::new(),
                 });
@@ -577,7 +627,7 @@ impl<'w> Player<'w> {
                 };
                 let ledger = &mut self.ledgers[self.world.lives[i].shard];
                 let header = ledger
-                    .sending(connection.handle, send.at_ns, now_ns)
+                    .sending(connection.handle, send.at_ns, now_ns, false)
                     .unwrap();
                 assert_eq!((header.sender, header.k), (SenderId(i as u32), send.k));
                 self.sent += 1;
@@ -649,12 +699,26 @@ impl<'w> Player<'w> {
             let left = stream.len() - connection.taken;
             let piece = self.rng.random_range(1..=left);
             let chunk = &stream[connection.taken..connection.taken + piece];
-            let mut lines = connection.buffer.feed(chunk);
-            let (mut frames, split) = (0, lines.in_split_line());
-            while let Some(event) = ledger.next(connection.handle, &mut lines, now_ns) {
-                frames += 1;
-                bye |= event == Event::Bye;
-            }
+            let mut frames = 0;
+            let split = match &mut connection.inbox {
+                Inbox::Lines(buffer) => {
+                    let mut lines = buffer.feed(chunk);
+                    let split = lines.in_split_line();
+                    while let Some(event) = ledger.next(connection.handle, &mut lines, now_ns) {
+                        frames += 1;
+                        bye |= event == Event::Bye;
+                    }
+                    split
+                }
+                Inbox::Texts(buffer) => {
+                    let split = buffer.pending_bytes() > 0;
+                    let mut pieces = buffer.feed(chunk);
+                    while (ledger.next_text(connection.handle, &mut pieces, now_ns)).is_some() {
+                        frames += 1;
+                    }
+                    split
+                }
+            };
             ledger.read_done(frames, split);
             connection.taken += piece;
             for &byte in chunk {
@@ -679,7 +743,13 @@ impl<'w> Player<'w> {
             }
         }
         let hung_up = life.hung_up_ns.is_some_and(|ns| ns <= now_ns) && taken == stream.len();
-        if bye && taken == stream.len() || hung_up {
+        // Without a bye the end is the end of the stream.
+        let closed = self.world.terms.dialect == Dialect::Classic
+            && life
+                .frames
+                .last()
+                .is_some_and(|f| f.what == What::Bye && f.at_ns <= now_ns);
+        if (bye || closed) && taken == stream.len() || hung_up {
             self.end(i, Ending::Eof, now_ns);
         }
     }
@@ -689,9 +759,18 @@ impl<'w> Player<'w> {
     }
 
     fn end(&mut self, i: usize, ending: Ending, now_ns: u64) {
-        if let Some(connection) = self.connections[i].take() {
+        if let Some(mut connection) = self.connections[i].take() {
             let ledger = &mut self.ledgers[self.world.lives[i].shard];
-            let unread = connection.buffer.pending();
+            let unread = match &mut connection.inbox {
+                Inbox::Lines(buffer) => buffer.pending(),
+                Inbox::Texts(buffer) if ending == Ending::Eof => {
+                    let mut pieces = buffer.finish();
+                    while (ledger.next_text(connection.handle, &mut pieces, now_ns)).is_some() {}
+                    ledger.read_done(0, false);
+                    &[]
+                }
+                Inbox::Texts(_) => &[],
+            };
             ledger.ended(connection.handle, ending, unread, now_ns);
             self.over[i] = true;
             if ending != Ending::Ours {

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{TraceError, Verified};
+use crate::scenario::plan::Promises;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ids::{MAX_K, publish_id};
 use crate::verify::judge::Judge;
 use crate::verify::ledger::{Ending, Handle, Ledger, Terms};
+use crate::wire::Dialect;
 use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer};
 use crate::wire::ndjson;
 use crate::wire::payload::{self, HEADER_BYTES, Header, SenderId};
@@ -25,13 +27,20 @@ const ADDRESS: &str = "0.0.0.0:0";
 /// The longest line that is read.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
-const TERMS: Terms = Terms {
-    run: 1,
-    seed: 1,
-    late_after_ns: None,
-    addresses_known: false,
-    max_line_bytes: DEFAULT_MAX_LINE_BYTES,
-};
+const RUN: u32 = 1;
+const SEED: u64 = 1;
+
+fn terms() -> Terms {
+    Terms {
+        run: RUN,
+        seed: SEED,
+        late_after_ns: None,
+        addresses_known: false,
+        max_line_bytes: DEFAULT_MAX_LINE_BYTES,
+        promises: Promises::default(),
+        dialect: Dialect::Ndjson,
+    }
+}
 
 /// One observation.
 #[derive(Debug, Deserialize)]
@@ -167,7 +176,7 @@ impl Teller {
     fn new(names: Vec<String>) -> Self {
         let directory = Arc::new(Directory::new(names));
         Self {
-            ledger: Ledger::new(TERMS, directory.clone()),
+            ledger: Ledger::new(terms(), directory.clone()),
             judge: Judge::new(directory, 1, None),
             now_ns: 0,
             opened: 0,
@@ -212,7 +221,7 @@ impl Teller {
                 if k != due {
                     return Err(format!("`k` is {k}, where this session's next is {due}"));
                 }
-                let header = self.ledger.sending(handle, *at_ns, *at_ns);
+                let header = self.ledger.sending(handle, *at_ns, *at_ns, false);
                 sent.extend(header);
             }
             What::Acked => ndjson::encode_ack(&mut frame, seq, Some(publish_id(id, k))),
@@ -268,7 +277,7 @@ impl Teller {
             return format!("message {k} of {from}");
         };
         let mut text = Vec::with_capacity(HEADER_BYTES);
-        payload::encode(&mut text, TERMS.seed, header, HEADER_BYTES);
+        payload::encode(&mut text, SEED, header, HEADER_BYTES);
         String::from_utf8(text).expect("a load message is ASCII")
     }
 

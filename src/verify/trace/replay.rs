@@ -1,6 +1,7 @@
 //! A recorded trace told again: to ledgers and a judge like those of the run, in the same order.
 
 use std::io::BufRead;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::file::{Blocks, MAX_SHARDS};
@@ -10,6 +11,8 @@ use super::{Header, TraceError, Verified};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::judge::Judge;
 use crate::verify::ledger::{Ending, Handle, Ledger};
+use crate::wire::Dialect;
+use crate::wire::classic::texts::{Piece, TextBuffer};
 use crate::wire::line::LineBuffer;
 use crate::wire::payload;
 
@@ -169,6 +172,7 @@ struct Shard {
     ledger: Ledger,
     buffers: Vec<LineBuffer>,
     max_line_bytes: usize,
+    dialect: Dialect,
     /// The header of the latest message composed.
     sent: Option<payload::Header>,
     /// The read that is being gone through, and how many frames it gave.
@@ -187,6 +191,7 @@ impl Shard {
             ledger,
             buffers: Vec::new(),
             max_line_bytes: header.max_read_line_bytes,
+            dialect: header.terms.dialect,
             sent: None,
             read: None,
             frames: 0,
@@ -248,7 +253,8 @@ impl Shard {
             }
             return Ok(());
         }
-        if let Tag::Matched | Tag::Bytes | Tag::Part | Tag::Rest | Tag::ReadDone = tag {
+        if let Tag::Matched | Tag::Bytes | Tag::Part | Tag::Rest | Tag::ReadDone | Tag::Piece = tag
+        {
             return self.play_read(tag);
         }
         let index = self.number();
@@ -261,10 +267,12 @@ impl Shard {
                 let address = self.text().parse().map_err(|_| "no address")?;
                 self.ledger.connected(handle, address);
             }
-            Tag::Sending => {
+            Tag::Sending | Tag::SendingLast => {
                 let now_ns = self.time();
                 let intended_ns = now_ns.wrapping_sub(self.number());
-                self.sent = self.ledger.sending(handle, intended_ns, now_ns);
+                self.sent =
+                    self.ledger
+                        .sending(handle, intended_ns, now_ns, tag == Tag::SendingLast);
             }
             Tag::SentPublish => {
                 let header = self.sent.ok_or("a message that was not composed")?;
@@ -333,6 +341,9 @@ impl Shard {
             self.read = None;
             return Ok(());
         }
+        if tag == Tag::Piece {
+            return self.play_piece(handle, now_ns);
+        }
         let pending = self.buffers[handle.index()].pending_bytes();
         let no_line = "a line that this shard does not know";
         let mut chunk = std::mem::take(&mut self.chunk);
@@ -343,7 +354,7 @@ impl Shard {
                     return Err("a whole line in the middle of one");
                 }
                 for _ in 0..self.number() {
-                    let line = self.ledger.due_line(handle).ok_or(no_line)?;
+                    let line = self.ledger.due(handle).ok_or(no_line)?;
                     chunk.clear();
                     chunk.extend_from_slice(line);
                     self.feed(handle, &chunk, now_ns);
@@ -352,11 +363,11 @@ impl Shard {
             }
             Tag::Part => {
                 let n = self.number() as usize;
-                let line = self.ledger.due_line(handle).ok_or(no_line)?;
+                let line = self.ledger.due(handle).ok_or(no_line)?;
                 chunk.extend_from_slice(line.get(..n).ok_or("more than a line has")?);
             }
             Tag::Rest => {
-                let line = self.ledger.due_line(handle).ok_or(no_line)?;
+                let line = self.ledger.due(handle).ok_or(no_line)?;
                 chunk.extend_from_slice(line.get(pending..).ok_or("more than a line has")?);
             }
             _ => chunk.extend_from_slice(reading(self.ledger.tape()).bytes()),
@@ -368,7 +379,42 @@ impl Shard {
         Ok(())
     }
 
+    /// A piece of a classic stream.
+    fn play_piece(&mut self, handle: Handle, now_ns: u64) -> Result<(), &'static str> {
+        let form = self.number();
+        let mut by = None;
+        if form < 3 {
+            by = self.text().parse::<SocketAddr>().ok();
+        }
+        let mut bytes = Vec::new();
+        if form == 1 || form == 3 {
+            bytes.extend_from_slice(reading(self.ledger.tape()).bytes());
+        }
+        let piece = match (form, by) {
+            (0, Some(by)) => Piece::Ack { by },
+            (1, Some(by)) => Piece::Relay {
+                by,
+                message: &bytes,
+            },
+            (2, Some(by)) => Piece::RelayBegins { by },
+            (3, _) => Piece::Text(&bytes),
+            _ => return Err("a piece of an unknown kind"),
+        };
+        self.ledger.piece(handle, piece, now_ns);
+        self.frames += 1;
+        Ok(())
+    }
+
     fn feed(&mut self, handle: Handle, chunk: &[u8], now_ns: u64) {
+        if self.dialect == Dialect::Classic {
+            // A relay that is known whole.
+            let mut buffer = TextBuffer::new(payload::MAX_BYTES);
+            let mut pieces = buffer.feed(chunk);
+            while self.ledger.next_text(handle, &mut pieces, now_ns).is_some() {
+                self.frames += 1;
+            }
+            return;
+        }
         let mut lines = self.buffers[handle.index()].feed(chunk);
         while self.ledger.next(handle, &mut lines, now_ns).is_some() {
             self.frames += 1;

@@ -12,6 +12,8 @@
 
 use std::sync::mpsc::SyncSender;
 
+use crate::wire::classic::texts::Piece;
+
 /// A block is handed to the writer once it holds this much. Twice deflate's window: larger blocks
 /// compress no better.
 const SHARD_BLOCK_BYTES: usize = 64 << 10;
@@ -58,10 +60,14 @@ pub(crate) enum Tag {
     Absorb = 21,
     /// The judge's last word.
     Finish = 22,
+    /// A session's last message.
+    SendingLast = 23,
+    /// A piece of a classic stream.
+    Piece = 24,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 22] = [
+    pub(crate) const ALL: [Self; 24] = [
         Self::Connecting,
         Self::Connected,
         Self::Sending,
@@ -84,6 +90,8 @@ impl Tag {
         Self::TakeBatch,
         Self::Absorb,
         Self::Finish,
+        Self::SendingLast,
+        Self::Piece,
     ];
 }
 
@@ -228,8 +236,26 @@ impl Writing {
             Taken::Bytes(bytes) => drop(self.event(Tag::Bytes).bytes(bytes)),
             Taken::Part(len) => drop(self.event(Tag::Part).number(len as u64)),
             Taken::Rest => drop(self.event(Tag::Rest)),
+            Taken::Piece(piece) => self.piece(piece),
         }
         self.answers = answers;
+    }
+
+    fn piece(&mut self, piece: Piece<'_>) {
+        let tape = self.event(Tag::Piece);
+        let (form, by, bytes) = match piece {
+            Piece::Ack { by } => (0, Some(by), &[][..]),
+            Piece::Relay { by, message } => (1, Some(by), message),
+            Piece::RelayBegins { by } => (2, Some(by), &[][..]),
+            Piece::Text(text) => (3, None, text),
+        };
+        tape.number(form);
+        if let Some(by) = by {
+            tape.bytes(by.to_string().as_bytes());
+        }
+        if matches!(piece, Piece::Relay { .. } | Piece::Text(_)) {
+            tape.bytes(bytes);
+        }
     }
 
     pub(crate) fn read_done(&mut self, split: bool) {
@@ -290,6 +316,8 @@ pub(crate) enum Taken<'a> {
     Part(usize),
     /// Its rest.
     Rest,
+    /// This piece of a classic stream.
+    Piece(Piece<'a>),
 }
 
 /// The playing end of one stream: one block after another.

@@ -161,6 +161,19 @@ impl Pieces<'_> {
         }
     }
 
+    /// Takes the next piece if it is, byte for byte, `expected`: a whole relay of a load message,
+    /// as [`Piece::Relay`] has it. `false` changes nothing.
+    ///
+    /// The receiver's fast path, like [`Lines::take_if`](crate::wire::line::Lines::take_if).
+    #[inline]
+    pub fn take_if(&mut self, expected: &[u8]) -> bool {
+        if !self.buffer.held[self.buffer.taken..].starts_with(expected) {
+            return false;
+        }
+        self.take(expected.len());
+        true
+    }
+
     /// Whether a relay's message, which `body` begins with, is a load message.
     fn load_message(&self, body: &[u8]) -> LoadMessage {
         if body.len() < LENGTH_STATED_BYTES {
@@ -207,7 +220,18 @@ fn is_of_load_message(byte: &u8) -> bool {
 }
 
 /// The first place in `text` where an address and a phrase stand.
+///
+/// Nearly always that is at its start, so it is looked for there first: one read brings hundreds of
+/// texts, and looking through all of them for each would cost the square of their number.
 fn first_beginning(text: &[u8]) -> Option<Beginning> {
+    let near = &text[..text.len().min(2 * HELD_BYTES)];
+    match beginning_in(near) {
+        None if near.len() < text.len() => beginning_in(text),
+        found => found,
+    }
+}
+
+fn beginning_in(text: &[u8]) -> Option<Beginning> {
     let mut from = 0;
     loop {
         let ack = memmem::find(&text[from..], ACK.as_bytes());

@@ -1,0 +1,99 @@
+//! What every kind of ledger has on its desk: the terms, the directory, the batch that gathers.
+
+use std::sync::Arc;
+
+use super::batch::{Anomaly, Batch, Message};
+use super::directory::{ClientId, Directory};
+use super::findings::Example;
+use super::kind::Kind;
+use super::ledger::{Ending, Terms};
+use super::trace::view::View;
+
+/// Bytes of an offending line that an example quotes.
+const QUOTED_BYTES: usize = 120;
+
+/// The desk of one ledger.
+#[derive(Debug)]
+pub(super) struct Desk {
+    pub(super) terms: Terms,
+    pub(super) directory: View,
+    pub(super) batch: Batch,
+    /// Messages of this shard that wait for their acks.
+    pub(super) unacked: u64,
+}
+
+impl Desk {
+    pub(super) fn new(terms: Terms, directory: Arc<Directory>) -> Self {
+        Self {
+            terms,
+            directory: View::new(directory),
+            batch: Batch::default(),
+            unacked: 0,
+        }
+    }
+
+    /// A violation, seen by `client`, that needs no further knowledge.
+    pub(super) fn certain(
+        &mut self,
+        kind: Kind,
+        client: ClientId,
+        message: Option<Message>,
+        text: String,
+        now_ns: u64,
+    ) {
+        let example = self.example(client, None, message, text, now_ns);
+        self.batch.anomalies.push(Anomaly::Certain(kind, example));
+    }
+
+    /// The target ended the connection of `client`, which did nothing wrong.
+    pub(super) fn hung_up(&mut self, client: ClientId, ending: Ending, when: &str, now_ns: u64) {
+        let how = if ending == Ending::Eof {
+            "closed"
+        } else {
+            "broke"
+        };
+        let name = self.directory.client_name(client);
+        let text =
+            format!("the target {how} the connection of {name}, which did nothing wrong{when}");
+        let example = self.example(client, None, None, text, now_ns);
+        let hung_up = Anomaly::HungUp(Kind::UnexpectedClose, example);
+        self.batch.anomalies.push(hung_up);
+    }
+
+    /// The target closed the connection of `client`, which had half-closed, without a bye.
+    pub(super) fn no_goodbye(&mut self, client: ClientId, now_ns: u64) {
+        let name = self.directory.client_name(client);
+        let text = format!("{name} half-closed and was closed without a bye");
+        let example = self.example(client, None, None, text, now_ns);
+        let hung_up = Anomaly::HungUp(Kind::MissingBye, example);
+        self.batch.anomalies.push(hung_up);
+    }
+
+    pub(super) fn example(
+        &self,
+        client: ClientId,
+        seq: Option<u64>,
+        message: Option<Message>,
+        text: String,
+        at_ns: u64,
+    ) -> Example {
+        Example {
+            text,
+            sender: message.map(|m| self.directory.name(m.sender)),
+            receiver: Some(self.directory.client_name(client).to_owned()),
+            k: message.map(|m| m.k),
+            seq,
+            at_ns,
+        }
+    }
+}
+
+/// The beginning of what came, fit for a terminal.
+pub(super) fn quote(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(QUOTED_BYTES)];
+    let mut text = format!("`{}`", shown.escape_ascii());
+    if shown.len() < bytes.len() {
+        text.push_str(&format!(" … {} bytes", bytes.len()));
+    }
+    text
+}

@@ -1,0 +1,317 @@
+//! What is owed to each session of a shard of a target that numbers its messages, and whether it
+//! came (rules S1 to S10, J1, J2).
+//!
+//! The target states its order, so the stronger property is checked: each session's frames run on
+//! from its welcome without gap, and number ↔ message is one-to-one over all sessions. A session
+//! is an integer (the number that must come next); the shard shares one window of lines
+//! ([`Reference`]), against which all but the first receiver of a message compare bytes. What
+//! does not go by the book is handed to the [`Judge`](super::judge::Judge), who knows what the
+//! other shards saw.
+
+mod acks;
+mod ends;
+mod relays;
+mod sending;
+
+use std::net::SocketAddr;
+
+use super::batch::{Anomaly, Batch, Fact, Message};
+use super::desk::{Desk, quote};
+use super::directory::ClientId;
+use super::findings::Example;
+use super::kind::Kind;
+use super::ledger::{Event, Handle, is_late};
+use super::own::{Conduct, Own};
+use super::reference::{Reference, Slot};
+use super::session::{NEVER, Session, Stage};
+use crate::wire::line::Lines;
+use crate::wire::ndjson::{self, ServerFrame};
+
+/// A number skipped for this many numbers is given up: what still comes of it is reordered.
+const REORDER_WINDOW: u64 = 1024;
+
+/// Numbers and anomalies that may gather before a flush asks for a hand-over.
+const FLUSH_AFTER: usize = 4096;
+
+/// The largest number taken for one: what every JSON reader keeps exact.
+const MAX_SEQ: u64 = ndjson::MAX_ID;
+
+/// The ledger of one shard.
+#[derive(Debug)]
+pub(super) struct Numbered {
+    pub(super) desk: Desk,
+    sessions: Vec<Session>,
+    free: Vec<u32>,
+    reference: Reference,
+    /// Lines kept since the last hand-over.
+    kept_since_flush: usize,
+    #[cfg(test)]
+    pub(super) never_compare: bool,
+}
+
+impl Numbered {
+    /// An empty ledger.
+    pub(super) fn new(desk: Desk) -> Self {
+        Self {
+            desk,
+            sessions: Vec::new(),
+            free: Vec::new(),
+            reference: Reference::default(),
+            kept_since_flush: 0,
+            #[cfg(test)]
+            never_compare: false,
+        }
+    }
+
+    pub(super) fn is_there(&self, index: u32) -> bool {
+        let session = self.sessions.get(index as usize);
+        session.is_some_and(|s| s.stage != Stage::Free)
+    }
+
+    /// The line that the reference holds for the number that is due to this session, LF included.
+    pub(super) fn due(&mut self, handle: Handle) -> Option<&[u8]> {
+        let due = self.sessions[handle.0 as usize].next;
+        self.reference.get(due).map(|(_, line)| line)
+    }
+
+    pub(super) fn client(&self, handle: Handle) -> ClientId {
+        self.sessions[handle.0 as usize].client
+    }
+
+    pub(super) fn conduct(&mut self, handle: Handle) -> &mut Conduct {
+        &mut self.session(handle).conduct
+    }
+
+    pub(super) fn connecting(&mut self, client: ClientId) -> Option<Handle> {
+        // Whatever anyone has seen by now was numbered before this connection: not owed.
+        let joined = self.desk.directory.highest_seq();
+        let session = Session::new(self.desk.directory.open(client)?, client, joined);
+        self.desk.batch.tally.sessions += 1;
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.sessions[index as usize] = session;
+                index
+            }
+            None => {
+                self.sessions.push(session);
+                self.sessions.len() as u32 - 1
+            }
+        };
+        Some(Handle(index))
+    }
+
+    pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
+        let id = self.session(handle).id;
+        self.desk.directory.set_address(id, &local.to_string());
+        self.session(handle).conduct.stood = true;
+    }
+
+    /// Messages of this session that wait for their acks.
+    pub(super) fn unacked(&self, handle: Handle) -> usize {
+        let own = self.sessions[handle.0 as usize].own.as_deref();
+        own.map_or(0, Own::unacked)
+    }
+
+    /// Takes the next line of a read if it is the one known to be due.
+    #[inline]
+    pub(super) fn next_matching(
+        &mut self,
+        handle: Handle,
+        lines: &mut Lines<'_>,
+        now_ns: u64,
+    ) -> Option<Event> {
+        #[cfg(test)]
+        if self.never_compare {
+            return None;
+        }
+        let session = &mut self.sessions[handle.0 as usize];
+        if let Some((slot, line)) = self.reference.get(session.next)
+            && slot.sender != session.id
+            && lines.take_if(line)
+        {
+            session.next += 1;
+            slot.receivers += 1;
+            slot.last_ns = now_ns;
+            let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
+            self.desk.batch.tally.delivered += 1;
+            if let Some(tape) = self.desk.directory.writing() {
+                tape.matched(handle.0, now_ns);
+            }
+            if is_late(self.desk.terms.late_after_ns, intended_ns, now_ns)
+                || session.trouble.is_some()
+            {
+                self.after_match(handle, now_ns);
+            }
+            return Some(Event::Relay {
+                intended_ns,
+                sent_ns,
+            });
+        }
+        None
+    }
+
+    /// What the fast path leaves out because it hardly ever applies.
+    #[cold]
+    fn after_match(&mut self, handle: Handle, now_ns: u64) {
+        let mut moves = Vec::new();
+        let session = &mut self.sessions[handle.0 as usize];
+        session.went_on(&mut moves);
+        let (receiver, seq) = (session.id, session.next - 1);
+        if let Some(slot) = self.reference.slot(seq) {
+            let message = Message {
+                sender: slot.sender,
+                k: slot.k,
+            };
+            self.check_lateness(receiver, seq, message, slot.intended_ns, now_ns);
+        }
+        self.explain(handle, moves, now_ns);
+    }
+
+    /// Takes the next frame of a read, whatever it is.
+    pub(super) fn step(
+        &mut self,
+        handle: Handle,
+        lines: &mut Lines<'_>,
+        now_ns: u64,
+    ) -> Option<Event> {
+        let event = match lines.next()? {
+            Ok(line) => match ndjson::decode_server(line) {
+                Ok(frame) => self.frame(handle, line, frame, now_ns),
+                Err(malformed) => {
+                    let text = format!("{}: {}", malformed.detail, quote(line));
+                    self.malformed(handle, &text, line.len(), now_ns)
+                }
+            },
+            Err(too_long) => {
+                // Behind it the stream cannot be read: whatever is missing then follows from it.
+                self.malformed(handle, &too_long.to_string(), usize::MAX, now_ns)
+            }
+        };
+        Some(event)
+    }
+
+    fn frame(&mut self, handle: Handle, line: &[u8], frame: ServerFrame<'_>, now_ns: u64) -> Event {
+        if let ServerFrame::Relay { seq, .. }
+        | ServerFrame::Ack { seq, .. }
+        | ServerFrame::Welcome { seq, .. }
+        | ServerFrame::Bye { seq } = frame
+            && seq > MAX_SEQ
+        {
+            let what = format!("number {seq} is over {MAX_SEQ}: {}", quote(line));
+            return self.malformed(handle, &what, line.len(), now_ns);
+        }
+        match frame {
+            ServerFrame::Relay {
+                seq,
+                client_ip,
+                message,
+            } => self.relay(handle, line, seq, &client_ip, &message, now_ns),
+            ServerFrame::Ack { seq, id } => self.ack(handle, seq, id, now_ns),
+            ServerFrame::Welcome { protocol, .. } if protocol != ndjson::PROTOCOL_VERSION => {
+                let ours = ndjson::PROTOCOL_VERSION;
+                let what = format!("a welcome to protocol {protocol}, where {ours} is spoken");
+                self.malformed(handle, &what, 0, now_ns)
+            }
+            ServerFrame::Welcome { client_ip, seq, .. } => {
+                self.welcome(handle, &client_ip, seq, now_ns)
+            }
+            ServerFrame::Error { code, detail, id } => {
+                self.error(handle, &code, &detail, id, now_ns)
+            }
+            ServerFrame::Bye { seq } => self.bye(handle, seq, now_ns),
+            ServerFrame::Unknown => {
+                self.desk.batch.tally.unknown_frames += 1;
+                Event::Other
+            }
+        }
+    }
+
+    fn malformed(&mut self, handle: Handle, what: &str, bytes: usize, now_ns: u64) -> Event {
+        let text = format!("{} got what is no frame: {what}", self.name(handle));
+        self.session(handle).malformed(bytes);
+        self.certain(Kind::MalformedFrame, handle, text, now_ns);
+        Event::Other
+    }
+
+    pub(super) fn wants_flush(&self) -> bool {
+        self.kept_since_flush + self.desk.batch.len() >= FLUSH_AFTER
+    }
+
+    pub(super) fn take_batch(&mut self) -> Batch {
+        // Sessions yet to come are owed nothing up to here.
+        let mut watermark = self.desk.directory.highest_seq() + 1;
+        for index in 0..self.sessions.len() {
+            let session = &self.sessions[index];
+            if session.next != NEVER
+                && session.oldest_open.saturating_add(REORDER_WINDOW) < session.next
+            {
+                let before = session.next - REORDER_WINDOW;
+                self.give_up_holes(Handle(index as u32), before);
+            }
+            watermark = watermark.min(self.sessions[index].horizon());
+        }
+        let facts = &mut self.desk.batch.facts;
+        self.reference
+            .retire_before(watermark, |seq, slot| facts.push(relayed(seq, slot)));
+        self.kept_since_flush = 0;
+        let mut batch = std::mem::take(&mut self.desk.batch);
+        batch.watermark = watermark;
+        batch
+    }
+
+    fn session(&mut self, handle: Handle) -> &mut Session {
+        &mut self.sessions[handle.0 as usize]
+    }
+
+    fn name(&self, handle: Handle) -> String {
+        let client = self.client(handle);
+        self.desk.directory.client_name(client).to_owned()
+    }
+
+    fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {
+        self.desk
+            .certain(kind, self.client(handle), None, text, now_ns);
+    }
+
+    fn certain_about(
+        &mut self,
+        kind: Kind,
+        handle: Handle,
+        seq: u64,
+        message: Option<Message>,
+        text: String,
+        now_ns: u64,
+    ) {
+        let seq = (seq > 0).then_some(seq);
+        let example = self.example(handle, seq, message, text, now_ns);
+        let certain = Anomaly::Certain(kind, example);
+        self.desk.batch.anomalies.push(certain);
+    }
+
+    fn example(
+        &self,
+        handle: Handle,
+        seq: Option<u64>,
+        message: Option<Message>,
+        text: String,
+        at_ns: u64,
+    ) -> Example {
+        let client = self.client(handle);
+        self.desk.example(client, seq, message, text, at_ns)
+    }
+}
+
+fn relayed(seq: u64, slot: &Slot) -> Fact {
+    Fact::Relayed {
+        seq,
+        message: Message {
+            sender: slot.sender,
+            k: slot.k,
+        },
+        intended_ns: slot.intended_ns,
+        first_ns: slot.first_ns,
+        last_ns: slot.last_ns,
+        receivers: u64::from(slot.receivers),
+        first_receiver: slot.first_receiver,
+    }
+}

@@ -1,0 +1,254 @@
+//! Acks and errors: each message of a session is answered once, in the order sent.
+
+use super::{Event, Handle, Numbered};
+use crate::verify::batch::{Anomaly, Fact, Message};
+use crate::verify::ids::split_id;
+use crate::verify::kind::Kind;
+use crate::verify::session::{Carried, Form, Move, Place, Stage};
+use crate::wire::ndjson::ErrorCode;
+
+impl Numbered {
+    /// An ack has found its place.
+    pub(super) fn acked(
+        &mut self,
+        seq: u64,
+        message: Option<Message>,
+        sent_ns: u64,
+        in_order: bool,
+        acked_ns: u64,
+    ) {
+        self.desk.directory.saw(seq);
+        if let (Some(message), true) = (message, in_order) {
+            self.desk.batch.facts.push(Fact::Acked {
+                seq,
+                message,
+                sent_ns,
+                acked_ns,
+            });
+        }
+    }
+
+    pub(super) fn ack(&mut self, handle: Handle, seq: u64, id: Option<u64>, now_ns: u64) -> Event {
+        self.require_welcome(handle, "ack", seq, now_ns);
+        let session = &mut self.sessions[handle.0 as usize];
+        let me = session.id;
+        let own = session.own.get_or_insert_default();
+        let k = match id.map(split_id) {
+            Some((sender, k)) if sender == me && k <= own.last_k && k > 0 => k,
+            named => {
+                if let Some(raw) = own.raw.as_mut().filter(|r| r.acks_owed > 0) {
+                    raw.acks_owed -= 1;
+                    let carried = Carried {
+                        message: None,
+                        intended_ns: now_ns,
+                        at_ns: now_ns,
+                        form: Form::Ack {
+                            sent_ns: now_ns,
+                            in_order: false,
+                        },
+                    };
+                    let mut moves = Vec::new();
+                    session.place(seq, carried, &mut moves);
+                    self.desk.directory.saw(seq);
+                    self.explain(handle, moves, now_ns);
+                    return Event::Other;
+                }
+                session.excuse(seq);
+                let message = named.map(|(sender, k)| Message { sender, k });
+                let stray = Anomaly::StrayAck {
+                    receiver: me,
+                    seq,
+                    message,
+                    at_ns: now_ns,
+                };
+                self.desk.batch.anomalies.push(stray);
+                return Event::Other;
+            }
+        };
+        let Some((pending, order)) = own.take(k) else {
+            return self.unowed_ack(handle, seq, k, now_ns);
+        };
+        if order.acked_now {
+            self.desk.unacked -= 1 + order.overtook;
+        }
+        self.desk.batch.tally.acked += 1;
+        own.settled_otherwise.retain(|&settled| settled != k);
+        let message = Message { sender: me, k };
+        let sent_ns = pending.sent_ns;
+        let in_order = order.acked_now && order.overtook == 0;
+        let known = std::mem::replace(&mut own.overtaker, pending.overtaken_by);
+        let out_of_order = !order.acked_now && known != pending.overtaken_by;
+        let out_of_order = out_of_order && !session.has_early();
+        let carried = Carried {
+            message: Some(message),
+            intended_ns: pending.intended_ns,
+            at_ns: now_ns,
+            form: Form::Ack { sent_ns, in_order },
+        };
+        let mut moves = Vec::new();
+        let place = session.place(seq, carried, &mut moves);
+        if place != Place::Early && seq <= pending.seen {
+            self.desk.batch.anomalies.push(Anomaly::AckBehind {
+                seq,
+                message,
+                seen: pending.seen,
+                at_ns: now_ns,
+            });
+            moves.retain(|m| !matches!(m, Move::Displaced { low, .. } if *low == seq));
+        } else {
+            if place != Place::Early {
+                self.acked(seq, Some(message), sent_ns, in_order, now_ns);
+            }
+            if out_of_order && place != Place::Skipped {
+                let name = self.name(handle);
+                let text = format!(
+                    "{name} got the ack of its message {k} (number {seq}) behind the ack of a \
+                     message that it sent later"
+                );
+                self.certain_about(Kind::ReorderedAck, handle, seq, Some(message), text, now_ns);
+            }
+        }
+        self.explain(handle, moves, now_ns);
+        Event::Ack {
+            intended_ns: pending.intended_ns,
+            sent_ns: pending.sent_ns,
+        }
+    }
+
+    /// An ack for a message of this session that waits for none.
+    pub(super) fn unowed_ack(&mut self, handle: Handle, seq: u64, k: u64, now_ns: u64) -> Event {
+        let name = self.name(handle);
+        let session = self.session(handle);
+        let message = Message {
+            sender: session.id,
+            k,
+        };
+        let settled_otherwise = session.own().settled_otherwise.contains(&k);
+        session.excuse(seq);
+        if settled_otherwise {
+            // It was refused, or (on record, as is its echo) it came behind its time.
+            let anomaly = Anomaly::AckOfRefused {
+                message,
+                seq,
+                at_ns: now_ns,
+            };
+            self.desk.batch.anomalies.push(anomaly);
+        } else {
+            let text = format!("{name} was acked its message {k} twice, now as number {seq}");
+            self.certain_about(Kind::DuplicateAck, handle, seq, Some(message), text, now_ns);
+        }
+        Event::Other
+    }
+
+    pub(super) fn error(
+        &mut self,
+        handle: Handle,
+        code: &str,
+        detail: &str,
+        id: Option<u64>,
+        now_ns: u64,
+    ) -> Event {
+        self.desk.batch.tally.errors_received += 1;
+        let session = &mut self.sessions[handle.0 as usize];
+        if code == ErrorCode::SlowConsumer.as_str() {
+            session.conduct.cut_off = true;
+        }
+        session.conduct.turned_away |= session.stage == Stage::Connecting;
+        let refused = match id.map(split_id) {
+            Some((sender, k)) if sender == session.id => session.own().take(k).map(|t| (k, t)),
+            _ => None,
+        };
+        if let Some((k, (_, in_order))) = refused {
+            if in_order.acked_now {
+                self.desk.unacked -= 1 + in_order.overtook;
+            }
+            session.own().settle_otherwise(k);
+            let message = Message {
+                sender: session.id,
+                k,
+            };
+            let example = (!session.conduct.provoked).then(|| {
+                let name = self.name(handle);
+                let text = format!(
+                    "{name} sent its message {k} as the protocol has it, and it was refused: \
+                     {code} ({detail})"
+                );
+                self.example(handle, None, Some(message), text, now_ns)
+            });
+            let refused = Anomaly::Refused { message, example };
+            self.desk.batch.anomalies.push(refused);
+        }
+        Event::Error { code: code.into() }
+    }
+
+    /// At a bye: what was sent and neither acked nor refused never will be.
+    pub(super) fn report_unacked(&mut self, handle: Handle, now_ns: u64) {
+        let session = &mut self.sessions[handle.0 as usize];
+        let sender = session.id;
+        // Of a client that sent rubbish, or that the target closed, nobody knows what arrived.
+        let excused = session.conduct.provoked || session.conduct.gone;
+        let Some(own) = session.own.as_deref().filter(|_| !excused) else {
+            return;
+        };
+        let waiting = own.overtaken.iter().chain(&own.pending);
+        let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
+        // What a malformed line swallowed may have been acks.
+        let swallowed = session.trouble.as_ref().map_or(0, |t| t.swallowed);
+        for pending in waiting.skip(swallowed as usize) {
+            let message = Message {
+                sender,
+                k: pending.k,
+            };
+            self.desk.batch.anomalies.push(Anomaly::Unacked {
+                message,
+                said_bye: true,
+                at_ns: now_ns,
+            });
+        }
+        self.drop_pending(handle);
+    }
+
+    /// At an end without a bye: of the messages that wait for their acks, those count whose
+    /// numbers this session had passed. Which these are, other receivers know.
+    pub(super) fn report_maybe_unacked(&mut self, handle: Handle, now_ns: u64) {
+        let session = &self.sessions[handle.0 as usize];
+        let skipped_some = session.trouble.is_some() && !session.conduct.provoked;
+        let Some(own) = session.own.as_deref().filter(|_| skipped_some) else {
+            return;
+        };
+        let waiting = own.overtaken.iter().chain(&own.pending);
+        let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
+        self.desk
+            .batch
+            .anomalies
+            .extend(waiting.map(|pending| Anomaly::Unacked {
+                message: Message {
+                    sender: session.id,
+                    k: pending.k,
+                },
+                said_bye: false,
+                at_ns: now_ns,
+            }));
+    }
+
+    pub(super) fn drop_pending(&mut self, handle: Handle) {
+        if let Some(own) = self.sessions[handle.0 as usize].own.as_deref_mut() {
+            self.desk.unacked -= own.pending.len() as u64;
+            own.pending.clear();
+            own.overtaken.clear();
+        }
+    }
+
+    /// A scripted `await_acks` took too long.
+    pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
+        let waiting = self.unacked(handle);
+        let name = self.name(handle);
+        let text = format!("{name} waited {within} for {waiting} acks that did not come");
+        let example = self.example(handle, None, None, text, now_ns);
+        let session = &mut self.sessions[handle.0 as usize];
+        let own = session.own.as_deref_mut();
+        let messages = own.map_or_else(Vec::new, |own| own.overdue(session.id));
+        let overdue = Anomaly::Overdue { messages, example };
+        self.desk.batch.anomalies.push(overdue);
+    }
+}

@@ -1,0 +1,225 @@
+//! The ends of a session: its welcome, its bye, and every way to go without one.
+
+use super::{Event, Handle, Numbered, quote};
+use crate::verify::batch::{Anomaly, Ended};
+use crate::verify::kind::Kind;
+use crate::verify::ledger::Ending;
+use crate::verify::own::Parting;
+use crate::verify::session::{Hole, NEVER, Stage};
+
+impl Numbered {
+    /// The client half-closes: the rest and a bye are owed (J2).
+    pub(in crate::verify) fn leaving(&mut self, handle: Handle) {
+        self.conduct(handle).leaving = true;
+    }
+
+    /// Whether the session is welcomed, or goes on as if it were.
+    pub(in crate::verify) fn is_open(&self, handle: Handle) -> bool {
+        self.sessions[handle.0 as usize].stage == Stage::Open
+    }
+
+    /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
+    /// is owed begins with what no one has seen yet.
+    pub(in crate::verify) fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
+        if self.session(handle).stage == Stage::Connecting {
+            let text = format!("{} connected and was never welcomed", self.name(handle));
+            self.certain(Kind::MissingWelcome, handle, text, now_ns);
+            self.open_at(handle, self.desk.directory.highest_seq());
+        }
+    }
+
+    pub(super) fn welcome(
+        &mut self,
+        handle: Handle,
+        client_ip: &str,
+        seq: u64,
+        now_ns: u64,
+    ) -> Event {
+        if self.session(handle).stage != Stage::Connecting {
+            return self.malformed(handle, "a second welcome", 0, now_ns);
+        }
+        let id = self.session(handle).id;
+        if self.desk.terms.addresses_known
+            && let Err(truth) = self.desk.directory.check_address(id, client_ip)
+        {
+            let name = self.name(handle);
+            let text = format!("{name} connected from {truth} and was welcomed as {client_ip}");
+            self.certain(Kind::MisattributedRelay, handle, text, now_ns);
+        } else {
+            self.desk.directory.set_address(id, client_ip);
+        }
+        let traffic = self.desk.unacked > 0 || seq > self.session(handle).joined;
+        self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
+        self.open_at(handle, seq);
+        Event::Welcome
+    }
+
+    /// Everything after `seq` is owed, but nothing that was known before the connection began.
+    pub(super) fn open_at(&mut self, handle: Handle, seq: u64) {
+        let session = self.session(handle);
+        session.joined = session.joined.max(seq);
+        session.next = session.joined + 1;
+        session.stage = Stage::Open;
+    }
+
+    /// A numbered frame before the welcome: J1 is broken, and the session begins where it does.
+    pub(super) fn require_welcome(&mut self, handle: Handle, frame: &str, due: u64, now_ns: u64) {
+        if self.session(handle).stage != Stage::Connecting {
+            return;
+        }
+        if self.session(handle).is_after_malformed() {
+            // The welcome came malformed, which is on record, and with it perhaps an ack.
+            self.session(handle).trouble().swallow();
+        } else {
+            let text = format!(
+                "{} got a {frame} as its first frame, where its welcome was owed",
+                self.name(handle)
+            );
+            self.certain(Kind::MissingWelcome, handle, text, now_ns);
+        }
+        self.open_at(handle, due.saturating_sub(1));
+    }
+
+    pub(super) fn bye(&mut self, handle: Handle, seq: u64, now_ns: u64) -> Event {
+        self.require_welcome(handle, "bye", seq + 1, now_ns);
+        let session = &mut self.sessions[handle.0 as usize];
+        if session.stage == Stage::Finished {
+            return self.malformed(handle, "a second bye", 0, now_ns);
+        }
+        if !session.conduct.leaving {
+            self.desk.batch.tally.unasked_byes += 1;
+            session.conduct.gone = true;
+        }
+        let last = session.seen();
+        let mut moves = Vec::new();
+        session.close(seq, now_ns, &mut moves);
+        if seq < last {
+            let text = format!(
+                "{} was told by its bye that number {seq} is the last, but number {last} had come",
+                self.name(handle)
+            );
+            self.certain(Kind::MissingBye, handle, text, now_ns);
+        }
+        self.explain(handle, moves, now_ns);
+        self.give_up_holes(handle, NEVER);
+        self.report_unacked(handle, now_ns);
+        let session = &mut self.sessions[handle.0 as usize];
+        session.joined = session.seen();
+        session.next = NEVER;
+        session.stage = Stage::Finished;
+        self.desk.batch.coverage.polite_leaves += u64::from(session.conduct.leaving);
+        self.desk.batch.coverage.fences_seen += 1;
+        Event::Bye
+    }
+
+    /// The connection is over; `unread` are its last bytes without a line end. The handle is free.
+    pub(in crate::verify) fn ended(
+        &mut self,
+        handle: Handle,
+        ending: Ending,
+        unread: &[u8],
+        now_ns: u64,
+    ) {
+        let session = &mut self.sessions[handle.0 as usize];
+        let (id, stage, conduct) = (session.id, session.stage, session.conduct);
+        match stage {
+            Stage::Finished => {
+                if !unread.is_empty() {
+                    let what = format!("behind the bye: {}", quote(unread));
+                    self.malformed(handle, &what, 0, now_ns);
+                }
+            }
+            Stage::Open => {
+                let unseen = self
+                    .desk
+                    .directory
+                    .highest_seq()
+                    .saturating_sub(session.seen());
+                let mut moves = Vec::new();
+                self.session(handle).broke_off(&mut moves);
+                self.explain(handle, moves, now_ns);
+                self.give_up_holes(handle, NEVER);
+                self.report_maybe_unacked(handle, now_ns);
+                self.ended_early(handle, ending, unseen, now_ns);
+            }
+            Stage::Connecting => {
+                let theirs = matches!(ending, Ending::Eof | Ending::Broken);
+                let blameless = conduct.stood && !conduct.gone && !conduct.turned_away;
+                let malformed = self.session(handle).is_after_malformed();
+                if theirs && blameless && !conduct.provoked && !malformed {
+                    let client = self.client(handle);
+                    self.desk
+                        .hung_up(client, ending, ", before any welcome", now_ns);
+                }
+            }
+            Stage::Free => {}
+        }
+        let in_flight = self.unacked(handle) > 0;
+        self.drop_pending(handle);
+        let session = &mut self.sessions[handle.0 as usize];
+        session.stage = Stage::Free;
+        session.next = NEVER;
+        session.own = None;
+        session.trouble = None;
+        self.desk.batch.ended.push(Ended {
+            session: id,
+            last_seq: self.desk.directory.highest_seq(),
+            in_flight,
+        });
+        self.free.push(handle.0);
+    }
+
+    /// The end of a session that got no bye, with `unseen` numbers that it had not come to.
+    fn ended_early(&mut self, handle: Handle, ending: Ending, unseen: u64, now_ns: u64) {
+        // The bye may be what the malformed line was.
+        let malformed = self.session(handle).is_after_malformed();
+        let client = self.client(handle);
+        let tally = &mut self.desk.batch.tally;
+        match self.sessions[handle.0 as usize]
+            .conduct
+            .parting(ending, malformed)
+        {
+            Parting::Gone => tally.optional += unseen,
+            Parting::TimeUp => {
+                tally.unfinished += 1;
+                tally.unresolved += unseen;
+            }
+            Parting::CutOff { innocent } => {
+                tally.optional += unseen;
+                tally.cut_off += u64::from(innocent);
+            }
+            Parting::NoGoodbye => {
+                tally.unresolved += unseen;
+                self.desk.no_goodbye(client, now_ns);
+            }
+            Parting::HungUp => {
+                tally.unresolved += unseen;
+                self.desk.hung_up(client, ending, "", now_ns);
+            }
+            Parting::Excused => {}
+        }
+    }
+
+    /// Reports the holes that begin under `seq` as missing.
+    pub(super) fn give_up_holes(&mut self, handle: Handle, seq: u64) {
+        let mut moves = Vec::new();
+        let session = &mut self.sessions[handle.0 as usize];
+        let receiver = session.id;
+        for Hole {
+            from,
+            until,
+            proof,
+            at_ns,
+        } in session.give_up_before(seq, &mut moves)
+        {
+            self.desk.batch.anomalies.push(Anomaly::Missing {
+                receiver,
+                from,
+                until,
+                proof,
+                at_ns,
+            });
+        }
+        self.explain(handle, moves, 0);
+    }
+}

@@ -1,0 +1,331 @@
+//! A session's own side: what its client did, which decides what it may expect, and what it sent,
+//! each message with its one answer.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+
+use serde::Deserialize;
+
+use super::batch::Message;
+use super::directory::RawFate;
+use super::ids::{MAX_K, publish_id};
+use super::ledger::Ending;
+use super::trace::view::View;
+use crate::wire::Dialect;
+use crate::wire::classic::objects::ObjectBuffer;
+use crate::wire::line::LineBuffer;
+use crate::wire::ndjson;
+use crate::wire::payload::{Header, SenderId};
+
+/// Refused or echoed messages that a session remembers, to know a late ack for what it is.
+const SETTLED_OTHERWISE: usize = 4096;
+
+/// What the client itself did, which decides what it may expect.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Conduct {
+    /// It half-closed: a bye is owed.
+    pub(super) leaving: bool,
+    /// It reset or closed the connection: nothing more is owed.
+    pub(super) gone: bool,
+    /// Its script stopped reading: being cut off as slow is its own doing.
+    pub(super) stopped_reading: bool,
+    /// It sent what is no frame: being closed is its own doing.
+    pub(super) provoked: bool,
+    /// The target said `slow-consumer`.
+    pub(super) cut_off: bool,
+    /// The connection stood.
+    pub(super) stood: bool,
+    /// The target gave an error before any welcome.
+    pub(super) turned_away: bool,
+}
+
+/// How a session came to its end without the goodbye that the protocol has, by what its client
+/// did before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// The client went of its own accord.
+    Gone,
+    /// The time was up.
+    TimeUp,
+    /// The target cut it off as slow; `innocent` if its script never stopped reading.
+    CutOff {
+        /// It is not its own doing.
+        innocent: bool,
+    },
+    /// It half-closed and was not answered.
+    NoGoodbye,
+    /// The target closed it, though it had done nothing wrong.
+    HungUp,
+    /// The client had provoked it, or what came last may have been the goodbye.
+    Excused,
+}
+
+impl Conduct {
+    pub(super) fn parting(&self, ending: Ending, after_malformed: bool) -> Parting {
+        let excused = self.gone || self.provoked;
+        if self.gone || ending == Ending::Ours {
+            Parting::Gone
+        } else if ending == Ending::TimeUp {
+            Parting::TimeUp
+        } else if self.cut_off {
+            Parting::CutOff {
+                innocent: !self.stopped_reading && !excused,
+            }
+        } else if self.leaving && !excused && !after_malformed {
+            Parting::NoGoodbye
+        } else if !excused && !self.leaving {
+            Parting::HungUp
+        } else {
+            Parting::Excused
+        }
+    }
+}
+
+/// What a session sent.
+#[derive(Debug, Default)]
+pub(super) struct Own {
+    /// The last k given out.
+    pub(super) last_k: u64,
+    /// The last k that was acked.
+    pub(super) last_acked_k: u64,
+    /// When the last message was due.
+    pub(super) previous_ns: u64,
+    /// Sent and not acked, in order.
+    pub(super) pending: VecDeque<Pending>,
+    /// Overtaken by a later one's ack: reordered if theirs still comes, else missing.
+    pub(super) overtaken: Vec<Pending>,
+    /// The k of the latest message known to have overtaken others: counted once.
+    pub(super) overtaker: u64,
+    /// Answered with an error, or relayed to ourselves: no ack is waited for.
+    pub(super) settled_otherwise: VecDeque<u64>,
+    /// What a script sent byte for byte.
+    pub(super) raw: Option<Raw>,
+}
+
+/// A message that waits for its ack.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pending {
+    pub(super) k: u64,
+    pub(super) intended_ns: u64,
+    /// Taken before the write.
+    pub(super) sent_ns: u64,
+    /// The last number this session had seen by then: a cause of it.
+    pub(super) seen: u64,
+    /// The k of the later message whose ack came first; 0 while none did.
+    pub(super) overtaken_by: u64,
+}
+
+/// Bytes a script sent as they stood, read the way a server reads them.
+#[derive(Debug)]
+pub(super) struct Raw {
+    unread: Unread,
+    /// Raw publishes that were in order, and wait for their acks.
+    pub(super) acks_owed: u64,
+}
+
+/// What has not come to its end yet, by the dialect that it is in.
+#[derive(Debug)]
+enum Unread {
+    Lines(LineBuffer),
+    Objects(ObjectBuffer),
+}
+
+/// How an ack (or a refusal) stood among those still awaited.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AckOrder {
+    /// It was awaited; `false` if it had been overtaken.
+    pub(super) acked_now: bool,
+    /// Earlier messages that it overtook.
+    pub(super) overtook: u64,
+}
+
+impl Own {
+    /// The header of the next message; `None` once it has sent all it can number.
+    pub(super) fn compose(
+        &mut self,
+        run: u32,
+        sender: SenderId,
+        intended_ns: u64,
+        last: bool,
+    ) -> Option<Header> {
+        if self.last_k == MAX_K {
+            return None;
+        }
+        self.last_k += 1;
+        let previous_ns = std::mem::replace(&mut self.previous_ns, intended_ns);
+        Some(Header {
+            run,
+            sender,
+            k: self.last_k,
+            last,
+            intended_ns,
+            previous_ns,
+        })
+    }
+
+    /// Messages that wait for their acks.
+    pub(super) fn unacked(&self) -> usize {
+        self.pending.len() + self.raw.as_ref().map_or(0, |r| r.acks_owed as usize)
+    }
+
+    /// Whether raw bytes without an end stand before whatever is sent next.
+    pub(super) fn has_unfinished_raw(&self) -> bool {
+        self.raw
+            .as_ref()
+            .is_some_and(|r| r.unread.pending_bytes() > 0)
+    }
+
+    /// A publish goes over the wire behind raw bytes without an end, and runs together with them:
+    /// whether the target can read it as what it is all the same.
+    pub(super) fn survives_glued(&mut self, header: &Header, publish: &[u8]) -> bool {
+        let id = publish_id(header.sender, header.k);
+        match self.raw.as_mut().map(|raw| &mut raw.unread) {
+            None => true,
+            Some(Unread::Lines(lines)) => {
+                let mut lines = lines.feed(publish);
+                matches!(
+                    lines.next(),
+                    Some(Ok(line)) if ndjson::decode_publish(line).is_ok_and(|p| p.id == Some(id))
+                )
+            }
+            // An object that has begun holds the next one's brace as its own.
+            Some(Unread::Objects(objects)) => {
+                let mut objects = objects.feed(publish);
+                while let Some(Ok(_)) = objects.next() {}
+                false
+            }
+        }
+    }
+
+    /// A script sends `bytes` as they stand. Returns whether they are what every server takes, so
+    /// that it has no reason to complain.
+    pub(super) fn send_raw(
+        &mut self,
+        bytes: &[u8],
+        dialect: Dialect,
+        max_line_bytes: usize,
+        directory: &View,
+    ) -> bool {
+        let raw = self.raw.get_or_insert_with(|| Raw {
+            unread: match dialect {
+                Dialect::Ndjson => Unread::Lines(LineBuffer::new(max_line_bytes)),
+                Dialect::Classic => Unread::Objects(ObjectBuffer::new(max_line_bytes)),
+            },
+            acks_owed: 0,
+        });
+        let mut blameless = true;
+        let acks_owed = &mut raw.acks_owed;
+        let mut frame = |frame: &[u8]| match ndjson::decode_publish(frame) {
+            Ok(publish) if !publish.message.is_empty() => {
+                directory.sent_raw(publish.message.as_bytes(), RawFate::Accepted);
+                *acks_owed += 1;
+                true
+            }
+            _ => {
+                for text in texts_of_rejected(frame) {
+                    directory.sent_raw(text.as_bytes(), RawFate::Rejected);
+                }
+                false
+            }
+        };
+        match &mut raw.unread {
+            Unread::Lines(lines) => {
+                let mut lines = lines.feed(bytes);
+                while let Some(line) = lines.next() {
+                    let Ok(line) = line else {
+                        blameless = false;
+                        break;
+                    };
+                    blameless &= frame(line);
+                }
+            }
+            Unread::Objects(objects) => {
+                let mut objects = objects.feed(bytes);
+                while let Some(object) = objects.next() {
+                    let Ok(object) = object else {
+                        // No object at all: whatever a server makes of it, it was not to.
+                        frame(bytes);
+                        blameless = false;
+                        break;
+                    };
+                    blameless &= frame(object);
+                }
+            }
+        }
+        blameless && raw.unread.pending_bytes() == 0
+    }
+
+    /// No ack is waited for any more. Bounded: a target that refuses everything is told so often
+    /// enough.
+    pub(super) fn settle_otherwise(&mut self, k: u64) {
+        if self.settled_otherwise.len() == SETTLED_OTHERWISE {
+            self.settled_otherwise.pop_front();
+        }
+        self.settled_otherwise.push_back(k);
+    }
+
+    /// Its client waited too long for acks. That is on record once: at the end they are not
+    /// counted again. Returns the messages that they are of, or none if bytes that a script sent
+    /// are among them, which have no name.
+    pub(super) fn overdue(&mut self, sender: SenderId) -> Vec<Message> {
+        let waiting = self.unacked();
+        let ks = self.pending.iter().map(|pending| pending.k);
+        let messages: Vec<Message> = ks.map(|k| Message { sender, k }).collect();
+        for message in &messages {
+            self.settle_otherwise(message.k);
+        }
+        if messages.len() < waiting {
+            return Vec::new();
+        }
+        messages
+    }
+
+    /// Takes message `k` off the waiting list; `None` if it is not on it.
+    pub(super) fn take(&mut self, k: u64) -> Option<(Pending, AckOrder)> {
+        if let Some(at) = self.overtaken.iter().position(|p| p.k == k) {
+            let order = AckOrder {
+                acked_now: false,
+                overtook: 0,
+            };
+            return Some((self.overtaken.remove(at), order));
+        }
+        // In order, and nearly always: the front.
+        let at = self.pending.iter().position(|p| p.k == k)?;
+        let overtaken = self.pending.drain(..at);
+        self.overtaken.extend(overtaken.map(|p| Pending {
+            overtaken_by: k,
+            ..p
+        }));
+        let pending = self.pending.pop_front().expect("it was found");
+        self.last_acked_k = self.last_acked_k.max(k);
+        Some((
+            pending,
+            AckOrder {
+                acked_now: true,
+                overtook: at as u64,
+            },
+        ))
+    }
+}
+
+impl Unread {
+    fn pending_bytes(&self) -> usize {
+        match self {
+            Self::Lines(lines) => lines.pending_bytes(),
+            Self::Objects(objects) => objects.pending_bytes(),
+        }
+    }
+}
+
+/// What a server that relays what it should have refused may make of `line`: the line as it is, or
+/// the message in it.
+fn texts_of_rejected(line: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct MessageOnly<'a> {
+        #[serde(borrow)]
+        message: Cow<'a, str>,
+    }
+    let message = serde_json::from_slice::<MessageOnly<'_>>(line).ok();
+    let whole = String::from_utf8_lossy(line);
+    message.map(|m| m.message).into_iter().chain([whole])
+}

@@ -1,0 +1,494 @@
+//! What is owed to each session of a target that states no order, or promises less than the
+//! reference protocol does, and whether it came.
+//!
+//! Everything is judged from outside: by what was sent and read, and which came before what. All
+//! clients of such a target are driven by one shard, so that one ledger sees all of it, in one
+//! order of events: its own count of them, which unlike the clock never ties. The messages stand
+//! in the order that they are found to have ([`sequence`]); a session is a cursor in it and a few
+//! exceptions ([`track`]), and nearly every delivery moves the cursor to the next slot after a
+//! comparison of bytes. A message is judged once every session has passed it ([`settle`]).
+//!
+//! Nothing is concluded from time passing. A delivery is *owed* if its message was sent after the
+//! receiver had provably joined and taken by the target before the receiver left, or if it lies
+//! between two of its sender's messages that the receiver got; it is *lost* once a later one, or
+//! the answered goodbye, proves that it will not come.
+
+mod answers;
+mod disputes;
+mod ends;
+mod messages;
+mod relays;
+mod sequence;
+mod settle;
+mod texts;
+mod track;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::batch::Batch;
+use super::desk::{Desk, quote};
+use super::directory::ClientId;
+use super::kind::Kind;
+use super::ledger::{Event, Handle, is_late};
+use super::own::{Conduct, Own, Pending};
+use super::session::{NEVER, Stage};
+use crate::scenario::plan::{AckPromise, OrderPromise};
+use crate::wire::Dialect;
+use crate::wire::classic::texts::Pieces;
+use crate::wire::line::Lines;
+use crate::wire::ndjson::{self, ServerFrame};
+use crate::wire::payload::{Header, SenderId};
+use ends::Trouble;
+use messages::Messages;
+use relays::Irregular;
+use sequence::{Sequence, Slot};
+use settle::Settling;
+use texts::OpenText;
+use track::Track;
+
+/// Lines and anomalies that may gather before a hand-over is asked for.
+const FLUSH_AFTER: usize = 4096;
+
+/// A session of this shard.
+#[derive(Debug)]
+struct Session {
+    track: Track,
+    stage: Stage,
+    /// What comes next has to be looked at closely, whatever it is.
+    wary: bool,
+    connecting_at: u64,
+    connected_at: u64,
+    /// By when the target had provably registered it; [`NEVER`] until then.
+    joined_at: u64,
+    leaving_at: u64,
+    /// When it first got anything.
+    first_ns: u64,
+    conduct: Conduct,
+    own: Option<Box<Own>>,
+    trouble: Option<Box<Trouble>>,
+    /// A classic relay whose end is not known yet.
+    text: Option<Box<OpenText>>,
+}
+
+/// The ledger of a shard that has all clients.
+#[derive(Debug)]
+pub(super) struct Unnumbered {
+    pub(super) desk: Desk,
+    sessions: Vec<Session>,
+    free: Vec<u32>,
+    sequence: Sequence,
+    messages: Messages,
+    settling: Settling,
+    /// Sessions that are over and got what may still be judged.
+    past: Vec<Track>,
+    /// Open sessions of which it is not proved yet that they joined.
+    unjoined: Vec<u32>,
+    /// Whose address each is: all that an anonymous ack names.
+    addresses: HashMap<String, SenderId>,
+    /// Lines that were wrong in themselves, by kind and hash.
+    irregular: HashMap<(Kind, u64), Irregular>,
+    /// Events so far.
+    clock: u64,
+    kept_since_flush: usize,
+    #[cfg(test)]
+    pub(super) never_compare: bool,
+}
+
+impl Unnumbered {
+    pub(super) fn new(desk: Desk) -> Self {
+        Self {
+            desk,
+            sessions: Vec::new(),
+            free: Vec::new(),
+            sequence: Sequence::default(),
+            messages: Messages::default(),
+            settling: Settling::default(),
+            past: Vec::new(),
+            unjoined: Vec::new(),
+            addresses: HashMap::new(),
+            irregular: HashMap::new(),
+            clock: 0,
+            kept_since_flush: 0,
+            #[cfg(test)]
+            never_compare: false,
+        }
+    }
+
+    pub(super) fn is_there(&self, index: u32) -> bool {
+        let session = self.sessions.get(index as usize);
+        session.is_some_and(|s| s.stage != Stage::Free)
+    }
+
+    pub(super) fn client(&self, handle: Handle) -> ClientId {
+        self.sessions[handle.0 as usize].track.client
+    }
+
+    pub(super) fn conduct(&mut self, handle: Handle) -> &mut Conduct {
+        &mut self.session(handle).conduct
+    }
+
+    fn session(&mut self, handle: Handle) -> &mut Session {
+        &mut self.sessions[handle.0 as usize]
+    }
+
+    fn name(&self, handle: Handle) -> String {
+        let client = self.client(handle);
+        self.desk.directory.client_name(client).to_owned()
+    }
+
+    fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {
+        self.desk
+            .certain(kind, self.client(handle), None, text, now_ns);
+    }
+
+    /// The next moment.
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn promises_order(&self, order: OrderPromise) -> bool {
+        let rank = |order| match order {
+            OrderPromise::None => 0,
+            OrderPromise::Fifo => 1,
+            OrderPromise::Causal => 2,
+            OrderPromise::Total => 3,
+        };
+        rank(self.desk.terms.promises.order) >= rank(order)
+    }
+
+    fn promises_acks(&self) -> bool {
+        self.desk.terms.promises.ack == AckPromise::ExactlyOnce
+    }
+
+    pub(super) fn connecting(&mut self, client: ClientId) -> Option<Handle> {
+        let connecting_at = self.tick();
+        let session = Session {
+            track: Track {
+                id: self.desk.directory.open(client)?,
+                client,
+                echo: self.desk.terms.promises.echo,
+                start: self.sequence.tail(),
+                cursor: self.sequence.tail(),
+                holes: Vec::new(),
+                fills: Vec::new(),
+                extras: Vec::new(),
+            },
+            stage: Stage::Connecting,
+            wary: true,
+            connecting_at,
+            connected_at: NEVER,
+            joined_at: NEVER,
+            leaving_at: NEVER,
+            first_ns: 0,
+            conduct: Conduct::default(),
+            own: None,
+            trouble: None,
+            text: None,
+        };
+        self.desk.batch.tally.sessions += 1;
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.sessions[index as usize] = session;
+                index
+            }
+            None => {
+                self.sessions.push(session);
+                self.sessions.len() as u32 - 1
+            }
+        };
+        self.unjoined.push(index);
+        Some(Handle(index))
+    }
+
+    pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
+        let connected_at = self.tick();
+        let no_welcome_owed = self.desk.terms.dialect == Dialect::Classic;
+        let session = &mut self.sessions[handle.0 as usize];
+        session.conduct.stood = true;
+        session.connected_at = connected_at;
+        if no_welcome_owed {
+            session.stage = Stage::Open;
+        }
+        let (id, local) = (session.track.id, local.to_string());
+        self.desk.directory.set_address(id, &local);
+        self.addresses.insert(local, id);
+    }
+
+    pub(super) fn is_open(&self, handle: Handle) -> bool {
+        self.sessions[handle.0 as usize].stage == Stage::Open
+    }
+
+    pub(super) fn unacked(&self, handle: Handle) -> usize {
+        let own = self.sessions[handle.0 as usize].own.as_deref();
+        own.map_or(0, Own::unacked)
+    }
+
+    /// What this session is expected to get next.
+    pub(super) fn due(&mut self, handle: Handle) -> Option<&[u8]> {
+        let track = &self.sessions[handle.0 as usize].track;
+        let mut cursor = track.cursor;
+        while let Some(slot) = self.sequence.get(self.sequence.next(cursor))
+            && !track.wants(slot.sender())
+        {
+            cursor = self.sequence.next(cursor);
+        }
+        self.sequence.due(cursor).map(|(_, _, line)| line)
+    }
+
+    /// Takes the next line of a read if it is the one known to be due.
+    #[inline]
+    pub(super) fn next_matching(
+        &mut self,
+        handle: Handle,
+        lines: &mut Lines<'_>,
+        now_ns: u64,
+    ) -> Option<Event> {
+        self.matching(handle, now_ns, |line| lines.take_if(line))
+    }
+
+    /// Takes the next piece of a classic stream if it is the relay known to be due.
+    #[inline]
+    pub(super) fn next_matching_text(
+        &mut self,
+        handle: Handle,
+        pieces: &mut Pieces<'_>,
+        now_ns: u64,
+    ) -> Option<Event> {
+        self.matching(handle, now_ns, |text| pieces.take_if(text))
+    }
+
+    #[inline]
+    fn matching(
+        &mut self,
+        handle: Handle,
+        now_ns: u64,
+        mut take_if: impl FnMut(&[u8]) -> bool,
+    ) -> Option<Event> {
+        #[cfg(test)]
+        if self.never_compare {
+            return None;
+        }
+        let session = &mut self.sessions[handle.0 as usize];
+        if session.wary {
+            return None;
+        }
+        let track = &mut session.track;
+        let mut cursor = track.cursor;
+        loop {
+            let (id, slot, line) = self.sequence.due(cursor)?;
+            if !track.wants(slot.message.sender) {
+                cursor = id; // its own, which it will not get
+                continue;
+            }
+            if slot.accepted_at < session.connecting_at || !take_if(line) {
+                return None;
+            }
+            track.cursor = id;
+            slot.receivers += 1;
+            slot.last_ns = now_ns;
+            let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
+            self.desk.batch.tally.delivered += 1;
+            if let Some(tape) = self.desk.directory.writing() {
+                tape.matched(handle.0, now_ns);
+            }
+            if is_late(self.desk.terms.late_after_ns, sent_ns, now_ns) {
+                self.too_late(handle, id, now_ns);
+            }
+            return Some(Event::Relay {
+                intended_ns,
+                sent_ns: Some(sent_ns),
+            });
+        }
+    }
+
+    /// Takes the next frame of a read, whatever it is.
+    pub(super) fn step(
+        &mut self,
+        handle: Handle,
+        lines: &mut Lines<'_>,
+        now_ns: u64,
+    ) -> Option<Event> {
+        let event = match lines.next()? {
+            Ok(line) => match ndjson::decode_server(line) {
+                Ok(frame) => self.frame(handle, line, frame, now_ns),
+                Err(malformed) => {
+                    let text = format!("{}: {}", malformed.detail, quote(line));
+                    self.malformed(handle, &text, line.len(), now_ns)
+                }
+            },
+            // Behind it the stream cannot be read: whatever is missing then follows from it.
+            Err(too_long) => self.malformed(handle, &too_long.to_string(), usize::MAX, now_ns),
+        };
+        self.sessions[handle.0 as usize].update_wary();
+        Some(event)
+    }
+
+    fn frame(&mut self, handle: Handle, line: &[u8], frame: ServerFrame<'_>, now_ns: u64) -> Event {
+        match frame {
+            ServerFrame::Relay {
+                client_ip, message, ..
+            } => {
+                let heard = relays::Heard {
+                    from: &client_ip,
+                    text: message.as_bytes(),
+                    bytes: [line, b"\n", b""],
+                };
+                self.relay(handle, heard, now_ns)
+            }
+            ServerFrame::Ack { id, .. } => self.ack(handle, id, now_ns),
+            ServerFrame::Welcome { protocol, .. } if protocol != ndjson::PROTOCOL_VERSION => {
+                let ours = ndjson::PROTOCOL_VERSION;
+                let what = format!("a welcome to protocol {protocol}, where {ours} is spoken");
+                self.malformed(handle, &what, 0, now_ns)
+            }
+            ServerFrame::Welcome { client_ip, .. } => self.welcome(handle, &client_ip, now_ns),
+            ServerFrame::Error { code, detail, id } => {
+                self.error(handle, &code, &detail, id, now_ns)
+            }
+            ServerFrame::Bye { .. } => self.bye(handle, now_ns),
+            ServerFrame::Unknown => {
+                self.desk.batch.tally.unknown_frames += 1;
+                Event::Other
+            }
+        }
+    }
+
+    /// A message is about to be sent: gives it its k.
+    pub(super) fn sending(
+        &mut self,
+        handle: Handle,
+        intended_ns: u64,
+        now_ns: u64,
+        last: bool,
+    ) -> Option<Header> {
+        let sent_at = self.tick();
+        let acks_owed = self.promises_acks();
+        let session = &mut self.sessions[handle.0 as usize];
+        let id = session.track.id;
+        let own = session.own.get_or_insert_default();
+        let header = own.compose(self.desk.terms.run, id, intended_ns, last)?;
+        if self.desk.unacked > own.pending.len() as u64 {
+            self.desk.batch.coverage.overlapping_sends += 1;
+        }
+        if acks_owed {
+            own.pending.push_back(Pending {
+                k: header.k,
+                intended_ns,
+                sent_ns: now_ns,
+                seen: 0,
+                overtaken_by: 0,
+            });
+            self.desk.unacked += 1;
+        }
+        let sent = Messages::fresh(intended_ns, now_ns, sent_at, session.track.cursor);
+        self.messages.push(id, header.k, sent);
+        let lag_ns = now_ns.saturating_sub(intended_ns);
+        self.desk.directory.sends().sent(id, header.k, lag_ns);
+        self.desk.batch.tally.sent += 1;
+        Some(header)
+    }
+
+    pub(super) fn has_unfinished_raw(&self, handle: Handle) -> bool {
+        let own = self.sessions[handle.0 as usize].own.as_deref();
+        own.is_some_and(Own::has_unfinished_raw)
+    }
+
+    /// The publish of `header` goes over the wire behind raw bytes without an end.
+    pub(super) fn sent_publish(&mut self, handle: Handle, header: &Header, publish: &[u8]) {
+        let session = &mut self.sessions[handle.0 as usize];
+        let own = session.own.get_or_insert_default();
+        if own.survives_glued(header, publish) {
+            return;
+        }
+        session.conduct.provoked = true;
+        if own.pending.pop_back().is_some() {
+            self.desk.unacked -= 1;
+        }
+        own.settle_otherwise(header.k);
+        self.refused(header.sender, header.k, None, header.intended_ns);
+    }
+
+    /// A script sends `bytes` as they stand.
+    pub(super) fn sending_raw(&mut self, handle: Handle, bytes: &[u8]) {
+        let terms = self.desk.terms;
+        let acks_owed = self.promises_acks();
+        let session = &mut self.sessions[handle.0 as usize];
+        let own = session.own.get_or_insert_default();
+        let directory = &self.desk.directory;
+        if !own.send_raw(bytes, terms.dialect, terms.max_line_bytes, directory) {
+            session.conduct.provoked = true;
+        }
+        if let Some(raw) = own.raw.as_mut().filter(|_| !acks_owed) {
+            raw.acks_owed = 0;
+        }
+    }
+
+    pub(super) fn leaving(&mut self, handle: Handle) {
+        let at = self.tick();
+        let session = self.session(handle);
+        session.conduct.leaving = true;
+        session.leaving_at = at;
+    }
+
+    pub(super) fn wants_flush(&self) -> bool {
+        self.kept_since_flush + self.desk.batch.len() >= FLUSH_AFTER
+    }
+
+    pub(super) fn take_batch(&mut self) -> Batch {
+        self.settle();
+        self.kept_since_flush = 0;
+        let mut batch = std::mem::take(&mut self.desk.batch);
+        // Whatever is said here is decided: nothing waits for numbers.
+        batch.watermark = NEVER - 1;
+        batch
+    }
+
+    /// Its own messages that stand right behind a session's cursor and are acked come before what
+    /// it reads next.
+    fn skip_own(&mut self, index: usize) {
+        let acks_owed = self.promises_acks();
+        let track = &mut self.sessions[index].track;
+        while let Some(next) = self.sequence.get(self.sequence.next(track.cursor))
+            && !track.wants(next.sender())
+        {
+            let acked_at = self.messages.get(next.message).map_or(0, |m| m.acked_at);
+            if acked_at == NEVER && acks_owed {
+                break;
+            }
+            track.cursor = self.sequence.next(track.cursor);
+        }
+    }
+
+    /// Everyone who got anything that may still be judged.
+    fn tracks(&self) -> impl Iterator<Item = &Track> {
+        let open = self.sessions.iter().filter(|s| s.stage != Stage::Free);
+        open.map(|s| &s.track).chain(&self.past)
+    }
+}
+
+impl Session {
+    fn trouble(&mut self) -> &mut Trouble {
+        self.trouble.get_or_insert_default()
+    }
+
+    fn is_after_malformed(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|t| t.after_malformed)
+    }
+
+    fn update_wary(&mut self) {
+        let plain = self.stage == Stage::Open && self.joined_at != NEVER;
+        self.wary = !plain || self.text.is_some() || self.is_after_malformed();
+    }
+}
+
+/// The figures of a message, once everyone has passed it.
+fn figures(slot: &Slot) -> super::judge::Settled {
+    super::judge::Settled {
+        intended_ns: slot.intended_ns,
+        first_ns: slot.first_ns,
+        last_ns: slot.last_ns,
+        receivers: u64::from(slot.receivers),
+    }
+}

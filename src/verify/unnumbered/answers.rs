@@ -1,0 +1,263 @@
+//! Acks and errors: each message is answered once, in the order sent.
+
+use super::{Event, Handle, Unnumbered};
+use crate::scenario::plan::OrderPromise;
+use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::findings::Example;
+use crate::verify::ids::split_id;
+use crate::verify::kind::Kind;
+use crate::verify::own::{AckOrder, Own, Pending};
+use crate::verify::session::Stage;
+use crate::wire::ndjson::ErrorCode;
+use crate::wire::payload::SenderId;
+
+impl Unnumbered {
+    /// An ack that names what it is for.
+    pub(super) fn ack(&mut self, handle: Handle, id: Option<u64>, now_ns: u64) -> Event {
+        self.require_welcome(handle, "ack", now_ns);
+        let promised = self.promises_acks();
+        let session = &mut self.sessions[handle.0 as usize];
+        let me = session.track.id;
+        let own = session.own.get_or_insert_default();
+        match id.map(split_id) {
+            Some((sender, k)) if promised && sender == me && k <= own.last_k && k > 0 => {
+                match own.take(k) {
+                    Some((pending, order)) => self.acked(handle, k, pending, order, now_ns),
+                    None => self.unowed_ack(handle, k, now_ns),
+                }
+            }
+            _ if own.take_raw_ack() => Event::Other,
+            named => {
+                let message = named.map(|(sender, k)| Message { sender, k });
+                self.stray_ack(handle, message, now_ns)
+            }
+        }
+    }
+
+    /// An ack that names its sender's address alone: it is for the oldest message that waits.
+    pub(super) fn anonymous_ack(&mut self, handle: Handle, by: &str, now_ns: u64) -> Event {
+        self.require_welcome(handle, "ack", now_ns);
+        let promised = self.promises_acks();
+        let known = self.desk.terms.addresses_known;
+        let session = &mut self.sessions[handle.0 as usize];
+        let me = session.track.id;
+        let mine = self.desk.directory.check_address(me, by).is_ok();
+        let own = session.own.get_or_insert_default();
+        let theirs = self.addresses.get(by).filter(|id| **id != me).copied();
+        if !promised || theirs.is_some() || known && !mine {
+            let message = theirs.map(|sender| Message { sender, k: 0 });
+            return self.stray_ack(handle, message, now_ns);
+        }
+        if let Some(k) = own.pending.front().map(|p| p.k)
+            && let Some((pending, order)) = own.take(k)
+        {
+            return self.acked(handle, k, pending, order, now_ns);
+        }
+        if own.take_raw_ack() {
+            return Event::Other;
+        }
+        if own.last_k == 0 {
+            return self.stray_ack(handle, None, now_ns);
+        }
+        let text = format!("{} got more acks than it sent messages", self.name(handle));
+        self.certain(Kind::DuplicateAck, handle, text, now_ns);
+        Event::Other
+    }
+
+    fn acked(
+        &mut self,
+        handle: Handle,
+        k: u64,
+        pending: Pending,
+        order: AckOrder,
+        now_ns: u64,
+    ) -> Event {
+        let at = self.tick();
+        if order.acked_now {
+            self.desk.unacked -= 1 + order.overtook;
+        }
+        self.desk.batch.tally.acked += 1;
+        let session = &mut self.sessions[handle.0 as usize];
+        let message = Message {
+            sender: session.track.id,
+            k,
+        };
+        let own = session.own.get_or_insert_default();
+        let overdue = own.settled_otherwise.contains(&k);
+        own.settled_otherwise.retain(|&settled| settled != k);
+        let known = std::mem::replace(&mut own.overtaker, pending.overtaken_by);
+        let out_of_order = !order.acked_now && known != pending.overtaken_by;
+        if out_of_order && self.promises_order(OrderPromise::Fifo) {
+            let text = format!(
+                "{} got the ack of its message {k} behind the ack of a message that it sent later",
+                self.name(handle)
+            );
+            self.certain_about(Kind::ReorderedAck, handle, message, text, now_ns);
+        }
+        if overdue && self.messages.get(message).is_some_and(|m| m.refused) {
+            self.relayed_though_refused(message, now_ns);
+        }
+        self.messages.acked(message, at);
+        Event::Ack {
+            intended_ns: pending.intended_ns,
+            sent_ns: pending.sent_ns,
+        }
+    }
+
+    /// An ack for a message of this session that waits for none.
+    fn unowed_ack(&mut self, handle: Handle, k: u64, now_ns: u64) -> Event {
+        let session = self.session(handle);
+        let message = Message {
+            sender: session.track.id,
+            k,
+        };
+        let own = session.own.get_or_insert_default();
+        if own.settled_otherwise.contains(&k) {
+            self.relayed_though_refused(message, now_ns);
+        } else {
+            let text = format!("{} was acked its message {k} twice", self.name(handle));
+            self.certain_about(Kind::DuplicateAck, handle, message, text, now_ns);
+        }
+        Event::Other
+    }
+
+    fn stray_ack(&mut self, handle: Handle, message: Option<Message>, now_ns: u64) -> Event {
+        let receiver = self.session(handle).track.id;
+        self.desk.batch.anomalies.push(Anomaly::StrayAck {
+            receiver,
+            seq: NO_NUMBER,
+            message,
+            at_ns: now_ns,
+        });
+        Event::Other
+    }
+
+    /// A message that was answered with an error is in the stream all the same.
+    pub(super) fn relayed_though_refused(&mut self, message: Message, now_ns: u64) {
+        self.desk.batch.anomalies.push(Anomaly::AckOfRefused {
+            message,
+            seq: NO_NUMBER,
+            at_ns: now_ns,
+        });
+    }
+
+    pub(super) fn error(
+        &mut self,
+        handle: Handle,
+        code: &str,
+        detail: &str,
+        id: Option<u64>,
+        now_ns: u64,
+    ) -> Event {
+        self.desk.batch.tally.errors_received += 1;
+        let session = &mut self.sessions[handle.0 as usize];
+        if code == ErrorCode::SlowConsumer.as_str() {
+            session.conduct.cut_off = true;
+        }
+        session.conduct.turned_away |= session.stage == Stage::Connecting;
+        let sender = session.track.id;
+        let own = session.own.get_or_insert_default();
+        let refused = match id.map(split_id) {
+            Some((of, k)) if of == sender => own.take(k).map(|taken| (k, taken)),
+            _ => None,
+        };
+        if let Some((k, (_, order))) = refused {
+            if order.acked_now {
+                self.desk.unacked -= 1 + order.overtook;
+            }
+            own.settle_otherwise(k);
+            let message = Message { sender, k };
+            let example = (!session.conduct.provoked).then(|| {
+                let name = self.name(handle);
+                let text = format!(
+                    "{name} sent its message {k} as the protocol has it, and it was refused: \
+                     {code} ({detail})"
+                );
+                let client = self.client(handle);
+                self.desk.example(client, None, Some(message), text, now_ns)
+            });
+            self.refused(sender, k, example, now_ns);
+        }
+        Event::Error { code: code.into() }
+    }
+
+    /// Message `k` of `sender` was answered with an error; `example` if it was in order.
+    pub(super) fn refused(
+        &mut self,
+        sender: SenderId,
+        k: u64,
+        example: Option<Example>,
+        now_ns: u64,
+    ) {
+        let message = Message { sender, k };
+        let refused = Anomaly::Refused { message, example };
+        self.desk.batch.anomalies.push(refused);
+        let Some(sent) = self.messages.get_mut(message) else {
+            return;
+        };
+        sent.refused = true;
+        let slot = sent.slot;
+        if self.sequence.get(slot).is_some_and(|s| s.receivers > 0) {
+            self.relayed_though_refused(message, now_ns);
+        }
+    }
+
+    /// At an answered goodbye: what was sent and neither acked nor refused never will be. Of the
+    /// last lines that could not be read, `swallowed` may have been acks.
+    pub(super) fn report_unacked(&mut self, handle: Handle, swallowed: u64, now_ns: u64) {
+        let session = &mut self.sessions[handle.0 as usize];
+        let sender = session.track.id;
+        // Of a client that sent rubbish, or that the target closed, nobody knows what arrived.
+        let excused = session.conduct.provoked || session.conduct.gone;
+        let Some(own) = session.own.as_deref().filter(|_| !excused) else {
+            return;
+        };
+        let waiting = own.overtaken.iter().chain(&own.pending);
+        let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
+        for pending in waiting.skip(usize::try_from(swallowed).unwrap_or(usize::MAX)) {
+            self.desk.batch.anomalies.push(Anomaly::Unacked {
+                message: Message {
+                    sender,
+                    k: pending.k,
+                },
+                said_bye: true,
+                at_ns: now_ns,
+            });
+        }
+        self.drop_pending(handle);
+    }
+
+    pub(super) fn drop_pending(&mut self, handle: Handle) {
+        if let Some(own) = self.sessions[handle.0 as usize].own.as_deref_mut() {
+            self.desk.unacked -= own.pending.len() as u64;
+            own.pending.clear();
+            own.overtaken.clear();
+        }
+    }
+
+    /// A scripted `await_acks` took too long.
+    pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
+        let waiting = self.unacked(handle);
+        let name = self.name(handle);
+        let text = format!("{name} waited {within} for {waiting} acks that did not come");
+        let session = &mut self.sessions[handle.0 as usize];
+        let example = self
+            .desk
+            .example(session.track.client, None, None, text, now_ns);
+        let own = session.own.as_deref_mut();
+        let messages = own.map_or_else(Vec::new, |own| own.overdue(session.track.id));
+        let overdue = Anomaly::Overdue { messages, example };
+        self.desk.batch.anomalies.push(overdue);
+    }
+}
+
+impl Own {
+    /// Whether a scripted publish waited for an ack, which this is.
+    fn take_raw_ack(&mut self) -> bool {
+        let raw = self.raw.as_mut().filter(|raw| raw.acks_owed > 0);
+        raw.is_some_and(|raw| {
+            raw.acks_owed -= 1;
+            true
+        })
+    }
+}

@@ -1,0 +1,416 @@
+//! Who got what out of order. The order of the slots is only a proposal; where a session got two
+//! messages the other way round, those who got both decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Unnumbered;
+use super::sequence::SlotId;
+use super::track::Track;
+use crate::scenario::plan::OrderPromise;
+use crate::verify::batch::Message;
+use crate::verify::directory::ClientId;
+use crate::verify::kind::Kind;
+use crate::verify::session::NEVER;
+
+/// Pairs that one late delivery can be part of; of more the nearest count.
+const MAX_PAIRS: usize = 256;
+
+/// Two slots that some got the other way round, the earlier one first.
+type Pair = (SlotId, SlotId);
+
+/// Who got a pair the other way round, by their place among the tracks, and when.
+type Inverted = BTreeMap<Pair, Vec<(usize, u64)>>;
+
+/// Slots that one session got in a wrong order with each other: one violation.
+#[derive(Debug)]
+struct Tangle {
+    slots: BTreeSet<SlotId>,
+    /// One sender's own messages are among them.
+    fifo: bool,
+    pair: Pair,
+    at_ns: u64,
+}
+
+/// A violation that is not one receiver's alone.
+struct Alike {
+    kind: Kind,
+    message: Message,
+    receiver: ClientId,
+    text: String,
+    at_ns: u64,
+}
+
+impl Unnumbered {
+    /// Judges the order of slots that everyone has passed.
+    pub(super) fn judge_order(&mut self, slots: &[SlotId]) {
+        if !self.promises_order(OrderPromise::Fifo) {
+            return;
+        }
+        let inverted = self.inverted(slots);
+        let mut tangles: BTreeMap<usize, Vec<Tangle>> = BTreeMap::new();
+        let mut late: BTreeMap<SlotId, Alike> = BTreeMap::new();
+        let mut alike = Vec::new();
+        for (&pair, by) in &inverted {
+            self.judge_pair(pair, by, &mut tangles, &mut late, &mut alike);
+        }
+        if self.promises_order(OrderPromise::Causal) {
+            for &slot in slots {
+                self.judge_cause(slot, &mut late);
+            }
+        }
+        if self.promises_order(OrderPromise::Total) {
+            for &slot in slots {
+                self.judge_real_time(slot, &mut late);
+            }
+        }
+        for (who, tangles) in tangles {
+            for tangle in tangles {
+                self.report_tangle(who, &tangle);
+            }
+        }
+        for (slot, violation) in late {
+            if let Some(slot) = self.sequence.get_mut(slot) {
+                if slot.late {
+                    continue;
+                }
+                slot.late = true;
+            }
+            alike.push(violation);
+        }
+        for Alike {
+            kind,
+            message,
+            receiver,
+            text,
+            at_ns,
+        } in alike
+        {
+            self.desk
+                .certain(kind, receiver, Some(message), text, at_ns);
+        }
+    }
+
+    /// Every pair among `slots` and what lies behind that somebody got the other way round.
+    fn inverted(&self, slots: &[SlotId]) -> Inverted {
+        let mut inverted = Inverted::new();
+        if self.tracks().all(|track| track.fills.is_empty()) {
+            return inverted;
+        }
+        let settled: BTreeSet<SlotId> = slots.iter().copied().collect();
+        for (who, track) in self.tracks().enumerate() {
+            for fill in track.fills.iter().filter(|f| settled.contains(&f.slot)) {
+                let until = self.sequence.label(fill.cursor);
+                let behind = self.sequence.behind(fill.slot).map(|(id, _)| id);
+                let passed = behind.take_while(|&id| self.sequence.label(id) <= until);
+                let got = passed.filter(|&id| track.got_before(id, fill, &self.sequence));
+                for other in got.take(MAX_PAIRS) {
+                    let by = inverted.entry((fill.slot, other)).or_default();
+                    by.push((who, fill.at_ns));
+                }
+            }
+        }
+        inverted
+    }
+
+    fn judge_pair(
+        &self,
+        pair: Pair,
+        by: &[(usize, u64)],
+        tangles: &mut BTreeMap<usize, Vec<Tangle>>,
+        late: &mut BTreeMap<SlotId, Alike>,
+        alike: &mut Vec<Alike>,
+    ) {
+        let (Some(first), Some(then)) = (self.message(pair.0), self.message(pair.1)) else {
+            return;
+        };
+        let is_inverted = |who: usize| by.iter().any(|&(by, _)| by == who);
+        let both = self.tracks().enumerate();
+        let both = both.filter(|(_, t)| {
+            t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence)
+        });
+        let keepers: Vec<usize> = both
+            .map(|(who, _)| who)
+            .filter(|&who| !is_inverted(who))
+            .collect();
+        let at_ns = by.first().map_or(0, |&(_, at_ns)| at_ns);
+        if first.sender == then.sender {
+            if keepers.is_empty() && by.len() > 1 {
+                // Every receiver got them so: one cause. What lies between is not counted again.
+                if alike.iter().all(|a| a.message != first) {
+                    let text = format!(
+                        "message {} of {} was relayed to all behind message {}, which its sender \
+                         sent later",
+                        first.k,
+                        self.desk.directory.name(first.sender),
+                        then.k
+                    );
+                    alike.push(self.alike(Kind::ReorderedRelay, first, by[0].0, text, at_ns));
+                }
+                return;
+            }
+            for &(who, at_ns) in by {
+                tangle(tangles.entry(who).or_default(), pair, true, at_ns);
+            }
+            return;
+        }
+        if self.promises_order(OrderPromise::Total) && !keepers.is_empty() {
+            if by.len() <= keepers.len() {
+                for &(who, at_ns) in by {
+                    tangle(tangles.entry(who).or_default(), pair, false, at_ns);
+                }
+            } else {
+                for who in keepers {
+                    tangle(tangles.entry(who).or_default(), pair, false, at_ns);
+                }
+            }
+            return;
+        }
+        // All who got both agree: the second of the pair came first.
+        if self.saw_before_sending(pair.1, pair.0) {
+            self.effect_first(pair.1, pair.0, by[0].0, at_ns, late);
+        } else if self.promises_order(OrderPromise::Total) && self.acked_before(pair.0, pair.1) {
+            self.ordered_late(pair.1, pair.0, by[0].0, at_ns, late);
+        }
+    }
+
+    /// S8 where all agree with the slots' order: does something stand before what its sender had
+    /// seen when it sent it?
+    fn judge_cause(&self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) {
+        let Some(message) = self.message(slot) else {
+            return;
+        };
+        let Some(seen) = self.messages.get(message).map(|sent| sent.seen) else {
+            return;
+        };
+        let until = self.sequence.label(seen);
+        let behind = self.sequence.behind(slot).map(|(id, _)| id);
+        let causes = behind.take_while(|&id| self.sequence.label(id) <= until);
+        for cause in causes.take(MAX_PAIRS) {
+            if self.saw_before_sending(slot, cause)
+                && let Some((who, at_ns)) = self.in_order(slot, cause)
+            {
+                self.effect_first(slot, cause, who, at_ns, late);
+                return;
+            }
+        }
+    }
+
+    /// S8 likewise: was something that stands before `slot` sent after the ack of `slot`?
+    fn judge_real_time(&mut self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) {
+        let Some(sent) = self
+            .message(slot)
+            .and_then(|m| self.messages.get(m))
+            .copied()
+        else {
+            return;
+        };
+        let suspected = self
+            .settling
+            .latest_sent
+            .is_some_and(|(at, _)| at > sent.acked_at);
+        if suspected {
+            let mut before = slot;
+            for _ in 0..MAX_PAIRS {
+                before = self.sequence.before(before);
+                let Some(earlier) = self.message(before) else {
+                    break;
+                };
+                let sent_at = self.messages.get(earlier).map_or(0, |m| m.sent_at);
+                if sent_at > sent.acked_at
+                    && let Some((who, at_ns)) = self.in_order(before, slot)
+                {
+                    self.ordered_late(before, slot, who, at_ns, late);
+                }
+            }
+        }
+        if self
+            .settling
+            .latest_sent
+            .is_none_or(|(at, _)| sent.sent_at > at)
+        {
+            self.settling.latest_sent = Some((sent.sent_at, slot));
+        }
+    }
+
+    fn effect_first(
+        &self,
+        effect: SlotId,
+        cause: SlotId,
+        who: usize,
+        at_ns: u64,
+        late: &mut BTreeMap<SlotId, Alike>,
+    ) {
+        let (Some(message), Some(cause)) = (self.message(effect), self.message(cause)) else {
+            return;
+        };
+        let sender = self.desk.directory.name(message.sender);
+        let text = format!(
+            "{sender} had got message {} of {} when it sent its message {}, which came before it",
+            cause.k,
+            self.desk.directory.name(cause.sender),
+            message.k
+        );
+        let violation = self.alike(Kind::Causality, message, who, text, at_ns);
+        late.insert(effect, violation);
+    }
+
+    fn ordered_late(
+        &self,
+        slot: SlotId,
+        acked: SlotId,
+        who: usize,
+        at_ns: u64,
+        late: &mut BTreeMap<SlotId, Alike>,
+    ) {
+        let (Some(message), Some(acked)) = (self.message(slot), self.message(acked)) else {
+            return;
+        };
+        let text = format!(
+            "message {} of {} was sent after message {} of {} had been acked, and came before it",
+            message.k,
+            self.desk.directory.name(message.sender),
+            acked.k,
+            self.desk.directory.name(acked.sender)
+        );
+        let violation = self.alike(Kind::RealTime, message, who, text, at_ns);
+        late.entry(slot).or_insert(violation);
+    }
+
+    fn alike(&self, kind: Kind, message: Message, who: usize, text: String, at_ns: u64) -> Alike {
+        let receiver = self
+            .tracks()
+            .nth(who)
+            .map_or(ClientId(u32::MAX), |t| t.client);
+        Alike {
+            kind,
+            message,
+            receiver,
+            text,
+            at_ns,
+        }
+    }
+
+    fn message(&self, slot: SlotId) -> Option<Message> {
+        self.sequence.get(slot).map(|slot| slot.message)
+    }
+
+    /// Whether the ack of `slot` had been read when `later` was sent.
+    fn acked_before(&self, slot: SlotId, later: SlotId) -> bool {
+        let acked_at = self
+            .message(slot)
+            .and_then(|m| self.messages.get(m))
+            .map(|m| m.acked_at);
+        let sent_at = self
+            .message(later)
+            .and_then(|m| self.messages.get(m))
+            .map(|m| m.sent_at);
+        matches!((acked_at, sent_at), (Some(acked), Some(sent)) if acked < sent)
+    }
+
+    /// Whether the sender of `effect` had got `cause` when it sent it.
+    fn saw_before_sending(&self, effect: SlotId, cause: SlotId) -> bool {
+        let Some(message) = self.message(effect) else {
+            return false;
+        };
+        let Some(sent) = self.messages.get(message) else {
+            return false;
+        };
+        let track = self.tracks().find(|track| track.id == message.sender);
+        track.is_some_and(|track| {
+            let filled_at = track.filled_at(cause);
+            self.sequence.label(cause) <= self.sequence.label(sent.seen)
+                && track.got_in_order(cause, &self.sequence)
+                && (filled_at == NEVER || filled_at < sent.sent_at)
+        })
+    }
+
+    /// Somebody who got both in the order of their slots, if more did than the other way round.
+    fn in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
+        let (mut kept, mut inverted) = (0, 0);
+        let mut who = None;
+        for (index, track) in self.tracks().enumerate() {
+            if !track.got_in_order(first, &self.sequence)
+                || !track.got_in_order(then, &self.sequence)
+            {
+                continue;
+            }
+            if is_inverted(track, first, then, self) {
+                inverted += 1;
+            } else {
+                kept += 1;
+                who.get_or_insert(index);
+            }
+        }
+        let at_ns = self.sequence.get(then).map_or(0, |slot| slot.first_ns);
+        who.filter(|_| kept > inverted).map(|who| (who, at_ns))
+    }
+
+    /// Whether those who got both say that `first` comes before `then`.
+    pub(super) fn agreed(&self, first: SlotId, then: SlotId) -> bool {
+        self.in_order(first, then).is_some()
+    }
+
+    /// One violation for all that one session got in a wrong order with each other.
+    fn report_tangle(&mut self, who: usize, tangle: &Tangle) {
+        let (Some(first), Some(then)) = (self.message(tangle.pair.0), self.message(tangle.pair.1))
+        else {
+            return;
+        };
+        let Some(client) = self.tracks().nth(who).map(|track| track.client) else {
+            return;
+        };
+        let (kind, how) = if tangle.fifo {
+            (
+                Kind::ReorderedRelay,
+                "each sender's messages in the order sent",
+            )
+        } else {
+            (Kind::OrderDivergence, "everyone's messages in one order")
+        };
+        let directory = &self.desk.directory;
+        let text = format!(
+            "{} got message {} of {} and message {} of {} the other way round than {}: it was \
+             owed {how}",
+            directory.client_name(client),
+            first.k,
+            directory.name(first.sender),
+            then.k,
+            directory.name(then.sender),
+            if tangle.fifo {
+                "they were sent"
+            } else {
+                "others did"
+            },
+        );
+        self.desk
+            .certain(kind, client, Some(first), text, tangle.at_ns);
+    }
+}
+
+/// Whether `track` got `then` before `first`, which stands before it.
+fn is_inverted(track: &Track, first: SlotId, then: SlotId, ledger: &Unnumbered) -> bool {
+    track.fills.iter().any(|fill| {
+        fill.slot == first
+            && ledger.sequence.label(then) <= ledger.sequence.label(fill.cursor)
+            && track.got_before(then, fill, &ledger.sequence)
+    })
+}
+
+/// Adds a pair to what its session got in a wrong order: what shares a slot is one violation.
+fn tangle(tangles: &mut Vec<Tangle>, pair: Pair, fifo: bool, at_ns: u64) {
+    let mut joined = Tangle {
+        slots: [pair.0, pair.1].into(),
+        fifo,
+        pair,
+        at_ns,
+    };
+    let touching = |t: &mut Tangle| t.slots.contains(&pair.0) || t.slots.contains(&pair.1);
+    for mut other in tangles.extract_if(.., touching) {
+        joined.slots.append(&mut other.slots);
+        if other.fifo && !joined.fifo {
+            (joined.pair, joined.at_ns) = (other.pair, other.at_ns);
+        }
+        joined.fifo |= other.fifo;
+    }
+    tangles.push(joined);
+}

@@ -1,0 +1,499 @@
+//! The ends of a session: how it joins, how it leaves, and what it was owed between.
+
+use super::sequence::SlotId;
+use super::settle::Loss;
+use super::{Event, Handle, Unnumbered, quote};
+use crate::scenario::plan::OrderPromise;
+use crate::verify::batch::{Ended, Message};
+use crate::verify::kind::Kind;
+use crate::verify::ledger::Ending;
+use crate::verify::own::Parting;
+use crate::verify::session::{NEVER, SHORTEST_FRAME_BYTES, Stage};
+
+/// Irregular frames remembered for each session, to tell what follows from them.
+const MAX_EXCUSES: usize = 64;
+
+/// How far back a proof that a message was owed is looked for among other receivers' deliveries.
+const WITNESSED_SLOTS: usize = 16;
+
+/// What went wrong in a session, as far as the rest depends on it.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// A malformed line came last.
+    pub(super) after_malformed: bool,
+    excuses: Vec<Excuse>,
+}
+
+/// Something came that may have been messages.
+#[derive(Debug)]
+struct Excuse {
+    /// The furthest slot by then.
+    behind: SlotId,
+    /// Which message it seems to have been.
+    claim: Option<Message>,
+    /// How many it can have been.
+    room: u64,
+    /// Not a relay that was wrong, but bytes that are no frame: acks may be among them.
+    malformed: bool,
+}
+
+/// What became of a session's deliveries, and why no more come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rest {
+    /// It left, and the target answered: all that it had taken by then was owed. `by_bye` if the
+    /// target said so itself.
+    Answered { by_bye: bool },
+    /// It is owed nothing more.
+    Gone,
+    /// Nobody knows.
+    Unknown,
+}
+
+impl Unnumbered {
+    /// A session got something: it has joined. Connections are taken in the order they were made,
+    /// so whoever stood before this one began to connect has, too.
+    fn proves_join(&mut self, handle: Handle, now_ns: u64) {
+        let at = self.tick();
+        let session = &mut self.sessions[handle.0 as usize];
+        session.joined_at = at;
+        session.first_ns = now_ns;
+        let connecting_at = session.connecting_at;
+        let mut unjoined = std::mem::take(&mut self.unjoined);
+        unjoined.retain(|&index| {
+            let other = &mut self.sessions[index as usize];
+            if other.joined_at == NEVER && other.connected_at < connecting_at {
+                // A welcome says itself from when on it counts.
+                if self.desk.terms.dialect == crate::wire::Dialect::Classic {
+                    other.joined_at = at;
+                    other.first_ns = now_ns;
+                    other.update_wary();
+                    return false;
+                }
+            }
+            other.joined_at == NEVER && other.stage != Stage::Free
+        });
+        self.unjoined = unjoined;
+    }
+
+    pub(super) fn welcome(&mut self, handle: Handle, client_ip: &str, now_ns: u64) -> Event {
+        if self.session(handle).stage != Stage::Connecting {
+            return self.malformed(handle, "a second welcome", 0, now_ns);
+        }
+        let id = self.session(handle).track.id;
+        if self.desk.terms.addresses_known
+            && let Err(truth) = self.desk.directory.check_address(id, client_ip)
+        {
+            let name = self.name(handle);
+            let text = format!("{name} connected from {truth} and was welcomed as {client_ip}");
+            self.certain(Kind::MisattributedRelay, handle, text, now_ns);
+        } else {
+            self.desk.directory.set_address(id, client_ip);
+        }
+        let traffic = self.desk.unacked > 0;
+        self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
+        self.session(handle).stage = Stage::Open;
+        self.proves_join(handle, now_ns);
+        Event::Welcome
+    }
+
+    pub(in crate::verify) fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
+        if self.session(handle).stage == Stage::Connecting {
+            let text = format!("{} connected and was never welcomed", self.name(handle));
+            self.certain(Kind::MissingWelcome, handle, text, now_ns);
+            self.session(handle).stage = Stage::Open;
+        }
+    }
+
+    /// A frame that only comes to who has joined.
+    pub(super) fn require_welcome(&mut self, handle: Handle, frame: &str, now_ns: u64) {
+        let session = self.session(handle);
+        if session.stage == Stage::Connecting {
+            session.stage = Stage::Open;
+            // A welcome that came malformed is on record.
+            if !session.is_after_malformed() {
+                let text = format!(
+                    "{} got a {frame} as its first frame, where its welcome was owed",
+                    self.name(handle)
+                );
+                self.certain(Kind::MissingWelcome, handle, text, now_ns);
+            }
+        }
+        let session = self.session(handle);
+        if let Some(trouble) = &mut session.trouble {
+            trouble.after_malformed = false;
+        }
+        if session.joined_at == NEVER {
+            let traffic = self.desk.unacked > 0;
+            self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
+            self.proves_join(handle, now_ns);
+        }
+    }
+
+    pub(super) fn malformed(
+        &mut self,
+        handle: Handle,
+        what: &str,
+        bytes: usize,
+        now_ns: u64,
+    ) -> Event {
+        let text = format!("{} got what is no frame: {what}", self.name(handle));
+        let behind = self.session(handle).track.cursor;
+        let trouble = self.session(handle).trouble();
+        trouble.after_malformed = true;
+        trouble.excuse(Excuse {
+            behind,
+            claim: None,
+            room: 1 + (bytes / SHORTEST_FRAME_BYTES) as u64,
+            malformed: true,
+        });
+        self.certain(Kind::MalformedFrame, handle, text, now_ns);
+        Event::Other
+    }
+
+    /// What came may have been `room` of the messages that follow.
+    pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>, room: u64) {
+        let behind = self.session(handle).track.cursor;
+        self.session(handle).trouble().excuse(Excuse {
+            behind,
+            claim,
+            room,
+            malformed: false,
+        });
+    }
+
+    pub(super) fn bye(&mut self, handle: Handle, now_ns: u64) -> Event {
+        self.require_welcome(handle, "bye", now_ns);
+        let session = &mut self.sessions[handle.0 as usize];
+        if session.stage == Stage::Finished {
+            return self.malformed(handle, "a second bye", 0, now_ns);
+        }
+        let rest = if session.conduct.leaving {
+            Rest::Answered { by_bye: true }
+        } else {
+            self.desk.batch.tally.unasked_byes += 1;
+            session.conduct.gone = true;
+            Rest::Gone
+        };
+        self.left(handle, rest, now_ns);
+        self.session(handle).stage = Stage::Finished;
+        Event::Bye
+    }
+
+    /// The target has said all that it has to say to a session.
+    fn left(&mut self, handle: Handle, rest: Rest, now_ns: u64) {
+        self.account(handle, rest, now_ns);
+        let trouble = self.session(handle).trouble.as_deref();
+        let swallowed = trouble.map_or(0, Trouble::malformed_room);
+        self.report_unacked(handle, swallowed, now_ns);
+        let leaving = self.session(handle).conduct.leaving;
+        self.desk.batch.coverage.polite_leaves += u64::from(leaving);
+        self.desk.batch.coverage.fences_seen += 1;
+    }
+
+    /// The connection is over; `unread` are its last bytes without a line end. The handle is free.
+    pub(in crate::verify) fn ended(
+        &mut self,
+        handle: Handle,
+        ending: Ending,
+        unread: &[u8],
+        now_ns: u64,
+    ) {
+        self.text_ends(handle, now_ns);
+        let session = &self.sessions[handle.0 as usize];
+        let (stage, conduct) = (session.stage, session.conduct);
+        let classic = self.desk.terms.dialect == crate::wire::Dialect::Classic;
+        match stage {
+            Stage::Finished if !unread.is_empty() => {
+                let what = format!("behind the bye: {}", quote(unread));
+                self.malformed(handle, &what, 0, now_ns);
+            }
+            // Half-close is answered by the rest of what is owed, then close (C3).
+            Stage::Open if classic && conduct.leaving && ending == Ending::Eof && !conduct.gone => {
+                self.left(handle, Rest::Answered { by_bye: false }, now_ns);
+            }
+            Stage::Open => self.broke_off(handle, ending, now_ns),
+            Stage::Connecting => {
+                let theirs = matches!(ending, Ending::Eof | Ending::Broken);
+                let blameless = conduct.stood && !conduct.gone && !conduct.turned_away;
+                let malformed = self.session(handle).is_after_malformed();
+                if theirs && blameless && !conduct.provoked && !malformed {
+                    let client = self.client(handle);
+                    self.desk
+                        .hung_up(client, ending, ", before any welcome", now_ns);
+                }
+            }
+            Stage::Finished | Stage::Free => {}
+        }
+        self.drop_pending(handle);
+        self.put_away(handle);
+    }
+
+    /// The end of a session that was open.
+    fn broke_off(&mut self, handle: Handle, ending: Ending, now_ns: u64) {
+        let session = self.session(handle);
+        let parting = session
+            .conduct
+            .parting(ending, session.is_after_malformed());
+        let rest = match parting {
+            Parting::Gone | Parting::CutOff { .. } => Rest::Gone,
+            Parting::TimeUp | Parting::NoGoodbye | Parting::HungUp | Parting::Excused => {
+                Rest::Unknown
+            }
+        };
+        let client = self.client(handle);
+        let unresolved = self.account(handle, rest, now_ns);
+        match parting {
+            Parting::Gone | Parting::Excused => {}
+            Parting::CutOff { innocent } => {
+                self.desk.batch.tally.cut_off += u64::from(innocent);
+            }
+            Parting::TimeUp => {
+                // Without a bye in the dialect, who got everything that was sent got it all.
+                let classic = self.desk.terms.dialect == crate::wire::Dialect::Classic;
+                if unresolved > 0 || !classic {
+                    self.desk.batch.tally.unfinished += 1;
+                }
+            }
+            Parting::NoGoodbye if self.desk.terms.dialect == crate::wire::Dialect::Ndjson => {
+                self.desk.no_goodbye(client, now_ns);
+            }
+            Parting::NoGoodbye => self
+                .desk
+                .hung_up(client, ending, " and was leaving", now_ns),
+            Parting::HungUp => self.desk.hung_up(client, ending, "", now_ns),
+        }
+    }
+
+    /// The slot of a session that is over is free; what it got is still needed.
+    fn put_away(&mut self, handle: Handle) {
+        let track = {
+            let session = &mut self.sessions[handle.0 as usize];
+            session.stage = Stage::Free;
+            session.wary = true;
+            session.own = None;
+            session.trouble = None;
+            let track = &mut session.track;
+            super::Track {
+                holes: std::mem::take(&mut track.holes),
+                fills: std::mem::take(&mut track.fills),
+                extras: std::mem::take(&mut track.extras),
+                ..*track
+            }
+        };
+        self.addresses.retain(|_, id| *id != track.id);
+        for forgotten in self.messages.ended(track.id) {
+            self.forget(forgotten);
+        }
+        self.past.push(track);
+        self.free.push(handle.0);
+    }
+
+    /// Nothing more will be said of a session.
+    pub(super) fn forget(&mut self, session: crate::wire::payload::SenderId) {
+        self.desk.batch.ended.push(Ended {
+            session,
+            last_seq: 0,
+            in_flight: false,
+        });
+    }
+
+    /// Goes through what a session has not got at its end. Returns how much of it nobody knows
+    /// whether it would have come.
+    fn account(&mut self, handle: Handle, rest: Rest, now_ns: u64) -> u64 {
+        if matches!(rest, Rest::Answered { .. }) {
+            self.place_unrelayed();
+        }
+        let track = &mut self.sessions[handle.0 as usize].track;
+        let mut missed: Vec<(SlotId, bool, u64)> = Vec::new();
+        for hole in track.holes.iter().filter(|hole| !hole.given_up) {
+            missed.push((hole.slot, true, hole.at_ns));
+        }
+        for (id, slot) in self.sequence.behind(track.cursor) {
+            if track.wants(slot.sender()) {
+                missed.push((id, false, now_ns));
+            }
+        }
+        missed.sort_by_key(|&(id, ..)| self.sequence.label(id));
+        let mut unresolved = 0;
+        for (slot, passed, at_ns) in missed {
+            let at_ns = if at_ns == 0 { now_ns } else { at_ns };
+            unresolved += self.judge_missed(handle, slot, passed, rest, at_ns);
+        }
+        unresolved
+    }
+
+    /// Messages that were acked and of which nobody got anything, nor anything behind them, get
+    /// their places: somebody was owed them.
+    fn place_unrelayed(&mut self) {
+        for sender in self.messages.unplaced.clone() {
+            let Some(acked_k) = self.messages.sender(sender).map(|s| s.acked_k) else {
+                continue;
+            };
+            for k in self.messages.to_place(sender, acked_k) {
+                let tail = self.sequence.tail();
+                self.place_one(tail, Message { sender, k }, NEVER);
+            }
+        }
+    }
+
+    /// Judges one slot that a session has not got; `passed` if it got something behind it.
+    fn judge_missed(
+        &mut self,
+        handle: Handle,
+        slot: SlotId,
+        passed: bool,
+        rest: Rest,
+        at_ns: u64,
+    ) -> u64 {
+        let session = &self.sessions[handle.0 as usize];
+        let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
+            return 0;
+        };
+        let Some(sent) = self.messages.get(message).copied() else {
+            return 0;
+        };
+        if sent.accepted_at() < session.connecting_at {
+            return 0;
+        }
+        let (earlier, later) = self.own_run(handle, message);
+        let by_order = |s: &Self| passed && s.is_witnessed(handle, slot);
+        let joined = session.joined_at < sent.sent_at || earlier;
+        let answered = matches!(rest, Rest::Answered { .. });
+        let taken = answered && sent.accepted_at() < session.leaving_at;
+        let owed = (joined || by_order(self)) && (taken || later || by_order(self));
+        if !owed {
+            let unknown = rest == Rest::Unknown;
+            self.desk.batch.tally.optional += u64::from(!unknown);
+            self.desk.batch.tally.unresolved += u64::from(unknown);
+            return u64::from(unknown);
+        }
+        if self.is_excused(handle, slot, message) {
+            return 0;
+        }
+        let proved = later || rest == Rest::Answered { by_bye: true } || by_order(self);
+        self.lose(handle, slot, proved, at_ns);
+        0
+    }
+
+    /// A session has passed `slot` so long ago that it will not come any more.
+    pub(super) fn give_up(&mut self, index: u32, slot: SlotId) {
+        let handle = Handle(index);
+        let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
+            return;
+        };
+        let (earlier, later) = self.own_run(handle, message);
+        let total = self.promises_order(OrderPromise::Total);
+        if !later && !total {
+            return; // nothing says that it cannot come
+        }
+        let session = &mut self.sessions[index as usize];
+        let Some(at) = session.track.hole(slot) else {
+            return;
+        };
+        session.track.holes[at].given_up = true;
+        let at_ns = session.track.holes[at].at_ns;
+        let joined_at = session.joined_at;
+        let sent = self.messages.get(message).copied();
+        let owed = sent.is_some_and(|sent| joined_at < sent.sent_at) || earlier;
+        let owed = owed || self.is_witnessed(handle, slot);
+        if owed && !self.is_excused(handle, slot, message) {
+            self.lose(handle, slot, true, at_ns);
+        } else if !owed {
+            self.desk.batch.tally.optional += 1;
+        }
+    }
+
+    /// `handle` was owed `slot`, and it will not come; unless `proved` that rests on the target's
+    /// closing the connection.
+    pub(super) fn lose(&mut self, handle: Handle, slot: SlotId, proved: bool, at_ns: u64) {
+        let track = &self.sessions[handle.0 as usize].track;
+        self.settling.losses.push(Loss {
+            slot,
+            receiver: track.client,
+            proved,
+            at_ns,
+        });
+    }
+
+    /// Whether a session got an earlier, and a later message of the same sender, in a way that
+    /// says that this one was to come between them.
+    pub(super) fn own_run(&self, handle: Handle, message: Message) -> (bool, bool) {
+        if !self.promises_order(OrderPromise::Fifo) {
+            return (false, false);
+        }
+        let track = &self.sessions[handle.0 as usize].track;
+        let Some(sender) = self.messages.sender(message.sender) else {
+            return (false, false);
+        };
+        let got = |k: &u64| {
+            let slot = sender.get(*k).map_or(0, |sent| sent.slot);
+            slot != 0 && track.got(slot, &self.sequence)
+        };
+        let ks = sender.ks();
+        let earlier = (ks.start..message.k).rev().any(|k| got(&k));
+        let later = (message.k + 1..=sender.placed_k.min(ks.end)).any(|k| got(&k));
+        (earlier, later)
+    }
+
+    /// Under total order: whether others who got this slot got it between two that `handle` got.
+    fn is_witnessed(&self, handle: Handle, slot: SlotId) -> bool {
+        if !self.promises_order(OrderPromise::Total) {
+            return false;
+        }
+        let track = &self.sessions[handle.0 as usize].track;
+        let got = |id: &SlotId| track.got(*id, &self.sequence);
+        let mut at = slot;
+        let before = std::iter::from_fn(|| {
+            at = self.sequence.before(at);
+            (at != 0).then_some(at)
+        });
+        let before: Vec<SlotId> = before.take(WITNESSED_SLOTS).filter(got).collect();
+        let behind = self.sequence.behind(slot).map(|(id, _)| id);
+        let behind: Vec<SlotId> = behind.take(WITNESSED_SLOTS).filter(got).collect();
+        before.iter().any(|&b| self.agreed(b, slot)) && behind.iter().any(|&b| self.agreed(slot, b))
+    }
+
+    /// Whether an excuse covers that `slot` did not come; it covers no other then.
+    pub(super) fn is_excused(&mut self, handle: Handle, slot: SlotId, message: Message) -> bool {
+        let session = &mut self.sessions[handle.0 as usize];
+        let Some(trouble) = session.trouble.as_deref_mut() else {
+            return false;
+        };
+        let track = &session.track;
+        // The gap that it lies in begins behind the last slot that came.
+        let mut from = self.sequence.before(slot);
+        let start = self.sequence.label(track.start);
+        while from != 0 && !track.got(from, &self.sequence) && self.sequence.label(from) > start {
+            from = self.sequence.before(from);
+        }
+        let claims = |e: &Excuse| e.claim == Some(message);
+        let (low, high) = (self.sequence.label(from), self.sequence.label(slot));
+        let stands = |e: &Excuse| {
+            let label = self.sequence.label(e.behind);
+            label >= low && label < high
+        };
+        let excuses = &trouble.excuses;
+        let at = excuses.iter().position(claims);
+        let Some(at) = at.or_else(|| excuses.iter().position(stands)) else {
+            return false;
+        };
+        trouble.excuses[at].room -= 1;
+        trouble.excuses.retain(|e| e.room > 0);
+        true
+    }
+}
+
+impl Trouble {
+    fn excuse(&mut self, excuse: Excuse) {
+        if self.excuses.len() == MAX_EXCUSES {
+            self.excuses.remove(0);
+        }
+        self.excuses.push(excuse);
+    }
+
+    /// How many acks the malformed lines can have swallowed.
+    fn malformed_room(&self) -> u64 {
+        let malformed = self.excuses.iter().filter(|e| e.malformed);
+        malformed.fold(0, |room, e| room.saturating_add(e.room))
+    }
+}

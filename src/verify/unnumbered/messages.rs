@@ -1,0 +1,181 @@
+//! What is known of each message that was sent, until nothing more can be said about it.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use super::sequence::SlotId;
+use crate::verify::batch::Message;
+use crate::verify::session::NEVER;
+use crate::wire::payload::SenderId;
+
+/// Sessions that are over and have messages of which nobody got anything: so many are remembered.
+const MAX_ENDED: usize = 1 << 16;
+
+/// A message. Moments are places in the ledger's own order of events: unlike times they never tie.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    /// Where it stands; 0 while nothing says so.
+    pub(super) slot: SlotId,
+    pub(super) intended_ns: u64,
+    pub(super) sent_ns: u64,
+    /// When it was sent.
+    pub(super) sent_at: u64,
+    /// When its ack was read; [`NEVER`] before.
+    pub(super) acked_at: u64,
+    /// When its first receiver had it; [`NEVER`] before.
+    pub(super) arrived_at: u64,
+    /// How far its sender had read when it sent it.
+    pub(super) seen: SlotId,
+    /// It was answered with an error.
+    pub(super) refused: bool,
+}
+
+impl Sent {
+    /// When the target had provably taken it.
+    pub(super) fn accepted_at(&self) -> u64 {
+        self.acked_at.min(self.arrived_at)
+    }
+}
+
+/// What a session sent.
+#[derive(Debug, Default)]
+pub(super) struct Sender {
+    /// The k of `sent[0]`.
+    first_k: u64,
+    sent: VecDeque<Sent>,
+    /// Every k up to this one has a slot.
+    pub(super) placed_k: u64,
+    /// The largest k that was acked.
+    pub(super) acked_k: u64,
+    pub(super) ended: bool,
+}
+
+impl Sender {
+    pub(super) fn get(&self, k: u64) -> Option<&Sent> {
+        self.sent
+            .get(usize::try_from(k.checked_sub(self.first_k)?).ok()?)
+    }
+
+    pub(super) fn get_mut(&mut self, k: u64) -> Option<&mut Sent> {
+        let at = usize::try_from(k.checked_sub(self.first_k)?).ok()?;
+        self.sent.get_mut(at)
+    }
+
+    /// The k's that are remembered.
+    pub(super) fn ks(&self) -> std::ops::Range<u64> {
+        self.first_k..self.first_k + self.sent.len() as u64
+    }
+}
+
+/// All senders.
+#[derive(Debug, Default)]
+pub(super) struct Messages {
+    senders: HashMap<SenderId, Sender>,
+    /// Senders of whom a message is acked that has no slot.
+    pub(super) unplaced: BTreeSet<SenderId>,
+    /// Over, with messages that never came; the oldest first.
+    ended: VecDeque<SenderId>,
+}
+
+impl Messages {
+    pub(super) fn sender(&self, id: SenderId) -> Option<&Sender> {
+        self.senders.get(&id)
+    }
+
+    pub(super) fn get(&self, message: Message) -> Option<&Sent> {
+        self.senders.get(&message.sender)?.get(message.k)
+    }
+
+    pub(super) fn get_mut(&mut self, message: Message) -> Option<&mut Sent> {
+        self.senders.get_mut(&message.sender)?.get_mut(message.k)
+    }
+
+    /// Message `k` of `id` is sent; k's run on.
+    pub(super) fn push(&mut self, id: SenderId, k: u64, sent: Sent) {
+        let sender = self.senders.entry(id).or_default();
+        if sender.sent.is_empty() {
+            sender.first_k = k;
+            sender.placed_k = k - 1;
+        }
+        sender.sent.push_back(sent);
+    }
+
+    pub(super) fn acked(&mut self, message: Message, at: u64) {
+        let Some(sender) = self.senders.get_mut(&message.sender) else {
+            return;
+        };
+        if let Some(sent) = sender.get_mut(message.k) {
+            sent.acked_at = sent.acked_at.min(at);
+        }
+        sender.acked_k = sender.acked_k.max(message.k);
+        if sender.acked_k > sender.placed_k {
+            self.unplaced.insert(message.sender);
+        }
+    }
+
+    /// The k's of `id` up to `k` that have no slot yet; they are about to get one.
+    pub(super) fn to_place(&mut self, id: SenderId, k: u64) -> std::ops::RangeInclusive<u64> {
+        let Some(sender) = self.senders.get_mut(&id) else {
+            return 1..=0;
+        };
+        let from = sender.placed_k + 1;
+        sender.placed_k = sender.placed_k.max(k);
+        if sender.acked_k <= sender.placed_k {
+            self.unplaced.remove(&id);
+        }
+        from..=k
+    }
+
+    /// The slot of `message` is let go. Returns its sender if that was the last to be said of it.
+    pub(super) fn free(&mut self, message: Message) -> Option<SenderId> {
+        let sender = self.senders.get_mut(&message.sender)?;
+        while sender.first_k <= message.k && sender.sent.pop_front().is_some() {
+            sender.first_k += 1;
+        }
+        (sender.ended && sender.sent.is_empty()).then(|| {
+            self.senders.remove(&message.sender);
+            message.sender
+        })
+    }
+
+    /// The session is over. Returns the senders that may be forgotten now.
+    pub(super) fn ended(&mut self, id: SenderId) -> Vec<SenderId> {
+        let Some(sender) = self.senders.get_mut(&id) else {
+            return vec![id];
+        };
+        sender.ended = true;
+        if sender.sent.is_empty() {
+            self.senders.remove(&id);
+            return vec![id];
+        }
+        self.ended.push_back(id);
+        let mut forgotten = Vec::new();
+        while self.ended.len() > MAX_ENDED
+            && let Some(oldest) = self.ended.pop_front()
+        {
+            // Unless all its messages came and were judged, which says the same.
+            if self.senders.remove(&oldest).is_some() {
+                self.unplaced.remove(&oldest);
+                forgotten.push(oldest);
+            }
+        }
+        forgotten
+    }
+
+    pub(super) fn is_open(&self, id: SenderId) -> bool {
+        self.senders.get(&id).is_some_and(|sender| !sender.ended)
+    }
+
+    /// A message that nothing is known of yet.
+    pub(super) const fn fresh(intended_ns: u64, sent_ns: u64, sent_at: u64, seen: SlotId) -> Sent {
+        Sent {
+            slot: 0,
+            intended_ns,
+            sent_ns,
+            sent_at,
+            acked_at: NEVER,
+            arrived_at: NEVER,
+            seen,
+            refused: false,
+        }
+    }
+}

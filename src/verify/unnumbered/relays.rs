@@ -1,0 +1,464 @@
+//! Relays: is the message what was sent, and is this receiver to get it now?
+
+use std::collections::HashMap;
+
+use super::messages::Sent;
+use super::sequence::SlotId;
+use super::track::{Fill, Hole, MAX_FILLS};
+use super::{Event, Handle, Unnumbered, is_late, quote};
+use crate::scenario::plan::{OrderPromise, RelayPromise};
+use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::directory::{RawFate, hash_of};
+use crate::verify::kind::Kind;
+use crate::verify::session::{NEVER, Stage};
+use crate::wire::payload::{self, Header, NotIntact, SenderId};
+
+/// Different lines that are wrong in themselves and remembered, so that what several receivers
+/// get alike is one violation. Past it that begins anew.
+const MAX_IRREGULAR: usize = 4096;
+
+/// A relay as it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heard<'a> {
+    /// The address that it names as its sender's.
+    pub(super) from: &'a str,
+    pub(super) text: &'a [u8],
+    /// What others are to be compared with.
+    pub(super) bytes: [&'a [u8]; 3],
+}
+
+/// A line that is wrong in itself.
+#[derive(Debug, Default)]
+pub(super) struct Irregular {
+    /// How often it is a violation: as often as the one who got it most often got it.
+    violations: u64,
+    receivers: HashMap<SenderId, u64>,
+}
+
+impl Unnumbered {
+    pub(super) fn relay(&mut self, handle: Handle, heard: Heard<'_>, now_ns: u64) -> Event {
+        if self.session(handle).stage == Stage::Finished {
+            let what = format!("a relay behind its bye: {}", quote(heard.text));
+            return self.irregular(Kind::StaleRelay, handle, &heard, None, &what, now_ns);
+        }
+        self.require_welcome(handle, "relay", now_ns);
+        let terms = &self.desk.terms;
+        let header = match payload::decode(heard.text, terms.seed, terms.run) {
+            Ok(header) => header,
+            Err(NotIntact::Altered) => {
+                let what = format!("a relay that was altered: {}", quote(heard.text));
+                let claim = payload::claimed(heard.text)
+                    .map(|(sender, k)| Message { sender, k })
+                    .filter(|claim| self.messages.get(*claim).is_some());
+                return self.irregular(Kind::AlteredRelay, handle, &heard, claim, &what, now_ns);
+            }
+            Err(NotIntact::Foreign) => return self.foreign(handle, &heard, now_ns),
+        };
+        if header.run != terms.run {
+            let what = format!("a relay from another run ({:08x})", header.run);
+            return self.irregular(Kind::StaleRelay, handle, &heard, None, &what, now_ns);
+        }
+        let message = Message {
+            sender: header.sender,
+            k: header.k,
+        };
+        if !self.desk.directory.was_opened(header.sender) || header.k == 0 {
+            let what = format!("a relay from {}, which does not exist", header.sender);
+            return self.irregular(Kind::PhantomRelay, handle, &heard, None, &what, now_ns);
+        }
+        let session = self.session(handle);
+        if !session.track.wants(header.sender) {
+            return self.echoed(handle, message, now_ns);
+        }
+        let attribution = self.desk.directory.check_address(header.sender, heard.from);
+        if let Err(truth) = &attribution {
+            let sender = self.desk.directory.name(header.sender);
+            let what = format!(
+                "message {} of {sender} attributed to {}, sent from {truth}",
+                header.k, heard.from
+            );
+            let kind = Kind::MisattributedRelay;
+            self.report_irregular(kind, handle, &heard, Some(message), &what, now_ns);
+        }
+        self.intact(handle, &heard, &header, attribution.is_ok(), now_ns)
+    }
+
+    /// A relay whose message is intact, of this run, and fit for this receiver.
+    fn intact(
+        &mut self,
+        handle: Handle,
+        heard: &Heard<'_>,
+        header: &Header,
+        clean: bool,
+        now_ns: u64,
+    ) -> Event {
+        let message = Message {
+            sender: header.sender,
+            k: header.k,
+        };
+        let Some(sent) = self.messages.get(message).copied() else {
+            return self.long_ago(handle, header, heard, now_ns);
+        };
+        let connecting_at = self.session(handle).connecting_at;
+        let duplicate = sent.slot != 0 && {
+            let track = &self.sessions[handle.0 as usize].track;
+            track.got(sent.slot, &self.sequence)
+        };
+        if duplicate {
+            return self.again(handle, message, now_ns);
+        }
+        if sent.accepted_at() < connecting_at {
+            self.before_its_time(handle, message, now_ns);
+            return Event::Other;
+        }
+        if sent.refused {
+            self.relayed_though_refused(message, now_ns);
+        }
+        let at = self.tick();
+        let slot = match sent.slot {
+            0 => self.place(handle, message, at),
+            slot => slot,
+        };
+        if let Some(sent) = self.messages.get_mut(message) {
+            sent.arrived_at = sent.arrived_at.min(at);
+        }
+        self.pass_to(handle, slot, at, now_ns);
+        self.deliver(handle, slot, &sent, clean.then_some(heard), now_ns)
+    }
+
+    /// The slot of a message that nobody has had. What its sender sent before it and nobody has
+    /// had either gets one, too: it is to come before it.
+    fn place(&mut self, handle: Handle, message: Message, at: u64) -> SlotId {
+        let total = self.promises_order(OrderPromise::Total);
+        let track = &self.sessions[handle.0 as usize].track;
+        let newcomer = track.cursor == track.start;
+        let mut behind = if total && !newcomer {
+            self.skip_own(handle.0 as usize);
+            self.sessions[handle.0 as usize].track.cursor
+        } else {
+            self.sequence.tail()
+        };
+        let to_place = self.messages.to_place(message.sender, message.k);
+        for k in to_place {
+            let message = Message { k, ..message };
+            behind = self.place_one(behind, message, at);
+        }
+        behind
+    }
+
+    /// Puts `message` behind slot `behind`. Whoever has passed that place has missed it.
+    pub(super) fn place_one(&mut self, behind: SlotId, message: Message, at: u64) -> SlotId {
+        let Some(&sent) = self.messages.get(message) else {
+            return behind;
+        };
+        // A sender's messages stand in the order sent, whatever comes first.
+        let last = message.k.checked_sub(1).map(|k| Message { k, ..message });
+        let last = last
+            .and_then(|last| self.messages.get(last))
+            .map(|m| m.slot);
+        let behind = last.map_or(behind, |last| {
+            if self.sequence.label(last) > self.sequence.label(behind) {
+                last
+            } else {
+                behind
+            }
+        });
+        let id = self.sequence.insert_behind(behind, message);
+        if let Some(slot) = self.sequence.get_mut(id) {
+            slot.intended_ns = sent.intended_ns;
+            slot.sent_ns = sent.sent_ns.max(sent.intended_ns);
+            slot.accepted_at = sent.acked_at.min(at);
+            slot.until = sent.seen;
+        }
+        if let Some(sent) = self.messages.get_mut(message) {
+            sent.slot = id;
+        }
+        let label = self.sequence.label(id);
+        if id != self.sequence.tail() {
+            let open = self.sessions.iter_mut().filter(|s| s.stage != Stage::Free);
+            let tracks = open.map(|session| &mut session.track).chain(&mut self.past);
+            for track in tracks {
+                if self.sequence.label(track.cursor) > label
+                    && self.sequence.label(track.start) < label
+                    && track.wants(message.sender)
+                {
+                    track.holes.push(Hole {
+                        slot: id,
+                        at_ns: 0,
+                        given_up: false,
+                    });
+                }
+            }
+        }
+        self.kept_since_flush += 1;
+        id
+    }
+
+    /// `handle` gets `slot` now: what lies between is a hole, or a hole is filled.
+    fn pass_to(&mut self, handle: Handle, slot: SlotId, at: u64, now_ns: u64) {
+        let total = self.promises_order(OrderPromise::Causal);
+        let track = &mut self.sessions[handle.0 as usize].track;
+        let label = self.sequence.label(slot);
+        if label <= self.sequence.label(track.start) {
+            track.extras.push(slot);
+            return;
+        }
+        if label > self.sequence.label(track.cursor) {
+            let mut passed = self.sequence.next(track.cursor);
+            while passed != slot && passed != 0 {
+                let Some(between) = self.sequence.get(passed) else {
+                    break;
+                };
+                if track.wants(between.sender()) {
+                    track.holes.push(Hole {
+                        slot: passed,
+                        at_ns: now_ns,
+                        given_up: false,
+                    });
+                }
+                passed = between.next;
+            }
+            track.cursor = slot;
+            return;
+        }
+        let Some(hole) = track.hole(slot) else {
+            return;
+        };
+        track.holes.swap_remove(hole);
+        let fill = Fill {
+            slot,
+            cursor: track.cursor,
+            at,
+            at_ns: now_ns,
+        };
+        if !(total || self.overtaken_by_its_own(handle, slot)) {
+            return;
+        }
+        let track = &mut self.sessions[handle.0 as usize].track;
+        if track.fills.len() == MAX_FILLS {
+            self.desk.batch.tally.uncompared += 1;
+            return;
+        }
+        track.fills.push(fill);
+        let cursor = fill.cursor;
+        let further = self.sequence.label(cursor);
+        let until = self.sequence.get(slot).map_or(0, |s| s.until);
+        if further > self.sequence.label(until)
+            && let Some(slot) = self.sequence.get_mut(slot)
+        {
+            slot.until = cursor;
+        }
+    }
+
+    /// Whether `handle` had a later message of the same sender before `slot`, where that matters.
+    fn overtaken_by_its_own(&self, handle: Handle, slot: SlotId) -> bool {
+        if !self.promises_order(OrderPromise::Fifo) {
+            return false;
+        }
+        let track = &self.sessions[handle.0 as usize].track;
+        let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
+            return false;
+        };
+        let Some(sender) = self.messages.sender(message.sender) else {
+            return false;
+        };
+        let mut later = (message.k + 1..sender.ks().end).map_while(|k| sender.get(k));
+        later.any(|sent| sent.slot != 0 && track.got(sent.slot, &self.sequence))
+    }
+
+    /// A delivery; `heard` if nothing is wrong with it.
+    fn deliver(
+        &mut self,
+        handle: Handle,
+        slot: SlotId,
+        sent: &Sent,
+        heard: Option<&Heard<'_>>,
+        now_ns: u64,
+    ) -> Event {
+        self.desk.batch.tally.delivered += 1;
+        if let Some(heard) = heard {
+            self.sequence.keep_line(slot, &heard.bytes);
+        }
+        if let Some(slot) = self.sequence.get_mut(slot) {
+            if slot.receivers == 0 {
+                slot.first_ns = now_ns;
+            }
+            slot.receivers += 1;
+            slot.last_ns = slot.last_ns.max(now_ns);
+        }
+        let sent_ns = sent.sent_ns.max(sent.intended_ns);
+        if is_late(self.desk.terms.late_after_ns, sent_ns, now_ns) {
+            self.too_late(handle, slot, now_ns);
+        }
+        Event::Relay {
+            intended_ns: sent.intended_ns,
+            sent_ns: Some(sent_ns),
+        }
+    }
+
+    /// The same message again.
+    fn again(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
+        self.desk.batch.tally.duplicated += 1;
+        if self.desk.terms.promises.relay != RelayPromise::AtLeastOnce {
+            let sender = self.desk.directory.name(message.sender);
+            let text = format!(
+                "{} got message {} of {sender} again",
+                self.name(handle),
+                message.k
+            );
+            self.certain_about(Kind::DuplicateRelay, handle, message, text, now_ns);
+        }
+        Event::Other
+    }
+
+    fn before_its_time(&mut self, handle: Handle, message: Message, now_ns: u64) {
+        let sender = self.desk.directory.name(message.sender);
+        let text = format!(
+            "{} got message {} of {sender}, which the target had taken before {} began to connect",
+            self.name(handle),
+            message.k,
+            self.name(handle)
+        );
+        self.certain_about(Kind::StaleRelay, handle, message, text, now_ns);
+    }
+
+    /// A message that was judged so long ago that it is forgotten, or one that was never sent.
+    fn long_ago(
+        &mut self,
+        handle: Handle,
+        header: &Header,
+        heard: &Heard<'_>,
+        now_ns: u64,
+    ) -> Event {
+        let message = Message {
+            sender: header.sender,
+            k: header.k,
+        };
+        let ks = self.messages.sender(header.sender).map(|s| s.ks());
+        if ks.is_some_and(|ks| header.k >= ks.end) {
+            let sender = self.desk.directory.name(header.sender);
+            let what = format!("message {} of {sender}, which was never sent", header.k);
+            return self.irregular(Kind::PhantomRelay, handle, heard, None, &what, now_ns);
+        }
+        // Everybody has passed it. Who was there when it was due has had it.
+        let joined_ns = self.session(handle).first_ns;
+        if header.intended_ns >= joined_ns {
+            return self.again(handle, message, now_ns);
+        }
+        self.before_its_time(handle, message, now_ns);
+        Event::Other
+    }
+
+    /// Its sender got `message` relayed.
+    fn echoed(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
+        if let Some(own) = self.session(handle).own.as_deref_mut() {
+            own.settle_otherwise(message.k);
+        }
+        self.desk.batch.anomalies.push(Anomaly::Echoed {
+            seq: NO_NUMBER,
+            message,
+            at_ns: now_ns,
+        });
+        Event::Other
+    }
+
+    /// A relay of a text that no load message ever was.
+    fn foreign(&mut self, handle: Handle, heard: &Heard<'_>, now_ns: u64) -> Event {
+        let text = String::from_utf8_lossy(heard.text);
+        let (kind, what) = match self.desk.directory.raw_fate(&text) {
+            Some(RawFate::Accepted) => {
+                self.desk.batch.tally.delivered += 1;
+                return Event::Other;
+            }
+            Some(RawFate::Rejected) => {
+                let what = format!("a relay of what was to be refused: {}", quote(heard.text));
+                (Kind::RelayOfRejected, what)
+            }
+            None if heard.text.is_empty() => {
+                (Kind::PhantomRelay, "a relay without a text".to_owned())
+            }
+            None => {
+                let what = format!("a relay of what nobody sent: {}", quote(heard.text));
+                (Kind::PhantomRelay, what)
+            }
+        };
+        self.irregular(kind, handle, heard, None, &what, now_ns)
+    }
+
+    /// A relay that is wrong in itself. It may have come in the place of another, which is then no
+    /// second violation.
+    fn irregular(
+        &mut self,
+        kind: Kind,
+        handle: Handle,
+        heard: &Heard<'_>,
+        claim: Option<Message>,
+        what: &str,
+        now_ns: u64,
+    ) -> Event {
+        self.desk.batch.tally.irregular += 1;
+        self.excuse(handle, claim, 1);
+        self.report_irregular(kind, handle, heard, claim, what, now_ns);
+        Event::Other
+    }
+
+    /// Alike for several receivers it is one violation.
+    fn report_irregular(
+        &mut self,
+        kind: Kind,
+        handle: Handle,
+        heard: &Heard<'_>,
+        message: Option<Message>,
+        what: &str,
+        now_ns: u64,
+    ) {
+        if self.irregular.len() >= MAX_IRREGULAR {
+            self.irregular.clear();
+        }
+        let id = self.session(handle).track.id;
+        let irregular = self
+            .irregular
+            .entry((kind, hash_of(&heard.bytes.concat())))
+            .or_default();
+        let count = irregular.receivers.entry(id).or_default();
+        *count += 1;
+        if *count > irregular.violations {
+            irregular.violations = *count;
+            let text = format!("{} got {what}", self.name(handle));
+            let client = self.client(handle);
+            self.desk.certain(kind, client, message, text, now_ns);
+        }
+    }
+
+    /// `handle` got `slot` later than is promised.
+    #[cold]
+    pub(super) fn too_late(&mut self, handle: Handle, slot: SlotId, now_ns: u64) {
+        let (Some(slot), Some(limit_ns)) = (self.sequence.get(slot), self.desk.terms.late_after_ns)
+        else {
+            return;
+        };
+        let message = slot.message;
+        let took_ns = now_ns.saturating_sub(slot.sent_ns);
+        let text = format!(
+            "{} got message {} of {} {:.3} s after it was sent; {:.3} s are allowed",
+            self.name(handle),
+            message.k,
+            self.desk.directory.name(message.sender),
+            took_ns as f64 / 1e9,
+            limit_ns as f64 / 1e9
+        );
+        self.certain_about(Kind::LateRelay, handle, message, text, now_ns);
+    }
+
+    pub(super) fn certain_about(
+        &mut self,
+        kind: Kind,
+        handle: Handle,
+        message: Message,
+        text: String,
+        now_ns: u64,
+    ) {
+        let client = self.client(handle);
+        self.desk.certain(kind, client, Some(message), text, now_ns);
+    }
+}

@@ -1,0 +1,308 @@
+//! The messages of a shard in the one order that they seem to have, found out as they come.
+//!
+//! A linked list of slots. Under total order a message that nobody has had yet is put right behind
+//! what its first receiver had before it: every receiver sees a part of the same order, so the
+//! list grows into that order whoever is ahead. (Appending what comes first would not do: a sender
+//! that reads ahead never gets its own messages, so all of them would come out of place for
+//! everybody else.) Where the target promises less, what comes first stands first.
+//!
+//! Slots are named by the order in which they were made, and never renamed; where they stand is
+//! said by their labels, spread so far apart that there is room between any two.
+
+use std::collections::VecDeque;
+
+use crate::verify::batch::Message;
+use crate::verify::lines::{KeptLines, Place};
+use crate::verify::reference::NOBODY;
+use crate::wire::payload::SenderId;
+
+/// Names a slot; larger ones were made later. 0 names none.
+pub(super) type SlotId = u64;
+
+/// Room between the labels of two slots of which the later one was appended.
+const STRIDE: u64 = 1 << 20;
+
+/// A message in the order.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) message: Message,
+    label: u64,
+    before: SlotId,
+    pub(super) next: SlotId,
+    /// The bytes that receivers get, while they may be compared.
+    line: Option<Place>,
+    pub(super) intended_ns: u64,
+    /// When it was really sent, or due if that was later.
+    pub(super) sent_ns: u64,
+    /// When the target had provably taken it.
+    pub(super) accepted_at: u64,
+    pub(super) first_ns: u64,
+    pub(super) last_ns: u64,
+    /// How many got it.
+    pub(super) receivers: u32,
+    /// It cannot be judged before this slot can: what is known of its order reaches so far.
+    pub(super) until: SlotId,
+    /// Ordered before what had been seen, or acked, when it was sent: on record.
+    pub(super) late: bool,
+    freed: bool,
+}
+
+/// The slots that may still matter.
+#[derive(Debug)]
+pub(super) struct Sequence {
+    slots: VecDeque<Slot>,
+    /// The name of `slots[0]`.
+    base: SlotId,
+    head: SlotId,
+    tail: SlotId,
+    lines: KeptLines,
+}
+
+impl Default for Sequence {
+    /// One slot that is nobody's: every session begins behind some slot.
+    fn default() -> Self {
+        let root = Message {
+            sender: NOBODY,
+            k: 0,
+        };
+        Self {
+            slots: [Slot::new(root, STRIDE, 0, 0)].into(),
+            base: 1,
+            head: 1,
+            tail: 1,
+            lines: KeptLines::default(),
+        }
+    }
+}
+
+impl Slot {
+    fn new(message: Message, label: u64, before: SlotId, next: SlotId) -> Self {
+        Self {
+            message,
+            label,
+            before,
+            next,
+            line: None,
+            intended_ns: 0,
+            sent_ns: 0,
+            accepted_at: 0,
+            first_ns: 0,
+            last_ns: 0,
+            receivers: 0,
+            until: 0,
+            late: false,
+            freed: false,
+        }
+    }
+
+    pub(super) fn sender(&self) -> SenderId {
+        self.message.sender
+    }
+}
+
+impl Sequence {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub(super) fn head(&self) -> SlotId {
+        self.head
+    }
+
+    pub(super) fn tail(&self) -> SlotId {
+        self.tail
+    }
+
+    /// Bytes of lines that are held.
+    pub(super) fn line_bytes(&self) -> usize {
+        self.lines.bytes()
+    }
+
+    /// The slot, unless it is let go.
+    #[inline]
+    pub(super) fn get(&self, id: SlotId) -> Option<&Slot> {
+        let slot = self.slots.get(id.checked_sub(self.base)? as usize)?;
+        (!slot.freed).then_some(slot)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: SlotId) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(id.checked_sub(self.base)? as usize)?;
+        (!slot.freed).then_some(slot)
+    }
+
+    /// Where the slot stands; 0, which is before all others, if it is let go.
+    #[inline]
+    pub(super) fn label(&self, id: SlotId) -> u64 {
+        self.get(id).map_or(0, |slot| slot.label)
+    }
+
+    /// The slot behind `id`, 0 at the end.
+    #[inline]
+    pub(super) fn next(&self, id: SlotId) -> SlotId {
+        self.get(id).map_or(0, |slot| slot.next)
+    }
+
+    /// The slot before `id`, 0 if there is none any more.
+    pub(super) fn before(&self, id: SlotId) -> SlotId {
+        self.get(id).map_or(0, |slot| slot.before)
+    }
+
+    /// The slot behind `id` and the bytes that it is expected as.
+    #[inline]
+    pub(super) fn due(&mut self, id: SlotId) -> Option<(SlotId, &mut Slot, &[u8])> {
+        let next = self.slots.get(id.checked_sub(self.base)? as usize)?.next;
+        let slot = self.slots.get_mut(next.checked_sub(self.base)? as usize)?;
+        let line = self.lines.get(slot.line?);
+        Some((next, slot, line))
+    }
+
+    /// The slots behind `id` up to the end.
+    pub(super) fn behind(&self, id: SlotId) -> impl Iterator<Item = (SlotId, &Slot)> {
+        let mut at = id;
+        std::iter::from_fn(move || {
+            at = self.next(at);
+            self.get(at).map(|slot| (at, slot))
+        })
+    }
+
+    /// A new slot right behind `place`; if that is let go, as early as may be.
+    pub(super) fn insert_behind(&mut self, place: SlotId, message: Message) -> SlotId {
+        let place = self.get(place).map_or(self.head, |_| place);
+        let next = self.next(place);
+        let label = if next == 0 {
+            self.label(place) + STRIDE
+        } else {
+            if self.label(next) - self.label(place) < 2 {
+                self.spread();
+            }
+            let (low, high) = (self.label(place), self.label(next));
+            low + (high - low) / 2
+        };
+        let id = self.base + self.slots.len() as u64;
+        self.slots.push_back(Slot::new(message, label, place, next));
+        if let Some(slot) = self.get_mut(place) {
+            slot.next = id;
+        }
+        match self.get_mut(next) {
+            Some(slot) => slot.before = id,
+            None => self.tail = id,
+        }
+        id
+    }
+
+    /// Labels all slots afresh: there was no room left between two of them.
+    fn spread(&mut self) {
+        let (mut at, mut label) = (self.head, STRIDE);
+        while let Some(slot) = self.get_mut(at) {
+            slot.label = label;
+            label += STRIDE;
+            at = slot.next;
+        }
+    }
+
+    /// Keeps the bytes that `id` came as, for the others to be compared with.
+    pub(super) fn keep_line(&mut self, id: SlotId, parts: &[&[u8]]) {
+        let lines = &mut self.lines;
+        if let Some(slot) = self.slots.get_mut((id - self.base) as usize)
+            && slot.line.is_none()
+        {
+            slot.line = Some(lines.keep(parts));
+        }
+    }
+
+    /// Nobody's bytes are compared with those of `id` any more.
+    pub(super) fn drop_line(&mut self, id: SlotId) {
+        let lines = &mut self.lines;
+        if let Some(index) = id.checked_sub(self.base)
+            && let Some(slot) = self.slots.get_mut(index as usize)
+            && let Some(place) = slot.line.take()
+        {
+            lines.release(place);
+        }
+    }
+
+    /// Lets go of the first slot; never of the last that is there.
+    pub(super) fn free_head(&mut self) -> Option<Message> {
+        if self.head == self.tail {
+            return None;
+        }
+        let head = self.head;
+        self.drop_line(head);
+        let slot = self.get_mut(head)?;
+        slot.freed = true;
+        let (message, next) = (slot.message, slot.next);
+        self.head = next;
+        if let Some(slot) = self.get_mut(next) {
+            slot.before = 0;
+        }
+        while self.slots.front().is_some_and(|slot| slot.freed) {
+            self.slots.pop_front();
+            self.base += 1;
+        }
+        Some(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(k: u64) -> Message {
+        Message {
+            sender: SenderId(1),
+            k,
+        }
+    }
+
+    fn order(sequence: &Sequence) -> Vec<u64> {
+        sequence
+            .behind(sequence.head())
+            .map(|(_, s)| s.message.k)
+            .collect()
+    }
+
+    #[test]
+    fn slots_stand_where_they_were_put() {
+        let mut sequence = Sequence::default();
+        let root = sequence.tail();
+        let one = sequence.insert_behind(root, message(1));
+        let three = sequence.insert_behind(one, message(3));
+        let two = sequence.insert_behind(one, message(2));
+        assert_eq!(order(&sequence), [1, 2, 3]);
+        assert!(sequence.label(one) < sequence.label(two));
+        assert!(sequence.label(two) < sequence.label(three));
+        assert_eq!(sequence.tail(), three);
+        assert_eq!(sequence.before(three), two);
+    }
+
+    #[test]
+    fn there_is_always_room_between_two() {
+        let mut sequence = Sequence::default();
+        let root = sequence.tail();
+        for k in (1..=200).rev() {
+            sequence.insert_behind(root, message(k));
+        }
+        assert_eq!(order(&sequence), (1..=200).collect::<Vec<_>>());
+        let labels: Vec<u64> = sequence
+            .behind(root)
+            .map(|(id, _)| sequence.label(id))
+            .collect();
+        assert!(labels.is_sorted_by(|a, b| a < b), "{labels:?}");
+    }
+
+    #[test]
+    fn what_is_let_go_stands_before_everything_and_frees_its_line() {
+        let mut sequence = Sequence::default();
+        let root = sequence.tail();
+        let one = sequence.insert_behind(root, message(1));
+        let two = sequence.insert_behind(one, message(2));
+        sequence.keep_line(one, &[b"one", b"\n"]);
+        assert_eq!(sequence.due(root).unwrap().2, b"one\n");
+        assert!(sequence.free_head().is_some());
+        assert!(sequence.free_head().is_some());
+        assert_eq!(sequence.free_head(), None, "the last one stays");
+        assert_eq!((sequence.label(one), sequence.head()), (0, two));
+        assert_eq!(sequence.len(), 1);
+    }
+}

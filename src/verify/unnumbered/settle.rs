@@ -1,0 +1,257 @@
+//! The last word on a message: once every session has passed it, nobody will say more.
+
+use super::sequence::SlotId;
+use super::{Unnumbered, figures};
+use crate::scenario::plan::RelayPromise;
+use crate::verify::batch::{Anomaly, Message};
+use crate::verify::directory::ClientId;
+use crate::verify::kind::Kind;
+use crate::verify::session::{NEVER, Stage};
+
+/// A message that a session has not got when it got one made so many later is given up, where
+/// later ones prove anything.
+const REORDER_WINDOW: u64 = 1024;
+
+/// Messages that may wait for the slowest session. Past it the oldest are settled without it.
+const MAX_SLOTS: usize = 1 << 18;
+
+/// Bytes of lines that may be kept.
+const MAX_LINE_BYTES: usize = 64 << 20;
+
+/// Settled messages that are remembered, to know what comes of them later.
+const HISTORY: usize = 4096;
+
+/// What is being settled.
+#[derive(Debug, Default)]
+pub(super) struct Settling {
+    /// The last slot that is settled; 0 for none yet.
+    last: SlotId,
+    /// Settled and not let go.
+    remembered: usize,
+    /// Owed and not got, by slots that are not settled yet.
+    pub(super) losses: Vec<Loss>,
+    /// The latest send among what is settled, and where it stands.
+    pub(super) latest_sent: Option<(u64, SlotId)>,
+}
+
+/// A delivery that was owed and will not come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loss {
+    pub(super) slot: SlotId,
+    pub(super) receiver: ClientId,
+    /// Not only by the target's closing the connection.
+    pub(super) proved: bool,
+    pub(super) at_ns: u64,
+}
+
+impl Unnumbered {
+    /// Settles what every session has passed.
+    pub(super) fn settle(&mut self) {
+        self.give_up_old_holes();
+        while self.sequence.len() > MAX_SLOTS || self.sequence.line_bytes() > MAX_LINE_BYTES {
+            if !self.leave_slowest_behind() {
+                break;
+            }
+        }
+        let mut until = NEVER;
+        for index in 0..self.sessions.len() {
+            if matches!(self.sessions[index].stage, Stage::Free | Stage::Finished) {
+                continue;
+            }
+            self.skip_own(index);
+            until = until.min(self.sessions[index].track.horizon(&self.sequence));
+        }
+        let settled = self.settled_until(until);
+        self.settle_slots(&settled);
+    }
+
+    /// The slots that can be settled, in order: those up to the label `until` of which nothing is
+    /// still awaited.
+    fn settled_until(&self, until: u64) -> Vec<SlotId> {
+        let from = match self.settling.last {
+            0 => self.sequence.head(),
+            last => last,
+        };
+        let mut settled = Vec::new();
+        for (id, slot) in self.sequence.behind(from) {
+            if self.sequence.label(id) > until || self.sequence.label(slot.until) > until {
+                break;
+            }
+            // Nobody got it, and its ack may still come.
+            let sent = self.messages.get(slot.message);
+            if slot.receivers == 0
+                && sent.is_some_and(|sent| sent.acked_at == NEVER)
+                && self.promises_acks()
+                && self.messages.is_open(slot.sender())
+                && until != NEVER
+            {
+                break;
+            }
+            settled.push(id);
+        }
+        settled
+    }
+
+    fn settle_slots(&mut self, slots: &[SlotId]) {
+        let Some(&last) = slots.last() else {
+            return;
+        };
+        self.judge_order(slots);
+        self.judge_losses(last);
+        for &id in slots {
+            self.sequence.drop_line(id);
+            if let Some(slot) = self.sequence.get(id).filter(|slot| slot.receivers > 0) {
+                self.desk.batch.settled.push(figures(slot));
+            }
+        }
+        self.settling.last = last;
+        self.settling.remembered += slots.len();
+        while self.settling.remembered > HISTORY {
+            let Some(message) = self.sequence.free_head() else {
+                break;
+            };
+            self.settling.remembered -= 1;
+            if let Some(sender) = self.messages.free(message) {
+                self.forget(sender);
+            }
+        }
+        let sequence = &self.sequence;
+        for session in &mut self.sessions {
+            session.track.forget(sequence);
+        }
+        for track in &mut self.past {
+            track.forget(sequence);
+        }
+        self.past
+            .retain(|track| sequence.get(track.cursor).is_some());
+    }
+
+    /// The losses of slots up to `last`: one for each receiver, unless nobody got the message.
+    fn judge_losses(&mut self, last: SlotId) {
+        let until = self.sequence.label(last);
+        let mut losses = std::mem::take(&mut self.settling.losses);
+        losses.sort_by_key(|loss| (self.sequence.label(loss.slot), loss.receiver));
+        let mut unjudged = Vec::new();
+        let mut reached_nobody = 0;
+        for loss in losses {
+            if self.sequence.label(loss.slot) > until {
+                unjudged.push(loss);
+                continue;
+            }
+            let Some(slot) = self.sequence.get(loss.slot) else {
+                continue;
+            };
+            let message = slot.message;
+            let nobody = slot.receivers == 0;
+            let late = slot.late;
+            self.desk.batch.tally.lost += 1;
+            let acked = self
+                .messages
+                .get(message)
+                .is_some_and(|m| m.acked_at != NEVER);
+            let silent = self.desk.terms.promises.relay == RelayPromise::AtMostOnce
+                || late // too late to be delivered: reported as its cause
+                || nobody && !acked && self.promises_acks(); // its missing ack is reported
+            if silent || nobody && acked && reached_nobody == loss.slot {
+                continue;
+            }
+            if nobody && acked {
+                reached_nobody = loss.slot;
+            }
+            self.report_loss(&loss, message, nobody && acked);
+        }
+        self.settling.losses = unjudged;
+    }
+
+    fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool) {
+        let sender = self.desk.directory.name(message.sender);
+        let receiver = self.desk.directory.client_name(loss.receiver);
+        let (kind, text) = if reached_nobody {
+            let text = format!(
+                "message {} of {sender} was acked and relayed to none of the receivers present: \
+                 {receiver}, for one, never got it",
+                message.k
+            );
+            (Kind::AckWithoutRelay, text)
+        } else {
+            let proof = if loss.proved {
+                "it got later ones without it"
+            } else {
+                "it left, and the target answered without it"
+            };
+            let text = format!(
+                "{receiver} was owed message {} of {sender} and never got it: {proof}",
+                message.k
+            );
+            (Kind::LostRelay, text)
+        };
+        let mut example = self
+            .desk
+            .example(loss.receiver, None, Some(message), text, loss.at_ns);
+        if reached_nobody {
+            example.receiver = None;
+        }
+        self.desk.batch.anomalies.push(if loss.proved {
+            Anomaly::Certain(kind, example)
+        } else {
+            Anomaly::HungUp(kind, example)
+        });
+    }
+
+    /// What was passed over long ago will not come any more, where later messages prove that.
+    fn give_up_old_holes(&mut self) {
+        for index in 0..self.sessions.len() {
+            let session = &self.sessions[index];
+            let old = session.track.cursor.saturating_sub(REORDER_WINDOW);
+            let is_old = |slot: SlotId| slot < old;
+            if session.stage != Stage::Open
+                || !session
+                    .track
+                    .holes
+                    .iter()
+                    .any(|h| is_old(h.slot) && !h.given_up)
+            {
+                continue;
+            }
+            let holes = session.track.holes.iter();
+            let holes: Vec<SlotId> = holes
+                .filter(|h| is_old(h.slot) && !h.given_up)
+                .map(|h| h.slot)
+                .collect();
+            for slot in holes {
+                self.give_up(index as u32, slot);
+            }
+        }
+    }
+
+    /// Of one session, everything up to the first slot that it waits for is taken as it is: the
+    /// window is full. `false` if there is none.
+    fn leave_slowest_behind(&mut self) -> bool {
+        let from = match self.settling.last {
+            0 => self.sequence.head(),
+            last => last,
+        };
+        let next = self.sequence.next(from);
+        if next == 0 {
+            return false;
+        }
+        let label = self.sequence.label(next);
+        for session in self.sessions.iter_mut().filter(|s| s.stage != Stage::Free) {
+            let track = &mut session.track;
+            let behind = self.sequence.label(track.cursor) < label;
+            let hole = track.hole(next).filter(|&at| !track.holes[at].given_up);
+            if behind {
+                track.cursor = next;
+            }
+            if let Some(at) = hole {
+                track.holes[at].given_up = true;
+            }
+            self.desk.batch.tally.uncompared += u64::from(behind || hole.is_some());
+        }
+        if let Some(slot) = self.sequence.get_mut(next) {
+            slot.until = 0;
+        }
+        self.settle_slots(&[next]);
+        true
+    }
+}

@@ -1,0 +1,108 @@
+//! What one session has got of the order: everything behind its start and up to its cursor, but
+//! for its own messages and a few holes.
+
+use super::sequence::{Sequence, Slot, SlotId};
+use crate::verify::directory::ClientId;
+use crate::verify::session::NEVER;
+use crate::wire::payload::SenderId;
+
+/// Deliveries out of the order of the others that are remembered for each session, to find out
+/// who was wrong. Past it they are not judged, and the run says so.
+pub(super) const MAX_FILLS: usize = 4096;
+
+/// A session's deliveries.
+#[derive(Debug)]
+pub(super) struct Track {
+    pub(super) id: SenderId,
+    pub(super) client: ClientId,
+    /// It is owed its own messages, too.
+    pub(super) echo: bool,
+    /// The last slot when it began to connect: nothing up to it is owed.
+    pub(super) start: SlotId,
+    /// The furthest slot that it got (or sent).
+    pub(super) cursor: SlotId,
+    /// Slots before the cursor that it has not got.
+    pub(super) holes: Vec<Hole>,
+    /// Deliveries that filled holes, in the order they came.
+    pub(super) fills: Vec<Fill>,
+    /// Slots before its start that it got all the same.
+    pub(super) extras: Vec<SlotId>,
+}
+
+/// A slot that was passed over.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hole {
+    pub(super) slot: SlotId,
+    /// When it was passed over.
+    pub(super) at_ns: u64,
+    /// Too long ago: it is lost.
+    pub(super) given_up: bool,
+}
+
+/// A message that came behind later ones.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fill {
+    pub(super) slot: SlotId,
+    /// The furthest slot by then.
+    pub(super) cursor: SlotId,
+    /// When, in the ledger's own order of events.
+    pub(super) at: u64,
+    pub(super) at_ns: u64,
+}
+
+impl Track {
+    /// Whether it may get `slot` at all.
+    #[inline]
+    pub(super) fn wants(&self, sender: SenderId) -> bool {
+        self.echo || sender != self.id
+    }
+
+    pub(super) fn hole(&self, slot: SlotId) -> Option<usize> {
+        self.holes.iter().position(|hole| hole.slot == slot)
+    }
+
+    /// Whether it got `slot`, which is there.
+    pub(super) fn got(&self, slot: SlotId, sequence: &Sequence) -> bool {
+        self.got_in_order(slot, sequence) || self.extras.contains(&slot)
+    }
+
+    /// Whether it got `slot` in a place among the others that is known.
+    pub(super) fn got_in_order(&self, slot: SlotId, sequence: &Sequence) -> bool {
+        let Some(sender) = sequence.get(slot).map(Slot::sender) else {
+            return false;
+        };
+        let label = sequence.label(slot);
+        let passed = label > sequence.label(self.start) && label <= sequence.label(self.cursor);
+        self.wants(sender) && passed && self.hole(slot).is_none()
+    }
+
+    /// When it got `slot` late, if it did; [`NEVER`] if it was in its place.
+    pub(super) fn filled_at(&self, slot: SlotId) -> u64 {
+        let fill = self.fills.iter().find(|fill| fill.slot == slot);
+        fill.map_or(NEVER, |fill| fill.at)
+    }
+
+    /// Whether it had got `slot` when it got `fill`, which came behind its cursor.
+    pub(super) fn got_before(&self, slot: SlotId, fill: &Fill, sequence: &Sequence) -> bool {
+        let filled_at = self.filled_at(slot);
+        self.got_in_order(slot, sequence) && (filled_at == NEVER || filled_at < fill.at)
+    }
+
+    /// The slot up to which it has everything; a hole that is not given up ends that.
+    pub(super) fn horizon(&self, sequence: &Sequence) -> u64 {
+        let open = self.holes.iter().filter(|hole| !hole.given_up);
+        let first = open.map(|hole| sequence.label(hole.slot)).min();
+        let cursor = sequence.label(self.cursor);
+        first.map_or(cursor, |first| cursor.min(first.saturating_sub(1)))
+    }
+
+    /// Forgets what is said about slots that are let go.
+    pub(super) fn forget(&mut self, sequence: &Sequence) {
+        if self.holes.is_empty() && self.fills.is_empty() && self.extras.is_empty() {
+            return;
+        }
+        self.holes.retain(|hole| sequence.get(hole.slot).is_some());
+        self.fills.retain(|fill| sequence.get(fill.slot).is_some());
+        self.extras.retain(|&slot| sequence.get(slot).is_some());
+    }
+}

@@ -293,6 +293,17 @@ fn an_ack_to_whom_a_false_address_names_does_not_come_and_the_message_comes_back
 }
 
 #[test]
+fn an_ack_that_another_gets_is_stray() {
+    let script = "{ publish = { count = 2, every = '20ms' } }";
+    let scenario = format!(
+        "run = {{ warmup = '0s', duration = '300ms', drain = '30s' }}\n\
+         [clients.listeners]\ncount = 3\n[clients.probe]\nscript = [{script}]\n"
+    );
+    let found = found(Defect::AcksTheFirst, &scenario);
+    assert!(found.contains(&("stray-ack".to_owned(), 2)), "{found:?}");
+}
+
+#[test]
 fn one_that_stops_reading_and_stops_all_makes_relays_late() {
     let scenario = r#"
 [run]

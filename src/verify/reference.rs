@@ -123,7 +123,8 @@ impl Reference {
             self.base -= 1;
         }
         while !self.slots.is_empty()
-            && (seq - self.base >= MAX_SLOTS as u64 || self.lines.blocks() > MAX_BYTES / BLOCK_BYTES)
+            && (seq - self.base >= MAX_SLOTS as u64
+                || self.lines.blocks() > MAX_BYTES / BLOCK_BYTES)
         {
             let next = self.base + 1;
             self.retire_before(next, &mut retired);

@@ -138,7 +138,8 @@ impl Unnumbered {
     }
 
     fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {
-        self.desk.certain(kind, self.client(handle), None, text, now_ns);
+        self.desk
+            .certain(kind, self.client(handle), None, text, now_ns);
     }
 
     /// The next moment.

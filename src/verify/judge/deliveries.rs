@@ -118,7 +118,10 @@ impl Judge {
             }
             Some(m) => {
                 let sender = self.directory.name(m.sender);
-                format!("{name} was sent the ack for message {} of {sender}{at}", m.k)
+                format!(
+                    "{name} was sent the ack for message {} of {sender}{at}",
+                    m.k
+                )
             }
             None if seq == NO_NUMBER => format!("{name} was sent an ack that is nobody's"),
             None => format!("{name} was sent an ack without id{at}; it sends all with one"),

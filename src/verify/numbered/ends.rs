@@ -147,7 +147,8 @@ impl Numbered {
                 let malformed = self.session(handle).is_after_malformed();
                 if theirs && blameless && !conduct.provoked && !malformed {
                     let client = self.client(handle);
-                    self.desk.hung_up(client, ending, ", before any welcome", now_ns);
+                    self.desk
+                        .hung_up(client, ending, ", before any welcome", now_ns);
                 }
             }
             Stage::Free => {}
@@ -173,7 +174,10 @@ impl Numbered {
         let malformed = self.session(handle).is_after_malformed();
         let client = self.client(handle);
         let tally = &mut self.desk.batch.tally;
-        match self.sessions[handle.0 as usize].conduct.parting(ending, malformed) {
+        match self.sessions[handle.0 as usize]
+            .conduct
+            .parting(ending, malformed)
+        {
             Parting::Gone => tally.optional += unseen,
             Parting::TimeUp => {
                 tally.unfinished += 1;

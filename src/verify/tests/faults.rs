@@ -49,11 +49,7 @@ fn check(name: &str, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>)
 }
 
 #[track_caller]
-fn check_over(
-    name: &str,
-    seeds: u64,
-    fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>,
-) {
+fn check_over(name: &str, seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
     let mut applied = 0;
     let mut from_outside = FromOutside::of(name);
     for seed in 0..seeds {
@@ -882,15 +878,18 @@ fn ack_then_lose() {
 /// A number that is neither acked nor relayed to anyone, and a message without an ack.
 #[test]
 fn a_message_swallowed_whole_is_one_missing_ack() {
-    check("a_message_swallowed_whole_is_one_missing_ack", |world, rng| {
-        let (_, seq) = relays_of_one(world, rng)?;
-        forget_relays(world, seq);
-        for life in &mut world.lives {
-            life.frames
-                .retain(|f| f.seq != seq || !matches!(f.what, What::Ack(_)));
-        }
-        once(Kind::MissingAck)
-    });
+    check(
+        "a_message_swallowed_whole_is_one_missing_ack",
+        |world, rng| {
+            let (_, seq) = relays_of_one(world, rng)?;
+            forget_relays(world, seq);
+            for life in &mut world.lives {
+                life.frames
+                    .retain(|f| f.seq != seq || !matches!(f.what, What::Ack(_)));
+            }
+            once(Kind::MissingAck)
+        },
+    );
 }
 
 #[test]
@@ -1058,7 +1057,12 @@ fn hang_up() {
         victim.frames[at].bytes.truncate(cut);
         victim.hung_up_ns = Some(hung_up_ns);
         // It notices before it would have left.
-        if victim.end_ns <= hung_up_ns || !victim.reads.iter().any(|&ns| ns >= hung_up_ns) {
+        // and what it would have sent after that it never does.
+        let sends_on = victim.sends.iter().any(|send| send.at_ns >= hung_up_ns);
+        if sends_on
+            || victim.end_ns <= hung_up_ns
+            || !victim.reads.iter().any(|&ns| ns >= hung_up_ns)
+        {
             return None;
         }
         let notice_ns = victim.end_ns - 1;

@@ -688,7 +688,10 @@ impl<'w> Player<'w> {
         let hung_up = life.hung_up_ns.is_some_and(|ns| ns <= now_ns) && taken == stream.len();
         // Without a bye the end is the end of the stream.
         let closed = self.world.terms.dialect == Dialect::Classic
-            && life.frames.last().is_some_and(|f| f.what == What::Bye && f.at_ns <= now_ns);
+            && life
+                .frames
+                .last()
+                .is_some_and(|f| f.what == What::Bye && f.at_ns <= now_ns);
         if (bye || closed) && taken == stream.len() || hung_up {
             self.end(i, Ending::Eof, now_ns);
         }

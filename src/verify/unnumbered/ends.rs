@@ -16,6 +16,9 @@ const MAX_EXCUSES: usize = 64;
 /// How far back a proof that a message was owed is looked for among other receivers' deliveries.
 const WITNESSED_SLOTS: usize = 16;
 
+/// How far from its place something may come that stands for a message.
+const EXCUSED_SLOTS: usize = 32;
+
 /// What went wrong in a session, as far as the rest depends on it.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
@@ -150,13 +153,23 @@ impl Unnumbered {
         Event::Other
     }
 
-    /// What came may have been `room` of the messages that follow.
-    pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>, room: u64) {
+    /// What came may have been the one that belongs here, and if `claim` is there is likely that.
+    pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>) {
         let behind = self.session(handle).track.cursor;
         self.session(handle).trouble().excuse(Excuse {
             behind,
             claim,
-            room,
+            room: 1,
+            malformed: false,
+        });
+    }
+
+    /// What came stands for this message, and for no other.
+    pub(super) fn excuse_only(&mut self, handle: Handle, message: Message) {
+        self.session(handle).trouble().excuse(Excuse {
+            behind: 0,
+            claim: Some(message),
+            room: 1,
             malformed: false,
         });
     }
@@ -208,9 +221,7 @@ impl Unnumbered {
                 self.malformed(handle, &what, 0, now_ns);
             }
             // Half-close is answered by the rest of what is owed, then close (C3).
-            Stage::Open
-                if classic && conduct.leaving && ending == Ending::Eof && !conduct.gone =>
-            {
+            Stage::Open if classic && conduct.leaving && ending == Ending::Eof && !conduct.gone => {
                 self.left(handle, Rest::Answered { by_bye: false }, now_ns);
             }
             Stage::Open => self.broke_off(handle, ending, now_ns),
@@ -220,7 +231,8 @@ impl Unnumbered {
                 let malformed = self.session(handle).is_after_malformed();
                 if theirs && blameless && !conduct.provoked && !malformed {
                     let client = self.client(handle);
-                    self.desk.hung_up(client, ending, ", before any welcome", now_ns);
+                    self.desk
+                        .hung_up(client, ending, ", before any welcome", now_ns);
                 }
             }
             Stage::Finished | Stage::Free => {}
@@ -232,7 +244,9 @@ impl Unnumbered {
     /// The end of a session that was open.
     fn broke_off(&mut self, handle: Handle, ending: Ending, now_ns: u64) {
         let session = self.session(handle);
-        let parting = session.conduct.parting(ending, session.is_after_malformed());
+        let parting = session
+            .conduct
+            .parting(ending, session.is_after_malformed());
         let rest = match parting {
             Parting::Gone | Parting::CutOff { .. } => Rest::Gone,
             Parting::TimeUp | Parting::NoGoodbye | Parting::HungUp | Parting::Excused => {
@@ -256,7 +270,9 @@ impl Unnumbered {
             Parting::NoGoodbye if self.desk.terms.dialect == crate::wire::Dialect::Ndjson => {
                 self.desk.no_goodbye(client, now_ns);
             }
-            Parting::NoGoodbye => self.desk.hung_up(client, ending, " and was leaving", now_ns),
+            Parting::NoGoodbye => self
+                .desk
+                .hung_up(client, ending, " and was leaving", now_ns),
             Parting::HungUp => self.desk.hung_up(client, ending, "", now_ns),
         }
     }
@@ -447,8 +463,7 @@ impl Unnumbered {
         let before: Vec<SlotId> = before.take(WITNESSED_SLOTS).filter(got).collect();
         let behind = self.sequence.behind(slot).map(|(id, _)| id);
         let behind: Vec<SlotId> = behind.take(WITNESSED_SLOTS).filter(got).collect();
-        before.iter().any(|&b| self.agreed(b, slot))
-            && behind.iter().any(|&b| self.agreed(slot, b))
+        before.iter().any(|&b| self.agreed(b, slot)) && behind.iter().any(|&b| self.agreed(slot, b))
     }
 
     /// Whether an excuse covers that `slot` did not come; it covers no other then.
@@ -457,22 +472,22 @@ impl Unnumbered {
         let Some(trouble) = session.trouble.as_deref_mut() else {
             return false;
         };
-        let track = &session.track;
-        // The gap that it lies in begins behind the last slot that came.
-        let mut from = self.sequence.before(slot);
-        let start = self.sequence.label(track.start);
-        while from != 0
-            && !track.got(from, &self.sequence)
-            && self.sequence.label(from) > start
-        {
-            from = self.sequence.before(from);
+        // What came in its place came about where it belongs: where exactly a message belongs
+        // that few have had is not known to the slot.
+        let (mut low, mut high) = (slot, slot);
+        for _ in 0..EXCUSED_SLOTS {
+            low = match self.sequence.before(low) {
+                0 => low,
+                before => before,
+            };
+            high = match self.sequence.next(high) {
+                0 => high,
+                next => next,
+            };
         }
+        let about = self.sequence.label(low)..=self.sequence.label(high);
         let claims = |e: &Excuse| e.claim == Some(message);
-        let (low, high) = (self.sequence.label(from), self.sequence.label(slot));
-        let stands = |e: &Excuse| {
-            let label = self.sequence.label(e.behind);
-            label >= low && label < high
-        };
+        let stands = |e: &Excuse| about.contains(&self.sequence.label(e.behind));
         let excuses = &trouble.excuses;
         let at = excuses.iter().position(claims);
         let Some(at) = at.or_else(|| excuses.iter().position(stands)) else {

@@ -51,7 +51,8 @@ pub(super) struct Sender {
 
 impl Sender {
     pub(super) fn get(&self, k: u64) -> Option<&Sent> {
-        self.sent.get(usize::try_from(k.checked_sub(self.first_k)?).ok()?)
+        self.sent
+            .get(usize::try_from(k.checked_sub(self.first_k)?).ok()?)
     }
 
     pub(super) fn get_mut(&mut self, k: u64) -> Option<&mut Sent> {

@@ -256,7 +256,10 @@ mod tests {
     }
 
     fn order(sequence: &Sequence) -> Vec<u64> {
-        sequence.behind(sequence.head()).map(|(_, s)| s.message.k).collect()
+        sequence
+            .behind(sequence.head())
+            .map(|(_, s)| s.message.k)
+            .collect()
     }
 
     #[test]
@@ -281,7 +284,10 @@ mod tests {
             sequence.insert_behind(root, message(k));
         }
         assert_eq!(order(&sequence), (1..=200).collect::<Vec<_>>());
-        let labels: Vec<u64> = sequence.behind(root).map(|(id, _)| sequence.label(id)).collect();
+        let labels: Vec<u64> = sequence
+            .behind(root)
+            .map(|(id, _)| sequence.label(id))
+            .collect();
         assert!(labels.is_sorted_by(|a, b| a < b), "{labels:?}");
     }
 

@@ -122,7 +122,8 @@ impl Unnumbered {
         for track in &mut self.past {
             track.forget(sequence);
         }
-        self.past.retain(|track| sequence.get(track.cursor).is_some());
+        self.past
+            .retain(|track| sequence.get(track.cursor).is_some());
     }
 
     /// The losses of slots up to `last`: one for each receiver, unless nobody got the message.
@@ -144,7 +145,10 @@ impl Unnumbered {
             let nobody = slot.receivers == 0;
             let late = slot.late;
             self.desk.batch.tally.lost += 1;
-            let acked = self.messages.get(message).is_some_and(|m| m.acked_at != NEVER);
+            let acked = self
+                .messages
+                .get(message)
+                .is_some_and(|m| m.acked_at != NEVER);
             let silent = self.desk.terms.promises.relay == RelayPromise::AtMostOnce
                 || late // too late to be delivered: reported as its cause
                 || nobody && !acked && self.promises_acks(); // its missing ack is reported
@@ -181,8 +185,9 @@ impl Unnumbered {
             );
             (Kind::LostRelay, text)
         };
-        let mut example =
-            self.desk.example(loss.receiver, None, Some(message), text, loss.at_ns);
+        let mut example = self
+            .desk
+            .example(loss.receiver, None, Some(message), text, loss.at_ns);
         if reached_nobody {
             example.receiver = None;
         }
@@ -200,13 +205,19 @@ impl Unnumbered {
             let old = session.track.cursor.saturating_sub(REORDER_WINDOW);
             let is_old = |slot: SlotId| slot < old;
             if session.stage != Stage::Open
-                || !session.track.holes.iter().any(|h| is_old(h.slot) && !h.given_up)
+                || !session
+                    .track
+                    .holes
+                    .iter()
+                    .any(|h| is_old(h.slot) && !h.given_up)
             {
                 continue;
             }
             let holes = session.track.holes.iter();
-            let holes: Vec<SlotId> =
-                holes.filter(|h| is_old(h.slot) && !h.given_up).map(|h| h.slot).collect();
+            let holes: Vec<SlotId> = holes
+                .filter(|h| is_old(h.slot) && !h.given_up)
+                .map(|h| h.slot)
+                .collect();
             for slot in holes {
                 self.give_up(index as u32, slot);
             }

@@ -1,31 +1,15 @@
 //! What recording costs: a delivery (budget 15 ns, response and service time), and the second's hand-over, which stops a shard
 //! for so long. `cargo bench --bench measure`.
 
+#[path = "fixtures/measure.rs"]
+mod fixtures;
+
 use std::hint::black_box;
 use std::time::Instant;
 
-use chatbench::measure::{Collector, ShardRecorder, Window};
+use chatbench::measure::{Collector, ShardRecorder};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-
-const WINDOW: Window = Window {
-    start_ns: 1_000_000_000,
-    end_ns: 11_000_000_000,
-};
-
-/// Latencies spread over two decades, as under load: a constant one would stay in one cache line.
-fn deliveries() -> Vec<(u64, u64)> {
-    let mut x = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..4096)
-        .map(|i| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            let latency_ns = 50_000 << (x % 7);
-            let intended_ns = WINDOW.start_ns + i * 1_000;
-            (intended_ns, intended_ns + latency_ns + (x >> 40) % 50_000)
-        })
-        .collect()
-}
+use fixtures::{WINDOW, deliveries};
 
 fn record(c: &mut Criterion) {
     let deliveries = deliveries();
@@ -35,14 +19,14 @@ fn record(c: &mut Criterion) {
     group.bench_function("relay", |b| {
         b.iter(|| {
             for &(intended_ns, now_ns) in black_box(&deliveries) {
-                recorder.relay(intended_ns, now_ns);
+                recorder.relay(0, intended_ns, now_ns);
             }
         });
     });
     group.bench_function("delivery", |b| {
         b.iter(|| {
             for &(intended_ns, now_ns) in black_box(&deliveries) {
-                recorder.relay(intended_ns, now_ns);
+                recorder.relay(0, intended_ns, now_ns);
                 recorder.relay_service(intended_ns, intended_ns + 40_000, now_ns);
             }
         });
@@ -50,7 +34,7 @@ fn record(c: &mut Criterion) {
     group.bench_function("ack", |b| {
         b.iter(|| {
             for &(intended_ns, now_ns) in black_box(&deliveries) {
-                recorder.ack(intended_ns, now_ns);
+                recorder.ack(0, intended_ns, now_ns);
             }
         });
     });
@@ -69,9 +53,9 @@ fn hand_over(c: &mut Criterion) {
     let filled = || {
         let mut recorder = ShardRecorder::new(WINDOW);
         for &(intended_ns, now_ns) in &deliveries {
-            recorder.relay(intended_ns, now_ns);
+            recorder.relay(0, intended_ns, now_ns);
             recorder.relay_service(intended_ns, intended_ns + 40_000, now_ns);
-            recorder.ack(intended_ns, now_ns);
+            recorder.ack(0, intended_ns, now_ns);
             recorder.ack_service(intended_ns, intended_ns + 40_000, now_ns);
             recorder.heartbeat(intended_ns, now_ns);
             recorder.sent(intended_ns, now_ns, false, 100);

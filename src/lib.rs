@@ -27,6 +27,7 @@
 //! | [`driver`] | the fleet: shards, clients, scripts, the phases of a run |
 //! | [`report`] | the verdict, thresholds, summary, JSON; from a result: HTML, files, comparisons |
 //! | [`search`] | the highest load that holds: which to try next |
+//! | [`scrape`] | figures while it runs, for Prometheus: their names, and a thread that answers |
 //! | [`cli`] | one file a verb, progress |
 //!
 //! # Vocabulary
@@ -76,5 +77,7 @@ pub mod driver;
 pub mod report;
 
 pub mod search;
+
+pub mod scrape;
 
 pub mod cli;

@@ -6,12 +6,15 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
+mod binary;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use binary::{output, stderr};
 use serde_json::Value;
 
 /// Two talkers, three listeners, a moment long; the faulty server loses one relay.
@@ -134,19 +137,16 @@ fn run(directory: &Path) -> (Value, String) {
     let scenario = directory.join("probe.toml");
     fs::write(&scenario, SCENARIO).unwrap();
     let out = directory.join("out");
-    let output = Command::new(env!("CARGO_BIN_EXE_chatbench"))
-        .args([
-            Path::new("run"),
-            &scenario,
-            Path::new("-q"),
-            Path::new("--out"),
-            &out,
-        ])
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let result = fs::read(out.join("result.json")).unwrap_or_else(|_| panic!("{stderr}"));
+    let args = [
+        Path::new("run"),
+        &scenario,
+        Path::new("-q"),
+        Path::new("--out"),
+        &out,
+    ];
+    let output = output(&args);
+    let result =
+        fs::read(out.join("result.json")).unwrap_or_else(|_| panic!("{}", stderr(&output)));
     let page = fs::read_to_string(out.join("report.html")).unwrap();
     (serde_json::from_slice(&result).unwrap(), page)
 }

@@ -116,7 +116,7 @@ impl Run {
                 intended_ns,
                 sent_ns,
             }) => {
-                self.recorder.ack(intended_ns, now_ns);
+                self.recorder.ack(0, intended_ns, now_ns);
                 self.recorder.ack_service(intended_ns, sent_ns, now_ns);
             }
             other => panic!("{other:?}"),
@@ -133,7 +133,7 @@ impl Run {
                     intended_ns,
                     sent_ns,
                 }) => {
-                    self.recorder.relay(intended_ns, now_ns);
+                    self.recorder.relay(0, intended_ns, now_ns);
                     let sent_ns = sent_ns.expect("it was sent by this shard");
                     self.recorder.relay_service(intended_ns, sent_ns, now_ns);
                     self.delivered += 1;

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
+mod binary;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::Output;
 
+use binary::{output, stderr};
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use serde_json::Value;
 
@@ -23,26 +26,16 @@ count = 3
 relay = ["max < 1h"]
 "#;
 
-fn chatbench(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_chatbench"))
-        .args(args)
-        .env("NO_COLOR", "1")
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
 fn succeeds(args: &[&str]) -> Output {
-    let output = chatbench(args);
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let output = output(args);
+    let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(0), "{args:?}: {stderr}");
     output
 }
 
 fn refused(args: &[&str], says: &str) {
-    let output = chatbench(args);
-    let stderr = String::from_utf8_lossy(&output.stderr);
+    let output = output(args);
+    let stderr = stderr(&output);
     assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
     assert!(stderr.contains(says), "{says}: {stderr}");
     assert!(output.stdout.is_empty());
@@ -60,11 +53,11 @@ impl Run {
         for set in sets {
             args.extend(["--set", set]);
         }
-        let output = chatbench(&args);
+        let output = output(&args);
         assert!(
             Path::new(&run.path("out/result.json")).exists(),
             "{}",
-            String::from_utf8_lossy(&output.stderr)
+            stderr(&output)
         );
         run
     }
@@ -127,11 +120,11 @@ fn remove(value: &mut Value, path: &str) {
 fn described(schema: &Value, path: &str) -> bool {
     let mut at = schema;
     for key in path.split('/').skip(1) {
-        if let Some(target) = at["$ref"].as_str() {
-            at = schema.pointer(target.trim_start_matches('#')).unwrap();
-        }
         if let Some(options) = at["oneOf"].as_array() {
             at = options.last().unwrap();
+        }
+        if let Some(target) = at["$ref"].as_str() {
+            at = schema.pointer(target.trim_start_matches('#')).unwrap();
         }
         at = if key == "0" {
             &at["items"]
@@ -293,7 +286,7 @@ fn repeats_are_a_side_that_is_compared_with_its_noise() {
         { "kind": "lost-relay", "rule": "S2", "count": 1, "examples": [] }
     ]);
     fs::write(Path::new(&worse).join("1/result.json"), result.to_string()).unwrap();
-    let compared = chatbench(&["compare", &base, &worse, "--markdown"]);
+    let compared = output(&["compare", &base, &worse, "--markdown"]);
     assert_eq!(compared.status.code(), Some(1));
     let text = String::from_utf8(compared.stdout).unwrap();
     assert!(text.starts_with("**1 regression: violations**\n"), "{text}");
@@ -306,7 +299,7 @@ fn repeats_are_a_side_that_is_compared_with_its_noise() {
         &["compare", &base, &worse],
         "clients.talkers.rate was 400, is 900",
     );
-    let anyway = chatbench(&["compare", &base, &worse, "--allow-different"]);
+    let anyway = output(&["compare", &base, &worse, "--allow-different"]);
     assert_eq!(anyway.status.code(), Some(1));
 }
 
@@ -318,8 +311,8 @@ fn a_run_is_compared_with_its_baseline_at_once() {
     let generous = ["--tolerance", "1000000", "--noise", "1000000"];
     let mut args = vec!["run", &file, "-q", "--baseline", &out];
     args.extend(generous);
-    let output = succeeds(&args);
-    let text = String::from_utf8(output.stdout).unwrap();
+    let compared = succeeds(&args);
+    let text = String::from_utf8(compared.stdout).unwrap();
     assert!(text.contains("new   this run · 1 run · pass"), "{text}");
 
     // Against a server that took no time at all, everything is a regression.
@@ -328,12 +321,12 @@ fn a_run_is_compared_with_its_baseline_at_once() {
         result["latency_ns"][class]["p50"] = 1.into();
     }
     fs::write(run.path("out/result.json"), result.to_string()).unwrap();
-    let output = chatbench(&args);
+    let worse = output(&args);
     assert_eq!(
-        output.status.code(),
+        worse.status.code(),
         Some(1),
         "{}",
-        String::from_utf8_lossy(&output.stdout)
+        String::from_utf8_lossy(&worse.stdout)
     );
 
     let set = ["--set", "clients.talkers.rate=10"];

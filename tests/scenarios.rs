@@ -88,12 +88,12 @@ fn validate_of_a_directory_counts_its_scenarios() {
         .success()
         .stderr(contains("they are cut there"))
         .stdout(contains(
-            "\n10 scenarios: 10 valid (1 with warnings), 0 invalid\n",
+            "\n11 scenarios: 11 valid (1 with warnings), 0 invalid\n",
         ));
     chatbench(&["validate", "tests/bad-scenarios", "scenarios/ack.toml"])
         .code(2)
         .stdout(contains(
-            "13 scenarios: 2 valid (1 with warnings), 11 invalid\n",
+            "16 scenarios: 2 valid (1 with warnings), 14 invalid\n",
         ));
 }
 

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
+mod binary;
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Output, Stdio};
 
+use binary::{chatbench, output, stderr};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -38,25 +41,15 @@ impl Place {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chatbench"));
-        command
-            .arg("search")
-            .arg(self.path("probe.toml"))
-            .args(args)
-            .env("NO_COLOR", "1")
-            .env("LC_ALL", "C.UTF-8")
-            .stdin(Stdio::null());
-        command
+    fn words(&self, args: &[&str]) -> Vec<String> {
+        let mut words = vec!["search".to_owned(), self.path("probe.toml")];
+        words.extend(args.iter().map(|&arg| arg.to_owned()));
+        words
     }
 
     fn search(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
+        output(&self.words(args))
     }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[test]
@@ -174,7 +167,8 @@ impl Drop for Running {
 fn ctrl_c_reports_what_is_known() {
     let place = Place::new(SMALL);
     // Values without end: it can only end by being interrupted.
-    let mut command = place.command(&["--from", "1", "--max", "1000000", "--no-progress"]);
+    let words = place.words(&["--from", "1", "--max", "1000000", "--no-progress"]);
+    let mut command = chatbench(&words);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running(command.spawn().unwrap());
     let mut lines = BufReader::new(running.0.stderr.take().unwrap()).lines();

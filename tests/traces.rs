@@ -3,27 +3,16 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
+mod binary;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
 
+use binary::{output, stderr};
 use serde_json::Value;
 
-fn chatbench(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_chatbench"))
-        .args(args)
-        .env("NO_COLOR", "1")
-        .env("LC_ALL", "C.UTF-8")
-        .output()
-        .unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 fn verified(path: &Path) -> (Option<i32>, Value) {
-    let output = chatbench(&["verify", path.to_str().unwrap(), "--json", "-"]);
+    let output = output(&["verify", path.to_str().unwrap(), "--json", "-"]);
     let result = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|e| panic!("no JSON ({e}): {}", stderr(&output)));
     (output.status.code(), result)
@@ -48,7 +37,7 @@ fn a_run_and_its_trace_come_to_the_same() {
     let (scenario, trace) = (file("small.toml"), file("small.trace"));
     fs::write(&scenario, SMALL).unwrap();
     let run = ["run", &scenario, "--json", "-", "-q", "--trace", &trace];
-    let ran = chatbench(&run);
+    let ran = output(&run);
     let result: Value = serde_json::from_slice(&ran.stdout).unwrap();
     let (code, verification) = verified(Path::new(&trace));
     assert!(result["counts"]["delivered"].as_u64() > Some(0));
@@ -63,13 +52,13 @@ fn a_run_and_its_trace_come_to_the_same() {
 
     // It is not overwritten, unless that is what is asked for.
     let before = fs::read(&trace).unwrap();
-    let again = chatbench(&run);
+    let again = output(&run);
     assert_eq!(again.status.code(), Some(2), "{}", stderr(&again));
     assert!(stderr(&again).contains("--force"), "{}", stderr(&again));
     assert_eq!(fs::read(&trace).unwrap(), before);
     let mut forced = run.to_vec();
     forced.push("--force");
-    assert_ne!(chatbench(&forced).status.code(), Some(2));
+    assert_ne!(output(&forced).status.code(), Some(2));
     assert_ne!(fs::read(&trace).unwrap(), before, "another run");
 }
 
@@ -79,22 +68,22 @@ fn a_trace_that_cannot_be_read_or_written_says_why() {
     let path = directory.path().join("cut.trace");
     let golden = fs::read(format!("{GOLDEN}/pass.trace")).unwrap();
     fs::write(&path, &golden[..golden.len() - 1]).unwrap();
-    let output = chatbench(&["verify", path.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(2));
-    let error = stderr(&output);
+    let damaged = output(&["verify", path.to_str().unwrap()]);
+    assert_eq!(damaged.status.code(), Some(2));
+    let error = stderr(&damaged);
     assert!(error.contains("cut.trace: cut off at byte "), "{error}");
 
-    let missing = chatbench(&["verify", "no/such.trace"]);
+    let missing = output(&["verify", "no/such.trace"]);
     assert_eq!(missing.status.code(), Some(2));
     assert!(stderr(&missing).contains("no/such.trace: "));
 
     let scenario = directory.path().join("small.toml");
     fs::write(&scenario, SMALL).unwrap();
     let scenario = scenario.to_str().unwrap();
-    let unwritable = chatbench(&["run", scenario, "--trace", "/no/such/dir/x.trace"]);
+    let unwritable = output(&["run", scenario, "--trace", "/no/such/dir/x.trace"]);
     assert_eq!(unwritable.status.code(), Some(2));
     assert!(stderr(&unwritable).contains("/no/such/dir/x.trace"));
-    let several = chatbench(&["run", scenario, scenario, "--trace", "x.trace"]);
+    let several = output(&["run", scenario, scenario, "--trace", "x.trace"]);
     assert_eq!(several.status.code(), Some(2), "{}", stderr(&several));
 }
 
@@ -111,7 +100,7 @@ fn golden_traces_keep_their_verdicts() {
         }
         let expected = fs::read_to_string(path.with_extension("json")).unwrap();
         for _ in 0..2 {
-            let output = chatbench(&["verify", path.to_str().unwrap(), "--json", "-"]);
+            let output = output(&["verify", path.to_str().unwrap(), "--json", "-"]);
             let found = String::from_utf8(output.stdout).unwrap();
             assert_eq!(found, expected, "{}", path.display());
         }

@@ -14,9 +14,12 @@
 //! - An accepted frame, written and read again, is the same frame, in one line.
 //! - A bad line costs itself: a good one after it is read.
 //! - Texts and error details are no longer than their line, or than their limit.
+//! - The classic dialect's two streams, objects in and texts out, are cut alike however they are
+//!   split, and nothing of them is lost (`classic.rs`).
 //! - The load message's reader takes any bytes, accepts only what its writer writes, and calls it
 //!   altered when one byte of it is changed.
 
+mod classic;
 pub(crate) mod json;
 
 use std::borrow::Cow;
@@ -45,6 +48,7 @@ pub(crate) fn decode_only(data: &[u8]) {
     }
     let _ = ndjson::decode_publish(input.stream);
     let _ = ndjson::decode_server(input.stream);
+    classic::decode_only(&input);
 }
 
 /// Holds the input against every oracle.
@@ -64,6 +68,7 @@ pub(crate) fn check(data: &[u8]) {
     // What framing would have cut, in one piece: the codec is safe without it.
     check_publish(input.stream);
     check_server_frame(input.stream);
+    classic::check(&input);
 }
 
 struct Input<'a> {

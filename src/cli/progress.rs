@@ -264,6 +264,7 @@ mod tests {
             phase,
             done: 40,
             of: 1_004,
+            open: 104,
             elapsed: Duration::from_millis(elapsed_ms),
             total: Duration::from_secs(30),
             live: Live {

@@ -3,20 +3,24 @@
 use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::num::NonZero;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use super::EXIT_USAGE;
 use super::compare::TermsArgs;
+use super::overrides::Overrides;
 use super::progress::Progress;
-use super::{EXIT_USAGE, complain};
+use super::prometheus::PrometheusArgs;
 use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
 use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
-use crate::scenario::{self, plan::Plan};
+use crate::scenario::plan::Plan;
 use crate::verify::trace::file::Recording;
 
+mod board;
 mod outputs;
 
+use board::Board;
 use outputs::Outputs;
 
 /// Arguments of `chatbench run`.
@@ -34,17 +38,8 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
 
-    /// The target, over the file's: embedded, or ndjson://HOST:PORT
-    #[arg(long, value_name = "URL")]
-    target: Option<String>,
-
-    /// Set a key over the file's, e.g. clients.talkers.rate=2000 (repeatable)
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
-
-    /// The seed of all randomness, over the file's
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    overrides: Overrides,
 
     /// Write everything into this directory (a directory each for several scenarios):
     /// result.json, report.html, summary.txt, junit.xml, latency.hlog and *.hgrm
@@ -79,6 +74,13 @@ pub struct Args {
     #[command(flatten)]
     terms: TermsArgs,
 
+    #[command(flatten)]
+    prometheus: PrometheusArgs,
+
+    /// Allow --prometheus on an address that other machines can reach
+    #[arg(long, requires = "prometheus")]
+    allow_remote: bool,
+
     /// Overwrite results that are there already, and an earlier trace
     #[arg(long)]
     force: bool,
@@ -96,7 +98,7 @@ pub struct Args {
 #[must_use]
 #[allow(clippy::needless_pass_by_value)] // a verb owns its arguments
 pub fn main(args: Args) -> ExitCode {
-    let Some(plans) = load(&args) else {
+    let Some(plans) = args.overrides.load_all(&args.paths) else {
         return ExitCode::from(EXIT_USAGE);
     };
     let prepared = baseline(&args, &plans)
@@ -107,6 +109,10 @@ pub fn main(args: Args) -> ExitCode {
     };
     let mut trace = match recording(&args, plans.len() * args.repeat.get()) {
         Ok(trace) => trace,
+        Err(error) => return fail(EXIT_USAGE, &error),
+    };
+    let mut board = match Board::put_up(&args) {
+        Ok(board) => board,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -124,8 +130,14 @@ pub fn main(args: Args) -> ExitCode {
         .flat_map(|plan| std::iter::repeat_n(plan, repeats));
     for (index, (path, plan)) in runs.enumerate() {
         let mut progress = Progress::new(args.quiet || args.no_progress);
-        let result = runtime.block_on(run(plan, trace.as_ref(), &mut |snapshot| {
+        if let Some(board) = &mut board {
+            board.show(plan);
+        }
+        let result = runtime.block_on(run(plan, trace.as_ref(), &mut |snapshot, collector| {
             progress.update(snapshot);
+            if let Some(board) = &mut board {
+                board.update(snapshot, collector);
+            }
         }));
         progress.finish();
         match result {
@@ -135,7 +147,7 @@ pub fn main(args: Args) -> ExitCode {
                     Some(trace) => finish_trace(trace, plan, &report),
                     None => Ok(()),
                 };
-                report.rerun = rerun(&args, path, plan.seed);
+                report.rerun = args.overrides.rerun(path, plan.seed);
                 worst = worst.max(report.verdict);
                 if let Err(error) = outputs.write(index, &report) {
                     return fail(EXIT_USAGE, &error);
@@ -254,32 +266,6 @@ fn compared(args: &Args, baseline: &Side, reports: &[Report], aside: bool) -> Ve
     }
 }
 
-/// All scenarios, or none if anything is wrong with any of them.
-fn load(args: &Args) -> Option<Vec<(PathBuf, Plan)>> {
-    let files = match scenario::files(&args.paths) {
-        Ok(files) => files,
-        Err(diagnostics) => {
-            complain(&diagnostics);
-            return None;
-        }
-    };
-    let mut plans = Vec::new();
-    let mut all_valid = true;
-    for file in files {
-        match scenario::load(&file, &args.set, args.seed, args.target.as_deref()) {
-            Ok(plan) => {
-                complain(&plan.warnings);
-                plans.push((file, plan));
-            }
-            Err(diagnostics) => {
-                complain(&diagnostics);
-                all_valid = false;
-            }
-        }
-    }
-    all_valid.then_some(plans)
-}
-
 /// A reader that hangs up early (`| head`) is no error of ours.
 fn print(text: &str) {
     let _ = io::stdout().lock().write_all(text.as_bytes());
@@ -288,47 +274,4 @@ fn print(text: &str) {
 fn fail(code: u8, error: &str) -> ExitCode {
     eprintln!("chatbench: {error}");
     ExitCode::from(code)
-}
-
-/// The command line that runs this scenario the same way again.
-fn rerun(args: &Args, path: &Path, seed: u64) -> String {
-    let mut words = vec![
-        "chatbench".to_owned(),
-        "run".to_owned(),
-        quoted(&path.display().to_string()),
-    ];
-    words.extend(["--seed".to_owned(), seed.to_string()]);
-    if let Some(target) = &args.target {
-        words.extend(["--target".to_owned(), quoted(target)]);
-    }
-    for set in &args.set {
-        words.extend(["--set".to_owned(), quoted(set)]);
-    }
-    words.join(" ")
-}
-
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(
-            quoted("clients.talkers.rate=2000"),
-            "clients.talkers.rate=2000"
-        );
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 }

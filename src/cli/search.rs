@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::overrides::Overrides;
 use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
 use crate::driver::run::{RunError, run};
 use crate::report::files::{self, Destination, Directory};
 use crate::report::{Report, Style, Verdict};
-use crate::scenario;
 use crate::scenario::plan::{Metric, Plan};
 use crate::search::{self, Limit, Probe, Search};
 
@@ -63,17 +63,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: u32,
 
-    /// The target, over the file's: embedded, or ndjson://HOST:PORT
-    #[arg(long, value_name = "URL")]
-    target: Option<String>,
-
-    /// Set a key over the file's, e.g. run.duration=5s (repeatable)
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
-
-    /// The seed of all randomness, over the file's
-    #[arg(long, value_name = "N")]
-    seed: Option<u64>,
+    #[command(flatten)]
+    overrides: Overrides,
 
     /// Write search.json, and every probe's results in a directory of its own, into this one
     #[arg(long, value_name = "DIR")]
@@ -226,7 +217,7 @@ impl<'a> Hunt<'a> {
         let args = self.args;
         let plan = load(args, Some((&self.vary, value)))?;
         let mut progress = Progress::new(args.quiet || args.no_progress);
-        let result = runtime.block_on(run(&plan, None, &mut |snapshot| {
+        let result = runtime.block_on(run(&plan, None, &mut |snapshot, _| {
             progress.update(snapshot);
         }));
         progress.finish();
@@ -341,9 +332,8 @@ async fn came(signal: &mut Signal) -> bool {
 
 /// The scenario, with the key that is varied set to a value.
 fn load(args: &Args, vary: Option<(&str, f64)>) -> Result<Plan, Refusal> {
-    let mut set = args.set.clone();
-    set.extend(vary.map(|(path, value)| format!("{path}={}", search::shown(value))));
-    match scenario::load(&args.file, &set, args.seed, args.target.as_deref()) {
+    let varied = vary.map(|(path, value)| format!("{path}={}", search::shown(value)));
+    match args.overrides.load(&args.file, varied.as_slice()) {
         Ok(mut plan) => {
             if vary.is_none() && !args.quiet {
                 complain(&plan.warnings);

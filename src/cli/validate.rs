@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use humantime::format_duration;
 
+use crate::cli::overrides::Overrides;
 use crate::cli::{EXIT_USAGE, complain};
 use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
@@ -19,9 +20,8 @@ pub struct Args {
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
 
-    /// Set a key over the file's, e.g. clients.talkers.rate=2000 (repeatable)
-    #[arg(long, value_name = "PATH=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    overrides: Overrides,
 }
 
 /// Carries out the verb: plans to stdout, diagnostics to stderr, exit code 2 if any scenario is
@@ -38,7 +38,7 @@ pub fn main(args: Args) -> ExitCode {
     };
     let (mut valid, mut warned) = (0, 0);
     for file in &files {
-        match scenario::load(file, &args.set, None, None) {
+        match args.overrides.load(file, &[]) {
             Ok(plan) => {
                 valid += 1;
                 warned += usize::from(!plan.warnings.is_empty());
@@ -90,8 +90,8 @@ fn describe(plan: &Plan) -> String {
 
 fn headline(plan: &Plan) -> String {
     let target = match &plan.target.url {
-        TargetUrl::Embedded => "embedded ndjson server".to_owned(),
-        TargetUrl::Ndjson(address) => format!("ndjson://{address}"),
+        TargetUrl::Embedded(dialect) => format!("embedded {dialect} server"),
+        TargetUrl::At(dialect, address) => format!("{dialect}://{address}"),
     };
     let mut headline = format!(
         "{} · seed {} · {} clients → {target} · {}",
@@ -237,13 +237,14 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
         total("bytes", format!("{sent} sent, {received} received"));
     }
     let embedded = match plan.target.url {
-        TargetUrl::Embedded => ", and as many in the embedded server",
-        TargetUrl::Ndjson(_) => "",
+        TargetUrl::Embedded(_) => ", and as many in the embedded server",
+        TargetUrl::At(..) => "",
     };
     total(
         "descriptors",
         format!("{}{embedded}", grouped(estimate.fds as f64)),
     );
+    total("judged", plan.promises.in_words().join(" · "));
     if let Some(thresholds) = plan.resolved["thresholds"].as_object() {
         for (i, (metric, exprs)) in thresholds.iter().enumerate() {
             let exprs = exprs.as_array().map_or(&[][..], Vec::as_slice);

@@ -6,6 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use memchr::memmem;
 use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio::task::spawn_local;
@@ -14,6 +15,7 @@ use super::fleet::Read;
 use super::shard::Shard;
 use crate::verify::ledger::Ending;
 use crate::wire::ndjson::{ServerFrame, decode_server};
+use crate::wire::{Dialect, classic};
 
 /// Why a client did not get as far as its welcome.
 #[derive(Debug, Clone, Error)]
@@ -22,7 +24,12 @@ pub(super) enum ConnectError {
     #[error("{0}")]
     Io(Arc<io::Error>),
     /// Nothing came in time.
-    #[error("no welcome within {0}")]
+    #[error(
+        "no welcome within {0} (a server of the classic dialect says none: classic://HOST:PORT)"
+    )]
+    NoWelcome(humantime::Duration),
+    /// It could not be reached in time.
+    #[error("no connection within {0}")]
     TimedOut(humantime::Duration),
     /// The target complained in place of a welcome.
     #[error("it answered with the error `{code}`: {detail}")]
@@ -38,6 +45,18 @@ pub(super) enum ConnectError {
         /// The beginning of what came.
         got: String,
     },
+    /// It speaks the other dialect.
+    #[error("it speaks the {0} dialect: name it {0}://HOST:PORT")]
+    OtherDialect(Dialect),
+    /// It speaks, but not as a classic server does.
+    #[error(
+        "it is no classic broadcast server: what it says begins with an address, and this said \
+         `{got}`"
+    )]
+    NotClassic {
+        /// The beginning of what came.
+        got: String,
+    },
     /// It hung up.
     #[error("it closed the connection before the welcome")]
     Closed,
@@ -46,8 +65,8 @@ pub(super) enum ConnectError {
     SessionsUsedUp,
 }
 
-/// Connects `client` and waits for its welcome; from then on its connection is read by a task of
-/// its own.
+/// Connects `client` and waits for its welcome, if the dialect has one; from then on its
+/// connection is read by a task of its own.
 pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), ConnectError> {
     let clock = shard.clock;
     let started_ns = clock.now_ns();
@@ -56,10 +75,13 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
         .connecting(client)
         .ok_or(ConnectError::SessionsUsedUp)?;
     let attempt = async {
-        let stream = TcpStream::connect(shard.address).await.map_err(io_error)?;
+        let address = shard.address_for(client);
+        let stream = TcpStream::connect(address).await.map_err(io_error)?;
         stream.set_nodelay(true).map_err(io_error)?;
         let generation = shard.fleet().connected(client, handle, stream);
-        welcome(shard, client, generation).await?;
+        if shard.dialect == Dialect::Ndjson {
+            welcome(shard, client, generation).await?;
+        }
         Ok(generation)
     };
     let outcome = match tokio::time::timeout(shard.connect_timeout, attempt).await {
@@ -68,7 +90,14 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
             // Others were welcomed, so this is the right protocol and a broken promise.
             Ok(shard.fleet().clients[client].generation)
         }
-        Err(_) => Err(ConnectError::TimedOut(shard.connect_timeout.into())),
+        Err(_) => {
+            let within = shard.connect_timeout.into();
+            Err(if shard.is_connected(client) {
+                ConnectError::NoWelcome(within)
+            } else {
+                ConnectError::TimedOut(within)
+            })
+        }
     };
     match outcome {
         Ok(generation) => {
@@ -120,7 +149,6 @@ async fn welcome(shard: &Rc<Shard>, client: usize, generation: u32) -> Result<()
 
 /// What came instead of a welcome.
 fn not_a_welcome(read: &[u8]) -> ConnectError {
-    const QUOTED_BYTES: usize = 60;
     let line = read.split(|&b| b == b'\n').next().unwrap_or(read);
     if let Ok(ServerFrame::Error { code, detail, .. }) = decode_server(line) {
         return ConnectError::Refused {
@@ -128,10 +156,36 @@ fn not_a_welcome(read: &[u8]) -> ConnectError {
             detail: detail.into_owned(),
         };
     }
-    let got = &line[..line.len().min(QUOTED_BYTES)];
-    ConnectError::NotThisProtocol {
-        got: got.escape_ascii().to_string(),
+    if [classic::ACK, classic::RELAY]
+        .iter()
+        .any(|phrase| memmem::find(read, phrase.as_bytes()).is_some())
+    {
+        return ConnectError::OtherDialect(Dialect::Classic);
     }
+    ConnectError::NotThisProtocol { got: quoted(line) }
+}
+
+/// The first thing that a target said to any client: why it is no classic server's, if it is not.
+/// An address stands first in whatever such a server says, right or wrong.
+fn not_classic(read: &[u8]) -> Option<ConnectError> {
+    match read.first()? {
+        b'0'..=b'9' | b'[' => None,
+        _ => {
+            let line = read.split(|&b| b == b'\n').next().unwrap_or(read);
+            Some(match decode_server(line) {
+                Ok(ServerFrame::Welcome { .. }) => ConnectError::OtherDialect(Dialect::Ndjson),
+                _ => ConnectError::NotClassic { got: quoted(line) },
+            })
+        }
+    }
+}
+
+/// The beginning of what came, as one line of a terminal takes it.
+fn quoted(line: &[u8]) -> String {
+    const QUOTED_BYTES: usize = 60;
+    line[..line.len().min(QUOTED_BYTES)]
+        .escape_ascii()
+        .to_string()
 }
 
 async fn read(shard: &Rc<Shard>, client: usize, generation: u32) -> Read {
@@ -140,7 +194,14 @@ async fn read(shard: &Rc<Shard>, client: usize, generation: u32) -> Read {
 
 /// Reads a connection to its end.
 async fn read_on(shard: Rc<Shard>, client: usize, generation: u32) {
-    while read(&shard, client, generation).await == Read::Frames {}
+    while read(&shard, client, generation).await == Read::Frames {
+        if shard.dialect == Dialect::Classic && !shard.heard.replace(true) {
+            let foreign = not_classic(shard.fleet().last_read());
+            if let Some(error) = foreign {
+                shard.foreign(client, &error);
+            }
+        }
+    }
 }
 
 /// Starts a writer for each socket that has become full.

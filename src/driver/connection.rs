@@ -9,7 +9,37 @@ use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
 use crate::verify::ledger::Handle;
+use crate::wire::Dialect;
+use crate::wire::classic::texts::TextBuffer;
 use crate::wire::line::LineBuffer;
+
+/// What a connection speaks, and what has come in it and is not whole yet.
+#[derive(Debug)]
+pub(super) enum Talk {
+    /// Lines.
+    Ndjson(LineBuffer),
+    /// Texts that run together.
+    Classic {
+        texts: TextBuffer,
+        /// What this side says that it is, as the original's client does: its own address.
+        client_ip: Box<str>,
+    },
+}
+
+impl Talk {
+    fn new(dialect: Dialect, stream: &TcpStream, max_read_line_bytes: usize) -> Self {
+        match dialect {
+            Dialect::Ndjson => Self::Ndjson(LineBuffer::new(max_read_line_bytes)),
+            Dialect::Classic => {
+                let local = stream.local_addr().map(|address| address.to_string());
+                Self::Classic {
+                    texts: TextBuffer::new(max_read_line_bytes),
+                    client_ip: local.unwrap_or_default().into(),
+                }
+            }
+        }
+    }
+}
 
 /// One connection of a client.
 #[derive(Debug)]
@@ -17,10 +47,10 @@ pub(super) struct Connection {
     pub(super) stream: TcpStream,
     /// Its session in the ledger.
     pub(super) handle: Handle,
-    pub(super) lines: LineBuffer,
+    pub(super) talk: Talk,
     /// What the socket did not take yet.
     pub(super) unsent: Vec<u8>,
-    /// The welcome came.
+    /// The welcome came, or the dialect has none.
     pub(super) welcomed: bool,
     /// Half-close once `unsent` is gone.
     pub(super) leaving: bool,
@@ -33,13 +63,18 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream, handle: Handle, max_read_line_bytes: usize) -> Self {
+    pub(super) fn new(
+        dialect: Dialect,
+        stream: TcpStream,
+        handle: Handle,
+        max_read_line_bytes: usize,
+    ) -> Self {
         Self {
+            talk: Talk::new(dialect, &stream, max_read_line_bytes),
             stream,
             handle,
-            lines: LineBuffer::new(max_read_line_bytes),
             unsent: Vec::new(),
-            welcomed: false,
+            welcomed: dialect == Dialect::Classic,
             leaving: false,
             paused: false,
             parked: None,

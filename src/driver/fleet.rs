@@ -20,14 +20,16 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::clock::Clock;
-use super::connection::Connection;
+use super::connection::{Connection, Talk};
 use super::live::Live;
+use super::shard::Member;
 use super::source::Source;
 use crate::measure::{ShardRecorder, Window};
 use crate::scenario::pace::derive_seed;
 use crate::scenario::plan::PayloadSize;
 use crate::verify::directory::ClientId;
 use crate::verify::ledger::{Ending, Event, Handle, Ledger};
+use crate::wire::Dialect;
 
 /// Bytes of one read at most. One clock read stamps every line in it: the last of 64 KiB of short
 /// lines is stamped about 30 µs early by the work done for those before it.
@@ -52,6 +54,8 @@ pub(super) enum Rank {
 pub(super) struct Client {
     pub(super) id: ClientId,
     pub(super) rank: Rank,
+    /// Where its latencies go ([`crate::measure::group::place`]).
+    group: usize,
     pub(super) payload: PayloadSize,
     pub(super) source: Source,
     pub(super) connection: Option<Connection>,
@@ -98,6 +102,57 @@ pub(super) enum Read {
     Ended(Ending),
 }
 
+/// What came in one read.
+#[derive(Debug, Default)]
+struct Tally {
+    /// The client's.
+    group: usize,
+    frames: u64,
+    acks: u64,
+    welcomed: bool,
+}
+
+impl Tally {
+    /// Takes what a frame was to the recorder and to the client's script.
+    #[inline]
+    fn take(
+        &mut self,
+        event: Event,
+        recorder: &mut ShardRecorder,
+        script: Option<&Signals>,
+        now_ns: u64,
+    ) {
+        self.frames += 1;
+        match event {
+            Event::Relay {
+                intended_ns,
+                sent_ns,
+            } => {
+                recorder.relay(self.group, intended_ns, now_ns);
+                if let Some(sent_ns) = sent_ns {
+                    recorder.relay_service(intended_ns, sent_ns, now_ns);
+                }
+            }
+            Event::Ack {
+                intended_ns,
+                sent_ns,
+            } => {
+                recorder.ack(self.group, intended_ns, now_ns);
+                recorder.ack_service(intended_ns, sent_ns, now_ns);
+                self.acks += 1;
+            }
+            Event::Error { code } => {
+                recorder.error();
+                if let Some(script) = script {
+                    script.error(code);
+                }
+            }
+            Event::Welcome => self.welcomed = true,
+            Event::Bye | Event::Other => {}
+        }
+    }
+}
+
 /// The clients of one shard.
 #[derive(Debug)]
 pub(super) struct Fleet {
@@ -111,6 +166,7 @@ pub(super) struct Fleet {
     /// The load is over: nothing more is sent on a schedule.
     pub(super) load_over: bool,
     pub(super) seed: u64,
+    pub(super) dialect: Dialect,
     max_read_line_bytes: usize,
     scratch: Box<[u8]>,
     pub(super) text: Vec<u8>,
@@ -140,6 +196,7 @@ impl Fleet {
         recorder: ShardRecorder,
         live: Arc<Live>,
         seed: u64,
+        dialect: Dialect,
         max_read_line_bytes: usize,
     ) -> Self {
         Self {
@@ -151,6 +208,7 @@ impl Fleet {
             due: BinaryHeap::new(),
             load_over: false,
             seed,
+            dialect,
             max_read_line_bytes,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             text: Vec::new(),
@@ -167,13 +225,15 @@ impl Fleet {
         }
     }
 
-    pub(super) fn add(&mut self, id: ClientId, rank: Rank, payload: PayloadSize, source: Source) {
+    pub(super) fn add(&mut self, member: Member) {
+        let Member { id, rank, .. } = member;
         let signals = (rank == Rank::Scripted).then(Rc::default);
         self.clients.push(Client {
             id,
             rank,
-            payload,
-            source,
+            group: member.group,
+            payload: member.payload,
+            source: member.source,
             connection: None,
             signals,
             generation: 0,
@@ -190,7 +250,8 @@ impl Fleet {
         handle
     }
 
-    /// The connection stands; the welcome is still to come. Returns the connection's generation.
+    /// The connection stands; the welcome is still to come, if the dialect has one. Returns the
+    /// connection's generation.
     pub(super) fn connected(&mut self, client: usize, handle: Handle, stream: TcpStream) -> u32 {
         if let Ok(local) = stream.local_addr() {
             self.ledger.connected(handle, local);
@@ -199,7 +260,11 @@ impl Fleet {
         client.generation += 1;
         client.held = false;
         client.unbound = None;
-        client.connection = Some(Connection::new(stream, handle, self.max_read_line_bytes));
+        let connection = Connection::new(self.dialect, stream, handle, self.max_read_line_bytes);
+        if connection.welcomed {
+            self.live.welcomed(client.rank, client.generation == 1);
+        }
+        client.connection = Some(connection);
         client.generation
     }
 
@@ -322,45 +387,37 @@ impl Fleet {
         };
         recorder.received_bytes(now_ns, n as u64);
         let handle = connection.handle;
-        let split = connection.lines.pending_bytes() > 0;
-        let mut lines = connection.lines.feed(&scratch[..n]);
-        let mut frames = 0;
-        let mut acks = 0;
-        while let Some(event) = ledger.next(handle, &mut lines, now_ns) {
-            frames += 1;
-            match event {
-                Event::Relay {
-                    intended_ns,
-                    sent_ns,
-                } => {
-                    recorder.relay(intended_ns, now_ns);
-                    if let Some(sent_ns) = sent_ns {
-                        recorder.relay_service(intended_ns, sent_ns, now_ns);
-                    }
+        let mut tally = Tally {
+            group: one.group,
+            ..Tally::default()
+        };
+        let split = match &mut connection.talk {
+            Talk::Ndjson(lines) => {
+                let split = lines.pending_bytes() > 0;
+                let mut lines = lines.feed(&scratch[..n]);
+                while let Some(event) = ledger.next(handle, &mut lines, now_ns) {
+                    tally.take(event, recorder, one.signals.as_deref(), now_ns);
                 }
-                Event::Ack {
-                    intended_ns,
-                    sent_ns,
-                } => {
-                    recorder.ack(intended_ns, now_ns);
-                    recorder.ack_service(intended_ns, sent_ns, now_ns);
-                    acks += 1;
-                }
-                Event::Welcome => {
-                    connection.welcomed = true;
-                    live.welcomed(one.rank, one.generation == 1);
-                }
-                Event::Error { code } => {
-                    if let Some(signals) = &one.signals {
-                        signals.error(code);
-                    }
-                }
-                Event::Bye | Event::Other => {}
+                split
             }
-        }
+            Talk::Classic { texts, .. } => {
+                let split = texts.pending_bytes() > 0;
+                let mut pieces = texts.feed(&scratch[..n]);
+                while let Some(event) = ledger.next_text(handle, &mut pieces, now_ns) {
+                    tally.take(event, recorder, one.signals.as_deref(), now_ns);
+                }
+                split
+            }
+        };
+        let Tally {
+            frames,
+            acks,
+            welcomed,
+            ..
+        } = tally;
         ledger.read_done(frames, split && frames > 0);
-        if !connection.welcomed && ledger.is_open(handle) {
-            // Without its welcome, which is on record.
+        if !connection.welcomed && (welcomed || ledger.is_open(handle)) {
+            // Perhaps open without its welcome, which is on record.
             connection.welcomed = true;
             live.welcomed(one.rank, one.generation == 1);
         }
@@ -434,8 +491,25 @@ impl Fleet {
     pub(super) fn ended(&mut self, client: usize, ending: Ending) -> Read {
         let now_ns = self.clock.now_ns();
         let one = &mut self.clients[client];
-        if let Some(connection) = one.connection.take() {
-            let unread = connection.lines.pending();
+        if let Some(mut connection) = one.connection.take() {
+            let unread = match &mut connection.talk {
+                Talk::Ndjson(lines) => lines.pending(),
+                Talk::Classic { texts, .. } => {
+                    // What could have been the beginning of something longer is what it is.
+                    let mut pieces = texts.finish();
+                    let mut tally = Tally {
+                        group: one.group,
+                        ..Tally::default()
+                    };
+                    while let Some(event) =
+                        self.ledger
+                            .next_text(connection.handle, &mut pieces, now_ns)
+                    {
+                        tally.take(event, &mut self.recorder, None, now_ns);
+                    }
+                    &[]
+                }
+            };
             self.ledger.ended(connection.handle, ending, unread, now_ns);
             if ending == Ending::Ours {
                 connection.abort_reader();

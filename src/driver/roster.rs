@@ -7,12 +7,17 @@ use super::fleet::Rank;
 use super::script::Script;
 use super::shard::Member;
 use super::source::Source;
+use crate::measure::group;
 use crate::scenario::plan::{Group, Load, PayloadSize, Plan};
 use crate::verify::directory::ClientId;
 
 /// Half of the cores, so that the target has the other half; at least one, and not more than
-/// there are clients for.
+/// there are clients for. One where the order is told by who reads what first, which two threads
+/// could not agree on.
 pub(super) fn shard_count(plan: &Plan) -> usize {
+    if !plan.promises.use_seq {
+        return 1;
+    }
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let chosen = plan.run.shards.map_or(cores / 2, |n| n as usize);
     chosen.clamp(1, plan.clients().max(1) as usize)
@@ -22,11 +27,12 @@ pub(super) fn shard_count(plan: &Plan) -> usize {
 pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
     let mut names = Vec::new();
     let mut shares: Vec<Vec<Member>> = (0..shards).map(|_| Vec::new()).collect();
-    let mut add = |name: String, rank, payload, source, script, connect_after| {
+    let mut add = |name: String, group, rank, payload, source, script, connect_after| {
         let id = ClientId(names.len() as u32);
         shares[names.len() % shards].push(Member {
             id,
             rank,
+            group: group::place(group),
             payload,
             source,
             script,
@@ -39,6 +45,7 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
         let name = format!("observer-{n}");
         add(
             name,
+            plan.groups.len(), // behind the scenario's own
             Rank::Observer,
             payload,
             Source::None,
@@ -53,7 +60,15 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
             let connect_after = Duration::from_secs_f64(f64::from(place) / plan.run.connect_rate);
             place += 1;
             let name = format!("{}-{}", group.name, n + 1);
-            add(name, rank, group.payload, source, script, connect_after);
+            add(
+                name,
+                index,
+                rank,
+                group.payload,
+                source,
+                script,
+                connect_after,
+            );
         }
     }
     (names, shares)

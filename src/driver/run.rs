@@ -23,7 +23,7 @@ use super::shard::{self, Command, Report, Spec};
 use super::snapshot::{Phase, Snapshot};
 use crate::measure::health::{Health, ShardLoad};
 use crate::measure::{Collector, Window};
-use crate::scenario::plan::{Load, Plan, TargetUrl};
+use crate::scenario::plan::{Load, Plan, Target, TargetUrl};
 use crate::target::embedded::Embedded;
 use crate::target::{self, TargetError};
 use crate::verify::directory::{ClientId, Directory};
@@ -31,7 +31,6 @@ use crate::verify::judge::Judge;
 use crate::verify::ledger::Terms;
 use crate::verify::trace::Header;
 use crate::verify::trace::file::Recording;
-use crate::wire::Dialect;
 use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
 
 /// Between telling the shards when the load begins and its beginning.
@@ -56,7 +55,7 @@ pub enum RunError {
     /// The target could not be started or found.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// A client could not connect before the load began.
+    /// A client could not connect before the load began, or to no such server as was named.
     #[error("{url}: {client} could not connect: {what}")]
     Unreachable {
         /// The target.
@@ -74,8 +73,8 @@ pub enum RunError {
     Aborted,
 }
 
-/// Carries out `plan`; `watch` is told ten times a second how it goes, and `trace` takes down
-/// everything that verification is told.
+/// Carries out `plan`; `watch` is told ten times a second how it goes, with all that was recorded
+/// so far, and `trace` takes down everything that verification is told.
 ///
 /// The first SIGINT or SIGTERM ends the load early: the run still drains, and its outcome says
 /// that it was interrupted.
@@ -85,23 +84,27 @@ pub enum RunError {
 pub async fn run(
     plan: &Plan,
     trace: Option<&Recording>,
-    watch: &mut dyn FnMut(&Snapshot),
+    watch: &mut dyn FnMut(&Snapshot, &Collector),
 ) -> Result<Outcome, RunError> {
-    let clients = plan.clients();
-    preflight::check(clients)?;
     let mut embedded = None;
-    let (address, url) = match &plan.target.url {
-        TargetUrl::Embedded => {
-            let server = Embedded::start(&plan.target.faults, plan.seed).await?;
-            let address = embedded.insert(server).address();
-            (address, format!("ndjson://{address}"))
+    let (addresses, url) = match &plan.target.url {
+        TargetUrl::Embedded(dialect) => {
+            preflight::check(plan.clients(), u64::from(plan.target.addresses))?;
+            let Target {
+                addresses, faults, ..
+            } = &plan.target;
+            let server = Embedded::start(*dialect, *addresses, faults, plan.seed).await?;
+            let addresses = embedded.insert(server).addresses().to_vec();
+            let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+            (addresses, format!("{dialect}://{}", list.join(",")))
         }
-        TargetUrl::Ndjson(address) => (
-            target::resolve(address).await?,
-            format!("ndjson://{address}"),
-        ),
+        TargetUrl::At(dialect, list) => {
+            let addresses = target::resolve_all(list).await?;
+            preflight::check(plan.clients(), addresses.len() as u64)?;
+            (addresses, format!("{dialect}://{list}"))
+        }
     };
-    let mut coordinator = Coordinator::start(plan, address, url, embedded, trace, watch)?;
+    let mut coordinator = Coordinator::start(plan, &addresses, url, embedded, trace, watch)?;
     let result = coordinator.go_through_phases().await;
     match result {
         Ok(()) => Ok(coordinator.conclude().await),
@@ -121,7 +124,7 @@ pub async fn run(
 /// Whoever directs the shards and hears their reports.
 struct Coordinator<'a> {
     plan: &'a Plan,
-    watch: &'a mut dyn FnMut(&Snapshot),
+    watch: &'a mut dyn FnMut(&Snapshot, &Collector),
     clock: Clock,
     started: SystemTime,
     url: String,
@@ -144,6 +147,8 @@ struct Coordinator<'a> {
     /// When the whole target went away.
     target_gone_ns: Option<u64>,
     unreachable: Vec<(ClientId, String)>,
+    /// Who heard that the target is another kind of server, and what it heard.
+    foreign: Option<(ClientId, String)>,
     shards_done: usize,
     offered: u64,
     behind: u64,
@@ -155,11 +160,11 @@ struct Coordinator<'a> {
 impl<'a> Coordinator<'a> {
     fn start(
         plan: &'a Plan,
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         url: String,
         embedded: Option<Embedded>,
         trace: Option<&Recording>,
-        watch: &'a mut dyn FnMut(&Snapshot),
+        watch: &'a mut dyn FnMut(&Snapshot, &Collector),
     ) -> Result<Self, RunError> {
         let clock = Clock::start();
         let started = SystemTime::now();
@@ -179,10 +184,10 @@ impl<'a> Coordinator<'a> {
             run: run_id(started),
             seed: plan.seed,
             late_after_ns,
-            addresses_known: address.ip().is_loopback(),
+            addresses_known: addresses.iter().all(|address| address.ip().is_loopback()),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
             promises: plan.promises,
-            dialect: Dialect::Ndjson,
+            dialect: plan.target.url.dialect(),
         };
         let max_read_line_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
         let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns);
@@ -205,7 +210,7 @@ impl<'a> Coordinator<'a> {
             let spec = Spec {
                 index,
                 members,
-                address,
+                addresses: addresses.into(),
                 connect_timeout: plan.target.connect_timeout,
                 clock,
                 seed: plan.seed,
@@ -251,6 +256,7 @@ impl<'a> Coordinator<'a> {
             interrupted: false,
             target_gone_ns: None,
             unreachable: Vec::new(),
+            foreign: None,
             shards_done: 0,
             offered: 0,
             behind: 0,
@@ -281,12 +287,18 @@ impl<'a> Coordinator<'a> {
             .await?;
         }
         match self.unreachable.first() {
-            Some((client, what)) if !self.interrupted => Err(RunError::Unreachable {
-                url: self.url.clone(),
-                client: self.directory.client_name(*client).to_owned(),
-                what: what.clone(),
-            }),
+            Some((client, what)) if !self.interrupted => {
+                Err(self.unreachable_by(*client, what.clone()))
+            }
             _ => Ok(()),
+        }
+    }
+
+    fn unreachable_by(&self, client: ClientId, what: String) -> RunError {
+        RunError::Unreachable {
+            url: self.url.clone(),
+            client: self.directory.client_name(client).to_owned(),
+            what,
         }
     }
 
@@ -351,7 +363,9 @@ impl<'a> Coordinator<'a> {
         }
         self.tell_shards(Command::Stop);
         self.wait_in_drain(u64::MAX, |c| c.shards_done == c.commands.len())
-            .await
+            .await?;
+        self.tell_watcher(); // all is in, but for what the judgement brings
+        Ok(())
     }
 
     /// Waits until `over` says so, the time comes, or the run is interrupted.
@@ -388,7 +402,12 @@ impl<'a> Coordinator<'a> {
         };
         let [interrupt, terminate] = &mut self.interrupts;
         tokio::select! {
-            Some(report) = self.reports.recv() => self.take(report),
+            Some(report) = self.reports.recv() => {
+                self.take(report);
+                if let Some((client, what)) = self.foreign.take() {
+                    return Err(self.unreachable_by(client, what));
+                }
+            }
             _ = self.look.tick() => self.look_around(),
             _ = interrupt.recv() => self.interrupt()?,
             _ = terminate.recv() => self.interrupt()?,
@@ -427,6 +446,7 @@ impl<'a> Coordinator<'a> {
                 collector.absorb(shard, second, *interval, clients);
             }
             Report::Unreachable { client, what } => self.unreachable.push((client, what)),
+            Report::Foreign { client, what } => self.foreign = Some((client, what)),
             Report::Done {
                 offered,
                 behind,
@@ -450,10 +470,13 @@ impl<'a> Coordinator<'a> {
         if loading && self.live.all_open() == 0 && self.live.scripts() == 0 {
             self.target_gone_ns.get_or_insert(self.clock.now_ns());
         }
-        if self.told.elapsed() < TELL_EVERY {
-            return;
+        if self.told.elapsed() >= TELL_EVERY {
+            self.told = Instant::now();
+            self.tell_watcher();
         }
-        self.told = Instant::now();
+    }
+
+    fn tell_watcher(&mut self) {
         let now_ns = self.clock.now_ns();
         let clients = self.plan.clients();
         let done = match self.phase {
@@ -466,15 +489,17 @@ impl<'a> Coordinator<'a> {
             Phase::Measure => self.plan.run.duration,
             Phase::Drain => self.plan.run.drain,
         };
-        (self.watch)(&Snapshot {
+        let snapshot = Snapshot {
             phase: self.phase,
             done,
             of: clients,
+            open: self.live.all_open(),
             elapsed: Duration::from_nanos(now_ns - self.phase_began_ns),
             total,
             live: self.collector.live(),
             violations: self.judge.violation_count(),
-        });
+        };
+        (self.watch)(&snapshot, &self.collector);
     }
 
     fn enter(&mut self, phase: Phase) {

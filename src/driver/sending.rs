@@ -7,12 +7,13 @@ use std::task::{Context, Poll, ready};
 
 use rand::RngExt;
 
-use super::fleet::Fleet;
+use super::connection::Talk;
+use super::fleet::{Fleet, Rank};
 use super::source::Source;
 use crate::scenario::plan::PayloadSize;
 use crate::verify::ids::publish_id;
 use crate::wire::ndjson::{self, Publish};
-use crate::wire::payload;
+use crate::wire::{classic, payload};
 
 /// Messages that a client behind its schedule sends in one write at most.
 const SEND_BATCH: usize = 256;
@@ -20,6 +21,26 @@ const SEND_BATCH: usize = 256;
 /// Unacked messages of one client past which an open loop waits: what a target never acks must
 /// not pile up here. The wait is recorded as the target's.
 const MAX_UNACKED: usize = 1 << 16;
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sent {
+    now_ns: u64,
+    /// The target kept it from being sent when it was due.
+    held_by_target: bool,
+    /// It is its sender's fence.
+    last: bool,
+}
+
+impl Sent {
+    fn at(now_ns: u64) -> Self {
+        Self {
+            now_ns,
+            held_by_target: false,
+            last: false,
+        }
+    }
+}
 
 impl Fleet {
     /// Acks came: a closed loop goes on, and an open one that was held back for them.
@@ -43,9 +64,27 @@ impl Fleet {
         }
         let missing = (in_flight as usize).saturating_sub(self.unacked(client));
         for _ in 0..missing {
-            self.compose(client, now_ns, now_ns, false);
+            self.compose(client, now_ns, Sent::at(now_ns));
         }
         self.write_out(client);
+    }
+
+    /// The load is over: each client that went by a schedule or in a closed loop sends its fence,
+    /// a message which says that it is its sender's last. Of what a target promises that states
+    /// no order, only this proves that nothing is missing at the end.
+    pub(super) fn send_fences(&mut self, now_ns: u64) {
+        for client in 0..self.clients.len() {
+            let connection = self.clients[client].connection.as_ref();
+            let talks = self.clients[client].rank == Rank::Talker;
+            if talks && connection.is_some_and(|c| !c.leaving) {
+                let fence = Sent {
+                    last: true,
+                    ..Sent::at(now_ns)
+                };
+                self.compose(client, now_ns, fence);
+                self.write_out(client);
+            }
+        }
     }
 
     /// Sends everything of `client` that is due by `now_ns`, and queues it for the next.
@@ -70,13 +109,17 @@ impl Fleet {
             self.clients[client].held = true;
             return;
         }
-        let mut sent = 0;
-        while due_ns <= now_ns && sent < SEND_BATCH {
-            self.compose(client, due_ns, now_ns, held_by_target);
+        let mut count = 0;
+        while due_ns <= now_ns && count < SEND_BATCH {
+            let sent = Sent {
+                held_by_target,
+                ..Sent::at(now_ns)
+            };
+            self.compose(client, due_ns, sent);
             if scheduled && self.window.contains(due_ns) {
                 self.offered += 1;
             }
-            sent += 1;
+            count += 1;
             match self.clients[client].source.next_due_ns() {
                 Some(next_ns) => due_ns = next_ns,
                 None => break,
@@ -107,7 +150,7 @@ impl Fleet {
     }
 
     /// Appends one load message of `client` to what [`Fleet::write_out`] sends.
-    pub(super) fn compose(&mut self, client: usize, intended_ns: u64, now_ns: u64, held: bool) {
+    pub(super) fn compose(&mut self, client: usize, intended_ns: u64, sent: Sent) {
         let one = &mut self.clients[client];
         let Some(connection) = &one.connection else {
             return;
@@ -119,23 +162,32 @@ impl Fleet {
         } else {
             one.random.random_range(min..=max)
         };
-        let Some(header) = self.ledger.sending(handle, intended_ns, now_ns, false) else {
+        let Sent { now_ns, last, .. } = sent;
+        let Some(header) = self.ledger.sending(handle, intended_ns, now_ns, last) else {
             return;
         };
         self.text.clear();
         payload::encode(&mut self.text, self.seed, &header, size as usize);
         let text = std::str::from_utf8(&self.text).expect("a load message is ASCII");
         let start = self.out.len();
-        let publish = Publish {
-            message: text.into(),
-            id: Some(publish_id(header.sender, header.k)),
-            client_ip: None,
-        };
-        ndjson::encode_publish(&mut self.out, &publish);
+        match &connection.talk {
+            Talk::Ndjson(_) => {
+                let publish = Publish {
+                    message: text.into(),
+                    id: Some(publish_id(header.sender, header.k)),
+                    client_ip: None,
+                };
+                ndjson::encode_publish(&mut self.out, &publish);
+            }
+            Talk::Classic { client_ip, .. } => {
+                classic::encode_publish(&mut self.out, client_ip, text);
+            }
+        }
         self.ledger
             .sent_publish(handle, &header, &self.out[start..]);
         let bytes = (self.out.len() - start) as u64;
-        self.recorder.sent(intended_ns, now_ns, held, bytes);
+        self.recorder
+            .sent(intended_ns, now_ns, sent.held_by_target, bytes);
     }
 
     /// A script's bytes, as they stand.

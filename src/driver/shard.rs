@@ -1,6 +1,6 @@
 //! A shard: one thread, one runtime, its share of the clients.
 
-use std::cell::{RefCell, RefMut};
+use std::cell::{Cell, RefCell, RefMut};
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -27,6 +27,7 @@ use crate::verify::batch::Batch;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ledger, Terms};
 use crate::verify::trace::tape::Writing;
+use crate::wire::Dialect;
 
 /// Connections of one shard that may be under way at once: well under the 4,096 of a listen
 /// queue.
@@ -66,6 +67,8 @@ pub(super) enum Report {
     },
     /// A client could not connect.
     Unreachable { client: ClientId, what: String },
+    /// What the target said first shows that it is another kind of server: nothing can be judged.
+    Foreign { client: ClientId, what: String },
     /// It has ended.
     Done {
         /// Messages of open loops that were due within the window.
@@ -87,6 +90,8 @@ pub(super) enum Report {
 pub(super) struct Member {
     pub(super) id: ClientId,
     pub(super) rank: Rank,
+    /// Where its latencies go ([`crate::measure::group::place`]).
+    pub(super) group: usize,
     pub(super) payload: PayloadSize,
     pub(super) source: Source,
     pub(super) script: Option<Script>,
@@ -99,12 +104,13 @@ pub(super) struct Member {
 pub(super) struct Spec {
     pub(super) index: usize,
     pub(super) members: Vec<Member>,
-    pub(super) address: SocketAddr,
+    /// Dialled in turn.
+    pub(super) addresses: Box<[SocketAddr]>,
     pub(super) connect_timeout: Duration,
     pub(super) clock: Clock,
     pub(super) seed: u64,
     pub(super) terms: Terms,
-    /// The longest line that a client reads, in bytes.
+    /// The longest line or text that a client reads, in bytes.
     pub(super) max_read_line_bytes: usize,
     pub(super) directory: Arc<Directory>,
     pub(super) live: Arc<Live>,
@@ -117,9 +123,14 @@ pub(super) struct Spec {
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) clock: Clock,
-    pub(super) address: SocketAddr,
+    addresses: Box<[SocketAddr]>,
     pub(super) connect_timeout: Duration,
     pub(super) barriers: Arc<Barriers>,
+    pub(super) dialect: Dialect,
+    /// The target has said something to any client of this shard.
+    pub(super) heard: Cell<bool>,
+    /// Senders end with a fence: the target states no order, or is not to be taken at its word.
+    fences: bool,
     index: usize,
     fleet: RefCell<Fleet>,
     scripts: Vec<Option<Script>>,
@@ -133,6 +144,13 @@ impl Shard {
     /// The fleet, for as long as the caller does not wait.
     pub(super) fn fleet(&self) -> RefMut<'_, Fleet> {
         self.fleet.borrow_mut()
+    }
+
+    /// Where `client` connects: to each address as many as to any other, since every one has ports
+    /// of its own to connect from.
+    pub(super) fn address_for(&self, client: usize) -> SocketAddr {
+        let ClientId(id) = self.fleet().clients[client].id;
+        self.addresses[id as usize % self.addresses.len()]
     }
 
     // These two, because a `fleet()` inside a longer condition lives until its end, and whatever
@@ -168,11 +186,23 @@ impl Shard {
     /// A scripted client cannot go on.
     pub(super) fn trouble(&self, client: usize, what: &dyn Display) {
         let client = self.fleet().clients[client].id;
-        // The channel is only full if the coordinator is behind; then the word comes later.
-        let report = Report::Unreachable {
+        self.tell(Report::Unreachable {
             client,
             what: what.to_string(),
-        };
+        });
+    }
+
+    /// The target is another kind of server.
+    pub(super) fn foreign(&self, client: usize, what: &dyn Display) {
+        let client = self.fleet().clients[client].id;
+        self.tell(Report::Foreign {
+            client,
+            what: what.to_string(),
+        });
+    }
+
+    /// The channel is only full if the coordinator is behind; then the word comes later.
+    fn tell(&self, report: Report) {
         let reports = self.reports.clone();
         spawn_local(async move {
             let _ = reports.send(report).await;
@@ -243,30 +273,38 @@ async fn serve(
 }
 
 fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
+    let fences = !spec.terms.promises.use_seq;
+    let dialect = spec.terms.dialect;
     let mut ledger = Ledger::new(spec.terms, spec.directory);
     if let Some(tape) = spec.tape {
         ledger.record_on(tape);
     }
+    let groups = spec.members.iter().map(|m| m.group + 1).max();
+    let groups = groups.unwrap_or_default();
     let mut fleet = Fleet::new(
         spec.clock,
         ledger,
-        ShardRecorder::new(Window::NEVER),
+        ShardRecorder::of_groups(Window::NEVER, groups),
         spec.live,
         spec.seed,
+        dialect,
         spec.max_read_line_bytes,
     );
     let mut scripts = Vec::with_capacity(spec.members.len());
     let mut connect_after = Vec::with_capacity(spec.members.len());
-    for member in spec.members {
-        fleet.add(member.id, member.rank, member.payload, member.source);
-        scripts.push(member.script);
+    for mut member in spec.members {
+        scripts.push(member.script.take());
         connect_after.push(member.connect_after);
+        fleet.add(member);
     }
     Shard {
         clock: spec.clock,
-        address: spec.address,
+        addresses: spec.addresses,
         connect_timeout: spec.connect_timeout,
         barriers: spec.barriers,
+        dialect,
+        heard: Cell::default(),
+        fences,
         index: spec.index,
         fleet: RefCell::new(fleet),
         scripts,
@@ -333,6 +371,9 @@ fn end_load(shard: &Rc<Shard>, end_ns: u64) {
     fleet.count_unsent(end_ns);
     fleet.end_window(end_ns);
     fleet.load_over = true;
+    if shard.fences {
+        fleet.send_fences(shard.clock.now_ns());
+    }
     drop(fleet);
     shard.load_ends.notify_waiters();
 }

@@ -45,6 +45,8 @@ pub struct Snapshot {
     pub done: u64,
     /// Of so many.
     pub of: u64,
+    /// Connections that are open.
+    pub open: u64,
     /// Since the phase began.
     pub elapsed: Duration,
     /// The phase's planned length; the most it may take for the drain.

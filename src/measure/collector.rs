@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use super::percentile::percentile;
-use super::{CEILING_NS, Interval, Measured, TimelinePoint, Window, add, histogram};
+use super::{CEILING_NS, Interval, Measured, TimelinePoint, Window, add, group, histogram};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -74,13 +74,32 @@ pub struct Live {
     pub delivered: u64,
 }
 
+/// What was counted since a run began, measured phase or not.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Connections that were welcomed.
+    pub connections: u64,
+    /// Messages sent.
+    pub sent: u64,
+    /// Acks received.
+    pub acked: u64,
+    /// Relays received.
+    pub delivered: u64,
+    /// Bytes received.
+    pub bytes_in: u64,
+    /// Bytes sent.
+    pub bytes_out: u64,
+    /// Error frames received.
+    pub errors: u64,
+}
+
 impl Collector {
     /// A collector for `shards` shards. [`Window::NEVER`] serves until the window is known.
     #[must_use]
     pub fn new(window: Window, shards: usize) -> Self {
         Self {
             window,
-            totals: Interval::new(),
+            totals: Interval::of_groups(0),
             delivered: 0,
             last_relay: histogram(),
             spread: histogram(),
@@ -119,7 +138,8 @@ impl Collector {
             point.sent += interval.sent;
             point.acked += interval.acked;
             point.delivered += interval.delivered();
-            let max_ns = interval.relay.max().max(interval.relay_outside.max());
+            let max_ns = interval.relays().map(Histogram::max).max();
+            let max_ns = max_ns.unwrap_or(0).max(interval.relay_outside.max());
             point.relay_max_ns = point.relay_max_ns.max(max_ns);
         } else {
             let shards = self.shards.len();
@@ -129,7 +149,9 @@ impl Collector {
                 .or_insert_with(|| Second::new(shards));
             open.sent += interval.sent;
             open.acked += interval.acked;
-            add(&mut open.relay, &interval.relay);
+            for relay in interval.relays() {
+                add(&mut open.relay, relay);
+            }
             add(&mut open.relay, &interval.relay_outside);
             open.clients[shard] = Some(clients);
         }
@@ -172,6 +194,39 @@ impl Collector {
         }
     }
 
+    /// All that was counted so far.
+    #[must_use]
+    pub fn counted(&self) -> Counted {
+        let totals = &self.totals;
+        Counted {
+            connections: totals.connect.len(),
+            sent: totals.sent,
+            acked: totals.acked,
+            delivered: self.delivered,
+            bytes_in: totals.bytes_in,
+            bytes_out: totals.bytes_out,
+            errors: totals.errors,
+        }
+    }
+
+    /// All that was handed in so far.
+    #[must_use]
+    pub const fn totals(&self) -> &Interval {
+        &self.totals
+    }
+
+    /// From the intended send to the last receiver of each settled message, so far.
+    #[must_use]
+    pub const fn last_relay(&self) -> &Histogram<u64> {
+        &self.last_relay
+    }
+
+    /// From the first to the last receiver of each settled message, so far.
+    #[must_use]
+    pub const fn spread(&self) -> &Histogram<u64> {
+        &self.spread
+    }
+
     /// Closes what is still open and hands everything over.
     ///
     /// `offered` is how many messages the schedules made due within the window; `None` if there
@@ -183,8 +238,9 @@ impl Collector {
         }
         Measured {
             window: self.window,
-            ack: self.totals.ack,
-            relay: self.totals.relay,
+            ack: group::sum(self.totals.acks()),
+            relay: group::sum(self.totals.relays()),
+            groups: self.totals.groups,
             last_relay: self.last_relay,
             spread: self.spread,
             send_lag: self.totals.send_lag,
@@ -272,8 +328,8 @@ mod tests {
         let mut recorder = ShardRecorder::new(WINDOW);
         for _ in 0..n {
             recorder.sent(0, 0, false, 10);
-            recorder.ack(0, 1);
-            recorder.relay(0, latency_ns);
+            recorder.ack(0, 0, 1);
+            recorder.relay(0, 0, latency_ns);
         }
         recorder.take_interval()
     }

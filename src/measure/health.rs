@@ -224,8 +224,8 @@ mod tests {
             let answered_ns = sent_ns + target_ns;
             let seen_ns = answered_ns + beat_ns(answered_ns);
             recorder.sent(due_ns, sent_ns, false, 100);
-            recorder.ack(due_ns, seen_ns);
-            recorder.relay(due_ns, seen_ns);
+            recorder.ack(0, due_ns, seen_ns);
+            recorder.relay(0, due_ns, seen_ns);
         }
         for due_ns in (0..2_000).map(|i| i * 5 * MS) {
             recorder.heartbeat(due_ns, due_ns + beat_ns(due_ns));

@@ -9,13 +9,15 @@
 pub mod collector;
 pub mod confidence;
 pub mod drift;
+pub mod group;
 pub mod health;
 pub mod percentile;
 pub mod recorder;
 
 use hdrhistogram::Histogram;
 
-pub use collector::{Collector, Live};
+pub use collector::{Collector, Counted, Live};
+pub use group::GroupLatencies;
 pub use recorder::{Interval, ShardRecorder};
 
 /// The longest latency that a histogram holds: one hour. Longer ones are recorded as this and
@@ -77,6 +79,9 @@ pub(crate) fn add(whole: &mut Histogram<u64>, part: &Histogram<u64>) {
 pub struct Measured {
     /// The measured phase as it really was (a run that was cut short has a shorter one).
     pub window: Window,
+    /// Response times by group, in the order of the scenario, observers last
+    /// ([`group::place`]); what the whole run's are the sum of.
+    pub groups: Vec<GroupLatencies>,
     /// From the intended send to the ack.
     pub ack: Histogram<u64>,
     /// From the intended send to each delivery.

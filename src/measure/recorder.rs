@@ -5,6 +5,7 @@
 
 use hdrhistogram::Histogram;
 
+use super::group::{self, GroupLatencies};
 use super::{CEILING_NS, Window, WindowCounts, add, histogram};
 
 /// The recorder of one shard. Owned by the shard's thread; never shared.
@@ -29,17 +30,21 @@ pub struct Interval {
     pub in_window: WindowCounts,
     /// Latencies over [`CEILING_NS`], recorded as that.
     pub saturated: u64,
-    /// Latency of relays whose message was due within the window.
-    pub relay: Histogram<u64>,
+    /// Bytes received, inside the window or not.
+    pub bytes_in: u64,
+    /// Bytes sent, inside the window or not.
+    pub bytes_out: u64,
+    /// Error frames received.
+    pub errors: u64,
+    /// Latencies of acks and relays whose message was due within the window, by group.
+    pub groups: Vec<GroupLatencies>,
     /// Latency of all other relays: warm-up, scripts, drain. Only the timeline shows them.
     pub relay_outside: Histogram<u64>,
-    /// Latency of acks whose message was due within the window.
-    pub ack: Histogram<u64>,
     /// Send lag of messages due within the window that the target did not hold up.
     pub send_lag: Histogram<u64>,
-    /// Actual send to ack, of the same messages as `ack`.
+    /// Actual send to ack, of the acks in `groups`.
     pub ack_service: Histogram<u64>,
-    /// Actual send to delivery, of the deliveries in `relay` whose actual send is known.
+    /// Actual send to delivery, of the deliveries in `groups` whose actual send is known.
     pub relay_service: Histogram<u64>,
     /// Lateness of heartbeats due within the window.
     pub heartbeat: Histogram<u64>,
@@ -52,12 +57,19 @@ pub struct Interval {
 }
 
 impl ShardRecorder {
-    /// A recorder that has recorded nothing. [`Window::NEVER`] serves until the window is known.
+    /// A recorder of clients that are all of one group, number 0. [`Window::NEVER`] serves until
+    /// the window is known.
     #[must_use]
     pub fn new(window: Window) -> Self {
+        Self::of_groups(window, 1)
+    }
+
+    /// A recorder of clients of `groups` groups, at most [`group::MAX_GROUPS`].
+    #[must_use]
+    pub fn of_groups(window: Window, groups: usize) -> Self {
         Self {
             window,
-            current: Interval::new(),
+            current: Interval::of_groups(groups),
         }
     }
 
@@ -67,24 +79,38 @@ impl ShardRecorder {
         self.window = window;
     }
 
-    /// A relay arrived at `now_ns` of a message that was due at `intended_ns`.
+    /// A client of `group` received a relay at `now_ns` of a message that was due at
+    /// `intended_ns`.
+    ///
+    /// # Panics
+    ///
+    /// If `group` is not below the number given to [`Self::of_groups`].
     #[inline]
-    pub fn relay(&mut self, intended_ns: u64, now_ns: u64) {
+    pub fn relay(&mut self, group: usize, intended_ns: u64, now_ns: u64) {
         let latency_ns = self.clamped(intended_ns, now_ns);
         if self.window.contains(intended_ns) {
-            self.current.relay.saturating_record(latency_ns);
+            let relay = &mut self.current.groups[group].relay;
+            let relay = relay.get_or_insert_with(histogram);
+            relay.saturating_record(latency_ns);
         } else {
             self.current.relay_outside.saturating_record(latency_ns);
         }
         self.current.in_window.delivered += u64::from(self.window.contains(now_ns));
     }
 
-    /// An ack arrived at `now_ns` for a message that was due at `intended_ns`.
+    /// A client of `group` received an ack at `now_ns` for a message that was due at
+    /// `intended_ns`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::relay`].
     #[inline]
-    pub fn ack(&mut self, intended_ns: u64, now_ns: u64) {
+    pub fn ack(&mut self, group: usize, intended_ns: u64, now_ns: u64) {
         if self.window.contains(intended_ns) {
             let latency_ns = self.clamped(intended_ns, now_ns);
-            self.current.ack.saturating_record(latency_ns);
+            let ack = &mut self.current.groups[group].ack;
+            let ack = ack.get_or_insert_with(histogram);
+            ack.saturating_record(latency_ns);
         }
         self.current.acked += 1;
         self.current.in_window.acked += u64::from(self.window.contains(now_ns));
@@ -140,6 +166,7 @@ impl ShardRecorder {
         }
         self.current.due_and_sent += u64::from(self.window.contains(intended_ns));
         self.current.sent += 1;
+        self.current.bytes_out += bytes;
         if self.window.contains(actual_ns) {
             let counts = &mut self.current.in_window;
             counts.sent += 1;
@@ -158,9 +185,16 @@ impl ShardRecorder {
     /// `n` bytes were read at `now_ns`.
     #[inline]
     pub fn received_bytes(&mut self, now_ns: u64, n: u64) {
+        self.current.bytes_in += n;
         if self.window.contains(now_ns) {
             self.current.in_window.bytes_in += n;
         }
+    }
+
+    /// An error frame was received.
+    #[inline]
+    pub fn error(&mut self) {
+        self.current.errors += 1;
     }
 
     /// Hands over what was recorded since the last call, and begins anew.
@@ -169,7 +203,8 @@ impl ShardRecorder {
     /// for used ones.
     #[must_use = "what is taken is no longer in the recorder"]
     pub fn take_interval(&mut self) -> Interval {
-        std::mem::take(&mut self.current)
+        let groups = self.current.groups.len();
+        std::mem::replace(&mut self.current, Interval::of_groups(groups))
     }
 
     /// From `from_ns` to `to_ns`, at most [`CEILING_NS`]; 0 if it would be negative (a message
@@ -183,17 +218,19 @@ impl ShardRecorder {
 }
 
 impl Interval {
-    /// An interval in which nothing happened.
+    /// An interval in which nothing happened, to clients of `groups` groups.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn of_groups(groups: usize) -> Self {
         Self {
             sent: 0,
             acked: 0,
             in_window: WindowCounts::default(),
             saturated: 0,
-            relay: histogram(),
+            bytes_in: 0,
+            bytes_out: 0,
+            errors: 0,
+            groups: vec![GroupLatencies::default(); groups],
             relay_outside: histogram(),
-            ack: histogram(),
             send_lag: histogram(),
             ack_service: histogram(),
             relay_service: histogram(),
@@ -207,7 +244,17 @@ impl Interval {
     /// Relays received, inside the window or not.
     #[must_use]
     pub fn delivered(&self) -> u64 {
-        self.relay.len() + self.relay_outside.len()
+        self.relays().map(Histogram::len).sum::<u64>() + self.relay_outside.len()
+    }
+
+    /// Acks of messages due within the window, a histogram a group that has any.
+    pub fn acks(&self) -> impl Iterator<Item = &Histogram<u64>> {
+        group::acks(&self.groups)
+    }
+
+    /// Relays of messages due within the window, a histogram a group that has any.
+    pub fn relays(&self) -> impl Iterator<Item = &Histogram<u64>> {
+        group::relays(&self.groups)
     }
 
     /// Adds what another shard, or the same one earlier, recorded.
@@ -216,9 +263,11 @@ impl Interval {
         self.acked += other.acked;
         self.in_window.add(&other.in_window);
         self.saturated += other.saturated;
-        add(&mut self.relay, &other.relay);
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.errors += other.errors;
+        group::merge(&mut self.groups, &other.groups);
         add(&mut self.relay_outside, &other.relay_outside);
-        add(&mut self.ack, &other.ack);
         add(&mut self.send_lag, &other.send_lag);
         add(&mut self.ack_service, &other.ack_service);
         add(&mut self.relay_service, &other.relay_service);
@@ -226,12 +275,6 @@ impl Interval {
         add(&mut self.unread_bytes, &other.unread_bytes);
         self.due_and_sent += other.due_and_sent;
         add(&mut self.connect, &other.connect);
-    }
-}
-
-impl Default for Interval {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -246,6 +289,10 @@ mod tests {
         end_ns: 2_000,
     };
 
+    fn len<'a>(histograms: impl Iterator<Item = &'a Histogram<u64>>) -> u64 {
+        histograms.map(Histogram::len).sum()
+    }
+
     #[test]
     fn latency_goes_by_when_a_message_was_due_and_counts_by_when_it_came() {
         // (due, came, measured, counted): one row for each way to lie about the window's ends.
@@ -259,15 +306,15 @@ mod tests {
         ];
         for (due, came, measured, counted) in table {
             let mut recorder = ShardRecorder::new(WINDOW);
-            recorder.relay(due, came);
-            recorder.ack(due, came);
+            recorder.relay(0, due, came);
+            recorder.ack(0, due, came);
             recorder.sent(due, came, false, 100);
             recorder.received_bytes(came, 7);
             let interval = recorder.take_interval();
             let row = format!("due {due}, came {came}");
-            assert_eq!(interval.relay.len(), u64::from(measured), "{row}");
+            assert_eq!(len(interval.relays()), u64::from(measured), "{row}");
             assert_eq!(interval.relay_outside.len(), u64::from(!measured), "{row}");
-            assert_eq!(interval.ack.len(), u64::from(measured), "{row}");
+            assert_eq!(len(interval.acks()), u64::from(measured), "{row}");
             assert_eq!(interval.send_lag.len(), u64::from(measured), "{row}");
             let n = u64::from(counted);
             let expected = WindowCounts {
@@ -326,22 +373,23 @@ mod tests {
             start_ns: 0,
             end_ns: u64::MAX,
         });
-        recorder.relay(1, CEILING_NS + 1);
+        recorder.relay(0, 1, CEILING_NS + 1);
         assert_eq!(recorder.current.saturated, 0);
-        recorder.relay(0, CEILING_NS + 1);
-        recorder.ack(0, u64::MAX);
+        recorder.relay(0, 0, CEILING_NS + 1);
+        recorder.ack(0, 0, u64::MAX);
         recorder.sent(0, u64::MAX, false, 0);
         recorder.connected(u64::MAX);
         let interval = recorder.take_interval();
         assert_eq!(interval.saturated, 4);
-        assert_eq!(interval.relay.len(), 2);
-        assert!(interval.relay.equivalent(interval.relay.max(), CEILING_NS));
+        let relay = interval.groups[0].relay.as_ref().unwrap();
+        assert_eq!(relay.len(), 2);
+        assert!(relay.equivalent(relay.max(), CEILING_NS));
     }
 
     #[test]
     fn taking_an_interval_leaves_nothing_behind() {
         let mut recorder = ShardRecorder::new(WINDOW);
-        recorder.relay(1_000, 1_200);
+        recorder.relay(0, 1_000, 1_200);
         recorder.connected(5);
         assert_eq!(recorder.take_interval().delivered(), 1);
         let empty = recorder.take_interval();
@@ -358,11 +406,14 @@ mod tests {
     #[test]
     fn a_new_window_rules_what_is_recorded_from_then_on() {
         let mut recorder = ShardRecorder::new(Window::NEVER);
-        recorder.relay(1_500, 1_600);
+        recorder.relay(0, 1_500, 1_600);
         recorder.set_window(WINDOW);
-        recorder.relay(1_500, 1_600);
+        recorder.relay(0, 1_500, 1_600);
         let interval = recorder.take_interval();
-        assert_eq!((interval.relay_outside.len(), interval.relay.len()), (1, 1));
+        assert_eq!(
+            (interval.relay_outside.len(), len(interval.relays())),
+            (1, 1)
+        );
     }
 
     proptest! {
@@ -371,14 +422,15 @@ mod tests {
         fn times_in_any_order_are_recorded(events: Vec<(u64, u64)>, start: u64, end: u64) {
             let mut recorder = ShardRecorder::new(Window { start_ns: start, end_ns: end });
             for &(intended, now) in &events {
-                recorder.relay(intended, now);
-                recorder.ack(intended, now);
+                recorder.relay(0, intended, now);
+                recorder.ack(0, intended, now);
                 recorder.sent(intended, now, now % 2 == 0, 1);
             }
             let interval = recorder.take_interval();
             prop_assert_eq!(interval.delivered(), events.len() as u64);
             let negative = events.iter().filter(|(intended, now)| now <= intended).count() as u64;
-            let zeros = interval.relay.count_at(0) + interval.relay_outside.count_at(0);
+            let zeros = interval.relays().map(|h| h.count_at(0)).sum::<u64>()
+                + interval.relay_outside.count_at(0);
             prop_assert_eq!(zeros, negative);
         }
 
@@ -387,12 +439,14 @@ mod tests {
         fn merging_is_recording_in_one_place(
             events in prop::collection::vec((0u64..3_000, 0u64..3_000, any::<bool>()), 0..200),
         ) {
-            let mut one = ShardRecorder::new(WINDOW);
-            let mut halves = [ShardRecorder::new(WINDOW), ShardRecorder::new(WINDOW)];
+            let mut one = ShardRecorder::of_groups(WINDOW, 3);
+            let mut halves = [0, 1].map(|_| ShardRecorder::of_groups(WINDOW, 3));
             for &(intended, now, first) in &events {
                 for recorder in [&mut one, &mut halves[usize::from(first)]] {
-                    recorder.relay(intended, now);
-                    recorder.ack(intended, now);
+                    let group = (now % 3) as usize;
+                    recorder.relay(group, intended, now);
+                    recorder.ack(group, intended, now);
+                    recorder.error();
                     recorder.sent(intended, now, first, 3);
                     recorder.received_bytes(now, 5);
                     recorder.connected(now);

@@ -11,6 +11,7 @@ use crate::scenario::plan::{
     RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
 };
 use crate::verify::findings::{Counts, Coverage, Example, Findings};
+use crate::wire::Dialect;
 
 /// What a test makes different.
 pub(crate) type Change = fn(&mut Plan, &mut Outcome);
@@ -36,7 +37,8 @@ pub(crate) fn plan() -> Plan {
         description: Some("Four talkers, a hundred listeners.".to_owned()),
         seed: 42,
         target: Target {
-            url: TargetUrl::Embedded,
+            url: TargetUrl::Embedded(Dialect::Ndjson),
+            addresses: 1,
             faults: Vec::new(),
             connect_timeout: Duration::from_secs(5),
         },
@@ -75,7 +77,7 @@ fn measured() -> Measured {
         start_ns: 2 * SECOND_NS,
         end_ns: 12 * SECOND_NS,
     };
-    let mut recorder = ShardRecorder::new(window);
+    let mut recorder = ShardRecorder::of_groups(window, 2);
     let mut collector = Collector::new(window, 1);
     for client in 1..=104 {
         recorder.connected(client * 2_000);
@@ -84,11 +86,11 @@ fn measured() -> Measured {
         for i in 0..if second < 2 { 0 } else { 500 } {
             let due = second * SECOND_NS + i * 2_000_000;
             recorder.sent(due, due + 15_000 + i * 100, false, 100);
-            recorder.ack(due, due + 118_000 + i * 1_500);
+            recorder.ack(0, due, due + 118_000 + i * 1_500);
             recorder.ack_service(due, due + 15_000 + i * 100, due + 118_000 + i * 1_500);
             for receiver in 0..103 {
                 let now = due + 160_000 + i * 3_500 + receiver * 1_000;
-                recorder.relay(due, now);
+                recorder.relay(usize::from(receiver >= 3), due, now);
                 recorder.relay_service(due, due + 15_000 + i * 100, now);
             }
             recorder.heartbeat(due, due + 60_000 + i * 50);

@@ -154,7 +154,7 @@ mod tests {
         };
         let mut recorder = ShardRecorder::new(window);
         for i in 1..=n {
-            recorder.relay(0, i * 1_000);
+            recorder.relay(0, 0, i * 1_000);
         }
         let mut collector = Collector::new(window, 1);
         collector.absorb(0, 0, recorder.take_interval(), 1);

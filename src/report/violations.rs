@@ -52,19 +52,21 @@ fn render_kind(kind: Kind, tally: &Tally, style: Style, out: &mut String) {
 /// What the target owed, in words: the rule of `docs/PROTOCOL.md` as far as the kind is about it.
 fn rule_in_words(kind: Kind) -> Option<&'static str> {
     Some(match kind.rule() {
-        "F1" => "owed: lines, each one JSON object of a type that the protocol has",
+        "F1" => "owed: what the dialect has and nothing else: whole lines of JSON, or whole texts",
         "S1" => "owed: the numbers 1, 2, 3, … without gap, each given to one message",
-        "S2" => "owed: every number behind the welcome, once each, in order",
+        "S2" => "owed: every message from when the client joined, once each, in order",
         "S3" => "owed: an ack to who sent the message, a relay to everyone else, and no more",
         "S4" => "owed: the same messages in the same order to everyone",
-        "S5" => "owed: one client's messages numbered, and acked, in the order it sent them",
+        "S5" => "owed: one client's messages relayed, and acked, in the order it sent them",
         "S6" => "owed: the message that was published, to the letter, and no other",
         "S7" => "owed: the address that the sender really connected from",
-        "S8" => "owed: a message sent after another was seen or acked has the larger number",
+        "S8" => "owed: a message sent after another was seen or acked comes after it",
         "S9" => "owed: nothing but the error, where a frame was refused with one",
         "S10" => "owed: what was acked reaches everyone who is present",
         "S11" => "owed: a connection that lasts, to a client that does nothing wrong",
-        "J1" => "owed: a welcome first, and behind it only what is numbered after it",
+        "J1" => {
+            "owed: a welcome first, where there is one, and nothing from before the client joined"
+        }
         "J2" => "owed: to a client that half-closes, the rest, and a bye that counts to its end",
         "§6" => "owed: the error that the scenario's expect_error waits for",
         _ => return None,

@@ -45,6 +45,7 @@ pub(super) enum DraftLoad {
     },
     Closed {
         in_flight: u32,
+        span: Span,
     },
     Script(Script, Repeat),
 }
@@ -144,6 +145,7 @@ fn read_load(problems: &Problems, section: &mut Section<'_>) -> DraftLoad {
             in_flight: section
                 .optional("in_flight", whole(1..=1_000_000))
                 .unwrap_or(1),
+            span: present[0].node.span.clone(),
         },
         Some("script") => {
             let script = script::read(problems, section, "script");
@@ -305,7 +307,7 @@ impl Draft {
                 profile: Arc::new(Profile::stages(start_ns, &stages, end_ns)),
                 arrival,
             },
-            DraftLoad::Closed { in_flight } => Load::Closed { in_flight },
+            DraftLoad::Closed { in_flight, .. } => Load::Closed { in_flight },
             DraftLoad::Script(script, repeat) => Load::Script {
                 steps: script.steps.into(),
                 repeat,

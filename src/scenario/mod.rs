@@ -2,20 +2,23 @@
 //!
 //! The text becomes a tree of values that know where they stand (`tree`), into which the command
 //! line's `--set PATH=VALUE`s are put; `schema` and `clients` read the tree section by section
-//! (`section`), single values by `value`, `script` and `threshold`; `checks` looks at what is
-//! wrong only between the parts. Whatever is wrong becomes a [`diagnostic::Diagnostic`] that
+//! (`section`), single values by `value`, `script` and `threshold`; `promises` reads what the target
+//! promises, and `checks` looks at what is wrong only between the parts. Whatever is wrong becomes a [`diagnostic::Diagnostic`] that
 //! points at a place of the file or of an argument, and the reading goes on, so that all errors
 //! come out at once.
 //!
 //! What comes out: [`plan`], the data that the driver carries out; [`pace`], the arrival schedules
-//! in it; [`estimate`], what the plan amounts to before it is run.
+//! in it; [`estimate`], what the plan amounts to before it is run; [`addresses`], what a URL with
+//! several of them stands for.
 
+pub mod addresses;
 mod checks;
 mod clients;
 pub mod diagnostic;
 pub mod estimate;
 pub mod pace;
 pub mod plan;
+mod promises;
 mod schema;
 mod script;
 mod section;

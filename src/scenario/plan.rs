@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
+use crate::wire::Dialect;
 
 /// A whole scenario, checked.
 #[derive(Debug, Clone)]
@@ -77,19 +78,37 @@ impl Plan {
 pub struct Target {
     /// Where it is.
     pub url: TargetUrl,
+    /// Addresses that the embedded server is to listen on, from 127.0.0.1 up.
+    pub addresses: u8,
     /// Faults that the embedded server is to commit (`NAME[=RATE]`).
     pub faults: Vec<String>,
     /// How long a connection may take until its welcome.
     pub connect_timeout: Duration,
 }
 
-/// Where the target is.
+/// Where the target is, and what is spoken with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetUrl {
-    /// The reference server, started as a child process on a free port.
-    Embedded,
-    /// A server of the ndjson dialect, `HOST:PORT`.
-    Ndjson(String),
+    /// The reference server, started as a child process on a free port that speaks this.
+    Embedded(Dialect),
+    /// A server at `HOST:PORT` or at several of them ([`super::addresses::expand`]).
+    At(Dialect, String),
+}
+
+impl TargetUrl {
+    /// What the clients speak.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Embedded(dialect) | Self::At(dialect, _) => *dialect,
+        }
+    }
+
+    /// Whether it is the reference server, as a child process.
+    #[must_use]
+    pub fn is_embedded(&self) -> bool {
+        matches!(self, Self::Embedded(_))
+    }
 }
 
 /// Phases and connecting.

@@ -1,25 +1,33 @@
 //! The scenario's sections, one function each, and the plan they make.
 
+use super::addresses;
 use super::checks;
 use super::clients;
 use super::diagnostic::{Diagnostic, Diagnostics, nearest};
-use super::plan::{AckPromise, OrderPromise, Plan, Promises, RelayPromise, Run, Target, TargetUrl};
+use super::plan::{Plan, Run, Target, TargetUrl};
+use super::promises;
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::threshold;
 use super::tree::{Node, Table, Value};
-use super::value::{
-    boolean, choice, duration, duration_or_none, one_of, rate, some_time, string, whole,
-};
+use super::value::{duration, rate, some_time, string, whole};
 use crate::server::fault::request::Request;
+use crate::wire::Dialect;
 
 /// The phases' length where neither the file nor a stage says any.
 const DEFAULT_DURATION: &str = "10s";
 
 /// URLs of which this version drives the target.
-const SUPPORTED_URLS: &str = "this version drives \"embedded\" and \"ndjson://HOST:PORT\"";
+const SUPPORTED_URLS: &str = "this version drives \"embedded\", \"embedded+classic\", \
+                              \"ndjson://HOST:PORT\" and \"classic://HOST:PORT\"";
 
 /// Kinds of target that later versions drive.
-const LATER_SCHEMES: [&str; 7] = ["classic", "ws", "wss", "nats", "redis", "mqtt", "tcp"];
+const LATER_SCHEMES: [&str; 6] = ["ws", "wss", "nats", "redis", "mqtt", "tcp"];
+
+/// What stands for the reference server as a child process, and what its clients speak.
+const EMBEDDED: [(&str, Dialect); 2] = [
+    ("embedded", Dialect::Ndjson),
+    ("embedded+classic", Dialect::Classic),
+];
 
 /// Reads the whole scenario. The plan is sound if no error was noted on the way.
 pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
@@ -42,10 +50,20 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     let run = section(problems, &mut file, &empty, "run", |section| {
         read_run(section, &default_duration)
     });
-    let promises = section(problems, &mut file, &empty, "verify", read_promises);
+    let promises = section(problems, &mut file, &empty, "verify", |section| {
+        promises::read(section, target.url.dialect())
+    });
     let thresholds = section(problems, &mut file, &empty, "thresholds", threshold::read);
 
     checks::check(problems, &drafts, &run, &thresholds);
+    promises::check(
+        problems,
+        &file,
+        &drafts,
+        &target.url,
+        &promises,
+        &thresholds,
+    );
     file.resolve("clients", clients);
     Plan {
         name: name.to_owned(),
@@ -84,12 +102,31 @@ fn section<'a, T>(
 
 fn read_target(section: &mut Section<'_>) -> Target {
     let url = section.value("url", target_url, "embedded");
+    let addresses = read_addresses(section, &url);
     let faults = read_faults(section, &url);
     Target {
         url,
+        addresses,
         faults,
         connect_timeout: section.value("connect_timeout", some_time, "5s"),
     }
+}
+
+/// On how many addresses the embedded server listens. Another's are in its URL.
+fn read_addresses(section: &mut Section<'_>, url: &TargetUrl) -> u8 {
+    let addresses = section.value("addresses", whole(1..=254), 1);
+    if let Some(entry) = section.entry("addresses")
+        && addresses > 1
+        && !url.is_embedded()
+    {
+        let title = "`target.addresses`: only the embedded server listens where it is told to";
+        section.problem(
+            Diagnostic::error(title)
+                .at(&entry.node.span, "this target is another's")
+                .help("its addresses go into its url: \"ndjson://127.0.0.1-127.0.0.8:PORT\""),
+        );
+    }
+    addresses
 }
 
 fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
@@ -107,12 +144,20 @@ fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
         }
     }
     section.resolve("faults", faults.clone().into());
-    if let Some(entry) = section.entry("faults")
-        && !faults.is_empty()
-        && *url != TargetUrl::Embedded
-    {
-        let title = "`target.faults`: only the embedded server commits faults";
-        section.problem(Diagnostic::error(title).at(&entry.node.span, "this target is another's"));
+    let why_not = match url {
+        _ if faults.is_empty() => None,
+        TargetUrl::Embedded(Dialect::Ndjson) => None,
+        TargetUrl::Embedded(Dialect::Classic) => Some((
+            "`target.faults`: faults are committed in the ndjson dialect alone",
+            "and these clients speak classic",
+        )),
+        TargetUrl::At(..) => Some((
+            "`target.faults`: only the embedded server commits faults",
+            "this target is another's",
+        )),
+    };
+    if let (Some((title, label)), Some(entry)) = (why_not, section.entry("faults")) {
+        section.problem(Diagnostic::error(title).at(&entry.node.span, label));
     }
     faults
 }
@@ -121,40 +166,41 @@ fn target_url(node: &Node) -> Result<TargetUrl, Expected> {
     let Value::String(url) = &node.value else {
         return Err("a url".into());
     };
-    if url == "embedded" {
-        return Ok(TargetUrl::Embedded);
+    if let Some((_, dialect)) = EMBEDDED.iter().find(|(name, _)| name == url) {
+        return Ok(TargetUrl::Embedded(*dialect));
     }
     let Some((scheme, address)) = url.split_once("://") else {
-        let meant = nearest(url, ["embedded"]).map(|meant| format!("did you mean {meant:?}?"));
+        let names = EMBEDDED.map(|(name, _)| name);
+        let meant = nearest(url, names).map(|meant| format!("did you mean {meant:?}?"));
         return Err(Expected {
             what: "\"embedded\" or \"ndjson://HOST:PORT\"".to_owned(),
             help: meant.or_else(|| Some(format!("did you mean \"ndjson://{url}\"?"))),
         });
     };
-    match scheme {
-        "ndjson" => match address.rsplit_once(':') {
-            Some((host, port)) if is_host(host) && matches!(port.parse(), Ok(1u16..)) => {
-                Ok(TargetUrl::Ndjson(address.to_owned()))
-            }
-            _ => Err("\"ndjson://HOST:PORT\", an IPv6 host in brackets".into()),
-        },
-        later if LATER_SCHEMES.contains(&later) => Err(Expected {
-            what: format!("a target that this version drives: {later}:// comes with a later one"),
-            help: Some(SUPPORTED_URLS.to_owned()),
+    let dialect = match scheme {
+        "ndjson" => Dialect::Ndjson,
+        "classic" => Dialect::Classic,
+        later if LATER_SCHEMES.contains(&later) => {
+            return Err(Expected {
+                what: format!(
+                    "a target that this version drives: {later}:// comes with a later one"
+                ),
+                help: Some(SUPPORTED_URLS.to_owned()),
+            });
+        }
+        _ => {
+            return Err(Expected {
+                what: format!("a scheme that chatbench knows, not {scheme}://"),
+                help: Some(SUPPORTED_URLS.to_owned()),
+            });
+        }
+    };
+    match addresses::expand(address, 1) {
+        Ok(_) => Ok(TargetUrl::At(dialect, address.to_owned())),
+        Err(wrong) => Err(Expected {
+            what: format!("\"{dialect}://HOST:PORT\", or several: \"{dialect}://A-B:PORT\""),
+            help: Some(wrong.to_string()),
         }),
-        _ => Err(Expected {
-            what: format!("a scheme that chatbench knows, not {scheme}://"),
-            help: Some(SUPPORTED_URLS.to_owned()),
-        }),
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    match inner {
-        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(plain),
     }
 }
 
@@ -169,71 +215,6 @@ fn read_run(section: &mut Section<'_>, default_duration: &str) -> Run {
     }
 }
 
-fn read_promises(section: &mut Section<'_>) -> Promises {
-    Promises {
-        ack: promise(
-            section,
-            "ack",
-            &[
-                ("exactly-once", AckPromise::ExactlyOnce),
-                ("none", AckPromise::None),
-            ],
-        ),
-        relay: promise(
-            section,
-            "relay",
-            &[
-                ("exactly-once", RelayPromise::ExactlyOnce),
-                ("at-least-once", RelayPromise::AtLeastOnce),
-                ("at-most-once", RelayPromise::AtMostOnce),
-            ],
-        ),
-        order: promise(
-            section,
-            "order",
-            &[
-                ("total", OrderPromise::Total),
-                ("causal", OrderPromise::Causal),
-                ("fifo", OrderPromise::Fifo),
-                ("none", OrderPromise::None),
-            ],
-        ),
-        echo: flag(section, "echo", false),
-        use_seq: flag(section, "use_seq", true),
-        late_after: section.value("late_after", duration_or_none, "5s"),
-    }
-}
-
-/// A promise of the target. The first of `choices` is what an ndjson target promises.
-fn promise<T: Copy + PartialEq>(section: &mut Section<'_>, key: &str, choices: &[(&str, T)]) -> T {
-    let (word, promised) = choices[0];
-    let value = section.value(key, choice(choices), word);
-    only_promise(section, key, value == promised, &one_of([word]));
-    value
-}
-
-fn flag(section: &mut Section<'_>, key: &str, promised: bool) -> bool {
-    let value = section.value(key, boolean, promised);
-    only_promise(section, key, value == promised, &promised.to_string());
-    value
-}
-
-/// This version's verifier judges an ndjson target by the numbers it states, and checks nothing
-/// weaker: a scenario that asks for it must not be told that it was checked.
-fn only_promise(section: &Section<'_>, key: &str, kept: bool, promise: &str) {
-    if let Some(entry) = section.entry(key).filter(|_| !kept) {
-        let title = format!(
-            "`{}`: only {promise} can be verified for now",
-            section.path_of(key)
-        );
-        section.problem(
-            Diagnostic::error(title)
-                .at(&entry.node.span, "not yet")
-                .help("an ndjson target is judged by the numbers it states; leave the key out"),
-        );
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -243,14 +224,26 @@ mod tests {
     #[test]
     fn urls_name_a_target_that_can_be_driven() {
         let read = |url: &str| target_url(&Node::from(json!(url)));
-        for address in ["127.0.0.1:1253", "[::1]:1253", "chat.example.org:80"] {
-            let url = format!("ndjson://{address}");
-            assert_eq!(read(&url), Ok(TargetUrl::Ndjson(address.to_owned())));
+        for address in [
+            "127.0.0.1:1253",
+            "[::1]:1253",
+            "chat.example.org:80",
+            "127.0.0.1-127.0.0.8:80",
+            "a:1,b:2",
+        ] {
+            for dialect in [Dialect::Ndjson, Dialect::Classic] {
+                let expected = TargetUrl::At(dialect, address.to_owned());
+                assert_eq!(read(&format!("{dialect}://{address}")), Ok(expected));
+            }
         }
-        assert_eq!(read("embedded"), Ok(TargetUrl::Embedded));
+        for (name, dialect) in EMBEDDED {
+            assert_eq!(read(name), Ok(TargetUrl::Embedded(dialect)));
+        }
         for wrong in [
             "",
             "embeded",
+            "embedded+ndjson",
+            "classic://127.0.0.1:0",
             "127.0.0.1:1253",
             "ndjson://",
             "ndjson://:1253",
@@ -263,6 +256,8 @@ mod tests {
             "ndjson://[nonsense]:1253",
             "ndjson://a b:1",
             "ndjson://user@host:1",
+            "ndjson://127.0.0.8-127.0.0.1:1",
+            "ndjson://a:1,b",
             "http://127.0.0.1:80",
         ] {
             assert!(read(wrong).is_err(), "{wrong}");

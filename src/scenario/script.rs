@@ -40,6 +40,10 @@ pub(super) struct Script {
     pub(super) steps: Vec<Step>,
     /// Where the barriers it names stand.
     pub(super) barriers: Vec<(String, Span)>,
+    /// Where it waits for acks.
+    pub(super) awaits_acks: Option<(String, Span)>,
+    /// Where it expects an error.
+    pub(super) expects_error: Option<(String, Span)>,
     /// Its steps in JSON, defaults filled in.
     pub(super) resolved: Vec<Json>,
 }
@@ -62,8 +66,12 @@ pub(super) fn read(problems: &Problems, section: &Section<'_>, key: &str) -> Scr
             problems.push(Diagnostic::error(format!("`{path}`: {title}")).at(&node.span, ""));
         }
         session = session.after(&step);
-        if let Step::Barrier(name) = &step {
-            script.barriers.push((name.clone(), node.span.clone()));
+        let place = || (path.clone(), node.span.clone());
+        match &step {
+            Step::Barrier(name) => script.barriers.push((name.clone(), node.span.clone())),
+            Step::AwaitAcks { .. } => _ = script.awaits_acks.get_or_insert_with(place),
+            Step::ExpectError { .. } => _ = script.expects_error.get_or_insert_with(place),
+            _ => {}
         }
         script.push(step, resolved);
     }

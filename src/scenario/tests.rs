@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use super::estimate::Estimate;
 use super::plan::{
-    Arrival, Comparison, Leave, Load, Metric, PayloadSize, Repeat, Stat, Step, TargetUrl,
+    Arrival, Comparison, Leave, Load, Metric, PayloadSize, Promises, Repeat, Stat, Step, TargetUrl,
 };
 use super::*;
+use crate::wire::Dialect;
 
 fn check(text: &str, overrides: &[&str]) -> Result<Plan, Diagnostics> {
     let overrides: Vec<String> = overrides.iter().map(|&o| o.to_owned()).collect();
@@ -41,7 +42,7 @@ fn only_a_group_is_required_and_the_rest_has_defaults() {
     let plan = plan("[clients.talkers]\nrate = 5");
     assert_eq!(plan.name, "case");
     assert_eq!(plan.seed, 1);
-    assert_eq!(plan.target.url, TargetUrl::Embedded);
+    assert_eq!(plan.target.url, TargetUrl::Embedded(Dialect::Ndjson));
     assert_eq!(plan.target.connect_timeout, Duration::from_secs(5));
     assert_eq!(plan.run.warmup, Duration::from_secs(1));
     assert_eq!(plan.run.duration, Duration::from_secs(10));
@@ -177,7 +178,10 @@ relay = ["p99.9 <= 5us"]
     );
     assert_eq!(plan.description.as_deref(), Some("why"));
     assert_eq!(plan.seed, u64::MAX);
-    assert_eq!(plan.target.url, TargetUrl::Ndjson("[::1]:1253".to_owned()));
+    assert_eq!(
+        plan.target.url,
+        TargetUrl::At(Dialect::Ndjson, "[::1]:1253".to_owned())
+    );
     assert_eq!(plan.run.duration, Duration::from_secs(90));
     assert_eq!(plan.run.connect_rate, 0.5);
     assert_eq!(plan.run.shards, Some(3));
@@ -200,6 +204,43 @@ relay = ["p99.9 <= 5us"]
     assert_eq!(threshold.limit, 5_000.0);
     assert_eq!(threshold.expr, "p99.9 <= 5us");
     assert!(plan.warnings.is_empty(), "{}", plan.warnings);
+}
+
+#[test]
+fn each_kind_of_target_has_its_promises() {
+    let numbered = plan("[clients.a]").promises;
+    assert!(numbered.use_seq);
+    assert_eq!(
+        numbered.in_words().join(", "),
+        "by the numbers that the target states, ack exactly-once, relay exactly-once, \
+         order total, no echo"
+    );
+    for url in ["embedded+classic", "classic://h:1"] {
+        let plan = plan(&format!("target.url = '{url}'\n[clients.a]"));
+        assert_eq!(plan.resolved["verify"]["use_seq"], false);
+        let use_seq = false;
+        assert_eq!(
+            plan.promises,
+            Promises {
+                use_seq,
+                ..numbered
+            }
+        );
+    }
+    let weakest = plan(
+        "[clients.a]\n[verify]\nuse_seq = false\nack = 'none'\nrelay = 'at-most-once'\n\
+         order = 'causal'\necho = true",
+    );
+    assert_eq!(
+        weakest.promises.in_words().join(", "),
+        "from outside, by what each client saw, ack none, relay at-most-once, order causal, echo"
+    );
+}
+
+#[test]
+fn one_shard_may_be_asked_for_where_one_is_needed() {
+    let plan = plan("verify.use_seq = false\nrun.shards = 1\n[clients.a]\nrate = 1");
+    assert_eq!(plan.run.shards, Some(1));
 }
 
 /// A scenario with this in its one group.
@@ -496,8 +537,8 @@ fn every_guard_fires_at_its_line() {
         ),
         // Target.
         (
-            format!("target.url = 'classic://h:1'\n{talk}"),
-            "1:14 `target.url`: expected a target that this version drives: classic://",
+            format!("target.url = 'nats://h:1'\n{talk}"),
+            "1:14 `target.url`: expected a target that this version drives: nats://",
         ),
         (
             format!("target.url = 'h:1'\n{talk}"),
@@ -522,6 +563,18 @@ fn every_guard_fires_at_its_line() {
         (
             format!("target.faults = [3]\n{talk}"),
             "1:18 `target.faults.0`: expected a string",
+        ),
+        (
+            format!("target.url = 'ndjson://127.0.0.8-127.0.0.1:1'\n{talk}"),
+            "1:14 `target.url`: expected \"ndjson://HOST:PORT\", or several: \"ndjson://A-B:PORT\"",
+        ),
+        (
+            format!("target.addresses = 255\n{talk}"),
+            "1:20 `target.addresses`: expected a whole number from 1 to 254",
+        ),
+        (
+            format!("target.url = 'ndjson://h:1'\ntarget.addresses = 2\n{talk}"),
+            "2:20 `target.addresses`: only the embedded server listens where it is told to",
         ),
         (
             format!("target.connect_timeout = '0s'\n{talk}"),
@@ -555,15 +608,15 @@ fn every_guard_fires_at_its_line() {
         // Verify.
         (
             format!("verify.ack = 'none'\n{talk}"),
-            "1:14 `verify.ack`: only \"exactly-once\" can be verified for now",
+            "1:14 `verify.ack`: a target that is judged by its numbers promises exactly-once",
         ),
         (
             format!("verify.relay = 'at-most-once'\n{talk}"),
-            "1:16 `verify.relay`: only \"exactly-once\" can be",
+            "1:16 `verify.relay`: a target that is judged by its numbers promises exactly-once",
         ),
         (
             format!("verify.order = 'fifo'\n{talk}"),
-            "1:16 `verify.order`: only \"total\" can be",
+            "1:16 `verify.order`: a target that is judged by its numbers promises total",
         ),
         (
             format!("verify.order = 'FIFO'\n{talk}"),
@@ -571,15 +624,35 @@ fn every_guard_fires_at_its_line() {
         ),
         (
             format!("verify.echo = true\n{talk}"),
-            "1:15 `verify.echo`: only false can be verified for now",
+            "1:15 `verify.echo`: a target that is judged by its numbers promises no echo",
         ),
         (
             format!("verify.echo = 'no'\n{talk}"),
             "1:15 `verify.echo`: expected true or false",
         ),
         (
-            format!("verify.use_seq = false\n{talk}"),
-            "1:18 `verify.use_seq`: only true can be",
+            format!("target.url = 'embedded+classic'\nverify.use_seq = true\n{talk}"),
+            "2:18 `verify.use_seq`: the classic dialect states no numbers to go by",
+        ),
+        (
+            format!("verify.use_seq = false\nrun.shards = 2\n{talk}"),
+            "2:14 `run.shards`: a target that states no order is driven by one shard",
+        ),
+        (
+            format!("target = {{ url = 'embedded+classic', faults = ['echo'] }}\n{talk}"),
+            "1:47 `target.faults`: faults are committed in the ndjson dialect alone",
+        ),
+        (
+            "target.url = 'classic://h:1'\nclients.a.script = [{ expect_error = { code = 'malformed' } }]".to_owned(),
+            "2:21 `clients.a.script.0`: the classic dialect has no errors to expect",
+        ),
+        (
+            "verify = { ack = 'none', use_seq = false }\nclients.a.in_flight = 2".to_owned(),
+            "2:23 `clients.a.in_flight`: a closed loop goes by acks",
+        ),
+        (
+            "verify = { ack = 'none', use_seq = false }\nclients.a.script = [{ publish = {} }, { await_acks = {} }]".to_owned(),
+            "2:39 `clients.a.script.1`: waits for acks that nobody promises",
         ),
         (
             format!("verify.late_after = '0s'\n{talk}"),
@@ -654,6 +727,13 @@ fn what_is_allowed_and_not_meant_is_a_warning() {
     let expected =
         "4:8 only scripts publish, and what they send within the warm-up is not measured";
     assert_eq!(warnings(script), [expected]);
+    let no_acks = "verify = { ack = 'none', use_seq = false }\n[clients.a]\nrate = 1\n\
+                   [thresholds]\nack = ['max < 1s']\nrates = ['sent > 1', 'acked > 1']";
+    let expected = "a threshold without samples: no acks are promised";
+    assert_eq!(
+        warnings(no_acks),
+        [format!("5:8 {expected}"), format!("6:22 {expected}")]
+    );
     // Each of these has nothing to warn of.
     for fine in [
         "[clients.a]\n[thresholds]\nconnect = ['max < 1s']".to_owned(),
@@ -695,7 +775,10 @@ fn the_command_line_sets_any_key() {
     assert!(matches!(steps[1], Step::Publish { count: 7, .. }));
     assert_eq!(steps[2], Step::StopReading(Duration::from_secs(2)));
     assert_eq!(plan.thresholds.len(), 1);
-    assert_eq!(plan.target.url, TargetUrl::Ndjson("127.0.0.1:7".to_owned()));
+    assert_eq!(
+        plan.target.url,
+        TargetUrl::At(Dialect::Ndjson, "127.0.0.1:7".to_owned())
+    );
     assert_eq!(plan.resolved["clients"]["talkers"]["rate"], 60);
 }
 
@@ -706,7 +789,10 @@ fn seed_and_target_options_are_over_everything() {
     let plan = parse("a.toml", TWO_GROUPS, &overrides, Some(9), Some(url)).unwrap();
     assert_eq!(plan.seed, 9);
     assert_eq!(plan.resolved["seed"], 9);
-    assert_eq!(plan.target.url, TargetUrl::Ndjson("127.0.0.1:7".to_owned()));
+    assert_eq!(
+        plan.target.url,
+        TargetUrl::At(Dialect::Ndjson, "127.0.0.1:7".to_owned())
+    );
     let errors = parse("a.toml", TWO_GROUPS, &[], None, Some("ws://x")).unwrap_err();
     let error = errors.iter().next().unwrap();
     let position = errors.position(error).unwrap();
@@ -894,13 +980,16 @@ fn valid_settings() -> impl Strategy<Value = Vec<String>> {
         "run.drain=250ms",
         "run.connect_rate=0.5",
         "run.observers=0",
-        "run.shards=4",
+        "run.shards=1",
         "seed=18446744073709551615",
         "description=a \"quoted\" why",
         "target.url=ndjson://[::1]:1253",
+        "target.url=embedded",
         "target.connect_timeout=10s",
         "verify.late_after=none",
         "verify.order=total",
+        "verify.use_seq=false",
+        "verify={ use_seq = false, ack = 'exactly-once', relay = 'at-least-once', order = 'fifo', echo = true }",
         "thresholds.relay=['p99.9 < 1s', 'max<1m']",
         "thresholds.rates=['sent > 1.5']",
         "clients.talkers.count=17",

@@ -31,7 +31,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use thiserror::Error;
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::LocalSet;
+use tokio::time::MissedTickBehavior;
 
 use crate::wire::Dialect;
 use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
@@ -53,6 +56,9 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 /// The least [`Config::max_line_bytes`]: the server's own lines, the longest of which is an error
 /// that quotes some of what it got, must be lines too.
 pub const MIN_MAX_LINE_BYTES: usize = 512;
+
+/// How often whoever watches a server is told how it goes.
+const TELL_EVERY: Duration = Duration::from_millis(250);
 
 /// Limits of a server.
 #[derive(Debug, Clone)]
@@ -151,15 +157,30 @@ impl Config {
     }
 }
 
-/// What a server saw in its life.
+/// What a server has seen so far, and at its end what it saw in its life.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
+    /// Clients connected now.
+    pub clients: u64,
     /// Connections that were welcomed.
     pub joined: u64,
     /// Connections that got `server-full`.
     pub refused: u64,
     /// Messages accepted: the last number given.
     pub published: u64,
+    /// Relays owed: one for each message accepted and each other client at that moment.
+    pub relays: u64,
+    /// Reads that brought something.
+    pub reads: u64,
+    /// Bytes read from clients.
+    pub bytes_in: u64,
+    /// Writes that a socket took something of: what they cost, the server costs
+    /// (`benches/floor.rs`).
+    pub writes: u64,
+    /// Bytes written to clients.
+    pub bytes_out: u64,
+    /// Bytes of messages that are kept for clients that are behind.
+    pub backlog_bytes: u64,
     /// Lines answered with an error.
     pub errors: u64,
     /// Sessions closed because they fell behind by more than the backlog.
@@ -186,6 +207,19 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()>,
 ) -> Stats {
+    run_watched(listeners, config, None, shutdown).await
+}
+
+/// As [`run`]; `watch` is told four times a second how it goes.
+///
+/// # Panics
+/// As [`run`].
+pub async fn run_watched(
+    listeners: Vec<Listener>,
+    config: Config,
+    watch: Option<watch::Sender<Stats>>,
+    shutdown: impl Future<Output = ()>,
+) -> Stats {
     let checked = config.check();
     assert_eq!(checked, Ok(()), "checked by the caller");
     let drain = config.drain;
@@ -198,6 +232,9 @@ pub async fn run(
     let tasks = LocalSet::new();
     let serving = async {
         tokio::task::spawn_local(connection::flush(Rc::clone(&hub)));
+        if let Some(watch) = watch {
+            tokio::task::spawn_local(tell(Rc::clone(&hub), watch));
+        }
         let acceptors: Vec<_> = listeners
             .into_iter()
             .map(|listener| tokio::task::spawn_local(accept::accept(Rc::clone(&hub), listener)))
@@ -218,4 +255,14 @@ pub async fn run(
         }
     };
     tasks.run_until(serving).await
+}
+
+/// Tells how it goes, for ever. Neither a client nor a message adds to what it costs.
+async fn tell(hub: Rc<hub::Hub<TcpStream>>, watch: watch::Sender<Stats>) {
+    let mut tick = tokio::time::interval(TELL_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        watch.send_replace(hub.stats());
+    }
 }

@@ -151,6 +151,12 @@ pub(super) enum Anomaly {
     },
     /// `message` was taken by the target, which then said its goodbye without having acked it.
     Unacked { message: Message, at_ns: u64 },
+    /// A client waited too long for the acks of these: one violation, the example, unless every one
+    /// of them went to another, which is one itself.
+    Overdue {
+        messages: Vec<Message>,
+        example: Example,
+    },
     /// `message` was answered with an error, rightly unless there is an example that says why not.
     Refused {
         message: Message,

@@ -84,6 +84,8 @@ pub struct Judge {
     irregular: BTreeMap<(u64, Kind, u64), Irregular>,
     /// Said goodbye without these acks.
     unacked: Vec<(Message, u64)>,
+    /// Waited too long for the acks of these; with no message where the target cannot name them.
+    overdue: Vec<(Vec<Message>, Example)>,
     /// Answered with an error; with an example where the message was in order.
     refused: HashMap<Message, Option<Example>>,
     /// Their acks went to another.
@@ -186,6 +188,7 @@ impl Judge {
             unacked: Vec::new(),
             refused: HashMap::new(),
             stray: HashSet::new(),
+            overdue: Vec::new(),
             stray_unnamed: HashMap::new(),
             gaps: Vec::new(),
             late_numbered: BTreeMap::new(),

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 
 use serde::Deserialize;
 
+use super::batch::Message;
 use super::directory::RawFate;
 use super::ids::{MAX_K, publish_id};
 use super::ledger::Ending;
@@ -261,6 +262,22 @@ impl Own {
             self.settled_otherwise.pop_front();
         }
         self.settled_otherwise.push_back(k);
+    }
+
+    /// Its client waited too long for acks. That is on record once: at the end they are not
+    /// counted again. Returns the messages that they are of, or none if bytes that a script sent
+    /// are among them, which have no name.
+    pub(super) fn overdue(&mut self, sender: SenderId) -> Vec<Message> {
+        let waiting = self.unacked();
+        let ks = self.pending.iter().map(|pending| pending.k);
+        let messages: Vec<Message> = ks.map(|k| Message { sender, k }).collect();
+        for message in &messages {
+            self.settle_otherwise(message.k);
+        }
+        if messages.len() < waiting {
+            return Vec::new();
+        }
+        messages
     }
 
     /// Takes message `k` off the waiting list; `None` if it is not on it.

@@ -33,7 +33,7 @@ impl Told {
             .build()
             .unwrap();
         let outcome = runtime
-            .block_on(run::run(&plan, None, &mut |_| ()))
+            .block_on(run::run(&plan, None, &mut |_, _| ()))
             .unwrap();
         let findings = &outcome.findings;
         assert_eq!(findings.violation_count(), 0, "{:#?}", findings.violations);

@@ -47,9 +47,9 @@ fn drive(
         let sent_ns = send(due_ns);
         let answered_ns = answer(sent_ns);
         recorder.sent(due_ns, sent_ns, false, 100);
-        recorder.ack(due_ns, answered_ns);
+        recorder.ack(0, due_ns, answered_ns);
         recorder.ack_service(due_ns, sent_ns, answered_ns);
-        recorder.relay(due_ns, answered_ns);
+        recorder.relay(0, due_ns, answered_ns);
         recorder.relay_service(due_ns, sent_ns, answered_ns);
         collector.message(due_ns, answered_ns, answered_ns, 1);
     }
@@ -211,10 +211,10 @@ fn one_slow_receiver_of_ten() {
     let mut recorder = ShardRecorder::new(window);
     let mut collector = Collector::new(window, 1);
     for due_ns in schedule(1_000.0, 10, Arrival::Constant) {
-        recorder.ack(due_ns, due_ns + MS);
+        recorder.ack(0, due_ns, due_ns + MS);
         for receiver in 0..10 {
             let late_ns = if receiver == 3 { 50 * MS } else { MS };
-            recorder.relay(due_ns, due_ns + late_ns);
+            recorder.relay(0, due_ns, due_ns + late_ns);
         }
         collector.message(due_ns, due_ns + MS, due_ns + 50 * MS, 10);
     }

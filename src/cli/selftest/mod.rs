@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use cell::{Cell, Ran, Verdict, carry_out, scenarios_of};
+use cell::{Cell, Judge, Ran, Verdict, carry_out, scenarios_of};
 
 use super::EXIT_USAGE;
 use crate::report::{self, Style};
@@ -55,6 +55,11 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     clean: Option<u64>,
 
+    /// By what the runs are judged: the numbers that the server states, or from outside, as a
+    /// target is that states none (repeatable)
+    #[arg(long, value_name = "BY", value_enum, default_value = "numbers")]
+    judge: Vec<Judge>,
+
     /// Runs at a time [default: as many as there are cores]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -93,7 +98,10 @@ fn parse_scenario(name: &str) -> Result<&'static cell::Scenario, String> {
 pub fn main(args: &Args) -> ExitCode {
     let cells = cells(args);
     if cells.is_empty() {
-        eprintln!("chatbench: no run is left: that fault cannot be seen in that scenario");
+        eprintln!(
+            "chatbench: no run is left: that fault cannot be seen in that scenario, or by that \
+             judge"
+        );
         return ExitCode::from(EXIT_USAGE);
     }
     let jobs = args.jobs.map_or_else(
@@ -116,32 +124,43 @@ pub fn main(args: &Args) -> ExitCode {
     ExitCode::from(verdict.exit_code())
 }
 
-/// What to run: each fault in its scenarios, then clean runs in all of them.
+/// What to run, for each way of judging: each fault in its scenarios, then clean runs in all of
+/// them.
 fn cells(args: &Args) -> Vec<Cell> {
+    let mut judges = args.judge.clone();
+    judges.dedup();
+    judges
+        .into_iter()
+        .flat_map(|judge| cells_of(args, judge))
+        .collect()
+}
+
+fn cells_of(args: &Args, judge: Judge) -> Vec<Cell> {
     let seeds = |count: u64| match args.seed {
         Some(seed) => seed..=seed,
         None => 1..=count,
     };
     let is_asked = |fault| args.faults.is_empty() || args.faults.contains(&Subject(fault));
     let here = |scenario: &&'static cell::Scenario| args.scenario.is_none_or(|s| s == *scenario);
+    let cells_in = |scenario, fault, count| {
+        seeds(count).map(move |seed| Cell {
+            fault,
+            scenario,
+            seed,
+            judge,
+        })
+    };
     let mut cells = Vec::new();
-    for &fault in Fault::ALL.iter().filter(|fault| is_asked(Some(**fault))) {
+    let asked = |fault: &&Fault| is_asked(Some(**fault)) && judge.sees(**fault);
+    for &fault in Fault::ALL.iter().filter(asked) {
         for scenario in scenarios_of(fault).iter().filter(here) {
-            cells.extend(seeds(args.seeds.get()).map(|seed| Cell {
-                fault: Some(fault),
-                scenario,
-                seed,
-            }));
+            cells.extend(cells_in(scenario, Some(fault), args.seeds.get()));
         }
     }
     if is_asked(None) {
         let clean = args.clean.unwrap_or(args.seeds.get() * CLEAN_RUNS);
         for scenario in cell::SCENARIOS.iter().filter(here) {
-            cells.extend(seeds(clean).map(|seed| Cell {
-                fault: None,
-                scenario,
-                seed,
-            }));
+            cells.extend(cells_in(scenario, None, clean));
         }
     }
     cells

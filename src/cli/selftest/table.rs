@@ -2,21 +2,34 @@
 
 use std::fmt::Write as _;
 
-use super::cell::{Cell, Ran, Verdict};
+use super::cell::{Cell, Judge, Ran, Verdict};
 use crate::report::{self, Style};
 use crate::server::fault::catalogue::Fault;
 
 /// What a cell is about: `drop-relay in churn, seed 3`.
 pub(super) fn subject(cell: Cell) -> String {
     let fault = cell.fault.map_or("clean", Fault::name);
-    format!("{fault} in {}, seed {}", cell.scenario.name, cell.seed)
+    let judged = match cell.judge {
+        Judge::Numbers => "",
+        Judge::Outside => ", from outside",
+    };
+    format!(
+        "{fault} in {}, seed {}{judged}",
+        cell.scenario.name, cell.seed
+    )
 }
 
 /// The command that runs a cell again.
 pub(super) fn rerun(cell: Cell) -> String {
     let fault = cell.fault.map_or("none", Fault::name);
     let (scenario, seed) = (cell.scenario.name, cell.seed);
-    format!("chatbench selftest --fault {fault} --scenario {scenario} --seed {seed} --verbose")
+    let judge = match cell.judge {
+        Judge::Numbers => "",
+        Judge::Outside => " --judge outside",
+    };
+    format!(
+        "chatbench selftest --fault {fault} --scenario {scenario} --seed {seed}{judge} --verbose"
+    )
 }
 
 pub(super) const fn word(verdict: &Verdict) -> &'static str {
@@ -98,10 +111,41 @@ impl Row {
     }
 }
 
-/// The table, and below it every run that did not come out right.
+/// The tables, one for each way of judging, and below them every run that did not come out right.
 pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
     let mut out = String::new();
-    let with_faults: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.fault.is_some()).collect();
+    for judge in [Judge::Numbers, Judge::Outside] {
+        let mine: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.judge == judge).collect();
+        if judge == Judge::Outside && !mine.is_empty() {
+            let blank = if out.is_empty() { "" } else { "\n" };
+            let _ = writeln!(out, "{blank}judged from outside, the numbers left aside:");
+        }
+        write_table(&mut out, &mine);
+    }
+    for ran in ran {
+        let is_fine = matches!(
+            ran.verdict,
+            Verdict::Right | Verdict::NotApplied | Verdict::NotObservable
+        );
+        if is_fine && !verbose {
+            continue;
+        }
+        let (subject, word) = (subject(ran.cell), word(&ran.verdict));
+        let _ = writeln!(out, "\n{subject}: {word}");
+        for detail in &ran.details {
+            let _ = writeln!(out, "  {}", style.text(detail));
+        }
+        let _ = writeln!(out, "  again: {}", rerun(ran.cell));
+    }
+    out
+}
+
+fn write_table(out: &mut String, ran: &[&Ran]) {
+    let with_faults: Vec<&Ran> = ran
+        .iter()
+        .copied()
+        .filter(|ran| ran.cell.fault.is_some())
+        .collect();
     if !with_faults.is_empty() {
         let _ = writeln!(
             out,
@@ -128,29 +172,13 @@ pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
             row.verdict(),
         );
     }
-    let clean: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.fault.is_none()).collect();
-    if !clean.is_empty() {
-        let row = Row::of(clean.into_iter());
+    let clean = ran.iter().copied().filter(|ran| ran.cell.fault.is_none());
+    let row = Row::of(clean);
+    if row.runs > 0 {
         let _ = writeln!(
             out,
             "{} clean runs: {} false alarms, {} inconclusive",
             row.runs, row.imagined, row.inconclusive
         );
     }
-    for ran in ran {
-        let is_fine = matches!(
-            ran.verdict,
-            Verdict::Right | Verdict::NotApplied | Verdict::NotObservable
-        );
-        if is_fine && !verbose {
-            continue;
-        }
-        let (subject, word) = (subject(ran.cell), word(&ran.verdict));
-        let _ = writeln!(out, "\n{subject}: {word}");
-        for detail in &ran.details {
-            let _ = writeln!(out, "  {}", style.text(detail));
-        }
-        let _ = writeln!(out, "  again: {}", rerun(ran.cell));
-    }
-    out
 }

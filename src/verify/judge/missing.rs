@@ -281,8 +281,34 @@ impl Judge {
         }
     }
 
+    /// Acks that were waited for too long. One that went to another is on record as that.
+    pub(super) fn judge_overdue(&mut self) {
+        for (messages, example) in std::mem::take(&mut self.overdue) {
+            if !self.all_strayed(&messages) {
+                self.findings.violation(Kind::MissingAck, || example);
+            }
+        }
+    }
+
+    /// Whether the acks of `messages`, all of one sender, went to others; uses up those that do not
+    /// say which of its messages they are for.
+    fn all_strayed(&mut self, messages: &[Message]) -> bool {
+        let Some(first) = messages.first() else {
+            return false;
+        };
+        let unknown = messages.iter().filter(|m| !self.stray.contains(m)).count() as u64;
+        let unnamed = self.stray_unnamed.get_mut(&first.sender);
+        let unnamed = unnamed.filter(|strayed| **strayed >= unknown);
+        if let Some(strayed) = unnamed {
+            *strayed -= unknown;
+            return true;
+        }
+        unknown == 0
+    }
+
     /// Messages that their senders' byes left without an ack.
     pub(super) fn judge_unacked(&mut self) {
+        self.judge_overdue();
         for (message, at_ns) in std::mem::take(&mut self.unacked) {
             if self.stray.contains(&message) {
                 continue; // its ack went to another, which is on record

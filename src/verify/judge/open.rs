@@ -150,6 +150,12 @@ impl Judge {
                     self.judge_unacked();
                 }
             }
+            Anomaly::Overdue { messages, example } => {
+                self.overdue.push((messages, example));
+                if self.overdue.len() > MAX_REMEMBERED {
+                    self.judge_overdue();
+                }
+            }
             Anomaly::Refused { message, example } => self.refused(message, example),
             Anomaly::AckOfRefused {
                 message,

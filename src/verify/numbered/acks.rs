@@ -220,14 +220,11 @@ impl Numbered {
         let waiting = self.unacked(handle);
         let name = self.name(handle);
         let text = format!("{name} waited {within} for {waiting} acks that did not come");
-        self.certain(Kind::MissingAck, handle, text, now_ns);
-        // Reported once: at the end they are not counted again.
+        let example = self.example(handle, None, None, text, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
-        if let Some(own) = session.own.as_deref_mut() {
-            let ks: Vec<u64> = own.pending.iter().map(|p| p.k).collect();
-            for k in ks {
-                own.settle_otherwise(k);
-            }
-        }
+        let own = session.own.as_deref_mut();
+        let messages = own.map_or_else(Vec::new, |own| own.overdue(session.id));
+        let overdue = Anomaly::Overdue { messages, example };
+        self.desk.batch.anomalies.push(overdue);
     }
 }

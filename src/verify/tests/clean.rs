@@ -54,7 +54,7 @@ pub(super) fn assert_exact(world: &World, played: &Played) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(super::config(600))]
 
     #[test]
     fn a_correct_server_raises_nothing(seed: u64, play: u64, shards in 1_usize..4) {

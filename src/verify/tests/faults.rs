@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
+use super::cases;
 use super::traces::record;
 use super::unnumbered::FromOutside;
 use super::world::{End, Frame, Id, Play, Played, What, World, address, rng, wire_id};
@@ -17,7 +18,10 @@ use crate::verify::kind::Kind;
 use crate::verify::trace::verify;
 use crate::wire::ndjson;
 
-const SEEDS: u64 = 300;
+/// How many worlds a fault is tried in.
+fn seeds() -> u64 {
+    cases(300).into()
+}
 
 /// What a fault must be reported as.
 pub(super) struct Expect {
@@ -45,7 +49,7 @@ fn once(kind: Kind) -> Option<Expect> {
 /// Applies `fault` to many worlds; where it found an occasion, the findings must be as it says.
 #[track_caller]
 fn check(name: &str, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
-    check_over(name, SEEDS, fault);
+    check_over(name, seeds(), fault);
 }
 
 #[track_caller]
@@ -92,7 +96,7 @@ fn check_over(name: &str, seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -
             assert_eq!(replayed.findings, played.findings, "seed {seed}: replayed");
         }
     }
-    assert!(applied >= SEEDS / 12, "only {applied} occasions");
+    assert!(applied >= self::seeds() / 12, "only {applied} occasions");
     from_outside.sum_up();
 }
 
@@ -420,7 +424,7 @@ fn number_late(
 }
 
 fn numbers_late(name: &str, kind: Kind, forget: bool) {
-    check_over(name, SEEDS * 4, |world, rng| {
+    check_over(name, seeds() * 4, |world, rng| {
         let count = world.log.len() as u64;
         let n = (count > 2).then(|| rng.random_range(1..count))?;
         let late = (n + rng.random_range(1..6_u64)).min(count);
@@ -540,7 +544,7 @@ fn flip_byte_in_the_address() {
 #[test]
 fn flip_any_bit() {
     let mut kinds = BTreeMap::new();
-    for seed in 0..SEEDS * 5 {
+    for seed in 0..seeds() * 5 {
         let mut world = World::new(seed, 1 + (seed % 3) as usize);
         let mut rng = rng(seed);
         let Some(spot) = world.known_relay(&mut rng) else {

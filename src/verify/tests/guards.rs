@@ -113,6 +113,24 @@ fn ack(seq: u64, sender: u32, k: u64) -> Vec<u8> {
     line
 }
 
+/// A script waits for an ack in vain: because it never came, or because another client got it.
+#[test]
+fn an_ack_that_is_waited_for_in_vain_is_one_violation_whoever_got_it() {
+    for (astray, expected) in [(false, (Kind::MissingAck, 1)), (true, (Kind::StrayAck, 1))] {
+        let mut bench = Bench::new(1, terms());
+        let sender = bench.join(0, 0, 0);
+        let other = bench.join(0, 1, 0);
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+        let got = if astray { ack(1, 0, 1) } else { relay(1, 0, 1) };
+        bench.read(0, other, &got);
+        bench.ledgers[0].overdue_acks(sender, "1s", 1_000_000_000);
+        bench.ledgers[0].letting_go(sender);
+        bench.ledgers[0].ended(sender, Ending::Ours, b"", 1_000_000_001);
+        bench.leave(0, other, 1);
+        assert_eq!(kinds(&bench.finish()), [expected], "astray: {astray}");
+    }
+}
+
 /// More numbers than the judge keeps: what comes later than that is stated, not passed over.
 #[test]
 fn a_shard_that_lags_behind_the_records_leaves_the_run_undecided() {
@@ -356,6 +374,29 @@ fn a_target_that_goes_away_wrongs_no_single_client() {
     assert_eq!(findings.undecided.len(), 1);
 }
 
+/// What a session had not seen when it was hung up on, or when the time was up, is counted: nobody
+/// knows whether it would have come.
+#[test]
+fn what_was_still_owed_at_an_end_without_a_bye_is_unresolved() {
+    for ending in [Ending::Eof, Ending::TimeUp] {
+        let mut bench = Bench::new(2, terms());
+        let (sender, listener) = (bench.join(0, 0, 0), bench.join(1, 1, 0));
+        for n in 1..=3 {
+            bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+            bench.read(0, sender, &ack(n, 0, n));
+        }
+        bench.read(1, listener, &relay(1, 0, 1));
+        bench.ledgers[1].ended(listener, ending, b"", 9);
+        bench.leave(0, sender, 3);
+        let findings = bench.finish();
+        assert_eq!(findings.counts.unresolved, 2, "{ending:?}");
+        assert_eq!(
+            findings.undecided.len(),
+            usize::from(ending == Ending::TimeUp)
+        );
+    }
+}
+
 /// With traffic or without, what is over is forgotten.
 #[test]
 fn clients_that_come_and_go_leave_nothing_behind() {
@@ -444,7 +485,7 @@ fn hostile_line() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(super::config(400))]
 
     #[test]
     fn a_hostile_target_is_data(

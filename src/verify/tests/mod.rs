@@ -9,3 +9,18 @@ mod guards;
 mod traces;
 mod unnumbered;
 mod world;
+
+use proptest::test_runner::Config;
+
+/// How many histories to try: `PROPTEST_CASES` if that is set, else `usual`. A long run asks for
+/// many, mutation testing, which runs all of this once a mutant, for few.
+fn cases(usual: u32) -> u32 {
+    match std::env::var("PROPTEST_CASES") {
+        Ok(_) => Config::default().cases,
+        Err(_) => usual,
+    }
+}
+
+fn config(usual: u32) -> Config {
+    Config::with_cases(cases(usual))
+}

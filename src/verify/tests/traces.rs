@@ -84,7 +84,7 @@ fn a_trace_of_a_later_version_and_what_is_none_say_so() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(super::config(200))]
 
     #[test]
     fn a_replay_finds_the_same(seed: u64, play: u64, shards in 1_usize..4) {

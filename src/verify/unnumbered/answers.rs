@@ -246,12 +246,14 @@ impl Unnumbered {
         let waiting = self.unacked(handle);
         let name = self.name(handle);
         let text = format!("{name} waited {within} for {waiting} acks that did not come");
-        self.certain(Kind::MissingAck, handle, text, now_ns);
-        // Reported once: at the end they are not counted again.
-        if let Some(own) = self.session(handle).own.as_deref_mut() {
-            let ks: Vec<u64> = own.pending.iter().map(|p| p.k).collect();
-            ks.into_iter().for_each(|k| own.settle_otherwise(k));
-        }
+        let session = &mut self.sessions[handle.0 as usize];
+        let example = self
+            .desk
+            .example(session.track.client, None, None, text, now_ns);
+        let own = session.own.as_deref_mut();
+        let messages = own.map_or_else(Vec::new, |own| own.overdue(session.track.id));
+        let overdue = Anomaly::Overdue { messages, example };
+        self.desk.batch.anomalies.push(overdue);
     }
 }
 

@@ -220,7 +220,18 @@ fn is_of_load_message(byte: &u8) -> bool {
 }
 
 /// The first place in `text` where an address and a phrase stand.
+///
+/// Nearly always that is at its start, so it is looked for there first: one read brings hundreds of
+/// texts, and looking through all of them for each would cost the square of their number.
 fn first_beginning(text: &[u8]) -> Option<Beginning> {
+    let near = &text[..text.len().min(2 * HELD_BYTES)];
+    match beginning_in(near) {
+        None if near.len() < text.len() => beginning_in(text),
+        found => found,
+    }
+}
+
+fn beginning_in(text: &[u8]) -> Option<Beginning> {
     let mut from = 0;
     loop {
         let ack = memmem::find(&text[from..], ACK.as_bytes());

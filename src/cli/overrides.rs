@@ -1,0 +1,119 @@
+//! What the command line says over a scenario's file: the same options for every verb that reads
+//! one, and the one way to load it.
+
+use std::path::{Path, PathBuf};
+
+use super::complain;
+use crate::scenario::{self, diagnostic::Diagnostics, plan::Plan};
+
+/// Options that stand over the file's keys.
+#[derive(Debug, clap::Args)]
+pub(super) struct Overrides {
+    /// The target, over the file's: embedded, or ndjson://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    target: Option<String>,
+
+    /// Set a key over the file's, e.g. clients.talkers.rate=2000 (repeatable)
+    #[arg(long, value_name = "PATH=VALUE")]
+    set: Vec<String>,
+
+    /// The seed of all randomness, over the file's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+}
+
+impl Overrides {
+    /// The plan of `file`; `further` is set over everything else, as `PATH=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with the file and with what was set.
+    pub(super) fn load(&self, file: &Path, further: &[String]) -> Result<Plan, Diagnostics> {
+        let set = [&self.set, further].concat();
+        scenario::load(file, &set, self.seed, self.target.as_deref())
+    }
+
+    /// The plans of all scenarios under `paths`, warnings printed; `None`, and every diagnostic
+    /// printed, if anything is wrong with any of them.
+    pub(super) fn load_all(&self, paths: &[PathBuf]) -> Option<Vec<(PathBuf, Plan)>> {
+        let files = match scenario::files(paths) {
+            Ok(files) => files,
+            Err(diagnostics) => {
+                complain(&diagnostics);
+                return None;
+            }
+        };
+        let mut plans = Vec::new();
+        let mut all_valid = true;
+        for file in files {
+            match self.load(&file, &[]) {
+                Ok(plan) => {
+                    complain(&plan.warnings);
+                    plans.push((file, plan));
+                }
+                Err(diagnostics) => {
+                    complain(&diagnostics);
+                    all_valid = false;
+                }
+            }
+        }
+        all_valid.then_some(plans)
+    }
+
+    /// The command line that runs `file` with `seed` the same way again.
+    pub(super) fn rerun(&self, file: &Path, seed: u64) -> String {
+        let mut words = vec![
+            "chatbench".to_owned(),
+            "run".to_owned(),
+            quoted(&file.display().to_string()),
+        ];
+        words.extend(["--seed".to_owned(), seed.to_string()]);
+        if let Some(target) = &self.target {
+            words.extend(["--target".to_owned(), quoted(target)]);
+        }
+        for set in &self.set {
+            words.extend(["--set".to_owned(), quoted(set)]);
+        }
+        words.join(" ")
+    }
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(
+            quoted("clients.talkers.rate=2000"),
+            "clients.talkers.rate=2000"
+        );
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+    }
+
+    #[test]
+    fn the_command_to_run_again_holds_every_override() {
+        let overrides = Overrides {
+            target: Some("ndjson://[::1]:9".to_owned()),
+            set: vec!["a.b=1".to_owned(), "description=\"x y\"".to_owned()],
+            seed: None,
+        };
+        assert_eq!(
+            overrides.rerun(Path::new("my file.toml"), 7),
+            "chatbench run 'my file.toml' --seed 7 --target 'ndjson://[::1]:9' --set a.b=1 \
+             --set 'description=\"x y\"'"
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! The summary of each verdict, in full, and what must hold of all.
+
+use console::measure_text_width;
+use insta::assert_snapshot;
+
+use super::*;
+use crate::driver::outcome::Outcome;
+use crate::measure::{Collector, Window};
+use crate::report::sample;
+use crate::scenario::plan::{Group, Plan};
+use crate::verify::findings::Example;
+use crate::verify::kind::Kind;
+
+const COLOUR: Style = Style {
+    colour: true,
+    ..Style::FILE
+};
+const ASCII: Style = Style {
+    unicode: false,
+    ..Style::FILE
+};
+
+fn lose(_: &mut Plan, outcome: &mut Outcome) {
+    for i in 0..4 {
+        outcome.findings.violation(Kind::LostRelay, || Example {
+            at_ns: 4_211_000_000 + i * 1_000_000,
+            ..sample::example()
+        });
+    }
+    outcome
+        .findings
+        .violation(Kind::DuplicateRelay, || Example {
+            text: "relayed twice".to_owned(),
+            ..sample::example()
+        });
+    let counts = &mut outcome.findings.counts;
+    (counts.delivered, counts.lost, counts.duplicated) = (514_996, 4, 1);
+    // The generator stumbled as well, and the response times show it.
+    outcome.measured.ack.record_n(3_000_000, 1_000).unwrap();
+    outcome
+        .measured
+        .ack_service
+        .record_n(400_000, 1_000)
+        .unwrap();
+}
+
+fn silence(_: &mut Plan, outcome: &mut Outcome) {
+    outcome.measured = Collector::new(Window::NEVER, 1).finish(None);
+    outcome.findings = Default::default();
+    outcome.connected = 0;
+    outcome.server = None;
+    outcome.inconclusive.push(
+        "127.0.0.1:1253: connection refused; start the target, or \
+         drop `url` to run against the embedded one"
+            .to_owned(),
+    );
+}
+
+fn interrupt(_: &mut Plan, outcome: &mut Outcome) {
+    outcome.interrupted = true;
+    outcome.measured.window.end_ns = outcome.measured.window.start_ns + 4_200_000_000;
+}
+
+fn cross(plan: &mut Plan, _: &mut Outcome) {
+    plan.thresholds[0].limit = 1e6;
+    plan.thresholds[0].expr = "p99 < 1ms".to_owned();
+}
+
+fn saturate(plan: &mut Plan, outcome: &mut Outcome) {
+    outcome.health.offered = 5_000;
+    outcome.health.behind = 700;
+    outcome.measured.unsent = 700;
+    outcome.measured.saturated = 3;
+    outcome.measured.last_relay.reset();
+    outcome.measured.last_relay.record_n(5_000, 100).unwrap();
+    outcome.embedded = false;
+    plan.name = "an-overload".to_owned();
+}
+
+/// All of the above: name, change.
+const ALL: [(&str, sample::Change); 6] = [
+    ("pass", |_, _| ()),
+    ("fail", lose),
+    ("threshold", cross),
+    ("inconclusive", saturate),
+    ("interrupted", interrupt),
+    ("no-samples", silence),
+];
+
+#[test]
+fn each_verdict_reads_as_expected() {
+    for (name, change) in ALL {
+        assert_snapshot!(name, render(&sample::report(change), Style::FILE));
+    }
+}
+
+#[test]
+fn colours_and_ascii_read_as_expected() {
+    assert_snapshot!("fail-in-colour", render(&sample::report(lose), COLOUR));
+    assert_snapshot!("fail-in-ascii", render(&sample::report(lose), ASCII));
+    let wide = Style {
+        width: 100,
+        ..Style::FILE
+    };
+    assert_snapshot!("pass-100-columns", render(&sample::report(|_, _| ()), wide));
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    for (name, change) in ALL {
+        for style in [
+            Style::FILE,
+            COLOUR,
+            ASCII,
+            Style {
+                width: 100,
+                ..COLOUR
+            },
+        ] {
+            for line in render(&sample::report(change), style).lines() {
+                assert!(measure_text_width(line) <= style.width, "{name}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn without_colour_there_is_no_escape_and_without_unicode_only_ascii() {
+    for (name, change) in ALL {
+        let report = sample::report(change);
+        assert!(!render(&report, Style::FILE).contains('\x1b'), "{name}");
+        assert!(render(&report, ASCII).is_ascii(), "{name}");
+    }
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    for (name, change) in ALL {
+        let report = sample::report(change);
+        let plain = console::strip_ansi_codes(&render(&report, COLOUR)).into_owned();
+        assert_eq!(plain, render(&report, Style::FILE), "{name}");
+    }
+}
+
+/// The listeners are served two milliseconds later than the talkers.
+fn tell_apart(_: &mut Plan, outcome: &mut Outcome) {
+    let listeners = outcome.measured.groups[1].relay.as_mut().unwrap();
+    let late = listeners.clone();
+    listeners.reset();
+    for step in late.iter_recorded() {
+        let ns = step.value_iterated_to() + 2_000_000;
+        listeners.record_n(ns, step.count_at_value()).unwrap();
+    }
+}
+
+#[test]
+fn groups_that_differ_have_a_line_each() {
+    let rows = |report: &Report| -> Vec<String> {
+        let text = render(report, Style::FILE);
+        let lines = text
+            .lines()
+            .filter(|l| l.starts_with("  to ") || l.starts_with("  from "));
+        lines
+            .map(|l| l.split("  ").nth(1).unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(rows(&sample::report(|_, _| ())), Vec::<String>::new());
+    let apart = sample::report(tell_apart);
+    assert_eq!(rows(&apart), ["to talkers", "to listeners"]);
+    let text = render(&apart, Style::FILE);
+    let listeners = text.lines().find(|l| l.contains("to listeners")).unwrap();
+    assert!(
+        listeners.contains("3.09 ms") && listeners.ends_with("500 000"),
+        "{listeners}"
+    );
+    // Of many, the fastest and the slowest; no name is too long.
+    let many = sample::report(|plan, outcome| {
+        tell_apart(plan, outcome);
+        let groups = &mut outcome.measured.groups;
+        let (fast, slow) = (groups[0].clone(), groups[1].clone());
+        *groups = vec![fast.clone(), fast.clone(), slow.clone(), slow];
+        let long = "l".repeat(100);
+        let group = |name: &str| Group {
+            name: name.to_owned(),
+            ..plan.groups[0].clone()
+        };
+        plan.groups = vec![group("a"), group("b"), group("c"), group(&long)];
+    });
+    let rows = rows(&many);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert_eq!(rows[0], "to a");
+    assert_eq!(rows[1].len(), 27, "{rows:?}");
+}
+
+#[test]
+fn no_more_is_claimed_than_was_promised() {
+    let table = [
+        (
+            RelayPromise::ExactlyOnce,
+            OrderPromise::Total,
+            "lost, doubled, reordered or altered",
+        ),
+        (
+            RelayPromise::AtMostOnce,
+            OrderPromise::Fifo,
+            "doubled, reordered or altered",
+        ),
+        (
+            RelayPromise::AtLeastOnce,
+            OrderPromise::None,
+            "lost or altered",
+        ),
+    ];
+    for (relay, order, claimed) in table {
+        let report = sample::report(|plan, _| {
+            plan.promises.relay = relay;
+            plan.promises.order = order;
+        });
+        assert_eq!(claim(&report), format!("nothing {claimed}"));
+    }
+}
+
+#[test]
+fn a_hostile_server_cannot_write_to_the_terminal_through_an_example() {
+    let report = sample::report(|_, outcome| {
+        outcome.findings.violation(Kind::PhantomRelay, || Example {
+            text: "came \x1b[2J\x07".to_owned(),
+            ..sample::example()
+        });
+    });
+    let text = render(&report, Style::FILE);
+    assert!(text.contains(r"came \u{1b}[2J\u{7}"), "{text}");
+}

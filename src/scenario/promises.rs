@@ -1,0 +1,221 @@
+//! `[verify]`: what the target promises, and whether the rest of the scenario can be judged by it.
+//!
+//! An ndjson target numbers its messages. Taken at its word (`use_seq`), it is held to everything
+//! that follows from the numbers: the strongest set of promises, and no weaker one. Any other
+//! target states no order. It is judged from outside, by what its clients saw, and may promise as
+//! little as it likes.
+
+use super::clients::{Draft, DraftLoad};
+use super::diagnostic::{Diagnostic, Span};
+use super::plan::{
+    AckPromise, Metric, OrderPromise, Promises, RateName, RelayPromise, Stat, TargetUrl, Threshold,
+};
+use super::section::{Problems, Section};
+use super::tree::{Entry, Value};
+use super::value::{boolean, choice, duration_or_none};
+use crate::wire::Dialect;
+
+const ACKS: [(&str, AckPromise); 2] = [
+    ("exactly-once", AckPromise::ExactlyOnce),
+    ("none", AckPromise::None),
+];
+
+const RELAYS: [(&str, RelayPromise); 3] = [
+    ("exactly-once", RelayPromise::ExactlyOnce),
+    ("at-least-once", RelayPromise::AtLeastOnce),
+    ("at-most-once", RelayPromise::AtMostOnce),
+];
+
+const ORDERS: [(&str, OrderPromise); 4] = [
+    ("total", OrderPromise::Total),
+    ("causal", OrderPromise::Causal),
+    ("fifo", OrderPromise::Fifo),
+    ("none", OrderPromise::None),
+];
+
+/// Reads the section. A target that speaks `dialect` promises the first of each key's choices
+/// where the file says nothing, and order by numbers if its dialect has any.
+pub(super) fn read(section: &mut Section<'_>, dialect: Dialect) -> Promises {
+    Promises {
+        ack: section.value("ack", choice(&ACKS), ACKS[0].0),
+        relay: section.value("relay", choice(&RELAYS), RELAYS[0].0),
+        order: section.value("order", choice(&ORDERS), ORDERS[0].0),
+        echo: section.value("echo", boolean, false),
+        use_seq: section.value("use_seq", boolean, dialect == Dialect::Ndjson),
+        late_after: section.value("late_after", duration_or_none, "5s"),
+    }
+}
+
+/// Notes everything in the scenario that its target's promises leave no sense in.
+pub(super) fn check(
+    problems: &Problems,
+    file: &Section<'_>,
+    drafts: &[Draft],
+    url: &TargetUrl,
+    promises: &Promises,
+    thresholds: &[(Threshold, Span)],
+) {
+    match url.dialect() {
+        Dialect::Ndjson if promises.use_seq => all_that_numbers_say(problems, file, promises),
+        Dialect::Ndjson => one_shard(problems, file),
+        Dialect::Classic => {
+            no_numbers(problems, file, promises);
+            one_shard(problems, file);
+            no_errors(problems, drafts);
+        }
+    }
+    if promises.ack == AckPromise::None {
+        no_acks(problems, drafts, thresholds);
+    }
+}
+
+/// The entry `key` of section `section`, where the file or the command line has it.
+fn entry<'a>(file: &Section<'a>, section: &str, key: &str) -> Option<&'a Entry> {
+    match &file.entry(section)?.node.value {
+        Value::Table(table) => table.get(key),
+        _ => None,
+    }
+}
+
+fn no_numbers(problems: &Problems, file: &Section<'_>, promises: &Promises) {
+    if let Some(entry) = entry(file, "verify", "use_seq").filter(|_| promises.use_seq) {
+        let title = "`verify.use_seq`: the classic dialect states no numbers to go by";
+        problems.push(
+            Diagnostic::error(title)
+                .at(&entry.node.span, "must be false")
+                .help("leave the key out: a classic target is judged from outside"),
+        );
+    }
+}
+
+fn all_that_numbers_say(problems: &Problems, file: &Section<'_>, promises: &Promises) {
+    let kept = [
+        ("ack", promises.ack == ACKS[0].1, ACKS[0].0),
+        ("relay", promises.relay == RELAYS[0].1, RELAYS[0].0),
+        ("order", promises.order == ORDERS[0].1, ORDERS[0].0),
+        ("echo", !promises.echo, "no echo"),
+    ];
+    for (key, _, only) in kept.into_iter().filter(|(_, kept, _)| !kept) {
+        let Some(entry) = entry(file, "verify", key) else {
+            continue;
+        };
+        let title = format!(
+            "`verify.{key}`: a target that is judged by its numbers promises {only}, for that is \
+             what they say"
+        );
+        problems.push(
+            Diagnostic::error(title)
+                .at(&entry.node.span, "another promise")
+                .help("use_seq = false leaves the numbers aside and judges from outside"),
+        );
+    }
+}
+
+/// Which of two messages came first can only be said of those that one thread read.
+fn one_shard(problems: &Problems, file: &Section<'_>) {
+    let one = |entry: &&Entry| matches!(entry.node.value, Value::Integer(1));
+    if let Some(entry) = entry(file, "run", "shards").filter(|entry| !one(entry)) {
+        let title = "`run.shards`: a target that states no order is driven by one shard";
+        problems.push(
+            Diagnostic::error(title)
+                .at(&entry.node.span, "must be 1")
+                .help(
+                    "the messages' order is told by who reads what first, which two threads \
+                     cannot agree on; leave the key out, or judge by numbers (verify.use_seq)",
+                ),
+        );
+    }
+}
+
+fn no_errors(problems: &Problems, drafts: &[Draft]) {
+    let scripts = drafts.iter().filter_map(script);
+    for (path, span) in scripts.filter_map(|script| script.expects_error.as_ref()) {
+        let title = format!("`{path}`: the classic dialect has no errors to expect");
+        problems.push(
+            Diagnostic::error(title)
+                .at(span, "")
+                .help("a classic server closes the connection without a word"),
+        );
+    }
+}
+
+/// Without acks nothing that waits for them ends, and nothing of them is measured.
+fn no_acks(problems: &Problems, drafts: &[Draft], thresholds: &[(Threshold, Span)]) {
+    let why = "`verify.ack` = \"none\": the target promises no acks";
+    for draft in drafts {
+        if let DraftLoad::Closed { span, .. } = &draft.load {
+            let title = format!(
+                "`clients.{}.in_flight`: a closed loop goes by acks",
+                draft.name
+            );
+            problems.push(Diagnostic::error(title).at(span, "").help(why));
+        }
+        if let Some((path, span)) = script(draft).and_then(|script| script.awaits_acks.as_ref()) {
+            let title = format!("`{path}`: waits for acks that nobody promises");
+            problems.push(Diagnostic::error(title).at(span, "").help(why));
+        }
+    }
+    for (threshold, span) in thresholds {
+        let of_acks =
+            threshold.metric == Metric::Ack || threshold.stat == Stat::Rate(RateName::Acked);
+        if of_acks {
+            let title = "a threshold without samples: no acks are promised";
+            problems.push(Diagnostic::warning(title).at(span, "").help(why));
+        }
+    }
+}
+
+fn script(draft: &Draft) -> Option<&super::script::Script> {
+    match &draft.load {
+        DraftLoad::Script(script, _) => Some(script),
+        _ => None,
+    }
+}
+
+impl Promises {
+    /// How a run is judged, as people read it: by what, and then each promise.
+    #[must_use]
+    pub fn in_words(&self) -> [String; 5] {
+        let how = if self.use_seq {
+            "by the numbers that the target states"
+        } else {
+            "from outside, by what each client saw"
+        };
+        [
+            how.to_owned(),
+            format!("ack {}", self.ack.word()),
+            format!("relay {}", self.relay.word()),
+            format!("order {}", self.order.word()),
+            (if self.echo { "echo" } else { "no echo" }).to_owned(),
+        ]
+    }
+}
+
+impl AckPromise {
+    /// What it is called in a scenario.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        word(&ACKS, self)
+    }
+}
+
+impl RelayPromise {
+    /// What it is called in a scenario.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        word(&RELAYS, self)
+    }
+}
+
+impl OrderPromise {
+    /// What it is called in a scenario.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        word(&ORDERS, self)
+    }
+}
+
+fn word<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
+    let found = choices.iter().find(|(_, choice)| *choice == value);
+    found.map_or("", |(word, _)| word)
+}

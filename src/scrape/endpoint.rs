@@ -1,0 +1,402 @@
+//! Where Prometheus asks: a thread that answers `GET /metrics` and nothing else.
+//!
+//! What comes in is not trusted to be HTTP, to be short, or to come at all. One connection is one
+//! request and one answer; the head of a request has a limit in bytes and in time, and so many
+//! connections are looked at at once, the others wait to be accepted.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::families::CONTENT_TYPE;
+
+/// The path that is answered.
+pub const PATH: &str = "/metrics";
+
+/// The longest head of a request. Prometheus's own is some 300 bytes.
+const MAX_HEAD_BYTES: usize = 8 * 1024;
+
+/// Headers of a request, at most.
+const MAX_HEADERS: usize = 64;
+
+/// Time for a request to come, and for its answer to go.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connections that are looked at at once.
+const MAX_CONNECTIONS: usize = 16;
+
+/// The pause after an accept that failed: out of descriptors, which passes.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Input that is thrown away behind a request, so that closing does not reset the answer.
+const LINGER_BYTES: u64 = 256 * 1024;
+
+/// How long such input is waited for: time for a client to hang up once it is answered.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Why there is no endpoint.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The text names no address.
+    #[error(
+        "--prometheus {given}: no address: give HOST:PORT, or a port of 127.0.0.1; 0 is any free one"
+    )]
+    NoAddress {
+        /// What was given.
+        given: String,
+    },
+    /// The host is unknown.
+    #[error("--prometheus {given}: {source}")]
+    Resolve {
+        /// What was given.
+        given: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// Others could ask too.
+    #[error(
+        "--prometheus {address} can be reached from other machines, and whoever asks is \
+         answered: add --allow-remote if that is meant, or name a port of 127.0.0.1"
+    )]
+    Remote {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The system refused.
+    #[error("--prometheus {address}: {source}; name another port, or 0 for any free one")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A bound address that nobody answers at yet.
+#[derive(Debug)]
+pub struct Endpoint {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Endpoint {
+    /// Binds `given`: `HOST:PORT`, or `PORT` of 127.0.0.1.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`], which names what was given.
+    pub fn bind(given: &str, allow_remote: bool) -> Result<Self, Error> {
+        let address = resolve(given)?;
+        if !allow_remote && !address.ip().to_canonical().is_loopback() {
+            return Err(Error::Remote { address });
+        }
+        let bound = TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            let address = listener.local_addr()?;
+            Ok(Self { listener, address })
+        });
+        bound.map_err(|source| Error::Bind { address, source })
+    }
+
+    /// Where to ask, with the port that was given where 0 was asked for.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}{PATH}", self.address)
+    }
+
+    /// Answers with what `page` makes at that moment, on a thread of its own, until the process
+    /// ends.
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread left.
+    pub fn serve(self, page: impl Fn() -> String + Send + Sync + 'static) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = {
+            let _context = runtime.enter();
+            tokio::net::TcpListener::from_std(self.listener)?
+        };
+        thread::Builder::new()
+            .name("prometheus".to_owned())
+            .spawn(move || runtime.block_on(accept(listener, Arc::new(page))))?;
+        Ok(())
+    }
+}
+
+/// The address that was given.
+fn resolve(given: &str) -> Result<SocketAddr, Error> {
+    let no_address = || Error::NoAddress {
+        given: given.to_owned(),
+    };
+    if let Ok(port) = given.parse::<u16>() {
+        return Ok(SocketAddr::from(([127, 0, 0, 1], port)));
+    }
+    let (host, port) = given.rsplit_once(':').ok_or_else(no_address)?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(no_address());
+    }
+    let mut addresses = given.to_socket_addrs().map_err(|source| Error::Resolve {
+        given: given.to_owned(),
+        source,
+    })?;
+    addresses.next().ok_or_else(no_address)
+}
+
+/// Accepts connections for ever.
+async fn accept<P>(listener: tokio::net::TcpListener, page: Arc<P>)
+where
+    P: Fn() -> String + Send + Sync + 'static,
+{
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let place = places.clone().acquire_owned().await;
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let page = page.clone();
+                tokio::spawn(async move {
+                    answer(stream, &*page).await;
+                    drop(place);
+                });
+            }
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    }
+}
+
+/// What is said to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reply {
+    /// The page; to HEAD without its body.
+    Page { body: bool },
+    /// A status, and what is wrong.
+    Refusal(&'static str, &'static str),
+}
+
+const BAD: Reply = Reply::Refusal("400 Bad Request", "this is no HTTP");
+const NOT_FOUND: Reply = Reply::Refusal("404 Not Found", "there is only /metrics here");
+const BAD_METHOD: Reply = Reply::Refusal("405 Method Not Allowed", "there is only GET and HEAD");
+const TIMEOUT: Reply = Reply::Refusal("408 Request Timeout", "the request took too long");
+const TOO_LARGE: Reply = Reply::Refusal(
+    "431 Request Header Fields Too Large",
+    "the head of the request is too long",
+);
+
+/// Takes one request, answers it, and closes so that the answer arrives.
+async fn answer<S>(mut stream: S, page: &(impl Fn() -> String + Sync))
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let reply = match timeout(PATIENCE, request(&mut stream)).await {
+        Ok(Ok(Some(reply))) => reply,
+        Ok(Ok(None) | Err(_)) => return, // it has gone
+        Err(_) => TIMEOUT,
+    };
+    let response = render(reply, page);
+    let (read, mut write) = tokio::io::split(stream);
+    let sent = async {
+        write.write_all(response.as_bytes()).await?;
+        write.shutdown().await
+    };
+    // Beside the sending: who is refused early may still be writing, and read only after that.
+    let mut rest = read.take(LINGER_BYTES);
+    let mut nowhere = tokio::io::sink();
+    let discarded = timeout(LINGER, tokio::io::copy(&mut rest, &mut nowhere));
+    let _ = timeout(PATIENCE, async { tokio::join!(sent, discarded) }).await;
+}
+
+/// Reads a request up to the end of its head; `None` if it ends before.
+async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Reply>> {
+    let mut head = [0; MAX_HEAD_BYTES];
+    let mut filled = 0;
+    loop {
+        let n = stream.read(&mut head[filled..]).await?;
+        if n == 0 {
+            return Ok(None);
+        }
+        filled += n;
+        if let Some(reply) = reply_to(&head[..filled]) {
+            return Ok(Some(reply));
+        }
+        if filled == head.len() {
+            return Ok(Some(TOO_LARGE));
+        }
+    }
+}
+
+/// What to say to a request whose first bytes are `head`; `None` while there is no whole head.
+fn reply_to(head: &[u8]) -> Option<Reply> {
+    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(head) {
+        Ok(httparse::Status::Partial) => return None,
+        Ok(httparse::Status::Complete(_)) => {}
+        Err(httparse::Error::TooManyHeaders) => return Some(TOO_LARGE),
+        Err(_) => return Some(BAD),
+    }
+    let path = request.path.unwrap_or_default();
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    Some(match request.method {
+        _ if path != PATH => NOT_FOUND,
+        Some("GET") => Reply::Page { body: true },
+        Some("HEAD") => Reply::Page { body: false },
+        _ => BAD_METHOD,
+    })
+}
+
+fn render(reply: Reply, page: impl Fn() -> String) -> String {
+    let (status, kind, text) = match reply {
+        Reply::Page { .. } => ("200 OK", CONTENT_TYPE, page()),
+        Reply::Refusal(status, what) => (status, "text/plain; charset=utf-8", format!("{what}\n")),
+    };
+    let allow = if reply == BAD_METHOD {
+        "Allow: GET, HEAD\r\n"
+    } else {
+        ""
+    };
+    let mut response = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{allow}\
+         Connection: close\r\n\r\n",
+        text.len()
+    );
+    if reply != (Reply::Page { body: false }) {
+        response.push_str(&text);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    /// What a client reads until the end, and how long that took, in paused time.
+    async fn asked(send: impl AsyncFnOnce(&mut DuplexStream)) -> (String, Duration) {
+        let (mut client, server) = duplex(64);
+        let page = || "figures 1\n".repeat(100);
+        let began = tokio::time::Instant::now();
+        let asking = async {
+            send(&mut client).await;
+            let mut text = String::new();
+            client.read_to_string(&mut text).await.unwrap();
+            text
+        };
+        let (text, ()) = tokio::join!(asking, answer(server, &page));
+        (text, began.elapsed())
+    }
+
+    async fn asked_at_once(request: &str) -> String {
+        let (text, took) = asked(async |client| {
+            // What is refused early may be closed before all of it is taken.
+            let _ = client.write_all(request.as_bytes()).await;
+        })
+        .await;
+        assert!(took < PATIENCE, "{took:?}: {text}");
+        text
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_scrape_gets_the_page_whole() {
+        let text = asked_at_once("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains("Content-Type: text/plain; version=0.0.4"));
+        assert!(head.contains("Content-Length: 1000"), "{head}");
+        assert_eq!(body, "figures 1\n".repeat(100));
+        let with_query = asked_at_once("GET /metrics?x=1 HTTP/1.0\r\n\r\n").await;
+        assert!(with_query.starts_with("HTTP/1.1 200"), "{with_query}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn head_gets_no_body() {
+        let text = asked_at_once("HEAD /metrics HTTP/1.1\r\n\r\n").await;
+        assert!(text.contains("Content-Length: 1000") && text.ends_with("\r\n\r\n"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whatever_else_comes_is_refused_with_its_reason() {
+        let long = format!("GET /metrics HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(9_000));
+        let many = format!("GET /metrics HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(65));
+        for (request, status) in [
+            ("GET / HTTP/1.1\r\n\r\n", "404"),
+            ("GET /metricsx HTTP/1.1\r\n\r\n", "404"),
+            (
+                "POST /metrics HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc",
+                "405",
+            ),
+            ("\x16\x03\x01 TLS", "400"),
+            ("{\"type\":\"publish\"}\n", "400"),
+            (long.as_str(), "431"),
+            (many.as_str(), "431"),
+        ] {
+            let text = asked_at_once(request).await;
+            assert!(
+                text.starts_with(&format!("HTTP/1.1 {status} ")),
+                "{request}: {text}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_finish_asking_is_told_so_and_closed() {
+        let (text, took) = asked(async |client| {
+            client.write_all(b"GET /metrics HT").await.unwrap();
+        })
+        .await;
+        assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
+        assert!(took >= PATIENCE && took < 2 * PATIENCE, "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_read_the_answer_is_let_go() {
+        let (mut client, server) = duplex(64);
+        client
+            .write_all(b"GET /metrics HTTP/1.1\r\n\r\n")
+            .await
+            .unwrap();
+        let page = || "x".repeat(100_000);
+        timeout(2 * PATIENCE, answer(server, &page))
+            .await
+            .expect("it ends");
+        drop(client);
+    }
+
+    #[test]
+    fn addresses_are_ports_of_loopback_or_hosts_with_one() {
+        for (given, address) in [
+            ("9464", "127.0.0.1:9464"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+            ("[::1]:80", "[::1]:80"),
+        ] {
+            assert_eq!(resolve(given).unwrap().to_string(), address);
+        }
+        for given in ["", "x", ":5", "127.0.0.1", "h:65536", "127.0.0.1:", "70000"] {
+            let error = resolve(given).unwrap_err();
+            assert!(matches!(error, Error::NoAddress { .. }), "{given}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_bound_says_why() {
+        let first = Endpoint::bind("0", false).unwrap();
+        let port = first.address.port().to_string();
+        assert_eq!(first.url(), format!("http://127.0.0.1:{port}/metrics"));
+        let taken = Endpoint::bind(&port, false).unwrap_err().to_string();
+        assert!(
+            taken.contains(&port) && taken.contains("name another port"),
+            "{taken}"
+        );
+        let remote = Endpoint::bind("0.0.0.0:0", false).unwrap_err().to_string();
+        assert!(remote.contains("--allow-remote"), "{remote}");
+        Endpoint::bind("0.0.0.0:0", true).unwrap();
+    }
+}

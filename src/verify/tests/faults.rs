@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, RngExt};
 
+use super::cases;
 use super::traces::record;
 use super::unnumbered::FromOutside;
 use super::world::{End, Frame, Id, Play, Played, What, World, address, rng, wire_id};
@@ -17,7 +18,10 @@ use crate::verify::kind::Kind;
 use crate::verify::trace::verify;
 use crate::wire::ndjson;
 
-const SEEDS: u64 = 300;
+/// How many worlds a fault is tried in.
+fn seeds() -> u64 {
+    cases(300).into()
+}
 
 /// What a fault must be reported as.
 pub(super) struct Expect {
@@ -45,15 +49,11 @@ fn once(kind: Kind) -> Option<Expect> {
 /// Applies `fault` to many worlds; where it found an occasion, the findings must be as it says.
 #[track_caller]
 fn check(name: &str, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
-    check_over(name, SEEDS, fault);
+    check_over(name, seeds(), fault);
 }
 
 #[track_caller]
-fn check_over(
-    name: &str,
-    seeds: u64,
-    fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>,
-) {
+fn check_over(name: &str, seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
     let mut applied = 0;
     let mut from_outside = FromOutside::of(name);
     for seed in 0..seeds {
@@ -96,7 +96,7 @@ fn check_over(
             assert_eq!(replayed.findings, played.findings, "seed {seed}: replayed");
         }
     }
-    assert!(applied >= SEEDS / 12, "only {applied} occasions");
+    assert!(applied >= self::seeds() / 12, "only {applied} occasions");
     from_outside.sum_up();
 }
 
@@ -424,7 +424,7 @@ fn number_late(
 }
 
 fn numbers_late(name: &str, kind: Kind, forget: bool) {
-    check_over(name, SEEDS * 4, |world, rng| {
+    check_over(name, seeds() * 4, |world, rng| {
         let count = world.log.len() as u64;
         let n = (count > 2).then(|| rng.random_range(1..count))?;
         let late = (n + rng.random_range(1..6_u64)).min(count);
@@ -544,7 +544,7 @@ fn flip_byte_in_the_address() {
 #[test]
 fn flip_any_bit() {
     let mut kinds = BTreeMap::new();
-    for seed in 0..SEEDS * 5 {
+    for seed in 0..seeds() * 5 {
         let mut world = World::new(seed, 1 + (seed % 3) as usize);
         let mut rng = rng(seed);
         let Some(spot) = world.known_relay(&mut rng) else {
@@ -882,15 +882,18 @@ fn ack_then_lose() {
 /// A number that is neither acked nor relayed to anyone, and a message without an ack.
 #[test]
 fn a_message_swallowed_whole_is_one_missing_ack() {
-    check("a_message_swallowed_whole_is_one_missing_ack", |world, rng| {
-        let (_, seq) = relays_of_one(world, rng)?;
-        forget_relays(world, seq);
-        for life in &mut world.lives {
-            life.frames
-                .retain(|f| f.seq != seq || !matches!(f.what, What::Ack(_)));
-        }
-        once(Kind::MissingAck)
-    });
+    check(
+        "a_message_swallowed_whole_is_one_missing_ack",
+        |world, rng| {
+            let (_, seq) = relays_of_one(world, rng)?;
+            forget_relays(world, seq);
+            for life in &mut world.lives {
+                life.frames
+                    .retain(|f| f.seq != seq || !matches!(f.what, What::Ack(_)));
+            }
+            once(Kind::MissingAck)
+        },
+    );
 }
 
 #[test]
@@ -1058,7 +1061,12 @@ fn hang_up() {
         victim.frames[at].bytes.truncate(cut);
         victim.hung_up_ns = Some(hung_up_ns);
         // It notices before it would have left.
-        if victim.end_ns <= hung_up_ns || !victim.reads.iter().any(|&ns| ns >= hung_up_ns) {
+        // and what it would have sent after that it never does.
+        let sends_on = victim.sends.iter().any(|send| send.at_ns >= hung_up_ns);
+        if sends_on
+            || victim.end_ns <= hung_up_ns
+            || !victim.reads.iter().any(|&ns| ns >= hung_up_ns)
+        {
             return None;
         }
         let notice_ns = victim.end_ns - 1;

@@ -41,13 +41,15 @@ enum Outside {
     Alike,
     /// The same, where others saw enough to tell; else nothing.
     IfSeen,
+    /// The same, but not each of many.
+    Fewer,
     /// One of these, or nothing.
     Other(&'static [Kind]),
     /// Nothing: from outside it is no fault.
     Unseen,
 }
 
-use Outside::{Alike, IfSeen, Other, Unseen};
+use Outside::{Alike, Fewer, IfSeen, Other, Unseen};
 
 /// Every fault of the catalogue as `faults` applies it (there stands what the numbers say of it),
 /// and what is seen of it from outside; where that differs, why.
@@ -55,14 +57,16 @@ use Outside::{Alike, IfSeen, Other, Unseen};
 const TABLE: &[(&str, Outside, &str)] = &[
     ("drop_relay", IfSeen, "before a newcomer's welcome is read, nobody knows that it has joined"),
     ("drop_tail", IfSeen, "the last one may have been taken after the goodbye, for all one sees"),
-    ("late_join", IfSeen, "as drop_relay"),
-    ("starve_one", IfSeen, "as drop_relay, and as drop_tail"),
+    ("late_join", IfSeen, "what was sent before the welcome was read need not have been in time"),
+    ("starve_one", Fewer, "as drop_relay, and as drop_tail"),
     ("duplicate_relay_and_replay_stale", Alike, ""),
     ("swap_same_sender", Alike, ""),
-    ("swap_senders", IfSeen, "nobody else may have got both"),
+    ("swap_senders", Other(&[Kind::OrderDivergence, Kind::Causality, Kind::RealTime]), "nobody else \
+        may have got both; then it is seen if one was sent after the other was seen, or acked"),
     ("effect_first", IfSeen, "nobody may have got both"),
     ("renumber_late", IfSeen, "nobody may have got both"),
-    ("renumber_late_and_forget", IfSeen, "nobody may have got both"),
+    ("renumber_late_and_forget", Other(&[Kind::RealTime, Kind::AckWithoutRelay]), "forgotten for the \
+        only receiver it is relayed to nobody"),
     ("flip_byte_in_every_region_of_the_message", Alike, ""),
     ("flip_byte_in_the_number", Unseen, "numbers are not looked at"),
     ("flip_byte_in_the_type", IfSeen, "as drop_relay"),
@@ -78,8 +82,8 @@ const TABLE: &[(&str, Outside, &str)] = &[
     ("drop_ack", Alike, ""),
     ("double_ack", Alike, ""),
     ("swap_acks", Alike, ""),
-    ("an_ack_and_a_relay_exchanged", Unseen, "where an ack stands among the relays is not promised"),
-    ("misroute", IfSeen, "in the place of a relay it is a loss of that, too, which nothing excuses"),
+    ("an_ack_and_a_relay_exchanged", IfSeen, "two acks are out of order, or where an ack stands among the relays is not promised"),
+    ("misroute", Alike, ""),
     ("an_ack_nobody_asked_for", Alike, ""),
     ("ack_then_lose", IfSeen, "as drop_relay"),
     ("a_message_swallowed_whole_is_one_missing_ack", Alike, ""),
@@ -111,7 +115,11 @@ impl FromOutside {
     pub(super) fn of(name: &str) -> Self {
         let row = TABLE.iter().find(|(fault, ..)| *fault == name);
         let &(_, outside, why) = row.unwrap_or_else(|| panic!("{name} is not in the table"));
-        assert_eq!(why.is_empty(), outside == Alike, "{name}: why is it not alike?");
+        assert_eq!(
+            why.is_empty(),
+            outside == Alike,
+            "{name}: why is it not alike?"
+        );
         Self {
             name: name.to_owned(),
             outside,
@@ -136,6 +144,12 @@ impl FromOutside {
         let nothing = found.is_empty();
         let fits = match self.outside {
             Alike => found == expect.kinds,
+            Fewer => found.iter().all(|(kind, count)| {
+                expect
+                    .kinds
+                    .iter()
+                    .any(|(k, most)| k == kind && count <= most)
+            }),
             IfSeen => nothing || found == expect.kinds,
             Other(kinds) => found.iter().all(|(kind, _)| kinds.contains(kind)),
             Unseen => nothing,
@@ -148,9 +162,12 @@ impl FromOutside {
                 found, expect.kinds, violations, played.findings.undecided
             ));
         }
-        let slowly = world.play(Play { seed, slowly: true });
-        assert_eq!(slowly.findings, played.findings, "seed {seed}: decoded line by line");
         if seed % 4 == 0 {
+            let slowly = world.play(Play { seed, slowly: true });
+            assert_eq!(
+                slowly.findings, played.findings,
+                "seed {seed}: decoded line by line"
+            );
             let (recorded, trace) = record(&world, seed);
             assert_eq!(recorded.findings, played.findings, "seed {seed}: recorded");
             let replayed = verify(&trace[..]).unwrap();
@@ -163,13 +180,19 @@ impl FromOutside {
         let Self {
             name, seen, unseen, ..
         } = self;
-        println!("OUTSIDE {name} seen {seen} unseen {unseen} wrong {}", self.wrong.len());
+        println!(
+            "OUTSIDE {name} seen {seen} unseen {unseen} wrong {}",
+            self.wrong.len()
+        );
         if let Some(first) = self.wrong.first() {
             panic!("{name}, {} times: {first}", self.wrong.len());
         }
         match self.outside {
             Unseen => {}
-            _ => assert!(seen * 2 > *unseen, "{name}: seen {seen} times, unseen {unseen}"),
+            _ => assert!(
+                seen * 3 > *unseen,
+                "{name}: seen {seen} times, unseen {unseen}"
+            ),
         }
     }
 }

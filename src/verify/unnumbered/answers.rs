@@ -123,6 +123,13 @@ impl Unnumbered {
 
     fn stray_ack(&mut self, handle: Handle, message: Option<Message>, now_ns: u64) -> Event {
         let receiver = self.session(handle).track.id;
+        if let Some(message) = message.filter(|m| m.sender != receiver) {
+            // It may have come in the place of the relay.
+            match message.k {
+                0 => self.excuse(handle, None),
+                _ => self.excuse_only(handle, message),
+            }
+        }
         self.desk.batch.anomalies.push(Anomaly::StrayAck {
             receiver,
             seq: NO_NUMBER,

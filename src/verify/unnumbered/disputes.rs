@@ -10,6 +10,7 @@ use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::Message;
 use crate::verify::directory::ClientId;
 use crate::verify::kind::Kind;
+use crate::verify::reference::NOBODY;
 use crate::verify::session::NEVER;
 
 /// Pairs that one late delivery can be part of; of more the nearest count.
@@ -36,6 +37,9 @@ struct Alike {
     kind: Kind,
     message: Message,
     receiver: ClientId,
+    /// Among the tracks, and what it got.
+    who: usize,
+    pair: Pair,
     text: String,
     at_ns: u64,
 }
@@ -63,6 +67,14 @@ impl Unnumbered {
                 self.judge_real_time(slot, &mut late);
             }
         }
+        // Of who got more in a wrong order it is part of that.
+        late.retain(|_, alike| {
+            let tangles = tangles.get(&alike.who).into_iter().flatten();
+            let (first, then) = alike.pair;
+            tangles
+                .into_iter()
+                .all(|t| !t.slots.contains(&first) && !t.slots.contains(&then))
+        });
         for (who, tangles) in tangles {
             for tangle in tangles {
                 self.report_tangle(who, &tangle);
@@ -83,9 +95,11 @@ impl Unnumbered {
             receiver,
             text,
             at_ns,
+            ..
         } in alike
         {
-            self.desk.certain(kind, receiver, Some(message), text, at_ns);
+            self.desk
+                .certain(kind, receiver, Some(message), text, at_ns);
         }
     }
 
@@ -124,8 +138,13 @@ impl Unnumbered {
         };
         let is_inverted = |who: usize| by.iter().any(|&(by, _)| by == who);
         let both = self.tracks().enumerate();
-        let both = both.filter(|(_, t)| t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence));
-        let keepers: Vec<usize> = both.map(|(who, _)| who).filter(|&who| !is_inverted(who)).collect();
+        let both = both.filter(|(_, t)| {
+            t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence)
+        });
+        let keepers: Vec<usize> = both
+            .map(|(who, _)| who)
+            .filter(|&who| !is_inverted(who))
+            .collect();
         let at_ns = by.first().map_or(0, |&(_, at_ns)| at_ns);
         if first.sender == then.sender {
             if keepers.is_empty() && by.len() > 1 {
@@ -138,7 +157,7 @@ impl Unnumbered {
                         self.desk.directory.name(first.sender),
                         then.k
                     );
-                    alike.push(self.alike(Kind::ReorderedRelay, first, by[0].0, text, at_ns));
+                    alike.push(self.alike(Kind::ReorderedRelay, pair, by[0].0, text, at_ns));
                 }
                 return;
             }
@@ -191,10 +210,17 @@ impl Unnumbered {
 
     /// S8 likewise: was something that stands before `slot` sent after the ack of `slot`?
     fn judge_real_time(&mut self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) {
-        let Some(sent) = self.message(slot).and_then(|m| self.messages.get(m)).copied() else {
+        let Some(sent) = self
+            .message(slot)
+            .and_then(|m| self.messages.get(m))
+            .copied()
+        else {
             return;
         };
-        let suspected = self.settling.latest_sent.is_some_and(|(at, _)| at > sent.acked_at);
+        let suspected = self
+            .settling
+            .latest_sent
+            .is_some_and(|(at, _)| at > sent.acked_at);
         if suspected {
             let mut before = slot;
             for _ in 0..MAX_PAIRS {
@@ -210,7 +236,11 @@ impl Unnumbered {
                 }
             }
         }
-        if self.settling.latest_sent.is_none_or(|(at, _)| sent.sent_at > at) {
+        if self
+            .settling
+            .latest_sent
+            .is_none_or(|(at, _)| sent.sent_at > at)
+        {
             self.settling.latest_sent = Some((sent.sent_at, slot));
         }
     }
@@ -218,12 +248,12 @@ impl Unnumbered {
     fn effect_first(
         &self,
         effect: SlotId,
-        cause: SlotId,
+        caused_by: SlotId,
         who: usize,
         at_ns: u64,
         late: &mut BTreeMap<SlotId, Alike>,
     ) {
-        let (Some(message), Some(cause)) = (self.message(effect), self.message(cause)) else {
+        let (Some(message), Some(cause)) = (self.message(effect), self.message(caused_by)) else {
             return;
         };
         let sender = self.desk.directory.name(message.sender);
@@ -233,7 +263,7 @@ impl Unnumbered {
             self.desk.directory.name(cause.sender),
             message.k
         );
-        let violation = self.alike(Kind::Causality, message, who, text, at_ns);
+        let violation = self.alike(Kind::Causality, (effect, caused_by), who, text, at_ns);
         late.insert(effect, violation);
     }
 
@@ -245,26 +275,37 @@ impl Unnumbered {
         at_ns: u64,
         late: &mut BTreeMap<SlotId, Alike>,
     ) {
-        let (Some(message), Some(acked)) = (self.message(slot), self.message(acked)) else {
+        let (Some(message), Some(before)) = (self.message(slot), self.message(acked)) else {
             return;
         };
         let text = format!(
             "message {} of {} was sent after message {} of {} had been acked, and came before it",
             message.k,
             self.desk.directory.name(message.sender),
-            acked.k,
-            self.desk.directory.name(acked.sender)
+            before.k,
+            self.desk.directory.name(before.sender)
         );
-        let violation = self.alike(Kind::RealTime, message, who, text, at_ns);
+        let violation = self.alike(Kind::RealTime, (slot, acked), who, text, at_ns);
         late.entry(slot).or_insert(violation);
     }
 
-    fn alike(&self, kind: Kind, message: Message, who: usize, text: String, at_ns: u64) -> Alike {
-        let receiver = self.tracks().nth(who).map_or(ClientId(u32::MAX), |t| t.client);
+    /// A violation about the first of `pair`, which `who` got so, and so did the others.
+    fn alike(&self, kind: Kind, pair: Pair, who: usize, text: String, at_ns: u64) -> Alike {
+        let nothing = Message {
+            sender: NOBODY,
+            k: 0,
+        };
+        let message = self.message(pair.0).unwrap_or(nothing);
+        let receiver = self
+            .tracks()
+            .nth(who)
+            .map_or(ClientId(u32::MAX), |t| t.client);
         Alike {
             kind,
             message,
             receiver,
+            who,
+            pair,
             text,
             at_ns,
         }
@@ -276,8 +317,14 @@ impl Unnumbered {
 
     /// Whether the ack of `slot` had been read when `later` was sent.
     fn acked_before(&self, slot: SlotId, later: SlotId) -> bool {
-        let acked_at = self.message(slot).and_then(|m| self.messages.get(m)).map(|m| m.acked_at);
-        let sent_at = self.message(later).and_then(|m| self.messages.get(m)).map(|m| m.sent_at);
+        let acked_at = self
+            .message(slot)
+            .and_then(|m| self.messages.get(m))
+            .map(|m| m.acked_at);
+        let sent_at = self
+            .message(later)
+            .and_then(|m| self.messages.get(m))
+            .map(|m| m.sent_at);
         matches!((acked_at, sent_at), (Some(acked), Some(sent)) if acked < sent)
     }
 
@@ -303,7 +350,9 @@ impl Unnumbered {
         let (mut kept, mut inverted) = (0, 0);
         let mut who = None;
         for (index, track) in self.tracks().enumerate() {
-            if !track.got_in_order(first, &self.sequence) || !track.got_in_order(then, &self.sequence) {
+            if !track.got_in_order(first, &self.sequence)
+                || !track.got_in_order(then, &self.sequence)
+            {
                 continue;
             }
             if is_inverted(track, first, then, self) {
@@ -332,7 +381,10 @@ impl Unnumbered {
             return;
         };
         let (kind, how) = if tangle.fifo {
-            (Kind::ReorderedRelay, "each sender's messages in the order sent")
+            (
+                Kind::ReorderedRelay,
+                "each sender's messages in the order sent",
+            )
         } else {
             (Kind::OrderDivergence, "everyone's messages in one order")
         };
@@ -345,9 +397,14 @@ impl Unnumbered {
             directory.name(first.sender),
             then.k,
             directory.name(then.sender),
-            if tangle.fifo { "they were sent" } else { "others did" },
+            if tangle.fifo {
+                "they were sent"
+            } else {
+                "others did"
+            },
         );
-        self.desk.certain(kind, client, Some(first), text, tangle.at_ns);
+        self.desk
+            .certain(kind, client, Some(first), text, tangle.at_ns);
     }
 }
 

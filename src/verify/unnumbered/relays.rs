@@ -10,7 +10,7 @@ use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
-use crate::verify::session::{NEVER, Stage};
+use crate::verify::session::Stage;
 use crate::wire::payload::{self, Header, NotIntact, SenderId};
 
 /// Different lines that are wrong in themselves and remembered, so that what several receivers
@@ -156,7 +156,9 @@ impl Unnumbered {
         };
         // A sender's messages stand in the order sent, whatever comes first.
         let last = message.k.checked_sub(1).map(|k| Message { k, ..message });
-        let last = last.and_then(|last| self.messages.get(last)).map(|m| m.slot);
+        let last = last
+            .and_then(|last| self.messages.get(last))
+            .map(|m| m.slot);
         let behind = last.map_or(behind, |last| {
             if self.sequence.label(last) > self.sequence.label(behind) {
                 last
@@ -398,7 +400,7 @@ impl Unnumbered {
         now_ns: u64,
     ) -> Event {
         self.desk.batch.tally.irregular += 1;
-        self.excuse(handle, claim, 1);
+        self.excuse(handle, claim);
         self.report_irregular(kind, handle, heard, claim, what, now_ns);
         Event::Other
     }

@@ -11,7 +11,7 @@ use crate::verify::kind::Kind;
 use crate::verify::trace::verify;
 
 /// Everything that the reference server promises, but for the numbers.
-const FROM_OUTSIDE: Promises = Promises {
+pub(super) const FROM_OUTSIDE: Promises = Promises {
     ack: crate::scenario::plan::AckPromise::ExactlyOnce,
     relay: crate::scenario::plan::RelayPromise::ExactlyOnce,
     order: OrderPromise::Total,
@@ -21,7 +21,7 @@ const FROM_OUTSIDE: Promises = Promises {
 };
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(600))]
+    #![proptest_config(super::config(600))]
 
     #[test]
     fn a_correct_server_raises_nothing(seed: u64, play: u64, slowly: bool, classic: bool) {

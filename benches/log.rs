@@ -1,45 +1,14 @@
 //! What the server's log costs without a socket: appending a relay, and listing for a session
 //! what it is owed. The second must stay far below the 2.7 µs of the `send` that it feeds.
 
+#[path = "fixtures/log.rs"]
+mod fixtures;
+
 use std::hint::black_box;
 
-use chatbench::server::cursor::{Cursor, Gather};
-use chatbench::server::log::{Entry, Log};
+use chatbench::server::cursor::Gather;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-const CLIENT_IP: &str = "127.0.0.1:50412";
-const MESSAGE: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
-
-/// Relays between two passes: what the server finds queued under load.
-const BATCH: usize = 256;
-
-fn log() -> Log {
-    Log::new(65_536, 16 << 20)
-}
-
-fn append_batch(log: &mut Log) -> Vec<Entry> {
-    (0..BATCH)
-        .map(|_| log.append(CLIENT_IP, MESSAGE).expect("it was trimmed"))
-        .collect()
-}
-
-/// A cursor whose welcome is sent.
-fn joined(log: &Log, gather: &mut Gather) -> Cursor {
-    let mut cursor = Cursor::join(log, b"welcome\n".to_vec());
-    write_all(&mut cursor, log, gather);
-    cursor
-}
-
-/// A socket that takes everything.
-fn write_all(cursor: &mut Cursor, log: &Log, gather: &mut Gather) {
-    cursor.gather(log, gather);
-    if let Some(slice) = gather.single_slice(log) {
-        black_box(slice);
-    } else {
-        black_box(gather.slices(log));
-    }
-    cursor.advance(log, gather.total_bytes());
-}
+use fixtures::{BATCH, CLIENT_IP, MESSAGE, append_batch, joined, log, write_all};
 
 fn append(c: &mut Criterion) {
     let mut log = log();

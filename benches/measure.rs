@@ -2,32 +2,16 @@
 //! turn), and the second's hand-over, which stops a shard for so long. A scrape's look at a run
 //! stops the coordinator, once a second. `cargo bench --bench measure`.
 
+#[path = "fixtures/measure.rs"]
+mod fixtures;
+
 use std::hint::black_box;
 use std::time::Instant;
 
-use chatbench::measure::{Collector, ShardRecorder, Window};
+use chatbench::measure::{Collector, ShardRecorder};
 use chatbench::scrape::buckets::Buckets;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-
-const WINDOW: Window = Window {
-    start_ns: 1_000_000_000,
-    end_ns: 11_000_000_000,
-};
-
-/// Latencies spread over two decades, as under load: a constant one would stay in one cache line.
-fn deliveries() -> Vec<(u64, u64)> {
-    let mut x = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..4096)
-        .map(|i| {
-            x ^= x << 13;
-            x ^= x >> 7;
-            x ^= x << 17;
-            let latency_ns = 50_000 << (x % 7);
-            let intended_ns = WINDOW.start_ns + i * 1_000;
-            (intended_ns, intended_ns + latency_ns + (x >> 40) % 50_000)
-        })
-        .collect()
-}
+use fixtures::{WINDOW, deliveries};
 
 fn record(c: &mut Criterion) {
     let deliveries = deliveries();

@@ -1,50 +1,21 @@
 //! What a frame costs on its way in and out: the codec alone, no socket.
 //!
-//! `cargo bench --bench wire`. The message is a load message of 100 bytes, the size that the
-//! figures in the README are given for.
+//! `cargo bench --bench wire`.
+
+#[path = "fixtures/wire.rs"]
+mod fixtures;
 
 use std::hint::black_box;
 
 use chatbench::wire::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer};
-use chatbench::wire::ndjson::{self, Publish};
-use chatbench::wire::payload::{self, Header, SenderId};
+use chatbench::wire::ndjson;
+use chatbench::wire::payload;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use fixtures::{CLIENT_IP, HEADER, MESSAGE_BYTES, SEED, message, publish, relay_line};
 
-const SEED: u64 = 42;
-const CLIENT_IP: &str = "127.0.0.1:50412";
-const MESSAGE_BYTES: usize = 100;
 /// What one read of a busy receiver returns.
 const READ_BYTES: usize = 64 * 1024;
-
-const HEADER: Header = Header {
-    run: 0x00c0_ffee,
-    sender: SenderId(7),
-    k: 3,
-    last: false,
-    intended_ns: 1_500_000_000,
-    previous_ns: 1_400_000_000,
-};
-
-fn message() -> String {
-    let mut text = Vec::new();
-    payload::encode(&mut text, SEED, &HEADER, MESSAGE_BYTES);
-    String::from_utf8(text).expect("a load message is ASCII")
-}
-
-fn relay_line() -> Vec<u8> {
-    let mut line = Vec::new();
-    ndjson::encode_relay(&mut line, 123_456, CLIENT_IP, &message());
-    line
-}
-
-fn publish(message: &str) -> Publish<'_> {
-    Publish {
-        message: message.into(),
-        id: Some(123_456),
-        client_ip: None,
-    }
-}
 
 /// One line, timed through `work`, with its rate in lines and in bytes.
 fn one_line(

@@ -173,6 +173,16 @@ fn scenario_soak() {
 }
 
 #[test]
+fn scenario_original() {
+    // Long enough to stop reading, under less of a load than fills a socket's buffers.
+    let stop = "clients.sluggish.script.0.stop_reading=500ms";
+    short_form(
+        "original",
+        &["run.duration=1s", "clients.crowd.rate=200", stop],
+    );
+}
+
+#[test]
 fn a_pass_says_so_and_exits_0() {
     let scenario = Scenario::new(SMALL);
     let output = output(&["run", scenario.path(), "-q"]);
@@ -209,6 +219,20 @@ fn shards_agree_with_one_another() {
         result["latency_ns"]["last_relay"]["count"],
         result["latency_ns"]["ack"]["count"]
     );
+}
+
+#[test]
+fn an_embedded_server_on_several_addresses_is_one_broadcast() {
+    let scenario = Scenario::new(SMALL);
+    let (code, result) = result_of(&[scenario.path(), "--set", "target.addresses=3"]);
+    assert!(matches!(code, Some(0 | 3)), "{:#}", result["reasons"]);
+    assert_eq!(result["violations"], Value::Array(vec![]));
+    let sent = result["counts"]["sent"].as_u64().unwrap();
+    assert_eq!(result["counts"]["delivered"].as_u64(), Some(sent * 5));
+    let url = result["target"]["url"].as_str().unwrap();
+    for host in ["127.0.0.1:", "127.0.0.2:", "127.0.0.3:"] {
+        assert!(url.contains(host), "{url}");
+    }
 }
 
 #[test]
@@ -332,6 +356,21 @@ fn a_refusing_target_is_named() {
         .unwrap()
         .port();
     assert_unreachable(&format!("ndjson://127.0.0.1:{port}"), &[], "refused");
+}
+
+/// The address given twice is dialled as often as any; the last one, where nobody listens, too.
+#[test]
+fn every_address_of_a_list_is_dialled() {
+    let there = Double::start(Fault::None);
+    let there = there.url();
+    let there = there.strip_prefix("ndjson://").unwrap();
+    let gone_again = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
+    let nobody = gone_again.unwrap();
+    assert_unreachable(
+        &format!("ndjson://{there},{there},{nobody}"),
+        &[],
+        "refused",
+    );
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //
 // It shares no code with what it measures. One publisher keeps WINDOW messages of PAYLOAD bytes on
 // their way, BATCH to a write; RECEIVERS count the mark that ends each. It prints the measured
-// process's CPU time a delivery, read from /proc, and its resident memory.
+// process's CPU time a delivery, read from /proc, its resident memory, how long deliveries took and
+// how long it took until the last receiver had a message.
 //
-//   fanprobe KIND PORT PID RECEIVERS PAYLOAD WINDOW BATCH SECONDS    KIND: ndjson nats redis raw
+//   fanprobe KIND PORT PID RECEIVERS PAYLOAD WINDOW BATCH SECONDS
+//     KIND: ndjson nats redis mqtt raw
 //   fanprobe raw-server PORT     the bare forwarder: every chunk read, unparsed, to everyone else
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -128,13 +130,47 @@ raw_server(int port) { // the limit: forwards each chunk it reads, unparsed, to 
         }
     }
 }
+// Latencies in buckets of 1/32 of a power of two, from 1 ns.
+#define SUB 5
+static long hist[64 << SUB], lasts[64 << SUB];
+static void note(long *h, double seconds) {
+    unsigned long ns = seconds > 1e-9 ? seconds * 1e9 : 1;
+    int e = 63 - __builtin_clzl(ns);
+    int sub = e > SUB ? (ns >> (e - SUB)) & ((1 << SUB) - 1) : 0;
+    h[(e << SUB) + sub]++;
+}
+static double us_at(const long *h, double share) {
+    long all = 0, below = 0;
+    for (int i = 0; i < 64 << SUB; i++)
+        all += h[i];
+    for (int i = 0; i < 64 << SUB; i++) {
+        below += h[i];
+        if (below && below >= share * all)
+            return (double)(1UL << (i >> SUB)) * (1 + (double)((i & ((1 << SUB) - 1)) + 1) / (1 << SUB)) / 1e3;
+    }
+    return 0;
+}
+// MQTT 3.1.1, clean session, no keep-alive, no client id; topic t at QoS 0.
+static const char mqtt_hello[] = "\x10\x0c\0\4MQTT\4\2\0\0\0\0";
+static const char mqtt_subscribe[] = "\x82\6\0\1\0\1t\0";
+static int mqtt_publish(char *out, const char *payload, int bytes) {
+    int n = 0, rest = bytes + 3;
+    out[n++] = 0x30;
+    do {
+        out[n++] = rest % 128 | (rest >= 128 ? 128 : 0);
+        rest /= 128;
+    } while (rest);
+    memcpy(out + n, "\0\1t", 3);
+    memcpy(out + n + 3, payload, bytes);
+    return n + 3 + bytes;
+}
 int main(int c, char **v) {
     if (c >= 3 && !strcmp(v[1], "raw-server")) {
         raw_server(atoi(v[2]));
     }
     if (c < 9) {
         fprintf(stderr, "usage: fanprobe KIND PORT PID RECEIVERS PAYLOAD WINDOW BATCH SECONDS\n "
-                        "KIND: ndjson nats redis raw\n");
+                        "KIND: ndjson nats redis mqtt raw\n");
         return 2;
     }
     const char *kind = v[1];
@@ -152,6 +188,10 @@ int main(int c, char **v) {
         }
         if (!strcmp(kind, "redis"))
             putall(fd[i], "SUBSCRIBE t\r\n", 13);
+        if (!strcmp(kind, "mqtt")) {
+            putall(fd[i], mqtt_hello, sizeof mqtt_hello - 1);
+            putall(fd[i], mqtt_subscribe, sizeof mqtt_subscribe - 1);
+        }
         fcntl(fd[i], F_SETFL, O_NONBLOCK);
         struct epoll_event e = {.events = EPOLLIN, .data.u32 = i};
         epoll_ctl(ep, EPOLL_CTL_ADD, fd[i], &e);
@@ -161,6 +201,8 @@ int main(int c, char **v) {
     if (!strcmp(kind, "nats"))
         putall(pub, "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\n",
                strlen("CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\n"));
+    if (!strcmp(kind, "mqtt"))
+        putall(pub, mqtt_hello, sizeof mqtt_hello - 1);
     fcntl(pub, F_SETFL, O_NONBLOCK);
     struct epoll_event pe = {.events = EPOLLIN, .data.u32 = N};
     epoll_ctl(ep, EPOLL_CTL_ADD, pub, &pe);
@@ -177,6 +219,8 @@ int main(int c, char **v) {
         ol = sprintf(one, "PUB t %d\r\n%s\r\n", P, pay);
     else if (!strcmp(kind, "redis"))
         ol = sprintf(one, "*3\r\n$7\r\nPUBLISH\r\n$1\r\nt\r\n$%d\r\n%s\r\n", P, pay);
+    else if (!strcmp(kind, "mqtt"))
+        ol = mqtt_publish(one, pay, P);
     else if (!strcmp(kind, "raw"))
         ol = sprintf(one, "%s", pay);
     else
@@ -197,6 +241,11 @@ int main(int c, char **v) {
                 ;
     }
     long sent = 0, del = 0, bytes = 0, reads = 0;
+    // When each message was sent, and by how many it was received. A receiver may lag the others by
+    // much more than the window, which is over their average.
+    enum { RING = 1 << 20 };
+    double *sent_at = calloc(RING, sizeof *sent_at);
+    int *got = calloc(RING, sizeof *got);
     size_t off = 0;
     double t0 = now(), c0 = cpu_of(pid), t = t0;
     int stop = 0;
@@ -209,6 +258,10 @@ int main(int c, char **v) {
             stop = 1;
         }
         if (!stop && (off || sent - del / N + B <= W)) {
+            for (int i = 0; off == 0 && i < B; i++) {
+                sent_at[(sent + i) % RING] = t;
+                got[(sent + i) % RING] = 0;
+            }
             ssize_t k = write(pub, batch + off, (size_t)ol * B - off);
             if (k > 0) {
                 off += k;
@@ -238,8 +291,12 @@ int main(int c, char **v) {
                 continue;
             bytes += n;
             char *p = rb, *e = rb + n;
+            double at = now();
             while ((p = memchr(p, MARK, e - p))) {
-                cnt[x]++;
+                long which = cnt[x]++ % RING;
+                note(hist, at - sent_at[which]);
+                if (++got[which] == N)
+                    note(lasts, at - sent_at[which]);
                 del++;
                 p++;
             }
@@ -254,8 +311,9 @@ int main(int c, char **v) {
                    (r1.ru_stime.tv_usec - r0.ru_stime.tv_usec)) /
                       1e6;
     printf("%-7s N=%d P=%d W=%d B=%d sent=%ld lost=%ld deliveries/s=%.0f server_us/delivery=%.3f "
-           "server_cpu=%.2f probe_cpu=%.2f reads/delivery=%.3f rss_kb=%ld rss/conn=%.1fKB\n",
+           "server_cpu=%.2f probe_cpu=%.2f reads/delivery=%.3f rss_kb=%ld rss/conn=%.1fKB "
+           "p50_us=%.1f p99_us=%.1f last_p50_us=%.1f\n",
            kind, N, P, W, B, sent, sent * N - del, del / (tend - t0), (c1 - c0) * 1e6 / del,
            (c1 - c0) / (tend - t0), mine / (tend - t0), (double)reads / del, rss_of(pid),
-           rss_of(pid) / (double)N);
+           rss_of(pid) / (double)N, us_at(hist, 0.5), us_at(hist, 0.99), us_at(lasts, 0.5));
 }

@@ -20,6 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::EXIT_USAGE;
 use super::prometheus::PrometheusArgs;
+use crate::scenario::addresses::{self, BadAddresses};
 use crate::scrape;
 use crate::scrape::endpoint::{self, Endpoint};
 use crate::server::fault::request::Request;
@@ -40,7 +41,8 @@ const RESERVED_FILES: u64 = 320;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Where to listen, ndjson://HOST:PORT or, for clients of the original, classic://HOST:PORT;
-    /// port 0 is any free one. Repeatable: all hear each other
+    /// port 0 is any free one. Several addresses at once: 127.0.0.1-127.0.0.8:PORT, or with commas.
+    /// Repeatable: all hear each other
     #[arg(long, value_name = "URL", default_value = "ndjson://127.0.0.1:1253")]
     listen: Vec<Listen>,
 
@@ -80,6 +82,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 
+    /// Say on stdout at the end what was done: clients, messages, writes, bytes
+    #[arg(long)]
+    stats: bool,
+
     /// Log what happens to stderr; twice for every connection. RUST_LOG overrides
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -93,13 +99,13 @@ pub struct Args {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Listen {
     dialect: Dialect,
-    /// As the resolver takes it: `HOST:PORT`, IPv6 in brackets.
-    host_port: String,
+    /// As the resolver takes them: `HOST:PORT`, IPv6 in brackets.
+    addresses: Vec<String>,
 }
 
 impl fmt::Display for Listen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.dialect, self.host_port)
+        write!(f, "{}://{}", self.dialect, self.addresses.join(","))
     }
 }
 
@@ -112,6 +118,8 @@ enum BadListen {
     NoHost,
     #[error("the port is no number from 0 to 65535")]
     Port,
+    #[error(transparent)]
+    Addresses(#[from] BadAddresses),
 }
 
 impl FromStr for Listen {
@@ -138,7 +146,7 @@ impl FromStr for Listen {
         }
         Ok(Self {
             dialect,
-            host_port: format!("{host}:{port}"),
+            addresses: addresses::expand(&format!("{host}:{port}"), 0)?,
         })
     }
 }
@@ -210,22 +218,35 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         if listen.dialect == Dialect::Classic && !config.faults.is_empty() {
             return Err(ServeError::FaultsInClassic { listen });
         }
-        addresses.push((listen.dialect, resolve(listen, args.allow_remote)?));
+        for address in resolve(&listen, args.allow_remote)? {
+            addresses.push((listen.dialect, address));
+        }
     }
     let endpoint = args.prometheus.bind(args.allow_remote)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve(&addresses, config, endpoint, args.exit_on_stdin_eof))
+    runtime.block_on(async {
+        let served = serve(&addresses, config, endpoint, args.exit_on_stdin_eof).await?;
+        let Some(stats) = served else {
+            return Ok(ExitCode::from(EXIT_INTERRUPTED));
+        };
+        tell_faults(&stats);
+        if args.stats {
+            tell_stats(&stats);
+        }
+        Ok(ExitCode::SUCCESS)
+    })
 }
 
-/// Serves until told to stop: a first signal drains, a second one ends at once.
+/// Serves until told to stop: a first signal drains; a second one ends at once, and then there is
+/// nothing to tell.
 async fn serve(
     addresses: &[(Dialect, SocketAddr)],
     config: Config,
     endpoint: Option<Endpoint>,
     exit_on_stdin_eof: bool,
-) -> Result<ExitCode, ServeError> {
+) -> Result<Option<Stats>, ServeError> {
     // Before anyone can know that the server is up, so that no signal finds it unprepared.
     let mut signals = Signals::catch()?;
     let stdin_eof = exit_on_stdin_eof.then(stdin_eof);
@@ -249,10 +270,9 @@ async fn serve(
     tokio::select! {
         stats = serving => {
             info!(?stats, "shut down");
-            tell_faults(&stats);
-            Ok(ExitCode::SUCCESS)
+            Ok(Some(stats))
         }
-        () = told_twice => Ok(ExitCode::from(EXIT_INTERRUPTED)),
+        () = told_twice => Ok(None),
     }
 }
 
@@ -298,20 +318,47 @@ fn tell_faults(stats: &Stats) {
     let _ = stdout.flush();
 }
 
-/// The first address of a URL's host, if it may be listened on.
-fn resolve(listen: Listen, allow_remote: bool) -> Result<SocketAddr, ServeError> {
-    let address = match listen.host_port.to_socket_addrs() {
-        Ok(mut addresses) => addresses.next(),
-        Err(source) => return Err(ServeError::Resolve { listen, source }),
+/// What the server did in its life, a line of `key=value`. Bytes a write tells how well it batched.
+fn tell_stats(stats: &Stats) {
+    let Stats {
+        joined,
+        refused,
+        published,
+        errors,
+        slow_consumers,
+        aborted,
+        reads,
+        bytes_in,
+        writes,
+        bytes_out,
+        ..
+    } = stats;
+    let bytes_a_write = bytes_out.checked_div(*writes).unwrap_or(0);
+    let _ = writeln!(
+        io::stdout(),
+        "stats joined={joined} refused={refused} published={published} errors={errors} \
+         slow_consumers={slow_consumers} aborted={aborted} reads={reads} bytes_in={bytes_in} \
+         writes={writes} bytes_out={bytes_out} bytes_a_write={bytes_a_write}"
+    );
+}
+
+/// The addresses of a URL, of each host the first, if they may be listened on.
+fn resolve(listen: &Listen, allow_remote: bool) -> Result<Vec<SocketAddr>, ServeError> {
+    let resolve_one = |host_port: &String| {
+        let found = host_port.to_socket_addrs().and_then(|mut found| {
+            let none = || io::Error::other("it has no address");
+            found.next().ok_or_else(none)
+        });
+        let address = found.map_err(|source| ServeError::Resolve {
+            listen: listen.clone(),
+            source,
+        })?;
+        if !allow_remote && !address.ip().to_canonical().is_loopback() {
+            return Err(ServeError::Remote { address });
+        }
+        Ok(address)
     };
-    let Some(address) = address else {
-        let source = io::Error::other("it has no address");
-        return Err(ServeError::Resolve { listen, source });
-    };
-    if !allow_remote && !address.ip().to_canonical().is_loopback() {
-        return Err(ServeError::Remote { address });
-    }
-    Ok(address)
+    listen.addresses.iter().map(resolve_one).collect()
 }
 
 /// The two signals that ask a server to stop.
@@ -423,12 +470,23 @@ mod tests {
     fn listen_urls_name_a_dialect_a_host_and_perhaps_a_port() {
         use Dialect::{Classic, Ndjson};
         for (url, listen) in [
-            ("ndjson://127.0.0.1:0", Ok((Ndjson, "127.0.0.1:0"))),
-            ("ndjson://localhost/", Ok((Ndjson, "localhost:1253"))),
-            ("ndjson://[::1]:5", Ok((Ndjson, "[::1]:5"))),
-            ("ndjson://[::1]", Ok((Ndjson, "[::1]:1253"))),
-            ("classic://127.0.0.1:1", Ok((Classic, "127.0.0.1:1"))),
-            ("classic://localhost", Ok((Classic, "localhost:1253"))),
+            ("ndjson://127.0.0.1:0", Ok((Ndjson, &["127.0.0.1:0"][..]))),
+            ("ndjson://localhost/", Ok((Ndjson, &["localhost:1253"]))),
+            ("ndjson://[::1]:5", Ok((Ndjson, &["[::1]:5"]))),
+            ("ndjson://[::1]", Ok((Ndjson, &["[::1]:1253"]))),
+            (
+                "ndjson://127.0.0.1-127.0.0.2:0",
+                Ok((Ndjson, &["127.0.0.1:0", "127.0.0.2:0"])),
+            ),
+            ("ndjson://a:1,[::1]:2", Ok((Ndjson, &["a:1", "[::1]:2"]))),
+            (
+                "ndjson://127.0.0.2-127.0.0.1:0",
+                Err(BadListen::Addresses(BadAddresses::Wide {
+                    part: "127.0.0.2-127.0.0.1:0".to_owned(),
+                })),
+            ),
+            ("classic://127.0.0.1:1", Ok((Classic, &["127.0.0.1:1"]))),
+            ("classic://localhost", Ok((Classic, &["localhost:1253"]))),
             ("ndjson://:5", Err(BadListen::NoHost)),
             ("ndjson://", Err(BadListen::NoHost)),
             ("ndjson://h:65536", Err(BadListen::Port)),
@@ -436,9 +494,9 @@ mod tests {
             ("127.0.0.1:1", Err(BadListen::Dialect)),
             ("ws://127.0.0.1:1", Err(BadListen::Dialect)),
         ] {
-            let expected = listen.map(|(dialect, host_port)| Listen {
+            let expected = listen.map(|(dialect, addresses)| Listen {
                 dialect,
-                host_port: host_port.to_owned(),
+                addresses: addresses.iter().map(|&a| a.to_owned()).collect(),
             });
             assert_eq!(url.parse(), expected, "{url}");
         }

@@ -75,7 +75,8 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
         .connecting(client)
         .ok_or(ConnectError::SessionsUsedUp)?;
     let attempt = async {
-        let stream = TcpStream::connect(shard.address).await.map_err(io_error)?;
+        let address = shard.address_for(client);
+        let stream = TcpStream::connect(address).await.map_err(io_error)?;
         stream.set_nodelay(true).map_err(io_error)?;
         let generation = shard.fleet().connected(client, handle, stream);
         if shard.dialect == Dialect::Ndjson {

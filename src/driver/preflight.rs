@@ -28,26 +28,33 @@ pub enum Shortage {
         /// The hard limit.
         limit: u64,
     },
-    /// More clients than one address has ports for.
+    /// More clients than the target's addresses have ports for.
     #[error(
-        "{clients} clients need as many ports towards one address and there are {ports}; widen \
-         them with `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`, or lower the clients' \
-         count"
+        "{clients} clients need as many ports and there are {ports} towards each of {addresses} \
+         address(es); have the target listen on {enough} and name them all \
+         (ndjson://127.0.0.1-127.0.0.{enough}:PORT, or target.addresses = {enough} for the embedded \
+         server), widen the range with `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"`, or \
+         lower the clients' count"
     )]
     Ports {
         /// Clients at the same time.
         clients: u64,
-        /// Ports to connect from.
+        /// Ports to connect from, towards one address.
         ports: u64,
+        /// Addresses that the target is dialled at.
+        addresses: u64,
+        /// How many would do.
+        enough: u64,
     },
 }
 
-/// Raises the file limit as far as it goes and checks that `clients` connections fit.
+/// Raises the file limit as far as it goes and checks that `clients` connections fit, which dial
+/// `addresses` in turn.
 ///
 /// # Errors
 /// [`Shortage`] says what is needed, what there is, and the cure.
-pub fn check(clients: u64) -> Result<(), Shortage> {
-    shortage(clients, raise_file_limit(), ephemeral_ports())
+pub fn check(clients: u64, addresses: u64) -> Result<(), Shortage> {
+    shortage(clients, addresses, raise_file_limit(), ephemeral_ports())
 }
 
 /// Raises the soft limit on open files to the hard one; returns what holds then.
@@ -76,7 +83,7 @@ fn ephemeral_ports() -> u64 {
     }
 }
 
-fn shortage(clients: u64, file_limit: u64, ports: u64) -> Result<(), Shortage> {
+fn shortage(clients: u64, addresses: u64, file_limit: u64, ports: u64) -> Result<(), Shortage> {
     let needed = clients + OTHER_FDS;
     if needed > file_limit {
         return Err(Shortage::Files {
@@ -85,8 +92,13 @@ fn shortage(clients: u64, file_limit: u64, ports: u64) -> Result<(), Shortage> {
             limit: file_limit,
         });
     }
-    if clients > ports {
-        return Err(Shortage::Ports { clients, ports });
+    if clients.div_ceil(addresses) > ports {
+        return Err(Shortage::Ports {
+            clients,
+            ports,
+            addresses,
+            enough: clients.div_ceil(ports.max(1)),
+        });
     }
     Ok(())
 }
@@ -97,8 +109,8 @@ mod tests {
 
     #[test]
     fn what_is_short_is_said_with_its_cure() {
-        assert_eq!(shortage(936, 1000, 28_232), Ok(()));
-        let files = shortage(937, 1000, 28_232).unwrap_err();
+        assert_eq!(shortage(936, 1, 1000, 28_232), Ok(()));
+        let files = shortage(937, 1, 1000, 28_232).unwrap_err();
         assert_eq!(
             files,
             Shortage::Files {
@@ -108,19 +120,38 @@ mod tests {
             }
         );
         assert!(files.to_string().contains("ulimit -n 1001"), "{files}");
-        let ports = shortage(30_000, 100_000, 28_232).unwrap_err();
+        let ports = shortage(30_000, 1, 100_000, 28_232).unwrap_err();
         assert_eq!(
             ports,
             Shortage::Ports {
                 clients: 30_000,
-                ports: 28_232
+                ports: 28_232,
+                addresses: 1,
+                enough: 2
             }
+        );
+        assert!(
+            ports.to_string().contains("127.0.0.1-127.0.0.2:PORT"),
+            "{ports}"
         );
         assert!(ports.to_string().contains("ip_local_port_range"), "{ports}");
     }
 
     #[test]
+    fn each_address_has_ports_of_its_own() {
+        assert_eq!(shortage(60_000, 3, 100_000, 20_000), Ok(()));
+        let short = shortage(60_001, 3, 100_000, 20_000).unwrap_err();
+        let Shortage::Ports {
+            addresses, enough, ..
+        } = short
+        else {
+            panic!("{short}")
+        };
+        assert_eq!((addresses, enough), (3, 4));
+    }
+
+    #[test]
     fn a_few_clients_fit_anywhere() {
-        assert_eq!(check(10), Ok(()));
+        assert_eq!(check(10, 1), Ok(()));
     }
 }

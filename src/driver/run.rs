@@ -23,7 +23,7 @@ use super::shard::{self, Command, Report, Spec};
 use super::snapshot::{Phase, Snapshot};
 use crate::measure::health::{Health, ShardLoad};
 use crate::measure::{Collector, Window};
-use crate::scenario::plan::{Load, Plan, TargetUrl};
+use crate::scenario::plan::{Load, Plan, Target, TargetUrl};
 use crate::target::embedded::Embedded;
 use crate::target::{self, TargetError};
 use crate::verify::directory::{ClientId, Directory};
@@ -86,21 +86,25 @@ pub async fn run(
     trace: Option<&Recording>,
     watch: &mut dyn FnMut(&Snapshot, &Collector),
 ) -> Result<Outcome, RunError> {
-    let clients = plan.clients();
-    preflight::check(clients)?;
     let mut embedded = None;
-    let (address, url) = match &plan.target.url {
+    let (addresses, url) = match &plan.target.url {
         TargetUrl::Embedded(dialect) => {
-            let server = Embedded::start(*dialect, &plan.target.faults, plan.seed).await?;
-            let address = embedded.insert(server).address();
-            (address, format!("{dialect}://{address}"))
+            preflight::check(plan.clients(), u64::from(plan.target.addresses))?;
+            let Target {
+                addresses, faults, ..
+            } = &plan.target;
+            let server = Embedded::start(*dialect, *addresses, faults, plan.seed).await?;
+            let addresses = embedded.insert(server).addresses().to_vec();
+            let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+            (addresses, format!("{dialect}://{}", list.join(",")))
         }
-        TargetUrl::At(dialect, address) => (
-            target::resolve(address).await?,
-            format!("{dialect}://{address}"),
-        ),
+        TargetUrl::At(dialect, list) => {
+            let addresses = target::resolve_all(list).await?;
+            preflight::check(plan.clients(), addresses.len() as u64)?;
+            (addresses, format!("{dialect}://{list}"))
+        }
     };
-    let mut coordinator = Coordinator::start(plan, address, url, embedded, trace, watch)?;
+    let mut coordinator = Coordinator::start(plan, &addresses, url, embedded, trace, watch)?;
     let result = coordinator.go_through_phases().await;
     match result {
         Ok(()) => Ok(coordinator.conclude().await),
@@ -156,7 +160,7 @@ struct Coordinator<'a> {
 impl<'a> Coordinator<'a> {
     fn start(
         plan: &'a Plan,
-        address: SocketAddr,
+        addresses: &[SocketAddr],
         url: String,
         embedded: Option<Embedded>,
         trace: Option<&Recording>,
@@ -180,7 +184,7 @@ impl<'a> Coordinator<'a> {
             run: run_id(started),
             seed: plan.seed,
             late_after_ns,
-            addresses_known: address.ip().is_loopback(),
+            addresses_known: addresses.iter().all(|address| address.ip().is_loopback()),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
             promises: plan.promises,
             dialect: plan.target.url.dialect(),
@@ -206,7 +210,7 @@ impl<'a> Coordinator<'a> {
             let spec = Spec {
                 index,
                 members,
-                address,
+                addresses: addresses.into(),
                 connect_timeout: plan.target.connect_timeout,
                 clock,
                 seed: plan.seed,

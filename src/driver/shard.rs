@@ -104,7 +104,8 @@ pub(super) struct Member {
 pub(super) struct Spec {
     pub(super) index: usize,
     pub(super) members: Vec<Member>,
-    pub(super) address: SocketAddr,
+    /// Dialled in turn.
+    pub(super) addresses: Box<[SocketAddr]>,
     pub(super) connect_timeout: Duration,
     pub(super) clock: Clock,
     pub(super) seed: u64,
@@ -122,7 +123,7 @@ pub(super) struct Spec {
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) clock: Clock,
-    pub(super) address: SocketAddr,
+    addresses: Box<[SocketAddr]>,
     pub(super) connect_timeout: Duration,
     pub(super) barriers: Arc<Barriers>,
     pub(super) dialect: Dialect,
@@ -143,6 +144,13 @@ impl Shard {
     /// The fleet, for as long as the caller does not wait.
     pub(super) fn fleet(&self) -> RefMut<'_, Fleet> {
         self.fleet.borrow_mut()
+    }
+
+    /// Where `client` connects: to each address as many as to any other, since every one has ports
+    /// of its own to connect from.
+    pub(super) fn address_for(&self, client: usize) -> SocketAddr {
+        let ClientId(id) = self.fleet().clients[client].id;
+        self.addresses[id as usize % self.addresses.len()]
     }
 
     // These two, because a `fleet()` inside a longer condition lives until its end, and whatever
@@ -291,7 +299,7 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
     }
     Shard {
         clock: spec.clock,
-        address: spec.address,
+        addresses: spec.addresses,
         connect_timeout: spec.connect_timeout,
         barriers: spec.barriers,
         dialect,

@@ -38,6 +38,7 @@ pub(crate) fn plan() -> Plan {
         seed: 42,
         target: Target {
             url: TargetUrl::Embedded(Dialect::Ndjson),
+            addresses: 1,
             faults: Vec::new(),
             connect_timeout: Duration::from_secs(5),
         },

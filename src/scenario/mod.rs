@@ -8,8 +8,10 @@
 //! come out at once.
 //!
 //! What comes out: [`plan`], the data that the driver carries out; [`pace`], the arrival schedules
-//! in it; [`estimate`], what the plan amounts to before it is run.
+//! in it; [`estimate`], what the plan amounts to before it is run; [`addresses`], what a URL with
+//! several of them stands for.
 
+pub mod addresses;
 mod checks;
 mod clients;
 pub mod diagnostic;

@@ -78,6 +78,8 @@ impl Plan {
 pub struct Target {
     /// Where it is.
     pub url: TargetUrl,
+    /// Addresses that the embedded server is to listen on, from 127.0.0.1 up.
+    pub addresses: u8,
     /// Faults that the embedded server is to commit (`NAME[=RATE]`).
     pub faults: Vec<String>,
     /// How long a connection may take until its welcome.
@@ -89,7 +91,7 @@ pub struct Target {
 pub enum TargetUrl {
     /// The reference server, started as a child process on a free port that speaks this.
     Embedded(Dialect),
-    /// A server at `HOST:PORT`.
+    /// A server at `HOST:PORT` or at several of them ([`super::addresses::expand`]).
     At(Dialect, String),
 }
 

@@ -1,5 +1,6 @@
 //! The scenario's sections, one function each, and the plan they make.
 
+use super::addresses;
 use super::checks;
 use super::clients;
 use super::diagnostic::{Diagnostic, Diagnostics, nearest};
@@ -101,12 +102,31 @@ fn section<'a, T>(
 
 fn read_target(section: &mut Section<'_>) -> Target {
     let url = section.value("url", target_url, "embedded");
+    let addresses = read_addresses(section, &url);
     let faults = read_faults(section, &url);
     Target {
         url,
+        addresses,
         faults,
         connect_timeout: section.value("connect_timeout", some_time, "5s"),
     }
+}
+
+/// On how many addresses the embedded server listens. Another's are in its URL.
+fn read_addresses(section: &mut Section<'_>, url: &TargetUrl) -> u8 {
+    let addresses = section.value("addresses", whole(1..=254), 1);
+    if let Some(entry) = section.entry("addresses")
+        && addresses > 1
+        && !url.is_embedded()
+    {
+        let title = "`target.addresses`: only the embedded server listens where it is told to";
+        section.problem(
+            Diagnostic::error(title)
+                .at(&entry.node.span, "this target is another's")
+                .help("its addresses go into its url: \"ndjson://127.0.0.1-127.0.0.8:PORT\""),
+        );
+    }
+    addresses
 }
 
 fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
@@ -175,20 +195,12 @@ fn target_url(node: &Node) -> Result<TargetUrl, Expected> {
             });
         }
     };
-    match address.rsplit_once(':') {
-        Some((host, port)) if is_host(host) && matches!(port.parse(), Ok(1u16..)) => {
-            Ok(TargetUrl::At(dialect, address.to_owned()))
-        }
-        _ => Err(format!("\"{dialect}://HOST:PORT\", an IPv6 host in brackets").into()),
-    }
-}
-
-fn is_host(host: &str) -> bool {
-    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
-    match inner {
-        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.chars().all(plain),
+    match addresses::expand(address, 1) {
+        Ok(_) => Ok(TargetUrl::At(dialect, address.to_owned())),
+        Err(wrong) => Err(Expected {
+            what: format!("\"{dialect}://HOST:PORT\", or several: \"{dialect}://A-B:PORT\""),
+            help: Some(wrong.to_string()),
+        }),
     }
 }
 
@@ -212,7 +224,13 @@ mod tests {
     #[test]
     fn urls_name_a_target_that_can_be_driven() {
         let read = |url: &str| target_url(&Node::from(json!(url)));
-        for address in ["127.0.0.1:1253", "[::1]:1253", "chat.example.org:80"] {
+        for address in [
+            "127.0.0.1:1253",
+            "[::1]:1253",
+            "chat.example.org:80",
+            "127.0.0.1-127.0.0.8:80",
+            "a:1,b:2",
+        ] {
             for dialect in [Dialect::Ndjson, Dialect::Classic] {
                 let expected = TargetUrl::At(dialect, address.to_owned());
                 assert_eq!(read(&format!("{dialect}://{address}")), Ok(expected));
@@ -238,6 +256,8 @@ mod tests {
             "ndjson://[nonsense]:1253",
             "ndjson://a b:1",
             "ndjson://user@host:1",
+            "ndjson://127.0.0.8-127.0.0.1:1",
+            "ndjson://a:1,b",
             "http://127.0.0.1:80",
         ] {
             assert!(read(wrong).is_err(), "{wrong}");

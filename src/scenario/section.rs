@@ -63,7 +63,7 @@ pub(super) const KEYS: [(&str, &[&str]); 7] = [
             "thresholds",
         ],
     ),
-    ("target", &["url", "faults", "connect_timeout"]),
+    ("target", &["url", "addresses", "faults", "connect_timeout"]),
     (
         "run",
         &[

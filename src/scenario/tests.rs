@@ -565,6 +565,18 @@ fn every_guard_fires_at_its_line() {
             "1:18 `target.faults.0`: expected a string",
         ),
         (
+            format!("target.url = 'ndjson://127.0.0.8-127.0.0.1:1'\n{talk}"),
+            "1:14 `target.url`: expected \"ndjson://HOST:PORT\", or several: \"ndjson://A-B:PORT\"",
+        ),
+        (
+            format!("target.addresses = 255\n{talk}"),
+            "1:20 `target.addresses`: expected a whole number from 1 to 254",
+        ),
+        (
+            format!("target.url = 'ndjson://h:1'\ntarget.addresses = 2\n{talk}"),
+            "2:20 `target.addresses`: only the embedded server listens where it is told to",
+        ),
+        (
             format!("target.connect_timeout = '0s'\n{talk}"),
             "1:26 `target.connect_timeout`: expected a duration above 0",
         ),

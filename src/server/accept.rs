@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::spawn_local;
 use tokio::time::Instant;
@@ -14,6 +13,7 @@ use tracing::warn;
 
 use super::connection;
 use super::hub::Hub;
+use super::session::Stream;
 use crate::wire::Dialect;
 
 /// Connections that may wait to be accepted. The kernel caps it at its own `somaxconn`.
@@ -107,7 +107,7 @@ pub(super) async fn accept(hub: Rc<Hub<TcpStream>>, listener: Listener) {
 /// Serves a connection, or refuses it where the server is full.
 pub(super) fn admit<S>(hub: &Rc<Hub<S>>, dialect: Dialect, stream: S, client_ip: &str)
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Stream + 'static,
 {
     let hub = Rc::clone(hub);
     match hub.join(dialect, stream, client_ip) {

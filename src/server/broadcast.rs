@@ -8,15 +8,14 @@
 //! task writes once the socket takes something again. Nobody waits for anybody.
 
 use std::mem;
-use std::task::{Context, Waker};
+use std::task::Context;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, info};
 
-use super::cursor::{Gather, MAX_WRITE_BYTES};
+use super::cursor::MAX_WRITE_BYTES;
 use super::fault::Faults;
 use super::log::{Entry, Log, Refused};
-use super::session::{NextWrite, Phase, Session, Turn};
+use super::session::{NextWrite, Phase, Session, Stream, Turn, Writer};
 use super::{Config, Stats};
 use crate::wire::Dialect;
 use crate::wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
@@ -34,9 +33,11 @@ pub(super) struct Broadcast<S> {
     /// By session id.
     pub(super) sessions: Vec<Option<Session<S>>>,
     vacant: Vec<usize>,
-    gather: Gather,
+    writer: Writer,
     /// The end of the log at the last pass.
     flushed: u64,
+    /// The number of the last message at the last pass.
+    flushed_seq: u64,
     /// Some session could take more when the last pass left it.
     unfinished: bool,
     /// So much in the log that no session was offered yet makes a pass due at once: what is being
@@ -53,7 +54,7 @@ pub(super) struct Broadcast<S> {
     faults: Option<Box<Faults>>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
+impl<S: Stream> Broadcast<S> {
     pub(super) fn new(config: &Config) -> Self {
         Self {
             // A relay holds what its publish held, and the envelope besides (F2).
@@ -64,8 +65,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
             classic_log: None,
             sessions: Vec::new(),
             vacant: Vec::new(),
-            gather: Gather::default(),
+            writer: Writer::default(),
             flushed: 0,
+            flushed_seq: 0,
             unfinished: false,
             flush_at_bytes: MAX_WRITE_BYTES.min(config.backlog_bytes / 2) as u64,
             stall_at_bytes: (config.backlog_bytes / 2) as u64,
@@ -171,6 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         Stats {
             clients: self.clients() as u64,
             published: self.log.seq(),
+            writes: self.writer.writes,
+            bytes_out: self.writer.written_bytes,
             backlog_bytes: kept(&self.log) + self.classic_log.as_ref().map_or(0, kept),
             ..self.stats.clone()
         }
@@ -186,7 +190,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     pub(super) fn flush(&mut self) {
         // The pass waits for nobody, so the sockets are to wake nobody: the task of a session whose
         // socket is full is woken here, asks the socket itself, and leaves its own waker there.
-        let mut cx = Context::from_waker(Waker::noop());
         if self.with_faults(false, |faults, broadcast| faults.blocks(broadcast)) {
             return;
         }
@@ -199,7 +202,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
             let log = session.log(&self.log, &self.classic_log);
             let in_pass = matches!(session.next_write, NextWrite::InPass | NextWrite::Soon);
             if in_pass && session.cursor.is_behind(log) {
-                match session.write(log, &mut self.gather, &mut self.stats.bytes_out, &mut cx) {
+                match session.write_in_pass(log, &mut self.writer) {
                     Turn::CaughtUp => {}
                     Turn::More => self.unfinished = true,
                     Turn::Blocked => session.wake(),
@@ -214,6 +217,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
         }
         oldest.trim(&mut self.log, &mut self.classic_log);
         self.flushed = self.log.end();
+        self.flushed_seq = self.log.seq();
+    }
+
+    /// Whether more than one message has come since the last pass.
+    pub(super) fn has_traffic(&self) -> bool {
+        self.log.seq() != self.flushed_seq + 1
     }
 
     /// Ends the sessions that stand before `keep_from` in the log of a dialect, and forgets what
@@ -256,7 +265,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
     pub(super) fn write(&mut self, id: usize, cx: &mut Context<'_>) -> Turn {
         let session = self.sessions[id].as_mut().expect("its own task calls");
         let log = session.log(&self.log, &self.classic_log);
-        session.write(log, &mut self.gather, &mut self.stats.bytes_out, cx)
+        session.write(log, &mut self.writer, cx)
     }
 
     /// Ends a session politely.
@@ -303,6 +312,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
 
     /// Takes what one read brought from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
+        self.stats.reads += 1;
         self.stats.bytes_in += bytes.len() as u64;
         if self.session(id).classic.is_some() {
             return self.take_objects(id, bytes);
@@ -479,7 +489,7 @@ impl Oldest {
     }
 
     #[inline]
-    fn needed_by<S: AsyncRead + AsyncWrite + Unpin>(&mut self, session: &Session<S>) {
+    fn needed_by<S: Stream>(&mut self, session: &Session<S>) {
         let Some(needs) = session.cursor.needs() else {
             return;
         };

@@ -8,13 +8,12 @@
 use std::mem;
 use std::rc::Rc;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 
 use super::broadcast::Broadcast;
 use super::cursor::Cursor;
 use super::log::Log;
-use super::session::{Phase, Session};
+use super::session::{Phase, Session, Stream};
 use crate::wire::classic::{self, objects::ObjectBuffer};
 
 /// What only a session of the classic dialect has.
@@ -25,7 +24,7 @@ pub(super) struct ClassicSide {
     ack: Rc<[u8]>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: Stream> Session<S> {
     /// A session that joins now, without a welcome (C3).
     pub(super) fn join_classic(
         stream: S,
@@ -57,7 +56,7 @@ impl ClassicSide {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Broadcast<S> {
+impl<S: Stream> Broadcast<S> {
     /// Takes what one read brought from a client of the classic dialect (C1).
     pub(super) fn take_objects(&mut self, id: usize, bytes: &[u8]) {
         // A stand-in for as long as the objects are read: the session itself is needed meanwhile.

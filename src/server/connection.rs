@@ -11,13 +11,13 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::task::{coop, yield_now};
 use tokio::time::timeout;
 
 use super::broadcast::error_line;
 use super::hub::{CLOSING, End, Hub, yield_turn};
-use super::session::Phase;
+use super::session::{Phase, Stream};
 use crate::wire::Dialect;
 use crate::wire::ndjson::ErrorCode;
 
@@ -27,7 +27,7 @@ const LINGER_BYTES: usize = 16 * 1024 * 1024;
 /// Serves one session to its end.
 pub(super) async fn serve<S>(hub: Rc<Hub<S>>, id: usize)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Stream,
 {
     // A session limits itself to one read a turn; tokio's own budget would count its writes too,
     // and those of a whole flush pass, and stop a pass in its middle.
@@ -51,7 +51,7 @@ where
 /// classic dialect (C3) by closing.
 pub(super) async fn refuse<S>(hub: Rc<Hub<S>>, dialect: Dialect, mut stream: S)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Stream,
 {
     if dialect == Dialect::Classic {
         return linger(&hub, stream).await;
@@ -68,7 +68,7 @@ where
 /// Closes a connection whose client may still be sending.
 async fn linger<S>(hub: &Hub<S>, mut stream: S)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Stream,
 {
     let Some(_place) = hub.linger() else {
         return;
@@ -95,16 +95,20 @@ where
 
 /// Makes a pass over the sessions whenever there is something new in the log.
 ///
-/// It lets the readers that are ready go first, once: what they bring is in the same pass. It
-/// never waits for more to come, so there is no timer and no added latency.
+/// It lets the readers that are ready go first, once: what they bring is in the same pass. Only a
+/// message that comes alone, when all that were ready have been read from, goes out at once: asking
+/// for others would be a system call in vain. It never waits for more to come, so there is no timer
+/// and no added latency.
 pub(super) async fn flush<S>(hub: Rc<Hub<S>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Stream,
 {
     coop::unconstrained(async {
         loop {
             hub.behind().await;
-            yield_now().await;
+            if hub.has_traffic() {
+                yield_now().await;
+            }
             hub.flush();
         }
     })

@@ -5,7 +5,9 @@ use std::io;
 use std::task::Context;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream, duplex};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, BufReader, DuplexStream, duplex,
+};
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 
@@ -16,7 +18,7 @@ use crate::server::accept::admit;
 /// Runs a test beside a server's tasks, on one thread.
 async fn beside_a_server<S>(config: Config, test: impl AsyncFnOnce(Rc<Hub<S>>))
 where
-    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    S: Stream + 'static,
 {
     let hub = Rc::new(Hub::new(config));
     LocalSet::new()
@@ -398,6 +400,10 @@ async fn a_shutdown_gives_a_slow_reader_all_its_time() {
     })
     .await;
 }
+
+impl Stream for DuplexStream {}
+
+impl Stream for Counting {}
 
 /// A pipe that counts the writes into it.
 struct Counting {

@@ -7,14 +7,14 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::broadcast::Broadcast;
 use super::fault::told::Told;
-use super::session::{NextWrite, Phase, Session, Turn};
+use super::session::{NextWrite, Phase, Session, Stream, Turn};
 use super::{Config, Stats};
 use crate::wire::Dialect;
 
@@ -69,7 +69,7 @@ pub(super) struct Hub<S> {
     lingering: Cell<usize>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
+impl<S: Stream> Hub<S> {
     pub(super) fn new(config: Config) -> Self {
         Self {
             input: RefCell::new(vec![0; READ_BYTES].into()),
@@ -222,6 +222,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Hub<S> {
     /// Waits until a pass is due.
     pub(super) async fn behind(&self) {
         self.behind.notified().await;
+    }
+
+    /// Whether more than one message has come since the last pass.
+    pub(super) fn has_traffic(&self) -> bool {
+        self.broadcast.borrow().has_traffic()
     }
 
     /// Makes one pass, and asks for another where someone could take more.

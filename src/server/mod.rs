@@ -170,8 +170,13 @@ pub struct Stats {
     pub published: u64,
     /// Relays owed: one for each message accepted and each other client at that moment.
     pub relays: u64,
+    /// Reads that brought something.
+    pub reads: u64,
     /// Bytes read from clients.
     pub bytes_in: u64,
+    /// Writes that a socket took something of: what they cost, the server costs
+    /// (`benches/floor.rs`).
+    pub writes: u64,
     /// Bytes written to clients.
     pub bytes_out: u64,
     /// Bytes of messages that are kept for clients that are behind.

@@ -34,16 +34,18 @@ pub struct Embedded {
     /// Kept apart from `child`, whose `wait` would close it.
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Embedded {
-    /// Starts the server on a free port of 127.0.0.1, where it speaks `dialect`.
+    /// Starts the server, which speaks `dialect`, on free ports of 127.0.0.1 and so many addresses
+    /// from there on.
     ///
     /// # Errors
     /// [`TargetError::NotStarted`] with what the system or the server said.
     pub async fn start(
         dialect: Dialect,
+        addresses: u8,
         faults: &[String],
         seed: u64,
     ) -> Result<Self, TargetError> {
@@ -51,7 +53,7 @@ impl Embedded {
         let binary = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
         let mut command = Command::new(binary);
         let scheme = format!("{dialect}://");
-        let listen = format!("{scheme}127.0.0.1:0");
+        let listen = format!("{scheme}127.0.0.1-127.0.0.{addresses}:0");
         command.args(["serve", "--listen", &listen, "--exit-on-stdin-eof"]);
         if !faults.is_empty() {
             command.args(["--seed", &seed.to_string()]);
@@ -66,32 +68,30 @@ impl Embedded {
             .map_err(|e| failed(e.to_string()))?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("it is piped");
-        let mut line = String::new();
         let mut stdout = BufReader::new(stdout);
-        match tokio::time::timeout(START_WITHIN, stdout.read_line(&mut line)).await {
-            Ok(Ok(n)) if n > 0 => {}
-            Ok(Ok(_)) => return Err(failed("it ended at once".to_owned())),
-            Ok(Err(e)) => return Err(failed(e.to_string())),
+        let announced = async {
+            let mut announced = Vec::new();
+            for _ in 0..addresses {
+                announced.push(announced_address(&mut stdout, &scheme).await?);
+            }
+            Ok(announced)
+        };
+        let addresses = match tokio::time::timeout(START_WITHIN, announced).await {
+            Ok(announced) => announced.map_err(failed)?,
             Err(_) => return Err(failed(format!("no address within {START_WITHIN:?}"))),
-        }
-        let address = line
-            .trim()
-            .strip_prefix(ANNOUNCEMENT)
-            .and_then(|url| url.strip_prefix(&scheme))
-            .and_then(|a| a.parse().ok());
-        let address = address.ok_or_else(|| failed(format!("it said {line:?}")))?;
+        };
         Ok(Self {
             child,
             stdin,
             stdout,
-            address,
+            addresses,
         })
     }
 
     /// Where it listens.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// Its process id; `None` once it has ended.
@@ -121,4 +121,20 @@ impl Embedded {
         let text = String::from_utf8_lossy(&last_words);
         text.lines().map(str::to_owned).collect()
     }
+}
+
+/// The next address that the server says it listens on, or what it said or did instead.
+async fn announced_address(
+    stdout: &mut BufReader<ChildStdout>,
+    scheme: &str,
+) -> Result<SocketAddr, String> {
+    let mut line = String::new();
+    match stdout.read_line(&mut line).await {
+        Ok(0) => return Err("it ended at once".to_owned()),
+        Ok(_) => {}
+        Err(error) => return Err(error.to_string()),
+    }
+    let url = line.trim().strip_prefix(ANNOUNCEMENT);
+    let address = url.and_then(|url| url.strip_prefix(scheme)?.parse().ok());
+    address.ok_or_else(|| format!("it said {line:?}"))
 }

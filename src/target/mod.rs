@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 
 use thiserror::Error;
 
+use crate::scenario::addresses;
+
 /// Why a target cannot be driven at all.
 #[derive(Debug, Error)]
 pub enum TargetError {
@@ -30,11 +32,27 @@ pub enum TargetError {
     NotStarted(String),
 }
 
+/// Resolves every address that a URL's address part stands for, in its order.
+///
+/// # Errors
+/// [`TargetError`] names the address and what is wrong with it.
+///
+/// # Panics
+/// If `list` was not checked when the scenario was read.
+pub async fn resolve_all(list: &str) -> Result<Vec<SocketAddr>, TargetError> {
+    let addresses = addresses::expand(list, 1).expect("checked with the scenario");
+    let mut resolved = Vec::with_capacity(addresses.len());
+    for address in addresses {
+        resolved.push(resolve(&address).await?);
+    }
+    Ok(resolved)
+}
+
 /// Resolves `HOST:PORT`; of several addresses the first.
 ///
 /// # Errors
 /// [`TargetError`] names the address and what is wrong with it.
-pub async fn resolve(address: &str) -> Result<SocketAddr, TargetError> {
+async fn resolve(address: &str) -> Result<SocketAddr, TargetError> {
     let mut found =
         tokio::net::lookup_host(address)
             .await

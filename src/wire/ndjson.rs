@@ -4,8 +4,11 @@
 //! Decoding borrows: a string without escapes is a slice of the line. Every optional key is
 //! strict: absent, or of its type; `null` is not absent. What belongs to no known key is skipped
 //! without being looked into beyond its JSON form, in constant memory however deep it nests.
+//! Frames that stand as this codec writes them are taken apart without a parser ([`plain`]).
 //! Encoding appends to a buffer that the caller reuses, keys in the documented order and without
 //! spaces.
+
+mod plain;
 
 use std::borrow::Cow;
 
@@ -174,7 +177,15 @@ struct IdOnly {
 /// # Errors
 /// [`Malformed`] where the line is not a JSON object with a string `message`, where a known key
 /// has the wrong type or comes twice, or where the line is not UTF-8.
+#[inline]
 pub fn decode_publish(line: &[u8]) -> Result<Publish<'_>, Malformed> {
+    match plain::publish(line) {
+        Some(publish) => Ok(publish),
+        None => parse_publish(line),
+    }
+}
+
+fn parse_publish(line: &[u8]) -> Result<Publish<'_>, Malformed> {
     let raw: RawPublish<'_> = object(line).and_then(parse).map_err(|detail| Malformed {
         detail,
         id: id_of(line),
@@ -263,8 +274,12 @@ struct RawBye {
 /// [`Malformed`] where the line is not UTF-8 or not a JSON object with a string `type`, or where
 /// a key of that type is missing, of the wrong type, or comes twice. A `type` this version does
 /// not know is [`ServerFrame::Unknown`].
+#[inline]
 pub fn decode_server(line: &[u8]) -> Result<ServerFrame<'_>, Malformed> {
-    server_frame(line).map_err(|detail| Malformed { detail, id: None })
+    match plain::server_frame(line) {
+        Some(frame) => Ok(frame),
+        None => server_frame(line).map_err(|detail| Malformed { detail, id: None }),
+    }
 }
 
 fn server_frame(line: &[u8]) -> Result<ServerFrame<'_>, String> {

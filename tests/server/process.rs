@@ -132,6 +132,36 @@ fn the_end_of_stdin_drains_where_asked_for() {
 }
 
 #[test]
+fn stats_count_what_was_read_and_written_to_the_byte() {
+    let server = Serve::start(&["--stats"]);
+    let (mut alice, bob) = (server.join(), server.join());
+    alice.publish("hello", 1);
+    let published = "{\"message\":\"hello\",\"id\":1}\n".len();
+    let ack = alice.line();
+    let (frames, _) = bob.leave();
+    drop(alice);
+    server.signal(Signal::TERM);
+    let (code, out, _) = server.end();
+    assert_eq!((code, frames.len()), (Some(0), 1), "a relay: {frames:?}");
+    let stat = |key: &str| -> u64 {
+        let value = out
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix(key));
+        value
+            .unwrap_or_else(|| panic!("no {key} in {out:?}"))
+            .parse()
+            .unwrap()
+    };
+    assert_eq!((stat("joined="), stat("published=")), (2, 1));
+    assert_eq!((stat("reads="), stat("bytes_in=")), (1, published as u64));
+    // Two welcomes, an ack, a relay, a bye; whatever comes at once may go in one write.
+    assert!((3..=5).contains(&stat("writes=")), "{out}");
+    let least = 2 * "{\"type\":\"welcome\"}".len() + ack.len() + "hello".len();
+    assert!(stat("bytes_out=") > least as u64, "{out}");
+    assert_eq!(stat("bytes_a_write="), stat("bytes_out=") / stat("writes="));
+}
+
+#[test]
 fn each_listener_is_announced_and_all_share_one_log() {
     let mut server = Serve::start(&["--listen", "ndjson://[::1]:0", "-v"]);
     let second = listening_on(&mut server.stdout);

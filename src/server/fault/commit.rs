@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::info;
 
 use super::catalogue::Fault;
@@ -13,7 +12,7 @@ use super::reserved::Reserved;
 use super::told::{KEPT, Told};
 use crate::server::broadcast::Broadcast;
 use crate::server::log::Entry;
-use crate::server::session::{NextWrite, Phase};
+use crate::server::session::{NextWrite, Phase, Stream};
 
 /// What the original reads at once: a publish longer than this never arrives whole.
 const ORIGINAL_READ_BYTES: usize = 1024;
@@ -110,7 +109,7 @@ impl Faults {
     /// A session has joined, its welcome queued.
     pub(in crate::server) fn joined<S>(&mut self, b: &mut Broadcast<S>, id: usize)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let name = b.session(id).client_ip.to_string();
         self.joined_lately = true;
@@ -141,7 +140,7 @@ impl Faults {
         bytes: &[u8],
     ) -> bool
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         self.talkers.insert(id);
         let lines = memchr::memchr_iter(b'\n', bytes).count();
@@ -165,7 +164,7 @@ impl Faults {
         line: &[u8],
     ) -> bool
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         if line.len() <= ORIGINAL_READ_BYTES || !self.take_due(Fault::Truncate1024) {
             return false;
@@ -185,7 +184,7 @@ impl Faults {
         error: &[u8],
     ) -> bool
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let text = String::from_utf8_lossy(line);
         if !text.trim().is_empty()
@@ -213,7 +212,7 @@ impl Faults {
     /// A session leaves politely; whether it is bidden bye.
     pub(in crate::server) fn bids_bye<S>(&mut self, b: &mut Broadcast<S>, id: usize) -> bool
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         if self.reserved.as_ref().is_some_and(|r| r.involves(id)) {
             self.give_up(b);
@@ -255,7 +254,7 @@ impl Faults {
     /// A session is over; `complete` says whether it was sent all that it was owed.
     pub(in crate::server) fn removed<S>(&mut self, b: &mut Broadcast<S>, id: usize, complete: bool)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         for (told, parties) in &mut self.told {
             let before = parties.len();
@@ -298,7 +297,7 @@ impl Faults {
         message: &str,
         publish_id: Option<u64>,
     ) where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         if !self.reserve(b, id, message, publish_id) {
             self.number(b, id, message, publish_id);
@@ -313,7 +312,7 @@ impl Faults {
         message: &str,
         publish_id: Option<u64>,
     ) where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let before = b.log.seq();
         if self.take_due(Fault::SkipNumber) {
@@ -341,7 +340,7 @@ impl Faults {
 
     fn invent<S>(&mut self, b: &mut Broadcast<S>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         if !self.held.is_empty() {
             return; // a line that is kept back would come behind it

@@ -6,14 +6,13 @@
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::{Chance, Fault};
 use super::commit::Faults;
 use crate::server::broadcast::Broadcast;
 use crate::server::log::Entry;
-use crate::server::session::{NextWrite, Phase};
+use crate::server::session::{NextWrite, Phase, Stream};
 use crate::wire::ndjson;
 
 /// How much later a message is sent again.
@@ -98,7 +97,7 @@ impl Faults {
         message: &str,
         publish_id: Option<u64>,
     ) where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let client_ip = sender.map_or_else(String::new, |id| b.session(id).client_ip.to_string());
         let sessions = b.sessions.iter().enumerate();
@@ -138,7 +137,7 @@ impl Faults {
     /// an ack that is to go out behind the one of this message.
     fn release_held<S>(&mut self, b: &mut Broadcast<S>, d: &mut Delivery<'_>) -> Option<Held>
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let mut held_ack = None;
         for held in std::mem::take(&mut self.held) {
@@ -184,7 +183,7 @@ impl Faults {
     /// Faults that stand: who starves, who is late, who is kept one behind.
     fn starve<S>(&mut self, b: &mut Broadcast<S>, d: &mut Delivery<'_>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         for id in d.untouched.clone() {
             let starves = self.starving.contains(&id);
@@ -220,7 +219,7 @@ impl Faults {
 
     fn ack<S>(&mut self, b: &mut Broadcast<S>, d: &mut Delivery<'_>, held: Option<Held>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let Some(id) = d.sender else { return };
         let Entry { seq, .. } = d.entry;
@@ -289,7 +288,7 @@ impl Faults {
 
     fn replay<S>(&mut self, b: &mut Broadcast<S>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let seq = b.log.seq();
         let due: Vec<Replay> = self.replays.extract_if(.., |r| r.at_seq <= seq).collect();
@@ -305,7 +304,7 @@ impl Faults {
     /// Commits `fault` on this message, for one receiver of it, if it is due.
     fn relay<S>(&mut self, b: &mut Broadcast<S>, d: &mut Delivery<'_>, fault: Fault)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         if !is_of_one_relay(fault) {
             return;

@@ -8,12 +8,11 @@
 
 use std::collections::VecDeque;
 
-use tokio::io::{AsyncRead, AsyncWrite};
-
 use super::catalogue::Fault;
 use super::commit::Faults;
 use super::delivery::ack_line;
 use crate::server::broadcast::Broadcast;
+use crate::server::session::Stream;
 use crate::wire::ndjson;
 
 /// Publishes that wait, at most: past it nobody is coming for the number.
@@ -106,7 +105,7 @@ impl Reserved {
     /// Sends the errors that were kept back.
     fn release<S>(&mut self, b: &mut Broadcast<S>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         for (id, error) in self.errors.drain(..) {
             b.reply(id, error);
@@ -116,7 +115,7 @@ impl Reserved {
 
     fn wait<S>(&mut self, b: &mut Broadcast<S>, id: usize, message: &str, publish_id: Option<u64>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         self.waiting.push_back(Waiting {
             id: Some(id),
@@ -137,7 +136,7 @@ impl Faults {
         publish_id: Option<u64>,
     ) -> bool
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let Some(mut reserved) = self.reserved.take() else {
             return self.begin_renumber(b, id, message, publish_id);
@@ -187,7 +186,7 @@ impl Faults {
         publish_id: Option<u64>,
     ) -> bool
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let patient = self.refused.contains(&id);
         if patient || !self.held.is_empty() || self.due(Fault::RenumberLate).is_none() {
@@ -204,7 +203,7 @@ impl Faults {
     /// Nobody comes for the number: what waited goes on as if nothing had been.
     pub(super) fn give_up<S>(&mut self, b: &mut Broadcast<S>)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let Some(mut reserved) = self.reserved.take() else {
             return;
@@ -216,7 +215,7 @@ impl Faults {
     /// A session has gone: if it was the one whose going was waited for, the rest follows.
     pub(super) fn gone_from_reserved<S>(&mut self, b: &mut Broadcast<S>, id: usize)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         let Some(reserved) = &mut self.reserved else {
             return;
@@ -233,7 +232,7 @@ impl Faults {
     /// it again.
     fn number_waiting<S>(&mut self, b: &mut Broadcast<S>, reserved: Reserved, shown: bool)
     where
-        S: AsyncRead + AsyncWrite + Unpin,
+        S: Stream,
     {
         for (place, waiting) in reserved.waiting.into_iter().enumerate() {
             let again = shown && place == 0;

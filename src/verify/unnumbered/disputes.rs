@@ -125,8 +125,9 @@ impl Unnumbered {
         };
         let is_inverted = |who: usize| by.iter().any(|&(by, _)| by == who);
         let both = self.tracks().enumerate();
-        let both =
-            both.filter(|(_, t)| t.got(pair.0, &self.sequence) && t.got(pair.1, &self.sequence));
+        let both = both.filter(|(_, t)| {
+            t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence)
+        });
         let keepers: Vec<usize> = both
             .map(|(who, _)| who)
             .filter(|&who| !is_inverted(who))
@@ -186,7 +187,7 @@ impl Unnumbered {
         let causes = behind.take_while(|&id| self.sequence.label(id) <= until);
         for cause in causes.take(MAX_PAIRS) {
             if self.saw_before_sending(slot, cause)
-                && let Some((who, at_ns)) = self.got_in_order(slot, cause)
+                && let Some((who, at_ns)) = self.in_order(slot, cause)
             {
                 self.effect_first(slot, cause, who, at_ns, late);
                 return;
@@ -216,7 +217,7 @@ impl Unnumbered {
                 };
                 let sent_at = self.messages.get(earlier).map_or(0, |m| m.sent_at);
                 if sent_at > sent.acked_at
-                    && let Some((who, at_ns)) = self.got_in_order(before, slot)
+                    && let Some((who, at_ns)) = self.in_order(before, slot)
                 {
                     self.ordered_late(before, slot, who, at_ns, late);
                 }
@@ -318,17 +319,19 @@ impl Unnumbered {
         track.is_some_and(|track| {
             let filled_at = track.filled_at(cause);
             self.sequence.label(cause) <= self.sequence.label(sent.seen)
-                && track.got(cause, &self.sequence)
+                && track.got_in_order(cause, &self.sequence)
                 && (filled_at == NEVER || filled_at < sent.sent_at)
         })
     }
 
     /// Somebody who got both in the order of their slots, if more did than the other way round.
-    fn got_in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
+    fn in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
         let (mut kept, mut inverted) = (0, 0);
         let mut who = None;
         for (index, track) in self.tracks().enumerate() {
-            if !track.got(first, &self.sequence) || !track.got(then, &self.sequence) {
+            if !track.got_in_order(first, &self.sequence)
+                || !track.got_in_order(then, &self.sequence)
+            {
                 continue;
             }
             if is_inverted(track, first, then, self) {
@@ -344,7 +347,7 @@ impl Unnumbered {
 
     /// Whether those who got both say that `first` comes before `then`.
     pub(super) fn agreed(&self, first: SlotId, then: SlotId) -> bool {
-        self.got_in_order(first, then).is_some()
+        self.in_order(first, then).is_some()
     }
 
     /// One violation for all that one session got in a wrong order with each other.

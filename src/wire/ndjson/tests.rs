@@ -491,3 +491,95 @@ proptest! {
         prop_assert_eq!(decode_publish(second), Ok(good));
     }
 }
+
+/// A frame as this codec writes it, with some bytes put in, taken out or changed.
+fn nearly_plain() -> impl Strategy<Value = Vec<u8>> {
+    let publish =
+        (text(), id(), proptest::option::of(text())).prop_map(|(message, id, client_ip)| {
+            let mut out = Vec::new();
+            encode_publish(&mut out, &publish(&message, id, client_ip.as_deref()));
+            out
+        });
+    let frame = prop_oneof![publish, server_frame().prop_map(|frame| encode(&frame))];
+    let byte = prop_oneof![
+        any::<u8>(),
+        proptest::sample::select(&b"\"\\{}:,0123456789 \n\t\x1f\x7f\xc3\xa9e.-"[..]),
+    ];
+    let edits = proptest::collection::vec((any::<proptest::sample::Index>(), 0..3, byte), 0..3);
+    (frame, edits).prop_map(|(mut line, edits)| {
+        line.pop(); // the LF
+        for (at, edit, byte) in edits {
+            let at = at.index(line.len() + 1);
+            match edit {
+                0 => line.insert(at, byte),
+                1 if at < line.len() => line[at] = byte,
+                _ if at < line.len() => drop(line.remove(at)),
+                _ => {}
+            }
+        }
+        line
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4096))]
+
+    #[test]
+    fn what_is_taken_apart_without_a_parser_is_what_the_parser_reads(line in nearly_plain()) {
+        if let Some(publish) = plain::publish(&line) {
+            prop_assert_eq!(Ok(publish), parse_publish(&line));
+        }
+        if let Some(frame) = plain::server_frame(&line) {
+            prop_assert_eq!(Ok(frame), super::server_frame(&line));
+        }
+    }
+}
+
+#[test]
+fn the_frames_that_this_codec_writes_need_no_parser() {
+    let mut out = Vec::new();
+    for (id, client_ip) in [
+        (None, None),
+        (Some(0), Some("1.2.3.4:5")),
+        (Some(MAX_ID), None),
+    ] {
+        out.clear();
+        encode_publish(&mut out, &publish("héllo, 世界", id, client_ip));
+        let line = only_line(&out);
+        assert_eq!(
+            plain::publish(&line),
+            Some(publish("héllo, 世界", id, client_ip))
+        );
+    }
+    for frame in [
+        relay(1, "127.0.0.1:1", "hello"),
+        ServerFrame::Ack { seq: 7, id: None },
+        ServerFrame::Ack {
+            seq: 7,
+            id: Some(MAX_ID),
+        },
+    ] {
+        let line = only_line(&encode(&frame));
+        assert_eq!(plain::server_frame(&line), Some(frame));
+    }
+}
+
+#[test]
+fn whatever_is_not_plain_is_the_parsers() {
+    for line in [
+        r#"{"message":"a\"b"}"#,
+        r#"{"message":"a" }"#,
+        r#"{"message":"a","id":01}"#,
+        r#"{"message":"a","id":9007199254740992}"#,
+        r#"{"message":"a","id":1.0}"#,
+        r#"{"message":"a","id":-1}"#,
+        r#"{"message":"a","id":}"#,
+        r#"{"message":"a","message":"b"}"#,
+        r#"{"message":"a"#,
+        "{\"message\":\"a\tb\"}",
+    ] {
+        assert_eq!(plain::publish(line.as_bytes()), None, "{line}");
+    }
+    assert_eq!(plain::publish(b"{\"message\":\"\xff\"}"), None);
+    assert_eq!(plain::server_frame(br#"{"type":"bye","seq":1}"#), None);
+}

@@ -1,0 +1,77 @@
+//! How close to the floor the server and the driver come, each by itself.
+//!
+//! `cargo bench --bench fanout`, or with `-- server` or `-- driver` for one half. *Efficiency* is
+//! what the bare system calls would have cost (`floor.rs`), over as many sockets and with as many
+//! bytes a call, divided by all the CPU time that was used: 1 is a program that does nothing but
+//! `send`, or nothing but `recv`. It is a ratio of CPU times measured one right after the other,
+//! the median of three, so it means the same on a fast machine and, nearly, on a busy one. Bytes a
+//! call stand beside it: who makes more calls than needed is not efficient, only busy.
+//!
+//! The server is a child process that bare sockets publish to and read from. The driver is
+//! `chatbench run` against the embedded server, everything verified: what a longer run costs more
+//! than a short one is what the load cost, connecting and leaving left out.
+
+#[allow(dead_code)] // each bench uses its part of it
+#[path = "../bare/mod.rs"]
+mod bare;
+mod driver;
+mod server;
+
+const RECEIVERS: [usize; 4] = [10, 100, 1_000, 10_000];
+
+/// How messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Load {
+    /// One message in flight: each is a write of its own for every receiver.
+    Unbatched,
+    /// As many as fit [`FULL_BYTES`], [`FULL_MESSAGES`] at most.
+    Full,
+}
+
+/// What a full load has in flight.
+const FULL_MESSAGES: usize = 256;
+const FULL_BYTES: usize = 256 << 10;
+
+impl Load {
+    fn in_flight(self, payload: usize) -> usize {
+        match self {
+            Self::Unbatched => 1,
+            Self::Full => (FULL_BYTES / payload).min(FULL_MESSAGES),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unbatched => "unbatched",
+            Self::Full => "full",
+        }
+    }
+}
+
+fn main() {
+    bare::pump::serve_if_asked();
+    bare::pump::raise_file_limit();
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let wants =
+        |half: &str| !asked.iter().any(|a| !a.starts_with('-')) || asked.contains(&half.to_owned());
+    if wants("server") {
+        server::table();
+    }
+    if wants("driver") {
+        driver::table();
+    }
+}
+
+/// How often each row is measured.
+fn times() -> usize {
+    if bare::only_test() { 1 } else { 3 }
+}
+
+/// The receivers of each table.
+fn receivers() -> &'static [usize] {
+    if bare::only_test() {
+        &RECEIVERS[..1]
+    } else {
+        &RECEIVERS
+    }
+}

@@ -1,0 +1,62 @@
+//! How many instructions the hot paths take, counted by valgrind: a figure that does not depend
+//! on what else the machine does, so it can gate a build where a clock cannot.
+//!
+//!     cargo bench --bench instructions             count, and compare with the baseline
+//!     cargo bench --bench instructions -- --save   count, and make that the baseline
+//!
+//! One run under callgrind covers every case: each is a function that is never inlined, and
+//! callgrind states what ran inside it. What the kernel does is not counted, so there are no
+//! sockets here; `floor.rs` and `fanout` have those.
+//!
+//! `baseline.txt` is committed. A case that takes over 5 % more than it says fails the bench with
+//! its name and both figures; one that takes over 5 % less fails too, and asks for the new
+//! baseline: a gain that is not written down could be lost again unseen. Another compiler or
+//! another instruction set makes other code, so the baseline says whose it is, and where that
+//! differs nothing is gated. (Why not gungraun: it counts in the same way, but keeps its baselines
+//! as callgrind's own files under `target/`, of which none can be committed, and a runner of the
+//! same version has to be built and installed first.)
+
+mod baseline;
+mod callgrind;
+mod cases;
+
+use std::env;
+use std::process::ExitCode;
+
+use baseline::Baseline;
+
+/// The argument that has this bench run its cases and nothing else: under valgrind, or to see
+/// that they work.
+const RUN_CASES: &str = "--run-cases";
+
+fn main() -> ExitCode {
+    let asked = |option: &str| env::args().any(|argument| argument == option);
+    if asked(RUN_CASES) || asked("--test") {
+        cases::run_all();
+        return ExitCode::SUCCESS;
+    }
+    let counted = match callgrind::count() {
+        Ok(counted) => Baseline {
+            made_by: baseline::this_build(),
+            counts: counted,
+        },
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if asked("--save") {
+        counted.save();
+        println!("{counted}saved as the baseline");
+        return ExitCode::SUCCESS;
+    }
+    let complaints = Baseline::load().compare(&counted);
+    if complaints.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!();
+    for complaint in complaints {
+        eprintln!("error: {complaint}");
+    }
+    ExitCode::FAILURE
+}

@@ -1,0 +1,168 @@
+//! Several addresses in one URL: `127.0.0.1-127.0.0.8:1253`, `a.example:1,b.example:2`.
+//!
+//! From one address to one port of another there are some 28,000 connections, one a local port.
+//! A server that listens on several addresses can be dialled at each in turn, and every one has
+//! ports of its own: no socket option and no second machine is needed.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use thiserror::Error;
+
+/// The most addresses that a URL may stand for.
+pub const MAX_ADDRESSES: usize = 1024;
+
+/// Why the address part of a URL is not understood.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadAddresses {
+    /// No `HOST:PORT`.
+    #[error(
+        "{part:?} is not HOST:PORT, an IPv6 host in brackets and the port from {least_port} on"
+    )]
+    NoAddress {
+        /// What stands between the commas.
+        part: String,
+        /// The least port: 0 stands for any free one, where that can be.
+        least_port: u16,
+    },
+    /// A range begins like one and does not go on so.
+    #[error("{part:?} is no range: both ends are IPv4 addresses, as in 127.0.0.1-127.0.0.8:1253")]
+    HalfRange {
+        /// What stands between the commas.
+        part: String,
+    },
+    /// A range over more than the last octet, or backwards.
+    #[error("{part:?} is no range: the last number alone goes up, as in 127.0.0.1-127.0.0.8:1253")]
+    Wide {
+        /// What stands between the commas.
+        part: String,
+    },
+    /// More than a run can be meant to use.
+    #[error("more than {MAX_ADDRESSES} addresses")]
+    TooMany,
+}
+
+/// The addresses, `HOST:PORT` each, that a URL's address part stands for, in the order given.
+///
+/// # Errors
+/// [`BadAddresses`] says which part is wrong and how it would be right.
+pub fn expand(text: &str, least_port: u16) -> Result<Vec<String>, BadAddresses> {
+    let mut addresses = Vec::new();
+    for part in text.split(',') {
+        let no_address = || BadAddresses::NoAddress {
+            part: part.to_owned(),
+            least_port,
+        };
+        let (host, port) = part.rsplit_once(':').ok_or_else(no_address)?;
+        let port: u16 = port.parse().map_err(|_| no_address())?;
+        if port < least_port {
+            return Err(no_address());
+        }
+        match range(host).map_err(|bad| bad(part.to_owned()))? {
+            Some((prefix, last)) => {
+                let [a, b, c] = prefix;
+                addresses.extend(last.map(|d| format!("{a}.{b}.{c}.{d}:{port}")));
+            }
+            None if is_host(host) => addresses.push(format!("{host}:{port}")),
+            None => return Err(no_address()),
+        }
+        if addresses.len() > MAX_ADDRESSES {
+            return Err(BadAddresses::TooMany);
+        }
+    }
+    Ok(addresses)
+}
+
+type Range = ([u8; 3], std::ops::RangeInclusive<u8>);
+
+/// The three numbers that stay and the one that goes up; `None` where `host` is no range.
+fn range(host: &str) -> Result<Option<Range>, fn(String) -> BadAddresses> {
+    let Some((first, last)) = host.split_once('-') else {
+        return Ok(None);
+    };
+    let Ok(first) = first.parse::<Ipv4Addr>() else {
+        return Ok(None); // a host name with a hyphen
+    };
+    let Ok(last) = last.parse::<Ipv4Addr>() else {
+        return Err(|part| BadAddresses::HalfRange { part });
+    };
+    let ([a, b, c, from], [x, y, z, to]) = (first.octets(), last.octets());
+    if [a, b, c] != [x, y, z] || from > to {
+        return Err(|part| BadAddresses::Wide { part });
+    }
+    Ok(Some(([a, b, c], from..=to)))
+}
+
+/// Whether `host` can be one: a name, an IPv4 address, or an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    let inner = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    match inner {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && host.chars().all(plain),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_stands_for_one_address_or_for_several() {
+        for (text, addresses) in [
+            ("h:1", &["h:1"][..]),
+            ("my-host-1.example.org:80", &["my-host-1.example.org:80"]),
+            ("[::1]:5", &["[::1]:5"]),
+            ("a:1,b:2", &["a:1", "b:2"]),
+            ("10.0.0.9-10.0.0.9:7", &["10.0.0.9:7"]),
+            (
+                "127.0.0.1-127.0.0.3:7,[::1]:8",
+                &["127.0.0.1:7", "127.0.0.2:7", "127.0.0.3:7", "[::1]:8"],
+            ),
+        ] {
+            assert_eq!(expand(text, 1).unwrap(), addresses, "{text}");
+        }
+        assert_eq!(expand("127.0.0.0-127.0.0.255:1", 1).unwrap().len(), 256);
+        assert_eq!(expand("h:0", 0).unwrap(), ["h:0"]);
+    }
+
+    #[test]
+    fn what_is_no_address_is_named_with_the_part_that_is_wrong() {
+        let no_address = |part: &str| BadAddresses::NoAddress {
+            part: part.to_owned(),
+            least_port: 1,
+        };
+        for (text, part) in [
+            ("", ""),
+            ("h", "h"),
+            (":1", ":1"),
+            ("h:0", "h:0"),
+            ("h:65536", "h:65536"),
+            ("h:1,", ""),
+            ("h:1,,h:2", ""),
+            ("h:1,a b:2", "a b:2"),
+            ("::1:5", "::1:5"),
+            ("[nonsense]:5", "[nonsense]:5"),
+            ("127.0.0.1-127.0.0.8", "127.0.0.1-127.0.0.8"),
+        ] {
+            assert_eq!(expand(text, 1), Err(no_address(part)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_range_goes_up_in_its_last_number() {
+        for text in ["127.0.0.1-8:1", "127.0.0.1-:1", "127.0.0.1-host:1"] {
+            assert!(
+                matches!(expand(text, 1), Err(BadAddresses::HalfRange { .. })),
+                "{text}"
+            );
+        }
+        for text in ["127.0.0.8-127.0.0.1:1", "127.0.0.1-127.0.1.8:1"] {
+            assert!(
+                matches!(expand(text, 1), Err(BadAddresses::Wide { .. })),
+                "{text}"
+            );
+        }
+        let five = ["10.0.0.0-10.0.0.255:1"; 5].join(",");
+        assert_eq!(expand(&five, 1), Err(BadAddresses::TooMany));
+    }
+}

@@ -173,6 +173,16 @@ fn scenario_soak() {
 }
 
 #[test]
+fn scenario_original() {
+    // Long enough to stop reading, under less of a load than fills a socket's buffers.
+    let stop = "clients.sluggish.script.0.stop_reading=500ms";
+    short_form(
+        "original",
+        &["run.duration=1s", "clients.crowd.rate=200", stop],
+    );
+}
+
+#[test]
 fn a_pass_says_so_and_exits_0() {
     let scenario = Scenario::new(SMALL);
     let output = output(&["run", scenario.path(), "-q"]);

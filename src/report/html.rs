@@ -6,12 +6,14 @@
 //! target says is escaped by the markup macro; the charts' data is escaped for its own element.
 
 mod charts;
+mod judged;
+mod latency;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::figures;
-use super::result::{Latency, Promised, RunResult, Threshold, Violations};
+use super::result::{Latency, Promised, RunResult};
 use charts::Charts;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -19,12 +21,6 @@ const SCRIPT: &str = include_str!("html/page.js");
 const UPLOT: &str = include_str!("html/uplot/uPlot.iife.min.js");
 const UPLOT_STYLE: &str = include_str!("html/uplot/uPlot.min.css");
 const UPLOT_LICENCE: &str = include_str!("html/uplot/LICENSE");
-
-/// Examples of a kind of violation that the page shows; the result has more.
-const EXAMPLES_SHOWN: usize = 10;
-
-/// Characters of an example's text that the page shows: a target decides on some of them.
-const EXAMPLE_CHARS: usize = 400;
 
 /// The page, complete.
 #[must_use]
@@ -51,11 +47,13 @@ pub fn render(result: &RunResult) -> String {
                 (header(result))
                 main {
                     (tiles(result))
-                    (violations(result))
-                    (thresholds(result))
-                    (latency(result))
+                    (judged::violations(result))
+                    (judged::thresholds(result))
+                    (latency::by_class(result))
+                    (latency::by_group(result))
                     (over_time(result))
                     (counts(result))
+                    (latency::generator(result))
                     (scenario(result))
                     (environment(result))
                 }
@@ -134,133 +132,6 @@ fn tiles(result: &RunResult) -> Markup {
             @for (name, figure, bad) in &tiles {
                 div.bad[*bad] { dt { (name) } dd { (figure) } }
             }
-        }
-    }
-}
-
-fn thresholds(result: &RunResult) -> Markup {
-    html! {
-        @if !result.thresholds.is_empty() {
-            section {
-                h2 { "Thresholds" }
-                div.scroll { table {
-                    thead { tr {
-                        th scope="col" { "" } th scope="col" { "metric" }
-                        th scope="col" { "must be" } th.n scope="col" { "was" }
-                        th.n scope="col" { "samples" }
-                    } }
-                    tbody { @for threshold in &result.thresholds { (threshold_row(threshold)) } }
-                } }
-            }
-        }
-    }
-}
-
-fn threshold_row(threshold: &Threshold) -> Markup {
-    let (class, word) = match threshold.ok {
-        Some(true) => ("good", "✓ met"),
-        Some(false) => ("bad", "✗ crossed"),
-        None => ("doubt", "? too few samples"),
-    };
-    let observed = match threshold.observed {
-        Some(rate) if threshold.metric == "rates" => figures::rate(rate),
-        Some(ns) => figures::latency(ns.round() as u64),
-        None => "–".to_owned(),
-    };
-    html! {
-        tr {
-            td.(class) { (word) }
-            td { (threshold.metric) }
-            td { code { (threshold.expr) } }
-            td.n { (observed) }
-            td.n { (figures::count(threshold.samples)) }
-        }
-    }
-}
-
-fn violations(result: &RunResult) -> Markup {
-    html! {
-        @if !result.violations.is_empty() {
-            section {
-                h2 { "Violations" }
-                @for kind in &result.violations { (violation_kind(kind)) }
-                p.note {
-                    "Run again: " code { (result.rerun) }
-                }
-            }
-        }
-    }
-}
-
-fn violation_kind(kind: &Violations) -> Markup {
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
-    let number = |value: Option<u64>| value.map_or("–".to_owned(), figures::count);
-    let shown = kind.examples.len().min(EXAMPLES_SHOWN);
-    html! {
-        details open {
-            summary {
-                strong.bad { (kind.kind) } " · " (figures::count(kind.count))
-                @if kind.rule != "–" { " · rule " (kind.rule) }
-            }
-            div.scroll { table {
-                thead { tr {
-                    th.n scope="col" { "at" } th scope="col" { "what happened" }
-                    th scope="col" { "sender" } th.n scope="col" { "its message" }
-                    th scope="col" { "receiver" } th.n scope="col" { "number" }
-                } }
-                tbody { @for example in kind.examples.iter().take(shown) { tr {
-                    td.n { (format!("{:.3} s", example.at_ns as f64 / 1e9)) }
-                    td.wide { (shortened(&example.text)) }
-                    td { (text(&example.sender)) }
-                    td.n { (number(example.k)) }
-                    td { (text(&example.receiver)) }
-                    td.n { (number(example.seq)) }
-                } } }
-            } }
-            @if kind.count > shown as u64 {
-                p.note {
-                    "… and " (figures::count(kind.count - shown as u64))
-                    " more; result.json has the first " (kind.examples.len()) "."
-                }
-            }
-        }
-    }
-}
-
-fn shortened(text: &str) -> String {
-    let mut shown: String = text.chars().take(EXAMPLE_CHARS).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    shown
-}
-
-fn latency(result: &RunResult) -> Markup {
-    html! {
-        section {
-            h2 { "Latency by percentile" }
-            p.note {
-                "From the moment a message was due to each event, so that a stalled sender hides \
-                 nothing. A percentile that the samples cannot carry is –."
-            }
-            (chart("percentiles", "Latency by percentile, one line a class, both axes logarithmic; \
-                the table below has the same figures"))
-            div.scroll { table {
-                thead { tr {
-                    th scope="col" { "class" }
-                    @for name in ["min", "mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"] {
-                        th.n scope="col" { (name) }
-                    }
-                    th.n scope="col" { "samples" }
-                } }
-                tbody { @for (_, name, l) in result.classes() { tr {
-                    th scope="row" { (name) }
-                    @for ns in [l.min, l.mean, l.p50, l.p90, l.p99, l.p99_9, l.p99_99, l.max] {
-                        td.n { (latency_text(ns)) }
-                    }
-                    td.n { (figures::count(l.count)) }
-                } } }
-            } }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! in the result, so that a reader can take any percentile and add results up.
 
 mod findings;
+mod groups;
 mod measured;
 mod processes;
 
@@ -17,6 +18,7 @@ use super::{Environment, Report};
 use crate::scenario::plan::Promises;
 use findings::Counts;
 pub(super) use findings::{Coverage, Seen, Violations};
+use groups::Group;
 use measured::{Latencies, Point, Rates, Trend, Window};
 use processes::{Generator, Process};
 
@@ -52,6 +54,7 @@ struct Result<'a> {
     coverage: Coverage,
     window: Window,
     latency_ns: Latencies,
+    groups: Vec<Group<'a>>,
     rates: Rates,
     generator: Generator,
     server: Option<Process>,
@@ -102,6 +105,7 @@ impl<'a> Result<'a> {
             coverage: Coverage::new(&outcome.findings.coverage),
             window: Window::new(measured),
             latency_ns: Latencies::new(report),
+            groups: Group::all(report),
             rates: Rates::new(measured),
             generator: Generator::new(report),
             server: outcome.server.as_ref().map(Process::new),

@@ -11,6 +11,7 @@ pub mod environment;
 pub mod figures;
 pub mod files;
 mod generator;
+pub mod groups;
 pub mod hdr;
 pub mod html;
 pub mod json;
@@ -54,6 +55,8 @@ pub struct Report {
     pub warmup: Duration,
     /// The planned length of the measured phase.
     pub duration: Duration,
+    /// The groups of clients, as [`crate::measure::Measured::groups`] has them.
+    pub groups: Vec<groups::Group>,
     /// What was verified.
     pub promises: Promises,
     /// The command that runs the same again; a guess from the scenario's name until the caller
@@ -95,6 +98,7 @@ impl Report {
             resolved: plan.resolved.clone(),
             warmup: plan.run.warmup,
             duration: plan.run.duration,
+            groups: groups::of(plan),
             promises: plan.promises,
             rerun: rerun(&plan.name, plan.seed),
             environment,

@@ -91,6 +91,9 @@ pub struct RunResult {
     pub window: Window,
     /// Latencies by class; see [`RunResult::classes`] for an order.
     pub latency_ns: BTreeMap<String, Latency>,
+    /// Latencies by group of clients; an older result has none.
+    #[serde(default)]
+    pub groups: Vec<Group>,
     /// Events a second in the measured phase.
     pub rates: BTreeMap<String, Option<f64>>,
     /// The driver's process.
@@ -190,6 +193,27 @@ pub struct Example {
 pub struct Window {
     pub start_ns: u64,
     pub end_ns: u64,
+    #[serde(default)]
+    pub unsent: u64,
+}
+
+/// One group of clients.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Group {
+    /// Its name in the scenario.
+    pub name: String,
+    /// How many clients it has.
+    pub clients: u64,
+    /// Its latencies.
+    pub latency_ns: GroupLatencies,
+}
+
+/// A group's latencies; `None` where there is no sample.
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs)]
+pub struct GroupLatencies {
+    pub ack: Option<Latency>,
+    pub relay: Option<Latency>,
 }
 
 /// One class of latency. A figure that the samples do not carry is `None`.
@@ -206,18 +230,63 @@ pub struct Latency {
     pub p99_9: Option<u64>,
     pub p99_99: Option<u64>,
     pub max: Option<u64>,
+    /// Samples that are not there because what they would measure never came.
+    #[serde(default)]
+    pub missing: u64,
+    /// How far the percentiles can be trusted.
+    #[serde(default)]
+    pub ci95: Intervals,
     /// All of them.
     #[serde(deserialize_with = "histogram")]
     pub histogram: Histogram<u64>,
 }
 
+/// 95 % intervals of percentiles, `[low, high]`.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[allow(missing_docs)]
+pub struct Intervals {
+    pub p50: Option<[u64; 2]>,
+    pub p99: Option<[u64; 2]>,
+    pub p99_9: Option<[u64; 2]>,
+}
+
 /// The driver's process.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[allow(missing_docs)]
 pub struct Generator {
     pub cpu_s: f64,
     pub max_rss_bytes: u64,
     pub saturated: bool,
+    /// The longest time that a shard stood still.
+    #[serde(default)]
+    pub longest_pause_ns: u64,
+    /// How late the shards' heartbeats were.
+    #[serde(default)]
+    pub heartbeat_ns: Option<Latency>,
+    /// Each shard's thread in the measured phase.
+    #[serde(default)]
+    pub shards: Vec<Shard>,
+    /// Figures that say more about the generator than about the target.
+    #[serde(default)]
+    pub doubts: Vec<Doubt>,
+}
+
+/// One shard's thread in the measured phase, as shares of its time.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[allow(missing_docs)]
+pub struct Shard {
+    pub busy: f64,
+    pub waited: f64,
+}
+
+/// A latency of which more than half may be the generator's own.
+#[derive(Debug, Clone, Deserialize)]
+#[allow(missing_docs)]
+pub struct Doubt {
+    pub metric: String,
+    pub percentile: f64,
+    pub figure_ns: u64,
+    pub own_ns: u64,
 }
 
 /// The embedded server's process.

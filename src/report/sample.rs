@@ -77,7 +77,7 @@ fn measured() -> Measured {
         start_ns: 2 * SECOND_NS,
         end_ns: 12 * SECOND_NS,
     };
-    let mut recorder = ShardRecorder::new(window);
+    let mut recorder = ShardRecorder::of_groups(window, 2);
     let mut collector = Collector::new(window, 1);
     for client in 1..=104 {
         recorder.connected(client * 2_000);
@@ -90,7 +90,7 @@ fn measured() -> Measured {
             recorder.ack_service(due, due + 15_000 + i * 100, due + 118_000 + i * 1_500);
             for receiver in 0..103 {
                 let now = due + 160_000 + i * 3_500 + receiver * 1_000;
-                recorder.relay(0, due, now);
+                recorder.relay(usize::from(receiver >= 3), due, now);
                 recorder.relay_service(due, due + 15_000 + i * 100, now);
             }
             recorder.heartbeat(due, due + 60_000 + i * 50);

@@ -227,9 +227,14 @@ impl Unnumbered {
 
     /// What this session is expected to get next.
     pub(super) fn due(&mut self, handle: Handle) -> Option<&[u8]> {
-        let track = &mut self.sessions[handle.0 as usize].track;
-        track.skip_own(&self.sequence);
-        self.sequence.due(track.cursor).map(|(_, _, line)| line)
+        let track = &self.sessions[handle.0 as usize].track;
+        let mut cursor = track.cursor;
+        while let Some(slot) = self.sequence.get(self.sequence.next(cursor))
+            && !track.wants(slot.sender())
+        {
+            cursor = self.sequence.next(cursor);
+        }
+        self.sequence.due(cursor).map(|(_, _, line)| line)
     }
 
     /// Takes the next line of a read if it is the one known to be due.
@@ -270,10 +275,11 @@ impl Unnumbered {
             return None;
         }
         let track = &mut session.track;
+        let mut cursor = track.cursor;
         loop {
-            let (id, slot, line) = self.sequence.due(track.cursor)?;
+            let (id, slot, line) = self.sequence.due(cursor)?;
             if !track.wants(slot.message.sender) {
-                track.cursor = id;
+                cursor = id; // its own, which it will not get
                 continue;
             }
             if slot.accepted_at < session.connecting_at || !take_if(line) {
@@ -437,6 +443,22 @@ impl Unnumbered {
         // Whatever is said here is decided: nothing waits for numbers.
         batch.watermark = NEVER - 1;
         batch
+    }
+
+    /// Its own messages that stand right behind a session's cursor and are acked come before what
+    /// it reads next.
+    fn skip_own(&mut self, index: usize) {
+        let acks_owed = self.promises_acks();
+        let track = &mut self.sessions[index].track;
+        while let Some(next) = self.sequence.get(self.sequence.next(track.cursor))
+            && !track.wants(next.sender())
+        {
+            let acked_at = self.messages.get(next.message).map_or(0, |m| m.acked_at);
+            if acked_at == NEVER && acks_owed {
+                break;
+            }
+            track.cursor = self.sequence.next(track.cursor);
+        }
     }
 
     /// Everyone who got anything that may still be judged.

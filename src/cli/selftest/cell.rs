@@ -80,6 +80,17 @@ impl Judge {
             Self::Outside => !matches!(fault, Fault::SkipNumber | Fault::ReuseNumber),
         }
     }
+
+    /// Whether a fault that its victim could see may yet be nobody's fault. Without numbers what is
+    /// under way while a session begins or ends is neither owed nor forbidden, so a fault there
+    /// shows only where its message was acked in time.
+    fn may_excuse(self, fault: Fault) -> bool {
+        let at_an_edge = matches!(
+            fault,
+            Fault::BeforeJoin | Fault::LateJoin | Fault::DropTail | Fault::StarveOne
+        );
+        self == Self::Outside && at_an_edge
+    }
 }
 
 /// Whether as many violations are expected as were committed. One delay makes everything late
@@ -168,7 +179,7 @@ fn judge(cell: Cell, outcome: &Outcome) -> Ran {
         .filter_map(|l| l.parse().ok())
         .collect();
     let findings = &outcome.findings;
-    let mut verdict = verdict(cell.fault, &told, findings);
+    let mut verdict = verdict(cell.fault, cell.judge, &told, findings);
     let mut details: Vec<String> = told.iter().take(SHOWN).map(ToString::to_string).collect();
     if told.len() > SHOWN {
         details.push(format!("and {} faults more", told.len() - SHOWN));
@@ -193,7 +204,7 @@ fn judge(cell: Cell, outcome: &Outcome) -> Ran {
 }
 
 /// What a run says about the verifier, given what the server says that it did.
-fn verdict(fault: Option<Fault>, told: &[Told], findings: &Findings) -> Verdict {
+fn verdict(fault: Option<Fault>, judge: Judge, told: &[Told], findings: &Findings) -> Verdict {
     let reported = findings.violation_count();
     let Some(fault) = fault.filter(|_| !told.is_empty()) else {
         return match (reported, fault) {
@@ -209,7 +220,11 @@ fn verdict(fault: Option<Fault>, told: &[Told], findings: &Findings) -> Verdict 
         .iter()
         .filter(|(kind, _)| is_right(kind));
     let right: u64 = counts.map(|(_, tally)| tally.count).sum();
-    let seen = told.iter().filter(|told| told.seen).count() as u64;
+    let seen = if judge.may_excuse(fault) {
+        0
+    } else {
+        told.iter().filter(|told| told.seen).count() as u64
+    };
     if right < reported {
         return Verdict::Misnamed;
     }
@@ -276,14 +291,33 @@ mod tests {
             (vec![], vec![], Verdict::NotApplied),
             (vec![], vec![LostRelay], Verdict::Imagined),
         ] {
-            let found = verdict(Some(Fault::DropRelay), &told, &findings(&kinds));
-            assert_eq!(found, expected, "{told:?} {kinds:?}");
+            for judge in [Judge::Numbers, Judge::Outside] {
+                let found = verdict(Some(Fault::DropRelay), judge, &told, &findings(&kinds));
+                assert_eq!(found, expected, "{told:?} {kinds:?}");
+            }
         }
-        assert_eq!(verdict(None, &[], &findings(&[])), Verdict::Right);
-        assert_eq!(
-            verdict(None, &[], &findings(&[LostRelay])),
-            Verdict::Imagined
-        );
+        let clean = |kinds| verdict(None, Judge::Numbers, &[], &findings(kinds));
+        assert_eq!(clean(&[]), Verdict::Right);
+        assert_eq!(clean(&[LostRelay]), Verdict::Imagined);
+    }
+
+    #[test]
+    fn what_happens_at_the_edge_of_a_session_is_excused_without_numbers_alone() {
+        use Kind::{EchoedRelay, LostRelay};
+        let found = |judge, kinds| {
+            let told = [told(true), told(true)];
+            verdict(Some(Fault::DropTail), judge, &told, &findings(kinds))
+        };
+        for (kinds, by_numbers, outside) in [
+            (&[][..], Verdict::Missed, Verdict::NotObservable),
+            (&[LostRelay], Verdict::Misnamed, Verdict::Right),
+            (&[LostRelay, LostRelay], Verdict::Right, Verdict::Right),
+            (&[LostRelay; 3], Verdict::Misnamed, Verdict::Misnamed),
+            (&[EchoedRelay], Verdict::Misnamed, Verdict::Misnamed),
+        ] {
+            assert_eq!(found(Judge::Numbers, kinds), by_numbers, "{kinds:?}");
+            assert_eq!(found(Judge::Outside, kinds), outside, "{kinds:?}");
+        }
     }
 
     #[test]

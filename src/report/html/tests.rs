@@ -1,6 +1,7 @@
 //! What the page says, as text; that a browser draws it is shown in tests/browser.rs.
 
 use super::*;
+use crate::measure::health::Doubt;
 use crate::report::{RunResult, figures, json, sample};
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
@@ -60,6 +61,46 @@ fn the_charts_have_the_histograms_and_the_timeline() {
     );
     assert_eq!(data["timeline"]["delivered"][2], 51_500.0);
     assert_eq!(data["violations"][0]["t_s"], 4.211);
+}
+
+#[test]
+fn groups_intervals_doubts_and_what_is_missing_are_shown() {
+    let page = page(|_, outcome| {
+        outcome.measured.due_and_sent += 3;
+        outcome.measured.unsent = 40;
+        outcome.health.longest_pause_ns = 150_000_000;
+        outcome.health.doubts.push(Doubt {
+            metric: "relay",
+            percentile: 99.0,
+            figure_ns: 9_000_000,
+            own_ns: 7_000_000,
+        });
+    });
+    for text in [
+        "<h2>Latency by group</h2>",
+        "<th scope=\"row\">listeners (100)</th>",
+        "<th scope=\"row\">talkers (4)</th>",
+        "ack, from the actual send",
+        "3 acks that did not come · 3 messages with no known delivery · 40 messages due",
+        "relay p99, up to 7.00 ms of 9.00 ms",
+        "<th scope=\"row\">longest pause</th><td class=\"n\">150 ms</td>",
+        "<th scope=\"row\">busiest</th><td class=\"n\">3 %</td>",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    let result = RunResult::of(&sample::report(|_, _| ()));
+    let [low, high] = result.latency_ns["relay"].ci95.p50.unwrap();
+    let interval = format!("<small>{}</small>", figures::latency_range(low, high));
+    assert!(page.contains(&interval), "{interval}");
+}
+
+#[test]
+fn one_group_is_no_comparison_and_an_older_result_has_none() {
+    let mut result = RunResult::of(&sample::report(|_, _| ()));
+    result.groups.truncate(1);
+    assert!(!render(&result).contains("Latency by group"));
+    result.groups.clear();
+    assert!(!render(&result).contains("Latency by group"));
 }
 
 /// What a hostile target may have said, in every place where a page could take it for its own.

@@ -100,7 +100,8 @@ pub(super) struct Latency {
     /// Messages behind the samples: what the intervals go by.
     messages: u64,
     /// Samples that are not there because what they would measure never came.
-    missing: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<u64>,
     ci95: Intervals,
     histogram: String,
 }
@@ -132,13 +133,23 @@ impl Latency {
             p99_99: percentile(histogram, 99.99),
             max: any.then(|| histogram.max()),
             messages: messages.min(histogram.len()),
-            missing,
+            missing: Some(missing),
             ci95: Intervals {
                 p50: interval(50.0),
                 p99: interval(99.0),
                 p99_9: interval(99.9),
             },
             histogram: encoded(histogram),
+        }
+    }
+}
+
+impl Latency {
+    /// That of one group: what never came is counted for all groups together.
+    pub(super) fn of_group(histogram: &Histogram<u64>, messages: u64) -> Self {
+        Self {
+            missing: None,
+            ..Self::new(histogram, messages, 0)
         }
     }
 }

@@ -32,7 +32,9 @@ const KEYS: &str = "/schema /chatbench /started /elapsed_ns /scenario/name /scen
     /generator/unread_bytes/p99 /generator/shards/0/busy /generator/shards/0/waited \
     /generator/doubts /notes /window/unsent /window/due_and_sent /counts/unresolved \
     /latency_ns/relay/ci95/p50/0 /latency_ns/relay/ci95/p99/1 /latency_ns/relay/missing \
-    /latency_ns/relay/messages \
+    /latency_ns/relay/messages /groups/0/name /groups/0/clients \
+    /groups/0/latency_ns/ack/p99 /groups/0/latency_ns/relay/ci95/p50/0 \
+    /groups/1/latency_ns/relay/histogram \
     /server/cpu_s /server/max_rss_bytes /thresholds/0/metric /thresholds/0/expr \
     /thresholds/0/observed /thresholds/0/ok /timeline/0/t_ns /timeline/0/sent \
     /timeline/0/acked /timeline/0/delivered /timeline/0/clients /timeline/0/relay_p50_ns \
@@ -90,6 +92,27 @@ fn the_figures_are_those_of_the_run() {
     );
     assert_eq!(result["timeline"].as_array().unwrap().len(), 12);
     assert_eq!(result["timeline"][2]["delivered"], 51_500);
+}
+
+#[test]
+fn groups_have_their_shares_and_these_are_the_whole() {
+    let result = parsed(&sample::report(|_, _| ()));
+    let groups = result["groups"].as_array().unwrap();
+    let group = |i: usize| (&groups[i]["name"], &groups[i]["clients"]);
+    assert_eq!(groups.len(), 2);
+    assert_eq!(group(0), (&json!("talkers"), &json!(4)));
+    assert_eq!(group(1), (&json!("listeners"), &json!(100)));
+    let count = |i: usize, class: &str| groups[i]["latency_ns"][class]["count"].as_u64();
+    assert_eq!((count(0, "ack"), count(1, "ack")), (Some(5_000), None));
+    assert_eq!(
+        (count(0, "relay"), count(1, "relay")),
+        (Some(15_000), Some(500_000))
+    );
+    let missing = &groups[0]["latency_ns"]["ack"].get("missing");
+    assert!(
+        missing.is_none(),
+        "what never came is known of all together"
+    );
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The latencies of a summary: the table, the shape of the relays, and how far it all can be
 //! trusted.
 
+use std::borrow::Cow;
+
 use hdrhistogram::Histogram;
 
 use super::{LABEL, Page, latency};
+use crate::measure::GroupLatencies;
 use crate::measure::confidence::range;
 use crate::measure::percentile::percentile;
 use crate::report::style::{Paint, left, right};
-use crate::report::{Report, bars, figures};
+use crate::report::{Report, bars, figures, groups};
 use crate::scenario::plan::AckPromise;
 
 /// Columns of the first column of the latency table.
@@ -65,15 +68,16 @@ impl Page {
         let mut lines = Vec::new();
         let rows = rows.into_iter().zip(service);
         for ((class, response), service) in rows.skip(usize::from(unpromised)) {
-            lines.push((class, response));
+            lines.push((Cow::from(class), response));
             // That of a part of the deliveries compares with nothing.
             let service = service.filter(|s| s.len() == response.len());
             if let Some(service) = service.filter(|s| is_noticeable(response, s, quantiles)) {
-                lines.push(("  from the actual send", service));
+                lines.push(("  from the actual send".into(), service));
             }
+            lines.extend(by_group(class, report));
         }
         for (class, histogram) in lines {
-            let mut row = left(&style.text(class), CLASS);
+            let mut row = left(&style.text(&class), CLASS);
             for quantile in quantiles {
                 let ns = percentile(histogram, *quantile);
                 row.push_str(&right(&style.text(&latency(ns)), column));
@@ -145,6 +149,39 @@ impl Page {
             self.blank();
         }
     }
+}
+
+/// The groups' shares of a class where they differ: the fastest and the slowest of more than
+/// three.
+fn by_group<'a>(class: &str, report: &'a Report) -> Vec<(Cow<'a, str>, &'a Histogram<u64>)> {
+    type Share = fn(&GroupLatencies) -> Option<&Histogram<u64>>;
+    let measured = &report.outcome.measured;
+    let (of, preposition, messages): (Share, _, _) = match class {
+        "ack" => (|g| g.ack.as_ref(), "from", measured.ack.len()),
+        "relay" => (|g| g.relay.as_ref(), "to", measured.last_relay.len()),
+        _ => return Vec::new(),
+    };
+    let groups = report.groups.iter().zip(&measured.groups);
+    let mut shares: Vec<_> = groups
+        .filter_map(|(group, latencies)| Some((group.name.as_str(), of(latencies)?)))
+        .collect();
+    let histograms: Vec<_> = shares.iter().map(|(_, histogram)| *histogram).collect();
+    if !groups::differ(&histograms, messages) {
+        return Vec::new();
+    }
+    if shares.len() > 3 {
+        shares.sort_by_key(|(_, histogram)| histogram.value_at_quantile(0.5));
+        shares.drain(1..shares.len() - 1);
+    }
+    let room = CLASS - preposition.len() - 4; // the indent, a space, one to the next column
+    let line = |(name, histogram): (&str, &'a Histogram<u64>)| {
+        let name = match name.char_indices().nth(room) {
+            Some((end, _)) => &name[..end],
+            None => name,
+        };
+        (format!("  {preposition} {name}").into(), histogram)
+    };
+    shares.into_iter().map(line).collect()
 }
 
 /// Whether any percentile shown is noticeably lower from the actual send.

@@ -7,7 +7,7 @@ use super::*;
 use crate::driver::outcome::Outcome;
 use crate::measure::{Collector, Window};
 use crate::report::sample;
-use crate::scenario::plan::Plan;
+use crate::scenario::plan::{Group, Plan};
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
 
@@ -140,6 +140,56 @@ fn colour_changes_nothing_but_colour() {
         let plain = console::strip_ansi_codes(&render(&report, COLOUR)).into_owned();
         assert_eq!(plain, render(&report, Style::FILE), "{name}");
     }
+}
+
+/// The listeners are served two milliseconds later than the talkers.
+fn tell_apart(_: &mut Plan, outcome: &mut Outcome) {
+    let listeners = outcome.measured.groups[1].relay.as_mut().unwrap();
+    let late = listeners.clone();
+    listeners.reset();
+    for step in late.iter_recorded() {
+        let ns = step.value_iterated_to() + 2_000_000;
+        listeners.record_n(ns, step.count_at_value()).unwrap();
+    }
+}
+
+#[test]
+fn groups_that_differ_have_a_line_each() {
+    let rows = |report: &Report| -> Vec<String> {
+        let text = render(report, Style::FILE);
+        let lines = text
+            .lines()
+            .filter(|l| l.starts_with("  to ") || l.starts_with("  from "));
+        lines
+            .map(|l| l.split("  ").nth(1).unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(rows(&sample::report(|_, _| ())), Vec::<String>::new());
+    let apart = sample::report(tell_apart);
+    assert_eq!(rows(&apart), ["to talkers", "to listeners"]);
+    let text = render(&apart, Style::FILE);
+    let listeners = text.lines().find(|l| l.contains("to listeners")).unwrap();
+    assert!(
+        listeners.contains("3.09 ms") && listeners.ends_with("500 000"),
+        "{listeners}"
+    );
+    // Of many, the fastest and the slowest; no name is too long.
+    let many = sample::report(|plan, outcome| {
+        tell_apart(plan, outcome);
+        let groups = &mut outcome.measured.groups;
+        let (fast, slow) = (groups[0].clone(), groups[1].clone());
+        *groups = vec![fast.clone(), fast.clone(), slow.clone(), slow];
+        let long = "l".repeat(100);
+        let group = |name: &str| Group {
+            name: name.to_owned(),
+            ..plan.groups[0].clone()
+        };
+        plan.groups = vec![group("a"), group("b"), group("c"), group(&long)];
+    });
+    let rows = rows(&many);
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert_eq!(rows[0], "to a");
+    assert_eq!(rows[1].len(), 27, "{rows:?}");
 }
 
 #[test]

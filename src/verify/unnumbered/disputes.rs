@@ -85,8 +85,7 @@ impl Unnumbered {
             at_ns,
         } in alike
         {
-            self.desk
-                .certain(kind, receiver, Some(message), text, at_ns);
+            self.desk.certain(kind, receiver, Some(message), text, at_ns);
         }
     }
 
@@ -125,12 +124,8 @@ impl Unnumbered {
         };
         let is_inverted = |who: usize| by.iter().any(|&(by, _)| by == who);
         let both = self.tracks().enumerate();
-        let both =
-            both.filter(|(_, t)| t.got(pair.0, &self.sequence) && t.got(pair.1, &self.sequence));
-        let keepers: Vec<usize> = both
-            .map(|(who, _)| who)
-            .filter(|&who| !is_inverted(who))
-            .collect();
+        let both = both.filter(|(_, t)| t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence));
+        let keepers: Vec<usize> = both.map(|(who, _)| who).filter(|&who| !is_inverted(who)).collect();
         let at_ns = by.first().map_or(0, |&(_, at_ns)| at_ns);
         if first.sender == then.sender {
             if keepers.is_empty() && by.len() > 1 {
@@ -186,7 +181,7 @@ impl Unnumbered {
         let causes = behind.take_while(|&id| self.sequence.label(id) <= until);
         for cause in causes.take(MAX_PAIRS) {
             if self.saw_before_sending(slot, cause)
-                && let Some((who, at_ns)) = self.got_in_order(slot, cause)
+                && let Some((who, at_ns)) = self.in_order(slot, cause)
             {
                 self.effect_first(slot, cause, who, at_ns, late);
                 return;
@@ -196,17 +191,10 @@ impl Unnumbered {
 
     /// S8 likewise: was something that stands before `slot` sent after the ack of `slot`?
     fn judge_real_time(&mut self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) {
-        let Some(sent) = self
-            .message(slot)
-            .and_then(|m| self.messages.get(m))
-            .copied()
-        else {
+        let Some(sent) = self.message(slot).and_then(|m| self.messages.get(m)).copied() else {
             return;
         };
-        let suspected = self
-            .settling
-            .latest_sent
-            .is_some_and(|(at, _)| at > sent.acked_at);
+        let suspected = self.settling.latest_sent.is_some_and(|(at, _)| at > sent.acked_at);
         if suspected {
             let mut before = slot;
             for _ in 0..MAX_PAIRS {
@@ -216,17 +204,13 @@ impl Unnumbered {
                 };
                 let sent_at = self.messages.get(earlier).map_or(0, |m| m.sent_at);
                 if sent_at > sent.acked_at
-                    && let Some((who, at_ns)) = self.got_in_order(before, slot)
+                    && let Some((who, at_ns)) = self.in_order(before, slot)
                 {
                     self.ordered_late(before, slot, who, at_ns, late);
                 }
             }
         }
-        if self
-            .settling
-            .latest_sent
-            .is_none_or(|(at, _)| sent.sent_at > at)
-        {
+        if self.settling.latest_sent.is_none_or(|(at, _)| sent.sent_at > at) {
             self.settling.latest_sent = Some((sent.sent_at, slot));
         }
     }
@@ -276,10 +260,7 @@ impl Unnumbered {
     }
 
     fn alike(&self, kind: Kind, message: Message, who: usize, text: String, at_ns: u64) -> Alike {
-        let receiver = self
-            .tracks()
-            .nth(who)
-            .map_or(ClientId(u32::MAX), |t| t.client);
+        let receiver = self.tracks().nth(who).map_or(ClientId(u32::MAX), |t| t.client);
         Alike {
             kind,
             message,
@@ -295,14 +276,8 @@ impl Unnumbered {
 
     /// Whether the ack of `slot` had been read when `later` was sent.
     fn acked_before(&self, slot: SlotId, later: SlotId) -> bool {
-        let acked_at = self
-            .message(slot)
-            .and_then(|m| self.messages.get(m))
-            .map(|m| m.acked_at);
-        let sent_at = self
-            .message(later)
-            .and_then(|m| self.messages.get(m))
-            .map(|m| m.sent_at);
+        let acked_at = self.message(slot).and_then(|m| self.messages.get(m)).map(|m| m.acked_at);
+        let sent_at = self.message(later).and_then(|m| self.messages.get(m)).map(|m| m.sent_at);
         matches!((acked_at, sent_at), (Some(acked), Some(sent)) if acked < sent)
     }
 
@@ -318,17 +293,17 @@ impl Unnumbered {
         track.is_some_and(|track| {
             let filled_at = track.filled_at(cause);
             self.sequence.label(cause) <= self.sequence.label(sent.seen)
-                && track.got(cause, &self.sequence)
+                && track.got_in_order(cause, &self.sequence)
                 && (filled_at == NEVER || filled_at < sent.sent_at)
         })
     }
 
     /// Somebody who got both in the order of their slots, if more did than the other way round.
-    fn got_in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
+    fn in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
         let (mut kept, mut inverted) = (0, 0);
         let mut who = None;
         for (index, track) in self.tracks().enumerate() {
-            if !track.got(first, &self.sequence) || !track.got(then, &self.sequence) {
+            if !track.got_in_order(first, &self.sequence) || !track.got_in_order(then, &self.sequence) {
                 continue;
             }
             if is_inverted(track, first, then, self) {
@@ -344,7 +319,7 @@ impl Unnumbered {
 
     /// Whether those who got both say that `first` comes before `then`.
     pub(super) fn agreed(&self, first: SlotId, then: SlotId) -> bool {
-        self.got_in_order(first, then).is_some()
+        self.in_order(first, then).is_some()
     }
 
     /// One violation for all that one session got in a wrong order with each other.
@@ -357,10 +332,7 @@ impl Unnumbered {
             return;
         };
         let (kind, how) = if tangle.fifo {
-            (
-                Kind::ReorderedRelay,
-                "each sender's messages in the order sent",
-            )
+            (Kind::ReorderedRelay, "each sender's messages in the order sent")
         } else {
             (Kind::OrderDivergence, "everyone's messages in one order")
         };
@@ -373,14 +345,9 @@ impl Unnumbered {
             directory.name(first.sender),
             then.k,
             directory.name(then.sender),
-            if tangle.fifo {
-                "they were sent"
-            } else {
-                "others did"
-            },
+            if tangle.fifo { "they were sent" } else { "others did" },
         );
-        self.desk
-            .certain(kind, client, Some(first), text, tangle.at_ns);
+        self.desk.certain(kind, client, Some(first), text, tangle.at_ns);
     }
 }
 

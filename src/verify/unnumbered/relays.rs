@@ -130,21 +130,11 @@ impl Unnumbered {
     /// had either gets one, too: it is to come before it.
     fn place(&mut self, handle: Handle, message: Message, at: u64) -> SlotId {
         let total = self.promises_order(OrderPromise::Total);
-        let track = &mut self.sessions[handle.0 as usize].track;
+        let track = &self.sessions[handle.0 as usize].track;
         let newcomer = track.cursor == track.start;
         let mut behind = if total && !newcomer {
-            // Its own messages that are acked come before what it reads now.
-            while let Some(next) = self.sequence.get(self.sequence.next(track.cursor))
-                && next.sender() == track.id
-                && !track.echo
-                && self
-                    .messages
-                    .get(next.message)
-                    .is_some_and(|m| m.acked_at != NEVER)
-            {
-                track.cursor = self.sequence.next(track.cursor);
-            }
-            track.cursor
+            self.skip_own(handle.0 as usize);
+            self.sessions[handle.0 as usize].track.cursor
         } else {
             self.sequence.tail()
         };
@@ -163,9 +153,7 @@ impl Unnumbered {
         };
         // A sender's messages stand in the order sent, whatever comes first.
         let last = message.k.checked_sub(1).map(|k| Message { k, ..message });
-        let last = last
-            .and_then(|last| self.messages.get(last))
-            .map(|m| m.slot);
+        let last = last.and_then(|last| self.messages.get(last)).map(|m| m.slot);
         let behind = last.map_or(behind, |last| {
             if self.sequence.label(last) > self.sequence.label(behind) {
                 last
@@ -185,10 +173,10 @@ impl Unnumbered {
         }
         let label = self.sequence.label(id);
         if id != self.sequence.tail() {
-            for session in &mut self.sessions {
-                let track = &mut session.track;
-                if session.stage != Stage::Free
-                    && self.sequence.label(track.cursor) > label
+            let open = self.sessions.iter_mut().filter(|s| s.stage != Stage::Free);
+            let tracks = open.map(|session| &mut session.track).chain(&mut self.past);
+            for track in tracks {
+                if self.sequence.label(track.cursor) > label
                     && self.sequence.label(track.start) < label
                     && track.wants(message.sender)
                 {

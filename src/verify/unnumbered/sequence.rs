@@ -211,10 +211,6 @@ impl Sequence {
         }
     }
 
-    pub(super) fn has_line(&self, id: SlotId) -> bool {
-        self.get(id).is_some_and(|slot| slot.line.is_some())
-    }
-
     /// Nobody's bytes are compared with those of `id` any more.
     pub(super) fn drop_line(&mut self, id: SlotId) {
         let lines = &mut self.lines;

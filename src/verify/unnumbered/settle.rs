@@ -54,11 +54,12 @@ impl Unnumbered {
             }
         }
         let mut until = NEVER;
-        for session in self.sessions.iter_mut().filter(|s| s.stage != Stage::Free) {
-            if session.stage != Stage::Finished {
-                session.track.skip_own(&self.sequence);
-                until = until.min(session.track.horizon(&self.sequence));
+        for index in 0..self.sessions.len() {
+            if matches!(self.sessions[index].stage, Stage::Free | Stage::Finished) {
+                continue;
             }
+            self.skip_own(index);
+            until = until.min(self.sessions[index].track.horizon(&self.sequence));
         }
         let settled = self.settled_until(until);
         self.settle_slots(&settled);

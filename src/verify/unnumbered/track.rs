@@ -1,7 +1,7 @@
 //! What one session has got of the order: everything behind its start and up to its cursor, but
 //! for its own messages and a few holes.
 
-use super::sequence::{Sequence, SlotId};
+use super::sequence::{Sequence, Slot, SlotId};
 use crate::verify::directory::ClientId;
 use crate::verify::session::NEVER;
 use crate::wire::payload::SenderId;
@@ -63,12 +63,18 @@ impl Track {
 
     /// Whether it got `slot`, which is there.
     pub(super) fn got(&self, slot: SlotId, sequence: &Sequence) -> bool {
-        let Some(sender) = sequence.get(slot).map(|s| s.sender()) else {
+        self.got_in_order(slot, sequence) || self.extras.contains(&slot)
+    }
+
+    /// Whether it got `slot` in a place among the others that is known.
+    pub(super) fn got_in_order(&self, slot: SlotId, sequence: &Sequence) -> bool {
+        let Some(sender) = sequence.get(slot).map(Slot::sender) else {
             return false;
         };
         let label = sequence.label(slot);
-        let passed = label > sequence.label(self.start) && label <= sequence.label(self.cursor);
-        self.wants(sender) && passed && self.hole(slot).is_none() || self.extras.contains(&slot)
+        let passed =
+            label > sequence.label(self.start) && label <= sequence.label(self.cursor);
+        self.wants(sender) && passed && self.hole(slot).is_none()
     }
 
     /// When it got `slot` late, if it did; [`NEVER`] if it was in its place.
@@ -80,19 +86,7 @@ impl Track {
     /// Whether it had got `slot` when it got `fill`, which came behind its cursor.
     pub(super) fn got_before(&self, slot: SlotId, fill: &Fill, sequence: &Sequence) -> bool {
         let filled_at = self.filled_at(slot);
-        self.got(slot, sequence) && (filled_at == NEVER || filled_at < fill.at)
-    }
-
-    /// Its own messages right behind the cursor are none that it waits for.
-    pub(super) fn skip_own(&mut self, sequence: &Sequence) {
-        if self.echo {
-            return;
-        }
-        while let Some(slot) = sequence.get(sequence.next(self.cursor))
-            && slot.sender() == self.id
-        {
-            self.cursor = sequence.next(self.cursor);
-        }
+        self.got_in_order(slot, sequence) && (filled_at == NEVER || filled_at < fill.at)
     }
 
     /// The slot up to which it has everything; a hole that is not given up ends that.

@@ -1,0 +1,109 @@
+//! What the verdict rests on: violations with their evidence, thresholds.
+
+use maud::{Markup, html};
+
+use crate::report::figures;
+use crate::report::result::{RunResult, Threshold, Violations};
+
+/// Examples of a kind of violation that the page shows; the result has more.
+const EXAMPLES_SHOWN: usize = 10;
+
+/// Characters of an example's text that the page shows: a target decides on some of them.
+const EXAMPLE_CHARS: usize = 400;
+
+pub(super) fn thresholds(result: &RunResult) -> Markup {
+    html! {
+        @if !result.thresholds.is_empty() {
+            section {
+                h2 { "Thresholds" }
+                div.scroll { table {
+                    thead { tr {
+                        th scope="col" { "" } th scope="col" { "metric" }
+                        th scope="col" { "must be" } th.n scope="col" { "was" }
+                        th.n scope="col" { "samples" }
+                    } }
+                    tbody { @for threshold in &result.thresholds { (threshold_row(threshold)) } }
+                } }
+            }
+        }
+    }
+}
+
+fn threshold_row(threshold: &Threshold) -> Markup {
+    let (class, word) = match threshold.ok {
+        Some(true) => ("good", "✓ met"),
+        Some(false) => ("bad", "✗ crossed"),
+        None => ("doubt", "? too few samples"),
+    };
+    let observed = match threshold.observed {
+        Some(rate) if threshold.metric == "rates" => figures::rate(rate),
+        Some(ns) => figures::latency(ns.round() as u64),
+        None => "–".to_owned(),
+    };
+    html! {
+        tr {
+            td.(class) { (word) }
+            td { (threshold.metric) }
+            td { code { (threshold.expr) } }
+            td.n { (observed) }
+            td.n { (figures::count(threshold.samples)) }
+        }
+    }
+}
+
+pub(super) fn violations(result: &RunResult) -> Markup {
+    html! {
+        @if !result.violations.is_empty() {
+            section {
+                h2 { "Violations" }
+                @for kind in &result.violations { (violation_kind(kind)) }
+                p.note {
+                    "Run again: " code { (result.rerun) }
+                }
+            }
+        }
+    }
+}
+
+fn violation_kind(kind: &Violations) -> Markup {
+    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
+    let number = |value: Option<u64>| value.map_or("–".to_owned(), figures::count);
+    let shown = kind.examples.len().min(EXAMPLES_SHOWN);
+    html! {
+        details open {
+            summary {
+                strong.bad { (kind.kind) } " · " (figures::count(kind.count))
+                @if kind.rule != "–" { " · rule " (kind.rule) }
+            }
+            div.scroll { table {
+                thead { tr {
+                    th.n scope="col" { "at" } th scope="col" { "what happened" }
+                    th scope="col" { "sender" } th.n scope="col" { "its message" }
+                    th scope="col" { "receiver" } th.n scope="col" { "number" }
+                } }
+                tbody { @for example in kind.examples.iter().take(shown) { tr {
+                    td.n { (format!("{:.3} s", example.at_ns as f64 / 1e9)) }
+                    td.wide { (shortened(&example.text)) }
+                    td { (text(&example.sender)) }
+                    td.n { (number(example.k)) }
+                    td { (text(&example.receiver)) }
+                    td.n { (number(example.seq)) }
+                } } }
+            } }
+            @if kind.count > shown as u64 {
+                p.note {
+                    "… and " (figures::count(kind.count - shown as u64))
+                    " more; result.json has the first " (kind.examples.len()) "."
+                }
+            }
+        }
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let mut shown: String = text.chars().take(EXAMPLE_CHARS).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    shown
+}

@@ -4,9 +4,13 @@
 //! ([`traces`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
 //! that differs, [`weaker`] has targets that promise less.
 
+mod agreement;
+mod breaks;
+mod bugs;
 mod clean;
 mod faults;
 mod guards;
+mod oracle;
 mod traces;
 mod unnumbered;
 mod weaker;

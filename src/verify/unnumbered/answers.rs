@@ -227,6 +227,7 @@ impl Unnumbered {
                     sender,
                     k: pending.k,
                 },
+                said_bye: true,
                 at_ns: now_ns,
             });
         }
@@ -245,7 +246,8 @@ impl Unnumbered {
     pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
         let waiting = self.unacked(handle);
         let name = self.name(handle);
-        let text = format!("{name} waited {within} for {waiting} acks that did not come");
+        let acks = if waiting == 1 { "ack" } else { "acks" };
+        let text = format!("{name} waited {within} for {waiting} {acks} that did not come");
         let session = &mut self.sessions[handle.0 as usize];
         let example = self
             .desk

@@ -73,8 +73,11 @@ impl Unnumbered {
         let attribution = self.desk.directory.check_address(header.sender, heard.from);
         if let Err(truth) = &attribution {
             let sender = self.desk.directory.name(header.sender);
+            let me = self.session(handle).track.id;
+            let own = self.desk.directory.check_address(me, heard.from).is_ok();
+            let whose = if own { "its own address, " } else { "" };
             let what = format!(
-                "message {} of {sender} attributed to {}, sent from {truth}",
+                "message {} of {sender} attributed to {whose}{}, sent from {truth}",
                 header.k, heard.from
             );
             let kind = Kind::MisattributedRelay;

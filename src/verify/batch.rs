@@ -149,8 +149,13 @@ pub(super) enum Anomaly {
         seen: u64,
         at_ns: u64,
     },
-    /// `message` was taken by the target, which then said its goodbye without having acked it.
-    Unacked { message: Message, at_ns: u64 },
+    /// The session of `message` ended before its ack came. `said_bye` if that was the target's
+    /// goodbye, which says that all is answered; else it counts if a later number had come.
+    Unacked {
+        message: Message,
+        said_bye: bool,
+        at_ns: u64,
+    },
     /// A client waited too long for the acks of these: one violation, the example, unless every one
     /// of them went to another, which is one itself.
     Overdue {
@@ -180,11 +185,23 @@ pub(super) enum Anomaly {
         joined: Option<u64>,
         at_ns: u64,
     },
+    /// The last that came to `receiver` before its stream broke off was number `seq`, where `due`
+    /// was due: a wrong number, or the numbers from `from` on were lost.
+    LastWord {
+        receiver: SenderId,
+        seq: u64,
+        message: Option<Message>,
+        due: u64,
+        from: u64,
+        at_ns: u64,
+    },
     /// `receiver` got `low` behind `high`, which it had seen by `since_ns`.
     Displaced {
         receiver: SenderId,
         low: u64,
         high: u64,
+        /// Either is known to be the ack of a message of its own.
+        own: bool,
         since: Since,
         at_ns: u64,
     },

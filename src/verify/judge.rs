@@ -27,7 +27,7 @@ use super::trace::tape::{Tag, Tape, Writing};
 use super::trace::view::View;
 use crate::wire::payload::SenderId;
 use deliveries::Irregular;
-use missing::{Gap, Missing};
+use missing::{Gap, Missing, Unacked, Unanswered};
 use open::{Contest, Open};
 use order::Track;
 
@@ -82,8 +82,10 @@ pub struct Judge {
     open_count: usize,
     /// By number, kind and the hash of the line.
     irregular: BTreeMap<(u64, Kind, u64), Irregular>,
-    /// Said goodbye without these acks.
-    unacked: Vec<(Message, u64)>,
+    /// Sessions ended without these acks.
+    unacked: Vec<Unacked>,
+    /// Messages whose numbers their own senders passed without the ack.
+    unanswered: HashMap<Message, Unanswered>,
     /// Waited too long for the acks of these; with no message where the target cannot name them.
     overdue: Vec<(Vec<Message>, Example)>,
     /// Answered with an error; with an example where the message was in order.
@@ -186,6 +188,7 @@ impl Judge {
             open_count: 0,
             irregular: BTreeMap::new(),
             unacked: Vec::new(),
+            unanswered: HashMap::new(),
             refused: HashMap::new(),
             stray: HashSet::new(),
             overdue: Vec::new(),
@@ -549,7 +552,7 @@ impl Judge {
 
     fn forget(&mut self, session: SenderId) {
         // Unacked messages are judged at the end, and named then.
-        if !self.unacked.iter().any(|(m, _)| m.sender == session) {
+        if !self.unacked.iter().any(|u| u.message.sender == session) {
             self.directory.forget(session);
             self.senders.remove(&session);
         }

@@ -142,14 +142,35 @@ pub(super) enum Move {
     /// The early frame's number came again, or can never have been its own.
     Unexplained(Early),
     /// `low` and `high` came the other way round; `high` had come by `since_ns`.
-    Displaced { low: u64, high: u64, since: Since },
+    /// `own` if either is known to be an ack.
+    Displaced {
+        low: u64,
+        high: u64,
+        own: bool,
+        since: Since,
+    },
+    /// The stream broke off behind the early frame: its number is wrong, or the numbers from
+    /// `from` up to it were lost.
+    LastWord { early: Early, from: u64 },
+}
+
+impl Carried {
+    fn is_ack(&self) -> bool {
+        matches!(self.form, Form::Ack { .. })
+    }
 }
 
 impl Early {
-    fn since(&self) -> Since {
-        Since {
-            seq: self.seq,
-            at_ns: self.carried.at_ns,
+    /// All that it overtook has come.
+    fn displaced(&self) -> Move {
+        Move::Displaced {
+            low: self.due,
+            high: self.seq,
+            own: self.carried.is_ack(),
+            since: Since {
+                seq: self.seq,
+                at_ns: self.carried.at_ns,
+            },
         }
     }
 }
@@ -220,7 +241,7 @@ impl Session {
             return self.jump(seq, carried, moves);
         }
         if seq < self.next {
-            return self.fall_back(seq, moves);
+            return self.fall_back(seq, carried, moves);
         }
         self.next += 1;
         self.went_on(moves);
@@ -243,7 +264,7 @@ impl Session {
     }
 
     /// Number `seq` under the one due: fills a hole, or has no business here.
-    fn fall_back(&mut self, seq: u64, moves: &mut Vec<Move>) -> Place {
+    fn fall_back(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
         let Some(hole) = self.fill(seq) else {
             return Place::Behind;
         };
@@ -257,8 +278,10 @@ impl Session {
             .early
             .iter_mut()
             .find(|e| e.due <= seq && !e.reported);
+        let mut own = carried.is_ack();
         let high = partner.map_or(newest, |early| {
             early.reported = true;
+            own |= early.carried.is_ack();
             early.seq.max(newest)
         });
         let (Proof::Later(proof) | Proof::Bye(proof)) = hole.proof;
@@ -269,6 +292,7 @@ impl Session {
         moves.push(Move::Displaced {
             low: seq,
             high,
+            own,
             since,
         });
         Place::Skipped
@@ -325,8 +349,7 @@ impl Session {
         {
             moves.push(Move::Confirmed(early));
             if !early.reported && early.due < early.seq && !early.fresh {
-                let (low, high, since) = (early.due, early.seq, early.since());
-                moves.push(Move::Displaced { low, high, since });
+                moves.push(early.displaced());
             }
         }
     }
@@ -373,8 +396,7 @@ impl Session {
             self.next = early.seq + 1;
             moves.push(Move::Confirmed(early));
             if in_place && !early.reported && !early.fresh {
-                let (low, high, since) = (early.due, early.seq, early.since());
-                moves.push(Move::Displaced { low, high, since });
+                moves.push(early.displaced());
             }
         }
         let (from, until) = (self.next, last.saturating_add(1));
@@ -459,13 +481,35 @@ impl Session {
         Some(hole)
     }
 
-    /// The stream broke off. An early frame that came last is taken at its word: the numbers
-    /// before it were owed by then.
-    pub(super) fn broke_off(&mut self, now_ns: u64, moves: &mut Vec<Move>) {
-        let early = self.trouble.as_deref().map(|t| &t.early);
-        if let Some(last) = early.and_then(|early| early.iter().map(|e| e.seq).max()) {
-            self.close(last, now_ns, moves);
+    /// The stream broke off, and no later frame will say what an early one was. Where all that it
+    /// overtook has come it was what it said; elsewhere it may prove a loss, or be misnumbered.
+    pub(super) fn broke_off(&mut self, moves: &mut Vec<Move>) {
+        let Some(trouble) = self.trouble.as_deref_mut() else {
+            return;
+        };
+        let mut early = std::mem::take(&mut trouble.early);
+        early.sort_unstable_by_key(|e| e.seq);
+        for early in early {
+            let from = self.next;
+            if early.seq < from {
+                moves.push(Move::Unexplained(early));
+                continue;
+            }
+            self.next = early.seq + 1;
+            let holes = &self.trouble().holes;
+            let lacking = holes
+                .iter()
+                .any(|h| h.from <= early.due && early.due < h.until);
+            if early.seq > from || lacking {
+                moves.push(Move::LastWord { early, from });
+                continue;
+            }
+            moves.push(Move::Confirmed(early));
+            if !early.reported {
+                moves.push(early.displaced());
+            }
         }
+        self.oldest_open = self.trouble().oldest();
     }
 
     /// Takes out the holes that begin under `seq`: they are given up, as is hope of explaining
@@ -521,16 +565,22 @@ mod tests {
         for &n in numbers {
             session.place(n, RELAY, &mut moves);
         }
-        let trouble = session.trouble.as_ref();
-        let holes = trouble.map_or(vec![], |t| {
-            t.holes.iter().map(|h| (h.from, h.until)).collect()
-        });
+        (holes_of(session), in_words(&moves))
+    }
+
+    fn holes_of(session: &Session) -> Vec<(u64, u64)> {
+        let holes = session.trouble.iter().flat_map(|t| &t.holes);
+        holes.map(|h| (h.from, h.until)).collect()
+    }
+
+    fn in_words(moves: &[Move]) -> String {
         let words = moves.iter().map(|m| match m {
             Move::Confirmed(e) => format!("{} was real", e.seq),
             Move::Unexplained(e) => format!("{} at {}?", e.seq, e.due),
             Move::Displaced { low, high, .. } => format!("{high} before {low}"),
+            Move::LastWord { early, from } => format!("{} where {from} was due", early.seq),
         });
-        (holes, words.collect::<Vec<_>>().join(", "))
+        words.collect::<Vec<_>>().join(", ")
     }
 
     /// Every way a stream can go on behind a frame that is ahead of its time.
@@ -574,13 +624,58 @@ mod tests {
             feed(&mut session, numbers);
             let mut moves = Vec::new();
             session.close(last, 0, &mut moves);
-            let trouble = session.trouble.as_deref().unwrap();
-            let found: Vec<_> = trouble.holes.iter().map(|h| (h.from, h.until)).collect();
-            assert_eq!(found, holes, "{numbers:?}");
-            assert_eq!(
-                moves.len(),
-                words.split(',').filter(|w| !w.is_empty()).count()
-            );
+            assert_eq!(holes_of(&session), holes, "{numbers:?}");
+            assert_eq!(in_words(&moves), words, "{numbers:?}");
+        }
+    }
+
+    /// Where no frame follows, only what had come before can say what an early one was.
+    #[test]
+    fn at_a_break_what_an_early_frame_was_stays_open_unless_all_it_overtook_has_come() {
+        // Numbers as they come, the holes they leave, what the break reveals, the number then due.
+        type Row = (&'static [u64], &'static [(u64, u64)], &'static str, u64);
+        let table: &[Row] = &[
+            (&[11, 12], &[], "", 13),
+            (&[13], &[], "13 where 11 was due", 14),
+            (&[11, 13], &[], "13 where 12 was due", 14),
+            (&[12, 11], &[], "12 was real, 12 before 11", 13),
+            (&[14, 12, 13], &[(11, 12)], "14 where 14 was due", 15),
+            (&[15, 12, 13], &[(11, 12)], "15 where 14 was due", 16),
+        ];
+        for (numbers, holes, words, next) in table {
+            let mut session = open_at(10);
+            feed(&mut session, numbers);
+            let mut moves = Vec::new();
+            session.broke_off(&mut moves);
+            assert_eq!(in_words(&moves), *words, "{numbers:?}");
+            assert_eq!(holes_of(&session), *holes, "{numbers:?}");
+            assert_eq!(session.next, *next, "{numbers:?}");
+            assert!(!session.has_early(), "{numbers:?}");
+        }
+    }
+
+    /// A displacement dates from the first frame that came behind the number skipped.
+    #[test]
+    fn a_number_had_passed_when_the_first_behind_it_came() {
+        for (numbers, seq, at_ns) in [
+            (&[12_u64, 13, 14, 11][..], 12, 1),
+            (&[12, 11, 13], 12, 1),
+            (&[11, 14, 12, 13, 15], 14, 2),
+        ] {
+            let mut session = open_at(10);
+            let mut moves = Vec::new();
+            for (&n, at_ns) in numbers.iter().zip(1..) {
+                let carried = Carried { at_ns, ..RELAY };
+                session.place(n, carried, &mut moves);
+            }
+            let since: Vec<Since> = moves
+                .iter()
+                .filter_map(|m| match m {
+                    Move::Displaced { since, .. } => Some(*since),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(since, [Since { seq, at_ns }], "{numbers:?}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! What did not come: relays, whole numbers, acks.
 
-use super::{Cause, Judge, MAX_REMEMBERED, NO_NUMBER, Open, Proof};
+use super::open::LastWord;
+use super::{Cause, EXCHANGE_SPAN, Judge, MAX_REMEMBERED, NEIGHBOURS, NO_NUMBER, Open, Proof};
 use crate::verify::batch::Message;
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
@@ -24,6 +25,24 @@ pub(super) struct Missing {
     pub(super) until: u64,
     pub(super) proof: Proof,
     pub(super) at_ns: u64,
+}
+
+/// A session ended before this ack came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unacked {
+    pub(super) message: Message,
+    /// With a bye, which says that all is answered.
+    pub(super) said_bye: bool,
+    pub(super) at_ns: u64,
+}
+
+/// What it is that a sender passed its own message's number without the ack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The ack is missing.
+    Passed,
+    /// It was sent behind that: numbered too late to be acked in time, which is on record.
+    NumberedLate,
 }
 
 /// Numbers that nobody got anything under.
@@ -61,12 +80,13 @@ impl Judge {
     fn judge_missing_number(&mut self, missing: &Missing, at: u64) -> u64 {
         let known = self.known(at);
         let oldest = self.recent.front().map_or(self.base, |&(n, _)| n);
-        if at < oldest.min(self.base) {
+        let forgot_some = self.recent.len() == NEIGHBOURS as usize;
+        if forgot_some && at < oldest.min(self.base) {
             return self.missing_long_ago(missing, at, oldest);
         }
         let message = known.map(|k| k.message);
         if let Some((claimed, message)) = self.take_claim(missing.receiver, at, message) {
-            self.renumbered(missing, at, claimed, message);
+            self.misnumbered(missing.receiver, at, claimed, message, missing.at_ns);
             return at + 1;
         }
         let Some(known) = known else {
@@ -84,7 +104,8 @@ impl Judge {
         };
         let message = known.message;
         if message.sender == missing.receiver {
-            return at + 1; // what is missing is the ack, which the session itself misses
+            self.unanswered(missing, at, message, known.sent_ns);
+            return at + 1;
         }
         if self.has_behind(at) {
             self.lost += 1; // numbered too late to be delivered: reported as its cause
@@ -97,6 +118,59 @@ impl Judge {
             self.lost_relay(missing, at, 1, Some(message));
         }
         at + 1
+    }
+
+    /// What is missing is the ack: counted when it is known that it never came.
+    fn unanswered(&mut self, missing: &Missing, seq: u64, message: Message, sent_ns: u64) {
+        let mut why = Unanswered::Passed;
+        if sent_ns > missing.at_ns {
+            why = Unanswered::NumberedLate;
+            let (kind, receiver) = (Kind::Causality, missing.receiver);
+            self.numbered_late(kind, receiver, seq, message, missing.at_ns);
+        }
+        if self.unanswered.len() < MAX_REMEMBERED {
+            self.unanswered.insert(message, why);
+        }
+    }
+
+    /// A frame was ahead of its time when the stream broke off. If what was due is the message
+    /// that it carried, its number was wrong; else, once everyone is past its number, what lies
+    /// before it was lost.
+    pub(super) fn judge_last_word(&mut self, settled: u64, word: LastWord) {
+        let LastWord {
+            receiver,
+            seq,
+            message,
+            due,
+            from,
+            at_ns,
+        } = word;
+        let missing = Missing {
+            receiver,
+            from,
+            until: seq,
+            proof: Proof::Later(seq),
+            at_ns,
+        };
+        if settled == due {
+            match message.filter(|&m| self.is(due, m)) {
+                Some(message) => self.misnumbered(receiver, due, seq, message, at_ns),
+                None => self.open(seq, Open::LastWord(word)),
+            }
+            return;
+        }
+        if let Some(message) = message.filter(|&m| !self.is(seq, m)) {
+            let right = self.number_of(message, seq);
+            if right.is_some() || self.known(seq).is_some() {
+                let right = right.unwrap_or(due);
+                return self.misnumbered(receiver, right, seq, message, at_ns);
+            }
+        }
+        self.tally.delivered += 1;
+        let mut at = from;
+        while at < seq {
+            at = self.judge_missing_number(&missing, at);
+        }
     }
 
     /// Numbers that were settled, and forgotten, before this shard came to speak of them.
@@ -169,39 +243,52 @@ impl Judge {
         due: u64,
         message: Option<Message>,
     ) -> Option<(u64, Message)> {
-        let list = self.open.get_mut(&due)?;
-        let at = list.iter().position(|open| {
-            matches!(open, Open::Claim { receiver: r, message: m, .. }
-                if *r == receiver && message.is_none_or(|message| *m == message))
-        })?;
-        self.open_count -= 1;
-        match list.remove(at) {
-            Open::Claim { seq, message, .. } => Some((seq, message)),
-            _ => None,
-        }
+        // A claim is kept under the number that was due, and then where it is contested.
+        let contested = due.saturating_add(EXCHANGE_SPAN);
+        [due, contested].into_iter().find_map(|at| {
+            let list = self.open.get_mut(&at)?;
+            let (index, claim) = list.iter().enumerate().find_map(|(index, open)| {
+                let claim = open.claim_of(receiver, due, message)?;
+                Some((index, claim))
+            })?;
+            list.remove(index);
+            self.open_count -= 1;
+            Some(claim)
+        })
     }
 
-    /// The message came, under a wrong number.
-    fn renumbered(&mut self, missing: &Missing, seq: u64, claimed: u64, message: Message) {
-        let receiver = self.directory.name(missing.receiver);
-        let sender = self.directory.name(message.sender);
-        let (kind, text) = if message.sender == missing.receiver {
+    /// Whether number `seq` is `message`.
+    pub(super) fn is(&self, seq: u64, message: Message) -> bool {
+        self.known(seq).is_some_and(|k| k.message == message)
+    }
+
+    /// The message that was due as number `due` came, as number `claimed`.
+    pub(super) fn misnumbered(
+        &mut self,
+        receiver: SenderId,
+        due: u64,
+        claimed: u64,
+        message: Message,
+        at_ns: u64,
+    ) {
+        let name = self.directory.name(receiver);
+        let (kind, text) = if message.sender == receiver {
             let text = format!(
-                "{receiver} got the ack of its message {} as number {claimed}, where number {seq} \
-                 was due",
+                "{name} got the ack of its message {} as number {claimed}, where number {due} was \
+                 due",
                 message.k
             );
             (Kind::StrayAck, text)
         } else {
             self.irregular_deliveries += 1;
+            let sender = self.directory.name(message.sender);
             let text = format!(
-                "{receiver} got message {} of {sender}, which is number {seq}, as number {claimed}",
+                "{name} got message {} of {sender}, which is number {due}, as number {claimed}",
                 message.k
             );
             (Kind::AlteredRelay, text)
         };
-        let receiver = Some(missing.receiver);
-        self.violation(kind, receiver, Some(message), seq, text, missing.at_ns);
+        self.violation(kind, Some(receiver), Some(message), due, text, at_ns);
     }
 
     fn lost_relay(&mut self, missing: &Missing, seq: u64, count: u64, message: Option<Message>) {
@@ -309,9 +396,19 @@ impl Judge {
     /// Messages that their senders' byes left without an ack.
     pub(super) fn judge_unacked(&mut self) {
         self.judge_overdue();
-        for (message, at_ns) in std::mem::take(&mut self.unacked) {
+        for unacked in std::mem::take(&mut self.unacked) {
+            let Unacked {
+                message,
+                said_bye,
+                at_ns,
+            } = unacked;
             if self.stray.contains(&message) {
                 continue; // its ack went to another, which is on record
+            }
+            match self.unanswered.remove(&message) {
+                Some(Unanswered::NumberedLate) => continue,
+                None if !said_bye => continue, // nobody knows whether it was numbered in time
+                _ => {}
             }
             if let Some(strayed) = self.stray_unnamed.get_mut(&message.sender)
                 && *strayed > 0
@@ -325,9 +422,13 @@ impl Judge {
                 gap.unexplained -= 1;
             }
             let sender = self.directory.name(message.sender);
+            let until = if said_bye {
+                "read to its end"
+            } else {
+                "got later numbers"
+            };
             let text = format!(
-                "{sender} sent its message {} and read to its end, and was neither acked nor \
-                 refused",
+                "{sender} sent its message {} and {until}, and was neither acked nor refused",
                 message.k
             );
             let example = self.example(None, Some(message), None, text, at_ns);

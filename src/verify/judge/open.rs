@@ -1,8 +1,8 @@
 //! Anomalies that wait until their number is settled, and who judges each.
 
 use super::deliveries::Irregular;
-use super::missing::Missing;
-use super::{Conflict, Judge, MAX_REMEMBERED};
+use super::missing::{Missing, Unacked};
+use super::{Conflict, EXCHANGE_SPAN, Judge, MAX_REMEMBERED};
 use crate::verify::batch::{Anomaly, Message};
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
@@ -32,10 +32,19 @@ pub(super) enum Open {
     Displaced {
         receiver: SenderId,
         low: u64,
+        own: bool,
         since: Since,
         at_ns: u64,
     },
+    /// Under the number that was due, then under its own.
+    LastWord(LastWord),
     Echoed {
+        message: Message,
+        at_ns: u64,
+    },
+    /// An echo whose number is settled, and not reported while its ack may still show up astray.
+    EchoedThen {
+        seq: u64,
         message: Message,
         at_ns: u64,
     },
@@ -45,16 +54,56 @@ pub(super) enum Open {
     Contested(Contest),
 }
 
+impl Open {
+    /// The number and the message that `receiver` got in place of number `due`, if this says so:
+    /// `message` (any, if it is not known).
+    pub(super) fn claim_of(
+        &self,
+        receiver: SenderId,
+        due: u64,
+        message: Option<Message>,
+    ) -> Option<(u64, Message)> {
+        let (of, seq, claim) = match *self {
+            Self::Claim {
+                receiver,
+                seq,
+                message,
+                ..
+            } => (receiver, seq, message),
+            Self::LastWord(word) if message.is_some() => (word.receiver, word.seq, word.message?),
+            Self::Contested(contest) if contest.due == Some(due) && message.is_some() => {
+                (contest.receiver, contest.seq, contest.claim)
+            }
+            _ => return None,
+        };
+        (of == receiver && message.is_none_or(|m| m == claim)).then_some((seq, claim))
+    }
+}
+
 /// Who got what under a number that is another's.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Contest {
     pub(super) receiver: SenderId,
     pub(super) seq: u64,
     pub(super) claim: Message,
+    /// The number that was due, where that was another.
+    pub(super) due: Option<u64>,
     /// What the number is; `None` if it is to be looked up.
     pub(super) truth: Option<Message>,
     /// The last number not owed, where `seq` is none that ever was.
     pub(super) joined: Option<u64>,
+    pub(super) at_ns: u64,
+}
+
+/// A frame that was ahead of its time when the stream broke off behind it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LastWord {
+    pub(super) receiver: SenderId,
+    pub(super) seq: u64,
+    pub(super) message: Option<Message>,
+    pub(super) due: u64,
+    /// If its number is right, the ones from here on were lost.
+    pub(super) from: u64,
     pub(super) at_ns: u64,
 }
 
@@ -128,12 +177,14 @@ impl Judge {
                 receiver,
                 low,
                 high,
+                own,
                 since,
                 at_ns,
             } => {
                 let displaced = Open::Displaced {
                     receiver,
                     low,
+                    own,
                     since,
                     at_ns,
                 };
@@ -144,8 +195,34 @@ impl Judge {
                 message,
                 at_ns,
             } => self.open(seq, Open::Echoed { message, at_ns }),
-            Anomaly::Unacked { message, at_ns } => {
-                self.unacked.push((message, at_ns));
+            Anomaly::LastWord {
+                receiver,
+                seq,
+                message,
+                due,
+                from,
+                at_ns,
+            } => {
+                let last_word = LastWord {
+                    receiver,
+                    seq,
+                    message,
+                    due,
+                    from,
+                    at_ns,
+                };
+                self.open(due, Open::LastWord(last_word));
+            }
+            Anomaly::Unacked {
+                message,
+                said_bye,
+                at_ns,
+            } => {
+                self.unacked.push(Unacked {
+                    message,
+                    said_bye,
+                    at_ns,
+                });
                 if self.unacked.len() > MAX_REMEMBERED {
                     self.judge_unacked();
                 }
@@ -249,6 +326,7 @@ impl Judge {
                             receiver,
                             seq,
                             claim: message,
+                            due: Some(due),
                             truth: None,
                             joined,
                             at_ns,
@@ -258,10 +336,24 @@ impl Judge {
                     Open::Displaced {
                         receiver,
                         low,
+                        own,
                         since,
                         at_ns,
-                    } => self.judge_displaced(receiver, low, seq, since, at_ns),
-                    Open::Echoed { message, at_ns } => self.judge_echo(seq, message, at_ns),
+                    } => self.judge_displaced(receiver, (low, seq), own, since, at_ns),
+                    Open::LastWord(last_word) => self.judge_last_word(seq, last_word),
+                    Open::Echoed { message, at_ns } => {
+                        let then = Open::EchoedThen {
+                            seq,
+                            message,
+                            at_ns,
+                        };
+                        self.open(seq.saturating_add(EXCHANGE_SPAN), then);
+                    }
+                    Open::EchoedThen {
+                        seq,
+                        message,
+                        at_ns,
+                    } => self.judge_echo(seq, message, at_ns),
                     Open::Stray(_) => {}
                     Open::Contested(contest) => self.judge_contest(contest),
                 }

@@ -49,6 +49,7 @@ impl Judge {
                 receiver: conflict.receiver,
                 seq,
                 claim: conflict.claim,
+                due: None,
                 truth: Some(truth),
                 joined: None,
                 at_ns: conflict.at_ns,
@@ -182,12 +183,16 @@ impl Judge {
             receiver,
             seq,
             claim,
+            due,
             truth,
             joined,
             at_ns,
         } = contest;
         if self.counted.contains(&Cause::Reuse(seq)) {
             return; // one number for two messages, which is on record
+        }
+        if let Some(due) = due.filter(|&due| due != seq && self.is(due, claim)) {
+            return self.misnumbered(receiver, due, seq, claim, at_ns);
         }
         let name = self.directory.name(receiver);
         let what = self.describe(Some(claim), seq);
@@ -227,8 +232,8 @@ impl Judge {
     pub(super) fn judge_displaced(
         &mut self,
         receiver: SenderId,
-        low: u64,
-        high: u64,
+        (low, high): (u64, u64),
+        own: bool,
         since: Since,
         at_ns: u64,
     ) {
@@ -248,7 +253,7 @@ impl Judge {
             let mut at = known.iter().filter(|(m, _)| *m == n);
             at.any(|(_, k)| k.message.sender == receiver)
         };
-        let own = is_own(low) || is_own(high);
+        let own = own || is_own(low) || is_own(high);
         let (kind, how) = if own {
             (Kind::ReorderedAck, "its acks and relays in one order")
         } else if is_one_sender_twice(&known) {

@@ -201,10 +201,34 @@ impl Numbered {
             };
             self.desk.batch.anomalies.push(Anomaly::Unacked {
                 message,
+                said_bye: true,
                 at_ns: now_ns,
             });
         }
         self.drop_pending(handle);
+    }
+
+    /// At an end without a bye: of the messages that wait for their acks, those count whose
+    /// numbers this session had passed. Which these are, other receivers know.
+    pub(super) fn report_maybe_unacked(&mut self, handle: Handle, now_ns: u64) {
+        let session = &self.sessions[handle.0 as usize];
+        let skipped_some = session.trouble.is_some() && !session.conduct.provoked;
+        let Some(own) = session.own.as_deref().filter(|_| skipped_some) else {
+            return;
+        };
+        let waiting = own.overtaken.iter().chain(&own.pending);
+        let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
+        self.desk
+            .batch
+            .anomalies
+            .extend(waiting.map(|pending| Anomaly::Unacked {
+                message: Message {
+                    sender: session.id,
+                    k: pending.k,
+                },
+                said_bye: false,
+                at_ns: now_ns,
+            }));
     }
 
     pub(super) fn drop_pending(&mut self, handle: Handle) {

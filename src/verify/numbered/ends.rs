@@ -136,9 +136,10 @@ impl Numbered {
                     .highest_seq()
                     .saturating_sub(session.seen());
                 let mut moves = Vec::new();
-                self.session(handle).broke_off(now_ns, &mut moves);
+                self.session(handle).broke_off(&mut moves);
                 self.explain(handle, moves, now_ns);
                 self.give_up_holes(handle, NEVER);
+                self.report_maybe_unacked(handle, now_ns);
                 self.ended_early(handle, ending, unseen, now_ns);
             }
             Stage::Connecting => {

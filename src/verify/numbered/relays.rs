@@ -193,12 +193,29 @@ impl Numbered {
                         });
                     }
                 }
-                Move::Displaced { low, high, since } => {
+                Move::LastWord { early, from } => {
+                    let receiver = self.session(handle).id;
+                    self.desk.batch.anomalies.push(Anomaly::LastWord {
+                        receiver,
+                        seq: early.seq,
+                        message: early.carried.message,
+                        due: early.due,
+                        from,
+                        at_ns: early.carried.at_ns,
+                    });
+                }
+                Move::Displaced {
+                    low,
+                    high,
+                    own,
+                    since,
+                } => {
                     let receiver = self.session(handle).id;
                     self.desk.batch.anomalies.push(Anomaly::Displaced {
                         receiver,
                         low,
                         high,
+                        own,
                         since,
                         at_ns: now_ns,
                     });

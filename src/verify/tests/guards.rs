@@ -17,15 +17,15 @@ use crate::wire::ndjson::{self, MAX_ID};
 use crate::wire::payload::{self, Header, SenderId};
 
 /// Shards of one judge, driven by hand.
-struct Bench {
+pub(super) struct Bench {
     directory: Arc<Directory>,
-    ledgers: Vec<Ledger>,
+    pub(super) ledgers: Vec<Ledger>,
     judge: Judge,
-    now_ns: u64,
+    pub(super) now_ns: u64,
 }
 
 impl Bench {
-    fn new(shards: usize, terms: Terms) -> Self {
+    pub(super) fn new(shards: usize, terms: Terms) -> Self {
         let names = (0..100).map(|i| format!("c{i}")).collect();
         let directory = Arc::new(Directory::new(names));
         let ledger = |_| Ledger::new(terms, Arc::clone(&directory));
@@ -38,7 +38,7 @@ impl Bench {
     }
 
     /// A session that is welcomed at `seq`; sessions are numbered from 0 in this order.
-    fn join(&mut self, shard: usize, session: usize, seq: u64) -> Handle {
+    pub(super) fn join(&mut self, shard: usize, session: usize, seq: u64) -> Handle {
         let ledger = &mut self.ledgers[shard];
         let handle = ledger.connecting(ClientId(session as u32)).unwrap();
         ledger.connected(handle, address(session).parse().unwrap());
@@ -48,7 +48,7 @@ impl Bench {
         handle
     }
 
-    fn read(&mut self, shard: usize, handle: Handle, bytes: &[u8]) -> Vec<Event> {
+    pub(super) fn read(&mut self, shard: usize, handle: Handle, bytes: &[u8]) -> Vec<Event> {
         self.now_ns += 1;
         let mut buffer = LineBuffer::new(65_536);
         let mut lines = buffer.feed(bytes);
@@ -56,7 +56,7 @@ impl Bench {
         std::iter::from_fn(|| ledger.next(handle, &mut lines, self.now_ns)).collect()
     }
 
-    fn leave(&mut self, shard: usize, handle: Handle, last: u64) {
+    pub(super) fn leave(&mut self, shard: usize, handle: Handle, last: u64) {
         self.ledgers[shard].leaving(handle);
         let mut bye = Vec::new();
         ndjson::encode_bye(&mut bye, last);
@@ -64,12 +64,12 @@ impl Bench {
         self.ledgers[shard].ended(handle, Ending::Eof, b"", self.now_ns);
     }
 
-    fn hand_over(&mut self, shard: usize) {
+    pub(super) fn hand_over(&mut self, shard: usize) {
         let batch = self.ledgers[shard].take_batch();
         self.judge.absorb(shard, batch, |_| ());
     }
 
-    fn finish(mut self) -> Findings {
+    pub(super) fn finish(mut self) -> Findings {
         for shard in 0..self.ledgers.len() {
             self.hand_over(shard);
         }
@@ -77,12 +77,12 @@ impl Bench {
     }
 }
 
-fn kinds(findings: &Findings) -> Vec<(Kind, u64)> {
+pub(super) fn kinds(findings: &Findings) -> Vec<(Kind, u64)> {
     let all = findings.violations.iter();
     all.map(|(kind, tally)| (*kind, tally.count)).collect()
 }
 
-fn text(sender: u32, k: u64, intended_ns: u64) -> String {
+pub(super) fn text(sender: u32, k: u64, intended_ns: u64) -> String {
     let header = Header {
         run: RUN,
         sender: SenderId(sender),
@@ -96,7 +96,7 @@ fn text(sender: u32, k: u64, intended_ns: u64) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn relay(seq: u64, sender: u32, k: u64) -> Vec<u8> {
+pub(super) fn relay(seq: u64, sender: u32, k: u64) -> Vec<u8> {
     let mut line = Vec::new();
     ndjson::encode_relay(
         &mut line,
@@ -107,7 +107,7 @@ fn relay(seq: u64, sender: u32, k: u64) -> Vec<u8> {
     line
 }
 
-fn ack(seq: u64, sender: u32, k: u64) -> Vec<u8> {
+pub(super) fn ack(seq: u64, sender: u32, k: u64) -> Vec<u8> {
     let mut line = Vec::new();
     ndjson::encode_ack(&mut line, seq, Some(publish_id(SenderId(sender), k)));
     line

@@ -3,9 +3,13 @@
 //! what happens at the limits ([`guards`]), and that a recorded history comes to the same
 //! ([`traces`]).
 
+mod agreement;
+mod breaks;
+mod bugs;
 mod clean;
 mod faults;
 mod guards;
+mod oracle;
 mod traces;
 mod unnumbered;
 mod world;

@@ -118,10 +118,38 @@ pub(super) struct World {
     pub(super) log: Vec<Id>,
 }
 
+/// Something that a client did or saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Saw {
+    Connecting,
+    Sent {
+        k: u64,
+    },
+    /// It half-closed.
+    Leaving,
+    /// It reset the connection.
+    LettingGo,
+    /// A whole line, without its LF.
+    Line(Vec<u8>),
+    /// The target closed the connection, behind this many bytes that are no whole line.
+    Closed {
+        unread_bytes: usize,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Observation {
+    pub(super) life: usize,
+    pub(super) at_ns: u64,
+    pub(super) saw: Saw,
+}
+
 /// What came of playing a world.
 #[derive(Debug)]
 pub(super) struct Played {
     pub(super) findings: Findings,
+    /// Everything that the ledgers were told, in order.
+    pub(super) observations: Vec<Observation>,
     pub(super) settled: Vec<Settled>,
     /// When frame j of life i was read.
     pub(super) read_ns: Vec<Vec<Option<u64>>>,
@@ -403,8 +431,14 @@ fn draw_life(rng: &mut impl Rng, core: bool, shards: usize) -> Life {
     } else {
         0
     };
+    // At it all along, or in one burst, in which several are on their way at once.
+    let mut talks_ns = connect_ns + 500..end_ns;
+    if rng.random_bool(0.3) {
+        let from = rng.random_range(talks_ns.clone());
+        talks_ns = from..end_ns.min(from + 100_000);
+    }
     let mut times: Vec<u64> = (0..count)
-        .map(|_| rng.random_range(connect_ns + 500..end_ns))
+        .map(|_| rng.random_range(talks_ns.clone()))
         .collect();
     times.sort_unstable();
     times.dedup();
@@ -468,6 +502,8 @@ struct Connection {
     inbox: Inbox,
     /// Bytes read so far.
     taken: usize,
+    /// Of these, the ones behind the last LF.
+    unfinished: Vec<u8>,
 }
 
 /// What came and is not whole yet.
@@ -486,6 +522,7 @@ struct Player<'w> {
     over: Vec<bool>,
     read_ns: Vec<Vec<Option<u64>>>,
     settled: Vec<Settled>,
+    observations: Vec<Observation>,
     sent: u64,
 }
 
@@ -514,6 +551,7 @@ impl<'w> Player<'w> {
                 .map(|l| vec![None; l.frames.len()])
                 .collect(),
             settled: Vec::new(),
+            observations: Vec::new(),
             sent: 0,
         }
     }
@@ -533,6 +571,7 @@ impl<'w> Player<'w> {
         let findings = self.judge.finish(false, |s| settled.push(s));
         Played {
             findings,
+            observations: self.observations,
             settled: self.settled,
             read_ns: self.read_ns,
             sent: self.sent,
@@ -577,7 +616,9 @@ impl<'w> Player<'w> {
                         Dialect::Classic => Inbox::Texts(TextBuffer::new(65_536)),
                     },
                     taken: 0,
+                    unfinished: Vec::new(),
                 });
+                self.saw(i, now_ns, Saw::Connecting);
             }
             Step::Send(i, n) => {
                 let send = &self.world.lives[i].sends[n];
@@ -590,6 +631,7 @@ impl<'w> Player<'w> {
                     .unwrap();
                 assert_eq!((header.sender, header.k), (SenderId(i as u32), send.k));
                 self.sent += 1;
+                self.saw(i, now_ns, Saw::Sent { k: send.k });
             }
             Step::End(i) => {
                 let life = &self.world.lives[i];
@@ -598,9 +640,13 @@ impl<'w> Player<'w> {
                 };
                 let ledger = &mut self.ledgers[life.shard];
                 match life.end {
-                    End::Polite => ledger.leaving(connection.handle),
+                    End::Polite => {
+                        ledger.leaving(connection.handle);
+                        self.saw(i, now_ns, Saw::Leaving);
+                    }
                     End::Abort => {
                         ledger.letting_go(connection.handle);
+                        self.saw(i, now_ns, Saw::LettingGo);
                         self.end(i, Ending::Ours, now_ns);
                     }
                 }
@@ -675,6 +721,17 @@ impl<'w> Player<'w> {
             };
             ledger.read_done(frames, split);
             connection.taken += piece;
+            for &byte in chunk {
+                if byte != b'\n' {
+                    connection.unfinished.push(byte);
+                    continue;
+                }
+                self.observations.push(Observation {
+                    life: i,
+                    at_ns: now_ns,
+                    saw: Saw::Line(std::mem::take(&mut connection.unfinished)),
+                });
+            }
             if !everything && self.rng.random_bool(0.3) {
                 break;
             }
@@ -697,6 +754,10 @@ impl<'w> Player<'w> {
         }
     }
 
+    fn saw(&mut self, life: usize, at_ns: u64, saw: Saw) {
+        self.observations.push(Observation { life, at_ns, saw });
+    }
+
     fn end(&mut self, i: usize, ending: Ending, now_ns: u64) {
         if let Some(mut connection) = self.connections[i].take() {
             let ledger = &mut self.ledgers[self.world.lives[i].shard];
@@ -712,6 +773,10 @@ impl<'w> Player<'w> {
             };
             ledger.ended(connection.handle, ending, unread, now_ns);
             self.over[i] = true;
+            if ending != Ending::Ours {
+                let unread_bytes = connection.unfinished.len();
+                self.saw(i, now_ns, Saw::Closed { unread_bytes });
+            }
         }
     }
 }

@@ -220,6 +220,7 @@ impl Unnumbered {
                     sender,
                     k: pending.k,
                 },
+                said_bye: true,
                 at_ns: now_ns,
             });
         }

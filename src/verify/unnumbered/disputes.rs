@@ -85,7 +85,8 @@ impl Unnumbered {
             at_ns,
         } in alike
         {
-            self.desk.certain(kind, receiver, Some(message), text, at_ns);
+            self.desk
+                .certain(kind, receiver, Some(message), text, at_ns);
         }
     }
 
@@ -124,8 +125,13 @@ impl Unnumbered {
         };
         let is_inverted = |who: usize| by.iter().any(|&(by, _)| by == who);
         let both = self.tracks().enumerate();
-        let both = both.filter(|(_, t)| t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence));
-        let keepers: Vec<usize> = both.map(|(who, _)| who).filter(|&who| !is_inverted(who)).collect();
+        let both = both.filter(|(_, t)| {
+            t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence)
+        });
+        let keepers: Vec<usize> = both
+            .map(|(who, _)| who)
+            .filter(|&who| !is_inverted(who))
+            .collect();
         let at_ns = by.first().map_or(0, |&(_, at_ns)| at_ns);
         if first.sender == then.sender {
             if keepers.is_empty() && by.len() > 1 {
@@ -191,10 +197,17 @@ impl Unnumbered {
 
     /// S8 likewise: was something that stands before `slot` sent after the ack of `slot`?
     fn judge_real_time(&mut self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) {
-        let Some(sent) = self.message(slot).and_then(|m| self.messages.get(m)).copied() else {
+        let Some(sent) = self
+            .message(slot)
+            .and_then(|m| self.messages.get(m))
+            .copied()
+        else {
             return;
         };
-        let suspected = self.settling.latest_sent.is_some_and(|(at, _)| at > sent.acked_at);
+        let suspected = self
+            .settling
+            .latest_sent
+            .is_some_and(|(at, _)| at > sent.acked_at);
         if suspected {
             let mut before = slot;
             for _ in 0..MAX_PAIRS {
@@ -210,7 +223,11 @@ impl Unnumbered {
                 }
             }
         }
-        if self.settling.latest_sent.is_none_or(|(at, _)| sent.sent_at > at) {
+        if self
+            .settling
+            .latest_sent
+            .is_none_or(|(at, _)| sent.sent_at > at)
+        {
             self.settling.latest_sent = Some((sent.sent_at, slot));
         }
     }
@@ -260,7 +277,10 @@ impl Unnumbered {
     }
 
     fn alike(&self, kind: Kind, message: Message, who: usize, text: String, at_ns: u64) -> Alike {
-        let receiver = self.tracks().nth(who).map_or(ClientId(u32::MAX), |t| t.client);
+        let receiver = self
+            .tracks()
+            .nth(who)
+            .map_or(ClientId(u32::MAX), |t| t.client);
         Alike {
             kind,
             message,
@@ -276,8 +296,14 @@ impl Unnumbered {
 
     /// Whether the ack of `slot` had been read when `later` was sent.
     fn acked_before(&self, slot: SlotId, later: SlotId) -> bool {
-        let acked_at = self.message(slot).and_then(|m| self.messages.get(m)).map(|m| m.acked_at);
-        let sent_at = self.message(later).and_then(|m| self.messages.get(m)).map(|m| m.sent_at);
+        let acked_at = self
+            .message(slot)
+            .and_then(|m| self.messages.get(m))
+            .map(|m| m.acked_at);
+        let sent_at = self
+            .message(later)
+            .and_then(|m| self.messages.get(m))
+            .map(|m| m.sent_at);
         matches!((acked_at, sent_at), (Some(acked), Some(sent)) if acked < sent)
     }
 
@@ -303,7 +329,9 @@ impl Unnumbered {
         let (mut kept, mut inverted) = (0, 0);
         let mut who = None;
         for (index, track) in self.tracks().enumerate() {
-            if !track.got_in_order(first, &self.sequence) || !track.got_in_order(then, &self.sequence) {
+            if !track.got_in_order(first, &self.sequence)
+                || !track.got_in_order(then, &self.sequence)
+            {
                 continue;
             }
             if is_inverted(track, first, then, self) {
@@ -332,7 +360,10 @@ impl Unnumbered {
             return;
         };
         let (kind, how) = if tangle.fifo {
-            (Kind::ReorderedRelay, "each sender's messages in the order sent")
+            (
+                Kind::ReorderedRelay,
+                "each sender's messages in the order sent",
+            )
         } else {
             (Kind::OrderDivergence, "everyone's messages in one order")
         };
@@ -345,9 +376,14 @@ impl Unnumbered {
             directory.name(first.sender),
             then.k,
             directory.name(then.sender),
-            if tangle.fifo { "they were sent" } else { "others did" },
+            if tangle.fifo {
+                "they were sent"
+            } else {
+                "others did"
+            },
         );
-        self.desk.certain(kind, client, Some(first), text, tangle.at_ns);
+        self.desk
+            .certain(kind, client, Some(first), text, tangle.at_ns);
     }
 }
 

@@ -153,7 +153,9 @@ impl Unnumbered {
         };
         // A sender's messages stand in the order sent, whatever comes first.
         let last = message.k.checked_sub(1).map(|k| Message { k, ..message });
-        let last = last.and_then(|last| self.messages.get(last)).map(|m| m.slot);
+        let last = last
+            .and_then(|last| self.messages.get(last))
+            .map(|m| m.slot);
         let behind = last.map_or(behind, |last| {
             if self.sequence.label(last) > self.sequence.label(behind) {
                 last

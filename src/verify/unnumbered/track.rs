@@ -72,8 +72,7 @@ impl Track {
             return false;
         };
         let label = sequence.label(slot);
-        let passed =
-            label > sequence.label(self.start) && label <= sequence.label(self.cursor);
+        let passed = label > sequence.label(self.start) && label <= sequence.label(self.cursor);
         self.wants(sender) && passed && self.hole(slot).is_none()
     }
 

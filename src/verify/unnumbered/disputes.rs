@@ -10,6 +10,7 @@ use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::Message;
 use crate::verify::directory::ClientId;
 use crate::verify::kind::Kind;
+use crate::verify::reference::NOBODY;
 use crate::verify::session::NEVER;
 
 /// Pairs that one late delivery can be part of; of more the nearest count.
@@ -36,6 +37,9 @@ struct Alike {
     kind: Kind,
     message: Message,
     receiver: ClientId,
+    /// Among the tracks, and what it got.
+    who: usize,
+    pair: Pair,
     text: String,
     at_ns: u64,
 }
@@ -63,6 +67,14 @@ impl Unnumbered {
                 self.judge_real_time(slot, &mut late);
             }
         }
+        // Of who got more in a wrong order it is part of that.
+        late.retain(|_, alike| {
+            let tangles = tangles.get(&alike.who).into_iter().flatten();
+            let (first, then) = alike.pair;
+            tangles
+                .into_iter()
+                .all(|t| !t.slots.contains(&first) && !t.slots.contains(&then))
+        });
         for (who, tangles) in tangles {
             for tangle in tangles {
                 self.report_tangle(who, &tangle);
@@ -83,6 +95,7 @@ impl Unnumbered {
             receiver,
             text,
             at_ns,
+            ..
         } in alike
         {
             self.desk
@@ -144,7 +157,7 @@ impl Unnumbered {
                         self.desk.directory.name(first.sender),
                         then.k
                     );
-                    alike.push(self.alike(Kind::ReorderedRelay, first, by[0].0, text, at_ns));
+                    alike.push(self.alike(Kind::ReorderedRelay, pair, by[0].0, text, at_ns));
                 }
                 return;
             }
@@ -235,12 +248,12 @@ impl Unnumbered {
     fn effect_first(
         &self,
         effect: SlotId,
-        cause: SlotId,
+        caused_by: SlotId,
         who: usize,
         at_ns: u64,
         late: &mut BTreeMap<SlotId, Alike>,
     ) {
-        let (Some(message), Some(cause)) = (self.message(effect), self.message(cause)) else {
+        let (Some(message), Some(cause)) = (self.message(effect), self.message(caused_by)) else {
             return;
         };
         let sender = self.desk.directory.name(message.sender);
@@ -250,7 +263,7 @@ impl Unnumbered {
             self.desk.directory.name(cause.sender),
             message.k
         );
-        let violation = self.alike(Kind::Causality, message, who, text, at_ns);
+        let violation = self.alike(Kind::Causality, (effect, caused_by), who, text, at_ns);
         late.insert(effect, violation);
     }
 
@@ -262,21 +275,27 @@ impl Unnumbered {
         at_ns: u64,
         late: &mut BTreeMap<SlotId, Alike>,
     ) {
-        let (Some(message), Some(acked)) = (self.message(slot), self.message(acked)) else {
+        let (Some(message), Some(before)) = (self.message(slot), self.message(acked)) else {
             return;
         };
         let text = format!(
             "message {} of {} was sent after message {} of {} had been acked, and came before it",
             message.k,
             self.desk.directory.name(message.sender),
-            acked.k,
-            self.desk.directory.name(acked.sender)
+            before.k,
+            self.desk.directory.name(before.sender)
         );
-        let violation = self.alike(Kind::RealTime, message, who, text, at_ns);
+        let violation = self.alike(Kind::RealTime, (slot, acked), who, text, at_ns);
         late.entry(slot).or_insert(violation);
     }
 
-    fn alike(&self, kind: Kind, message: Message, who: usize, text: String, at_ns: u64) -> Alike {
+    /// A violation about the first of `pair`, which `who` got so, and so did the others.
+    fn alike(&self, kind: Kind, pair: Pair, who: usize, text: String, at_ns: u64) -> Alike {
+        let nothing = Message {
+            sender: NOBODY,
+            k: 0,
+        };
+        let message = self.message(pair.0).unwrap_or(nothing);
         let receiver = self
             .tracks()
             .nth(who)
@@ -285,6 +304,8 @@ impl Unnumbered {
             kind,
             message,
             receiver,
+            who,
+            pair,
             text,
             at_ns,
         }

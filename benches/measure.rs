@@ -1,5 +1,6 @@
-//! What recording costs: a delivery (budget 15 ns, response and service time), and the second's hand-over, which stops a shard
-//! for so long. `cargo bench --bench measure`.
+//! What recording costs: a delivery (budget 15 ns, response and service time, of five groups in
+//! turn), and the second's hand-over, which stops a shard for so long. A scrape's look at a run
+//! stops the coordinator, once a second. `cargo bench --bench measure`.
 
 #[path = "fixtures/measure.rs"]
 mod fixtures;
@@ -8,6 +9,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use chatbench::measure::{Collector, ShardRecorder};
+use chatbench::scrape::buckets::Buckets;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use fixtures::{WINDOW, deliveries};
 
@@ -23,7 +25,17 @@ fn record(c: &mut Criterion) {
             }
         });
     });
+    let mut groups = ShardRecorder::of_groups(WINDOW, 5);
     group.bench_function("delivery", |b| {
+        b.iter(|| {
+            for (i, &(intended_ns, now_ns)) in black_box(&deliveries).iter().enumerate() {
+                // A read brings one client some 30 relays, then it is another's turn.
+                groups.relay(i / 32 % 5, intended_ns, now_ns);
+                groups.relay_service(intended_ns, intended_ns + 40_000, now_ns);
+            }
+        });
+    });
+    group.bench_function("delivery-of-one-group", |b| {
         b.iter(|| {
             for &(intended_ns, now_ns) in black_box(&deliveries) {
                 recorder.relay(0, intended_ns, now_ns);
@@ -80,6 +92,11 @@ fn hand_over(c: &mut Criterion) {
             }
             start.elapsed()
         });
+    });
+    group.bench_function("buckets", |b| {
+        let mut collector = Collector::new(WINDOW, 1);
+        collector.absorb(0, 0, filled().take_interval(), 100);
+        b.iter(|| Buckets::of_all(black_box(&collector).totals().relays()));
     });
     group.finish();
 }

@@ -222,39 +222,60 @@ fn relays_under_the_recipients_address_are_misattributed() {
     assert!(found[0].1 > 1, "each is one: {found:?}");
 }
 
-/// One client does `script` beside others who talk and listen, once its ack is all that is late.
+/// One client does `script` beside others who talk and listen.
 fn beside_others(script: &str) -> String {
-    format!("{SMALL}[clients.probe]\npayload = {{ size = 1500 }}\nscript = [{script}]\n")
+    format!("{SMALL}[clients.probe]\nscript = [{script}]\n")
 }
 
+/// One client does `script`, its messages long, before others who listen.
+fn long_message(script: &str) -> String {
+    let probe = format!("payload = {{ size = 1500 }}\nscript = [{script}]");
+    format!(
+        "run = {{ warmup = '0s', duration = '300ms', drain = '30s' }}\n\
+         [clients.listeners]\ncount = 3\n[clients.probe]\n{probe}\n"
+    )
+}
+
+/// Who talks here waits for each ack, so that nothing but the pair can come in one read.
 #[test]
 fn two_messages_in_one_write_that_are_lost_are_missing_acks() {
-    let pair = "{ publish = { count = 2 } }";
-    let scenario = beside_others(pair).replace("size = 1500", "size = 64");
-    let found = found(Defect::LoseCoalesced, &scenario);
+    let scenario = r#"
+[run]
+warmup = "0s"
+duration = "300ms"
+drain = "30s"
+[clients.careful]
+count = 2
+repeat = 5
+script = [{ publish = {} }, { await_acks = { within = "20s" } }]
+[clients.listeners]
+count = 3
+[clients.pair]
+script = [{ publish = { count = 2 } }]
+[verify]
+late_after = "20s"
+"#;
+    let found = found(Defect::LoseCoalesced, scenario);
     assert_eq!(found, [("missing-ack".to_owned(), 2)]);
 }
 
 #[test]
 fn a_message_over_the_originals_buffer_is_a_missing_ack() {
-    let found = found(Defect::Truncate1024, &beside_others("{ publish = {} }"));
+    let found = found(Defect::Truncate1024, &long_message("{ publish = {} }"));
     assert_eq!(found, [("missing-ack".to_owned(), 1)]);
 }
 
 #[test]
 fn an_ack_that_is_waited_for_is_missed_once() {
     let script = "{ publish = {} }, { await_acks = { within = '300ms' } }";
-    let found = found(Defect::Truncate1024, &beside_others(script));
+    let found = found(Defect::Truncate1024, &long_message(script));
     assert_eq!(found, [("missing-ack".to_owned(), 1)]);
 }
 
 #[test]
 fn garbage_that_is_relayed_is_a_phantom() {
     let script = "{ send_raw = { text = 'garbage' } }, { pause = '50ms' }";
-    let found = found(
-        Defect::BlankRelays,
-        &beside_others(script).replace("payload = { size = 1500 }\n", ""),
-    );
+    let found = found(Defect::BlankRelays, &beside_others(script));
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].0, "phantom-relay");
 }
@@ -262,16 +283,39 @@ fn garbage_that_is_relayed_is_a_phantom() {
 #[test]
 fn an_ack_to_whom_a_false_address_names_does_not_come_and_the_message_comes_back() {
     let script = r#"{ send_raw = { text = '{"client_ip":"127.0.0.1:1","message":"who-am-i"}' } }, { await_acks = { within = "300ms" } }"#;
-    let found = found(
-        Defect::SpoofableAck,
-        &beside_others(script).replace("payload = { size = 1500 }\n", ""),
-    );
+    let found = found(Defect::SpoofableAck, &beside_others(script));
     assert!(
         found
             .iter()
             .all(|(kind, _)| ["missing-ack", "echoed-relay"].contains(&&**kind)),
         "{found:?}"
     );
+}
+
+#[test]
+fn an_ack_to_whom_a_message_claims_to_be_from_is_stray() {
+    let scenario = beside_others("{ publish = {} }").replace(
+        "[clients.probe]",
+        "[clients.probe]\nclient_ip = 'observer-1'",
+    );
+    let found = found(Defect::SpoofableAck, &scenario);
+    assert!(found.contains(&("stray-ack".to_owned(), 1)), "{found:?}");
+    // What a server does not believe changes nothing.
+    let target = Double::start(Defect::None);
+    let scenario = Scenario::new(&scenario);
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_clean(code, &result);
+}
+
+#[test]
+fn an_ack_that_another_gets_is_stray() {
+    let script = "{ publish = { count = 2, every = '20ms' } }";
+    let scenario = format!(
+        "run = {{ warmup = '0s', duration = '300ms', drain = '30s' }}\n\
+         [clients.listeners]\ncount = 3\n[clients.probe]\nscript = [{script}]\n"
+    );
+    let found = found(Defect::AcksTheFirst, &scenario);
+    assert!(found.contains(&("stray-ack".to_owned(), 2)), "{found:?}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ pub struct Args {
 
     /// Run each scenario N times, to know how far its figures vary; with --out, a numbered
     /// directory each
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     repeat: NonZero<usize>,
 
     /// Compare with an earlier result, or a directory of them; a regression exits 1
@@ -188,6 +188,11 @@ pub fn main(args: Args) -> ExitCode {
         ));
     }
     ExitCode::from(worst.exit_code())
+}
+
+fn at_least_one(text: &str) -> Result<NonZero<usize>, String> {
+    text.parse()
+        .map_err(|_| "expected a whole number from 1 on".to_owned())
 }
 
 /// The trace that was asked for.

@@ -208,6 +208,50 @@ mod tests {
         assert!(table.contains("SubBuckets     =         2048]"), "{table}");
     }
 
+    /// What HdrHistogram's plotter (`plotFiles.html`) takes from a table: of every line that does
+    /// not begin with `#` and has four columns that are numbers, the fourth and the first. It puts
+    /// the rows of several files side by side *by their place*, not by their percentile.
+    fn plotted(table: &str) -> Vec<(f64, f64)> {
+        let lines = table.lines().map(str::trim).filter(|l| !l.starts_with('#'));
+        lines
+            .filter_map(|line| {
+                let columns: Vec<_> = line.split(' ').filter(|c| !c.is_empty()).collect();
+                let [value, _, _, x] = columns[..] else {
+                    return None;
+                };
+                Some((x.parse().ok()?, value.parse().ok()?))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_plotter_finds_every_row_but_the_last_and_can_put_two_tables_side_by_side() {
+        let (mut few, mut many) = (histogram(), histogram());
+        for i in 1..=100_u64 {
+            few.record(i * 10_000).unwrap();
+        }
+        for i in 1..=100_000_u64 {
+            many.record(50_000 + i * i / 100).unwrap();
+        }
+        let tables = [&few, &many].map(hgrm);
+        let [few, many] = [&tables[0], &tables[1]].map(|table| plotted(table));
+        for (table, plotted) in [(&tables[0], &few), (&tables[1], &many)] {
+            let rows = rows(table);
+            assert_eq!(plotted.len() + 1, rows.len(), "{table}");
+            assert!(plotted.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
+            for ((x, ms), row) in plotted.iter().zip(&rows) {
+                assert_eq!(*ms, row.0);
+                assert!((x * (1.0 - row.1) - 1.0).abs() < 0.005, "{x} at {}", row.1);
+            }
+        }
+        assert!(few.len() > 10 && many.len() > 2 * few.len());
+        let same = few.iter().zip(&many).all(|(a, b)| a.0 == b.0);
+        assert!(
+            same,
+            "one file's rows would stand at the other's percentiles"
+        );
+    }
+
     #[test]
     fn an_empty_table_is_a_table() {
         let table = hgrm(&histogram());

@@ -104,7 +104,7 @@ fn header(result: &RunResult) -> Markup {
                     @for reason in &result.reasons { li { (reason) } }
                 }
             }
-            @for note in &result.notes { p.note { (note) } }
+            @for note in &result.notes { p.note { strong.doubt { "Note" } " " (note) } }
         }
     }
 }

@@ -83,7 +83,8 @@ impl Style {
             match c {
                 c if plain(c) => shown.push(c),
                 c if c.is_control() => shown.extend(c.escape_default()),
-                '·' | '–' | '—' => shown.push('-'),
+                '·' | '–' | '—' | '−' => shown.push('-'),
+                '±' => shown.push_str("+-"),
                 '→' => shown.push_str("->"),
                 'µ' => shown.push('u'),
                 '…' => shown.push_str("..."),

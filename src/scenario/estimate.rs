@@ -1,7 +1,7 @@
 //! What a plan amounts to before it is run: messages, deliveries, peak rates, descriptors, bytes.
 
 use super::plan::{Arrival, Group, Load, Plan, Repeat, Step};
-use crate::wire::ndjson;
+use crate::wire::{Dialect, classic, ndjson};
 
 /// Descriptors a driver needs besides its connections: standard streams, pollers, timers, the
 /// embedded server's pipes, result files.
@@ -92,7 +92,7 @@ impl Estimate {
         for (group, &messages) in plan.groups.iter().zip(&group_messages) {
             let mut deliveries = messages.times(receivers);
             deliveries.at_most |= away;
-            let frames = Frames::of(group);
+            let frames = Frames::of(group, plan.target.url.dialect());
             let acks = messages.times(frames.ack);
             let relays = deliveries.times(frames.relay);
             estimate.messages = estimate.messages.plus(messages);
@@ -227,22 +227,29 @@ struct Frames {
 }
 
 impl Frames {
-    fn of(group: &Group) -> Self {
+    fn of(group: &Group, dialect: Dialect) -> Self {
         let payload = (f64::from(group.payload.min) + f64::from(group.payload.max)) / 2.0;
-        let (seq, id) = (1_000_000, Some(1_000_000));
-        let mut publish = Vec::new();
-        ndjson::encode_publish(
-            &mut publish,
-            &ndjson::Publish {
-                message: "".into(),
-                id,
-                client_ip: None,
-            },
-        );
-        let mut ack = Vec::new();
-        ndjson::encode_ack(&mut ack, seq, id);
-        let mut relay = Vec::new();
-        ndjson::encode_relay(&mut relay, seq, USUAL_ADDRESS, "");
+        let (mut publish, mut ack, mut relay) = (Vec::new(), Vec::new(), Vec::new());
+        match dialect {
+            Dialect::Ndjson => {
+                let (seq, id) = (1_000_000, Some(1_000_000));
+                ndjson::encode_publish(
+                    &mut publish,
+                    &ndjson::Publish {
+                        message: "".into(),
+                        id,
+                        client_ip: None,
+                    },
+                );
+                ndjson::encode_ack(&mut ack, seq, id);
+                ndjson::encode_relay(&mut relay, seq, USUAL_ADDRESS, "");
+            }
+            Dialect::Classic => {
+                classic::encode_publish(&mut publish, USUAL_ADDRESS, "");
+                classic::encode_ack(&mut ack, USUAL_ADDRESS);
+                classic::encode_relay(&mut relay, USUAL_ADDRESS, "");
+            }
+        }
         Self {
             publish: publish.len() as f64 + payload,
             ack: ack.len() as f64,

@@ -19,6 +19,8 @@ pub(crate) enum Defect {
     RelayNamesRecipient,
     /// The ack goes to whom `client_ip` names, and everyone else, the sender too, gets the relay.
     SpoofableAck,
+    /// The same, with the first client in the room for whom everyone claims to be.
+    AcksTheFirst,
     /// What one read brings is taken for one object: two in one write are lost.
     LoseCoalesced,
     /// Read 1,024 bytes at a time, each read taken for one object: a longer one is lost.
@@ -157,12 +159,14 @@ fn serve(mut stream: TcpStream, peer: SocketAddr, room: &Room, defect: Defect) {
 
 /// One message to everyone, under the room's lock: so all get all messages in the same order.
 fn broadcast(room: &Room, from: SocketAddr, claims: Option<&str>, message: &str, defect: Defect) {
+    let mut room = room.lock().unwrap();
     let acked = match claims {
         Some(claimed) if defect == Defect::SpoofableAck => claimed.to_owned(),
         _ if message.is_empty() => String::new(), // nobody's
+        _ if defect == Defect::AcksTheFirst => room[0].address.to_string(),
         _ => from.to_string(),
     };
-    for client in room.lock().unwrap().iter_mut() {
+    for client in room.iter_mut() {
         let own = client.address.to_string();
         let mut text = Vec::new();
         if own == acked {

@@ -81,15 +81,20 @@ impl Judge {
         }
     }
 
-    /// Whether a fault that its victim could see may yet be nobody's fault. Without numbers what is
+    /// Whether a fault that its victim could see may yet show to nobody. Without numbers, what is
     /// under way while a session begins or ends is neither owed nor forbidden, so a fault there
-    /// shows only where its message was acked in time.
+    /// shows only where its message was acked in time; and of an ack that changed places with a
+    /// relay nothing says that it did.
     fn may_excuse(self, fault: Fault) -> bool {
-        let at_an_edge = matches!(
+        let needs_numbers = matches!(
             fault,
-            Fault::BeforeJoin | Fault::LateJoin | Fault::DropTail | Fault::StarveOne
+            Fault::BeforeJoin
+                | Fault::LateJoin
+                | Fault::DropTail
+                | Fault::StarveOne
+                | Fault::SwapAcks
         );
-        self == Self::Outside && at_an_edge
+        self == Self::Outside && needs_numbers
     }
 }
 
@@ -302,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_happens_at_the_edge_of_a_session_is_excused_without_numbers_alone() {
+    fn what_only_numbers_could_prove_is_excused_without_them_alone() {
         use Kind::{EchoedRelay, LostRelay};
         let found = |judge, kinds| {
             let told = [told(true), told(true)];

@@ -203,6 +203,13 @@ fn the_tables_read_as_expected() {
     let new = side("out/new", &[190, 200, 210]);
     let comparison = compare(&base, &new, TERMS);
     assert_snapshot!("worse", render(&comparison, Style::FILE));
+    let ascii = Style {
+        unicode: false,
+        ..Style::FILE
+    };
+    let text = render(&comparison, ascii);
+    assert!(text.is_ascii() && !text.contains("\\u{"), "{text}");
+    assert!(text.contains(" +-"), "the band: {text}");
     assert_snapshot!("worse-markdown", markdown(&comparison));
     let same = compare(&base, &base, TERMS);
     assert_snapshot!("same", render(&same, Style::FILE));

@@ -113,10 +113,29 @@
   });
 
   // Labels of a logarithmic axis: the powers of ten, and 2 and 5 between them where few are.
-  const onlyPowers = (_, splits) => splits.map((v) => isPower(v) ? v : null);
   const sparse = (u, splits) => {
     const many = u.scales.y.max / u.scales.y.min > 500;
     return splits.map((v) => isPower(v) || (!many && (isPower(v / 2) || isPower(v / 5))) ? v : null);
+  };
+
+  // As many powers, from the left, as have room for their labels.
+  const roomy = (u, splits) => {
+    const { min, max } = u.scales.x, pixels = u.width - 110;
+    let free = -Infinity;
+    return splits.map((v) => {
+      if (!isPower(v)) return null;
+      const half = (v === 1 ? 3 : nines(v).length) * 3.6, at = pixels * Math.log10(v / min) / Math.log10(max / min);
+      if (at - half < free) return null;
+      free = at + half + 8;
+      return v;
+    });
+  };
+
+  // From the actual send: dotted, in the colour of the same from the intended one.
+  const looks = {
+    "ack": [0], "relay": [1], "last receiver": [2], "spread first → last": [3],
+    "ack, from the actual send": [0, [2, 4]], "relay, from the actual send": [1, [2, 4]],
+    "send lag": [4, [6, 4]], "connect": [5, [6, 4]],
   };
 
   const charts = {
@@ -126,10 +145,13 @@
         scales: { x: { time: false, distr: 3, range: (_, min, max) => [min, max] }, y: { distr: 3, range: logRange } },
         series: [
           { label: "percentile", value: (_, x, __, at) => at == null ? "" : nines(x) },
-          ...data.percentiles.classes.map((c, i) => line(c.name, i, latency, c.name === "send lag" || c.name === "connect" ? { dash: [6, 4] } : {})),
+          ...data.percentiles.classes.map((c, i) => {
+            const [shade, dash] = looks[c.name] ?? [i, []];
+            return line(c.name, shade, latency, { dash });
+          }),
         ],
         axes: [
-          axis({ size: 32, filter: onlyPowers, values: (_, splits) => splits.map((x) => x == null ? "" : x === 1 ? "min" : nines(x)) }),
+          axis({ size: 32, filter: roomy, values: (_, splits) => splits.map((x) => x == null ? "" : x === 1 ? "min" : nines(x)) }),
           axis({ size: 64, filter: sparse, values: (_, splits) => splits.map((v) => v == null ? "" : trimmed(latency(v))) }),
         ],
       },

@@ -243,7 +243,8 @@ impl Numbered {
     pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
         let waiting = self.unacked(handle);
         let name = self.name(handle);
-        let text = format!("{name} waited {within} for {waiting} acks that did not come");
+        let acks = if waiting == 1 { "ack" } else { "acks" };
+        let text = format!("{name} waited {within} for {waiting} {acks} that did not come");
         let example = self.example(handle, None, None, text, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         let own = session.own.as_deref_mut();

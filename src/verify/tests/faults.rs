@@ -12,7 +12,8 @@ use rand::{Rng, RngExt};
 
 use super::cases;
 use super::traces::record;
-use super::world::{End, Frame, Id, Play, What, World, address, rng, wire_id};
+use super::unnumbered::FromOutside;
+use super::world::{End, Frame, Id, Play, Played, What, World, address, rng, wire_id};
 use crate::verify::kind::Kind;
 use crate::verify::trace::verify;
 use crate::wire::ndjson;
@@ -24,9 +25,18 @@ fn seeds() -> u64 {
 
 /// What a fault must be reported as.
 pub(super) struct Expect {
-    kinds: Vec<(Kind, u64)>,
+    pub(super) kinds: Vec<(Kind, u64)>,
     /// Only if this frame (of this session) was read before this time.
     if_read: Option<(usize, usize, u64)>,
+}
+
+impl Expect {
+    /// Whether the fault came about in this play.
+    pub(super) fn is_applied(&self, played: &Played) -> bool {
+        self.if_read.is_none_or(|(life, at, before_ns)| {
+            played.read_ns[life][at].is_some_and(|ns| ns < before_ns)
+        })
+    }
 }
 
 fn once(kind: Kind) -> Option<Expect> {
@@ -38,13 +48,14 @@ fn once(kind: Kind) -> Option<Expect> {
 
 /// Applies `fault` to many worlds; where it found an occasion, the findings must be as it says.
 #[track_caller]
-fn check(fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
-    check_over(seeds(), fault);
+fn check(name: &str, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
+    check_over(name, seeds(), fault);
 }
 
 #[track_caller]
-fn check_over(seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
+fn check_over(name: &str, seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
     let mut applied = 0;
+    let mut from_outside = FromOutside::of(name);
     for seed in 0..seeds {
         let mut world = World::new(seed, 1 + (seed % 3) as usize);
         let mut rng = rng(seed ^ 0xfa17);
@@ -55,10 +66,9 @@ fn check_over(seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Exp
             seed,
             slowly: false,
         };
+        from_outside.judge(&world, seed, &expect);
         let played = world.play(play);
-        if let Some((life, at, before_ns)) = expect.if_read
-            && played.read_ns[life][at].is_none_or(|ns| ns >= before_ns)
-        {
+        if !expect.is_applied(&played) {
             continue;
         }
         applied += 1;
@@ -87,6 +97,7 @@ fn check_over(seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Exp
         }
     }
     assert!(applied >= self::seeds() / 40, "only {applied} occasions");
+    from_outside.sum_up();
 }
 
 pub(super) fn pick<T: Copy>(rng: &mut dyn Rng, from: &[T]) -> Option<T> {
@@ -194,7 +205,7 @@ pub(super) fn relay(seq: u64, client_ip: &str, text: &str) -> Vec<u8> {
 
 #[test]
 fn drop_relay() {
-    check(|world, rng| {
+    check("drop_relay", |world, rng| {
         let spot = world.any_relay(rng)?;
         let kind = world.loss_of(spot)?;
         world.remove(spot);
@@ -204,7 +215,7 @@ fn drop_relay() {
 
 #[test]
 fn drop_tail() {
-    check(|world, rng| {
+    check("drop_tail", |world, rng| {
         let tails = world.spots(|w, (l, at), _| {
             let frames = &w.lives[l].frames;
             w.relayed((l, at)).is_some() && frames.get(at + 1).is_some_and(|f| f.what == What::Bye)
@@ -218,7 +229,7 @@ fn drop_tail() {
 
 #[test]
 fn late_join() {
-    check(|world, rng| {
+    check("late_join", |world, rng| {
         let firsts = world.spots(|w, (l, at), _| at == 1 && w.relayed((l, at)).is_some());
         let spot = pick(rng, &firsts)?;
         let kind = world.loss_of(spot)?;
@@ -229,7 +240,7 @@ fn late_join() {
 
 #[test]
 fn starve_one() {
-    check(|world, rng| {
+    check("starve_one", |world, rng| {
         let (life, from) = world.any_relay(rng)?;
         let mut kinds = BTreeMap::new();
         for at in (from..world.lives[life].frames.len()).rev() {
@@ -251,7 +262,7 @@ fn starve_one() {
 
 #[test]
 fn duplicate_relay_and_replay_stale() {
-    check(|world, rng| {
+    check("duplicate_relay_and_replay_stale", |world, rng| {
         let (life, at) = world.any_relay(rng)?;
         let frame = world.frame((life, at)).clone();
         let end = world.lives[life].frames.len();
@@ -313,8 +324,8 @@ fn breaks_fifo(world: &World, (life, one): Spot, (_, other): Spot) -> bool {
         || tail.iter().any(|f| sender(f) == sender(first))
 }
 
-fn swap_relays(same_sender: bool, apart: usize, exchange: fn(&mut World, Spot, Spot)) {
-    check(|world, rng| {
+fn swap_relays(name: &str, same_sender: bool, apart: usize, exchange: fn(&mut World, Spot, Spot)) {
+    check(name, |world, rng| {
         let (one, other) = pair(world, rng, apart, |w, one, other| {
             let known = |spot: Spot| {
                 let id = w.relayed(spot);
@@ -333,26 +344,26 @@ fn swap_relays(same_sender: bool, apart: usize, exchange: fn(&mut World, Spot, S
 
 #[test]
 fn swap_same_sender_lines() {
-    swap_relays(true, 1, exchange_lines);
-    swap_relays(true, 4, exchange_lines);
+    swap_relays("swap_same_sender", true, 1, exchange_lines);
+    swap_relays("swap_same_sender", true, 4, exchange_lines);
 }
 
 #[test]
 fn swap_same_sender_contents() {
-    swap_relays(true, 1, exchange_contents);
-    swap_relays(true, 4, exchange_contents);
+    swap_relays("swap_same_sender", true, 1, exchange_contents);
+    swap_relays("swap_same_sender", true, 4, exchange_contents);
 }
 
 #[test]
 fn swap_senders_lines() {
-    swap_relays(false, 1, exchange_lines);
-    swap_relays(false, 4, exchange_lines);
+    swap_relays("swap_senders", false, 1, exchange_lines);
+    swap_relays("swap_senders", false, 4, exchange_lines);
 }
 
 #[test]
 fn swap_senders_contents() {
-    swap_relays(false, 1, exchange_contents);
-    swap_relays(false, 4, exchange_contents);
+    swap_relays("swap_senders", false, 1, exchange_contents);
+    swap_relays("swap_senders", false, 4, exchange_contents);
 }
 
 /// Number n' becomes n, and n..n' move up by one; everyone gets them in that order, when the last
@@ -416,8 +427,8 @@ pub(super) fn number_late(
     })
 }
 
-fn numbers_late(kind: Kind, forget: bool) {
-    check_over(seeds() * 4, |world, rng| {
+fn numbers_late(name: &str, kind: Kind, forget: bool) {
+    check_over(name, seeds() * 4, |world, rng| {
         let count = world.log.len() as u64;
         let n = (count > 2).then(|| rng.random_range(1..count))?;
         let late = (n + rng.random_range(1..6_u64)).min(count);
@@ -444,13 +455,13 @@ fn numbers_late(kind: Kind, forget: bool) {
 
 #[test]
 fn effect_first() {
-    numbers_late(Kind::Causality, false);
+    numbers_late("effect_first", Kind::Causality, false);
 }
 
 #[test]
 fn renumber_late() {
-    numbers_late(Kind::RealTime, false);
-    numbers_late(Kind::RealTime, true);
+    numbers_late("renumber_late", Kind::RealTime, false);
+    numbers_late("renumber_late_and_forget", Kind::RealTime, true);
 }
 
 /// Another character of the load message's alphabet.
@@ -479,7 +490,7 @@ fn flip_byte_in_every_region_of_the_message() {
         48..60,
     ];
     for region in regions {
-        check(|world, rng| {
+        check("flip_byte_in_every_region_of_the_message", |world, rng| {
             let spot = world.any_relay(rng)?;
             let id = world.relayed(spot)?;
             let mut text = world.texts[&id].clone().into_bytes();
@@ -494,7 +505,7 @@ fn flip_byte_in_every_region_of_the_message() {
 
 #[test]
 fn flip_byte_in_the_number() {
-    check(|world, rng| {
+    check("flip_byte_in_the_number", |world, rng| {
         let (life, at) = world.known_relay(rng)?;
         let frame = world.frame((life, at)).clone();
         let mut digits = frame.seq.to_string().into_bytes();
@@ -512,7 +523,7 @@ fn flip_byte_in_the_number() {
 
 #[test]
 fn flip_byte_in_the_type() {
-    check(|world, rng| {
+    check("flip_byte_in_the_type", |world, rng| {
         let spot = world.any_relay(rng)?;
         // A type that nobody knows is to be ignored: what remains is a relay that did not come.
         let kind = world.loss_of(spot)?;
@@ -524,7 +535,7 @@ fn flip_byte_in_the_type() {
 
 #[test]
 fn flip_byte_in_the_address() {
-    check(|world, rng| {
+    check("flip_byte_in_the_address", |world, rng| {
         let spot = world.any_relay(rng)?;
         let id = world.relayed(spot)?;
         let text = world.texts[&id].clone();
@@ -582,7 +593,7 @@ fn flip_any_bit() {
 
 #[test]
 fn truncate_message() {
-    check(|world, rng| {
+    check("truncate_message", |world, rng| {
         let spot = world.any_relay(rng)?;
         let id = world.relayed(spot)?;
         let text = &world.texts[&id];
@@ -615,7 +626,7 @@ pub(super) fn insert_for_all(world: &mut World, n: u64, line: &[u8]) {
 }
 
 fn invent(text: &'static str) {
-    check(|world, rng| {
+    check("invent", |world, rng| {
         let n = rng.random_range(1..=world.log.len().max(1) as u64);
         if !world
             .lives
@@ -631,18 +642,18 @@ fn invent(text: &'static str) {
         insert_for_all(world, n, &relay(n, "127.0.0.1:9", text));
         once(Kind::PhantomRelay)
     });
-    check(|world, rng| {
+    check("invent", |world, rng| {
         let (life, at) = world.any_relay(rng)?;
         let seq = world.frame((life, at)).seq;
         world.insert(life, at, seq, relay(seq, "127.0.0.1:9", text));
         once(Kind::PhantomRelay)
     });
-    check(|world, rng| {
+    check("invent", |world, rng| {
         let spot = world.any_relay(rng)?;
         world.set_text(spot, "127.0.0.1:9", text);
         once(Kind::PhantomRelay)
     });
-    check(|world, rng| {
+    check("invent", |world, rng| {
         let (life, at) = world.any_relay(rng)?;
         let old = rng.random_range(0..=world.frame((life, at)).seq);
         world.insert(life, at + 1, old, relay(old, "127.0.0.1:9", text));
@@ -662,7 +673,7 @@ fn blank_relay() {
 
 #[test]
 fn before_join() {
-    check(|world, rng| {
+    check("before_join", |world, rng| {
         let newcomers = world.spots(|_, (_, at), f| at == 0 && f.seq > 0);
         let (life, _) = pick(rng, &newcomers)?;
         let joined = world.frame((life, 0)).seq;
@@ -677,7 +688,7 @@ fn before_join() {
 #[test]
 fn echo_instead_of_the_ack_and_beside_it() {
     for (before, after) in [(true, false), (false, true), (true, true)] {
-        check(|world, rng| {
+        check("echo_instead_of_the_ack_and_beside_it", |world, rng| {
             let (life, at) = world.any_ack(rng)?;
             let id = world.acked((life, at))?;
             let seq = world.frame((life, at)).seq;
@@ -694,7 +705,7 @@ fn echo_instead_of_the_ack_and_beside_it() {
 
 #[test]
 fn wrong_sender() {
-    check(|world, rng| {
+    check("wrong_sender", |world, rng| {
         let spot = world.any_relay(rng)?;
         let id = world.relayed(spot)?;
         let other = (id.life + rng.random_range(1..world.lives.len())) % world.lives.len();
@@ -706,7 +717,7 @@ fn wrong_sender() {
 
 #[test]
 fn wrong_sender_alike_for_all_is_one() {
-    check(|world, rng| {
+    check("wrong_sender_alike_for_all_is_one", |world, rng| {
         let (life, at) = world.any_relay(rng)?;
         let seq = world.frame((life, at)).seq;
         for life in 0..world.lives.len() {
@@ -725,7 +736,7 @@ fn wrong_sender_alike_for_all_is_one() {
 
 #[test]
 fn relay_names_recipient() {
-    check(|world, rng| {
+    check("relay_names_recipient", |world, rng| {
         let spot = world.any_relay(rng)?;
         let id = world.relayed(spot)?;
         let text = world.texts[&id].clone();
@@ -736,7 +747,7 @@ fn relay_names_recipient() {
 
 #[test]
 fn drop_ack() {
-    check(|world, rng| {
+    check("drop_ack", |world, rng| {
         let spot = world.any_ack(rng)?;
         world.remove(spot);
         once(Kind::MissingAck)
@@ -745,7 +756,7 @@ fn drop_ack() {
 
 #[test]
 fn double_ack() {
-    check(|world, rng| {
+    check("double_ack", |world, rng| {
         let (life, at) = world.any_ack(rng)?;
         let frame = world.frame((life, at)).clone();
         let later = rng.random_range(at + 1..world.lives[life].frames.len());
@@ -755,7 +766,7 @@ fn double_ack() {
 }
 
 fn swap_acks(exchange: fn(&mut World, Spot, Spot)) {
-    check(|world, rng| {
+    check("swap_acks", |world, rng| {
         let (one, other) = pair(world, rng, 6, |w, one, other| {
             let (first, second) = (w.acked(one), w.acked(other));
             // The second was under way when the first was acked.
@@ -779,7 +790,7 @@ fn swap_acks_ids() {
 
 #[test]
 fn an_ack_and_a_relay_exchanged() {
-    check(|world, rng| {
+    check("an_ack_and_a_relay_exchanged", |world, rng| {
         let (one, other) = pair(world, rng, 3, |w, one, other| {
             let in_time = |spot: Spot| w.acked(spot).map(|id| w.sent_ns[&id]);
             let known = |spot: Spot| w.relayed(spot).is_some_and(|id| w.stays(id.life));
@@ -791,7 +802,7 @@ fn an_ack_and_a_relay_exchanged() {
 }
 
 fn misroute(instead: bool, echo: bool) {
-    check(|world, rng| {
+    check("misroute", |world, rng| {
         let (life, at) = world.any_ack(rng)?;
         let id = world.acked((life, at))?;
         let seq = world.frame((life, at)).seq;
@@ -837,7 +848,7 @@ fn an_ack_nobody_asked_for() {
         Some(ndjson::MAX_ID),
         Some(wire_id(Id { life: 0, k: 400 })),
     ] {
-        check(|world, rng| {
+        check("an_ack_nobody_asked_for", |world, rng| {
             let (life, at) = world.any_relay(rng)?;
             let seq = world.frame((life, at)).seq;
             let mut ack = Vec::new();
@@ -865,7 +876,7 @@ fn forget_relays(world: &mut World, seq: u64) {
 
 #[test]
 fn ack_then_lose() {
-    check(|world, rng| {
+    check("ack_then_lose", |world, rng| {
         let (_, seq) = relays_of_one(world, rng)?;
         forget_relays(world, seq);
         once(Kind::AckWithoutRelay)
@@ -875,20 +886,23 @@ fn ack_then_lose() {
 /// A number that is neither acked nor relayed to anyone, and a message without an ack.
 #[test]
 fn a_message_swallowed_whole_is_one_missing_ack() {
-    check(|world, rng| {
-        let (_, seq) = relays_of_one(world, rng)?;
-        forget_relays(world, seq);
-        for life in &mut world.lives {
-            life.frames
-                .retain(|f| f.seq != seq || !matches!(f.what, What::Ack(_)));
-        }
-        once(Kind::MissingAck)
-    });
+    check(
+        "a_message_swallowed_whole_is_one_missing_ack",
+        |world, rng| {
+            let (_, seq) = relays_of_one(world, rng)?;
+            forget_relays(world, seq);
+            for life in &mut world.lives {
+                life.frames
+                    .retain(|f| f.seq != seq || !matches!(f.what, What::Ack(_)));
+            }
+            once(Kind::MissingAck)
+        },
+    );
 }
 
 #[test]
 fn a_message_in_order_is_refused() {
-    check(|world, rng| {
+    check("a_message_in_order_is_refused", |world, rng| {
         let (id, seq) = relays_of_one(world, rng)?;
         forget_relays(world, seq);
         let acks = world.spots(|w, spot, _| w.acked(spot) == Some(id));
@@ -904,7 +918,7 @@ fn a_message_in_order_is_refused() {
 
 #[test]
 fn relay_rejected() {
-    check(|world, rng| {
+    check("relay_rejected", |world, rng| {
         let (id, _) = relays_of_one(world, rng)?;
         let acks = world.spots(|w, spot, _| w.acked(spot) == Some(id));
         let &(life, at) = acks.first()?;
@@ -917,7 +931,7 @@ fn relay_rejected() {
 
 #[test]
 fn skip_number() {
-    check(|world, rng| {
+    check("skip_number", |world, rng| {
         let spot = pick(
             rng,
             &world.spots(|_, _, f| matches!(f.what, What::Relay(_) | What::Ack(_))),
@@ -930,7 +944,7 @@ fn skip_number() {
 
 #[test]
 fn skip_many_numbers() {
-    check(|world, rng| {
+    check("skip_many_numbers", |world, rng| {
         let spot = pick(
             rng,
             &world.spots(|_, _, f| matches!(f.what, What::Relay(_) | What::Ack(_))),
@@ -943,7 +957,7 @@ fn skip_many_numbers() {
 
 #[test]
 fn reuse_number() {
-    check(|world, rng| {
+    check("reuse_number", |world, rng| {
         // Someone who stays sees both, and both are acked.
         let n = rng.random_range(1..world.log.len().max(2) as u64);
         let (one, other) = (world.log.get(n as usize - 1)?, world.log.get(n as usize)?);
@@ -967,7 +981,7 @@ fn reuse_number() {
 #[test]
 fn torn_frame() {
     for newline in [true, false] {
-        check(|world, rng| {
+        check("torn_frame", |world, rng| {
             let torn = world.spots(|_, _, f| f.what != What::Bye);
             let (life, at) = pick(rng, &torn)?;
             let bytes = &mut world.lives[life].frames[at].bytes;
@@ -993,7 +1007,7 @@ fn garbage_frame() {
         b"\xff\xfe\n",
         b"{\"type\":\"relay\",\"seq\":-1}\n",
     ] {
-        check(|world, rng| {
+        check("garbage_frame", |world, rng| {
             let spots = world.spots(|_, _, _| true);
             let (life, at) = pick(rng, &spots)?;
             world.insert(life, at, 0, garbage.to_vec());
@@ -1004,7 +1018,7 @@ fn garbage_frame() {
 
 #[test]
 fn garbage_behind_the_bye() {
-    check(|world, rng| {
+    check("garbage_behind_the_bye", |world, rng| {
         let byes = world.spots(|_, _, f| f.what == What::Bye);
         let (life, at) = pick(rng, &byes)?;
         let bye = world.frame((life, at)).clone();
@@ -1019,7 +1033,7 @@ fn garbage_behind_the_bye() {
 
 #[test]
 fn no_welcome() {
-    check(|world, rng| {
+    check("no_welcome", |world, rng| {
         let welcomes = world.spots(|_, _, f| f.what == What::Welcome);
         let spot = pick(rng, &welcomes)?;
         world.remove(spot);
@@ -1029,7 +1043,7 @@ fn no_welcome() {
 
 #[test]
 fn no_bye() {
-    check(|world, rng| {
+    check("no_bye", |world, rng| {
         let byes = world.spots(|_, _, f| f.what == What::Bye);
         let spot = pick(rng, &byes)?;
         world.remove(spot);
@@ -1040,7 +1054,7 @@ fn no_bye() {
 /// At any frame, and within it: a cut frame at the end of a stream is none (F3).
 #[test]
 fn hang_up() {
-    check(|world, rng| {
+    check("hang_up", |world, rng| {
         let spots = world.spots(|_, _, f| f.what != What::Bye);
         let (life, at) = pick(rng, &spots)?;
         let last = world.frame((life, at)).clone();
@@ -1051,7 +1065,12 @@ fn hang_up() {
         victim.frames[at].bytes.truncate(cut);
         victim.hung_up_ns = Some(hung_up_ns);
         // It notices before it would have left.
-        if victim.end_ns <= hung_up_ns || !victim.reads.iter().any(|&ns| ns >= hung_up_ns) {
+        // and what it would have sent after that it never does.
+        let sends_on = victim.sends.iter().any(|send| send.at_ns >= hung_up_ns);
+        if sends_on
+            || victim.end_ns <= hung_up_ns
+            || !victim.reads.iter().any(|&ns| ns >= hung_up_ns)
+        {
             return None;
         }
         let notice_ns = victim.end_ns - 1;
@@ -1066,7 +1085,7 @@ fn hang_up() {
 
 #[test]
 fn delay_relay() {
-    check(|world, rng| {
+    check("delay_relay", |world, rng| {
         let tails = world.spots(|w, (l, at), _| {
             let frames = &w.lives[l].frames;
             w.relayed((l, at)).is_some() && frames.get(at + 1).is_some_and(|f| f.what == What::Bye)

@@ -123,6 +123,13 @@ impl Unnumbered {
 
     fn stray_ack(&mut self, handle: Handle, message: Option<Message>, now_ns: u64) -> Event {
         let receiver = self.session(handle).track.id;
+        if let Some(message) = message.filter(|m| m.sender != receiver) {
+            // It may have come in the place of the relay.
+            match message.k {
+                0 => self.excuse(handle, None),
+                _ => self.excuse_only(handle, message),
+            }
+        }
         self.desk.batch.anomalies.push(Anomaly::StrayAck {
             receiver,
             seq: NO_NUMBER,
@@ -239,7 +246,8 @@ impl Unnumbered {
     pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
         let waiting = self.unacked(handle);
         let name = self.name(handle);
-        let text = format!("{name} waited {within} for {waiting} acks that did not come");
+        let acks = if waiting == 1 { "ack" } else { "acks" };
+        let text = format!("{name} waited {within} for {waiting} {acks} that did not come");
         let session = &mut self.sessions[handle.0 as usize];
         let example = self
             .desk

@@ -16,6 +16,9 @@ const MAX_EXCUSES: usize = 64;
 /// How far back a proof that a message was owed is looked for among other receivers' deliveries.
 const WITNESSED_SLOTS: usize = 16;
 
+/// How far from its place something may come that stands for a message.
+const EXCUSED_SLOTS: usize = 32;
+
 /// What went wrong in a session, as far as the rest depends on it.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
@@ -150,13 +153,23 @@ impl Unnumbered {
         Event::Other
     }
 
-    /// What came may have been `room` of the messages that follow.
-    pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>, room: u64) {
+    /// What came may have been the one that belongs here, and if `claim` is there is likely that.
+    pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>) {
         let behind = self.session(handle).track.cursor;
         self.session(handle).trouble().excuse(Excuse {
             behind,
             claim,
-            room,
+            room: 1,
+            malformed: false,
+        });
+    }
+
+    /// What came stands for this message, and for no other.
+    pub(super) fn excuse_only(&mut self, handle: Handle, message: Message) {
+        self.session(handle).trouble().excuse(Excuse {
+            behind: 0,
+            claim: Some(message),
+            room: 1,
             malformed: false,
         });
     }
@@ -459,19 +472,22 @@ impl Unnumbered {
         let Some(trouble) = session.trouble.as_deref_mut() else {
             return false;
         };
-        let track = &session.track;
-        // The gap that it lies in begins behind the last slot that came.
-        let mut from = self.sequence.before(slot);
-        let start = self.sequence.label(track.start);
-        while from != 0 && !track.got(from, &self.sequence) && self.sequence.label(from) > start {
-            from = self.sequence.before(from);
+        // What came in its place came about where it belongs: where exactly a message belongs
+        // that few have had is not known to the slot.
+        let (mut low, mut high) = (slot, slot);
+        for _ in 0..EXCUSED_SLOTS {
+            low = match self.sequence.before(low) {
+                0 => low,
+                before => before,
+            };
+            high = match self.sequence.next(high) {
+                0 => high,
+                next => next,
+            };
         }
+        let about = self.sequence.label(low)..=self.sequence.label(high);
         let claims = |e: &Excuse| e.claim == Some(message);
-        let (low, high) = (self.sequence.label(from), self.sequence.label(slot));
-        let stands = |e: &Excuse| {
-            let label = self.sequence.label(e.behind);
-            label >= low && label < high
-        };
+        let stands = |e: &Excuse| about.contains(&self.sequence.label(e.behind));
         let excuses = &trouble.excuses;
         let at = excuses.iter().position(claims);
         let Some(at) = at.or_else(|| excuses.iter().position(stands)) else {

@@ -10,7 +10,7 @@ use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
-use crate::verify::session::{NEVER, Stage};
+use crate::verify::session::Stage;
 use crate::wire::payload::{self, Header, NotIntact, SenderId};
 
 /// Different lines that are wrong in themselves and remembered, so that what several receivers
@@ -73,8 +73,11 @@ impl Unnumbered {
         let attribution = self.desk.directory.check_address(header.sender, heard.from);
         if let Err(truth) = &attribution {
             let sender = self.desk.directory.name(header.sender);
+            let me = self.session(handle).track.id;
+            let own = self.desk.directory.check_address(me, heard.from).is_ok();
+            let whose = if own { "its own address, " } else { "" };
             let what = format!(
-                "message {} of {sender} attributed to {}, sent from {truth}",
+                "message {} of {sender} attributed to {whose}{}, sent from {truth}",
                 header.k, heard.from
             );
             let kind = Kind::MisattributedRelay;
@@ -397,7 +400,7 @@ impl Unnumbered {
         now_ns: u64,
     ) -> Event {
         self.desk.batch.tally.irregular += 1;
-        self.excuse(handle, claim, 1);
+        self.excuse(handle, claim);
         self.report_irregular(kind, handle, heard, claim, what, now_ns);
         Event::Other
     }

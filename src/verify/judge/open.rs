@@ -2,7 +2,7 @@
 
 use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
-use super::{Conflict, EXCHANGE_SPAN, Judge, MAX_REMEMBERED};
+use super::{Conflict, EXCHANGE_SPAN, Judge, MAX_REMEMBERED, NO_NUMBER};
 use crate::verify::batch::{Anomaly, Message};
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
@@ -341,6 +341,9 @@ impl Judge {
                         at_ns,
                     } => self.judge_displaced(receiver, (low, seq), own, since, at_ns),
                     Open::LastWord(last_word) => self.judge_last_word(seq, last_word),
+                    Open::Echoed { message, at_ns } if seq == NO_NUMBER => {
+                        self.judge_echo(seq, message, at_ns);
+                    }
                     Open::Echoed { message, at_ns } => {
                         let then = Open::EchoedThen {
                             seq,

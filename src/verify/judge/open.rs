@@ -3,7 +3,7 @@
 use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
 use super::{Conflict, EXCHANGE_SPAN, Judge, MAX_REMEMBERED};
-use crate::verify::batch::{Anomaly, Message};
+use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
 
@@ -347,7 +347,8 @@ impl Judge {
                             message,
                             at_ns,
                         };
-                        self.open(seq.saturating_add(EXCHANGE_SPAN), then);
+                        let later = seq.saturating_add(EXCHANGE_SPAN).min(NO_NUMBER);
+                        self.open(later, then);
                     }
                     Open::EchoedThen {
                         seq,

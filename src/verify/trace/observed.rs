@@ -410,7 +410,7 @@ mod tests {
             ..Promises::default()
         };
         assert_eq!(judged(&twice, Some(at_least_once)), (vec![], 2));
-        let mut lost = lines.clone();
+        let mut lost = lines;
         lost.remove(relay);
         assert_eq!(judged(&lost, None), (vec![Kind::AckWithoutRelay], 1));
     }

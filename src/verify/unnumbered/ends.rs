@@ -342,7 +342,7 @@ impl Unnumbered {
             let Some(acked_k) = self.messages.sender(sender).map(|s| s.acked_k) else {
                 continue;
             };
-            for k in self.messages.to_place(sender, acked_k) {
+            for k in self.messages.take_unplaced(sender, acked_k) {
                 let tail = self.sequence.tail();
                 self.place_one(tail, Message { sender, k }, NEVER);
             }

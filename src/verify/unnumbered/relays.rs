@@ -148,7 +148,7 @@ impl Unnumbered {
         } else {
             self.sequence.tail()
         };
-        let to_place = self.messages.to_place(message.sender, message.k);
+        let to_place = self.messages.take_unplaced(message.sender, message.k);
         for k in to_place {
             let message = Message { k, ..message };
             behind = self.place_one(behind, message, at);

@@ -10,6 +10,7 @@ mod bugs;
 mod clean;
 mod faults;
 mod guards;
+mod judged;
 mod oracle;
 mod traces;
 mod unnumbered;

@@ -176,7 +176,7 @@ impl<S: Stream> Session<S> {
         let written = match self.stream.send_now(bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Pending,
-            written => Poll::Ready(written),
+            written => Poll::Ready(written.ok()),
         };
         self.written(log, writer, written)
     }
@@ -200,24 +200,19 @@ impl<S: Stream> Session<S> {
             let (slices, count) = gather.slices(log);
             stream.poll_write_vectored(cx, &slices[..count])
         };
-        self.written(log, writer, written)
+        self.written(log, writer, written.map(Result::ok))
     }
 
-    /// Takes note of how a write went.
+    /// Takes note of how a write went; nothing was written where the connection is broken.
     #[inline]
-    fn written(
-        &mut self,
-        log: &Log,
-        writer: &mut Writer,
-        written: Poll<io::Result<usize>>,
-    ) -> Turn {
+    fn written(&mut self, log: &Log, writer: &mut Writer, written: Poll<Option<usize>>) -> Turn {
         match written {
             Poll::Pending => {
                 self.next_write = NextWrite::WhenWritable;
                 Turn::Blocked
             }
-            Poll::Ready(Err(_) | Ok(0)) => Turn::Broken,
-            Poll::Ready(Ok(sent_bytes)) => {
+            Poll::Ready(None | Some(0)) => Turn::Broken,
+            Poll::Ready(Some(sent_bytes)) => {
                 writer.writes += 1;
                 writer.written_bytes += sent_bytes as u64;
                 self.cursor.advance(log, sent_bytes);

@@ -1,9 +1,11 @@
 //! Clients that do not read, do not stop, or do not say goodbye (S11).
 
+use std::sync::mpsc;
+
 use chatbench::server::Config;
 use serde_json::Value;
 
-use crate::client::{Client, Server};
+use crate::client::{Client, PATIENCE, Server};
 
 #[test]
 fn a_client_that_never_reads_is_cut_off_and_costs_the_others_nothing() {
@@ -15,10 +17,13 @@ fn a_client_that_never_reads_is_cut_off_and_costs_the_others_nothing() {
     let (mut ann, bob) = (server.join(), server.join());
     // Enough to fill the kernel's buffers for one connection and the backlog, several times.
     const MESSAGES: u64 = 600;
+    // Who reads is to keep up, however busy the machine is: the next message waits for it.
+    let (heard, bob_heard) = mpsc::channel();
     let listening = std::thread::spawn(move || {
         let mut bob = bob;
         for seq in 1..=MESSAGES {
             assert_eq!(bob.expect("relay")["seq"], seq);
+            heard.send(seq).unwrap();
         }
         bob
     });
@@ -26,6 +31,7 @@ fn a_client_that_never_reads_is_cut_off_and_costs_the_others_nothing() {
     for id in 1..=MESSAGES {
         ann.publish(&text, id);
         assert_eq!(ann.expect("ack")["seq"], id);
+        assert_eq!(bob_heard.recv_timeout(PATIENCE), Ok(id));
     }
     let bob = listening.join().unwrap();
     // What reached it before is whole lines in order; the reason follows if its socket took it.

@@ -7,8 +7,9 @@ mod fixtures;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use chatbench::verify::ledger::Terms;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use fixtures::{BATCH, Fleet, Frames, read};
+use fixtures::{BATCH, Fleet, Frames, TERMS, read};
 
 const RECEIVERS: usize = 1000;
 
@@ -24,9 +25,16 @@ fn deliver(fleet: &mut Fleet, frames: &Frames) -> Duration {
 }
 
 fn delivery(c: &mut Criterion) {
-    let mut group = c.benchmark_group("verify/delivery");
+    deliveries(c, "verify/delivery", TERMS);
+    let mut from_outside = TERMS;
+    from_outside.promises.use_seq = false;
+    deliveries(c, "verify/delivery-from-outside", from_outside);
+}
+
+fn deliveries(c: &mut Criterion, name: &str, terms: Terms) {
+    let mut group = c.benchmark_group(name);
     for senders in [1, 100] {
-        let mut fleet = Fleet::new(senders, RECEIVERS);
+        let mut fleet = Fleet::held_to(terms, senders, RECEIVERS);
         let frames = fleet.send();
         let bytes = frames.relays.len();
         deliver(&mut fleet, &frames);

@@ -293,6 +293,21 @@ fn an_ack_to_whom_a_false_address_names_does_not_come_and_the_message_comes_back
 }
 
 #[test]
+fn an_ack_to_whom_a_message_claims_to_be_from_is_stray() {
+    let scenario = beside_others("{ publish = {} }").replace(
+        "[clients.probe]",
+        "[clients.probe]\nclient_ip = 'observer-1'",
+    );
+    let found = found(Defect::SpoofableAck, &scenario);
+    assert!(found.contains(&("stray-ack".to_owned(), 1)), "{found:?}");
+    // What a server does not believe changes nothing.
+    let target = Double::start(Defect::None);
+    let scenario = Scenario::new(&scenario);
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_clean(code, &result);
+}
+
+#[test]
 fn an_ack_that_another_gets_is_stray() {
     let script = "{ publish = { count = 2, every = '20ms' } }";
     let scenario = format!(

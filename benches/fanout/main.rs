@@ -1,6 +1,7 @@
 //! How close to the floor the server and the driver come, each by itself.
 //!
-//! `cargo bench --bench fanout`, or with `-- server` or `-- driver` for one half. *Efficiency* is
+//! `cargo bench --bench fanout`, or with `-- server` or `-- driver` for one half, or `-- switches`
+//! for what the server's options cost while they have nothing to do. *Efficiency* is
 //! what the bare system calls would have cost (`floor.rs`), over as many sockets and with as many
 //! bytes a call, divided by all the CPU time that was used: 1 is a program that does nothing but
 //! `send`, or nothing but `recv`. It is a ratio of CPU times measured one right after the other,
@@ -16,6 +17,7 @@
 mod bare;
 mod driver;
 mod server;
+mod switches;
 
 const RECEIVERS: [usize; 4] = [10, 100, 1_000, 10_000];
 
@@ -56,6 +58,9 @@ fn main() {
         |half: &str| !asked.iter().any(|a| !a.starts_with('-')) || asked.contains(&half.to_owned());
     if wants("server") {
         server::table();
+    }
+    if wants("switches") {
+        switches::table();
     }
     if wants("driver") {
         driver::table();

@@ -15,16 +15,16 @@ use super::{Load, bare, receivers, times};
 const BATCH: usize = 16;
 
 /// What it costs to be asked for a fault that never comes.
-const FAULT_ARMED: &[&str] = &["--fault", "drop-relay=after=1000000000000"];
+pub(crate) const FAULT_ARMED: &[&str] = &["--fault", "drop-relay=after=1000000000000"];
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
-struct Row {
-    receivers: usize,
-    talkers: usize,
-    payload: usize,
-    load: Load,
-    arguments: &'static [&'static str],
+pub(crate) struct Row {
+    pub(crate) receivers: usize,
+    pub(crate) talkers: usize,
+    pub(crate) payload: usize,
+    pub(crate) load: Load,
+    pub(crate) arguments: &'static [&'static str],
 }
 
 /// What one measurement of a row found.
@@ -64,14 +64,6 @@ pub(crate) fn table() {
             }
         }
     }
-    println!("\nthe same with a fault armed");
-    print_row(Row {
-        receivers: 100,
-        talkers: 1,
-        payload: 100,
-        load: Load::Full,
-        arguments: FAULT_ARMED,
-    });
 }
 
 fn print_row(row: Row) {
@@ -124,7 +116,7 @@ fn measure(row: Row) -> Figures {
 
 /// Publishes for `time`, by turns, and waits until every session has its line of every message.
 /// Returns how many there were.
-fn broadcast(clients: &mut Receivers, row: Row, time: Duration) -> u64 {
+pub(crate) fn broadcast(clients: &mut Receivers, row: Row, time: Duration) -> u64 {
     let publish = format!("{{\"message\":\"{}\"}}\n", "x".repeat(row.payload));
     let window = row.load.in_flight(row.payload);
     let batch = BATCH.min(window.div_ceil(2));
@@ -147,7 +139,7 @@ fn broadcast(clients: &mut Receivers, row: Row, time: Duration) -> u64 {
 }
 
 /// What a server says at its end.
-struct Stats {
+pub(crate) struct Stats {
     writes: f64,
     bytes_out: f64,
     reads: f64,
@@ -155,14 +147,14 @@ struct Stats {
 }
 
 /// The server process; it ends when its stdin is dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     stdout: BufReader<ChildStdout>,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
-    fn start(arguments: &[&str]) -> Self {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_chatbench"))
             .args(["serve", "--listen", "ndjson://127.0.0.1:0"])
             .args(["--stats", "--exit-on-stdin-eof"])
@@ -185,7 +177,7 @@ impl Server {
     }
 
     /// CPU time of all its threads.
-    fn cpu_ns(&self) -> u64 {
+    pub(crate) fn cpu_ns(&self) -> u64 {
         let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("it runs");
         let ran_ns = tasks.map(|task| {
             let path = task.expect("a thread").path().join("schedstat");
@@ -197,7 +189,7 @@ impl Server {
     }
 
     /// Ends it; what it did in its life.
-    fn stop(mut self) -> Stats {
+    pub(crate) fn stop(mut self) -> Stats {
         drop(self.child.stdin.take());
         let mut said = String::new();
         self.stdout.read_to_string(&mut said).expect("text");

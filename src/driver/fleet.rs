@@ -58,6 +58,8 @@ pub(super) struct Client {
     group: usize,
     pub(super) payload: PayloadSize,
     pub(super) source: Source,
+    /// Whose address its messages claim, by its place in this fleet; its own if absent.
+    pub(super) claims: Option<usize>,
     pub(super) connection: Option<Connection>,
     /// What a script waits for; absent for everyone else.
     pub(super) signals: Option<Rc<Signals>>,
@@ -234,6 +236,8 @@ impl Fleet {
             group: member.group,
             payload: member.payload,
             source: member.source,
+            // Only a classic client's messages claim anything, and one shard has all of those.
+            claims: member.claims.map(|client| client.0 as usize),
             connection: None,
             signals,
             generation: 0,

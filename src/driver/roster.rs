@@ -27,7 +27,8 @@ pub(super) fn shard_count(plan: &Plan) -> usize {
 pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
     let mut names = Vec::new();
     let mut shares: Vec<Vec<Member>> = (0..shards).map(|_| Vec::new()).collect();
-    let mut add = |name: String, group, rank, payload, source, script, connect_after| {
+    let mut add = |name: String, group: usize, rank, payload, source, script, connect_after| {
+        let claims = plan.groups.get(group).and_then(|g| g.claims.as_deref());
         let id = ClientId(names.len() as u32);
         shares[names.len() % shards].push(Member {
             id,
@@ -36,6 +37,7 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
             payload,
             source,
             script,
+            claims: claims.and_then(|name| client_named(plan, name)),
             connect_after,
         });
         names.push(name);
@@ -72,6 +74,23 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
         }
     }
     (names, shares)
+}
+
+/// The client of this name, as [`members`] numbers and names them.
+fn client_named(plan: &Plan, name: &str) -> Option<ClientId> {
+    let (group, n) = name.rsplit_once('-')?;
+    let n: u32 = n.parse().ok()?;
+    let mut first = plan.run.observers;
+    for other in &plan.groups {
+        if other.name == group {
+            return (1..=other.count)
+                .contains(&n)
+                .then(|| ClientId(first + n - 1));
+        }
+        first += other.count;
+    }
+    let observer = group == "observer" && (1..=plan.run.observers).contains(&n);
+    observer.then(|| ClientId(n - 1))
 }
 
 /// What client `n` of a group does.

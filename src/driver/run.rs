@@ -1,5 +1,8 @@
 //! A run from beginning to end: start the target, connect, warm up and measure, drain, judge.
 
+mod conclusion;
+mod phases;
+
 use std::future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +15,6 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::clock::{Clock, ns};
-use super::fleet::Rank;
 use super::live::Live;
 use super::outcome::{Outcome, ProcessUse};
 use super::preflight::{self, Shortage};
@@ -21,9 +23,9 @@ use super::roster;
 use super::script::Barriers;
 use super::shard::{self, Command, Report, Spec};
 use super::snapshot::{Phase, Snapshot};
-use crate::measure::health::{Health, ShardLoad};
+use crate::measure::health::ShardLoad;
 use crate::measure::{Collector, Window};
-use crate::scenario::plan::{Load, Plan, Target, TargetUrl};
+use crate::scenario::plan::{Plan, Target, TargetUrl};
 use crate::target::embedded::Embedded;
 use crate::target::{self, TargetError};
 use crate::verify::directory::{ClientId, Directory};
@@ -32,9 +34,6 @@ use crate::verify::ledger::Terms;
 use crate::verify::trace::Header;
 use crate::verify::trace::file::Recording;
 use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
-
-/// Between telling the shards when the load begins and its beginning.
-const LEAD: Duration = Duration::from_millis(20);
 
 /// How often the coordinator looks whether a phase is over.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -266,128 +265,6 @@ impl<'a> Coordinator<'a> {
         })
     }
 
-    async fn go_through_phases(&mut self) -> Result<(), RunError> {
-        self.connect().await?;
-        self.load().await?;
-        self.drain().await
-    }
-
-    /// Observers first, then everyone.
-    async fn connect(&mut self) -> Result<(), RunError> {
-        let observers = u64::from(self.plan.run.observers);
-        for (only_observers, goal) in [(true, observers), (false, self.plan.clients())] {
-            let start_ns = self.clock.now_ns();
-            self.tell_shards(Command::Connect {
-                observers: only_observers,
-                start_ns,
-            });
-            self.wait(u64::MAX, |c| {
-                c.live.connected() >= goal || !c.unreachable.is_empty()
-            })
-            .await?;
-        }
-        match self.unreachable.first() {
-            Some((client, what)) if !self.interrupted => {
-                Err(self.unreachable_by(*client, what.clone()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn unreachable_by(&self, client: ClientId, what: String) -> RunError {
-        RunError::Unreachable {
-            url: self.url.clone(),
-            client: self.directory.client_name(client).to_owned(),
-            what,
-        }
-    }
-
-    /// Warm-up and the measured phase.
-    async fn load(&mut self) -> Result<(), RunError> {
-        if self.interrupted {
-            return Ok(());
-        }
-        let start_ns = self.clock.now_ns() + ns(LEAD);
-        let warm_ns = start_ns + ns(self.plan.run.warmup);
-        let end_ns = warm_ns + ns(self.plan.run.duration);
-        self.window = Window {
-            start_ns: warm_ns,
-            end_ns,
-        };
-        self.collector.set_window(self.window);
-        self.tell_shards(Command::BeginLoad {
-            start_ns,
-            window: self.window,
-        });
-        let only_scripts = self
-            .plan
-            .groups
-            .iter()
-            .all(|g| matches!(g.load, Load::Script { .. } | Load::Listen))
-            && self.live.scripts() > 0;
-        let over =
-            move |c: &Self| c.target_gone_ns.is_some() || only_scripts && c.live.scripts() == 0;
-        if warm_ns > start_ns {
-            self.enter(Phase::WarmUp);
-            self.wait(warm_ns, over).await?;
-        }
-        self.enter(Phase::Measure);
-        self.wait(end_ns, over).await?;
-        let end_ns = end_ns.min(self.clock.now_ns());
-        self.window.end_ns = end_ns.max(self.window.start_ns);
-        self.collector.set_window(self.window);
-        self.tell_shards(Command::EndLoad { end_ns });
-        Ok(())
-    }
-
-    /// Whoever sends leaves first, so that its last message still finds everyone else.
-    async fn drain(&mut self) -> Result<(), RunError> {
-        self.enter(Phase::Drain);
-        let until_ns = self.clock.now_ns() + ns(self.plan.run.drain);
-        if self.window != Window::NEVER {
-            self.wait_in_drain(until_ns, |c| c.live.scripts() == 0)
-                .await?;
-        }
-        for rank in [Rank::Scripted, Rank::Talker, Rank::Listener, Rank::Observer] {
-            if self.target_gone_ns.is_some() {
-                break; // nobody is there to say goodbye to
-            }
-            self.tell_shards(Command::Leave(rank));
-            self.wait_in_drain(until_ns, move |c| c.live.open(rank) == 0)
-                .await?;
-        }
-        if self.target_gone_ns.is_some() {
-            // Its connections end by themselves; what they still hold was delivered.
-            self.wait_in_drain(until_ns, |c| c.live.all_open() == 0)
-                .await?;
-        }
-        self.tell_shards(Command::Stop);
-        self.wait_in_drain(u64::MAX, |c| c.shards_done == c.commands.len())
-            .await?;
-        self.tell_watcher(); // all is in, but for what the judgement brings
-        Ok(())
-    }
-
-    /// Waits until `over` says so, the time comes, or the run is interrupted.
-    async fn wait(&mut self, until_ns: u64, over: impl Fn(&Self) -> bool) -> Result<(), RunError> {
-        while !over(self) && self.clock.now_ns() < until_ns && !self.interrupted {
-            self.step().await?;
-        }
-        Ok(())
-    }
-
-    /// As [`Self::wait`]; an interrupted run drains as well.
-    async fn wait_in_drain(
-        &mut self,
-        until_ns: u64,
-        over: impl Fn(&Self) -> bool,
-    ) -> Result<(), RunError> {
-        while !over(self) && self.clock.now_ns() < until_ns {
-            self.step().await?;
-        }
-        Ok(())
-    }
-
     /// Takes the next thing that happens.
     async fn step(&mut self) -> Result<(), RunError> {
         let child = self
@@ -511,85 +388,6 @@ impl<'a> Coordinator<'a> {
     fn tell_shards(&self, command: Command) {
         for shard in &self.commands {
             let _ = shard.send(command); // a shard that has ended needs no telling
-        }
-    }
-
-    /// Everything is in: the judgement and the figures.
-    async fn conclude(mut self) -> Outcome {
-        let elapsed = Duration::from_nanos(self.clock.now_ns());
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        let server = self
-            .embedded
-            .as_ref()
-            .and_then(Embedded::pid)
-            .and_then(process::use_of);
-        let embedded = self.embedded.is_some();
-        let mut faults = Vec::new();
-        if let Some(embedded) = self.embedded.take() {
-            faults = embedded.stop().await;
-        }
-        let Self {
-            judge,
-            mut collector,
-            ..
-        } = self;
-        let findings = judge.finish(self.target_gone_ns.is_some(), |message| {
-            collector.message(
-                message.intended_ns,
-                message.first_ns,
-                message.last_ns,
-                message.receivers,
-            );
-        });
-        let open_loop = self
-            .plan
-            .groups
-            .iter()
-            .any(|g| matches!(g.load, Load::Open { .. }));
-        let mut measured = collector.finish(open_loop.then_some(self.offered));
-        measured.unsent = self.unsent;
-        let mut inconclusive = Vec::new();
-        if let Some(gone_ns) = self.target_gone_ns {
-            inconclusive.push(format!(
-                "the target went away {:.1} s into the run",
-                gone_ns as f64 / 1e9
-            ));
-        }
-        if self.cut > 0 {
-            inconclusive.push(format!(
-                "{} clients had not got to their end when the drain's {} were over; give \
-                 run.drain more time",
-                self.cut,
-                humantime::format_duration(self.plan.run.drain)
-            ));
-        }
-        for (client, what) in self.unreachable.iter().take(3) {
-            let client = self.directory.client_name(*client);
-            inconclusive.push(format!("{client} could not connect again: {what}"));
-        }
-        let health = Health::new(&measured, self.behind, self.loads);
-        let used = process::own_use();
-        Outcome {
-            started: self.started,
-            epoch: self.clock.instant(0),
-            elapsed,
-            target_url: self.url,
-            embedded,
-            clients: self.plan.clients(),
-            connected: self.live.connected(),
-            interrupted: self.interrupted,
-            findings,
-            measured,
-            generator: ProcessUse {
-                cpu: used.cpu.saturating_sub(self.used_before.cpu),
-                max_rss_bytes: used.max_rss_bytes,
-            },
-            health,
-            server,
-            faults,
-            inconclusive,
         }
     }
 }

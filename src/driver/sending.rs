@@ -151,6 +151,9 @@ impl Fleet {
 
     /// Appends one load message of `client` to what [`Fleet::write_out`] sends.
     pub(super) fn compose(&mut self, client: usize, intended_ns: u64, sent: Sent) {
+        let claimed = self.clients[client]
+            .claims
+            .map(|other| self.address_of(other));
         let one = &mut self.clients[client];
         let Some(connection) = &one.connection else {
             return;
@@ -180,6 +183,7 @@ impl Fleet {
                 ndjson::encode_publish(&mut self.out, &publish);
             }
             Talk::Classic { client_ip, .. } => {
+                let client_ip = claimed.as_deref().unwrap_or(client_ip);
                 classic::encode_publish(&mut self.out, client_ip, text);
             }
         }
@@ -188,6 +192,15 @@ impl Fleet {
         let bytes = (self.out.len() - start) as u64;
         self.recorder
             .sent(intended_ns, now_ns, sent.held_by_target, bytes);
+    }
+
+    /// What a classic client says that it is; nothing while it is not connected.
+    fn address_of(&self, client: usize) -> Box<str> {
+        let connection = self.clients.get(client).and_then(|c| c.connection.as_ref());
+        match connection.map(|connection| &connection.talk) {
+            Some(Talk::Classic { client_ip, .. }) => client_ip.clone(),
+            _ => Box::default(),
+        }
     }
 
     /// A script's bytes, as they stand.

@@ -95,6 +95,8 @@ pub(super) struct Member {
     pub(super) payload: PayloadSize,
     pub(super) source: Source,
     pub(super) script: Option<Script>,
+    /// Whose address its messages claim, if not its own.
+    pub(super) claims: Option<ClientId>,
     /// When it connects, after its phase began.
     pub(super) connect_after: Duration,
 }

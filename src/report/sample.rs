@@ -23,6 +23,7 @@ pub(crate) fn plan() -> Plan {
         name: name.to_owned(),
         count,
         load,
+        claims: None,
         payload: PayloadSize { min: 64, max: 64 },
     };
     let threshold = |metric, percentile, limit_ms: f64, expr: &str| Threshold {

@@ -8,6 +8,7 @@ use super::clients::{Draft, DraftLoad};
 use super::diagnostic::{Diagnostic, Span};
 use super::plan::{Metric, Repeat, Run, Step, Threshold};
 use super::section::Problems;
+use crate::wire::Dialect;
 use crate::wire::payload::MAX_SENDER;
 
 /// Notes everything that is wrong between the parts.
@@ -82,6 +83,36 @@ fn times(passes: Option<u64>) -> String {
         Some(1) => "once".to_owned(),
         Some(passes) => format!("{passes} times"),
         None => "until the end".to_owned(),
+    }
+}
+
+/// Only a classic publish says whom it is from, and it can claim an address that there is.
+pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, dialect: Dialect) {
+    let is_one_of = |n: &str, count: u32| matches!(n.parse(), Ok(n) if (1..=count).contains(&n));
+    let is_client = |name: &str| {
+        let (group, n) = name.rsplit_once('-').unwrap_or_default();
+        group == "observer" && is_one_of(n, run.observers)
+            || drafts
+                .iter()
+                .any(|d| d.name == group && is_one_of(n, d.count))
+    };
+    for draft in drafts {
+        let Some((claimed, span)) = &draft.claims else {
+            continue;
+        };
+        let path = format!("`clients.{}.client_ip`", draft.name);
+        if dialect != Dialect::Classic {
+            let title =
+                format!("{path}: only a message of the classic dialect says whom it is from");
+            problems.push(Diagnostic::error(title).at(span, "this target is ndjson"));
+        } else if !is_client(claimed) {
+            let title = format!("{path}: no client is called {claimed:?}");
+            problems.push(
+                Diagnostic::error(title)
+                    .at(span, "")
+                    .help("a group's clients are GROUP-1, GROUP-2, …; the observers observer-1, …"),
+            );
+        }
     }
 }
 

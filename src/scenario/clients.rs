@@ -11,7 +11,7 @@ use super::plan::{Arrival, Group, Load, PayloadSize, Repeat, Run, Step};
 use super::script::{self, Script};
 use super::section::{Expected, Problems, Section, keys_of};
 use super::tree::{Entry, Node, Value};
-use super::value::{choice, rate, rate_or_silence, size, whole};
+use super::value::{choice, rate, rate_or_silence, size, string, whole};
 use crate::wire::{line, ndjson, payload};
 
 /// The most clients one group takes: more than the ports and addresses of one machine.
@@ -31,6 +31,8 @@ pub(super) struct Draft {
     pub(super) span: Span,
     pub(super) count: u32,
     pub(super) load: DraftLoad,
+    /// The client whose address its messages are to claim, and where that stands.
+    pub(super) claims: Option<(String, Span)>,
     payload: PayloadSize,
 }
 
@@ -98,11 +100,17 @@ fn read_group(problems: &Problems, name: String, mut section: Section<'_>) -> (D
         }
         _ => read_payload(problems, &mut section),
     };
+    let claims = section.optional("client_ip", string);
+    let claims = claims.and_then(|claims| {
+        let span = section.entry("client_ip")?.node.span.clone();
+        Some((claims, span))
+    });
     let draft = Draft {
         name,
         span: section.span.clone(),
         count,
         load,
+        claims,
         payload,
     };
     (draft, section.into_resolved())
@@ -317,6 +325,7 @@ impl Draft {
             name: self.name,
             count: self.count,
             load,
+            claims: self.claims.map(|(claims, _)| claims),
             payload: self.payload,
         }
     }

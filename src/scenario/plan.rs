@@ -137,6 +137,8 @@ pub struct Group {
     pub count: u32,
     /// What they do.
     pub load: Load,
+    /// The client whose address their messages claim to come from; absent for their own.
+    pub claims: Option<String>,
     /// How long their messages are.
     pub payload: PayloadSize,
 }

@@ -215,7 +215,7 @@ impl OrderPromise {
     }
 }
 
-fn word<T: PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
+fn word<T: Copy + PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
     let found = choices.iter().find(|(_, choice)| *choice == value);
     found.map_or("", |(word, _)| word)
 }

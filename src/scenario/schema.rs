@@ -56,6 +56,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     let thresholds = section(problems, &mut file, &empty, "thresholds", threshold::read);
 
     checks::check(problems, &drafts, &run, &thresholds);
+    checks::claims(problems, &drafts, &run, target.url.dialect());
     promises::check(
         problems,
         &file,

@@ -86,6 +86,7 @@ pub(super) const KEYS: [(&str, &[&str]); 7] = [
             "in_flight",
             "script",
             "repeat",
+            "client_ip",
         ],
     ),
     ("clients.*.payload", &["size", "min", "max"]),

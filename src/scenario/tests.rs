@@ -647,6 +647,18 @@ fn every_guard_fires_at_its_line() {
             "2:21 `clients.a.script.0`: the classic dialect has no errors to expect",
         ),
         (
+            format!("{talk}client_ip = 'observer-1'"),
+            "3:13 `clients.a.client_ip`: only a message of the classic dialect says whom",
+        ),
+        (
+            format!("target.url = 'classic://h:1'\n{talk}client_ip = 'observer-2'"),
+            "4:13 `clients.a.client_ip`: no client is called \"observer-2\"",
+        ),
+        (
+            format!("target.url = 'classic://h:1'\n{talk}client_ip = 'a-0'"),
+            "4:13 `clients.a.client_ip`: no client is called \"a-0\"",
+        ),
+        (
             "verify = { ack = 'none', use_seq = false }\nclients.a.in_flight = 2".to_owned(),
             "2:23 `clients.a.in_flight`: a closed loop goes by acks",
         ),

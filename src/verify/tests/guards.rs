@@ -9,7 +9,7 @@ use super::world::{RUN, SEED, address, terms};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::findings::Findings;
 use crate::verify::ids::publish_id;
-use crate::verify::judge::Judge;
+use crate::verify::judge::{Judge, Settled};
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Event, Handle, Ledger, Terms};
 use crate::wire::line::LineBuffer;
@@ -65,8 +65,12 @@ impl Bench {
     }
 
     pub(super) fn hand_over(&mut self, shard: usize) {
+        self.hand_over_to(shard, |_| ());
+    }
+
+    pub(super) fn hand_over_to(&mut self, shard: usize, settled: impl FnMut(Settled)) {
         let batch = self.ledgers[shard].take_batch();
-        self.judge.absorb(shard, batch, |_| ());
+        self.judge.absorb(shard, batch, settled);
     }
 
     pub(super) fn finish(mut self) -> Findings {

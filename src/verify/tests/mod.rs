@@ -1,7 +1,8 @@
 //! Proof that the verifier is right: a simulated server and network ([`world`]), histories of it
 //! that must raise nothing ([`clean`]), each fault of the catalogue at a dose of one ([`faults`]),
 //! what happens at the limits ([`guards`]), and that a recorded history comes to the same
-//! ([`traces`]).
+//! ([`traces`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
+//! that differs, [`weaker`] has targets that promise less.
 
 mod agreement;
 mod breaks;
@@ -9,9 +10,11 @@ mod bugs;
 mod clean;
 mod faults;
 mod guards;
+mod judged;
 mod oracle;
 mod traces;
 mod unnumbered;
+mod weaker;
 mod world;
 
 use proptest::test_runner::Config;

@@ -26,10 +26,29 @@ type Inverted = BTreeMap<Pair, Vec<(usize, u64)>>;
 #[derive(Debug)]
 struct Tangle {
     slots: BTreeSet<SlotId>,
-    /// One sender's own messages are among them.
-    fifo: bool,
+    wrong: Wrong,
     pair: Pair,
     at_ns: u64,
+}
+
+/// What is wrong with a pair that somebody got the other way round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Wrong {
+    /// Nothing: those who got both agree. Still it is part of what else moved there.
+    Nothing,
+    /// Others got it as its slots stand.
+    Order,
+    /// They are one sender's.
+    Fifo,
+}
+
+/// Who got a pair how.
+struct Votes<'a> {
+    /// The other way round than its slots stand, and when.
+    by: &'a [(usize, u64)],
+    /// As its slots stand.
+    keepers: &'a [usize],
+    keepers_wrong: bool,
 }
 
 /// A violation that is not one receiver's alone.
@@ -54,8 +73,33 @@ impl Unnumbered {
         let mut tangles: BTreeMap<usize, Vec<Tangle>> = BTreeMap::new();
         let mut late: BTreeMap<SlotId, Alike> = BTreeMap::new();
         let mut alike = Vec::new();
+        let mut ties = Vec::new();
         for (&pair, by) in &inverted {
-            self.judge_pair(pair, by, &mut tangles, &mut late, &mut alike);
+            let keepers = self.keepers(pair, by);
+            if keepers.len() == by.len() && self.is_disputed(pair) {
+                ties.push((pair, by, keepers));
+            } else {
+                let votes = Votes {
+                    by,
+                    keepers: &keepers,
+                    keepers_wrong: by.len() > keepers.len(),
+                };
+                self.judge_pair(pair, &votes, &mut tangles, &mut late, &mut alike);
+            }
+        }
+        // As many say this as that. Who is known to have something wrong has this wrong, too.
+        for (pair, by, keepers) in ties {
+            let is_wrong = |who: &usize| {
+                let tangles = tangles.get(who).into_iter().flatten();
+                tangles.into_iter().any(|t| t.wrong != Wrong::Nothing)
+            };
+            let known = keepers.iter().any(is_wrong) && !by.iter().any(|(who, _)| is_wrong(who));
+            let votes = Votes {
+                by,
+                keepers: &keepers,
+                keepers_wrong: known,
+            };
+            self.judge_pair(pair, &votes, &mut tangles, &mut late, &mut alike);
         }
         if self.promises_order(OrderPromise::Causal) {
             for &slot in slots {
@@ -71,13 +115,12 @@ impl Unnumbered {
         late.retain(|_, alike| {
             let tangles = tangles.get(&alike.who).into_iter().flatten();
             let (first, then) = alike.pair;
-            tangles
-                .into_iter()
-                .all(|t| !t.slots.contains(&first) && !t.slots.contains(&then))
+            let mut wrong = tangles.filter(|t| t.wrong != Wrong::Nothing);
+            wrong.all(|t| !t.slots.contains(&first) && !t.slots.contains(&then))
         });
         for (who, tangles) in tangles {
-            for tangle in tangles {
-                self.report_tangle(who, &tangle);
+            for tangle in tangles.iter().filter(|t| t.wrong != Wrong::Nothing) {
+                self.report_tangle(who, tangle);
             }
         }
         for (slot, violation) in late {
@@ -125,10 +168,27 @@ impl Unnumbered {
         inverted
     }
 
+    /// Who got both of a pair, and as their slots stand.
+    fn keepers(&self, pair: Pair, by: &[(usize, u64)]) -> Vec<usize> {
+        let both = self.tracks().enumerate().filter(|(_, t)| {
+            t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence)
+        });
+        let both = both.map(|(who, _)| who);
+        both.filter(|who| by.iter().all(|(by, _)| by != who))
+            .collect()
+    }
+
+    /// Whether only others can say in which order a pair belongs.
+    fn is_disputed(&self, pair: Pair) -> bool {
+        let sender = |slot| self.message(slot).map(|m| m.sender);
+        self.promises_order(OrderPromise::Total) && sender(pair.0) != sender(pair.1)
+    }
+
+    /// Judges a pair that some (`by`) got the other way round, and `keepers` did not.
     fn judge_pair(
         &self,
         pair: Pair,
-        by: &[(usize, u64)],
+        votes: &Votes<'_>,
         tangles: &mut BTreeMap<usize, Vec<Tangle>>,
         late: &mut BTreeMap<SlotId, Alike>,
         alike: &mut Vec<Alike>,
@@ -136,15 +196,12 @@ impl Unnumbered {
         let (Some(first), Some(then)) = (self.message(pair.0), self.message(pair.1)) else {
             return;
         };
-        let is_inverted = |who: usize| by.iter().any(|&(by, _)| by == who);
-        let both = self.tracks().enumerate();
-        let both = both.filter(|(_, t)| {
-            t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence)
-        });
-        let keepers: Vec<usize> = both
-            .map(|(who, _)| who)
-            .filter(|&who| !is_inverted(who))
-            .collect();
+        let Votes { by, keepers, .. } = *votes;
+        let mut all_by = |wrong: Wrong| {
+            for &(who, at_ns) in by {
+                tangle(tangles.entry(who).or_default(), pair, wrong, at_ns);
+            }
+        };
         let at_ns = by.first().map_or(0, |&(_, at_ns)| at_ns);
         if first.sender == then.sender {
             if keepers.is_empty() && by.len() > 1 {
@@ -161,23 +218,20 @@ impl Unnumbered {
                 }
                 return;
             }
-            for &(who, at_ns) in by {
-                tangle(tangles.entry(who).or_default(), pair, true, at_ns);
-            }
+            all_by(Wrong::Fifo);
             return;
         }
         if self.promises_order(OrderPromise::Total) && !keepers.is_empty() {
-            if by.len() <= keepers.len() {
-                for &(who, at_ns) in by {
-                    tangle(tangles.entry(who).or_default(), pair, false, at_ns);
+            if votes.keepers_wrong {
+                for &who in keepers {
+                    tangle(tangles.entry(who).or_default(), pair, Wrong::Order, at_ns);
                 }
             } else {
-                for who in keepers {
-                    tangle(tangles.entry(who).or_default(), pair, false, at_ns);
-                }
+                all_by(Wrong::Order);
             }
             return;
         }
+        all_by(Wrong::Nothing);
         // All who got both agree: the second of the pair came first.
         if self.saw_before_sending(pair.1, pair.0) {
             self.effect_first(pair.1, pair.0, by[0].0, at_ns, late);
@@ -347,6 +401,14 @@ impl Unnumbered {
 
     /// Somebody who got both in the order of their slots, if more did than the other way round.
     fn in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
+        let (kept, inverted, who) = self.votes(first, then);
+        let at_ns = self.sequence.get(then).map_or(0, |slot| slot.first_ns);
+        who.filter(|_| kept > inverted).map(|who| (who, at_ns))
+    }
+
+    /// How many got both in the order of their slots, how many the other way round, and one of the
+    /// former.
+    fn votes(&self, first: SlotId, then: SlotId) -> (usize, usize, Option<usize>) {
         let (mut kept, mut inverted) = (0, 0);
         let mut who = None;
         for (index, track) in self.tracks().enumerate() {
@@ -362,13 +424,14 @@ impl Unnumbered {
                 who.get_or_insert(index);
             }
         }
-        let at_ns = self.sequence.get(then).map_or(0, |slot| slot.first_ns);
-        who.filter(|_| kept > inverted).map(|who| (who, at_ns))
+        (kept, inverted, who)
     }
 
-    /// Whether those who got both say that `first` comes before `then`.
+    /// Whether those who got both say that `first` comes before `then`: all, and more than one,
+    /// since one alone may be who has it wrong.
     pub(super) fn agreed(&self, first: SlotId, then: SlotId) -> bool {
-        self.in_order(first, then).is_some()
+        let (kept, inverted, _) = self.votes(first, then);
+        kept > 1 && inverted == 0
     }
 
     /// One violation for all that one session got in a wrong order with each other.
@@ -380,7 +443,8 @@ impl Unnumbered {
         let Some(client) = self.tracks().nth(who).map(|track| track.client) else {
             return;
         };
-        let (kind, how) = if tangle.fifo {
+        let fifo = tangle.wrong == Wrong::Fifo;
+        let (kind, how) = if fifo {
             (
                 Kind::ReorderedRelay,
                 "each sender's messages in the order sent",
@@ -397,11 +461,7 @@ impl Unnumbered {
             directory.name(first.sender),
             then.k,
             directory.name(then.sender),
-            if tangle.fifo {
-                "they were sent"
-            } else {
-                "others did"
-            },
+            if fifo { "they were sent" } else { "others did" },
         );
         self.desk
             .certain(kind, client, Some(first), text, tangle.at_ns);
@@ -417,21 +477,21 @@ fn is_inverted(track: &Track, first: SlotId, then: SlotId, ledger: &Unnumbered) 
     })
 }
 
-/// Adds a pair to what its session got in a wrong order: what shares a slot is one violation.
-fn tangle(tangles: &mut Vec<Tangle>, pair: Pair, fifo: bool, at_ns: u64) {
+/// Adds a pair to what its session got the other way round: what shares a slot is one.
+fn tangle(tangles: &mut Vec<Tangle>, pair: Pair, wrong: Wrong, at_ns: u64) {
     let mut joined = Tangle {
         slots: [pair.0, pair.1].into(),
-        fifo,
+        wrong,
         pair,
         at_ns,
     };
     let touching = |t: &mut Tangle| t.slots.contains(&pair.0) || t.slots.contains(&pair.1);
     for mut other in tangles.extract_if(.., touching) {
         joined.slots.append(&mut other.slots);
-        if other.fifo && !joined.fifo {
+        if other.wrong > joined.wrong {
+            joined.wrong = other.wrong;
             (joined.pair, joined.at_ns) = (other.pair, other.at_ns);
         }
-        joined.fifo |= other.fifo;
     }
     tangles.push(joined);
 }

@@ -1,0 +1,91 @@
+//! The end of a run: what its shards, its judge and its server leave behind.
+
+use std::time::Duration;
+
+use super::Coordinator;
+use crate::driver::outcome::{Outcome, ProcessUse};
+use crate::driver::process;
+use crate::measure::health::Health;
+use crate::scenario::plan::Load;
+use crate::target::embedded::Embedded;
+
+impl Coordinator<'_> {
+    /// Everything is in: the judgement and the figures.
+    pub(super) async fn conclude(mut self) -> Outcome {
+        let elapsed = Duration::from_nanos(self.clock.now_ns());
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+        let server = self
+            .embedded
+            .as_ref()
+            .and_then(Embedded::pid)
+            .and_then(process::use_of);
+        let embedded = self.embedded.is_some();
+        let mut faults = Vec::new();
+        if let Some(embedded) = self.embedded.take() {
+            faults = embedded.stop().await;
+        }
+        let Self {
+            judge,
+            mut collector,
+            ..
+        } = self;
+        let findings = judge.finish(self.target_gone_ns.is_some(), |message| {
+            collector.message(
+                message.intended_ns,
+                message.first_ns,
+                message.last_ns,
+                message.receivers,
+            );
+        });
+        let open_loop = self
+            .plan
+            .groups
+            .iter()
+            .any(|g| matches!(g.load, Load::Open { .. }));
+        let mut measured = collector.finish(open_loop.then_some(self.offered));
+        measured.unsent = self.unsent;
+        let mut inconclusive = Vec::new();
+        if let Some(gone_ns) = self.target_gone_ns {
+            inconclusive.push(format!(
+                "the target went away {:.1} s into the run",
+                gone_ns as f64 / 1e9
+            ));
+        }
+        if self.cut > 0 {
+            inconclusive.push(format!(
+                "{} clients had not got to their end when the drain's {} were over; give \
+                 run.drain more time",
+                self.cut,
+                humantime::format_duration(self.plan.run.drain)
+            ));
+        }
+        for (client, what) in self.unreachable.iter().take(3) {
+            let client = self.directory.client_name(*client);
+            inconclusive.push(format!("{client} could not connect again: {what}"));
+        }
+        let health = Health::new(&measured, self.behind, self.loads);
+        let used = process::own_use();
+        Outcome {
+            started: self.started,
+            epoch: self.clock.instant(0),
+            elapsed,
+            target_url: self.url,
+            embedded,
+            clients: self.plan.clients(),
+            connected: self.live.connected(),
+            interrupted: self.interrupted,
+            findings,
+            measured,
+            generator: ProcessUse {
+                cpu: used.cpu.saturating_sub(self.used_before.cpu),
+                max_rss_bytes: used.max_rss_bytes,
+            },
+            health,
+            server,
+            faults,
+            inconclusive,
+        }
+    }
+}

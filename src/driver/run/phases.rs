@@ -1,0 +1,140 @@
+//! The phases of a run: connect, warm up, measure, drain.
+
+use std::time::Duration;
+
+use super::{Coordinator, RunError};
+use crate::driver::clock::ns;
+use crate::driver::fleet::Rank;
+use crate::driver::shard::Command;
+use crate::driver::snapshot::Phase;
+use crate::measure::Window;
+use crate::scenario::plan::Load;
+use crate::verify::directory::ClientId;
+
+/// Between telling the shards when the load begins and its beginning.
+const LEAD: Duration = Duration::from_millis(20);
+
+impl Coordinator<'_> {
+    /// All of them, to the end of the drain.
+    pub(super) async fn go_through_phases(&mut self) -> Result<(), RunError> {
+        self.connect().await?;
+        self.load().await?;
+        self.drain().await
+    }
+
+    /// Observers first, then everyone.
+    async fn connect(&mut self) -> Result<(), RunError> {
+        let observers = u64::from(self.plan.run.observers);
+        for (only_observers, goal) in [(true, observers), (false, self.plan.clients())] {
+            let start_ns = self.clock.now_ns();
+            self.tell_shards(Command::Connect {
+                observers: only_observers,
+                start_ns,
+            });
+            self.wait(u64::MAX, |c| {
+                c.live.connected() >= goal || !c.unreachable.is_empty()
+            })
+            .await?;
+        }
+        match self.unreachable.first() {
+            Some((client, what)) if !self.interrupted => {
+                Err(self.unreachable_by(*client, what.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn unreachable_by(&self, client: ClientId, what: String) -> RunError {
+        RunError::Unreachable {
+            url: self.url.clone(),
+            client: self.directory.client_name(client).to_owned(),
+            what,
+        }
+    }
+
+    /// Warm-up and the measured phase.
+    async fn load(&mut self) -> Result<(), RunError> {
+        if self.interrupted {
+            return Ok(());
+        }
+        let start_ns = self.clock.now_ns() + ns(LEAD);
+        let warm_ns = start_ns + ns(self.plan.run.warmup);
+        let end_ns = warm_ns + ns(self.plan.run.duration);
+        self.window = Window {
+            start_ns: warm_ns,
+            end_ns,
+        };
+        self.collector.set_window(self.window);
+        self.tell_shards(Command::BeginLoad {
+            start_ns,
+            window: self.window,
+        });
+        let only_scripts = self
+            .plan
+            .groups
+            .iter()
+            .all(|g| matches!(g.load, Load::Script { .. } | Load::Listen))
+            && self.live.scripts() > 0;
+        let over =
+            move |c: &Self| c.target_gone_ns.is_some() || only_scripts && c.live.scripts() == 0;
+        if warm_ns > start_ns {
+            self.enter(Phase::WarmUp);
+            self.wait(warm_ns, over).await?;
+        }
+        self.enter(Phase::Measure);
+        self.wait(end_ns, over).await?;
+        let end_ns = end_ns.min(self.clock.now_ns());
+        self.window.end_ns = end_ns.max(self.window.start_ns);
+        self.collector.set_window(self.window);
+        self.tell_shards(Command::EndLoad { end_ns });
+        Ok(())
+    }
+
+    /// Whoever sends leaves first, so that its last message still finds everyone else.
+    async fn drain(&mut self) -> Result<(), RunError> {
+        self.enter(Phase::Drain);
+        let until_ns = self.clock.now_ns() + ns(self.plan.run.drain);
+        if self.window != Window::NEVER {
+            self.wait_in_drain(until_ns, |c| c.live.scripts() == 0)
+                .await?;
+        }
+        for rank in [Rank::Scripted, Rank::Talker, Rank::Listener, Rank::Observer] {
+            if self.target_gone_ns.is_some() {
+                break; // nobody is there to say goodbye to
+            }
+            self.tell_shards(Command::Leave(rank));
+            self.wait_in_drain(until_ns, move |c| c.live.open(rank) == 0)
+                .await?;
+        }
+        if self.target_gone_ns.is_some() {
+            // Its connections end by themselves; what they still hold was delivered.
+            self.wait_in_drain(until_ns, |c| c.live.all_open() == 0)
+                .await?;
+        }
+        self.tell_shards(Command::Stop);
+        self.wait_in_drain(u64::MAX, |c| c.shards_done == c.commands.len())
+            .await?;
+        self.tell_watcher(); // all is in, but for what the judgement brings
+        Ok(())
+    }
+
+    /// Waits until `over` says so, the time comes, or the run is interrupted.
+    async fn wait(&mut self, until_ns: u64, over: impl Fn(&Self) -> bool) -> Result<(), RunError> {
+        while !over(self) && self.clock.now_ns() < until_ns && !self.interrupted {
+            self.step().await?;
+        }
+        Ok(())
+    }
+
+    /// As [`Self::wait`]; an interrupted run drains as well.
+    async fn wait_in_drain(
+        &mut self,
+        until_ns: u64,
+        over: impl Fn(&Self) -> bool,
+    ) -> Result<(), RunError> {
+        while !over(self) && self.clock.now_ns() < until_ns {
+            self.step().await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What no session can tell by itself: the judge's own rules, each where nothing else would notice.
+
+use super::guards::{Bench, ack, kinds, relay, text};
+use super::world::{address, terms};
+use crate::verify::kind::Kind;
+use crate::verify::ledger::{Ending, Handle};
+use crate::wire::ndjson;
+
+/// Sessions 0, 1, 2, … each in a shard of its own, all of whom joined at the beginning.
+fn room<const N: usize>() -> (Bench, [Handle; N]) {
+    let mut bench = Bench::new(N, terms());
+    let handles = std::array::from_fn(|i| bench.join(i, i, 0));
+    (bench, handles)
+}
+
+fn sends(bench: &mut Bench, session: usize, handle: Handle, count: usize) {
+    for _ in 0..count {
+        let now_ns = bench.now_ns;
+        let ledger = &mut bench.ledgers[session];
+        ledger.sending(handle, now_ns, now_ns, false).unwrap();
+    }
+}
+
+/// A session that says nothing more about what it sent.
+fn breaks_off(bench: &mut Bench, session: usize, handle: Handle) {
+    let now_ns = bench.now_ns;
+    let ledger = &mut bench.ledgers[session];
+    ledger.letting_go(handle);
+    ledger.ended(handle, Ending::Ours, b"", now_ns);
+}
+
+/// The relay of a message that was due, and sent, at `sent_ns`.
+fn relay_sent(seq: u64, sender: u32, k: u64, sent_ns: u64) -> Vec<u8> {
+    let mut line = Vec::new();
+    let text = text(sender, k, sent_ns);
+    ndjson::encode_relay(&mut line, seq, &address(sender as usize), &text);
+    line
+}
+
+#[test]
+fn one_senders_messages_numbered_out_of_order_for_all() {
+    for (numbered, expected) in [
+        (&[1, 2, 3][..], &[][..]),
+        (&[2, 1, 3], &[(Kind::ReorderedRelay, 1)]),
+        (&[3, 1, 2], &[(Kind::ReorderedRelay, 2)]),
+        (&[1, 3], &[]), // it broke off: its second need not have been taken
+        (&[1, 2, 1], &[(Kind::DuplicateRelay, 1)]),
+        (&[1, 3, 3], &[(Kind::DuplicateRelay, 1)]),
+        (
+            &[1, 4, 2, 2],
+            &[(Kind::ReorderedRelay, 1), (Kind::DuplicateRelay, 1)],
+        ),
+    ] {
+        let (mut bench, [sender, one, other]) = room();
+        sends(&mut bench, 0, sender, 4);
+        breaks_off(&mut bench, 0, sender);
+        for (seq, &k) in (1..).zip(numbered) {
+            bench.read(1, one, &relay(seq, 0, k));
+            bench.read(2, other, &relay(seq, 0, k));
+        }
+        let last = numbered.len() as u64;
+        bench.leave(1, one, last);
+        bench.leave(2, other, last);
+        let mut found = kinds(&bench.finish());
+        found.sort();
+        let mut expected = expected.to_vec();
+        expected.sort();
+        assert_eq!(found, expected, "{numbered:?}");
+    }
+}
+
+/// The ack of a later number is all that says so: its sender joined behind the smaller one.
+#[test]
+fn a_message_sent_after_anothers_ack_and_numbered_before_it() {
+    for (sent_later_by_ns, expected) in [(0, &[][..]), (1, &[(Kind::RealTime, 1)])] {
+        let (mut bench, [late, listener]) = room();
+        let newcomer = bench.join(1, 2, 1);
+        sends(&mut bench, 1, newcomer, 1);
+        bench.read(1, newcomer, &ack(2, 2, 1));
+        let sent_ns = bench.now_ns + sent_later_by_ns;
+        bench.now_ns = sent_ns;
+        sends(&mut bench, 0, late, 1);
+        let first = relay_sent(1, 0, 1, sent_ns);
+        let second = relay(2, 2, 1);
+        bench.read(0, late, &ack(1, 0, 1));
+        bench.read(0, late, &second);
+        bench.read(1, listener, &first);
+        bench.read(1, listener, &second);
+        bench.leave(0, late, 2);
+        bench.leave(1, listener, 2);
+        bench.leave(1, newcomer, 2);
+        assert_eq!(kinds(&bench.finish()), expected, "{sent_later_by_ns}");
+    }
+}
+
+/// It had passed its own message's number before it sent it.
+#[test]
+fn a_message_numbered_behind_what_its_sender_had_seen() {
+    let (mut bench, [late, other, listener]) = room();
+    sends(&mut bench, 1, other, 2);
+    for line in [ack(2, 1, 1), ack(3, 1, 2)] {
+        bench.read(1, other, &line);
+    }
+    for line in [relay(2, 1, 1), relay(3, 1, 2)] {
+        bench.read(0, late, &line);
+    }
+    bench.now_ns += 1;
+    let sent_ns = bench.now_ns;
+    sends(&mut bench, 0, late, 1);
+    bench.read(0, late, &ack(1, 0, 1));
+    for line in [relay_sent(1, 0, 1, sent_ns), relay(2, 1, 1), relay(3, 1, 2)] {
+        bench.read(2, listener, &line);
+    }
+    breaks_off(&mut bench, 1, other); // or it would have noticed, too
+    bench.leave(0, late, 3);
+    bench.leave(2, listener, 3);
+    let findings = bench.finish();
+    assert_eq!(kinds(&findings), [(Kind::Causality, 1)]);
+    let example = &findings.violations[&Kind::Causality].examples[0];
+    assert_eq!((example.seq, example.k), (Some(1), Some(1)));
+}
+
+/// Whoever noticed first: that its own sender had seen a later number says more.
+#[test]
+fn causality_comes_before_real_time() {
+    for witness_first in [false, true] {
+        let (mut bench, [late, other, listener, witness]) = room();
+        sends(&mut bench, 1, other, 1);
+        bench.read(1, other, &ack(2, 1, 1));
+        bench.read(3, witness, &relay(2, 1, 1));
+        bench.read(0, late, &relay(2, 1, 1));
+        bench.now_ns += 1;
+        let sent_ns = bench.now_ns;
+        sends(&mut bench, 0, late, 1);
+        let first = relay_sent(1, 0, 1, sent_ns);
+        bench.read(0, late, &ack(1, 0, 1));
+        for (session, handle) in [(1, other), (3, witness)] {
+            bench.read(session, handle, &first);
+        }
+        bench.read(2, listener, &first);
+        bench.read(2, listener, &relay(2, 1, 1));
+        let all = [(0, late), (1, other), (2, listener), (3, witness)];
+        for (session, handle) in all {
+            bench.leave(session, handle, 2);
+        }
+        let order = if witness_first {
+            [3, 1, 2, 0]
+        } else {
+            [0, 1, 2, 3]
+        };
+        for shard in order {
+            bench.hand_over(shard);
+        }
+        assert_eq!(kinds(&bench.finish()), [(Kind::Causality, 1)]);
+    }
+}
+
+/// With no ack to say what a number is, it is what most receivers got; who got another is named,
+/// whichever shard spoke first, and the message is settled with the deliveries that were its own.
+#[test]
+fn of_receivers_that_differ_the_fewer_are_named() {
+    for odd in 0..3 {
+        let (mut bench, [one, two, a, b, c]) = room();
+        for (session, handle) in [(0, one), (1, two)] {
+            sends(&mut bench, session, handle, 1);
+            breaks_off(&mut bench, session, handle);
+        }
+        for (i, handle) in [a, b, c].into_iter().enumerate() {
+            let (first, second) = if i == odd { (1, 0) } else { (0, 1) };
+            bench.read(2 + i, handle, &relay(1, first, 1));
+            bench.read(2 + i, handle, &relay(2, second, 1));
+            bench.leave(2 + i, handle, 2);
+        }
+        let mut settled = Vec::new();
+        for shard in 0..5 {
+            bench.hand_over_to(shard, |s| settled.push(s.receivers));
+        }
+        let findings = bench.finish();
+        assert_eq!(kinds(&findings), [(Kind::OrderDivergence, 1)], "{odd}");
+        let example = &findings.violations[&Kind::OrderDivergence].examples[0];
+        let named = format!("c{}", 2 + odd);
+        assert_eq!(example.receiver.as_deref(), Some(named.as_str()));
+        assert_eq!(settled, [2, 2], "two of three got each as it is, {odd}");
+    }
+}

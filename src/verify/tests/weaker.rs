@@ -1,0 +1,467 @@
+//! Targets that promise less, or other things, than the reference protocol: what must be reported
+//! then and what must not, by hand, and that nothing a target sends panics.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::unnumbered::FROM_OUTSIDE;
+use super::world::{RUN, SEED, address, terms};
+use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
+use crate::verify::directory::{ClientId, Directory};
+use crate::verify::findings::Findings;
+use crate::verify::ids::publish_id;
+use crate::verify::judge::Judge;
+use crate::verify::kind::Kind;
+use crate::verify::ledger::{Ending, Event, Handle, Ledger, Terms};
+use crate::wire::Dialect;
+use crate::wire::classic::{self, texts::TextBuffer};
+use crate::wire::line::LineBuffer;
+use crate::wire::ndjson;
+use crate::wire::payload::{self, Header, SenderId};
+
+/// Clients of one target, driven by hand. Client n is session n.
+struct Bench {
+    ledger: Ledger,
+    judge: Judge,
+    clients: Vec<Handle>,
+    sent: Vec<Vec<Header>>,
+    dialect: Dialect,
+    now_ns: u64,
+}
+
+impl Bench {
+    fn new(promises: Promises, dialect: Dialect, clients: usize) -> Self {
+        let terms = Terms {
+            promises,
+            dialect,
+            ..terms()
+        };
+        let names = (0..100).map(|i| format!("c{i}")).collect();
+        let directory = Arc::new(Directory::new(names));
+        let mut bench = Self {
+            ledger: Ledger::new(terms, Arc::clone(&directory)),
+            judge: Judge::new(directory, 1, terms.late_after_ns),
+            clients: Vec::new(),
+            sent: Vec::new(),
+            dialect,
+            now_ns: 0,
+        };
+        (0..clients).for_each(|_| bench.join());
+        bench
+    }
+
+    fn join(&mut self) {
+        let client = self.clients.len();
+        let handle = self.ledger.connecting(ClientId(client as u32)).unwrap();
+        let local = address(client).parse().unwrap();
+        self.ledger.connected(handle, local);
+        self.clients.push(handle);
+        self.sent.push(Vec::new());
+        if self.dialect == Dialect::Ndjson {
+            let mut welcome = Vec::new();
+            ndjson::encode_welcome(&mut welcome, &address(client), 0, 65_536);
+            assert_eq!(self.read(client, &welcome), [Event::Welcome]);
+        }
+    }
+
+    fn read(&mut self, client: usize, bytes: &[u8]) -> Vec<Event> {
+        self.now_ns += 1;
+        let (handle, now_ns) = (self.clients[client], self.now_ns);
+        let ledger = &mut self.ledger;
+        match self.dialect {
+            Dialect::Ndjson => {
+                let mut buffer = LineBuffer::new(65_536);
+                let mut lines = buffer.feed(bytes);
+                std::iter::from_fn(|| ledger.next(handle, &mut lines, now_ns)).collect()
+            }
+            Dialect::Classic => {
+                let mut buffer = TextBuffer::new(65_536);
+                buffer.feed(bytes);
+                let mut pieces = buffer.finish();
+                std::iter::from_fn(|| ledger.next_text(handle, &mut pieces, now_ns)).collect()
+            }
+        }
+    }
+
+    fn send(&mut self, client: usize, last: bool) {
+        self.now_ns += 1;
+        let handle = self.clients[client];
+        let header = self.ledger.sending(handle, self.now_ns, self.now_ns, last);
+        self.sent[client].push(header.unwrap());
+    }
+
+    /// `to` gets message `k` of `from`.
+    fn relay(&mut self, to: usize, from: usize, k: usize) {
+        let mut text = Vec::new();
+        let header = &self.sent[from][k - 1];
+        payload::encode(&mut text, SEED, header, payload::HEADER_BYTES);
+        let text = String::from_utf8(text).unwrap();
+        let mut bytes = Vec::new();
+        match self.dialect {
+            Dialect::Ndjson => ndjson::encode_relay(&mut bytes, 0, &address(from), &text),
+            Dialect::Classic => classic::encode_relay(&mut bytes, &address(from), &text),
+        }
+        self.read(to, &bytes);
+    }
+
+    fn ack(&mut self, client: usize, k: u64) {
+        let mut bytes = Vec::new();
+        let id = publish_id(SenderId(client as u32), k);
+        match self.dialect {
+            Dialect::Ndjson => ndjson::encode_ack(&mut bytes, 0, Some(id)),
+            Dialect::Classic => classic::encode_ack(&mut bytes, &address(client)),
+        }
+        self.read(client, &bytes);
+    }
+
+    fn leave(&mut self, client: usize) {
+        self.ledger.leaving(self.clients[client]);
+        if self.dialect == Dialect::Ndjson {
+            let mut bye = Vec::new();
+            ndjson::encode_bye(&mut bye, 0);
+            self.read(client, &bye);
+        }
+        self.end(client, Ending::Eof);
+    }
+
+    fn end(&mut self, client: usize, ending: Ending) {
+        self.ledger
+            .ended(self.clients[client], ending, b"", self.now_ns);
+    }
+
+    fn finish(mut self) -> Findings {
+        let batch = self.ledger.take_batch();
+        self.judge.absorb(0, batch, |_| ());
+        self.judge.finish(false, |_| ())
+    }
+}
+
+fn kinds(findings: &Findings) -> Vec<(Kind, u64)> {
+    let all = findings.violations.iter();
+    all.map(|(kind, tally)| (*kind, tally.count)).collect()
+}
+
+const ORDERS: [OrderPromise; 4] = [
+    OrderPromise::None,
+    OrderPromise::Fifo,
+    OrderPromise::Causal,
+    OrderPromise::Total,
+];
+
+fn in_order(order: OrderPromise) -> Promises {
+    Promises {
+        order,
+        ..FROM_OUTSIDE
+    }
+}
+
+/// What each promise of order makes of a history in which `play` happens.
+fn by_order(play: fn(&mut Bench)) -> Vec<Vec<(Kind, u64)>> {
+    let found = ORDERS.map(|order| {
+        let mut bench = Bench::new(in_order(order), Dialect::Ndjson, 4);
+        play(&mut bench);
+        (0..4).for_each(|client| bench.leave(client));
+        let findings = bench.finish();
+        assert_eq!(findings.undecided, [""; 0], "{order:?}");
+        kinds(&findings)
+    });
+    found.into()
+}
+
+#[test]
+fn one_senders_messages_exchanged_break_every_order_but_none() {
+    let found = by_order(|bench| {
+        bench.send(0, false);
+        bench.send(0, false);
+        for (to, ks) in [(1, [1, 2]), (2, [2, 1]), (3, [1, 2])] {
+            ks.into_iter().for_each(|k| bench.relay(to, 0, k));
+        }
+        bench.ack(0, 1);
+        bench.ack(0, 2);
+    });
+    let reordered = vec![(Kind::ReorderedRelay, 1)];
+    assert_eq!(
+        found,
+        [vec![], reordered.clone(), reordered.clone(), reordered]
+    );
+}
+
+#[test]
+fn an_effect_before_its_cause_breaks_causal_and_total_order() {
+    let found = by_order(|bench| {
+        bench.send(0, false);
+        bench.relay(1, 0, 1);
+        bench.send(1, false);
+        bench.relay(0, 1, 1);
+        for to in [2, 3] {
+            bench.relay(to, 1, 1);
+            bench.relay(to, 0, 1);
+        }
+        bench.ack(0, 1);
+        bench.ack(1, 1);
+    });
+    let causality = vec![(Kind::Causality, 1)];
+    assert_eq!(found, [vec![], vec![], causality.clone(), causality]);
+}
+
+#[test]
+fn two_receivers_with_two_orders_break_total_order_alone() {
+    let found = by_order(|bench| {
+        bench.send(0, false);
+        bench.send(1, false);
+        bench.relay(0, 1, 1);
+        bench.relay(1, 0, 1);
+        for (to, first, then) in [(2, 0, 1), (3, 1, 0)] {
+            bench.relay(to, first, 1);
+            bench.relay(to, then, 1);
+        }
+        bench.ack(0, 1);
+        bench.ack(1, 1);
+    });
+    assert_eq!(
+        found,
+        [vec![], vec![], vec![], vec![(Kind::OrderDivergence, 1)]]
+    );
+}
+
+#[test]
+fn what_comes_again_or_not_at_all_is_counted_and_a_violation_where_that_is_promised() {
+    let again = |relay: RelayPromise, times: usize| {
+        let promises = Promises {
+            relay,
+            ..FROM_OUTSIDE
+        };
+        let mut bench = Bench::new(promises, Dialect::Ndjson, 3);
+        bench.send(0, false);
+        bench.send(0, false);
+        (0..times).for_each(|_| bench.relay(1, 0, 1));
+        bench.relay(1, 0, 2);
+        bench.relay(2, 0, 1);
+        bench.relay(2, 0, 2);
+        bench.ack(0, 1);
+        bench.ack(0, 2);
+        (0..3).for_each(|client| bench.leave(client));
+        let findings = bench.finish();
+        let counts = findings.counts;
+        (kinds(&findings), counts.duplicated, counts.lost)
+    };
+    use RelayPromise::{AtLeastOnce, AtMostOnce, ExactlyOnce};
+    let twice = vec![(Kind::DuplicateRelay, 1)];
+    let lost = vec![(Kind::LostRelay, 1)];
+    assert_eq!(again(ExactlyOnce, 2), (twice.clone(), 1, 0));
+    assert_eq!(again(AtMostOnce, 2), (twice, 1, 0));
+    assert_eq!(again(AtLeastOnce, 2), (vec![], 1, 0));
+    assert_eq!(again(ExactlyOnce, 0), (lost.clone(), 0, 1));
+    assert_eq!(again(AtLeastOnce, 0), (lost, 0, 1));
+    assert_eq!(again(AtMostOnce, 0), (vec![], 0, 1));
+}
+
+#[test]
+fn an_echo_is_owed_where_it_is_promised_and_wrong_where_it_is_not() {
+    for (promised, comes) in [(true, true), (true, false), (false, true), (false, false)] {
+        let promises = Promises {
+            echo: promised,
+            ..FROM_OUTSIDE
+        };
+        let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
+        bench.send(0, false);
+        if comes {
+            bench.relay(0, 0, 1);
+        }
+        bench.relay(1, 0, 1);
+        bench.ack(0, 1);
+        (0..2).for_each(|client| bench.leave(client));
+        let expected = match (promised, comes) {
+            (true, false) => vec![(Kind::LostRelay, 1)],
+            (false, true) => vec![(Kind::EchoedRelay, 1)],
+            _ => vec![],
+        };
+        assert_eq!(kinds(&bench.finish()), expected, "{promised} {comes}");
+    }
+}
+
+#[test]
+fn where_no_acks_are_promised_none_is_missed_and_any_is_stray() {
+    for acked in [false, true] {
+        let promises = Promises {
+            ack: AckPromise::None,
+            ..FROM_OUTSIDE
+        };
+        let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
+        bench.send(0, false);
+        bench.relay(1, 0, 1);
+        if acked {
+            bench.ack(0, 1);
+        }
+        (0..2).for_each(|client| bench.leave(client));
+        let expected = if acked {
+            vec![(Kind::StrayAck, 1)]
+        } else {
+            vec![]
+        };
+        assert_eq!(kinds(&bench.finish()), expected);
+    }
+}
+
+/// Who was cut off has proof of everything that its senders said before their last words.
+#[test]
+fn a_fence_decides_what_no_goodbye_does() {
+    for (fence, lost) in [(true, false), (true, true), (false, false)] {
+        let mut bench = Bench::new(in_order(OrderPromise::Fifo), Dialect::Classic, 3);
+        bench.send(0, false);
+        bench.send(0, false);
+        bench.send(0, true);
+        for k in 1..=3 {
+            bench.relay(2, 0, k);
+            bench.ack(0, k as u64);
+            if !(lost && k == 2) && (fence || k < 3) {
+                bench.relay(1, 0, k);
+            }
+        }
+        bench.leave(0);
+        bench.leave(2);
+        bench.end(1, Ending::TimeUp);
+        let findings = bench.finish();
+        let expected = if lost {
+            vec![(Kind::LostRelay, 1)]
+        } else {
+            vec![]
+        };
+        assert_eq!(kinds(&findings), expected);
+        assert_eq!(
+            findings.undecided.len(),
+            usize::from(!fence),
+            "{:?}",
+            findings.undecided
+        );
+    }
+}
+
+/// Acks that name an address and nothing else.
+#[test]
+fn anonymous_acks_are_counted() {
+    let acks = |play: fn(&mut Bench)| {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 3);
+        for k in 1..=2 {
+            bench.send(0, false);
+            bench.relay(1, 0, k);
+            bench.relay(2, 0, k);
+        }
+        play(&mut bench);
+        (0..3).for_each(|client| bench.leave(client));
+        kinds(&bench.finish())
+    };
+    let both = |bench: &mut Bench| (1..=2).for_each(|k| bench.ack(0, k));
+    assert_eq!(acks(both), []);
+    assert_eq!(acks(|bench| bench.ack(0, 1)), [(Kind::MissingAck, 1)]);
+    assert_eq!(acks(|_| ()), [(Kind::MissingAck, 2)]);
+    let thrice = acks(|bench| (1..=3).for_each(|k| bench.ack(0, k)));
+    assert_eq!(thrice, [(Kind::DuplicateAck, 1)]);
+    let never_sent = acks(|bench| {
+        (1..=2).for_each(|k| bench.ack(0, k));
+        bench.ack(1, 1);
+    });
+    assert_eq!(never_sent, [(Kind::StrayAck, 1)]);
+    let astray = acks(|bench| {
+        bench.ack(0, 1);
+        let mut ack = Vec::new();
+        classic::encode_ack(&mut ack, &address(0));
+        bench.read(1, &ack);
+    });
+    assert_eq!(astray, [(Kind::StrayAck, 1)], "and not a missing ack, too");
+}
+
+#[test]
+fn text_that_is_no_frame_and_a_relay_cut_short_are_named() {
+    let text = |bytes: &'static [u8]| {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 3);
+        bench.send(0, false);
+        bench.relay(2, 0, 1);
+        bench.relay(1, 0, 1);
+        bench.ack(0, 1);
+        bench.read(1, bytes);
+        (0..3).for_each(|client| bench.leave(client));
+        kinds(&bench.finish())
+    };
+    assert_eq!(text(b"and another thing"), [(Kind::MalformedFrame, 1)]);
+    let blank = "127.0.0.1:10000 地址发送了请求消息：".as_bytes();
+    assert_eq!(text(blank), [(Kind::PhantomRelay, 1)]);
+    let cut = "127.0.0.1:10000 地址发送了请求消息：cbmAAAwABC".as_bytes();
+    assert_eq!(text(cut), [(Kind::AlteredRelay, 1)]);
+}
+
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    let text =
+        (0_u32..6, 0_u64..5, any::<bool>(), 0_usize..60).prop_map(|(sender, k, last, cut)| {
+            let header = Header {
+                run: RUN,
+                sender: SenderId(sender),
+                k,
+                last,
+                intended_ns: k,
+                previous_ns: 0,
+            };
+            let mut text = Vec::new();
+            payload::encode(&mut text, SEED, &header, payload::HEADER_BYTES);
+            text.truncate(cut);
+            String::from_utf8(text).unwrap()
+        });
+    let relay = (0_usize..6, text).prop_flat_map(|(from, text)| {
+        let mut line = Vec::new();
+        ndjson::encode_relay(&mut line, 1, &address(from), &text);
+        let mut bare = Vec::new();
+        classic::encode_relay(&mut bare, &address(from), &text);
+        prop_oneof![Just(line), Just(bare)]
+    });
+    let ack = (0_usize..6, 0_u64..5).prop_flat_map(|(of, k)| {
+        let mut line = Vec::new();
+        ndjson::encode_ack(&mut line, k, Some(publish_id(SenderId(of as u32), k)));
+        let mut bare = Vec::new();
+        classic::encode_ack(&mut bare, &address(of));
+        prop_oneof![Just(line), Just(bare)]
+    });
+    let frame = prop_oneof![
+        Just(br#"{"type":"bye","seq":1}"#.to_vec()),
+        Just(br#"{"type":"error","code":"malformed","id":1}"#.to_vec()),
+        Just(br#"{"type":"welcome","protocol":1,"client_ip":"x","seq":1,"max_line":9}"#.to_vec()),
+        prop::collection::vec(any::<u8>(), 0..40),
+    ];
+    prop_oneof![4 => relay, 2 => ack, 1 => frame.prop_map(|mut f| { f.push(b'\n'); f })]
+}
+
+proptest! {
+    #![proptest_config(super::config(300))]
+
+    /// Nothing that a target sends panics, whatever it promised.
+    #[test]
+    fn a_hostile_target_is_data(
+        order in prop::sample::select(ORDERS.to_vec()),
+        echo: bool,
+        classic: bool,
+        steps in prop::collection::vec((0_usize..5, 0_u32..9, hostile()), 0..120),
+    ) {
+        let promises = Promises { echo, ..in_order(order) };
+        let dialect = if classic { Dialect::Classic } else { Dialect::Ndjson };
+        let mut bench = Bench::new(promises, dialect, 5);
+        for (client, action, bytes) in steps {
+            let handle = bench.clients[client];
+            match action {
+                0 => bench.send(client, false),
+                1 => bench.ledger.leaving(handle),
+                2 => {
+                    let batch = bench.ledger.take_batch();
+                    bench.judge.absorb(0, batch, |_| ());
+                }
+                3 => {
+                    bench.ledger.ended(handle, Ending::Eof, &bytes, bench.now_ns);
+                    bench.clients[client] = bench.ledger.connecting(ClientId(client as u32)).unwrap();
+                }
+                _ => drop(bench.read(client, &bytes)),
+            }
+        }
+        (0..5).for_each(|client| bench.end(client, Ending::Eof));
+        let counts = bench.finish().counts;
+        prop_assert!(counts.delivered + counts.lost <= counts.owed);
+    }
+}

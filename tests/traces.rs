@@ -111,3 +111,45 @@ fn golden_traces_keep_their_verdicts() {
     verdicts.dedup();
     assert_eq!(verdicts, ["fail", "inconclusive", "pass"]);
 }
+
+/// Observations without numbers are judged from outside, by what is promised.
+#[test]
+fn what_an_observed_system_promises_decides_what_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("observed.ndjson");
+    let observed = include_str!("traces/observed-pass.ndjson");
+    let mut lines: Vec<String> = Vec::new();
+    for line in observed.lines().filter(|line| !line.trim().is_empty()) {
+        let mut object: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
+        object.remove("seq");
+        lines.push(serde_json::to_string(&object).unwrap());
+        if object["event"] == "relayed" {
+            lines.push(lines.last().unwrap().clone());
+        }
+    }
+    fs::write(&path, lines.join("\n")).unwrap();
+    let path = path.to_str().unwrap();
+    for (promise, code) in [
+        (&[][..], 1),
+        (&["--relay", "at-least-once"], 0),
+        (&["--order", "none"], 1),
+        (&["--order", "sideways"], 2),
+    ] {
+        let mut arguments = vec!["verify", path];
+        arguments.extend(promise);
+        let output = output(&arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{promise:?}: {}",
+            stderr(&output)
+        );
+    }
+    let recorded = output(&["verify", "tests/traces/pass.trace", "--echo"]);
+    assert_eq!(recorded.status.code(), Some(2));
+    assert!(
+        stderr(&recorded).contains("says itself"),
+        "{}",
+        stderr(&recorded)
+    );
+}

@@ -7,16 +7,21 @@ use std::io::{self, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+
 use super::EXIT_USAGE;
 use crate::report::Style;
 use crate::report::files::Destination;
 use crate::report::verification::Verification;
+use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::verify::trace::{self, TraceError, Verified};
 
 /// Arguments of `chatbench verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Both kinds of file are specified in docs/TRACE.md.
+Both kinds of file are specified in docs/TRACE.md. Observations without numbers are judged from
+outside; so are any for which one of the promises is given, the others as if they were numbered.
 
 Exit codes:
     0  pass: everything owed came, once, in order and as it was sent
@@ -35,6 +40,59 @@ pub struct Args {
     /// Overwrite a result that is there already
     #[arg(long)]
     force: bool,
+
+    /// What order an observed system promises: total, causal, fifo or none
+    #[arg(long, value_parser = promised_order)]
+    order: Option<OrderPromise>,
+
+    /// How often it relays: exactly-once, at-least-once or at-most-once
+    #[arg(long, value_parser = promised_relay)]
+    relay: Option<RelayPromise>,
+
+    /// Whether it acks: exactly-once or none
+    #[arg(long, value_parser = promised_ack)]
+    ack: Option<AckPromise>,
+
+    /// A sender gets its own messages, too
+    #[arg(long)]
+    echo: bool,
+}
+
+impl Args {
+    /// What the observed system promises, if anything was said about it.
+    fn promises(&self) -> Option<Promises> {
+        let Self {
+            order,
+            relay,
+            ack,
+            echo,
+            ..
+        } = *self;
+        let said = order.is_some() || relay.is_some() || ack.is_some() || echo;
+        let usual = Promises::default();
+        said.then(|| Promises {
+            ack: ack.unwrap_or(usual.ack),
+            relay: relay.unwrap_or(usual.relay),
+            order: order.unwrap_or(usual.order),
+            echo,
+            use_seq: false,
+            late_after: None,
+        })
+    }
+}
+
+// Promises by the names that scenarios have for them.
+
+fn promised_order(name: &str) -> Result<OrderPromise, serde::de::value::Error> {
+    OrderPromise::deserialize(name.into_deserializer())
+}
+
+fn promised_relay(name: &str) -> Result<RelayPromise, serde::de::value::Error> {
+    RelayPromise::deserialize(name.into_deserializer())
+}
+
+fn promised_ack(name: &str) -> Result<AckPromise, serde::de::value::Error> {
+    AckPromise::deserialize(name.into_deserializer())
 }
 
 /// Carries out the verb.
@@ -44,7 +102,7 @@ pub fn main(args: &Args) -> ExitCode {
     if let Some(Err(error)) = json.as_ref().map(|json| json.check(args.force)) {
         return fail(&error.to_string());
     }
-    let verified = match read(&args.trace) {
+    let verified = match read(&args.trace, args.promises()) {
         Ok(verified) => verified,
         Err(error) => return fail(&format!("{}: {error}", args.trace.display())),
     };
@@ -61,12 +119,12 @@ pub fn main(args: &Args) -> ExitCode {
     ExitCode::from(verification.verdict.exit_code())
 }
 
-fn read(path: &Path) -> Result<Verified, TraceError> {
+fn read(path: &Path, promises: Option<Promises>) -> Result<Verified, TraceError> {
     if path == Path::new("-") {
-        trace::verify(BufReader::new(io::stdin().lock()))
+        trace::verify_against(BufReader::new(io::stdin().lock()), promises)
     } else {
         let file = File::open(path)?;
-        trace::verify(BufReader::with_capacity(1 << 20, file))
+        trace::verify_against(BufReader::with_capacity(1 << 20, file), promises)
     }
 }
 

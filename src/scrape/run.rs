@@ -88,8 +88,8 @@ const PHASES: [Phase; 4] = [Phase::Connect, Phase::WarmUp, Phase::Measure, Phase
 impl Figures {
     /// The figures of a run that has come to `snapshot`.
     ///
-    /// Goes through seven histograms, some 100 µs each where they are full
-    /// (`cargo bench --bench measure`): for once a second.
+    /// Goes through seven histograms, 13 µs each (`cargo bench --bench measure`): for once a
+    /// second.
     #[must_use]
     pub fn new(which: Which, snapshot: &Snapshot, collector: &Collector) -> Self {
         let totals = collector.totals();

@@ -2,8 +2,8 @@
 
 use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
-use super::{Conflict, EXCHANGE_SPAN, Judge, MAX_REMEMBERED, NO_NUMBER};
-use crate::verify::batch::{Anomaly, Message};
+use super::{Conflict, EXCHANGE_SPAN, Judge, MAX_REMEMBERED};
+use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
 
@@ -341,16 +341,14 @@ impl Judge {
                         at_ns,
                     } => self.judge_displaced(receiver, (low, seq), own, since, at_ns),
                     Open::LastWord(last_word) => self.judge_last_word(seq, last_word),
-                    Open::Echoed { message, at_ns } if seq == NO_NUMBER => {
-                        self.judge_echo(seq, message, at_ns);
-                    }
                     Open::Echoed { message, at_ns } => {
                         let then = Open::EchoedThen {
                             seq,
                             message,
                             at_ns,
                         };
-                        self.open(seq.saturating_add(EXCHANGE_SPAN), then);
+                        let later = seq.saturating_add(EXCHANGE_SPAN).min(NO_NUMBER);
+                        self.open(later, then);
                     }
                     Open::EchoedThen {
                         seq,

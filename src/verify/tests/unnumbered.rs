@@ -164,7 +164,7 @@ impl FromOutside {
                 found, expect.kinds, violations, played.findings.undecided
             ));
         }
-        if seed % 4 == 0 {
+        if seed.is_multiple_of(4) {
             let slowly = world.play(Play { seed, slowly: true });
             assert_eq!(
                 slowly.findings, played.findings,

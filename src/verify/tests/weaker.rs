@@ -130,9 +130,13 @@ impl Bench {
             .ended(self.clients[client], ending, b"", self.now_ns);
     }
 
-    fn finish(mut self) -> Findings {
+    fn hand_over(&mut self) {
         let batch = self.ledger.take_batch();
         self.judge.absorb(0, batch, |_| ());
+    }
+
+    fn finish(mut self) -> Findings {
+        self.hand_over();
         self.judge.finish(false, |_| ())
     }
 }
@@ -391,6 +395,81 @@ fn text_that_is_no_frame_and_a_relay_cut_short_are_named() {
     assert_eq!(text(cut), [(Kind::AlteredRelay, 1)]);
 }
 
+/// Sends `count` messages of client 0, each to all of `to`.
+fn talk(bench: &mut Bench, count: usize, to: &[usize]) {
+    for n in 1..=count {
+        bench.send(0, false);
+        let k = bench.sent[0].len();
+        bench.ack(0, k as u64);
+        to.iter().for_each(|&client| bench.relay(client, 0, k));
+        if n % 1000 == 0 {
+            bench.hand_over();
+        }
+    }
+}
+
+/// What came long ago is still told from what never came, and that from what was never owed.
+#[test]
+fn an_old_message_is_a_duplicate_to_who_was_there_and_stale_to_who_was_not() {
+    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+    talk(&mut bench, 10_000, &[1, 2]);
+    bench.join();
+    bench.relay(1, 0, 1);
+    bench.relay(3, 0, 1);
+    talk(&mut bench, 1, &[1, 2, 3]);
+    (0..4).for_each(|client| bench.leave(client));
+    let expected = [(Kind::DuplicateRelay, 1), (Kind::StaleRelay, 1)];
+    assert_eq!(kinds(&bench.finish()), expected);
+}
+
+/// A message that so many others have overtaken is given up, and reported while the run goes on.
+#[test]
+fn what_a_thousand_others_have_overtaken_is_lost() {
+    for comes_late in [false, true] {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        talk(&mut bench, 5, &[1, 2]);
+        talk(&mut bench, 1, &[1]);
+        talk(&mut bench, 1100, &[1, 2]);
+        bench.hand_over();
+        assert_eq!(bench.judge.violation_count(), 1);
+        if comes_late {
+            bench.relay(2, 0, 6);
+        }
+        (0..3).for_each(|client| bench.leave(client));
+        let mut expected = vec![(Kind::LostRelay, 1)];
+        if comes_late {
+            expected.push((Kind::DuplicateRelay, 1));
+        }
+        assert_eq!(kinds(&bench.finish()), expected);
+    }
+}
+
+/// More messages than the window holds: that nothing was compared is said.
+#[test]
+fn a_receiver_further_behind_than_the_window_leaves_the_run_undecided() {
+    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+    talk(&mut bench, (1 << 18) + 1000, &[1]);
+    bench.relay(2, 0, 1);
+    (0..3).for_each(|client| bench.leave(client));
+    let findings = bench.finish();
+    assert_eq!(findings.undecided.len(), 1, "{:?}", findings.undecided);
+    assert!(findings.undecided[0].contains("far behind"));
+}
+
+/// Without a promised order nothing is out of order, and what is late is not lost.
+#[test]
+fn without_order_nothing_is_lost_before_the_end() {
+    let mut bench = Bench::new(in_order(OrderPromise::None), Dialect::Ndjson, 3);
+    talk(&mut bench, 5, &[1, 2]);
+    talk(&mut bench, 1, &[1]);
+    talk(&mut bench, 1100, &[1, 2]);
+    bench.relay(2, 0, 6);
+    (0..3).for_each(|client| bench.leave(client));
+    let findings = bench.finish();
+    assert_eq!(kinds(&findings), []);
+    assert_eq!(findings.counts.delivered, 2 * 1106);
+}
+
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let text =
         (0_u32..6, 0_u64..5, any::<bool>(), 0_usize..60).prop_map(|(sender, k, last, cut)| {
@@ -449,10 +528,7 @@ proptest! {
             match action {
                 0 => bench.send(client, false),
                 1 => bench.ledger.leaving(handle),
-                2 => {
-                    let batch = bench.ledger.take_batch();
-                    bench.judge.absorb(0, batch, |_| ());
-                }
+                2 => bench.hand_over(),
                 3 => {
                     bench.ledger.ended(handle, Ending::Eof, &bytes, bench.now_ns);
                     bench.clients[client] = bench.ledger.connecting(ClientId(client as u32)).unwrap();

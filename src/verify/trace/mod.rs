@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use super::findings::Findings;
 use super::ledger::Terms;
+use crate::scenario::plan::Promises;
 
 /// The version of the format that is written, and the latest that is read.
 pub const VERSION: u32 = 1;
@@ -61,6 +62,12 @@ pub enum TraceError {
         /// What cannot be.
         what: String,
     },
+    /// What is promised is in the trace.
+    #[error(
+        "a recorded trace says itself what its target promised: leave out --order, --relay, --ack \
+         and --echo, which are for observations"
+    )]
+    Promised,
     /// An observation that another program wrote.
     #[error("line {line}: {what}")]
     Line {
@@ -112,10 +119,23 @@ pub struct Verified {
 ///
 /// # Errors
 /// [`TraceError`] if it can not be read to its end.
-pub fn verify(mut source: impl BufRead) -> Result<Verified, TraceError> {
+pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
+    verify_against(source, None)
+}
+
+/// Verifies a trace as [`verify`] does; observations against `promises`, if there are any.
+///
+/// # Errors
+/// [`TraceError`] if it can not be read to its end, or is a recorded one that says itself what was
+/// promised.
+pub fn verify_against(
+    mut source: impl BufRead,
+    promises: Option<Promises>,
+) -> Result<Verified, TraceError> {
     match source.fill_buf()?.first() {
+        Some(b'c') if promises.is_some() => Err(TraceError::Promised),
         Some(b'c') => replay::verify(source),
-        Some(b'{' | b' ' | b'\t' | b'\r' | b'\n') => observed::verify(source),
+        Some(b'{' | b' ' | b'\t' | b'\r' | b'\n') => observed::verify(source, promises),
         _ => Err(TraceError::NotATrace),
     }
 }

@@ -30,14 +30,14 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 const RUN: u32 = 1;
 const SEED: u64 = 1;
 
-fn terms() -> Terms {
+fn terms(promises: Promises) -> Terms {
     Terms {
         run: RUN,
         seed: SEED,
         late_after_ns: None,
         addresses_known: false,
         max_line_bytes: DEFAULT_MAX_LINE_BYTES,
-        promises: Promises::default(),
+        promises,
         dialect: Dialect::Ndjson,
     }
 }
@@ -72,6 +72,7 @@ enum What {
 
 impl What {
     /// The keys that it has beside `at_ns`, `session` and `event`: `seq`, `k`, `from`, `code`.
+    /// `seq` may be left out, of all that have it.
     const fn keys(self) -> [bool; 4] {
         match self {
             Self::Opened | Self::Leaving | Self::Aborted | Self::Closed => [false; 4],
@@ -84,11 +85,15 @@ impl What {
     }
 }
 
-/// Verifies observations, one JSON object a line, in the order of their times.
+/// Verifies observations, one JSON object a line, in the order of their times: against
+/// `promises`, or else against the numbers in them, or where there are none from outside.
 ///
 /// # Errors
 /// [`TraceError::Line`] for a line that is no observation, or tells what cannot be.
-pub fn verify(mut source: impl BufRead) -> Result<Verified, TraceError> {
+pub fn verify(
+    mut source: impl BufRead,
+    promises: Option<Promises>,
+) -> Result<Verified, TraceError> {
     let mut observations = Vec::new();
     let mut names = Vec::new();
     let (mut text, mut line) = (Vec::new(), 0);
@@ -109,12 +114,30 @@ pub fn verify(mut source: impl BufRead) -> Result<Verified, TraceError> {
         }
         observations.push((line, observation));
     }
-    let mut teller = Teller::new(names);
+    let numbered = are_numbered(&observations)?;
+    let promises = promises.unwrap_or(Promises {
+        use_seq: numbered,
+        ..Promises::default()
+    });
+    let mut teller = Teller::new(names, promises);
     for (line, observation) in observations {
         let told = teller.tell(&observation);
         told.map_err(|what| TraceError::Line { line, what })?;
     }
     Ok(teller.finish())
+}
+
+/// Whether what the system says has numbers; some with and some without makes no sense.
+fn are_numbered(observations: &[(u64, Observation)]) -> Result<bool, TraceError> {
+    let may_have = observations.iter().filter(|(_, o)| o.event.keys()[0]);
+    let (with, without): (Vec<_>, Vec<_>) = may_have.partition(|(_, o)| o.seq.is_some());
+    match without.first() {
+        Some(&&(line, _)) if !with.is_empty() => Err(TraceError::Line {
+            line,
+            what: "missing `seq`, which other lines have: it belongs to all or to none".to_owned(),
+        }),
+        _ => Ok(without.is_empty()),
+    }
 }
 
 fn parse(text: &[u8]) -> Result<Observation, String> {
@@ -141,7 +164,7 @@ fn parse(text: &[u8]) -> Result<Observation, String> {
     let present = [seq.is_some(), k.is_some(), from.is_some(), code.is_some()];
     let keys = ["seq", "k", "from", "code"];
     for ((key, wanted), present) in keys.iter().zip(event.keys()).zip(present) {
-        if wanted && !present {
+        if wanted && !present && *key != "seq" {
             return Err(format!("missing `{key}`"));
         }
         if present && !wanted {
@@ -173,10 +196,10 @@ struct Teller {
 }
 
 impl Teller {
-    fn new(names: Vec<String>) -> Self {
+    fn new(names: Vec<String>, promises: Promises) -> Self {
         let directory = Arc::new(Directory::new(names));
         Self {
-            ledger: Ledger::new(terms(), directory.clone()),
+            ledger: Ledger::new(terms(promises), directory.clone()),
             judge: Judge::new(directory, 1, None),
             now_ns: 0,
             opened: 0,
@@ -319,7 +342,18 @@ mod tests {
     }
 
     fn verified(lines: &[&str]) -> Verified {
-        verify(lines.join("\n").as_bytes()).unwrap()
+        verify(lines.join("\n").as_bytes(), None).unwrap()
+    }
+
+    /// The example without its numbers.
+    fn unnumbered() -> Vec<String> {
+        let lines = example();
+        let without = lines.iter().map(|line| {
+            let mut object: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();
+            object.remove("seq");
+            serde_json::to_string(&object).unwrap()
+        });
+        without.collect()
     }
 
     fn kinds(lines: &[&str]) -> Vec<Kind> {
@@ -357,6 +391,42 @@ mod tests {
     }
 
     #[test]
+    fn without_numbers_it_is_judged_from_outside() {
+        let lines = unnumbered();
+        let relay = lines.iter().position(|l| l.contains("relayed")).unwrap();
+        let judged = |lines: &[String], promises| {
+            let verified = verify(lines.join("\n").as_bytes(), promises).unwrap();
+            assert_eq!(verified.findings.undecided, [""; 0]);
+            let kinds: Vec<Kind> = verified.findings.violations.into_keys().collect();
+            (kinds, verified.findings.counts.delivered)
+        };
+        assert_eq!(judged(&lines, None), (vec![], 2));
+        let mut twice = lines.clone();
+        twice.insert(relay, lines[relay].clone());
+        assert_eq!(judged(&twice, None), (vec![Kind::DuplicateRelay], 2));
+        let at_least_once = Promises {
+            relay: crate::scenario::plan::RelayPromise::AtLeastOnce,
+            use_seq: false,
+            ..Promises::default()
+        };
+        assert_eq!(judged(&twice, Some(at_least_once)), (vec![], 2));
+        let mut lost = lines;
+        lost.remove(relay);
+        assert_eq!(judged(&lost, None), (vec![Kind::AckWithoutRelay], 1));
+    }
+
+    #[test]
+    fn numbers_belong_to_all_lines_or_to_none() {
+        let mut lines = unnumbered();
+        lines[1] = example()[1].to_owned();
+        let error = verify(lines.join("\n").as_bytes(), None).unwrap_err();
+        assert!(
+            error.to_string().starts_with("line 4: missing `seq`"),
+            "{error}"
+        );
+    }
+
+    #[test]
     fn observations_that_stop_in_the_middle_decide_nothing() {
         let lines = example();
         let found = verified(&lines[..lines.len() - 3]).findings;
@@ -375,8 +445,8 @@ mod tests {
                 "unknown variant `came`",
             ),
             (
-                r#"{"at_ns":6,"session":"a","event":"welcome"}"#,
-                "missing `seq`",
+                r#"{"at_ns":6,"session":"a","event":"acked"}"#,
+                "missing `k`",
             ),
             (
                 r#"{"session":"a","event":"leaving"}"#,
@@ -409,7 +479,7 @@ mod tests {
             ),
         ];
         for (line, what) in table {
-            let error = verify(format!("{opened}\n\n{line}\n").as_bytes()).unwrap_err();
+            let error = verify(format!("{opened}\n\n{line}\n").as_bytes(), None).unwrap_err();
             let error = error.to_string();
             assert!(error.starts_with("line 3: "), "{error}");
             assert!(error.contains(what), "{line}: {error}");

@@ -1,5 +1,7 @@
 //! The ends of a session: how it joins, how it leaves, and what it was owed between.
 
+use std::collections::HashMap;
+
 use super::sequence::SlotId;
 use super::settle::Loss;
 use super::{Event, Handle, Unnumbered, quote};
@@ -9,6 +11,7 @@ use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
 use crate::verify::own::Parting;
 use crate::verify::session::{NEVER, SHORTEST_FRAME_BYTES, Stage};
+use crate::wire::payload::SenderId;
 
 /// Irregular frames remembered for each session, to tell what follows from them.
 const MAX_EXCUSES: usize = 64;
@@ -302,7 +305,7 @@ impl Unnumbered {
     }
 
     /// Nothing more will be said of a session.
-    pub(super) fn forget(&mut self, session: crate::wire::payload::SenderId) {
+    pub(super) fn forget(&mut self, session: SenderId) {
         self.desk.batch.ended.push(Ended {
             session,
             last_seq: 0,
@@ -328,9 +331,10 @@ impl Unnumbered {
         }
         missed.sort_by_key(|&(id, ..)| self.sequence.label(id));
         let mut unresolved = 0;
+        let mut runs = HashMap::new();
         for (slot, passed, at_ns) in missed {
             let at_ns = if at_ns == 0 { now_ns } else { at_ns };
-            unresolved += self.judge_missed(handle, slot, passed, rest, at_ns);
+            unresolved += self.judge_missed(handle, slot, passed, rest, at_ns, &mut runs);
         }
         unresolved
     }
@@ -342,7 +346,7 @@ impl Unnumbered {
             let Some(acked_k) = self.messages.sender(sender).map(|s| s.acked_k) else {
                 continue;
             };
-            for k in self.messages.to_place(sender, acked_k) {
+            for k in self.messages.take_unplaced(sender, acked_k) {
                 let tail = self.sequence.tail();
                 self.place_one(tail, Message { sender, k }, NEVER);
             }
@@ -357,6 +361,7 @@ impl Unnumbered {
         passed: bool,
         rest: Rest,
         at_ns: u64,
+        runs: &mut HashMap<SenderId, Option<(u64, u64)>>,
     ) -> u64 {
         let session = &self.sessions[handle.0 as usize];
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
@@ -368,7 +373,10 @@ impl Unnumbered {
         if sent.accepted_at() < session.connecting_at {
             return 0;
         }
-        let (earlier, later) = self.own_run(handle, message);
+        let run = *runs
+            .entry(message.sender)
+            .or_insert_with(|| self.own_run(handle, message.sender));
+        let (earlier, later) = within(run, message.k);
         let by_order = |s: &Self| passed && s.is_witnessed(handle, slot);
         let joined = session.joined_at < sent.sent_at || earlier;
         let answered = matches!(rest, Rest::Answered { .. });
@@ -394,7 +402,8 @@ impl Unnumbered {
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
             return;
         };
-        let (earlier, later) = self.own_run(handle, message);
+        let run = self.own_run(handle, message.sender);
+        let (earlier, later) = within(run, message.k);
         let total = self.promises_order(OrderPromise::Total);
         if !later && !total {
             return; // nothing says that it cannot come
@@ -428,24 +437,19 @@ impl Unnumbered {
         });
     }
 
-    /// Whether a session got an earlier, and a later message of the same sender, in a way that
-    /// says that this one was to come between them.
-    pub(super) fn own_run(&self, handle: Handle, message: Message) -> (bool, bool) {
+    /// The first and the last message of `sender` that a session got, where those between were
+    /// to come between.
+    fn own_run(&self, handle: Handle, sender: SenderId) -> Option<(u64, u64)> {
         if !self.promises_order(OrderPromise::Fifo) {
-            return (false, false);
+            return None;
         }
         let track = &self.sessions[handle.0 as usize].track;
-        let Some(sender) = self.messages.sender(message.sender) else {
-            return (false, false);
-        };
+        let sender = self.messages.sender(sender)?;
         let got = |k: &u64| {
             let slot = sender.get(*k).map_or(0, |sent| sent.slot);
             slot != 0 && track.got(slot, &self.sequence)
         };
-        let ks = sender.ks();
-        let earlier = (ks.start..message.k).rev().any(|k| got(&k));
-        let later = (message.k + 1..=sender.placed_k.min(ks.end)).any(|k| got(&k));
-        (earlier, later)
+        Some((sender.ks().find(got)?, sender.ks().rev().find(got)?))
     }
 
     /// Under total order: whether others who got this slot got it between two that `handle` got.
@@ -497,6 +501,11 @@ impl Unnumbered {
         trouble.excuses.retain(|e| e.room > 0);
         true
     }
+}
+
+/// Whether message `k` lies behind the first, and before the last of a run.
+fn within(run: Option<(u64, u64)>, k: u64) -> (bool, bool) {
+    run.map_or((false, false), |(first, last)| (first < k, k < last))
 }
 
 impl Trouble {

@@ -113,16 +113,16 @@ impl Messages {
     }
 
     /// The k's of `id` up to `k` that have no slot yet; they are about to get one.
-    pub(super) fn to_place(&mut self, id: SenderId, k: u64) -> std::ops::RangeInclusive<u64> {
+    pub(super) fn take_unplaced(&mut self, id: SenderId, k: u64) -> std::ops::Range<u64> {
         let Some(sender) = self.senders.get_mut(&id) else {
-            return 1..=0;
+            return 0..0;
         };
         let from = sender.placed_k + 1;
         sender.placed_k = sender.placed_k.max(k);
         if sender.acked_k <= sender.placed_k {
             self.unplaced.remove(&id);
         }
-        from..=k
+        from..k + 1
     }
 
     /// The slot of `message` is let go. Returns its sender if that was the last to be said of it.

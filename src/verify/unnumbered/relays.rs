@@ -107,7 +107,14 @@ impl Unnumbered {
             let track = &self.sessions[handle.0 as usize].track;
             track.got(sent.slot, &self.sequence)
         };
-        if duplicate {
+        // What was given up is lost, on record: that it comes after all is no delivery.
+        let given_up = {
+            let track = &self.sessions[handle.0 as usize].track;
+            track
+                .hole(sent.slot)
+                .is_some_and(|at| track.holes[at].given_up)
+        };
+        if duplicate || given_up {
             return self.again(handle, message, now_ns);
         }
         if sent.accepted_at() < connecting_at {
@@ -141,7 +148,7 @@ impl Unnumbered {
         } else {
             self.sequence.tail()
         };
-        let to_place = self.messages.to_place(message.sender, message.k);
+        let to_place = self.messages.take_unplaced(message.sender, message.k);
         for k in to_place {
             let message = Message { k, ..message };
             behind = self.place_one(behind, message, at);

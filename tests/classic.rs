@@ -4,52 +4,19 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
+mod binary;
 #[path = "doubles/classic.rs"]
 mod double;
+#[path = "binary/probe.rs"]
+mod probe;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
 
+use binary::{output, stderr};
 use double::{Defect, Double};
+use probe::{Scenario, stdout};
 use serde_json::Value;
-
-fn output(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_chatbench"))
-        .args(args)
-        .env("NO_COLOR", "1")
-        .env("LC_ALL", "C.UTF-8")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A scenario file of its own, in a directory that lives as long as it does.
-struct Scenario {
-    directory: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl Scenario {
-    fn new(text: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("probe.toml");
-        fs::write(&path, text).unwrap();
-        Self { directory, path }
-    }
-
-    fn path(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-}
 
 fn result_of(args: &[&str]) -> (Option<i32>, Value) {
     let mut all = vec!["run", "--json", "-", "-q"];
@@ -394,7 +361,7 @@ fn a_trace_of_such_a_run_is_judged_as_the_run_was() {
     for (defect, code) in [(Defect::None, 0), (Defect::RelayNamesRecipient, 1)] {
         let target = Double::start(defect);
         let scenario = Scenario::new(EVERYONE);
-        let trace = scenario.directory.path().join("run.trace");
+        let trace = Path::new(scenario.path()).with_file_name("run.trace");
         let trace = trace.to_str().unwrap();
         let (_, result) =
             result_of(&[scenario.path(), "--target", &target.url(), "--trace", trace]);
@@ -419,7 +386,7 @@ fn a_trace_of_such_a_run_is_judged_as_the_run_was() {
 #[test]
 fn the_summary_and_the_page_say_how_it_was_judged() {
     let scenario = Scenario::new(SMALL);
-    let page = scenario.directory.path().join("report.html");
+    let page = Path::new(scenario.path()).with_file_name("report.html");
     let page = page.to_str().unwrap();
     let args = [
         "run",

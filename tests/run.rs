@@ -5,48 +5,25 @@
 
 mod binary;
 mod doubles;
+#[path = "binary/probe.rs"]
+mod probe;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, Stdio};
 use std::time::Duration;
 
 use binary::{chatbench, output, stderr};
 use doubles::{Double, Fault};
+use probe::{Scenario, stdout};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 
 /// The longest anything here may take before it counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
-
-fn stdout(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// A scenario file of its own, in a directory that lives as long as it does.
-struct Scenario {
-    _directory: tempfile::TempDir,
-    path: PathBuf,
-}
-
-impl Scenario {
-    fn new(text: &str) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("probe.toml");
-        fs::write(&path, text).unwrap();
-        Self {
-            _directory: directory,
-            path,
-        }
-    }
-
-    fn path(&self) -> &str {
-        self.path.to_str().unwrap()
-    }
-}
 
 /// Two talkers, three listeners, a moment long.
 const SMALL: &str = r#"

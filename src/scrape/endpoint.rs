@@ -91,7 +91,7 @@ impl Endpoint {
     ///
     /// # Errors
     ///
-    /// [`Error`], which names what was given.
+    /// [`enum@Error`], which names what was given.
     pub fn bind(given: &str, allow_remote: bool) -> Result<Self, Error> {
         let address = resolve(given)?;
         if !allow_remote && !address.ip().to_canonical().is_loopback() {

@@ -5,12 +5,24 @@ use std::sync::Arc;
 use super::batch::{Anomaly, Batch, Message};
 use super::directory::{ClientId, Directory};
 use super::findings::Example;
+use super::ids::split_id;
 use super::kind::Kind;
 use super::ledger::{Ending, Terms};
+use super::own::{Conduct, Own};
 use super::trace::view::View;
+use crate::wire::payload::SenderId;
 
 /// Bytes of an offending line that an example quotes.
 const QUOTED_BYTES: usize = 120;
+
+/// An `error` frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Complaint<'a> {
+    pub(super) code: &'a str,
+    pub(super) detail: &'a str,
+    /// The publish that it is about, where it says so.
+    pub(super) id: Option<u64>,
+}
 
 /// The desk of one ledger.
 #[derive(Debug)]
@@ -67,6 +79,40 @@ impl Desk {
         let example = self.example(client, None, None, text, now_ns);
         let hung_up = Anomaly::HungUp(Kind::MissingBye, example);
         self.batch.anomalies.push(hung_up);
+    }
+
+    /// The target complained to `client`, of whose session `id` these are its conduct and what it
+    /// sent. Returns the message that was refused, if the error names one that still waited for its
+    /// answer; with an example if it was in order.
+    pub(super) fn error(
+        &mut self,
+        (client, id): (ClientId, SenderId),
+        conduct: Conduct,
+        own: &mut Own,
+        complaint: Complaint<'_>,
+        now_ns: u64,
+    ) -> Option<(Message, Option<Example>)> {
+        self.batch.tally.errors_received += 1;
+        let (sender, k) = complaint.id.map(split_id)?;
+        if sender != id {
+            return None;
+        }
+        let (_, order) = own.take(k)?;
+        if order.acked_now {
+            self.unacked -= 1 + order.overtook;
+        }
+        own.settle_otherwise(k);
+        let message = Message { sender, k };
+        let example = (!conduct.provoked).then(|| {
+            let Complaint { code, detail, .. } = complaint;
+            let name = self.directory.client_name(client);
+            let text = format!(
+                "{name} sent its message {k} as the protocol has it, and it was refused: {code} \
+                 ({detail})"
+            );
+            self.example(client, None, Some(message), text, now_ns)
+        });
+        Some((message, example))
     }
 
     pub(super) fn example(

@@ -16,7 +16,7 @@ mod sending;
 use std::net::SocketAddr;
 
 use super::batch::{Anomaly, Batch, Fact, Message};
-use super::desk::{Desk, quote};
+use super::desk::{Complaint, Desk, quote};
 use super::directory::ClientId;
 use super::findings::Example;
 use super::kind::Kind;
@@ -216,7 +216,8 @@ impl Numbered {
                 self.welcome(handle, &client_ip, seq, now_ns)
             }
             ServerFrame::Error { code, detail, id } => {
-                self.error(handle, &code, &detail, id, now_ns)
+                let (code, detail) = (&*code, &*detail);
+                self.error(handle, Complaint { code, detail, id }, now_ns)
             }
             ServerFrame::Bye { seq } => self.bye(handle, seq, now_ns),
             ServerFrame::Unknown => {

@@ -14,7 +14,7 @@ use super::trace::view::View;
 use crate::wire::Dialect;
 use crate::wire::classic::objects::ObjectBuffer;
 use crate::wire::line::LineBuffer;
-use crate::wire::ndjson;
+use crate::wire::ndjson::{self, ErrorCode};
 use crate::wire::payload::{Header, SenderId};
 
 /// Refused or echoed messages that a session remembers, to know a late ack for what it is.
@@ -61,6 +61,20 @@ pub(super) enum Parting {
 }
 
 impl Conduct {
+    /// The target complained, before the welcome if the session is still `connecting`.
+    pub(super) fn told_off(&mut self, code: &str, connecting: bool) {
+        self.cut_off |= code == ErrorCode::SlowConsumer.as_str();
+        self.turned_away |= connecting;
+    }
+
+    /// Whether a session that ended before its welcome was hung up on though its client had done
+    /// nothing wrong.
+    pub(super) fn hung_up_early(&self, ending: Ending, after_malformed: bool) -> bool {
+        let theirs = matches!(ending, Ending::Eof | Ending::Broken);
+        let blameless = !self.gone && !self.turned_away && !self.provoked;
+        theirs && self.stood && blameless && !after_malformed
+    }
+
     pub(super) fn parting(&self, ending: Ending, after_malformed: bool) -> Parting {
         let excused = self.gone || self.provoked;
         if self.gone || ending == Ending::Ours {

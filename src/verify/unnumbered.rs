@@ -26,8 +26,8 @@ mod track;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::batch::Batch;
-use super::desk::{Desk, quote};
+use super::batch::{Batch, Message};
+use super::desk::{Complaint, Desk, quote};
 use super::directory::ClientId;
 use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
@@ -345,7 +345,8 @@ impl Unnumbered {
             }
             ServerFrame::Welcome { client_ip, .. } => self.welcome(handle, &client_ip, now_ns),
             ServerFrame::Error { code, detail, id } => {
-                self.error(handle, &code, &detail, id, now_ns)
+                let (code, detail) = (&*code, &*detail);
+                self.error(handle, Complaint { code, detail, id }, now_ns)
             }
             ServerFrame::Bye { .. } => self.bye(handle, now_ns),
             ServerFrame::Unknown => {
@@ -407,7 +408,11 @@ impl Unnumbered {
             self.desk.unacked -= 1;
         }
         own.settle_otherwise(header.k);
-        self.refused(header.sender, header.k, None, header.intended_ns);
+        let message = Message {
+            sender: header.sender,
+            k: header.k,
+        };
+        self.refused(message, None, header.intended_ns);
     }
 
     /// A script sends `bytes` as they stand.

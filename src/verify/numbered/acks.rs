@@ -2,10 +2,10 @@
 
 use super::{Event, Handle, Numbered};
 use crate::verify::batch::{Anomaly, Fact, Message};
+use crate::verify::desk::Complaint;
 use crate::verify::ids::split_id;
 use crate::verify::kind::Kind;
 use crate::verify::session::{Carried, Form, Move, Place, Stage};
-use crate::wire::ndjson::ErrorCode;
 
 impl Numbered {
     /// An ack has found its place.
@@ -140,45 +140,21 @@ impl Numbered {
         Event::Other
     }
 
-    pub(super) fn error(
-        &mut self,
-        handle: Handle,
-        code: &str,
-        detail: &str,
-        id: Option<u64>,
-        now_ns: u64,
-    ) -> Event {
-        self.desk.batch.tally.errors_received += 1;
+    pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
         let session = &mut self.sessions[handle.0 as usize];
-        if code == ErrorCode::SlowConsumer.as_str() {
-            session.conduct.cut_off = true;
-        }
-        session.conduct.turned_away |= session.stage == Stage::Connecting;
-        let refused = match id.map(split_id) {
-            Some((sender, k)) if sender == session.id => session.own().take(k).map(|t| (k, t)),
-            _ => None,
-        };
-        if let Some((k, (_, in_order))) = refused {
-            if in_order.acked_now {
-                self.desk.unacked -= 1 + in_order.overtook;
-            }
-            session.own().settle_otherwise(k);
-            let message = Message {
-                sender: session.id,
-                k,
-            };
-            let example = (!session.conduct.provoked).then(|| {
-                let name = self.name(handle);
-                let text = format!(
-                    "{name} sent its message {k} as the protocol has it, and it was refused: \
-                     {code} ({detail})"
-                );
-                self.example(handle, None, Some(message), text, now_ns)
-            });
+        let connecting = session.stage == Stage::Connecting;
+        session.conduct.told_off(complaint.code, connecting);
+        let (whose, conduct) = ((session.client, session.id), session.conduct);
+        let refused = self
+            .desk
+            .error(whose, conduct, session.own(), complaint, now_ns);
+        if let Some((message, example)) = refused {
             let refused = Anomaly::Refused { message, example };
             self.desk.batch.anomalies.push(refused);
         }
-        Event::Error { code: code.into() }
+        Event::Error {
+            code: complaint.code.into(),
+        }
     }
 
     /// At a bye: what was sent and neither acked nor refused never will be.

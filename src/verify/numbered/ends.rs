@@ -143,10 +143,8 @@ impl Numbered {
                 self.ended_early(handle, ending, unseen, now_ns);
             }
             Stage::Connecting => {
-                let theirs = matches!(ending, Ending::Eof | Ending::Broken);
-                let blameless = conduct.stood && !conduct.gone && !conduct.turned_away;
                 let malformed = self.session(handle).is_after_malformed();
-                if theirs && blameless && !conduct.provoked && !malformed {
+                if conduct.hung_up_early(ending, malformed) {
                     let client = self.client(handle);
                     self.desk
                         .hung_up(client, ending, ", before any welcome", now_ns);

@@ -3,13 +3,12 @@
 use super::{Event, Handle, Unnumbered};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::desk::Complaint;
 use crate::verify::findings::Example;
 use crate::verify::ids::split_id;
 use crate::verify::kind::Kind;
 use crate::verify::own::{AckOrder, Own, Pending};
 use crate::verify::session::Stage;
-use crate::wire::ndjson::ErrorCode;
-use crate::wire::payload::SenderId;
 
 impl Unnumbered {
     /// An ack that names what it is for.
@@ -148,55 +147,25 @@ impl Unnumbered {
         });
     }
 
-    pub(super) fn error(
-        &mut self,
-        handle: Handle,
-        code: &str,
-        detail: &str,
-        id: Option<u64>,
-        now_ns: u64,
-    ) -> Event {
-        self.desk.batch.tally.errors_received += 1;
+    pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
         let session = &mut self.sessions[handle.0 as usize];
-        if code == ErrorCode::SlowConsumer.as_str() {
-            session.conduct.cut_off = true;
-        }
-        session.conduct.turned_away |= session.stage == Stage::Connecting;
-        let sender = session.track.id;
+        let connecting = session.stage == Stage::Connecting;
+        session.conduct.told_off(complaint.code, connecting);
+        let whose = (session.track.client, session.track.id);
         let own = session.own.get_or_insert_default();
-        let refused = match id.map(split_id) {
-            Some((of, k)) if of == sender => own.take(k).map(|taken| (k, taken)),
-            _ => None,
-        };
-        if let Some((k, (_, order))) = refused {
-            if order.acked_now {
-                self.desk.unacked -= 1 + order.overtook;
-            }
-            own.settle_otherwise(k);
-            let message = Message { sender, k };
-            let example = (!session.conduct.provoked).then(|| {
-                let name = self.name(handle);
-                let text = format!(
-                    "{name} sent its message {k} as the protocol has it, and it was refused: \
-                     {code} ({detail})"
-                );
-                let client = self.client(handle);
-                self.desk.example(client, None, Some(message), text, now_ns)
-            });
-            self.refused(sender, k, example, now_ns);
+        let refused = self
+            .desk
+            .error(whose, session.conduct, own, complaint, now_ns);
+        if let Some((message, example)) = refused {
+            self.refused(message, example, now_ns);
         }
-        Event::Error { code: code.into() }
+        Event::Error {
+            code: complaint.code.into(),
+        }
     }
 
-    /// Message `k` of `sender` was answered with an error; `example` if it was in order.
-    pub(super) fn refused(
-        &mut self,
-        sender: SenderId,
-        k: u64,
-        example: Option<Example>,
-        now_ns: u64,
-    ) {
-        let message = Message { sender, k };
+    /// A message was answered with an error; `example` if it was in order.
+    pub(super) fn refused(&mut self, message: Message, example: Option<Example>, now_ns: u64) {
         let refused = Anomaly::Refused { message, example };
         self.desk.batch.anomalies.push(refused);
         let Some(sent) = self.messages.get_mut(message) else {

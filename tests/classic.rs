@@ -15,7 +15,7 @@ use std::path::Path;
 
 use binary::{output, stderr};
 use double::{Defect, Double};
-use probe::{Scenario, stdout};
+use probe::{Scenario, assert_one_line, stdout};
 use serde_json::Value;
 
 fn result_of(args: &[&str]) -> (Option<i32>, Value) {
@@ -314,14 +314,7 @@ late_after = "700ms"
 fn assert_refused(url: &str, set: &str, seen: &str) {
     let scenario = Scenario::new(SMALL);
     let output = output(&["run", "-q", scenario.path(), "--target", url, "--set", set]);
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(3), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(
-        text.contains(url) && text.contains(seen),
-        "{seen} in {text}"
-    );
-    assert_eq!(stdout(&output), "");
+    assert_one_line(&output, url, seen);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use binary::{chatbench, output, stderr};
 use doubles::{Double, Fault};
-use probe::{Scenario, stdout};
+use probe::{Scenario, assert_one_line, stdout};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
@@ -315,14 +315,7 @@ fn assert_unreachable(url: &str, set: &[&str], seen: &str) {
         args.extend(["--set", set]);
     }
     let output = output(&args);
-    let text = stderr(&output);
-    assert_eq!(output.status.code(), Some(3), "{text}");
-    assert_eq!(text.lines().count(), 1, "{text}");
-    assert!(
-        text.contains(url) && text.contains(seen),
-        "{seen} in {text}"
-    );
-    assert_eq!(stdout(&output), "");
+    assert_one_line(&output, url, seen);
 }
 
 #[test]

@@ -115,6 +115,33 @@ impl Desk {
         Some((message, example))
     }
 
+    /// Nothing more is waited for of what a session sent.
+    pub(super) fn drop_pending(&mut self, own: Option<&mut Own>) {
+        if let Some(own) = own {
+            self.unacked -= own.pending.len() as u64;
+            own.pending.clear();
+            own.overtaken.clear();
+        }
+    }
+
+    /// A scripted `await_acks` of `client`, in session `id`, took too long.
+    pub(super) fn overdue_acks(
+        &mut self,
+        (client, id): (ClientId, SenderId),
+        own: Option<&mut Own>,
+        within: &str,
+        now_ns: u64,
+    ) {
+        let waiting = own.as_deref().map_or(0, Own::unacked);
+        let name = self.directory.client_name(client);
+        let acks = if waiting == 1 { "ack" } else { "acks" };
+        let text = format!("{name} waited {within} for {waiting} {acks} that did not come");
+        let example = self.example(client, None, None, text, now_ns);
+        let messages = own.map_or_else(Vec::new, |own| own.overdue(id));
+        let overdue = Anomaly::Overdue { messages, example };
+        self.batch.anomalies.push(overdue);
+    }
+
     pub(super) fn example(
         &self,
         client: ClientId,

@@ -30,3 +30,15 @@ impl Scenario {
 pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
+
+/// Exit 3, nothing on standard output, and one line with the address and what was `seen`.
+pub(crate) fn assert_one_line(output: &Output, url: &str, seen: &str) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains(url) && text.contains(seen),
+        "{seen} in {text}"
+    );
+    assert_eq!(stdout(output), "");
+}

@@ -204,27 +204,18 @@ impl Unnumbered {
     }
 
     pub(super) fn drop_pending(&mut self, handle: Handle) {
-        if let Some(own) = self.sessions[handle.0 as usize].own.as_deref_mut() {
-            self.desk.unacked -= own.pending.len() as u64;
-            own.pending.clear();
-            own.overtaken.clear();
-        }
+        let own = self.sessions[handle.0 as usize].own.as_deref_mut();
+        self.desk.drop_pending(own);
     }
 
     /// A scripted `await_acks` took too long.
     pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
-        let waiting = self.unacked(handle);
-        let name = self.name(handle);
-        let acks = if waiting == 1 { "ack" } else { "acks" };
-        let text = format!("{name} waited {within} for {waiting} {acks} that did not come");
         let session = &mut self.sessions[handle.0 as usize];
-        let example = self
-            .desk
-            .example(session.track.client, None, None, text, now_ns);
-        let own = session.own.as_deref_mut();
-        let messages = own.map_or_else(Vec::new, |own| own.overdue(session.track.id));
-        let overdue = Anomaly::Overdue { messages, example };
-        self.desk.batch.anomalies.push(overdue);
+        let (whose, own) = (
+            (session.track.client, session.track.id),
+            session.own.as_deref_mut(),
+        );
+        self.desk.overdue_acks(whose, own, within, now_ns);
     }
 }
 

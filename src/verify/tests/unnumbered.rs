@@ -34,6 +34,23 @@ proptest! {
     }
 }
 
+/// In these worlds a message turns out to stand before the start of a session that gets it all the
+/// same, after everybody else. The figures of it were once handed over without that session.
+#[test]
+fn the_figures_of_a_message_wait_for_a_session_that_it_was_put_before() {
+    for (seed, play) in [
+        (6879462474219375415, 14490165506841267898),
+        (8822326753247573340, 9272163576472217416),
+    ] {
+        let world = World::new(seed, 1).judged_by(FROM_OUTSIDE);
+        let played = world.play(Play {
+            seed: play,
+            slowly: false,
+        });
+        assert_exact(&world, &played);
+    }
+}
+
 /// What the checker that looks at no numbers makes of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outside {

@@ -1,7 +1,7 @@
 //! The last word on a message: once every session has passed it, nobody will say more.
 
 use super::sequence::SlotId;
-use super::{Unnumbered, figures};
+use super::{Session, Unnumbered, figures};
 use crate::scenario::plan::RelayPromise;
 use crate::verify::batch::{Anomaly, Message};
 use crate::verify::directory::ClientId;
@@ -28,6 +28,8 @@ pub(super) struct Settling {
     last: SlotId,
     /// Settled and not let go.
     remembered: usize,
+    /// Settled, but for the figures: a session that they stand before may still get them.
+    uncounted: Vec<SlotId>,
     /// Owed and not got, by slots that are not settled yet.
     pub(super) losses: Vec<Loss>,
     /// The latest send among what is settled, and where it stands.
@@ -53,6 +55,7 @@ impl Unnumbered {
                 break;
             }
         }
+        self.count_settled();
         let mut until = NEVER;
         for index in 0..self.sessions.len() {
             if matches!(self.sessions[index].stage, Stage::Free | Stage::Finished) {
@@ -100,13 +103,17 @@ impl Unnumbered {
         self.judge_losses(last);
         for &id in slots {
             self.sequence.drop_line(id);
-            if let Some(slot) = self.sequence.get(id).filter(|slot| slot.receivers > 0) {
-                self.desk.batch.settled.push(figures(slot));
-            }
         }
         self.settling.last = last;
+        self.settling.uncounted.extend(slots);
+        self.count_settled();
         self.settling.remembered += slots.len();
         while self.settling.remembered > HISTORY {
+            let head = self.sequence.head();
+            if self.settling.uncounted.contains(&head) {
+                self.settling.uncounted.retain(|&id| id != head);
+                self.count(head);
+            }
             let Some(message) = self.sequence.free_head() else {
                 break;
             };
@@ -124,6 +131,41 @@ impl Unnumbered {
         }
         self.past
             .retain(|track| sequence.get(track.cursor).is_some());
+    }
+
+    /// Hands over the figures of settled messages that nobody may get any more.
+    ///
+    /// A message can turn out to stand before the start of a session that gets it all the same:
+    /// where a receiver's own messages stand among the others is not always known to it.
+    fn count_settled(&mut self) {
+        let open = |s: &&Session| !matches!(s.stage, Stage::Free | Stage::Finished);
+        let starts = self.sessions.iter().filter(open).map(|s| s.track.start);
+        let newest = starts.map(|start| self.sequence.label(start)).max();
+        let uncounted = std::mem::take(&mut self.settling.uncounted);
+        for id in uncounted {
+            let Some(slot) = self.sequence.get(id) else {
+                continue;
+            };
+            let label = self.sequence.label(id);
+            let may_come = |session: &Session| {
+                let track = &session.track;
+                label <= self.sequence.label(track.start)
+                    && slot.accepted_at >= session.connecting_at
+                    && track.wants(slot.sender())
+                    && !track.extras.contains(&id)
+            };
+            if newest >= Some(label) && self.sessions.iter().filter(open).any(may_come) {
+                self.settling.uncounted.push(id);
+            } else {
+                self.count(id);
+            }
+        }
+    }
+
+    fn count(&mut self, id: SlotId) {
+        if let Some(slot) = self.sequence.get(id).filter(|slot| slot.receivers > 0) {
+            self.desk.batch.settled.push(figures(slot));
+        }
     }
 
     /// The losses of slots up to `last`: one for each receiver, unless nobody got the message.

@@ -9,7 +9,7 @@ use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::session::Stage;
-use crate::wire::payload::{self, Header, NotIntact, SenderId};
+use crate::wire::payload::{self, Header, NotIntact};
 
 /// A relay as it came.
 #[derive(Debug, Clone, Copy)]

@@ -23,7 +23,7 @@ use super::prometheus::PrometheusArgs;
 use crate::scenario::addresses::{self, BadAddresses};
 use crate::scrape;
 use crate::scrape::endpoint::{self, Endpoint};
-use crate::server::fault::request::Request;
+use crate::server::fault::request::{self, Request};
 use crate::server::{self, Config, ConfigError, Listener, Stats};
 use crate::wire::Dialect;
 
@@ -156,11 +156,8 @@ impl FromStr for Listen {
 enum ServeError {
     #[error(transparent)]
     Limits(#[from] ConfigError),
-    #[error(
-        "{listen} cannot go with --fault: faults are committed in the ndjson dialect alone; \
-         leave out one of the two"
-    )]
-    FaultsInClassic { listen: Listen },
+    #[error("--fault: {0}")]
+    Faults(#[from] request::Uncommitted),
     #[error("cannot resolve {listen}: {source}")]
     Resolve { listen: Listen, source: io::Error },
     #[error(
@@ -213,11 +210,10 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         seed: args.seed,
     };
     config.check()?;
+    let dialects: Vec<Dialect> = args.listen.iter().map(|listen| listen.dialect).collect();
+    request::check(&config.faults, &dialects)?;
     let mut addresses = Vec::new();
     for listen in args.listen {
-        if listen.dialect == Dialect::Classic && !config.faults.is_empty() {
-            return Err(ServeError::FaultsInClassic { listen });
-        }
         for address in resolve(&listen, args.allow_remote)? {
             addresses.push((listen.dialect, address));
         }

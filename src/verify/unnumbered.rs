@@ -16,6 +16,7 @@
 mod answers;
 mod disputes;
 mod ends;
+mod irregulars;
 mod messages;
 mod relays;
 mod sequence;
@@ -23,7 +24,7 @@ mod settle;
 mod texts;
 mod track;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::batch::{Batch, Message};
@@ -41,8 +42,8 @@ use crate::wire::line::Lines;
 use crate::wire::ndjson::ServerFrame;
 use crate::wire::payload::{Header, SenderId};
 use ends::Trouble;
+use irregulars::Irregulars;
 use messages::Messages;
-use relays::Irregular;
 use sequence::{Sequence, Slot};
 use settle::Settling;
 use texts::OpenText;
@@ -55,6 +56,8 @@ const FLUSH_AFTER: usize = 4096;
 #[derive(Debug)]
 struct Session {
     track: Track,
+    /// Its own address, once it stands.
+    local: Option<SocketAddr>,
     stage: Stage,
     /// What comes next has to be looked at closely, whatever it is.
     wary: bool,
@@ -82,13 +85,12 @@ pub(super) struct Unnumbered {
     messages: Messages,
     settling: Settling,
     /// Sessions that are over and got what may still be judged.
-    past: Vec<Track>,
+    past: VecDeque<Track>,
     /// Open sessions of which it is not proved yet that they joined.
     unjoined: Vec<u32>,
     /// Whose address each is: all that an anonymous ack names.
-    addresses: HashMap<String, SenderId>,
-    /// Lines that were wrong in themselves, by kind and hash.
-    irregular: HashMap<(Kind, u64), Irregular>,
+    addresses: HashMap<SocketAddr, SenderId>,
+    irregulars: Irregulars,
     /// Events so far.
     clock: u64,
     kept_since_flush: usize,
@@ -105,10 +107,10 @@ impl Unnumbered {
             sequence: Sequence::default(),
             messages: Messages::default(),
             settling: Settling::default(),
-            past: Vec::new(),
+            past: VecDeque::new(),
             unjoined: Vec::new(),
             addresses: HashMap::new(),
-            irregular: HashMap::new(),
+            irregulars: Irregulars::default(),
             clock: 0,
             kept_since_flush: 0,
             #[cfg(test)]
@@ -172,10 +174,13 @@ impl Unnumbered {
                 echo: self.desk.terms.promises.echo,
                 start: self.sequence.tail(),
                 cursor: self.sequence.tail(),
-                holes: Vec::new(),
+                left_behind: 0,
+                holes: BTreeMap::new(),
+                ahead: BTreeMap::new(),
                 fills: Vec::new(),
                 extras: Vec::new(),
             },
+            local: None,
             stage: Stage::Connecting,
             wary: true,
             connecting_at,
@@ -212,8 +217,9 @@ impl Unnumbered {
         if no_welcome_owed {
             session.stage = Stage::Open;
         }
-        let (id, local) = (session.track.id, local.to_string());
-        self.desk.directory.set_address(id, &local);
+        session.local = Some(local);
+        let id = session.track.id;
+        self.desk.directory.set_address(id, &local.to_string());
         self.addresses.insert(local, id);
     }
 

@@ -30,6 +30,7 @@ use std::net::SocketAddr;
 use super::batch::{Batch, Message};
 use super::desk::{Complaint, Desk, quote};
 use super::directory::ClientId;
+use super::frames::{self, NoFrame};
 use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
 use super::own::{Conduct, Own, Pending};
@@ -38,7 +39,7 @@ use crate::scenario::plan::{AckPromise, OrderPromise};
 use crate::wire::Dialect;
 use crate::wire::classic::texts::Pieces;
 use crate::wire::line::Lines;
-use crate::wire::ndjson::{self, ServerFrame};
+use crate::wire::ndjson::ServerFrame;
 use crate::wire::payload::{Header, SenderId};
 use ends::Trouble;
 use irregulars::Irregulars;
@@ -316,16 +317,9 @@ impl Unnumbered {
         lines: &mut Lines<'_>,
         now_ns: u64,
     ) -> Option<Event> {
-        let event = match lines.next()? {
-            Ok(line) => match ndjson::decode_server(line) {
-                Ok(frame) => self.frame(handle, line, frame, now_ns),
-                Err(malformed) => {
-                    let text = format!("{}: {}", malformed.detail, quote(line));
-                    self.malformed(handle, &text, line.len(), now_ns)
-                }
-            },
-            // Behind it the stream cannot be read: whatever is missing then follows from it.
-            Err(too_long) => self.malformed(handle, &too_long.to_string(), usize::MAX, now_ns),
+        let event = match frames::next(lines)? {
+            Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
+            Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
         };
         self.sessions[handle.0 as usize].update_wary();
         Some(event)
@@ -344,11 +338,6 @@ impl Unnumbered {
                 self.relay(handle, heard, now_ns)
             }
             ServerFrame::Ack { id, .. } => self.ack(handle, id, now_ns),
-            ServerFrame::Welcome { protocol, .. } if protocol != ndjson::PROTOCOL_VERSION => {
-                let ours = ndjson::PROTOCOL_VERSION;
-                let what = format!("a welcome to protocol {protocol}, where {ours} is spoken");
-                self.malformed(handle, &what, 0, now_ns)
-            }
             ServerFrame::Welcome { client_ip, .. } => self.welcome(handle, &client_ip, now_ns),
             ServerFrame::Error { code, detail, id } => {
                 let (code, detail) = (&*code, &*detail);

@@ -355,10 +355,10 @@ impl Faults {
             }
             Fault::DuplicateRelay => cursor.replace(entry, d.line.repeat(2)),
             Fault::BlankRelay => {
-                cursor.replace(entry, relay_line(d.dialect, seq, &d.client_ip, ""))
+                cursor.replace(entry, relay_line(d.dialect, seq, &d.client_ip, ""));
             }
             Fault::RelayNamesRecipient => {
-                cursor.replace(entry, relay_line(d.dialect, seq, &name, d.message))
+                cursor.replace(entry, relay_line(d.dialect, seq, &name, d.message));
             }
             Fault::TornFrame => {
                 let torn = [&d.line[..d.line.len() / 2], &d.line[..]].concat();

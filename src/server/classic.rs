@@ -15,6 +15,7 @@ use super::cursor::Cursor;
 use super::log::Log;
 use super::session::{Phase, Session, Stream};
 use crate::wire::classic::{self, objects::ObjectBuffer};
+use crate::wire::ndjson::MessageText;
 
 /// What only a session of the classic dialect has.
 #[derive(Debug)]
@@ -84,7 +85,10 @@ impl<S: Stream> Broadcast<S> {
             Ok(publish) if publish.message.is_empty() => {
                 self.refuse_object(id, "a message has 1 or more characters");
             }
-            Ok(publish) => self.publish(id, &publish.message, None),
+            Ok(publish) => {
+                let message = MessageText::decoded(&publish.message);
+                self.publish(id, message, None);
+            }
             Err(malformed) => self.refuse_object(id, &malformed.detail),
         }
     }

@@ -17,47 +17,13 @@ use std::time::Duration;
 
 use binary::{chatbench, output, stderr};
 use doubles::{Double, Fault};
-use probe::{Scenario, assert_one_line, stdout};
+use probe::{ENDLESS, SMALL, Scenario, assert_one_line, result_of, stdout};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 
 /// The longest anything here may take before it counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
-
-/// Two talkers, three listeners, a moment long.
-const SMALL: &str = r#"
-[run]
-warmup = "0s"
-duration = "300ms"
-[clients.talkers]
-count = 2
-rate = 400
-[clients.listeners]
-count = 3
-"#;
-
-/// The same, but it goes on until something happens.
-const ENDLESS: &str = r#"
-[run]
-warmup = "0s"
-duration = "10m"
-[clients.talkers]
-count = 2
-rate = 200
-[clients.listeners]
-count = 3
-"#;
-
-fn result_of(args: &[&str]) -> (Option<i32>, Value) {
-    let mut all = vec!["run", "--json", "-", "-q"];
-    all.extend(args);
-    let output = output(&all);
-    let code = output.status.code();
-    let result = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("no JSON ({e}), exit {code:?}: {}", stderr(&output)));
-    (code, result)
-}
 
 /// Runs a scenario of the repository cut short: nothing may be lost, whatever the machine's load.
 fn short_form(name: &str, overrides: &[&str]) {

@@ -99,9 +99,10 @@ impl Judge {
         at_ns: u64,
     ) {
         match message {
-            Some(Message { sender, k: 0 }) => {
+            Some(Message { sender, k: 0 }) if self.stray_unnamed.len() < MAX_REMEMBERED => {
                 *self.stray_unnamed.entry(sender).or_default() += 1;
             }
+            Some(Message { k: 0, .. }) => {}
             _ if self.stray.len() < MAX_REMEMBERED => self.stray.extend(message),
             _ => {}
         }

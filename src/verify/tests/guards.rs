@@ -18,9 +18,9 @@ use crate::wire::payload::{self, Header, SenderId};
 
 /// Shards of one judge, driven by hand.
 pub(super) struct Bench {
-    directory: Arc<Directory>,
+    pub(super) directory: Arc<Directory>,
     pub(super) ledgers: Vec<Ledger>,
-    judge: Judge,
+    pub(super) judge: Judge,
     pub(super) now_ns: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Proof that the verifier is right: a simulated server and network ([`world`]), histories of it
 //! that must raise nothing ([`clean`]), each fault of the catalogue at a dose of one ([`faults`]),
-//! what happens at the limits ([`guards`]), and that a recorded history comes to the same
+//! what happens at the limits ([`guards`], [`limits`]), and that a recorded history comes to the same
 //! ([`traces`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
 //! that differs, [`weaker`] has targets that promise less.
 
@@ -11,6 +11,7 @@ mod clean;
 mod faults;
 mod guards;
 mod judged;
+mod limits;
 mod oracle;
 mod traces;
 mod unnumbered;

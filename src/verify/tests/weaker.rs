@@ -21,17 +21,19 @@ use crate::wire::ndjson;
 use crate::wire::payload::{self, Header, SenderId};
 
 /// Clients of one target, driven by hand. Client n is session n.
-struct Bench {
-    ledger: Ledger,
-    judge: Judge,
-    clients: Vec<Handle>,
+pub(super) struct Bench {
+    pub(super) ledger: Ledger,
+    pub(super) judge: Judge,
+    pub(super) clients: Vec<Handle>,
     sent: Vec<Vec<Header>>,
     dialect: Dialect,
-    now_ns: u64,
+    pub(super) now_ns: u64,
+    /// Bytes of each message.
+    pub(super) size: usize,
 }
 
 impl Bench {
-    fn new(promises: Promises, dialect: Dialect, clients: usize) -> Self {
+    pub(super) fn new(promises: Promises, dialect: Dialect, clients: usize) -> Self {
         let terms = Terms {
             promises,
             dialect,
@@ -46,12 +48,13 @@ impl Bench {
             sent: Vec::new(),
             dialect,
             now_ns: 0,
+            size: payload::HEADER_BYTES,
         };
         (0..clients).for_each(|_| bench.join());
         bench
     }
 
-    fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         let client = self.clients.len();
         let handle = self.ledger.connecting(ClientId(client as u32)).unwrap();
         let local = address(client).parse().unwrap();
@@ -65,7 +68,7 @@ impl Bench {
         }
     }
 
-    fn read(&mut self, client: usize, bytes: &[u8]) -> Vec<Event> {
+    pub(super) fn read(&mut self, client: usize, bytes: &[u8]) -> Vec<Event> {
         self.now_ns += 1;
         let (handle, now_ns) = (self.clients[client], self.now_ns);
         let ledger = &mut self.ledger;
@@ -84,7 +87,7 @@ impl Bench {
         }
     }
 
-    fn send(&mut self, client: usize, last: bool) {
+    pub(super) fn send(&mut self, client: usize, last: bool) {
         self.now_ns += 1;
         let handle = self.clients[client];
         let header = self.ledger.sending(handle, self.now_ns, self.now_ns, last);
@@ -92,20 +95,33 @@ impl Bench {
     }
 
     /// `to` gets message `k` of `from`.
-    fn relay(&mut self, to: usize, from: usize, k: usize) {
+    pub(super) fn relay(&mut self, to: usize, from: usize, k: usize) {
+        let bytes = self.relay_of(from, k);
+        self.read(to, &bytes);
+    }
+
+    /// `to` gets message `k` of `from` with a wrong letter in it.
+    pub(super) fn relay_altered(&mut self, to: usize, from: usize, k: usize) {
+        let mut bytes = self.relay_of(from, k);
+        let at = bytes.len() - 4;
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        self.read(to, &bytes);
+    }
+
+    fn relay_of(&self, from: usize, k: usize) -> Vec<u8> {
         let mut text = Vec::new();
         let header = &self.sent[from][k - 1];
-        payload::encode(&mut text, SEED, header, payload::HEADER_BYTES);
+        payload::encode(&mut text, SEED, header, self.size);
         let text = String::from_utf8(text).unwrap();
         let mut bytes = Vec::new();
         match self.dialect {
             Dialect::Ndjson => ndjson::encode_relay(&mut bytes, 0, &address(from), &text),
             Dialect::Classic => classic::encode_relay(&mut bytes, &address(from), &text),
         }
-        self.read(to, &bytes);
+        bytes
     }
 
-    fn ack(&mut self, client: usize, k: u64) {
+    pub(super) fn ack(&mut self, client: usize, k: u64) {
         let mut bytes = Vec::new();
         let id = publish_id(SenderId(client as u32), k);
         match self.dialect {
@@ -115,7 +131,7 @@ impl Bench {
         self.read(client, &bytes);
     }
 
-    fn leave(&mut self, client: usize) {
+    pub(super) fn leave(&mut self, client: usize) {
         self.ledger.leaving(self.clients[client]);
         if self.dialect == Dialect::Ndjson {
             let mut bye = Vec::new();
@@ -125,17 +141,17 @@ impl Bench {
         self.end(client, Ending::Eof);
     }
 
-    fn end(&mut self, client: usize, ending: Ending) {
+    pub(super) fn end(&mut self, client: usize, ending: Ending) {
         self.ledger
             .ended(self.clients[client], ending, b"", self.now_ns);
     }
 
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         let batch = self.ledger.take_batch();
         self.judge.absorb(0, batch, |_| ());
     }
 
-    fn finish(mut self) -> Findings {
+    pub(super) fn finish(mut self) -> Findings {
         self.hand_over();
         self.judge.finish(false, |_| ())
     }
@@ -153,7 +169,7 @@ const ORDERS: [OrderPromise; 4] = [
     OrderPromise::Total,
 ];
 
-fn in_order(order: OrderPromise) -> Promises {
+pub(super) fn in_order(order: OrderPromise) -> Promises {
     Promises {
         order,
         ..FROM_OUTSIDE
@@ -396,7 +412,7 @@ fn text_that_is_no_frame_and_a_relay_cut_short_are_named() {
 }
 
 /// Sends `count` messages of client 0, each to all of `to`.
-fn talk(bench: &mut Bench, count: usize, to: &[usize]) {
+pub(super) fn talk(bench: &mut Bench, count: usize, to: &[usize]) {
     for n in 1..=count {
         bench.send(0, false);
         let k = bench.sent[0].len();
@@ -448,10 +464,13 @@ fn what_a_thousand_others_have_overtaken_is_lost() {
 #[test]
 fn a_receiver_further_behind_than_the_window_leaves_the_run_undecided() {
     let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
-    talk(&mut bench, (1 << 18) + 1000, &[1]);
-    bench.relay(2, 0, 1);
+    let count = (1 << 18) + 1000;
+    talk(&mut bench, count, &[1]);
+    (1..=count).for_each(|k| bench.relay(2, 0, k));
     (0..3).for_each(|client| bench.leave(client));
     let findings = bench.finish();
+    assert_eq!(kinds(&findings), [], "it got everything");
+    assert_eq!(findings.counts.delivered, 2 * count as u64);
     assert_eq!(findings.undecided.len(), 1, "{:?}", findings.undecided);
     assert!(findings.undecided[0].contains("far behind"));
 }

@@ -1,6 +1,6 @@
 //! The ends of a session: how it joins, how it leaves, and what it was owed between.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::sequence::SlotId;
 use super::settle::Loss;
@@ -15,6 +15,10 @@ use crate::wire::payload::SenderId;
 
 /// Irregular frames remembered for each session, to tell what follows from them.
 const MAX_EXCUSES: usize = 64;
+
+/// Sessions that are over and got what is not judged yet. Past it the oldest are forgotten, and the
+/// run says so.
+const MAX_PAST: usize = 1 << 16;
 
 /// How far back a proof that a message was owed is looked for among other receivers' deliveries.
 const WITNESSED_SLOTS: usize = 16;
@@ -54,6 +58,9 @@ enum Rest {
     /// Nobody knows.
     Unknown,
 }
+
+/// The first and the last message that a session got of each sender.
+pub(super) type Runs = HashMap<SenderId, Option<(u64, u64)>>;
 
 impl Unnumbered {
     /// A session got something: it has joined. Connections are taken in the order they were made,
@@ -289,16 +296,31 @@ impl Unnumbered {
             let track = &mut session.track;
             super::Track {
                 holes: std::mem::take(&mut track.holes),
+                ahead: BTreeMap::new(),
                 fills: std::mem::take(&mut track.fills),
                 extras: std::mem::take(&mut track.extras),
                 ..*track
             }
         };
-        self.addresses.retain(|_, id| *id != track.id);
+        let session = &self.sessions[handle.0 as usize];
+        if let Some(local) = session.local
+            && self.addresses.get(&local) == Some(&track.id)
+        {
+            self.addresses.remove(&local);
+        }
+        if session.joined_at == NEVER {
+            self.unjoined.retain(|&index| index != handle.0);
+        }
         for forgotten in self.messages.ended(track.id) {
             self.forget(forgotten);
         }
-        self.past.push(track);
+        if self.is_judged_with(&track) {
+            self.past.push_back(track);
+        }
+        if self.past.len() > MAX_PAST {
+            self.past.pop_front();
+            self.desk.batch.tally.uncompared += 1;
+        }
         self.free.push(handle.0);
     }
 
@@ -319,8 +341,8 @@ impl Unnumbered {
         }
         let track = &mut self.sessions[handle.0 as usize].track;
         let mut missed: Vec<(SlotId, bool, u64)> = Vec::new();
-        for hole in track.holes.iter().filter(|hole| !hole.given_up) {
-            missed.push((hole.slot, true, hole.at_ns));
+        for (&slot, hole) in track.holes.iter().filter(|(_, hole)| !hole.given_up) {
+            missed.push((slot, true, hole.at_ns));
         }
         for (id, slot) in self.sequence.behind(track.cursor) {
             if track.wants(slot.sender()) {
@@ -329,7 +351,7 @@ impl Unnumbered {
         }
         missed.sort_by_key(|&(id, ..)| self.sequence.label(id));
         let mut unresolved = 0;
-        let mut runs = HashMap::new();
+        let mut runs = Runs::new();
         for (slot, passed, at_ns) in missed {
             let at_ns = if at_ns == 0 { now_ns } else { at_ns };
             unresolved += self.judge_missed(handle, slot, passed, rest, at_ns, &mut runs);
@@ -359,7 +381,7 @@ impl Unnumbered {
         passed: bool,
         rest: Rest,
         at_ns: u64,
-        runs: &mut HashMap<SenderId, Option<(u64, u64)>>,
+        runs: &mut Runs,
     ) -> u64 {
         let session = &self.sessions[handle.0 as usize];
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
@@ -395,23 +417,25 @@ impl Unnumbered {
     }
 
     /// A session has passed `slot` so long ago that it will not come any more.
-    pub(super) fn give_up(&mut self, index: u32, slot: SlotId) {
+    pub(super) fn give_up(&mut self, index: u32, slot: SlotId, runs: &mut Runs) {
         let handle = Handle(index);
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
             return;
         };
-        let run = self.own_run(handle, message.sender);
+        let run = *runs
+            .entry(message.sender)
+            .or_insert_with(|| self.own_run(handle, message.sender));
         let (earlier, later) = within(run, message.k);
         let total = self.promises_order(OrderPromise::Total);
         if !later && !total {
             return; // nothing says that it cannot come
         }
         let session = &mut self.sessions[index as usize];
-        let Some(at) = session.track.hole(slot) else {
+        let Some(hole) = session.track.holes.get_mut(&slot) else {
             return;
         };
-        session.track.holes[at].given_up = true;
-        let at_ns = session.track.holes[at].at_ns;
+        hole.given_up = true;
+        let at_ns = hole.at_ns;
         let joined_at = session.joined_at;
         let sent = self.messages.get(message).copied();
         let owed = sent.is_some_and(|sent| joined_at < sent.sent_at) || earlier;

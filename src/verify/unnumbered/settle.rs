@@ -1,6 +1,8 @@
 //! The last word on a message: once every session has passed it, nobody will say more.
 
+use super::ends::Runs;
 use super::sequence::SlotId;
+use super::track::Track;
 use super::{Session, Unnumbered, figures};
 use crate::scenario::plan::RelayPromise;
 use crate::verify::batch::{Anomaly, Message};
@@ -129,8 +131,19 @@ impl Unnumbered {
         for track in &mut self.past {
             track.forget(sequence);
         }
-        self.past
-            .retain(|track| sequence.get(track.cursor).is_some());
+        let mut past = std::mem::take(&mut self.past);
+        past.retain(|track| self.is_judged_with(track));
+        self.past = past;
+    }
+
+    /// Whether anything that `track` got is not judged yet. (What it saw before it sent something
+    /// is looked at with what it saw.)
+    pub(super) fn is_judged_with(&self, track: &Track) -> bool {
+        let settled = match self.settling.last {
+            0 => self.sequence.head(),
+            last => last,
+        };
+        self.sequence.label(track.cursor) > self.sequence.label(settled)
     }
 
     /// Hands over the figures of settled messages that nobody may get any more.
@@ -243,25 +256,16 @@ impl Unnumbered {
     /// What was passed over long ago will not come any more, where later messages prove that.
     fn give_up_old_holes(&mut self) {
         for index in 0..self.sessions.len() {
-            let session = &self.sessions[index];
-            let old = session.track.cursor.saturating_sub(REORDER_WINDOW);
-            let is_old = |slot: SlotId| slot < old;
-            if session.stage != Stage::Open
-                || !session
-                    .track
-                    .holes
-                    .iter()
-                    .any(|h| is_old(h.slot) && !h.given_up)
-            {
+            let Session { stage, track, .. } = &self.sessions[index];
+            if *stage != Stage::Open || track.holes.is_empty() {
                 continue;
             }
-            let holes = session.track.holes.iter();
-            let holes: Vec<SlotId> = holes
-                .filter(|h| is_old(h.slot) && !h.given_up)
-                .map(|h| h.slot)
-                .collect();
+            let old = track.cursor.saturating_sub(REORDER_WINDOW);
+            let holes = track.holes.range(..old).filter(|(_, h)| !h.given_up);
+            let holes: Vec<SlotId> = holes.map(|(&slot, _)| slot).collect();
+            let mut runs = Runs::new();
             for slot in holes {
-                self.give_up(index as u32, slot);
+                self.give_up(index as u32, slot, &mut runs);
             }
         }
     }
@@ -281,14 +285,18 @@ impl Unnumbered {
         for session in self.sessions.iter_mut().filter(|s| s.stage != Stage::Free) {
             let track = &mut session.track;
             let behind = self.sequence.label(track.cursor) < label;
-            let hole = track.hole(next).filter(|&at| !track.holes[at].given_up);
+            let hole = track.holes.get_mut(&next).filter(|h| !h.given_up);
+            let waited = behind || hole.is_some();
+            if let Some(hole) = hole {
+                hole.given_up = true;
+            }
             if behind {
                 track.cursor = next;
             }
-            if let Some(at) = hole {
-                track.holes[at].given_up = true;
+            if waited {
+                track.left_behind = next;
             }
-            self.desk.batch.tally.uncompared += u64::from(behind || hole.is_some());
+            self.desk.batch.tally.uncompared += u64::from(waited);
         }
         if let Some(slot) = self.sequence.get_mut(next) {
             slot.until = 0;

@@ -58,6 +58,40 @@ fn short_form(name: &str, overrides: &[&str]) {
     assert_eq!(result["exit_code"].as_i64(), code.map(i64::from), "{name}");
 }
 
+/// Each delivery is a finding, so that the judge is what sets the pace: readers wait for it, and
+/// what waits for it is bounded. Nothing of it is lost.
+#[test]
+fn a_run_in_which_every_delivery_is_late_counts_them_all_in_bounded_memory() {
+    let scenario = Scenario::new(
+        r#"
+[run]
+warmup = "0s"
+duration = "2s"
+drain = "60s"
+[clients.talkers]
+count = 1
+in_flight = 256
+[clients.listeners]
+count = 50
+[verify]
+late_after = "1ns"
+"#,
+    );
+    let (code, result) = result_of(&[scenario.path()]);
+    assert!(
+        matches!(code, Some(1 | 3)),
+        "{code:?} {}",
+        result["reasons"]
+    );
+    let late = &result["violations"][0];
+    assert_eq!(late["kind"], "late-relay");
+    assert_eq!(late["count"], result["counts"]["delivered"]);
+    // More than may wait for the judge at once.
+    assert!(late["count"].as_u64() > Some(100_000), "{late}");
+    let rss_bytes = result["generator"]["max_rss_bytes"].as_u64();
+    assert!(rss_bytes < Some(400 << 20), "{rss_bytes:?} bytes resident");
+}
+
 #[test]
 fn scenario_ack() {
     short_form("ack", &["run.duration=500ms"]);

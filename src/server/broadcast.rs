@@ -19,7 +19,7 @@ use super::session::{NextWrite, Phase, Session, Stream, Turn, Writer};
 use super::{Config, Stats};
 use crate::wire::Dialect;
 use crate::wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
-use crate::wire::ndjson::{self, ErrorCode, Malformed};
+use crate::wire::ndjson::{self, ErrorCode, Malformed, MessageText};
 
 /// A client that has so many lines of its own (errors) unsent is not read from until they are:
 /// what garbage costs, its sender pays. What one read brings may go over it once.
@@ -379,17 +379,18 @@ impl<S: Stream> Broadcast<S> {
                     let detail = "a message has 1 or more characters";
                     self.answer(id, ErrorCode::EmptyMessage, detail, publish.id);
                 } else {
-                    self.publish(id, &publish.message, publish.id);
+                    let message = MessageText::decoded(&publish.message);
+                    self.publish(id, message, publish.id);
                 }
             }
         }
     }
 
     /// Numbers a message: an ack for its sender, a relay for everyone else (S3).
-    pub(super) fn publish(&mut self, id: usize, message: &str, publish_id: Option<u64>) {
+    pub(super) fn publish(&mut self, id: usize, message: MessageText<'_>, publish_id: Option<u64>) {
         if self.faults.is_some() {
             return self.with_faults((), |faults, broadcast| {
-                faults.publish(broadcast, id, message, publish_id);
+                faults.publish(broadcast, id, message.as_str(), publish_id);
             });
         }
         if let Some(entry) = self.number(id, message, publish_id) {
@@ -401,7 +402,7 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn number(
         &mut self,
         id: usize,
-        message: &str,
+        message: MessageText<'_>,
         publish_id: Option<u64>,
     ) -> Option<Entry> {
         let entry = loop {
@@ -426,7 +427,7 @@ impl<S: Stream> Broadcast<S> {
         if self.classic_log.is_none() {
             return Some(entry);
         }
-        let text = self.append_text(id, message);
+        let text = self.append_text(id, message.as_str());
         debug_assert_eq!(text.seq, entry.seq, "the logs are in step");
         let session = self.session(id);
         match session.dialect() {

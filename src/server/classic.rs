@@ -15,6 +15,7 @@ use super::cursor::Cursor;
 use super::log::Log;
 use super::session::{Phase, Session, Stream};
 use crate::wire::classic::{self, objects::ObjectBuffer};
+use crate::wire::ndjson::MessageText;
 
 /// What only a session of the classic dialect has.
 #[derive(Debug)]
@@ -105,7 +106,8 @@ impl<S: Stream> Broadcast<S> {
                 self.with_faults((), |faults, broadcast| {
                     faults.claims(broadcast, id, publish.client_ip.as_deref());
                 });
-                self.publish(id, &publish.message, None);
+                let message = MessageText::decoded(&publish.message);
+                self.publish(id, message, None);
             }
             Err(malformed) => self.refuse_object(id, &malformed.detail),
         }

@@ -215,7 +215,7 @@ impl Faults {
             && let Some(at) = self.due(Fault::RelayRejected)
         {
             let name = b.session(id).client_ip.clone();
-            if let Ok(entry) = b.log.append(&name, &text) {
+            if let Ok(entry) = b.log.append(&name, &*text) {
                 self.dice[at].spend();
                 let what = format!("a line of {name}, as number {}", entry.seq);
                 self.tell(Fault::RelayRejected, &[], what);
@@ -349,7 +349,7 @@ impl Faults {
         if reuse.is_some() {
             b.log.set_seq(before - 1);
         }
-        let Some(entry) = b.number(id, message, publish_id) else {
+        let Some(entry) = b.number(id, message.into(), publish_id) else {
             if skips || reuse.is_some() {
                 b.log.set_seq(before);
             }

@@ -55,6 +55,9 @@ impl Judge {
         let Some(limit_ns) = self.late_after_ns.filter(|&limit| took_ns > limit) else {
             return;
         };
+        if self.findings.counts_without_example(Kind::LateRelay) {
+            return;
+        }
         let text = format!(
             "{} got {} {:.3} s after it was sent; {:.3} s are allowed",
             self.directory.name(receiver),

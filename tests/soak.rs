@@ -3,6 +3,8 @@
 //!
 //! `cargo test --test soak -- --nocapture` prints what it counted.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -79,18 +81,7 @@ struct World {
 
 impl World {
     fn new(setup: Setup, recording: Option<&Recording>) -> Self {
-        let terms = Terms {
-            run: 1,
-            seed: 42,
-            late_after_ns: None,
-            addresses_known: true,
-            max_line_bytes: 65_536,
-            promises: Promises {
-                use_seq: setup.numbered,
-                ..Promises::default()
-            },
-            dialect: Dialect::Ndjson,
-        };
+        let terms = terms(setup.numbered, Dialect::Ndjson);
         assert_eq!(terms.are_numbered(), setup.numbered);
         let names: Vec<String> = (0..setup.clients).map(|i| format!("c{i}")).collect();
         let shards = if setup.numbered { 2 } else { 1 };
@@ -282,6 +273,54 @@ impl World {
     }
 }
 
+fn terms(numbered: bool, dialect: Dialect) -> Terms {
+    Terms {
+        run: 1,
+        seed: 42,
+        late_after_ns: None,
+        addresses_known: true,
+        max_line_bytes: 65_536,
+        promises: Promises {
+            use_seq: numbered,
+            ..Promises::default()
+        },
+        dialect,
+    }
+}
+
+/// The most that is held while so many sessions come and go, one after another, and nobody talks.
+fn come_and_go(terms: Terms, sessions: usize) -> usize {
+    let before = ALLOCATED.current_usage();
+    ALLOCATED.reset_peak_usage();
+    let directory = Arc::new(Directory::new(vec!["c0".to_owned()]));
+    let mut ledger = Ledger::new(terms, Arc::clone(&directory));
+    let mut judge = Judge::new(directory, 1, None);
+    for session in 0..sessions {
+        let handle = ledger.connecting(ClientId(0)).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + (session % 50_000) as u16));
+        ledger.connected(handle, address);
+        let mut told = Vec::new();
+        if terms.dialect == Dialect::Ndjson {
+            ndjson::encode_welcome(&mut told, &address.to_string(), 0, 65_536);
+            ndjson::encode_bye(&mut told, 0);
+        }
+        ledger.leaving(handle);
+        let mut buffer = LineBuffer::new(65_536);
+        let mut lines = buffer.feed(&told);
+        while ledger.next(handle, &mut lines, 1).is_some() {}
+        ledger.ended(handle, Ending::Eof, b"", 1);
+        if session.is_multiple_of(100) {
+            judge.absorb(0, ledger.take_batch(), |_| ());
+        }
+    }
+    let peak_bytes = ALLOCATED.peak_usage() - before;
+    judge.absorb(0, ledger.take_batch(), |_| ());
+    let findings = judge.finish(false, |_| ());
+    assert_eq!(findings.violation_count(), 0, "{:#?}", findings.violations);
+    assert_eq!(findings.counts.sessions, sessions as u64);
+    peak_bytes
+}
+
 /// What a run came to.
 struct Soaked {
     /// The most that was held at any time, what the simulation holds itself included.
@@ -309,6 +348,15 @@ fn soak(setup: Setup, times: u64, recording: Option<&Recording>) -> Soaked {
 /// One test: what is counted is the whole process's.
 #[test]
 fn what_is_kept_does_not_grow_with_the_run() {
+    for (numbered, dialect) in [
+        (true, Dialect::Ndjson),
+        (false, Dialect::Ndjson),
+        (false, Dialect::Classic),
+    ] {
+        let [few, many] = [1000, 30_000].map(|n| come_and_go(terms(numbered, dialect), n));
+        println!("{dialect}, numbered {numbered}, nobody talks: {few}, then {many} bytes");
+        assert!(many <= few + few / 10, "{dialect}, numbered {numbered}");
+    }
     for numbered in [true, false] {
         let setup = |clients| Setup {
             numbered,

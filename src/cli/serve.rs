@@ -19,7 +19,7 @@ use super::EXIT_USAGE;
 use super::prometheus::PrometheusArgs;
 use crate::scrape;
 use crate::scrape::endpoint::{self, Endpoint};
-use crate::server::fault::request::Request;
+use crate::server::fault::request::{self, Request};
 use crate::server::{self, Config, ConfigError, Listener, Stats};
 use crate::wire::Dialect;
 
@@ -103,11 +103,8 @@ pub struct Args {
 enum ServeError {
     #[error(transparent)]
     Limits(#[from] ConfigError),
-    #[error(
-        "{listen} cannot go with --fault: faults are committed in the ndjson dialect alone; \
-         leave out one of the two"
-    )]
-    FaultsInClassic { listen: Listen },
+    #[error("--fault: {0}")]
+    Faults(#[from] request::Uncommitted),
     #[error(transparent)]
     Address(#[from] Unfit),
     #[error("cannot listen on {address}: {source}")]
@@ -155,11 +152,10 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         seed: args.seed,
     };
     config.check()?;
+    let dialects: Vec<Dialect> = args.listen.iter().map(|listen| listen.dialect).collect();
+    request::check(&config.faults, &dialects)?;
     let mut addresses = Vec::new();
     for listen in args.listen {
-        if listen.dialect == Dialect::Classic && !config.faults.is_empty() {
-            return Err(ServeError::FaultsInClassic { listen });
-        }
         for address in resolve(&listen, args.allow_remote)? {
             addresses.push((listen.dialect, address));
         }

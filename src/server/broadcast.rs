@@ -127,7 +127,7 @@ impl<S: Stream> Broadcast<S> {
 
     /// What a faulty server does where `otherwise` is what any other comes to.
     #[inline]
-    fn with_faults<T>(
+    pub(super) fn with_faults<T>(
         &mut self,
         otherwise: T,
         commit: impl FnOnce(&mut Faults, &mut Self) -> T,
@@ -288,9 +288,18 @@ impl<S: Stream> Broadcast<S> {
         if session.cursor.is_leaving() {
             return false;
         }
-        session.reply(&self.log, line);
+        let log = session.log(&self.log, &self.classic_log);
+        session.reply(log, line);
         session.wake();
         true
+    }
+
+    /// What the clients speak that a fault is committed towards: of a faulty server all the same.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self.classic_log {
+            None => Dialect::Ndjson,
+            Some(_) => Dialect::Classic,
+        }
     }
 
     /// Ends a session out of the blue: it is sent what it is owed so far and no bye.
@@ -314,13 +323,13 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
         self.stats.reads += 1;
         self.stats.bytes_in += bytes.len() as u64;
-        if self.session(id).classic.is_some() {
-            return self.take_objects(id, bytes);
-        }
         if self.with_faults(false, |faults, broadcast| {
             faults.loses_read(broadcast, id, bytes)
         }) {
             return;
+        }
+        if self.session(id).classic.is_some() {
+            return self.take_objects(id, bytes);
         }
         // A stand-in for as long as the lines are read: the session itself is needed meanwhile.
         let mut lines = mem::replace(&mut self.session(id).lines, LineBuffer::new(1));

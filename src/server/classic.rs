@@ -51,6 +51,18 @@ impl<S: Stream> Session<S> {
 }
 
 impl ClassicSide {
+    /// How many whole objects a read brings, and nothing else.
+    pub(super) fn whole_objects(&self, bytes: &[u8]) -> usize {
+        let mut read = ObjectBuffer::new(bytes.len());
+        let mut objects = read.feed(bytes);
+        let mut count = 0;
+        while let Some(Ok(_)) = objects.next() {
+            count += 1;
+        }
+        let whole = self.objects.pending_bytes() == 0 && read.pending_bytes() == 0;
+        if whole { count } else { 0 }
+    }
+
     /// The text that acknowledges a message of this session.
     pub(super) fn ack(&self) -> Rc<[u8]> {
         Rc::clone(&self.ack)
@@ -81,11 +93,19 @@ impl<S: Stream> Broadcast<S> {
     }
 
     fn take_object(&mut self, id: usize, object: &[u8]) {
+        if self.with_faults(false, |faults, broadcast| {
+            faults.loses_line(broadcast, id, object)
+        }) {
+            return;
+        }
         match classic::decode_publish(object) {
             Ok(publish) if publish.message.is_empty() => {
                 self.refuse_object(id, "a message has 1 or more characters");
             }
             Ok(publish) => {
+                self.with_faults((), |faults, broadcast| {
+                    faults.claims(broadcast, id, publish.client_ip.as_deref());
+                });
                 let message = MessageText::decoded(&publish.message);
                 self.publish(id, message, None);
             }

@@ -132,7 +132,6 @@ impl Cursor {
 
     /// Queues a line of the session's own behind all that it is owed so far.
     pub fn reply(&mut self, log: &Log, line: Vec<u8>) {
-        debug_assert_eq!(line.last(), Some(&b'\n'));
         self.lines_queued += 1;
         self.push(log.end(), 0, Reply::Line(line.into()));
     }

@@ -18,6 +18,9 @@ use crate::wire::payload::SenderId;
 /// What the judge remembers of each sort.
 const MAX_REMEMBERED: u64 = 1 << 16;
 
+/// What goes wrong, and how much of it is reported before anyone leaves.
+type Play = fn(&mut Bench, Handle) -> u64;
+
 fn counted(bench: Bench) -> Vec<(Kind, u64)> {
     kinds(&bench.finish())
 }
@@ -305,10 +308,10 @@ fn missing_acks_beyond_what_is_remembered_are_reported_at_once() {
         }
         COUNT
     };
-    let plays: [(&str, &dyn Fn(&mut Bench, Handle) -> u64); 3] = [
-        ("refused", &refused),
-        ("ignored", &ignored),
-        ("overdue", &overdue),
+    let plays: [(&str, Play); 3] = [
+        ("refused", refused),
+        ("ignored", ignored),
+        ("overdue", overdue),
     ];
     for (what, play) in plays {
         let mut bench = Bench::new(1, terms());

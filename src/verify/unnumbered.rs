@@ -22,6 +22,7 @@ mod sequence;
 mod settle;
 mod texts;
 mod track;
+mod witnesses;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -88,6 +89,8 @@ pub(super) struct Unnumbered {
     addresses: HashMap<String, SenderId>,
     /// Lines that were wrong in themselves, by kind and hash.
     irregular: HashMap<(Kind, u64), Irregular>,
+    /// The number of the next session.
+    next_session: SenderId,
     /// Events so far.
     clock: u64,
     kept_since_flush: usize,
@@ -108,6 +111,7 @@ impl Unnumbered {
             unjoined: Vec::new(),
             addresses: HashMap::new(),
             irregular: HashMap::new(),
+            next_session: SenderId(0),
             clock: 0,
             kept_since_flush: 0,
             #[cfg(test)]
@@ -168,12 +172,14 @@ impl Unnumbered {
             track: Track {
                 id: self.desk.directory.open(client)?,
                 client,
+                later: SenderId(u32::MAX),
                 echo: self.desk.terms.promises.echo,
                 start: self.sequence.tail(),
                 cursor: self.sequence.tail(),
                 holes: Vec::new(),
                 fills: Vec::new(),
                 extras: Vec::new(),
+                parted: None,
             },
             stage: Stage::Connecting,
             wary: true,
@@ -187,6 +193,7 @@ impl Unnumbered {
             trouble: None,
             text: None,
         };
+        self.next_session = SenderId(session.track.id.0 + 1);
         self.desk.batch.tally.sessions += 1;
         let index = match self.free.pop() {
             Some(index) => {
@@ -208,6 +215,7 @@ impl Unnumbered {
         let session = &mut self.sessions[handle.0 as usize];
         session.conduct.stood = true;
         session.connected_at = connected_at;
+        session.track.later = self.next_session;
         if no_welcome_owed {
             session.stage = Stage::Open;
         }

@@ -21,7 +21,7 @@ use crate::wire::ndjson;
 use crate::wire::payload::{self, Header, SenderId};
 
 /// Clients of one target, driven by hand. Client n is session n.
-struct Bench {
+pub(super) struct Bench {
     ledger: Ledger,
     judge: Judge,
     clients: Vec<Handle>,
@@ -31,7 +31,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn new(promises: Promises, dialect: Dialect, clients: usize) -> Self {
+    pub(super) fn new(promises: Promises, dialect: Dialect, clients: usize) -> Self {
         let terms = Terms {
             promises,
             dialect,
@@ -51,7 +51,7 @@ impl Bench {
         bench
     }
 
-    fn join(&mut self) {
+    pub(super) fn join(&mut self) {
         let client = self.clients.len();
         let handle = self.ledger.connecting(ClientId(client as u32)).unwrap();
         let local = address(client).parse().unwrap();
@@ -65,7 +65,7 @@ impl Bench {
         }
     }
 
-    fn read(&mut self, client: usize, bytes: &[u8]) -> Vec<Event> {
+    pub(super) fn read(&mut self, client: usize, bytes: &[u8]) -> Vec<Event> {
         self.now_ns += 1;
         let (handle, now_ns) = (self.clients[client], self.now_ns);
         let ledger = &mut self.ledger;
@@ -84,15 +84,20 @@ impl Bench {
         }
     }
 
-    fn send(&mut self, client: usize, last: bool) {
+    pub(super) fn send(&mut self, client: usize, last: bool) {
         self.now_ns += 1;
         let handle = self.clients[client];
         let header = self.ledger.sending(handle, self.now_ns, self.now_ns, last);
         self.sent[client].push(header.unwrap());
     }
 
+    /// How many messages a client has sent.
+    pub(super) fn sent(&self, client: usize) -> usize {
+        self.sent[client].len()
+    }
+
     /// `to` gets message `k` of `from`.
-    fn relay(&mut self, to: usize, from: usize, k: usize) {
+    pub(super) fn relay(&mut self, to: usize, from: usize, k: usize) {
         let mut text = Vec::new();
         let header = &self.sent[from][k - 1];
         payload::encode(&mut text, SEED, header, payload::HEADER_BYTES);
@@ -105,7 +110,7 @@ impl Bench {
         self.read(to, &bytes);
     }
 
-    fn ack(&mut self, client: usize, k: u64) {
+    pub(super) fn ack(&mut self, client: usize, k: u64) {
         let mut bytes = Vec::new();
         let id = publish_id(SenderId(client as u32), k);
         match self.dialect {
@@ -115,7 +120,7 @@ impl Bench {
         self.read(client, &bytes);
     }
 
-    fn leave(&mut self, client: usize) {
+    pub(super) fn leave(&mut self, client: usize) {
         self.ledger.leaving(self.clients[client]);
         if self.dialect == Dialect::Ndjson {
             let mut bye = Vec::new();
@@ -125,23 +130,23 @@ impl Bench {
         self.end(client, Ending::Eof);
     }
 
-    fn end(&mut self, client: usize, ending: Ending) {
+    pub(super) fn end(&mut self, client: usize, ending: Ending) {
         self.ledger
             .ended(self.clients[client], ending, b"", self.now_ns);
     }
 
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         let batch = self.ledger.take_batch();
         self.judge.absorb(0, batch, |_| ());
     }
 
-    fn finish(mut self) -> Findings {
+    pub(super) fn finish(mut self) -> Findings {
         self.hand_over();
         self.judge.finish(false, |_| ())
     }
 }
 
-fn kinds(findings: &Findings) -> Vec<(Kind, u64)> {
+pub(super) fn kinds(findings: &Findings) -> Vec<(Kind, u64)> {
     let all = findings.violations.iter();
     all.map(|(kind, tally)| (*kind, tally.count)).collect()
 }

@@ -1,12 +1,15 @@
 //! The last word on a message: once every session has passed it, nobody will say more.
 
 use super::sequence::SlotId;
+use super::track::{Parted, Track};
+use super::witnesses::NEAR_SLOTS;
 use super::{Session, Unnumbered, figures};
 use crate::scenario::plan::RelayPromise;
 use crate::verify::batch::{Anomaly, Message};
 use crate::verify::directory::ClientId;
 use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
+use crate::wire::payload::SenderId;
 
 /// A message that a session has not got when it got one made so many later is given up, where
 /// later ones prove anything.
@@ -21,6 +24,9 @@ const MAX_LINE_BYTES: usize = 64 << 20;
 /// Settled messages that are remembered, to know what comes of them later.
 const HISTORY: usize = 4096;
 
+/// Deliveries in doubt that are remembered. Past it they are taken for not owed.
+const MAX_DOUBTS: usize = 1 << 16;
+
 /// What is being settled.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
@@ -32,6 +38,8 @@ pub(super) struct Settling {
     uncounted: Vec<SlotId>,
     /// Owed and not got, by slots that are not settled yet.
     pub(super) losses: Vec<Loss>,
+    /// Not got, and not known to be owed.
+    pub(super) doubts: Vec<Doubt>,
     /// The latest send among what is settled, and where it stands.
     pub(super) latest_sent: Option<(u64, SlotId)>,
 }
@@ -44,6 +52,63 @@ pub(super) struct Loss {
     /// Not only by the target's closing the connection.
     pub(super) proved: bool,
     pub(super) at_ns: u64,
+}
+
+/// A delivery that did not come, and of which it is not known whether it was owed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubt {
+    pub(super) slot: SlotId,
+    pub(super) session: SenderId,
+    pub(super) receiver: ClientId,
+    pub(super) known: Known,
+    pub(super) at_ns: u64,
+}
+
+/// What a session's end says of a delivery that did not come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// It was sent when the session had joined.
+    pub(super) joined: bool,
+    /// The target had taken it when the session left.
+    pub(super) still_there: bool,
+    /// The session left, and the target answered.
+    pub(super) answered: bool,
+    /// That it will not come is known not only by the target's closing the connection.
+    pub(super) proved: bool,
+}
+
+impl Doubt {
+    /// A message has got its place after a session that it belonged to was over.
+    pub(super) fn of_parted(track: &Track, parted: Parted, slot: SlotId, joined: bool) -> Self {
+        let known = Known {
+            joined,
+            still_there: false,
+            answered: parted.answered,
+            proved: false,
+        };
+        Self {
+            slot,
+            session: track.id,
+            receiver: track.client,
+            known,
+            at_ns: 0,
+        }
+    }
+}
+
+impl Known {
+    /// Whether that is enough to say that it was owed.
+    pub(super) fn is_owed(self) -> bool {
+        self.joined && self.still_there
+    }
+}
+
+impl Settling {
+    pub(super) fn doubt(&mut self, doubt: Doubt) {
+        if self.doubts.len() < MAX_DOUBTS {
+            self.doubts.push(doubt);
+        }
+    }
 }
 
 impl Unnumbered {
@@ -66,6 +131,7 @@ impl Unnumbered {
         }
         let settled = self.settled_until(until);
         self.settle_slots(&settled);
+        self.judge_doubts(until == NEVER);
     }
 
     /// The slots that can be settled, in order: those up to the label `until` of which nothing is
@@ -174,35 +240,67 @@ impl Unnumbered {
         let mut losses = std::mem::take(&mut self.settling.losses);
         losses.sort_by_key(|loss| (self.sequence.label(loss.slot), loss.receiver));
         let mut unjudged = Vec::new();
-        let mut reached_nobody = 0;
         for loss in losses {
             if self.sequence.label(loss.slot) > until {
                 unjudged.push(loss);
                 continue;
             }
-            let Some(slot) = self.sequence.get(loss.slot) else {
+            let Some(slot) = self.sequence.get_mut(loss.slot) else {
                 continue;
             };
             let message = slot.message;
             let nobody = slot.receivers == 0;
             let late = slot.late;
+            let known = std::mem::replace(&mut slot.lost, true) && nobody;
             self.desk.batch.tally.lost += 1;
-            let acked = self
-                .messages
-                .get(message)
-                .is_some_and(|m| m.acked_at != NEVER);
+            let sent = self.messages.get(message);
+            let acked = sent.is_some_and(|m| m.acked_at != NEVER);
+            let reported = sent.is_some_and(|m| m.unanswered || m.refused);
             let silent = self.desk.terms.promises.relay == RelayPromise::AtMostOnce
                 || late // too late to be delivered: reported as its cause
-                || nobody && !acked && self.promises_acks(); // its missing ack is reported
-            if silent || nobody && acked && reached_nobody == loss.slot {
+                || nobody && !acked && reported; // so is what became of it instead of an ack
+            let reached_nobody = nobody && acked;
+            if silent || reached_nobody && known {
                 continue;
             }
-            if nobody && acked {
-                reached_nobody = loss.slot;
-            }
-            self.report_loss(&loss, message, nobody && acked);
+            self.report_loss(&loss, message, reached_nobody);
         }
         self.settling.losses = unjudged;
+    }
+
+    /// Judges what was in doubt with what others got since; so much later nothing new comes up.
+    fn judge_doubts(&mut self, over: bool) {
+        if self.settling.doubts.is_empty() {
+            return;
+        }
+        let mut settled = self.settling.last;
+        for _ in 0..NEAR_SLOTS {
+            settled = self.sequence.before(settled);
+        }
+        let until = match over {
+            true => NEVER,
+            false => self.sequence.label(settled),
+        };
+        let doubts = std::mem::take(&mut self.settling.doubts);
+        let (due, waiting): (Vec<_>, Vec<_>) =
+            (doubts.into_iter()).partition(|doubt| self.sequence.label(doubt.slot) <= until);
+        self.settling.doubts = waiting;
+        for doubt in due {
+            let Doubt { slot, known, .. } = doubt;
+            let track = self.tracks().find(|track| track.id == doubt.session);
+            let first_ns = self.sequence.get(slot).map_or(0, |s| s.first_ns);
+            let Some(track) = track.filter(|track| self.is_owed(track, slot, known)) else {
+                continue;
+            };
+            let loss = Loss {
+                slot,
+                receiver: doubt.receiver,
+                proved: known.proved || self.is_witnessed_behind(track, slot, false),
+                at_ns: doubt.at_ns.max(first_ns),
+            };
+            self.settling.losses.push(loss);
+        }
+        self.judge_losses(self.settling.last);
     }
 
     fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool) {

@@ -76,6 +76,7 @@ fn least(sockets: usize, bytes: usize, in_flight: u64) -> bare::Floor {
     bare::Floor {
         send_ns: least(|f| f.send_ns),
         recv_ns: least(|f| f.recv_ns),
+        order_ns: least(|f| f.order_ns),
         recv_bytes: floors[0].recv_bytes,
     }
 }

@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use chatbench::server::cursor::Gather;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use fixtures::{BATCH, CLIENT_IP, MESSAGE, append_batch, joined, log, write_all};
+use fixtures::{BATCH, CLIENT_IP, append_batch, joined, log, said, write_all};
 
 fn append(c: &mut Criterion) {
     let mut log = log();
@@ -22,7 +22,7 @@ fn append(c: &mut Criterion) {
         group.bench_function(name, |b| {
             b.iter(|| {
                 for _ in 0..BATCH {
-                    black_box(log.append(CLIENT_IP, black_box(MESSAGE)).is_ok());
+                    black_box(log.append(CLIENT_IP, said()).is_ok());
                 }
                 log.trim_to(log.end());
             });
@@ -41,7 +41,7 @@ fn pass(c: &mut Criterion) {
         group.bench_function(format!("{receivers} receivers"), |b| {
             b.iter(|| {
                 for _ in 0..BATCH {
-                    black_box(log.append(CLIENT_IP, MESSAGE).is_ok());
+                    black_box(log.append(CLIENT_IP, said()).is_ok());
                 }
                 for cursor in &mut cursors {
                     write_all(cursor, &log, &mut gather);
@@ -62,7 +62,7 @@ fn own_spans(c: &mut Criterion) {
     group.bench_function("every fourth its own", |b| {
         b.iter(|| {
             for k in 0..BATCH {
-                let entry = log.append(CLIENT_IP, MESSAGE).expect("it was trimmed");
+                let entry = log.append(CLIENT_IP, said()).expect("it was trimmed");
                 if k % 4 == 0 {
                     talker.ack(entry, Some(k as u64));
                 }

@@ -7,6 +7,7 @@ mod fixtures;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use chatbench::scenario::plan::OrderPromise;
 use chatbench::verify::ledger::Terms;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fixtures::{BATCH, Fleet, Frames, TERMS, read};
@@ -134,5 +135,49 @@ fn judge(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, delivery, first_receiver, ack, judge);
+/// One sender's messages come to a receiver so many later than the other's: a delivery of those.
+/// It must not cost more the more of them there are.
+fn late(c: &mut Criterion) {
+    let mut group = c.benchmark_group("verify/late");
+    group.sample_size(10);
+    for order in [OrderPromise::None, OrderPromise::Fifo] {
+        let mut terms = TERMS;
+        terms.promises.order = order;
+        for batches in [10, 100] {
+            let late = batches * BATCH / 2;
+            group.throughput(Throughput::Elements(late as u64));
+            let name = BenchmarkId::new(format!("{order:?}"), late);
+            group.bench_function(name, |b| {
+                b.iter_custom(|rounds| (0..rounds).map(|_| deliver_late(terms, batches)).sum());
+            });
+        }
+    }
+    group.finish();
+}
+
+fn deliver_late(terms: Terms, batches: usize) -> Duration {
+    let mut fleet = Fleet::held_to(terms, 2, 2);
+    let (in_time, behind) = (fleet.receivers[0], fleet.receivers[1]);
+    let mut late = Vec::new();
+    for _ in 0..batches {
+        let frames = fleet.send();
+        read(&mut fleet.ledger, in_time, &frames.relays, 2);
+        let lines = frames.relays.split_inclusive(|&b| b == b'\n');
+        for (line, (sender, _)) in lines.zip(&frames.acks) {
+            if *sender == 0 {
+                read(&mut fleet.ledger, behind, line, 2);
+            } else {
+                late.extend_from_slice(line);
+            }
+        }
+        fleet.acknowledge(&frames);
+        fleet.ledger.take_batch();
+    }
+    let began = Instant::now();
+    read(&mut fleet.ledger, behind, &late, 3);
+    black_box(fleet.ledger.take_batch());
+    began.elapsed()
+}
+
+criterion_group!(benches, delivery, first_receiver, ack, judge, late);
 criterion_main!(benches);

@@ -13,20 +13,10 @@ mod probe;
 use std::fs;
 use std::path::Path;
 
-use binary::{output, stderr};
+use binary::output;
 use double::{Defect, Double};
-use probe::{Scenario, assert_one_line, stdout};
+use probe::{Scenario, assert_one_line, result_of, stdout};
 use serde_json::Value;
-
-fn result_of(args: &[&str]) -> (Option<i32>, Value) {
-    let mut all = vec!["run", "--json", "-", "-q"];
-    all.extend(args);
-    let output = output(&all);
-    let code = output.status.code();
-    let result = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("no JSON ({e}), exit {code:?}: {}", stderr(&output)));
-    (code, result)
-}
 
 /// The kinds of violation in a result, in its order.
 fn kinds(result: &Value) -> Vec<&str> {

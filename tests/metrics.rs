@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 mod binary;
+#[path = "binary/probe.rs"]
+mod probe;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,23 +15,11 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use binary::{chatbench, output, stderr};
+use probe::ENDLESS;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The longest anything here may take before it counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
-
-/// Goes on until it is told to stop.
-const ENDLESS: &str = r#"
-[run]
-warmup = "0s"
-duration = "10m"
-observers = 1
-[clients.talkers]
-count = 2
-rate = 200
-[clients.listeners]
-count = 3
-"#;
 
 /// A running chatbench that is killed with its test.
 struct Running {

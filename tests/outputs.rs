@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 mod binary;
+#[path = "binary/probe.rs"]
+mod probe;
 
 use std::fs;
 use std::path::Path;
@@ -10,21 +12,13 @@ use std::process::Output;
 
 use binary::{output, stderr};
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
+use probe::SMALL;
 use serde_json::Value;
 
-/// Two talkers, three listeners, a moment long.
-const SMALL: &str = r#"
-[run]
-warmup = "0s"
-duration = "300ms"
-[clients.talkers]
-count = 2
-rate = 400
-[clients.listeners]
-count = 3
-[thresholds]
-relay = ["max < 1h"]
-"#;
+/// With a threshold, for its place in the outputs.
+fn small() -> String {
+    format!("{SMALL}[thresholds]\nrelay = [\"max < 1h\"]\n")
+}
 
 fn succeeds(args: &[&str]) -> Output {
     let output = output(args);
@@ -150,7 +144,7 @@ fn described(schema: &Value, path: &str) -> bool {
 
 #[test]
 fn a_real_result_is_what_the_schema_says_key_by_key() {
-    let run = Run::new(SMALL, &[]);
+    let run = Run::new(&small(), &[]);
     let result = run.result();
     assert_valid(&result);
     let schema = schema();
@@ -180,7 +174,7 @@ fn a_result_without_samples_is_what_the_schema_says_too() {
 
 #[test]
 fn the_histogram_log_holds_what_the_result_says() {
-    let run = Run::new(SMALL, &[]);
+    let run = Run::new(&small(), &[]);
     let result = run.result();
     let log = run.read("out/latency.hlog");
     let mut classes = 0;
@@ -202,7 +196,7 @@ fn the_histogram_log_holds_what_the_result_says() {
 
 #[test]
 fn several_scenarios_are_one_junit_document() {
-    let run = Run::new(SMALL, &[]);
+    let run = Run::new(&small(), &[]);
     let (file, xml) = (run.path("probe.toml"), run.path("verdicts.xml"));
     runs(&["run", &file, &file, "-q", "--junit", &xml]);
     let xml = String::from_utf8(run.read("verdicts.xml")).unwrap();
@@ -215,7 +209,7 @@ fn several_scenarios_are_one_junit_document() {
 
 #[test]
 fn a_report_made_again_is_the_same_page() {
-    let run = Run::new(SMALL, &[]);
+    let run = Run::new(&small(), &[]);
     let out = run.path("out");
     let page = run.read("out/report.html");
     refused(
@@ -256,7 +250,7 @@ fn a_result_that_cannot_be_read_is_named() {
 
 #[test]
 fn a_single_file_is_not_overwritten_without_force_nor_shared() {
-    let run = Run::new(SMALL, &[]);
+    let run = Run::new(&small(), &[]);
     let file = run.path("probe.toml");
     for option in ["--json", "--html", "--junit"] {
         let kept = run.path("kept");
@@ -278,7 +272,7 @@ fn repeats_are_a_side_that_is_compared_with_its_noise() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (file, base) = (path("probe.toml"), path("base"));
-    fs::write(&file, SMALL).unwrap();
+    fs::write(&file, small()).unwrap();
     runs(&["run", &file, "-q", "--repeat", "3", "--out", &base]);
     for repeat in ["1", "2", "3"] {
         let result = Path::new(&base).join(repeat).join("result.json");
@@ -321,7 +315,7 @@ fn repeats_are_a_side_that_is_compared_with_its_noise() {
 
 #[test]
 fn a_run_is_compared_with_its_baseline_at_once() {
-    let run = Run::new(SMALL, &[]);
+    let run = Run::new(&small(), &[]);
     let (file, out) = (run.path("probe.toml"), run.path("out"));
     // However slow this machine is today, it is not ten thousand times slower.
     let generous = ["--tolerance", "1000000", "--noise", "1000000"];
@@ -358,7 +352,7 @@ fn a_run_is_compared_with_its_baseline_at_once() {
 
 #[test]
 fn two_scenarios_of_one_name_do_not_share_a_directory() {
-    let run = Run::new(SMALL, &[]);
+    let run = Run::new(&small(), &[]);
     let (file, out) = (run.path("probe.toml"), run.path("both"));
     refused(
         &["run", &file, &file, "--out", &out],

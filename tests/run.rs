@@ -17,47 +17,13 @@ use std::time::Duration;
 
 use binary::{chatbench, output, stderr};
 use doubles::{Double, Fault};
-use probe::{Scenario, assert_one_line, stdout};
+use probe::{ENDLESS, SMALL, Scenario, assert_one_line, result_of, stdout};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use serde_json::Value;
 
 /// The longest anything here may take before it counts as hung.
 const HUNG_AFTER: Duration = Duration::from_secs(60);
-
-/// Two talkers, three listeners, a moment long.
-const SMALL: &str = r#"
-[run]
-warmup = "0s"
-duration = "300ms"
-[clients.talkers]
-count = 2
-rate = 400
-[clients.listeners]
-count = 3
-"#;
-
-/// The same, but it goes on until something happens.
-const ENDLESS: &str = r#"
-[run]
-warmup = "0s"
-duration = "10m"
-[clients.talkers]
-count = 2
-rate = 200
-[clients.listeners]
-count = 3
-"#;
-
-fn result_of(args: &[&str]) -> (Option<i32>, Value) {
-    let mut all = vec!["run", "--json", "-", "-q"];
-    all.extend(args);
-    let output = output(&all);
-    let code = output.status.code();
-    let result = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|e| panic!("no JSON ({e}), exit {code:?}: {}", stderr(&output)));
-    (code, result)
-}
 
 /// Runs a scenario of the repository cut short: nothing may be lost, whatever the machine's load.
 fn short_form(name: &str, overrides: &[&str]) {
@@ -90,6 +56,40 @@ fn short_form(name: &str, overrides: &[&str]) {
     let fine = matches!(code, Some(0 | 99)) || (saturated && code == Some(3));
     assert!(fine, "{name}: exit {code:?}, {:#}", result["reasons"]);
     assert_eq!(result["exit_code"].as_i64(), code.map(i64::from), "{name}");
+}
+
+/// Each delivery is a finding, so that the judge is what sets the pace: readers wait for it, and
+/// what waits for it is bounded. Nothing of it is lost.
+#[test]
+fn a_run_in_which_every_delivery_is_late_counts_them_all_in_bounded_memory() {
+    let scenario = Scenario::new(
+        r#"
+[run]
+warmup = "0s"
+duration = "2s"
+drain = "60s"
+[clients.talkers]
+count = 1
+in_flight = 256
+[clients.listeners]
+count = 50
+[verify]
+late_after = "1ns"
+"#,
+    );
+    let (code, result) = result_of(&[scenario.path()]);
+    assert!(
+        matches!(code, Some(1 | 3)),
+        "{code:?} {}",
+        result["reasons"]
+    );
+    let late = &result["violations"][0];
+    assert_eq!(late["kind"], "late-relay");
+    assert_eq!(late["count"], result["counts"]["delivered"]);
+    // More than may wait for the judge at once.
+    assert!(late["count"].as_u64() > Some(100_000), "{late}");
+    let rss_bytes = result["generator"]["max_rss_bytes"].as_u64();
+    assert!(rss_bytes < Some(400 << 20), "{rss_bytes:?} bytes resident");
 }
 
 #[test]

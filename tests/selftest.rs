@@ -72,6 +72,63 @@ fn from_outside_every_fault_comes_to_what_is_expected_of_it() {
     assert_eq!(output.status.code(), Some(0), "{table}");
 }
 
+/// Nor in the classic dialect: what is committed there is seen, unless nothing proves that whom it
+/// was done to had joined.
+#[test]
+fn in_classic_every_fault_is_what_it_is_or_unseen() {
+    let output = chatbench(&[
+        "selftest",
+        "--judge",
+        "classic",
+        "--seeds",
+        "1",
+        "--clean",
+        "1",
+        "--no-progress",
+    ]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let (head, rows) = table.split_once("verdict\n").unwrap();
+    assert!(head.contains("in the classic dialect"), "{table}");
+    let rows = columns(rows);
+    assert_eq!(rows.len(), 23, "{table}");
+    let caught = rows.iter().filter(|row| row.ends_with(" caught"));
+    assert!(caught.count() >= rows.len() - 6, "{table}");
+    let spoofed = "spoofable-ack stray-ack caught".to_owned();
+    assert!(rows.contains(&spoofed), "{table}");
+    assert!(table.contains("6 clean runs: 0 false alarms"), "{table}");
+    assert_eq!(output.status.code(), Some(0), "{table}");
+}
+
+#[test]
+fn a_fault_that_the_clients_dialect_has_no_place_for_is_refused() {
+    let classic = "classic://127.0.0.1:0";
+    for (args, why) in [
+        (
+            &["--listen", classic, "--fault", "no-bye"][..],
+            "`no-bye` is not committed towards classic clients",
+        ),
+        (
+            &["--fault", "spoofable-ack"],
+            "`spoofable-ack` is not committed towards ndjson clients",
+        ),
+        (
+            &[
+                "--listen",
+                classic,
+                "--listen",
+                "ndjson://127.0.0.1:0",
+                "--fault",
+                "echo",
+            ],
+            "towards clients of one dialect",
+        ),
+    ] {
+        let mut command = Command::cargo_bin("chatbench").unwrap();
+        let assert = command.arg("serve").args(args).assert();
+        assert.code(2).stderr(contains(why));
+    }
+}
+
 #[test]
 fn one_row_can_be_run_again_and_says_what_was_done_and_seen() {
     let args = [

@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 mod binary;
+#[path = "binary/probe.rs"]
+mod probe;
 
 use std::fs;
 use std::path::Path;
 
 use binary::{output, stderr};
+use probe::SMALL;
 use serde_json::Value;
 
 fn verified(path: &Path) -> (Option<i32>, Value) {
@@ -17,18 +20,6 @@ fn verified(path: &Path) -> (Option<i32>, Value) {
         .unwrap_or_else(|e| panic!("no JSON ({e}): {}", stderr(&output)));
     (output.status.code(), result)
 }
-
-const SMALL: &str = r#"
-[run]
-warmup = "0s"
-duration = "300ms"
-drain = "30s"
-[clients.talkers]
-count = 2
-rate = 200
-[clients.listeners]
-count = 3
-"#;
 
 #[test]
 fn a_run_and_its_trace_come_to_the_same() {

@@ -9,7 +9,7 @@ use rustix::event::epoll;
 use super::thread_cpu_ns;
 
 /// What one read takes at most: as much as the server's and the driver's.
-const READ_BYTES: usize = 64 * 1024;
+pub(crate) const READ_BYTES: usize = 64 * 1024;
 
 /// What reading has cost so far.
 #[derive(Debug, Default, Clone, Copy)]

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Load, bare, receivers, times};
+use super::selection::{Kind, Selection};
+use super::{Load, bare};
 
 /// Measured phases of the run whose cost is left out, and of the one that it is taken from.
 const SHORT: Duration = Duration::from_millis(500);
@@ -29,7 +30,7 @@ struct Work {
     bytes: f64,
 }
 
-pub(crate) fn table() {
+pub(crate) fn table(asked: &Selection) {
     println!("\ndriver, everything verified, CPU time");
     println!(
         "{:>9} {:>7} {:>8} {:>10} {:>12} {:>10} {:>9} {:>10} {:>10}",
@@ -43,7 +44,7 @@ pub(crate) fn table() {
         "floor ns",
         "efficiency"
     );
-    for &receivers in receivers() {
+    for &receivers in asked.receivers() {
         for (payload, talkers, load) in [
             (100, 1, Load::Unbatched),
             (100, 1, Load::Full),
@@ -52,18 +53,27 @@ pub(crate) fn table() {
             (16 << 10, 1, Load::Unbatched),
             (16 << 10, 1, Load::Full),
         ] {
-            print_row(Row {
-                receivers,
+            let kind = Kind {
                 talkers,
                 payload,
                 load,
-            });
+            };
+            if asked.has(kind) {
+                let row = Row {
+                    receivers,
+                    talkers,
+                    payload,
+                    load,
+                };
+                print_row(row, asked);
+            }
         }
     }
 }
 
-fn print_row(row: Row) {
-    let measured: Vec<(Work, f64)> = (0..times()).map(|_| measure(row)).collect();
+fn print_row(row: Row, asked: &Selection) {
+    let long = asked.time(LONG);
+    let measured: Vec<(Work, f64)> = (0..asked.times()).map(|_| measure(row, long)).collect();
     let median = |of: fn(&(Work, f64)) -> f64| bare::median(measured.iter().map(of).collect());
     println!(
         "{:>9} {:>7} {:>8} {:>10} {:>12.1} {:>10.0} {:>9.0} {:>10.0} {:>10.2}",
@@ -80,9 +90,9 @@ fn print_row(row: Row) {
 }
 
 /// What the load cost, and what a bare `recv` of as many bytes does.
-fn measure(row: Row) -> (Work, f64) {
+fn measure(row: Row, long: Duration) -> (Work, f64) {
     let short = run(row, SHORT);
-    let long = run(row, if bare::only_test() { 2 * SHORT } else { LONG });
+    let long = run(row, long.max(2 * SHORT));
     let work = Work {
         cpu_ns: long.cpu_ns - short.cpu_ns,
         deliveries: long.deliveries - short.deliveries,

@@ -8,6 +8,10 @@
 //! the median of three, so it means the same on a fast machine and, nearly, on a busy one. Bytes a
 //! call stand beside it: who makes more calls than needed is not efficient, only busy.
 //!
+//! Single rows, of either half: `-- server receivers=10,100 talkers=16 payload=16384 load=full`,
+//! and with `seconds=20` one long measurement of each, to attach a profiler to. `against=BINARY`
+//! has another build of the server take turns with this one: what a change has brought.
+//!
 //! The server is a child process that bare sockets publish to and read from. The driver is
 //! `chatbench run` against the embedded server, everything verified: what a longer run costs more
 //! than a short one is what the load cost, connecting and leaving left out.
@@ -16,8 +20,14 @@
 #[path = "../bare/mod.rs"]
 mod bare;
 mod driver;
+mod selection;
 mod server;
+mod sides;
 mod switches;
+
+use std::process::exit;
+
+use selection::Selection;
 
 const RECEIVERS: [usize; 4] = [10, 100, 1_000, 10_000];
 
@@ -53,30 +63,20 @@ impl Load {
 fn main() {
     bare::pump::serve_if_asked();
     bare::pump::raise_file_limit();
-    let asked: Vec<String> = std::env::args().skip(1).collect();
-    let wants =
-        |half: &str| !asked.iter().any(|a| !a.starts_with('-')) || asked.contains(&half.to_owned());
-    if wants("server") {
-        server::table();
+    let asked = Selection::read(std::env::args().skip(1)).unwrap_or_else(|what| {
+        eprintln!("{what}");
+        exit(2)
+    });
+    if let Some(binary) = &asked.against {
+        return server::compare(&asked, binary);
     }
-    if wants("switches") {
+    if asked.wants("server") {
+        server::table(&asked);
+    }
+    if asked.wants("switches") {
         switches::table();
     }
-    if wants("driver") {
-        driver::table();
-    }
-}
-
-/// How often each row is measured.
-fn times() -> usize {
-    if bare::only_test() { 1 } else { 3 }
-}
-
-/// The receivers of each table.
-fn receivers() -> &'static [usize] {
-    if bare::only_test() {
-        &RECEIVERS[..1]
-    } else {
-        &RECEIVERS
+    if asked.wants("driver") {
+        driver::table(&asked);
     }
 }

@@ -8,8 +8,14 @@ use std::time::{Duration, Instant};
 
 use memchr::memchr_iter;
 
+use super::bare::Orders;
 use super::bare::receivers::Receivers;
-use super::{Load, bare, receivers, times};
+use super::selection::{Kind, Selection};
+use super::sides::{Side, print_and_stop, print_head, take_turns};
+use super::{Load, bare};
+
+/// This build's server.
+pub(crate) const OURS: &str = env!("CARGO_BIN_EXE_chatbench");
 
 /// Messages that a talker with a full window sends in one write at most.
 const BATCH: usize = 16;
@@ -37,7 +43,33 @@ struct Figures {
     floor_ns: f64,
 }
 
-pub(crate) fn table() {
+/// The rows that are asked for, in the order of the table.
+fn rows(asked: &Selection) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for &receivers in asked.receivers() {
+        for payload in [16, 100, 1 << 10, 16 << 10] {
+            for (talkers, load) in [(1, Load::Unbatched), (1, Load::Full), (16, Load::Full)] {
+                let kind = Kind {
+                    talkers,
+                    payload,
+                    load,
+                };
+                if asked.has(kind) {
+                    rows.push(Row {
+                        receivers,
+                        talkers,
+                        payload,
+                        load,
+                        arguments: &[],
+                    });
+                }
+            }
+        }
+    }
+    rows
+}
+
+pub(crate) fn table(asked: &Selection) {
     println!("\nserver, CPU time; deliveries are relays that arrived");
     println!(
         "{:>9} {:>7} {:>8} {:>10} {:>12} {:>11} {:>9} {:>10} {:>10}",
@@ -51,23 +83,44 @@ pub(crate) fn table() {
         "floor ns",
         "efficiency"
     );
-    for &receivers in receivers() {
-        for payload in [16, 100, 1 << 10, 16 << 10] {
-            for (talkers, load) in [(1, Load::Unbatched), (1, Load::Full), (16, Load::Full)] {
-                print_row(Row {
-                    receivers,
-                    talkers,
-                    payload,
-                    load,
-                    arguments: &[],
-                });
-            }
-        }
+    for row in rows(asked) {
+        print_row(row, asked);
     }
 }
 
-fn print_row(row: Row) {
-    let figures: Vec<Figures> = (0..times()).map(|_| measure(row)).collect();
+/// Another build's server and this one, taking turns.
+pub(crate) fn compare(asked: &Selection, binary: &str) {
+    let (rounds, usual) = if bare::only_test() {
+        (2, Duration::from_millis(5))
+    } else {
+        (15, Duration::from_millis(150))
+    };
+    let time = asked
+        .seconds
+        .map_or(usual, |all| all.div_f64(f64::from(rounds)));
+    for row in rows(asked) {
+        let mut sides = [
+            ("the other", binary),
+            ("the other once more", binary),
+            ("this", OURS),
+        ]
+        .map(|(name, binary)| Side::start(name, binary, row));
+        take_turns(&mut sides, rounds as usize, time);
+        println!(
+            "\n{} receivers, talkers: {}, payload: {}, {}",
+            row.receivers,
+            row.talkers,
+            row.payload,
+            row.load.name()
+        );
+        print_head();
+        print_and_stop(sides.into());
+    }
+}
+
+fn print_row(row: Row, asked: &Selection) {
+    let time = asked.time(Duration::from_millis(400));
+    let figures: Vec<Figures> = (0..asked.times()).map(|_| measure(row, time)).collect();
     let median = |of: fn(&Figures) -> f64| bare::median(figures.iter().map(of).collect());
     println!(
         "{:>9} {:>7} {:>8} {:>10} {:>12.1} {:>11.0} {:>9.0} {:>10.0} {:>10.2}",
@@ -83,15 +136,20 @@ fn print_row(row: Row) {
     );
 }
 
-fn measure(row: Row) -> Figures {
-    let time = Duration::from_millis(if bare::only_test() { 10 } else { 400 });
-    let server = Server::start(row.arguments);
-    let sessions = row.receivers + row.talkers;
+/// So many clients, all welcomed.
+pub(crate) fn connect(server: &Server, sessions: usize) -> Receivers {
     let mut clients = Receivers::connect(server.address, sessions);
     let mut welcomes = 0;
     while welcomes < sessions {
         clients.read_ready(|_, bytes| welcomes += memchr_iter(b'\n', bytes).count());
     }
+    clients
+}
+
+fn measure(row: Row, time: Duration) -> Figures {
+    let server = Server::start(OURS, row.arguments);
+    let sessions = row.receivers + row.talkers;
+    let mut clients = connect(&server, sessions);
     let before_ns = server.cpu_ns();
     let messages = broadcast(&mut clients, row, time);
     let cpu_ns = (server.cpu_ns() - before_ns) as f64;
@@ -101,26 +159,55 @@ fn measure(row: Row) -> Figures {
     let writes = stats.writes - sessions as f64;
     let write_bytes = stats.bytes_out / writes;
     let lines = messages * sessions as u64;
-    let rounds = (lines as f64 / writes).max(1.0);
-    let in_flight = (row.load.in_flight(row.payload) as f64 / rounds).ceil() as u64;
-    let floor = bare::measure(sessions, write_bytes as usize, in_flight, time);
-    let read_bytes = (stats.read_bytes / stats.reads) as usize;
-    let published = bare::measure(row.talkers, read_bytes, 1, time / 4);
+    // The same talkers order as many rounds as the server made passes, by the same bytes.
+    let publishes = Publishes::of(row);
+    let passes = writes / sessions as f64;
+    let orders = Orders {
+        talkers: row.talkers,
+        order_bytes: (stats.read_bytes / passes) as usize,
+        window_bytes: publishes.window * publishes.line_bytes,
+        batch: publishes.batch,
+    };
+    let floor = bare::measure_ordered(sessions, write_bytes as usize, &orders, time);
     Figures {
         delivery_ns: cpu_ns / (lines - messages) as f64,
         write_ns: cpu_ns / writes,
         write_bytes,
-        floor_ns: floor.send_ns + published.recv_ns * stats.reads / writes,
+        floor_ns: floor.send_ns + floor.order_ns * stats.reads / writes,
+    }
+}
+
+/// What talkers publish.
+struct Publishes {
+    /// Messages that may be on their way.
+    window: usize,
+    /// What a talker sends at once.
+    batch: Vec<u8>,
+    /// Bytes of one message.
+    line_bytes: usize,
+}
+
+impl Publishes {
+    fn of(row: Row) -> Self {
+        let line = format!("{{\"message\":\"{}\"}}\n", "x".repeat(row.payload));
+        let window = row.load.in_flight(row.payload);
+        Self {
+            window,
+            batch: line.repeat(BATCH.min(window.div_ceil(2))).into_bytes(),
+            line_bytes: line.len(),
+        }
     }
 }
 
 /// Publishes for `time`, by turns, and waits until every session has its line of every message.
 /// Returns how many there were.
 pub(crate) fn broadcast(clients: &mut Receivers, row: Row, time: Duration) -> u64 {
-    let publish = format!("{{\"message\":\"{}\"}}\n", "x".repeat(row.payload));
-    let window = row.load.in_flight(row.payload);
-    let batch = BATCH.min(window.div_ceil(2));
-    let writes = publish.repeat(batch);
+    let Publishes {
+        window,
+        batch,
+        line_bytes,
+    } = Publishes::of(row);
+    let messages = (batch.len() / line_bytes) as u64;
     let sessions = clients.count() as u64;
     let (mut sent, mut lines, mut turn) = (0_u64, 0_u64, 0);
     let until = Instant::now() + time;
@@ -129,10 +216,10 @@ pub(crate) fn broadcast(clients: &mut Receivers, row: Row, time: Duration) -> u6
         if over && lines == sent * sessions {
             return sent;
         }
-        while !over && sent + batch as u64 <= lines / sessions + window as u64 {
-            clients.send(row.receivers + turn, writes.as_bytes());
+        while !over && sent + messages <= lines / sessions + window as u64 {
+            clients.send(row.receivers + turn, &batch);
             turn = (turn + 1) % row.talkers;
-            sent += batch as u64;
+            sent += messages;
         }
         clients.read_ready(|_, bytes| lines += memchr_iter(b'\n', bytes).count() as u64);
     }
@@ -140,8 +227,9 @@ pub(crate) fn broadcast(clients: &mut Receivers, row: Row, time: Duration) -> u6
 
 /// What a server says at its end.
 pub(crate) struct Stats {
-    writes: f64,
-    bytes_out: f64,
+    pub(crate) published: f64,
+    pub(crate) writes: f64,
+    pub(crate) bytes_out: f64,
     reads: f64,
     read_bytes: f64,
 }
@@ -154,8 +242,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_chatbench"))
+    pub(crate) fn start(binary: &str, arguments: &[&str]) -> Self {
+        let mut child = Command::new(binary)
             .args(["serve", "--listen", "ndjson://127.0.0.1:0"])
             .args(["--stats", "--exit-on-stdin-eof"])
             .args(arguments)
@@ -203,6 +291,7 @@ impl Server {
                 .expect("it tells its stats")
         };
         Stats {
+            published: figure("published="),
             writes: figure("writes="),
             bytes_out: figure("bytes_out="),
             reads: figure("reads="),

@@ -19,7 +19,7 @@ use chatbench::verify::ledger::{Handle, Ledger};
 use chatbench::wire::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer};
 use chatbench::wire::ndjson;
 use chatbench::wire::payload;
-use log_fixtures::{CLIENT_IP, MESSAGE};
+use log_fixtures::{CLIENT_IP, said};
 use measure_fixtures::{WINDOW, deliveries};
 use verify_fixtures::{BATCH, Fleet, Frames};
 use wire_fixtures::{HEADER, MESSAGE_BYTES, SEED, message, publish, relay_line};
@@ -290,7 +290,7 @@ counted! {
 counted! {
     fn append(log: &mut Log) {
         for _ in 0..log_fixtures::BATCH {
-            black_box(log.append(CLIENT_IP, black_box(MESSAGE)).is_ok());
+            black_box(log.append(CLIENT_IP, said()).is_ok());
         }
         log.trim_to(log.end());
     }
@@ -307,7 +307,7 @@ counted! {
 counted! {
     fn own_spans(log: &mut Log, talker: &mut Cursor, gather: &mut Gather) {
         for k in 0..log_fixtures::BATCH {
-            let entry = log.append(CLIENT_IP, MESSAGE).expect("there is room");
+            let entry = log.append(CLIENT_IP, said()).expect("there is room");
             if k % 4 == 0 {
                 talker.ack(entry, Some(k as u64));
             }

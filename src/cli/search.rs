@@ -139,7 +139,7 @@ impl<'a> Hunt<'a> {
         let from = args.from.or(own).ok_or_else(|| {
             let file = args.file.display();
             Refusal::Usage(format!(
-                "{vary} is no number in {file}: say where to begin, with --from"
+                "`{vary}` is no number in {file}: say where to begin, with --from"
             ))
         })?;
         let max = args.max.unwrap_or_else(|| from * 2_f64.powi(DOUBLINGS));

@@ -4,41 +4,44 @@
 //! for port 0 and read the port from there, and with `--fault` a line a fault that was committed,
 //! at the end. Everything else goes to stderr.
 
-use std::fmt;
 use std::io::{self, IsTerminal, Read, Write};
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::str::FromStr;
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tracing::info;
 use tracing_subscriber::EnvFilter;
 
 use super::EXIT_USAGE;
 use super::prometheus::PrometheusArgs;
-use crate::scenario::addresses::{self, BadAddresses};
 use crate::scrape;
 use crate::scrape::endpoint::{self, Endpoint};
-use crate::server::fault::request::Request;
+use crate::server::fault::request::{self, Request};
 use crate::server::{self, Config, ConfigError, Listener, Stats};
 use crate::wire::Dialect;
 
-/// The port of a `--listen` that names none, and of the original tutorial.
-const DEFAULT_PORT: u16 = 1253;
+mod limits;
+mod listen;
+
+use limits::{max_clients, parse_size, raise_file_limit};
+use listen::{Listen, Unfit, resolve};
 
 /// Exit code after a second signal: ended without a drain.
 const EXIT_INTERRUPTED: u8 = 130;
 
-/// File descriptors kept for what is no client: connections being refused or closed, listeners,
-/// the standard streams, the runtime.
-const RESERVED_FILES: u64 = 320;
-
 /// Arguments of `chatbench serve`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+One signal (Ctrl-C, SIGTERM) shuts down: nobody new comes in, everyone gets what is owed, then a
+goodbye. A second one ends at once.
+
+Exit codes:
+    0  shut down after a signal
+    2  bad usage, or it cannot listen there
+  130  ended at once by a second signal")]
 pub struct Args {
     /// Where to listen, ndjson://HOST:PORT or, for clients of the original, classic://HOST:PORT;
     /// port 0 is any free one. Several addresses at once: 127.0.0.1-127.0.0.8:PORT, or with commas.
@@ -95,79 +98,15 @@ pub struct Args {
     exit_on_stdin_eof: bool,
 }
 
-/// A `--listen` URL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Listen {
-    dialect: Dialect,
-    /// As the resolver takes them: `HOST:PORT`, IPv6 in brackets.
-    addresses: Vec<String>,
-}
-
-impl fmt::Display for Listen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.dialect, self.addresses.join(","))
-    }
-}
-
-/// Why a `--listen` is not understood.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-enum BadListen {
-    #[error("no such dialect: use ndjson://HOST:PORT or classic://HOST:PORT")]
-    Dialect,
-    #[error("no host: use ndjson://HOST:PORT, as in ndjson://127.0.0.1:1253")]
-    NoHost,
-    #[error("the port is no number from 0 to 65535")]
-    Port,
-    #[error(transparent)]
-    Addresses(#[from] BadAddresses),
-}
-
-impl FromStr for Listen {
-    type Err = BadListen;
-
-    fn from_str(url: &str) -> Result<Self, BadListen> {
-        let (dialect, address) = match url.split_once("://") {
-            Some(("ndjson", address)) => (Dialect::Ndjson, address),
-            Some(("classic", address)) => (Dialect::Classic, address),
-            _ => return Err(BadListen::Dialect),
-        };
-        let address = address.strip_suffix('/').unwrap_or(address);
-        // The colons of a bracketed IPv6 address are no port's.
-        let after_host = address.rfind(']').map_or(0, |bracket| bracket + 1);
-        let (host, port) = match address[after_host..].rsplit_once(':') {
-            Some((_, port)) => (
-                &address[..address.len() - port.len() - 1],
-                port.parse().map_err(|_| BadListen::Port)?,
-            ),
-            None => (address, DEFAULT_PORT),
-        };
-        if host.is_empty() {
-            return Err(BadListen::NoHost);
-        }
-        Ok(Self {
-            dialect,
-            addresses: addresses::expand(&format!("{host}:{port}"), 0)?,
-        })
-    }
-}
-
 /// Why the server did not start.
 #[derive(Debug, Error)]
 enum ServeError {
     #[error(transparent)]
     Limits(#[from] ConfigError),
-    #[error(
-        "{listen} cannot go with --fault: faults are committed in the ndjson dialect alone; \
-         leave out one of the two"
-    )]
-    FaultsInClassic { listen: Listen },
-    #[error("cannot resolve {listen}: {source}")]
-    Resolve { listen: Listen, source: io::Error },
-    #[error(
-        "{address} can be reached from other machines, and the server authenticates nobody: \
-         add --allow-remote if that is meant, or listen on 127.0.0.1"
-    )]
-    Remote { address: SocketAddr },
+    #[error("--fault: {0}")]
+    Faults(#[from] request::Uncommitted),
+    #[error(transparent)]
+    Address(#[from] Unfit),
     #[error("cannot listen on {address}: {source}")]
     Bind {
         address: SocketAddr,
@@ -213,11 +152,10 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         seed: args.seed,
     };
     config.check()?;
+    let dialects: Vec<Dialect> = args.listen.iter().map(|listen| listen.dialect).collect();
+    request::check(&config.faults, &dialects)?;
     let mut addresses = Vec::new();
     for listen in args.listen {
-        if listen.dialect == Dialect::Classic && !config.faults.is_empty() {
-            return Err(ServeError::FaultsInClassic { listen });
-        }
         for address in resolve(&listen, args.allow_remote)? {
             addresses.push((listen.dialect, address));
         }
@@ -342,25 +280,6 @@ fn tell_stats(stats: &Stats) {
     );
 }
 
-/// The addresses of a URL, of each host the first, if they may be listened on.
-fn resolve(listen: &Listen, allow_remote: bool) -> Result<Vec<SocketAddr>, ServeError> {
-    let resolve_one = |host_port: &String| {
-        let found = host_port.to_socket_addrs().and_then(|mut found| {
-            let none = || io::Error::other("it has no address");
-            found.next().ok_or_else(none)
-        });
-        let address = found.map_err(|source| ServeError::Resolve {
-            listen: listen.clone(),
-            source,
-        })?;
-        if !allow_remote && !address.ip().to_canonical().is_loopback() {
-            return Err(ServeError::Remote { address });
-        }
-        Ok(address)
-    };
-    listen.addresses.iter().map(resolve_one).collect()
-}
-
 /// The two signals that ask a server to stop.
 struct Signals {
     terminate: Signal,
@@ -394,120 +313,4 @@ fn stdin_eof() -> oneshot::Receiver<()> {
         let _ = ended.send(());
     });
     eof
-}
-
-/// Raises the limit of open files as far as it goes. Returns it; `None` is none.
-fn raise_file_limit() -> Option<u64> {
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
-    match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => limit.maximum,
-        Err(error) => {
-            warn!(%error, "cannot raise the limit of open files");
-            limit.current
-        }
-    }
-}
-
-/// How many clients to admit: as many as asked for, but no more than there are files for, so that
-/// one too many is told so and not left waiting for a descriptor.
-fn max_clients(asked: Option<usize>, files: Option<u64>) -> usize {
-    let wanted = asked.unwrap_or(server::DEFAULT_MAX_CLIENTS);
-    let Some(files) = files else { return wanted };
-    let possible = (files - RESERVED_FILES.min(files / 2)) as usize;
-    if possible < wanted && asked.is_some() {
-        warn!("{files} open files allow {possible} clients: raise `ulimit -Hn` for more");
-    }
-    wanted.min(possible)
-}
-
-/// Bytes as people write them: `64`, `4KiB`, `16MiB`, `1GiB`.
-fn parse_size(text: &str) -> Result<usize, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let unit_bytes: usize = match unit.trim() {
-        "" | "B" => 1,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("give bytes, or KiB, MiB, GiB: 64, 4KiB, 16MiB".to_owned()),
-    };
-    number
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit_bytes))
-        .ok_or_else(|| "give a number of bytes: 64, 4KiB, 16MiB".to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_bytes_or_powers_of_1024() {
-        for (text, bytes) in [
-            ("0", Some(0)),
-            ("64", Some(64)),
-            ("4KiB", Some(4096)),
-            ("16 MiB", Some(16 << 20)),
-            ("1GiB", Some(1 << 30)),
-            ("", None),
-            ("KiB", None),
-            ("-1", None),
-            ("1.5KiB", None),
-            ("4kb", None),
-            ("99999999999999999999", None),
-            ("99999999999999GiB", None),
-        ] {
-            assert_eq!(parse_size(text).ok(), bytes, "{text}");
-        }
-    }
-
-    #[test]
-    fn listen_urls_name_a_dialect_a_host_and_perhaps_a_port() {
-        use Dialect::{Classic, Ndjson};
-        for (url, listen) in [
-            ("ndjson://127.0.0.1:0", Ok((Ndjson, &["127.0.0.1:0"][..]))),
-            ("ndjson://localhost/", Ok((Ndjson, &["localhost:1253"]))),
-            ("ndjson://[::1]:5", Ok((Ndjson, &["[::1]:5"]))),
-            ("ndjson://[::1]", Ok((Ndjson, &["[::1]:1253"]))),
-            (
-                "ndjson://127.0.0.1-127.0.0.2:0",
-                Ok((Ndjson, &["127.0.0.1:0", "127.0.0.2:0"])),
-            ),
-            ("ndjson://a:1,[::1]:2", Ok((Ndjson, &["a:1", "[::1]:2"]))),
-            (
-                "ndjson://127.0.0.2-127.0.0.1:0",
-                Err(BadListen::Addresses(BadAddresses::Wide {
-                    part: "127.0.0.2-127.0.0.1:0".to_owned(),
-                })),
-            ),
-            ("classic://127.0.0.1:1", Ok((Classic, &["127.0.0.1:1"]))),
-            ("classic://localhost", Ok((Classic, &["localhost:1253"]))),
-            ("ndjson://:5", Err(BadListen::NoHost)),
-            ("ndjson://", Err(BadListen::NoHost)),
-            ("ndjson://h:65536", Err(BadListen::Port)),
-            ("classic://h:", Err(BadListen::Port)),
-            ("127.0.0.1:1", Err(BadListen::Dialect)),
-            ("ws://127.0.0.1:1", Err(BadListen::Dialect)),
-        ] {
-            let expected = listen.map(|(dialect, addresses)| Listen {
-                dialect,
-                addresses: addresses.iter().map(|&a| a.to_owned()).collect(),
-            });
-            assert_eq!(url.parse(), expected, "{url}");
-        }
-    }
-
-    #[test]
-    fn clients_are_bounded_by_what_is_asked_and_by_open_files() {
-        assert_eq!(max_clients(None, None), server::DEFAULT_MAX_CLIENTS);
-        assert_eq!(max_clients(None, Some(20_000)), 20_000 - 320);
-        assert_eq!(max_clients(Some(10), Some(20_000)), 10);
-        assert_eq!(max_clients(Some(30_000), Some(20_000)), 20_000 - 320);
-        assert_eq!(max_clients(None, Some(40)), 20);
-    }
 }

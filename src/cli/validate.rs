@@ -15,6 +15,10 @@ use crate::scenario::{self, pace::Profile};
 
 /// Arguments of `chatbench validate`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit codes:
+    0  all are valid
+    2  bad usage, or at least one is not")]
 pub struct Args {
     /// Scenario files, or directories of them
     #[arg(required = true, value_name = "FILE|DIR")]

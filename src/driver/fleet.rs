@@ -10,7 +10,7 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
@@ -27,6 +27,7 @@ use super::source::Source;
 use crate::measure::{ShardRecorder, Window};
 use crate::scenario::pace::derive_seed;
 use crate::scenario::plan::PayloadSize;
+use crate::verify::batch::Batch;
 use crate::verify::directory::ClientId;
 use crate::verify::ledger::{Ending, Event, Handle, Ledger};
 use crate::wire::Dialect;
@@ -187,6 +188,8 @@ pub(super) struct Fleet {
     pub(super) wake_flusher: Rc<Notify>,
     /// Rung when something is due earlier than the pacer knows.
     pub(super) wake_pacer: Rc<Notify>,
+    /// Who reads on once the judge has been handed what there is.
+    parked: Vec<Waker>,
     /// Rung when much has gathered for the judge.
     pub(super) wake_hand_over: Rc<Notify>,
 }
@@ -216,6 +219,7 @@ impl Fleet {
             text: Vec::new(),
             out: Vec::new(),
             blocked: Vec::new(),
+            parked: Vec::new(),
             wake_flusher: Rc::default(),
             wake_pacer: Rc::default(),
             wake_hand_over: Rc::default(),
@@ -307,7 +311,11 @@ impl Fleet {
         cx: &mut Context<'_>,
     ) -> Poll<Read> {
         let Self {
-            clients, scratch, ..
+            clients,
+            scratch,
+            ledger,
+            parked,
+            ..
         } = self;
         let one = &mut clients[client];
         let Some(connection) = one
@@ -318,6 +326,11 @@ impl Fleet {
             return Poll::Ready(Read::Ended(Ending::Ours));
         };
         if connection.is_paused(cx.waker()) {
+            return Poll::Pending;
+        }
+        if ledger.is_full() {
+            // Where each delivery is a finding, the judge decides how fast this shard reads.
+            parked.push(cx.waker().clone());
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(scratch);
@@ -337,6 +350,13 @@ impl Fleet {
                 Poll::Ready(self.ended(client, Ending::Broken))
             }
         }
+    }
+
+    /// What the ledger has learned since the last call, for the judge.
+    pub(super) fn take_batch(&mut self) -> Batch {
+        let batch = self.ledger.take_batch();
+        self.parked.drain(..).for_each(Waker::wake);
+        batch
     }
 
     /// The bytes of the last read, to say what a target is that is not this protocol's.

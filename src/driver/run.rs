@@ -41,9 +41,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How often whoever watches is told how it goes.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// Reports that may wait for the coordinator. A shard that finds the channel full waits, and the
-/// wait shows in its send lag.
-const REPORTS_AT_ONCE: usize = 64;
+/// Reports that may wait for the coordinator, beside one a shard: with a full batch each, 40 MiB. A
+/// shard that finds the channel full waits, and the wait shows in its send lag.
+const REPORTS_AT_ONCE: usize = 16;
 
 /// Why a run did not come about.
 #[derive(Debug, Error)]

@@ -411,7 +411,7 @@ async fn hand_over_regularly(shard: Rc<Shard>) {
 }
 
 async fn hand_over(shard: &Rc<Shard>) {
-    let batch = Box::new(shard.fleet().ledger.take_batch());
+    let batch = Box::new(shard.fleet().take_batch());
     let _ = shard
         .reports
         .send(Report::Batch {

@@ -115,6 +115,13 @@ impl Style {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
+    /// What it all comes to: lines of words, painted.
+    pub(crate) fn conclusion(&self, out: &mut String, paint: Paint, words: &str) {
+        let words = self.text(words);
+        let painted = words.split(' ').map(|word| self.paint(paint, word));
+        self.flow(out, "", 2, " ", painted);
+    }
+
     /// Lines of `items` between `separator`s, the first after `head`, the others indented by
     /// `indent`; none longer than the width unless a single item is. Items are taken as they are
     /// (already [`Style::text`] or [`Style::paint`]).

@@ -5,8 +5,10 @@ use std::fmt;
 use super::thresholds::Judged;
 use super::{figures, generator};
 use crate::driver::outcome::Outcome;
+use crate::measure::health::OCCUPIED_SHARE;
 use crate::scenario::plan::{Leave, Load, Plan, Repeat, Step};
 use crate::verify::findings::Findings;
+use crate::verify::kind::Kind;
 
 /// The one word for a run. Ordered by weight: of several that hold, the greatest counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,10 +82,15 @@ pub(super) fn judge(
     }
     let (excused, crossed) = crossed(plan, outcome, thresholds);
     inconclusive.extend(excused);
+    let mut failed = Vec::from_iter(violated(&outcome.findings));
+    if let Some(late) = late_for_us(outcome) {
+        failed.clear();
+        inconclusive.insert(0, late);
+    }
     let interrupted = outcome.interrupted.then(|| interrupted.to_owned());
     let weighed = [
         (Verdict::Interrupted, Vec::from_iter(interrupted)),
-        (Verdict::Fail, Vec::from_iter(violated(&outcome.findings))),
+        (Verdict::Fail, failed),
         (Verdict::Inconclusive, inconclusive),
         (Verdict::Threshold, crossed),
     ];
@@ -122,6 +129,23 @@ pub(super) fn violated(findings: &Findings) -> Option<String> {
     let plural = if count == 1 { "" } else { "s" };
     let count_text = figures::count(count);
     (count > 0).then(|| format!("{count_text} violation{plural}: {}", kinds.join(", ")))
+}
+
+/// Where lateness is all that was found, and the generator set the figures or was never idle: a
+/// relay that lay in a socket until the generator got to it came late by the generator's clock.
+/// That neither clears the target nor accuses it.
+fn late_for_us(outcome: &Outcome) -> Option<String> {
+    let mut found = outcome.findings.violations.iter();
+    let only_late = found.all(|(kind, tally)| *kind == Kind::LateRelay || tally.count == 0);
+    let count = outcome.findings.violation_count();
+    let busy = outcome.health.is_saturated() || outcome.health.occupied() >= OCCUPIED_SHARE;
+    (only_late && count > 0 && busy).then(|| {
+        format!(
+            "late relays ({}) cannot be held against the target: they may have waited for the \
+             generator to read them",
+            figures::count(count),
+        )
+    })
 }
 
 /// Why the run did not see what it was to check: only a run that did may pass.
@@ -301,6 +325,30 @@ mod tests {
         let codes = Verdict::ALL.map(Verdict::exit_code);
         assert_eq!(codes, [0, 99, 3, 1, 130]);
         assert!(Verdict::ALL.is_sorted());
+    }
+
+    #[test]
+    fn relays_late_by_the_clock_of_a_saturated_generator_accuse_nobody() {
+        let late: sample::Change = |_, o| o.findings.violation(Kind::LateRelay, sample::example);
+        let saturated: sample::Change = |_, o| {
+            o.health.offered = 5_000;
+            o.health.behind = 700;
+        };
+        let lost: sample::Change = |_, o| violate(o);
+        let judged = |changes: &[sample::Change]| {
+            verdict_of(|plan, outcome| changes.iter().for_each(|change| change(plan, outcome)))
+        };
+        let (verdict, reasons) = judged(&[late]);
+        assert_eq!((verdict, reasons.len()), (Verdict::Fail, 1), "{reasons:?}");
+        let (verdict, reasons) = judged(&[late, saturated]);
+        assert_eq!((verdict, reasons.len()), (Verdict::Inconclusive, 2));
+        assert!(
+            reasons[0].starts_with("late relays (1) cannot be held"),
+            "{reasons:?}"
+        );
+        let (verdict, reasons) = judged(&[late, saturated, lost]);
+        assert_eq!(verdict, Verdict::Fail);
+        assert!(reasons[0].contains("1 late-relay"), "{reasons:?}");
     }
 
     #[test]

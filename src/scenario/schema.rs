@@ -10,7 +10,7 @@ use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::threshold;
 use super::tree::{Node, Table, Value};
 use super::value::{duration, rate, some_time, string, whole};
-use crate::server::fault::request::Request;
+use crate::server::fault::request::{self, Request};
 use crate::wire::Dialect;
 
 /// The phases' length where neither the file nor a stage says any.
@@ -135,9 +135,16 @@ fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
     for (path, node) in section.elements("faults") {
         match string(node) {
             Ok(fault) => {
-                if let Err(wrong) = fault.parse::<Request>() {
+                let dialect = [url.dialect()];
+                let wrong = match fault.parse::<Request>() {
+                    Ok(asked) => request::check(&[asked], &dialect)
+                        .err()
+                        .map(|wrong| (wrong.to_string(), "not by this target")),
+                    Err(wrong) => Some((wrong.to_string(), "not understood")),
+                };
+                if let Some((wrong, label)) = wrong {
                     let title = format!("`{path}`: {wrong}");
-                    section.problem(Diagnostic::error(title).at(&node.span, "not understood"));
+                    section.problem(Diagnostic::error(title).at(&node.span, label));
                 }
                 faults.push(fault);
             }
@@ -147,11 +154,7 @@ fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
     section.resolve("faults", faults.clone().into());
     let why_not = match url {
         _ if faults.is_empty() => None,
-        TargetUrl::Embedded(Dialect::Ndjson) => None,
-        TargetUrl::Embedded(Dialect::Classic) => Some((
-            "`target.faults`: faults are committed in the ndjson dialect alone",
-            "and these clients speak classic",
-        )),
+        TargetUrl::Embedded(_) => None,
         TargetUrl::At(..) => Some((
             "`target.faults`: only the embedded server commits faults",
             "this target is another's",

@@ -558,7 +558,11 @@ fn every_guard_fires_at_its_line() {
         ),
         (
             format!("target.faults = ['spoofable-ack']\n{talk}"),
-            "1:18 `target.faults.0`: `spoofable-ack` needs the classic dialect",
+            "1:18 `target.faults.0`: `spoofable-ack` is not committed towards ndjson clients",
+        ),
+        (
+            format!("target.url = 'embedded+classic'\ntarget.faults = ['no-bye']\n{talk}"),
+            "2:18 `target.faults.0`: `no-bye` is not committed towards classic clients",
         ),
         (
             format!("target.faults = [3]\n{talk}"),
@@ -639,8 +643,8 @@ fn every_guard_fires_at_its_line() {
             "2:14 `run.shards`: a target that states no order is driven by one shard",
         ),
         (
-            format!("target = {{ url = 'embedded+classic', faults = ['echo'] }}\n{talk}"),
-            "1:47 `target.faults`: faults are committed in the ndjson dialect alone",
+            format!("target = {{ url = 'classic://h:1', faults = ['echo'] }}\n{talk}"),
+            "1:44 `target.faults`: only the embedded server commits faults",
         ),
         (
             "target.url = 'classic://h:1'\nclients.a.script = [{ expect_error = { code = 'malformed' } }]".to_owned(),

@@ -39,12 +39,7 @@ pub fn render(
     }
     out.push('\n');
     let (paint, words) = answer(vary, search, &probes, interrupted);
-    let words = style.text(&words).into_owned();
-    let words: Vec<_> = words
-        .split(' ')
-        .map(|word| style.paint(paint, word))
-        .collect();
-    style.flow(&mut out, "", 2, " ", &words);
+    style.conclusion(&mut out, paint, &words);
     out
 }
 

@@ -19,7 +19,7 @@ use super::session::{NextWrite, Phase, Session, Stream, Turn, Writer};
 use super::{Config, Stats};
 use crate::wire::Dialect;
 use crate::wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
-use crate::wire::ndjson::{self, ErrorCode, Malformed};
+use crate::wire::ndjson::{self, ErrorCode, Malformed, MessageText};
 
 /// A client that has so many lines of its own (errors) unsent is not read from until they are:
 /// what garbage costs, its sender pays. What one read brings may go over it once.
@@ -127,7 +127,7 @@ impl<S: Stream> Broadcast<S> {
 
     /// What a faulty server does where `otherwise` is what any other comes to.
     #[inline]
-    fn with_faults<T>(
+    pub(super) fn with_faults<T>(
         &mut self,
         otherwise: T,
         commit: impl FnOnce(&mut Faults, &mut Self) -> T,
@@ -288,9 +288,18 @@ impl<S: Stream> Broadcast<S> {
         if session.cursor.is_leaving() {
             return false;
         }
-        session.reply(&self.log, line);
+        let log = session.log(&self.log, &self.classic_log);
+        session.reply(log, line);
         session.wake();
         true
+    }
+
+    /// What the clients speak that a fault is committed towards: of a faulty server all the same.
+    pub(super) fn dialect(&self) -> Dialect {
+        match self.classic_log {
+            None => Dialect::Ndjson,
+            Some(_) => Dialect::Classic,
+        }
     }
 
     /// Ends a session out of the blue: it is sent what it is owed so far and no bye.
@@ -314,13 +323,13 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
         self.stats.reads += 1;
         self.stats.bytes_in += bytes.len() as u64;
-        if self.session(id).classic.is_some() {
-            return self.take_objects(id, bytes);
-        }
         if self.with_faults(false, |faults, broadcast| {
             faults.loses_read(broadcast, id, bytes)
         }) {
             return;
+        }
+        if self.session(id).classic.is_some() {
+            return self.take_objects(id, bytes);
         }
         // A stand-in for as long as the lines are read: the session itself is needed meanwhile.
         let mut lines = mem::replace(&mut self.session(id).lines, LineBuffer::new(1));
@@ -370,17 +379,18 @@ impl<S: Stream> Broadcast<S> {
                     let detail = "a message has 1 or more characters";
                     self.answer(id, ErrorCode::EmptyMessage, detail, publish.id);
                 } else {
-                    self.publish(id, &publish.message, publish.id);
+                    let message = MessageText::decoded(&publish.message);
+                    self.publish(id, message, publish.id);
                 }
             }
         }
     }
 
     /// Numbers a message: an ack for its sender, a relay for everyone else (S3).
-    pub(super) fn publish(&mut self, id: usize, message: &str, publish_id: Option<u64>) {
+    pub(super) fn publish(&mut self, id: usize, message: MessageText<'_>, publish_id: Option<u64>) {
         if self.faults.is_some() {
             return self.with_faults((), |faults, broadcast| {
-                faults.publish(broadcast, id, message, publish_id);
+                faults.publish(broadcast, id, message.as_str(), publish_id);
             });
         }
         if let Some(entry) = self.number(id, message, publish_id) {
@@ -392,7 +402,7 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn number(
         &mut self,
         id: usize,
-        message: &str,
+        message: MessageText<'_>,
         publish_id: Option<u64>,
     ) -> Option<Entry> {
         let entry = loop {
@@ -417,7 +427,7 @@ impl<S: Stream> Broadcast<S> {
         if self.classic_log.is_none() {
             return Some(entry);
         }
-        let text = self.append_text(id, message);
+        let text = self.append_text(id, message.as_str());
         debug_assert_eq!(text.seq, entry.seq, "the logs are in step");
         let session = self.session(id);
         match session.dialect() {

@@ -15,6 +15,7 @@ use super::cursor::Cursor;
 use super::log::Log;
 use super::session::{Phase, Session, Stream};
 use crate::wire::classic::{self, objects::ObjectBuffer};
+use crate::wire::ndjson::MessageText;
 
 /// What only a session of the classic dialect has.
 #[derive(Debug)]
@@ -50,6 +51,18 @@ impl<S: Stream> Session<S> {
 }
 
 impl ClassicSide {
+    /// How many whole objects a read brings, and nothing else.
+    pub(super) fn whole_objects(&self, bytes: &[u8]) -> usize {
+        let mut read = ObjectBuffer::new(bytes.len());
+        let mut objects = read.feed(bytes);
+        let mut count = 0;
+        while let Some(Ok(_)) = objects.next() {
+            count += 1;
+        }
+        let whole = self.objects.pending_bytes() == 0 && read.pending_bytes() == 0;
+        if whole { count } else { 0 }
+    }
+
     /// The text that acknowledges a message of this session.
     pub(super) fn ack(&self) -> Rc<[u8]> {
         Rc::clone(&self.ack)
@@ -80,11 +93,22 @@ impl<S: Stream> Broadcast<S> {
     }
 
     fn take_object(&mut self, id: usize, object: &[u8]) {
+        if self.with_faults(false, |faults, broadcast| {
+            faults.loses_line(broadcast, id, object)
+        }) {
+            return;
+        }
         match classic::decode_publish(object) {
             Ok(publish) if publish.message.is_empty() => {
                 self.refuse_object(id, "a message has 1 or more characters");
             }
-            Ok(publish) => self.publish(id, &publish.message, None),
+            Ok(publish) => {
+                self.with_faults((), |faults, broadcast| {
+                    faults.claims(broadcast, id, publish.client_ip.as_deref());
+                });
+                let message = MessageText::decoded(&publish.message);
+                self.publish(id, message, None);
+            }
             Err(malformed) => self.refuse_object(id, &malformed.detail),
         }
     }

@@ -175,7 +175,17 @@ impl World {
         assert_eq!(bytes.is_empty(), !session.cursor.is_behind(&self.log));
         let sent_bytes = bytes.len().min(at_most_bytes);
         session.received.extend_from_slice(&bytes[..sent_bytes]);
-        session.cursor.advance(&self.log, sent_bytes);
+        if sent_bytes > 0 && sent_bytes == bytes.len() {
+            session.cursor.advance_all(&self.log, &self.gather);
+        } else {
+            session.cursor.advance(&self.log, sent_bytes);
+        }
+        let cursor = &session.cursor;
+        let lines = cursor.splices.iter().map(|s| &s.reply);
+        let lines = lines
+            .filter(|reply| matches!(reply, Reply::Line(_)))
+            .count();
+        assert_eq!(cursor.lines_queued() as usize, lines);
         bytes.len()
     }
 

@@ -7,9 +7,11 @@
 //! stays in the first levels of cache, not a ring of the size of the whole backlog.
 
 use std::collections::VecDeque;
+use std::mem;
 
 use memchr::memchr;
 
+use crate::wire::ndjson::{MessageText, RELAY_BEGINS, RELAY_ENDS};
 use crate::wire::{Dialect, classic, ndjson};
 
 /// Bytes of one chunk: several batches of relays, and small beside any sensible backlog.
@@ -59,8 +61,12 @@ pub struct Log {
     seq: u64,
     max_line_bytes: usize,
     backlog_bytes: usize,
-    /// The line being appended.
+    /// A line being put together, where it is not written straight into its place.
     line: Vec<u8>,
+    /// Who said the last message, and what stands before it in its line: who says one thing often
+    /// says more.
+    sender: Option<Box<str>>,
+    says: Vec<u8>,
 }
 
 impl Log {
@@ -102,6 +108,8 @@ impl Log {
             max_line_bytes,
             backlog_bytes,
             line: Vec::new(),
+            sender: None,
+            says: Vec::new(),
         }
     }
 
@@ -133,15 +141,67 @@ impl Log {
     ///
     /// # Errors
     /// [`Refused`] where the line is too long, or where the backlog has no room for it.
-    pub fn append(&mut self, client_ip: &str, message: &str) -> Result<Entry, Refused> {
+    pub fn append<'a>(
+        &mut self,
+        client_ip: &str,
+        message: impl Into<MessageText<'a>>,
+    ) -> Result<Entry, Refused> {
+        let message = message.into();
+        let plain = match self.dialect {
+            Dialect::Ndjson => message.plain(),
+            Dialect::Classic => None,
+        };
+        if let Some(plain) = plain {
+            return self.append_plain(client_ip, plain);
+        }
         self.line.clear();
         match self.dialect {
             Dialect::Ndjson => {
-                ndjson::encode_relay(&mut self.line, self.seq + 1, client_ip, message);
+                ndjson::encode_relay(&mut self.line, self.seq + 1, client_ip, message.as_str());
             }
-            Dialect::Classic => classic::encode_relay(&mut self.line, client_ip, message),
+            Dialect::Classic => {
+                classic::encode_relay(&mut self.line, client_ip, message.as_str());
+            }
         }
-        let line_bytes = self.line.len();
+        let entry = self.next(self.line.len())?;
+        let line = mem::take(&mut self.line);
+        self.push(&line);
+        self.line = line;
+        self.seq = entry.seq;
+        Ok(entry)
+    }
+
+    /// The same for a message that stands in its line as it is: straight into its place.
+    fn append_plain(&mut self, client_ip: &str, message: &[u8]) -> Result<Entry, Refused> {
+        if self.sender.as_deref() != Some(client_ip) {
+            self.sender = Some(client_ip.into());
+            self.says.clear();
+            ndjson::push_relay_sender(&mut self.says, client_ip);
+        }
+        let mut number = itoa::Buffer::new();
+        let number = number.format(self.seq + 1).as_bytes();
+        let says = mem::take(&mut self.says);
+        let parts = [RELAY_BEGINS, number, &says, message, RELAY_ENDS];
+        let line_bytes = parts.iter().map(|part| part.len()).sum();
+        let entry = self.next(line_bytes);
+        if let Ok(entry) = entry {
+            if let Some(mut place) = self.place(line_bytes) {
+                for part in parts {
+                    place = put(place, part);
+                }
+                self.end += line_bytes as u64;
+            } else {
+                parts.iter().for_each(|part| self.push(part));
+            }
+            self.seq = entry.seq;
+        }
+        self.says = says;
+        entry
+    }
+
+    /// What a line of so many bytes would be.
+    #[inline]
+    fn next(&self, line_bytes: usize) -> Result<Entry, Refused> {
         if line_bytes > self.max_line_bytes {
             return Err(Refused::LineTooLong { line_bytes });
         }
@@ -149,22 +209,24 @@ impl Log {
         if keep_from > self.start {
             return Err(Refused::Backlogged { keep_from });
         }
-        let entry = Entry {
+        Ok(Entry {
             seq: self.seq + 1,
             at: self.end,
             line_bytes: line_bytes as u32,
-        };
-        self.push_line();
-        self.seq = entry.seq;
-        Ok(entry)
+        })
     }
 
-    /// Copies `line` to the end, over as many chunks as it takes.
-    fn push_line(&mut self) {
-        let mut rest = &self.line[..];
+    /// The room at the end, if so many bytes fit without a break.
+    #[inline]
+    fn place(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        let (chunk, within) = self.locate(self.end);
+        self.chunks.get_mut(chunk)?.get_mut(within..within + bytes)
+    }
+
+    /// Copies `rest` to the end, over as many chunks as it takes.
+    fn push(&mut self, mut rest: &[u8]) {
         while !rest.is_empty() {
-            let position = (self.end - self.base) as usize;
-            let (chunk, within) = (position / self.chunk_bytes, position % self.chunk_bytes);
+            let (chunk, within) = self.locate(self.end);
             if chunk == self.chunks.len() {
                 let fresh = self.spare.take();
                 self.chunks
@@ -175,6 +237,13 @@ impl Log {
             self.end += take as u64;
             rest = &rest[take..];
         }
+    }
+
+    /// The chunk that an offset is in, and the byte in it.
+    #[inline]
+    fn locate(&self, offset: u64) -> (usize, usize) {
+        let position = (offset - self.base) as usize;
+        (position / self.chunk_bytes, position % self.chunk_bytes)
     }
 
     /// The bytes from `at` on, up to `limit` or to where the chunk ends, whichever is first.
@@ -193,8 +262,7 @@ impl Log {
         if at == limit {
             return &[];
         }
-        let position = (at - self.base) as usize;
-        let (chunk, within) = (position / self.chunk_bytes, position % self.chunk_bytes);
+        let (chunk, within) = self.locate(at);
         let take = (limit - at).min((self.chunk_bytes - within) as u64) as usize;
         &self.chunks[chunk][within..within + take]
     }
@@ -247,9 +315,20 @@ impl Log {
     }
 }
 
+/// Copies `part` to the front of `place`; what is left of it.
+#[inline]
+fn put<'a>(place: &'a mut [u8], part: &[u8]) -> &'a mut [u8] {
+    let (front, rest) = place.split_at_mut(part.len());
+    front.copy_from_slice(part);
+    rest
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::wire::ndjson::Publish;
 
     /// Everything from `at` on, gathered over chunks.
     fn bytes_from(log: &Log, mut at: u64) -> Vec<u8> {
@@ -282,6 +361,34 @@ mod tests {
         for cut in 0..=expected.len() {
             log.trim_to(cut as u64);
             assert_eq!(bytes_from(&log, cut as u64), &expected[cut..]);
+        }
+    }
+
+    proptest! {
+        /// However a line gets into the log, it is what the codec writes.
+        #[test]
+        fn lines_are_the_codecs_whoever_says_whatever(
+            said in proptest::collection::vec(("[ab\"]{0,12}", "\\PC{0,40}|[a-z\"\\\\\n]{0,40}"), 1..30),
+            chunk_bytes in 1_usize..400,
+            trimmed in proptest::collection::vec(proptest::bool::ANY, 30),
+        ) {
+            let mut log = Log::with_chunks_of(chunk_bytes, 1000, 1 << 20);
+            for (seq, ((sender, text), trim)) in (1..).zip(said.iter().zip(trimmed)) {
+                let mut line = Vec::new();
+                ndjson::encode_relay(&mut line, seq, sender, text);
+                // A publish as it comes, so that what is known of its text is used.
+                let mut publish = Vec::new();
+                let message = text.as_str().into();
+                let unread = Publish { message, id: None, client_ip: None };
+                ndjson::encode_publish(&mut publish, &unread);
+                let read = ndjson::decode_publish(&publish[..publish.len() - 1]).unwrap();
+                let entry = log.append(sender, MessageText::decoded(&read.message)).unwrap();
+                prop_assert_eq!((entry.seq, entry.line_bytes as usize), (seq, line.len()));
+                prop_assert_eq!(bytes_from(&log, entry.at), line);
+                if trim {
+                    log.trim_to(log.end());
+                }
+            }
         }
     }
 

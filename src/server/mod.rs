@@ -200,8 +200,8 @@ pub struct Stats {
 /// time enabled.
 ///
 /// # Panics
-/// If `config` does not pass [`Config::check`], or asks for faults where a listener is of the
-/// classic dialect.
+/// If `config` does not pass [`Config::check`], or asks for faults that do not pass
+/// [`fault::request::check`] with the dialects of the listeners.
 pub async fn run(
     listeners: Vec<Listener>,
     config: Config,
@@ -223,10 +223,11 @@ pub async fn run_watched(
     let checked = config.check();
     assert_eq!(checked, Ok(()), "checked by the caller");
     let drain = config.drain;
-    let faultless = config.faults.is_empty();
+    let dialects: Vec<Dialect> = listeners.iter().map(Listener::dialect).collect();
+    let committed = fault::request::check(&config.faults, &dialects);
+    assert_eq!(committed, Ok(()), "checked by the caller");
     let hub = Rc::new(hub::Hub::new(config));
-    if listeners.iter().any(|l| l.dialect() == Dialect::Classic) {
-        assert!(faultless, "faults are committed in the ndjson dialect");
+    if dialects.contains(&Dialect::Classic) {
         hub.expect_classic();
     }
     let tasks = LocalSet::new();

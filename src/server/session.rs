@@ -215,7 +215,11 @@ impl<S: Stream> Session<S> {
             Poll::Ready(Some(sent_bytes)) => {
                 writer.writes += 1;
                 writer.written_bytes += sent_bytes as u64;
-                self.cursor.advance(log, sent_bytes);
+                if sent_bytes == writer.gather.total_bytes() {
+                    self.cursor.advance_all(log, &writer.gather);
+                } else {
+                    self.cursor.advance(log, sent_bytes);
+                }
                 if self.cursor.is_behind(log) {
                     Turn::More
                 } else {

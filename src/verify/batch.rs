@@ -27,7 +27,15 @@ pub struct Batch {
     pub(super) coverage: Coverage,
 }
 
+/// Entries of one batch past which no more should be added before it is handed over.
+const FULL: usize = 16_384;
+
 impl Batch {
+    /// Whether whoever adds to it is to wait until it is handed over.
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= FULL
+    }
+
     /// Entries that the judge will have to look at.
     pub(super) fn len(&self) -> usize {
         self.facts.len() + self.settled.len() + self.anomalies.len()

@@ -194,3 +194,23 @@ fn same_address(one: &str, other: &str) -> bool {
     one == other
         || matches!((one.parse::<SocketAddr>(), other.parse::<SocketAddr>()), (Ok(a), Ok(b)) if a == b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_session_number_is_given_out_twice() {
+        let directory = Directory::new(vec!["c0".to_owned()]);
+        directory
+            .next_session
+            .store(MAX_SESSIONS - 1, Ordering::Relaxed);
+        let last = directory.open(ClientId(0));
+        assert_eq!(last, Some(SenderId(MAX_SESSIONS - 1)));
+        for _ in 0..2 {
+            assert_eq!(directory.open(ClientId(0)), None);
+        }
+        assert!(directory.remembers(SenderId(MAX_SESSIONS - 1)));
+        assert!(!directory.was_opened(SenderId(MAX_SESSIONS)));
+    }
+}

@@ -345,6 +345,9 @@ impl Judge {
     fn settle_told(&mut self, settled: &mut impl FnMut(Settled)) {
         let told = self.told;
         self.judge_missing(told);
+        if self.missing.len() > MAX_OPEN {
+            self.judge_missing(u64::MAX);
+        }
         let unjudged = self.missing.iter().map(|m| m.from).min();
         let until = told.min(unjudged.unwrap_or(u64::MAX));
         while self.base < until && !self.records.is_empty() {
@@ -533,11 +536,14 @@ impl Judge {
         while let Some(&ended) = self.ended.front() {
             // Violations that are not judged yet name their sessions.
             let waiting = !self.missing.is_empty() || self.open_count > 0;
-            if self.told <= ended.last_seq || waiting && self.ended.len() < MAX_REMEMBERED {
+            let needed = self.told <= ended.last_seq || waiting;
+            if needed && self.ended.len() < MAX_REMEMBERED {
                 break;
             }
             self.ended.pop_front();
-            if ended.in_flight {
+            // Unacked messages are judged at the end, and named then.
+            let is_its_own = |u: &Unacked| u.message.sender == ended.session;
+            if ended.in_flight || self.unacked.iter().any(is_its_own) {
                 self.in_flight.push_back(ended.session);
             } else {
                 self.forget(ended.session);
@@ -551,11 +557,8 @@ impl Judge {
     }
 
     fn forget(&mut self, session: SenderId) {
-        // Unacked messages are judged at the end, and named then.
-        if !self.unacked.iter().any(|u| u.message.sender == session) {
-            self.directory.forget(session);
-            self.senders.remove(&session);
-        }
+        self.directory.forget(session);
+        self.senders.remove(&session);
     }
 
     fn describe(&self, message: Option<Message>, seq: u64) -> String {

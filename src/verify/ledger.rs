@@ -419,6 +419,16 @@ impl Ledger {
         }
     }
 
+    /// Whether so much has gathered that nothing should be read before it is handed over: where the
+    /// judge cannot keep up, or each delivery is a finding, memory is bounded by that.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        match &self.0 {
+            Kind::Numbered(ledger) => ledger.desk.batch.is_full(),
+            Kind::Unnumbered(ledger) => ledger.desk.batch.is_full(),
+        }
+    }
+
     /// Hands over everything learned since the last call. O(sessions): call it on a timer, and
     /// when [`Ledger::wants_flush`] says so.
     pub fn take_batch(&mut self) -> Batch {

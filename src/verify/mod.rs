@@ -9,6 +9,7 @@ pub mod batch;
 mod desk;
 pub mod directory;
 pub mod findings;
+mod frames;
 pub mod ids;
 pub mod judge;
 pub mod kind;

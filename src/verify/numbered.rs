@@ -19,6 +19,7 @@ use super::batch::{Anomaly, Batch, Fact, Message};
 use super::desk::{Complaint, Desk, quote};
 use super::directory::ClientId;
 use super::findings::Example;
+use super::frames::{self, NoFrame};
 use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
 use super::own::{Conduct, Own};
@@ -174,20 +175,10 @@ impl Numbered {
         lines: &mut Lines<'_>,
         now_ns: u64,
     ) -> Option<Event> {
-        let event = match lines.next()? {
-            Ok(line) => match ndjson::decode_server(line) {
-                Ok(frame) => self.frame(handle, line, frame, now_ns),
-                Err(malformed) => {
-                    let text = format!("{}: {}", malformed.detail, quote(line));
-                    self.malformed(handle, &text, line.len(), now_ns)
-                }
-            },
-            Err(too_long) => {
-                // Behind it the stream cannot be read: whatever is missing then follows from it.
-                self.malformed(handle, &too_long.to_string(), usize::MAX, now_ns)
-            }
-        };
-        Some(event)
+        Some(match frames::next(lines)? {
+            Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
+            Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
+        })
     }
 
     fn frame(&mut self, handle: Handle, line: &[u8], frame: ServerFrame<'_>, now_ns: u64) -> Event {
@@ -207,11 +198,6 @@ impl Numbered {
                 message,
             } => self.relay(handle, line, seq, &client_ip, &message, now_ns),
             ServerFrame::Ack { seq, id } => self.ack(handle, seq, id, now_ns),
-            ServerFrame::Welcome { protocol, .. } if protocol != ndjson::PROTOCOL_VERSION => {
-                let ours = ndjson::PROTOCOL_VERSION;
-                let what = format!("a welcome to protocol {protocol}, where {ours} is spoken");
-                self.malformed(handle, &what, 0, now_ns)
-            }
             ServerFrame::Welcome { client_ip, seq, .. } => {
                 self.welcome(handle, &client_ip, seq, now_ns)
             }

@@ -343,3 +343,19 @@ fn texts_of_rejected(line: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
     let whole = String::from_utf8_lossy(line);
     message.map(|m| m.message).into_iter().chain([whole])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_sends_as_many_messages_as_it_can_number() {
+        let mut own = Own {
+            last_k: MAX_K - 1,
+            ..Own::default()
+        };
+        let last = own.compose(1, SenderId(0), 5, false);
+        assert_eq!(last.map(|header| header.k), Some(MAX_K));
+        assert!(own.compose(1, SenderId(0), 6, false).is_none());
+    }
+}

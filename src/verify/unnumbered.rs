@@ -16,6 +16,7 @@
 mod answers;
 mod disputes;
 mod ends;
+mod irregulars;
 mod messages;
 mod relays;
 mod sequence;
@@ -24,12 +25,13 @@ mod texts;
 mod track;
 mod witnesses;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::batch::{Batch, Message};
 use super::desk::{Complaint, Desk, quote};
 use super::directory::ClientId;
+use super::frames::{self, NoFrame};
 use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
 use super::own::{Conduct, Own, Pending};
@@ -38,11 +40,11 @@ use crate::scenario::plan::{AckPromise, OrderPromise};
 use crate::wire::Dialect;
 use crate::wire::classic::texts::Pieces;
 use crate::wire::line::Lines;
-use crate::wire::ndjson::{self, ServerFrame};
+use crate::wire::ndjson::ServerFrame;
 use crate::wire::payload::{Header, SenderId};
 use ends::Trouble;
+use irregulars::Irregulars;
 use messages::Messages;
-use relays::Irregular;
 use sequence::{Sequence, Slot};
 use settle::Settling;
 use texts::OpenText;
@@ -82,13 +84,12 @@ pub(super) struct Unnumbered {
     messages: Messages,
     settling: Settling,
     /// Sessions that are over and got what may still be judged.
-    past: Vec<Track>,
+    past: VecDeque<Track>,
     /// Open sessions of which it is not proved yet that they joined.
     unjoined: Vec<u32>,
     /// Whose address each is: all that an anonymous ack names.
-    addresses: HashMap<String, SenderId>,
-    /// Lines that were wrong in themselves, by kind and hash.
-    irregular: HashMap<(Kind, u64), Irregular>,
+    addresses: HashMap<SocketAddr, SenderId>,
+    irregulars: Irregulars,
     /// The number of the next session.
     next_session: SenderId,
     /// Events so far.
@@ -107,10 +108,10 @@ impl Unnumbered {
             sequence: Sequence::default(),
             messages: Messages::default(),
             settling: Settling::default(),
-            past: Vec::new(),
+            past: VecDeque::new(),
             unjoined: Vec::new(),
             addresses: HashMap::new(),
-            irregular: HashMap::new(),
+            irregulars: Irregulars::default(),
             next_session: SenderId(0),
             clock: 0,
             kept_since_flush: 0,
@@ -172,11 +173,14 @@ impl Unnumbered {
             track: Track {
                 id: self.desk.directory.open(client)?,
                 client,
+                local: None,
                 later: SenderId(u32::MAX),
                 echo: self.desk.terms.promises.echo,
                 start: self.sequence.tail(),
                 cursor: self.sequence.tail(),
-                holes: Vec::new(),
+                left_behind: 0,
+                holes: BTreeMap::new(),
+                ahead: BTreeMap::new(),
                 fills: Vec::new(),
                 extras: Vec::new(),
                 parted: None,
@@ -219,8 +223,9 @@ impl Unnumbered {
         if no_welcome_owed {
             session.stage = Stage::Open;
         }
-        let (id, local) = (session.track.id, local.to_string());
-        self.desk.directory.set_address(id, &local);
+        session.track.local = Some(local);
+        let id = session.track.id;
+        self.desk.directory.set_address(id, &local.to_string());
         self.addresses.insert(local, id);
     }
 
@@ -318,16 +323,9 @@ impl Unnumbered {
         lines: &mut Lines<'_>,
         now_ns: u64,
     ) -> Option<Event> {
-        let event = match lines.next()? {
-            Ok(line) => match ndjson::decode_server(line) {
-                Ok(frame) => self.frame(handle, line, frame, now_ns),
-                Err(malformed) => {
-                    let text = format!("{}: {}", malformed.detail, quote(line));
-                    self.malformed(handle, &text, line.len(), now_ns)
-                }
-            },
-            // Behind it the stream cannot be read: whatever is missing then follows from it.
-            Err(too_long) => self.malformed(handle, &too_long.to_string(), usize::MAX, now_ns),
+        let event = match frames::next(lines)? {
+            Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
+            Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
         };
         self.sessions[handle.0 as usize].update_wary();
         Some(event)
@@ -346,11 +344,6 @@ impl Unnumbered {
                 self.relay(handle, heard, now_ns)
             }
             ServerFrame::Ack { id, .. } => self.ack(handle, id, now_ns),
-            ServerFrame::Welcome { protocol, .. } if protocol != ndjson::PROTOCOL_VERSION => {
-                let ours = ndjson::PROTOCOL_VERSION;
-                let what = format!("a welcome to protocol {protocol}, where {ours} is spoken");
-                self.malformed(handle, &what, 0, now_ns)
-            }
             ServerFrame::Welcome { client_ip, .. } => self.welcome(handle, &client_ip, now_ns),
             ServerFrame::Error { code, detail, id } => {
                 let (code, detail) = (&*code, &*detail);

@@ -84,6 +84,46 @@ pub enum ServerFrame<'a> {
     Unknown,
 }
 
+/// A text to be encoded, and whether it is known to need no escapes: who knows saves looking.
+#[derive(Debug, Clone, Copy)]
+pub struct MessageText<'a> {
+    text: &'a str,
+    plain: bool,
+}
+
+impl<'a> MessageText<'a> {
+    /// A string as a decoder of this file gave it. What it could borrow stood between two quotes
+    /// as it is, so it holds nothing that needs an escape.
+    #[must_use]
+    pub fn decoded(text: &'a Cow<'_, str>) -> Self {
+        Self {
+            text,
+            plain: matches!(text, Cow::Borrowed(_)),
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(self) -> &'a str {
+        self.text
+    }
+
+    /// The text as it stands in a frame, if that is as it is.
+    #[inline]
+    pub(crate) fn plain(self) -> Option<&'a [u8]> {
+        debug_assert!(!self.plain || plain::is_plain(self.text.as_bytes()));
+        let text = self.text.as_bytes();
+        (self.plain || plain::is_plain(text)).then_some(text)
+    }
+}
+
+/// A text of which nothing is known.
+impl<'a> From<&'a str> for MessageText<'a> {
+    fn from(text: &'a str) -> Self {
+        Self { text, plain: false }
+    }
+}
+
 /// A line that is no frame.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{detail}")]
@@ -410,16 +450,27 @@ pub fn encode_ack(out: &mut Vec<u8>, seq: u64, id: Option<u64>) {
     out.extend_from_slice(b"}\n");
 }
 
+/// What stands in a relay before its number, and behind its message.
+pub(crate) const RELAY_BEGINS: &[u8] = b"{\"type\":\"relay\",\"seq\":";
+pub(crate) const RELAY_ENDS: &[u8] = b"\"}\n";
+
 /// Appends a relay, LF included.
 #[inline]
 pub fn encode_relay(out: &mut Vec<u8>, seq: u64, client_ip: &str, message: &str) {
-    out.extend_from_slice(b"{\"type\":\"relay\",\"seq\":");
+    out.extend_from_slice(RELAY_BEGINS);
     push_u64(out, seq);
-    out.extend_from_slice(b",\"client_ip\":");
-    push_string(out, client_ip);
-    out.extend_from_slice(b",\"message\":");
+    push_relay_sender(out, client_ip);
+    out.pop(); // the quote, which is the string's
     push_string(out, message);
     out.extend_from_slice(b"}\n");
+}
+
+/// Appends what stands in a relay between its number and its message, if that is plain: the same
+/// for all that a sender says.
+pub(crate) fn push_relay_sender(out: &mut Vec<u8>, client_ip: &str) {
+    out.extend_from_slice(b",\"client_ip\":");
+    push_string(out, client_ip);
+    out.extend_from_slice(b",\"message\":\"");
 }
 
 /// Appends an error, LF included.
@@ -456,9 +507,7 @@ fn push_id(out: &mut Vec<u8>, id: Option<u64>) {
 /// Appends a JSON string. Text that needs no escape, nearly all there is, is copied whole.
 #[inline]
 fn push_string(out: &mut Vec<u8>, text: &str) {
-    let plain = |b: u8| b >= 0x20 && b != b'"' && b != b'\\';
-    // A fold rather than `all`: without the early exit the compiler vectorises it.
-    if text.bytes().fold(true, |clean, b| clean & plain(b)) {
+    if plain::is_plain(text.as_bytes()) {
         out.push(b'"');
         out.extend_from_slice(text.as_bytes());
         out.push(b'"');

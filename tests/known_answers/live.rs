@@ -46,6 +46,13 @@ impl Told {
         }
     }
 
+    /// And not the generator.
+    #[track_caller]
+    fn assert_the_target_was_slow(&self) {
+        let health = &self.outcome.health;
+        assert!(!health.is_saturated(), "{health:?}");
+    }
+
     fn since_epoch_ns(&self, at: Instant) -> u64 {
         (at - self.outcome.epoch).as_nanos() as u64
     }
@@ -263,11 +270,7 @@ fn a_stall_is_seen_by_every_message_that_was_due_in_it() {
             figures
         },
     );
-    let health = &told.outcome.health;
-    assert!(
-        !health.is_saturated(),
-        "it was the target's stall: {health:?}"
-    );
+    told.assert_the_target_was_slow();
 }
 
 /// Every thousandth message takes D, and holds up what comes meanwhile: at 1,000 a second a stall
@@ -292,11 +295,7 @@ fn every_thousandth_message_slow_is_seen_by_what_waits_for_it() {
             figures
         },
     );
-    assert!(
-        !told.outcome.health.is_saturated(),
-        "{:?}",
-        told.outcome.health
-    );
+    told.assert_the_target_was_slow();
 }
 
 /// M/M/1: exponential service, Poisson arrivals. The closed form holds in the long run, which
@@ -378,11 +377,7 @@ fn one_slow_receiver_moves_only_its_own_latencies() {
             figures
         },
     );
-    assert!(
-        !told.outcome.health.is_saturated(),
-        "{:?}",
-        told.outcome.health
-    );
+    told.assert_the_target_was_slow();
 }
 
 /// Offered and achieved rate agree within 1 %, at both ends and in the middle.

@@ -8,6 +8,7 @@ use crate::server::fault::catalogue::Fault;
 use crate::server::fault::told::Told;
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
+use crate::wire::Dialect;
 
 /// Faults that are shown of one run.
 const SHOWN: usize = 5;
@@ -40,6 +41,7 @@ scenarios! {
     SLOW = "slow";
     HIT_AND_RUN = "hit-and-run";
     CARELESS = "careless";
+    FORGED = "forged";
 }
 
 /// The scenarios in which a fault can be seen. In churn, not every time: whom it is done to may
@@ -47,7 +49,7 @@ scenarios! {
 /// makes another violation of what happened to its message.
 pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
     match fault {
-        Fault::SpoofableAck => &[],
+        Fault::SpoofableAck => &[FORGED],
         Fault::EffectFirst | Fault::RelayRejected => &[GARBAGE],
         Fault::RenumberLate => &[HIT_AND_RUN],
         Fault::Truncate1024 => &[LARGE],
@@ -69,15 +71,43 @@ pub(super) enum Judge {
     Numbers,
     /// What each client saw, the numbers left aside.
     Outside,
+    /// The same of clients that speak classic, in which there are none.
+    Classic,
 }
 
 impl Judge {
     /// Whether `fault` shows at all: one that is only in the numbers does not to who leaves them
     /// aside.
     pub(super) fn sees(self, fault: Fault) -> bool {
+        let in_numbers = matches!(fault, Fault::SkipNumber | Fault::ReuseNumber);
         match self {
-            Self::Numbers => true,
-            Self::Outside => !matches!(fault, Fault::SkipNumber | Fault::ReuseNumber),
+            Self::Numbers => fault.is_committed_in(Dialect::Ndjson),
+            Self::Outside => fault.is_committed_in(Dialect::Ndjson) && !in_numbers,
+            // Acks that name no message count for the oldest: of messages that are lost whole the
+            // last ones are short of an ack, and the lost ones seem to have reached nobody.
+            Self::Classic => {
+                let lost_whole = matches!(fault, Fault::Truncate1024 | Fault::LoseCoalesced);
+                fault.is_committed_in(Dialect::Classic) && !lost_whole
+            }
+        }
+    }
+
+    /// Whether a scenario can be run: some wait for errors, which classic has none of, and one is
+    /// about what only classic has.
+    pub(super) fn runs(self, scenario: &Scenario) -> bool {
+        let needs_errors = [GARBAGE, HIT_AND_RUN, CARELESS].contains(scenario);
+        match self {
+            Self::Numbers | Self::Outside => *scenario != FORGED,
+            Self::Classic => !needs_errors,
+        }
+    }
+
+    /// What makes a scenario be judged so.
+    fn overrides(self) -> Option<&'static str> {
+        match self {
+            Self::Numbers => None,
+            Self::Outside => Some("verify.use_seq=false"),
+            Self::Classic => Some("target.url=\"embedded+classic\""),
         }
     }
 
@@ -94,7 +124,13 @@ impl Judge {
                 | Fault::StarveOne
                 | Fault::SwapAcks
         );
-        self == Self::Outside && needs_numbers
+        // No welcome: whoever has not got anything yet need not have joined.
+        let needs_welcome = matches!(fault, Fault::DropRelay | Fault::AckThenLose);
+        match self {
+            Self::Numbers => false,
+            Self::Outside => needs_numbers,
+            Self::Classic => needs_numbers || needs_welcome,
+        }
     }
 }
 
@@ -147,8 +183,8 @@ pub(super) struct Ran {
 /// If a scenario of the selftest is no scenario, which a test rules out.
 pub(super) fn plan(cell: Cell) -> Plan {
     let faults = cell.fault.map(|f| format!("target.faults=[\"{f}\"]"));
-    let outside = (cell.judge == Judge::Outside).then(|| "verify.use_seq=false".to_owned());
-    let overrides: Vec<String> = faults.into_iter().chain(outside).collect();
+    let judged = cell.judge.overrides().map(str::to_owned);
+    let overrides: Vec<String> = judged.into_iter().chain(faults).collect();
     let Scenario { name, text } = cell.scenario;
     let file = format!("{name}.toml");
     scenario::parse(&file, text, &overrides, Some(cell.seed), None)
@@ -329,9 +365,11 @@ mod tests {
     fn every_fault_has_scenarios_and_they_are_valid() {
         for fault in Fault::ALL {
             let scenarios = scenarios_of(*fault);
-            assert_eq!(scenarios.is_empty(), !fault.is_committed(), "{fault}");
-            for scenario in scenarios {
-                for judge in [Judge::Numbers, Judge::Outside] {
+            for judge in [Judge::Numbers, Judge::Outside, Judge::Classic] {
+                let runs = scenarios.iter().filter(|s| judge.runs(s));
+                let runs: Vec<_> = runs.filter(|_| judge.sees(*fault)).collect();
+                assert_eq!(runs.is_empty(), !judge.sees(*fault), "{fault} {judge:?}");
+                for scenario in runs {
                     let plan = plan(Cell {
                         fault: Some(*fault),
                         scenario,

@@ -55,8 +55,8 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     clean: Option<u64>,
 
-    /// By what the runs are judged: the numbers that the server states, or from outside, as a
-    /// target is that states none (repeatable)
+    /// By what the runs are judged: the numbers that the server states; from outside, as a target
+    /// is that states none; or so in the classic dialect, which has none (repeatable)
     #[arg(long, value_name = "BY", value_enum, default_value = "numbers")]
     judge: Vec<Judge>,
 
@@ -141,7 +141,9 @@ fn cells_of(args: &Args, judge: Judge) -> Vec<Cell> {
         None => 1..=count,
     };
     let is_asked = |fault| args.faults.is_empty() || args.faults.contains(&Subject(fault));
-    let here = |scenario: &&'static cell::Scenario| args.scenario.is_none_or(|s| s == *scenario);
+    let here = |scenario: &&'static cell::Scenario| {
+        judge.runs(scenario) && args.scenario.is_none_or(|s| s == *scenario)
+    };
     let cells_in = |scenario, fault, count| {
         seeds(count).map(move |seed| Cell {
             fault,

@@ -12,6 +12,7 @@ pub(super) fn subject(cell: Cell) -> String {
     let judged = match cell.judge {
         Judge::Numbers => "",
         Judge::Outside => ", from outside",
+        Judge::Classic => ", in classic",
     };
     format!(
         "{fault} in {}, seed {}{judged}",
@@ -26,6 +27,7 @@ pub(super) fn rerun(cell: Cell) -> String {
     let judge = match cell.judge {
         Judge::Numbers => "",
         Judge::Outside => " --judge outside",
+        Judge::Classic => " --judge classic",
     };
     format!(
         "chatbench selftest --fault {fault} --scenario {scenario} --seed {seed}{judge} --verbose"
@@ -114,11 +116,15 @@ impl Row {
 /// The tables, one for each way of judging, and below them every run that did not come out right.
 pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
     let mut out = String::new();
-    for judge in [Judge::Numbers, Judge::Outside] {
+    for (judge, head) in [
+        (Judge::Numbers, None),
+        (Judge::Outside, Some("the numbers left aside")),
+        (Judge::Classic, Some("in the classic dialect")),
+    ] {
         let mine: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.judge == judge).collect();
-        if judge == Judge::Outside && !mine.is_empty() {
+        if let Some(head) = head.filter(|_| !mine.is_empty()) {
             let blank = if out.is_empty() { "" } else { "\n" };
-            let _ = writeln!(out, "{blank}judged from outside, the numbers left aside:");
+            let _ = writeln!(out, "{blank}judged from outside, {head}:");
         }
         write_table(&mut out, &mine);
     }

@@ -51,11 +51,7 @@ pub fn render(comparison: &Comparison<'_>, style: Style) -> String {
         out.push('\n');
     }
     let (paint, words) = conclusion(comparison);
-    let words: Vec<_> = words
-        .split(' ')
-        .map(|word| style.paint(paint, word))
-        .collect();
-    style.flow(&mut out, "", 2, " ", &words);
+    style.conclusion(&mut out, paint, &words);
     out
 }
 

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::wire::Dialect;
+
 /// How often a fault has a chance, and so what a rate counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chance {
@@ -16,8 +18,6 @@ pub enum Chance {
     Error,
     /// A read or a line of the kind that the fault is about.
     Input,
-    /// Never in this dialect.
-    Never,
 }
 
 impl Chance {
@@ -27,7 +27,7 @@ impl Chance {
         match self {
             Self::Message => 100,
             Self::Join | Self::Leave | Self::Error => 6,
-            Self::Input | Self::Never => 10,
+            Self::Input => 10,
         }
     }
 
@@ -40,7 +40,6 @@ impl Chance {
             Self::Leave => "polite leave",
             Self::Error => "refused line",
             Self::Input => "such input",
-            Self::Never => "–",
         }
     }
 }
@@ -144,9 +143,9 @@ faults! {
         "the acks of two messages change places", "a sender with two messages on the way";
     MisrouteAck = "misroute-ack" => ["stray-ack"], Message,
         "an ack goes to a client that did not send the message", "";
-    SpoofableAck = "spoofable-ack" => ["stray-ack"], Never,
-        "an ack goes to whoever the publish claims to be (the original's)",
-        "the classic dialect";
+    SpoofableAck = "spoofable-ack" => ["stray-ack"], Input,
+        "an ack goes to whom the publish claims to be from, and its sender is relayed it (the original's)",
+        "a client that claims another's address";
     AckThenLose = "ack-then-lose" => ["ack-without-relay"], Message,
         "a message is acked and relayed to nobody", "";
     RelayRejected = "relay-rejected" => ["relay-of-rejected"], Error,
@@ -181,10 +180,27 @@ faults! {
 }
 
 impl Fault {
-    /// Whether the reference server can commit it in the dialect that it speaks.
+    /// Whether the reference server can commit it towards clients of `dialect`. Classic has no
+    /// welcome, number, error or bye to get wrong, and its acks are all alike.
     #[must_use]
-    pub fn is_committed(self) -> bool {
-        self.entry().chance != Chance::Never
+    pub const fn is_committed_in(self, dialect: Dialect) -> bool {
+        match dialect {
+            Dialect::Ndjson => !matches!(self, Self::SpoofableAck),
+            Dialect::Classic => !matches!(
+                self,
+                Self::EffectFirst
+                    | Self::RenumberLate
+                    | Self::InventMessage
+                    | Self::SwapAcks
+                    | Self::RelayRejected
+                    | Self::SkipNumber
+                    | Self::ReuseNumber
+                    | Self::TornFrame
+                    | Self::GarbageFrame
+                    | Self::NoWelcome
+                    | Self::NoBye
+            ),
+        }
     }
 
     /// The fault of that name.

@@ -44,6 +44,8 @@ pub(in crate::server) struct Faults {
     /// Someone has joined since the latest message.
     joined_lately: bool,
     blocking: bool,
+    /// Whom the latest publish claims to be from, if that is another.
+    pub(super) claimed: Option<usize>,
 }
 
 impl Faults {
@@ -67,6 +69,7 @@ impl Faults {
             refused: HashSet::new(),
             joined_lately: false,
             blocking: false,
+            claimed: None,
         }))
     }
 
@@ -143,9 +146,13 @@ impl Faults {
         S: Stream,
     {
         self.talkers.insert(id);
-        let lines = memchr::memchr_iter(b'\n', bytes).count();
-        let whole = b.session(id).lines.pending_bytes() == 0 && bytes.ends_with(b"\n");
-        if lines < 2 || !whole || !self.take_due(Fault::LoseCoalesced) {
+        let session = b.session(id);
+        let lines = match &session.classic {
+            Some(side) => side.whole_objects(bytes),
+            None if session.lines.pending_bytes() > 0 || !bytes.ends_with(b"\n") => 0,
+            None => memchr::memchr_iter(b'\n', bytes).count(),
+        };
+        if lines < 2 || !self.take_due(Fault::LoseCoalesced) {
             return false;
         }
         let name = b.session(id).client_ip.to_string();
@@ -156,7 +163,23 @@ impl Faults {
         true
     }
 
-    /// A line came from a session; whether it is lost.
+    /// The publish that comes next from `id` says that it is from `address`.
+    pub(in crate::server) fn claims<S>(
+        &mut self,
+        b: &mut Broadcast<S>,
+        id: usize,
+        address: Option<&str>,
+    ) where
+        S: Stream,
+    {
+        let mut sessions = b.sessions.iter().enumerate();
+        self.claimed = sessions.find_map(|(other, session)| {
+            let named = session.as_ref()?.client_ip.as_ref() == address?;
+            (named && other != id).then_some(other)
+        });
+    }
+
+    /// A line or an object came from a session; whether it is lost.
     pub(in crate::server) fn loses_line<S>(
         &mut self,
         b: &mut Broadcast<S>,
@@ -192,7 +215,7 @@ impl Faults {
             && let Some(at) = self.due(Fault::RelayRejected)
         {
             let name = b.session(id).client_ip.clone();
-            if let Ok(entry) = b.log.append(&name, &text) {
+            if let Ok(entry) = b.log.append(&name, &*text) {
                 self.dice[at].spend();
                 let what = format!("a line of {name}, as number {}", entry.seq);
                 self.tell(Fault::RelayRejected, &[], what);
@@ -315,7 +338,8 @@ impl Faults {
         S: Stream,
     {
         let before = b.log.seq();
-        if self.take_due(Fault::SkipNumber) {
+        let skips = self.take_due(Fault::SkipNumber);
+        if skips {
             b.log.set_seq(before + 1);
             self.tell(Fault::SkipNumber, &[], format!("number {}", before + 1));
         }
@@ -325,8 +349,10 @@ impl Faults {
         if reuse.is_some() {
             b.log.set_seq(before - 1);
         }
-        let Some(entry) = b.number(id, message, publish_id) else {
-            b.log.set_seq(before);
+        let Some(entry) = b.number(id, message.into(), publish_id) else {
+            if skips || reuse.is_some() {
+                b.log.set_seq(before);
+            }
             return;
         };
         if let Some(at) = reuse {

@@ -13,7 +13,7 @@ use super::commit::Faults;
 use crate::server::broadcast::Broadcast;
 use crate::server::log::Entry;
 use crate::server::session::{NextWrite, Phase, Stream};
-use crate::wire::ndjson;
+use crate::wire::{Dialect, classic, ndjson};
 
 /// How much later a message is sent again.
 const REPLAY_AFTER: u64 = 20;
@@ -61,6 +61,7 @@ struct Delivery<'a> {
     client_ip: String,
     message: &'a str,
     publish_id: Option<u64>,
+    dialect: Dialect,
     line: Vec<u8>,
     /// Receivers that nothing was done to.
     untouched: Vec<usize>,
@@ -80,9 +81,13 @@ pub(super) fn ack_line(seq: u64, publish_id: Option<u64>) -> Vec<u8> {
     line
 }
 
-fn relay_line(seq: u64, client_ip: &str, message: &str) -> Vec<u8> {
+/// A relay as clients of `dialect` get it.
+fn relay_line(dialect: Dialect, seq: u64, client_ip: &str, message: &str) -> Vec<u8> {
     let mut line = Vec::new();
-    ndjson::encode_relay(&mut line, seq, client_ip, message);
+    match dialect {
+        Dialect::Ndjson => ndjson::encode_relay(&mut line, seq, client_ip, message),
+        Dialect::Classic => classic::encode_relay(&mut line, client_ip, message),
+    }
     line
 }
 
@@ -108,10 +113,12 @@ impl Faults {
                 (listens && Some(id) != sender).then_some(id)
             })
             .collect();
+        let dialect = b.dialect();
         let mut delivery = Delivery {
             entry,
             sender,
-            line: relay_line(entry.seq, &client_ip, message),
+            line: relay_line(dialect, entry.seq, &client_ip, message),
+            dialect,
             client_ip,
             message,
             publish_id,
@@ -157,8 +164,8 @@ impl Faults {
                     let at = self.dice.iter().position(|dice| dice.fault == *fault);
                     let by_number = at.is_some_and(|at| self.dice[at].below(2) == 1);
                     if by_number {
-                        let other = relay_line(held.seq, &d.client_ip, d.message);
-                        let one = relay_line(d.entry.seq, client_ip, message);
+                        let other = relay_line(d.dialect, held.seq, &d.client_ip, d.message);
+                        let one = relay_line(d.dialect, d.entry.seq, client_ip, message);
                         cursor.replace(d.entry, [other, one].concat());
                     } else {
                         let lines = [&d.line[..], &held.line[..]].concat();
@@ -224,13 +231,31 @@ impl Faults {
         let Some(id) = d.sender else { return };
         let Entry { seq, .. } = d.entry;
         let name = &d.client_ip.clone();
-        let ack = ack_line(seq, d.publish_id);
+        let ack = match d.dialect {
+            Dialect::Ndjson => ack_line(seq, d.publish_id),
+            Dialect::Classic => {
+                let mut text = Vec::new();
+                classic::encode_ack(&mut text, name);
+                text
+            }
+        };
+        let claimed = self.claimed.take();
         if let Some(held) = held
             && let Why::Ack { publish_id } = held.why
         {
-            b.session(id).cursor.ack(d.entry, d.publish_id);
+            b.session(id).ack(d.entry, d.publish_id);
             b.reply(id, ack_line(held.seq, publish_id));
             self.tell_swapped_ack(id, held.seq, name);
+        } else if let Some(other) = claimed.filter(|other| d.untouched.contains(other))
+            && self.take_due(Fault::SpoofableAck)
+        {
+            // Whom the message names is acked, and everyone else gets it, its sender too.
+            b.session(id).cursor.replace(d.entry, d.line.clone());
+            b.session(other).cursor.replace(d.entry, ack);
+            d.touch(other);
+            let to = &b.session(other).client_ip;
+            let what = format!("of number {seq} to {to}, whom {name} claimed to be");
+            self.tell(Fault::SpoofableAck, &[id, other], what);
         } else if self.take_due(Fault::DropAck) {
             b.session(id).cursor.replace(d.entry, Vec::new());
             self.tell(Fault::DropAck, &[id], format!("of number {seq} to {name}"));
@@ -275,7 +300,7 @@ impl Faults {
             b.session(id).cursor.replace(d.entry, lines);
             self.tell(Fault::Echo, &[id], format!("number {seq} to {name}"));
         } else {
-            b.session(id).cursor.ack(d.entry, d.publish_id);
+            b.session(id).ack(d.entry, d.publish_id);
         }
         let unheld = d.untouched.len() == d.all_receivers && d.all_receivers > 0;
         if unheld && self.take_due(Fault::AckThenLose) {
@@ -329,8 +354,12 @@ impl Faults {
                 self.starving.push(id);
             }
             Fault::DuplicateRelay => cursor.replace(entry, d.line.repeat(2)),
-            Fault::BlankRelay => cursor.replace(entry, relay_line(seq, &d.client_ip, "")),
-            Fault::RelayNamesRecipient => cursor.replace(entry, relay_line(seq, &name, d.message)),
+            Fault::BlankRelay => {
+                cursor.replace(entry, relay_line(d.dialect, seq, &d.client_ip, ""));
+            }
+            Fault::RelayNamesRecipient => {
+                cursor.replace(entry, relay_line(d.dialect, seq, &name, d.message));
+            }
             Fault::TornFrame => {
                 let torn = [&d.line[..d.line.len() / 2], &d.line[..]].concat();
                 cursor.replace(entry, torn);
@@ -353,7 +382,7 @@ impl Faults {
                 if altered.is_empty() {
                     return; // nothing of it would be left: that is another fault
                 }
-                cursor.replace(entry, relay_line(seq, &d.client_ip, &altered));
+                cursor.replace(entry, relay_line(d.dialect, seq, &d.client_ip, &altered));
             }
             Fault::WrongSender => {
                 let ips = b.sessions.iter().flatten().map(|s| s.client_ip.to_string());
@@ -363,7 +392,7 @@ impl Faults {
                 let Some(place) = self.dice[at].pick(&places) else {
                     return;
                 };
-                let line = relay_line(seq, &others[place], d.message);
+                let line = relay_line(d.dialect, seq, &others[place], d.message);
                 b.session(id).cursor.replace(entry, line);
             }
             Fault::HangUp => {

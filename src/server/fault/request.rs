@@ -6,6 +6,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use super::catalogue::Fault;
+use crate::wire::Dialect;
 
 /// When a fault is committed, counted in its [chances](super::catalogue::Chance).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,12 +51,44 @@ pub enum BadRequest {
         /// As given.
         rate: String,
     },
-    /// The dialect has no place for it.
-    #[error("`{fault}` needs the classic dialect, in which no faults are committed yet")]
-    ClassicOnly {
+}
+
+/// Why a server cannot commit what is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Uncommitted {
+    /// Its clients speak a dialect that has no place for it.
+    #[error(
+        "`{fault}` is not committed towards {dialect} clients: `chatbench faults` says towards \
+         whom each is"
+    )]
+    Dialect {
         /// Which.
         fault: Fault,
+        /// Theirs.
+        dialect: Dialect,
     },
+    /// They speak both.
+    #[error("faults are committed towards clients of one dialect: listen for one alone")]
+    Both,
+}
+
+/// Whether a server whose listeners are of `dialects` can commit all that is asked for.
+///
+/// # Errors
+/// [`Uncommitted`] says what it cannot.
+pub fn check(requests: &[Request], dialects: &[Dialect]) -> Result<(), Uncommitted> {
+    for request in requests {
+        let fault = request.fault;
+        for &dialect in dialects {
+            if dialect != dialects[0] {
+                return Err(Uncommitted::Both);
+            }
+            if !fault.is_committed_in(dialect) {
+                return Err(Uncommitted::Dialect { fault, dialect });
+            }
+        }
+    }
+    Ok(())
 }
 
 impl FromStr for Request {
@@ -70,9 +103,6 @@ impl FromStr for Request {
             name: name.to_owned(),
             meant: nearest(name),
         })?;
-        if !fault.is_committed() {
-            return Err(BadRequest::ClassicOnly { fault });
-        }
         let rate = match rate {
             None => Rate::Once,
             Some(text) => rate_of(text).ok_or_else(|| BadRequest::Rate {
@@ -161,13 +191,41 @@ mod tests {
             ("echo=NaN", "`NaN` is no rate"),
             ("echo=after=x", "`after=x` is no rate"),
             ("echo=", "`` is no rate"),
-            (
-                "spoofable-ack",
-                "`spoofable-ack` needs the classic dialect, in which no faults are committed yet",
-            ),
         ] {
             let error = text.parse::<Request>().unwrap_err().to_string();
             assert!(error.starts_with(expected), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn faults_go_to_clients_of_one_dialect_that_has_a_place_for_them() {
+        use Dialect::{Classic, Ndjson};
+        let asked = |text: &str| -> Vec<Request> { vec![text.parse().unwrap()] };
+        let [echo, spoof, bye] = ["echo", "spoofable-ack", "no-bye"].map(asked);
+        for (requests, dialects, expected) in [
+            (&echo, &[Ndjson, Ndjson][..], Ok(())),
+            (&echo, &[Classic], Ok(())),
+            (&spoof, &[Classic], Ok(())),
+            (&echo, &[Ndjson, Classic], Err(Uncommitted::Both)),
+            (
+                &spoof,
+                &[Ndjson],
+                Err(Uncommitted::Dialect {
+                    fault: Fault::SpoofableAck,
+                    dialect: Ndjson,
+                }),
+            ),
+            (
+                &bye,
+                &[Classic],
+                Err(Uncommitted::Dialect {
+                    fault: Fault::NoBye,
+                    dialect: Classic,
+                }),
+            ),
+        ] {
+            assert_eq!(check(requests, dialects), expected);
+        }
+        assert_eq!(check(&[], &[Ndjson, Classic]), Ok(()), "nothing is wrong");
     }
 }

@@ -237,7 +237,7 @@ impl Faults {
         for (place, waiting) in reserved.waiting.into_iter().enumerate() {
             let again = shown && place == 0;
             let Some(id) = waiting.id.filter(|_| !again) else {
-                if let Ok(entry) = b.log.append(&waiting.client_ip, &waiting.message) {
+                if let Ok(entry) = b.log.append(&waiting.client_ip, &*waiting.message) {
                     if again && !reserved.witness_gone {
                         b.session(reserved.witness)
                             .cursor

@@ -55,6 +55,9 @@ impl Judge {
         let Some(limit_ns) = self.late_after_ns.filter(|&limit| took_ns > limit) else {
             return;
         };
+        if self.findings.counts_without_example(Kind::LateRelay) {
+            return;
+        }
         let text = format!(
             "{} got {} {:.3} s after it was sent; {:.3} s are allowed",
             self.directory.name(receiver),
@@ -96,9 +99,10 @@ impl Judge {
         at_ns: u64,
     ) {
         match message {
-            Some(Message { sender, k: 0 }) => {
+            Some(Message { sender, k: 0 }) if self.stray_unnamed.len() < MAX_REMEMBERED => {
                 *self.stray_unnamed.entry(sender).or_default() += 1;
             }
+            Some(Message { k: 0, .. }) => {}
             _ if self.stray.len() < MAX_REMEMBERED => self.stray.extend(message),
             _ => {}
         }

@@ -405,11 +405,12 @@ impl Judge {
             if self.stray.contains(&message) {
                 continue; // its ack went to another, which is on record
             }
-            match self.unanswered.remove(&message) {
+            let numbered = match self.unanswered.remove(&message) {
                 Some(Unanswered::NumberedLate) => continue,
+                Some(Unanswered::Passed) => true,
                 None if !said_bye => continue, // nobody knows whether it was numbered in time
-                _ => {}
-            }
+                None => false,
+            };
             if let Some(strayed) = self.stray_unnamed.get_mut(&message.sender)
                 && *strayed > 0
             {
@@ -417,7 +418,9 @@ impl Judge {
                 continue;
             }
             // With nobody else to see the relay, the missing ack leaves a gap in the numbers.
-            let its_own = |g: &&mut Gap| g.unexplained > 0 && g.witnesses.contains(&message.sender);
+            let its_own = |g: &&mut Gap| {
+                !numbered && g.unexplained > 0 && g.witnesses.contains(&message.sender)
+            };
             if let Some(gap) = self.gaps.iter_mut().find(its_own) {
                 gap.unexplained -= 1;
             }

@@ -23,8 +23,8 @@ impl Judge {
         let mut claims = self.take_conflicts(seq);
         let record = self.get(seq).cloned().unwrap_or_default();
         let acked = record.acked.map(|a| a.message);
-        let contradicted =
-            record.relayed.is_some_and(|r| Some(r.message) != acked) && acked.is_some();
+        let both = acked.zip(record.relayed);
+        let contradicted = both.is_some_and(|(acked, relayed)| acked != relayed.message);
         if claims.is_empty() && record.acked_too.is_none() && !contradicted {
             return;
         }
@@ -105,13 +105,13 @@ impl Judge {
         }
     }
 
-    /// Two messages that are two numbers to the others were each other's to this receiver.
     /// What the numbers from `low` to `high` are.
     fn known_between(&self, low: u64, high: u64) -> Vec<(u64, Known)> {
         let numbers = low..=high.min(low.saturating_add(NEIGHBOURS));
         numbers.filter_map(|n| Some((n, self.known(n)?))).collect()
     }
 
+    /// Two messages that are two numbers to the others were each other's to this receiver.
     fn diverged(&mut self, other: u64, truth: Message, contest: &Contest) {
         let (seq, conflict) = (contest.seq, contest);
         let cause = Cause::Exchange(seq.min(other), seq.max(other), conflict.receiver);

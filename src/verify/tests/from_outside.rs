@@ -240,11 +240,15 @@ impl Case<'_> {
                             !is_astray(self.sessions, *message) && self.strayed(*message) == 0;
                         self.add(Kind::EchoedRelay, usize::from(echo));
                     }
+                    What::Relay { message, .. } if !self.was_sent(*message, frame) => {
+                        wrong(Kind::PhantomRelay);
+                        got.excuses.push(excuse);
+                    }
                     What::Relay { message, from, .. } => {
                         if !same_address(from, &address(message.life)) {
                             wrong(Kind::MisattributedRelay);
                         }
-                        let took_ns = frame.at_ns - sent_ns(self.sessions, *message);
+                        let took_ns = frame.at_ns.saturating_sub(sent_ns(self.sessions, *message));
                         if !had.insert(*message) {
                             self.add(Kind::DuplicateRelay, 1);
                         } else if self.taken[message] < session.connected {

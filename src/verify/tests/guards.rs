@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::world::{RUN, SEED, address, terms};
 use crate::verify::directory::{ClientId, Directory};
-use crate::verify::findings::Findings;
+use crate::verify::findings::{EXAMPLES_PER_KIND, Findings};
 use crate::verify::ids::publish_id;
 use crate::verify::judge::{Judge, Settled};
 use crate::verify::kind::Kind;
@@ -18,9 +18,9 @@ use crate::wire::payload::{self, Header, SenderId};
 
 /// Shards of one judge, driven by hand.
 pub(super) struct Bench {
-    directory: Arc<Directory>,
+    pub(super) directory: Arc<Directory>,
     pub(super) ledgers: Vec<Ledger>,
-    judge: Judge,
+    pub(super) judge: Judge,
     pub(super) now_ns: u64,
 }
 
@@ -345,6 +345,43 @@ fn a_generator_that_was_late_itself_accuses_nobody() {
         let found = kinds(&bench.finish());
         assert_eq!(!found.is_empty(), late, "{found:?}");
     }
+}
+
+/// Where every delivery is a finding a ledger asks for room, and all are counted all the same.
+#[test]
+fn a_ledger_with_much_to_hand_over_says_that_it_is_full() {
+    const COUNT: u64 = 2_000;
+    const LISTENERS: usize = 20;
+    let limit = Terms {
+        late_after_ns: Some(100),
+        ..terms()
+    };
+    let mut bench = Bench::new(1, limit);
+    let sender = bench.join(0, 0, 0);
+    let listeners: Vec<_> = (1..=LISTENERS).map(|n| bench.join(0, n, 0)).collect();
+    bench.now_ns = 1_000;
+    let mut was_full = 0;
+    for n in 1..=COUNT {
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+        bench.read(0, sender, &ack(n, 0, n));
+        for &listener in &listeners {
+            bench.read(0, listener, &relay(n, 0, n));
+            if bench.ledgers[0].is_full() {
+                was_full += 1;
+                bench.hand_over(0);
+                assert!(!bench.ledgers[0].is_full());
+            }
+        }
+    }
+    for &handle in listeners.iter().chain([&sender]) {
+        bench.leave(0, handle, COUNT);
+    }
+    let findings = bench.finish();
+    assert_eq!(was_full, 2);
+    let all = COUNT * LISTENERS as u64;
+    assert_eq!(kinds(&findings), [(Kind::LateRelay, all)]);
+    let kept = findings.violations[&Kind::LateRelay].examples.len();
+    assert_eq!(kept, EXAMPLES_PER_KIND);
 }
 
 #[test]

@@ -183,3 +183,36 @@ fn of_receivers_that_differ_the_fewer_are_named() {
         assert_eq!(settled, [2, 2], "two of three got each as it is, {odd}");
     }
 }
+
+/// A message without its ack explains a number that nobody saw, unless it is known to have another.
+#[test]
+fn a_missing_ack_whose_number_is_known_explains_no_other_number() {
+    for (relayed, expected) in [
+        (false, &[(Kind::MissingAck, 1)][..]),
+        (true, &[(Kind::MissingAck, 1), (Kind::SequenceGap, 1)]),
+    ] {
+        let (mut bench, [sender, talker, listener]) = room();
+        sends(&mut bench, 0, sender, 1);
+        sends(&mut bench, 1, talker, 2);
+        // Number 1 is nobody's. Number 3 is the sender's, whose ack is dropped, or the end.
+        for (session, handle) in [(0, sender), (2, listener)] {
+            bench.read(session, handle, &relay(2, 1, 1));
+        }
+        bench.read(1, talker, &ack(2, 1, 1));
+        let last = if relayed {
+            bench.read(1, talker, &relay(3, 0, 1));
+            bench.read(2, listener, &relay(3, 0, 1));
+            4
+        } else {
+            3
+        };
+        for (session, handle) in [(0, sender), (2, listener)] {
+            bench.read(session, handle, &relay(last, 1, 2));
+        }
+        bench.read(1, talker, &ack(last, 1, 2));
+        for (session, handle) in [sender, talker, listener].into_iter().enumerate() {
+            bench.leave(session, handle, last);
+        }
+        assert_eq!(kinds(&bench.finish()), expected, "relayed: {relayed}");
+    }
+}

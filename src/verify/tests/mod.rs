@@ -1,6 +1,6 @@
 //! Proof that the verifier is right: a simulated server and network ([`world`]), histories of it
 //! that must raise nothing ([`clean`]), each fault of the catalogue at a dose of one ([`faults`]),
-//! what happens at the limits ([`guards`]), and that a recorded history comes to the same
+//! what happens at the limits ([`guards`], [`limits`]), and that a recorded history comes to the same
 //! ([`traces`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
 //! that differs, [`weaker`] has targets that promise less.
 //! Two checkers that know nothing of how the verifier works look all of it up by brute force:
@@ -19,6 +19,7 @@ mod guards;
 mod history;
 mod inferred;
 mod judged;
+mod limits;
 mod oracle;
 mod traces;
 mod unnumbered;

@@ -46,6 +46,23 @@ fn blocks(trace: &[u8]) -> Vec<usize> {
 }
 
 #[test]
+fn a_block_or_a_line_too_long_to_be_one_is_not_read() {
+    let mut trace = a_trace();
+    let at = blocks(&trace)[1];
+    for field in [2, 6] {
+        let kept = trace.clone();
+        trace[at + field..at + field + 4].copy_from_slice(&((64_u32 << 20) + 1).to_le_bytes());
+        let error = error_of(&trace);
+        assert!(error.contains("the length of a block cannot be"), "{error}");
+        trace = kept;
+    }
+    let mut observed = b"{".to_vec();
+    observed.resize((1 << 20) + 1, b' ');
+    let error = error_of(&observed);
+    assert_eq!(error, "line 1: longer than 1048576 bytes");
+}
+
+#[test]
 fn blocks_that_are_missing_doubled_or_misplaced_are_noticed() {
     let trace = a_trace();
     let at = blocks(&trace);

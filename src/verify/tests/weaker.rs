@@ -22,12 +22,14 @@ use crate::wire::payload::{self, Header, SenderId};
 
 /// Clients of one target, driven by hand. Client n is session n.
 pub(super) struct Bench {
-    ledger: Ledger,
-    judge: Judge,
-    clients: Vec<Handle>,
+    pub(super) ledger: Ledger,
+    pub(super) judge: Judge,
+    pub(super) clients: Vec<Handle>,
     sent: Vec<Vec<Header>>,
     dialect: Dialect,
-    now_ns: u64,
+    pub(super) now_ns: u64,
+    /// Bytes of each message.
+    pub(super) size: usize,
 }
 
 impl Bench {
@@ -46,6 +48,7 @@ impl Bench {
             sent: Vec::new(),
             dialect,
             now_ns: 0,
+            size: payload::HEADER_BYTES,
         };
         (0..clients).for_each(|_| bench.join());
         bench
@@ -98,16 +101,29 @@ impl Bench {
 
     /// `to` gets message `k` of `from`.
     pub(super) fn relay(&mut self, to: usize, from: usize, k: usize) {
+        let bytes = self.relay_of(from, k);
+        self.read(to, &bytes);
+    }
+
+    /// `to` gets message `k` of `from` with a wrong letter in it.
+    pub(super) fn relay_altered(&mut self, to: usize, from: usize, k: usize) {
+        let mut bytes = self.relay_of(from, k);
+        let at = bytes.len() - 4;
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        self.read(to, &bytes);
+    }
+
+    fn relay_of(&self, from: usize, k: usize) -> Vec<u8> {
         let mut text = Vec::new();
         let header = &self.sent[from][k - 1];
-        payload::encode(&mut text, SEED, header, payload::HEADER_BYTES);
+        payload::encode(&mut text, SEED, header, self.size);
         let text = String::from_utf8(text).unwrap();
         let mut bytes = Vec::new();
         match self.dialect {
             Dialect::Ndjson => ndjson::encode_relay(&mut bytes, 0, &address(from), &text),
             Dialect::Classic => classic::encode_relay(&mut bytes, &address(from), &text),
         }
-        self.read(to, &bytes);
+        bytes
     }
 
     pub(super) fn ack(&mut self, client: usize, k: u64) {
@@ -158,7 +174,7 @@ const ORDERS: [OrderPromise; 4] = [
     OrderPromise::Total,
 ];
 
-fn in_order(order: OrderPromise) -> Promises {
+pub(super) fn in_order(order: OrderPromise) -> Promises {
     Promises {
         order,
         ..FROM_OUTSIDE
@@ -401,7 +417,7 @@ fn text_that_is_no_frame_and_a_relay_cut_short_are_named() {
 }
 
 /// Sends `count` messages of client 0, each to all of `to`.
-fn talk(bench: &mut Bench, count: usize, to: &[usize]) {
+pub(super) fn talk(bench: &mut Bench, count: usize, to: &[usize]) {
     for n in 1..=count {
         bench.send(0, false);
         let k = bench.sent[0].len();
@@ -453,10 +469,13 @@ fn what_a_thousand_others_have_overtaken_is_lost() {
 #[test]
 fn a_receiver_further_behind_than_the_window_leaves_the_run_undecided() {
     let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
-    talk(&mut bench, (1 << 18) + 1000, &[1]);
-    bench.relay(2, 0, 1);
+    let count = (1 << 18) + 1000;
+    talk(&mut bench, count, &[1]);
+    (1..=count).for_each(|k| bench.relay(2, 0, k));
     (0..3).for_each(|client| bench.leave(client));
     let findings = bench.finish();
+    assert_eq!(kinds(&findings), [], "it got everything");
+    assert_eq!(findings.counts.delivered, 2 * count as u64);
     assert_eq!(findings.undecided.len(), 1, "{:?}", findings.undecided);
     assert!(findings.undecided[0].contains("far behind"));
 }

@@ -167,7 +167,7 @@ pub(super) struct Play {
 }
 
 pub(super) fn address(life: usize) -> String {
-    format!("127.0.0.1:{}", 10_000 + life)
+    format!("127.0.0.1:{}", 10_000 + life % 50_000)
 }
 
 impl World {

@@ -18,6 +18,8 @@ use thiserror::Error;
 
 use super::tape::{Block, JUDGE, Writing};
 use super::{Header, TraceError, Trailer, VERSION};
+use crate::verify::judge::Judge;
+use crate::verify::ledger::Ledger;
 
 /// What a trace begins with; the version and a line end follow.
 pub const MAGIC: &str = "chatbench-trace ";
@@ -112,6 +114,15 @@ impl Recording {
     /// Writes what is known before the first observation.
     pub fn begin(&self, header: &Header) {
         let _ = self.sink.send(frame(header)); // a writer that has failed says so at the end
+    }
+
+    /// Writes down from here on what all the `ledgers` of a run and its `judge` are told, where
+    /// they are in one thread.
+    pub fn attach(&self, ledgers: &mut [Ledger], judge: &mut Judge) {
+        for (index, ledger) in ledgers.iter_mut().enumerate() {
+            ledger.record_on(self.shard(index));
+        }
+        judge.record_on(self.judge());
     }
 
     /// The tape of shard `index`.

@@ -1,5 +1,7 @@
 //! Acks and errors: each message is answered once, in the order sent.
 
+use std::net::SocketAddr;
+
 use super::{Event, Handle, Unnumbered};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
@@ -34,15 +36,19 @@ impl Unnumbered {
     }
 
     /// An ack that names its sender's address alone: it is for the oldest message that waits.
-    pub(super) fn anonymous_ack(&mut self, handle: Handle, by: &str, now_ns: u64) -> Event {
+    pub(super) fn anonymous_ack(&mut self, handle: Handle, by: SocketAddr, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", now_ns);
         let promised = self.promises_acks();
         let known = self.desk.terms.addresses_known;
         let session = &mut self.sessions[handle.0 as usize];
         let me = session.track.id;
-        let mine = self.desk.directory.check_address(me, by).is_ok();
+        let mine = self
+            .desk
+            .directory
+            .check_address(me, &by.to_string())
+            .is_ok();
         let own = session.own.get_or_insert_default();
-        let theirs = self.addresses.get(by).filter(|id| **id != me).copied();
+        let theirs = self.addresses.get(&by).filter(|id| **id != me).copied();
         if !promised || theirs.is_some() || known && !mine {
             let message = theirs.map(|sender| Message { sender, k: 0 });
             return self.stray_ack(handle, message, now_ns);

@@ -1,6 +1,6 @@
 //! The ends of a session: how it joins, how it leaves, and what it was owed between.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::sequence::SlotId;
 use super::settle::{Doubt, Known, Loss};
@@ -16,6 +16,10 @@ use crate::wire::payload::SenderId;
 
 /// Irregular frames remembered for each session, to tell what follows from them.
 const MAX_EXCUSES: usize = 64;
+
+/// Sessions that are over and got what is not judged yet. Past it the oldest are forgotten, and the
+/// run says so.
+const MAX_PAST: usize = 1 << 16;
 
 /// How far from its place something may come that stands for a message.
 const EXCUSED_SLOTS: usize = 32;
@@ -52,6 +56,9 @@ enum Rest {
     /// Nobody knows.
     Unknown,
 }
+
+/// The first and the last message that a session got of each sender.
+pub(super) type Runs = HashMap<SenderId, Option<(u64, u64)>>;
 
 impl Unnumbered {
     /// A session got something: it has joined. Connections are taken in the order they were made,
@@ -285,23 +292,51 @@ impl Unnumbered {
             session.own = None;
             session.trouble = None;
             let track = &mut session.track;
+            // It is remembered as long as its own last messages are.
+            while let Some(next) = self.sequence.get(self.sequence.next(track.cursor))
+                && !track.wants(next.sender())
+            {
+                track.cursor = self.sequence.next(track.cursor);
+            }
             Track {
                 holes: std::mem::take(&mut track.holes),
+                ahead: BTreeMap::new(),
                 fills: std::mem::take(&mut track.fills),
                 extras: std::mem::take(&mut track.extras),
                 ..*track
             }
         };
+        if self.sessions[handle.0 as usize].joined_at == NEVER {
+            self.unjoined.retain(|&index| index != handle.0);
+        }
         for forgotten in self.messages.ended(track.id) {
             self.forget(forgotten);
         }
-        self.past.push(track);
+        if self.sequence.label(track.cursor) > self.judged_label() {
+            self.past.push_back(track);
+        } else {
+            self.forget_address(&track);
+        }
+        if self.past.len() > MAX_PAST
+            && let Some(oldest) = self.past.pop_front()
+        {
+            self.forget_address(&oldest);
+            self.desk.batch.tally.uncompared += 1;
+        }
         self.free.push(handle.0);
+    }
+
+    /// Acks that went astray are not told by the address of this session any more.
+    pub(super) fn forget_address(&mut self, track: &Track) {
+        if let Some(local) = track.local
+            && self.addresses.get(&local) == Some(&track.id)
+        {
+            self.addresses.remove(&local);
+        }
     }
 
     /// Nothing more will be said of a session.
     pub(super) fn forget(&mut self, session: SenderId) {
-        self.addresses.retain(|_, id| *id != session);
         self.desk.batch.ended.push(Ended {
             session,
             last_seq: 0,
@@ -323,8 +358,8 @@ impl Unnumbered {
         });
         let track = &mut self.sessions[handle.0 as usize].track;
         let mut missed: Vec<(SlotId, u64)> = Vec::new();
-        for hole in track.holes.iter().filter(|hole| !hole.given_up) {
-            missed.push((hole.slot, hole.at_ns));
+        for (&slot, hole) in track.holes.iter().filter(|(_, hole)| !hole.given_up) {
+            missed.push((slot, hole.at_ns));
         }
         for (id, slot) in self.sequence.behind(track.cursor) {
             if track.wants(slot.sender()) {
@@ -333,7 +368,7 @@ impl Unnumbered {
         }
         missed.sort_by_key(|&(id, ..)| self.sequence.label(id));
         let mut unresolved = 0;
-        let mut runs = HashMap::new();
+        let mut runs = Runs::new();
         for (slot, at_ns) in missed {
             let at_ns = if at_ns == 0 { now_ns } else { at_ns };
             unresolved += self.judge_missed(handle, slot, rest, at_ns, &mut runs);
@@ -362,7 +397,7 @@ impl Unnumbered {
         slot: SlotId,
         rest: Rest,
         at_ns: u64,
-        runs: &mut HashMap<SenderId, Option<(u64, u64)>>,
+        runs: &mut Runs,
     ) -> u64 {
         let session = &self.sessions[handle.0 as usize];
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
@@ -413,23 +448,25 @@ impl Unnumbered {
     }
 
     /// A session has passed `slot` so long ago that it will not come any more.
-    pub(super) fn give_up(&mut self, index: u32, slot: SlotId) {
+    pub(super) fn give_up(&mut self, index: u32, slot: SlotId, runs: &mut Runs) {
         let handle = Handle(index);
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
             return;
         };
-        let run = self.own_run(handle, message.sender);
+        let run = *runs
+            .entry(message.sender)
+            .or_insert_with(|| self.own_run(handle, message.sender));
         let (earlier, later) = within(run, message.k);
         let total = self.promises_order(OrderPromise::Total);
         if !later && !total {
             return; // nothing says that it cannot come
         }
         let session = &mut self.sessions[index as usize];
-        let Some(at) = session.track.hole(slot) else {
+        let Some(hole) = session.track.holes.get_mut(&slot) else {
             return;
         };
-        session.track.holes[at].given_up = true;
-        let at_ns = session.track.holes[at].at_ns;
+        hole.given_up = true;
+        let at_ns = hole.at_ns;
         let joined_at = session.joined_at;
         let sent = self.messages.get(message).copied();
         let owed = sent.is_some_and(|sent| joined_at < sent.sent_at) || earlier;

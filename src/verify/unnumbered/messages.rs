@@ -86,8 +86,10 @@ pub(super) struct Messages {
     senders: HashMap<SenderId, Sender>,
     /// Senders of whom a message is acked that has no slot.
     pub(super) unplaced: BTreeSet<SenderId>,
-    /// Over, with messages that never came; the oldest first.
-    ended: VecDeque<SenderId>,
+    /// Over, with messages that may still come; the oldest first.
+    ended: BTreeSet<SenderId>,
+    /// Senders up to this one may have been forgotten with messages that may still come.
+    given_up: Option<SenderId>,
 }
 
 impl Messages {
@@ -161,6 +163,7 @@ impl Messages {
         }
         (sender.ended && sender.sent.is_empty()).then(|| {
             self.senders.remove(&message.sender);
+            self.ended.remove(&message.sender);
             message.sender
         })
     }
@@ -175,18 +178,22 @@ impl Messages {
             self.senders.remove(&id);
             return vec![id];
         }
-        self.ended.push_back(id);
+        self.ended.insert(id);
         let mut forgotten = Vec::new();
         while self.ended.len() > MAX_ENDED
-            && let Some(oldest) = self.ended.pop_front()
+            && let Some(oldest) = self.ended.pop_first()
         {
-            // Unless all its messages came and were judged, which says the same.
-            if self.senders.remove(&oldest).is_some() {
-                self.unplaced.remove(&oldest);
-                forgotten.push(oldest);
-            }
+            self.senders.remove(&oldest);
+            self.unplaced.remove(&oldest);
+            self.given_up = self.given_up.max(Some(oldest));
+            forgotten.push(oldest);
         }
         forgotten
+    }
+
+    /// Whether `id` may have been forgotten before all its messages had come.
+    pub(super) fn has_given_up(&self, id: SenderId) -> bool {
+        !self.senders.contains_key(&id) && self.given_up >= Some(id)
     }
 
     pub(super) fn is_open(&self, id: SenderId) -> bool {

@@ -1,11 +1,9 @@
 //! Relays: is the message what was sent, and is this receiver to get it now?
 
-use std::collections::HashMap;
-
 use super::messages::Sent;
 use super::sequence::SlotId;
 use super::settle::Doubt;
-use super::track::{Fill, Hole, MAX_FILLS};
+use super::track::{Ahead, Fill, Hole, MAX_FILLS};
 use super::{Event, Handle, Unnumbered, is_late, quote};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
@@ -13,11 +11,7 @@ use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::session::Stage;
 use crate::wire::Dialect;
-use crate::wire::payload::{self, Header, NotIntact, SenderId};
-
-/// Different lines that are wrong in themselves and remembered, so that what several receivers
-/// get alike is one violation. Past it that begins anew.
-const MAX_IRREGULAR: usize = 4096;
+use crate::wire::payload::{self, Header, NotIntact};
 
 /// A relay as it came.
 #[derive(Debug, Clone, Copy)]
@@ -27,14 +21,6 @@ pub(super) struct Heard<'a> {
     pub(super) text: &'a [u8],
     /// What others are to be compared with.
     pub(super) bytes: [&'a [u8]; 3],
-}
-
-/// A line that is wrong in itself.
-#[derive(Debug, Default)]
-pub(super) struct Irregular {
-    /// How often it is a violation: as often as the one who got it most often got it.
-    violations: u64,
-    receivers: HashMap<SenderId, u64>,
 }
 
 impl Unnumbered {
@@ -112,12 +98,16 @@ impl Unnumbered {
         // What was given up is lost, on record: that it comes after all is no delivery.
         let given_up = {
             let track = &self.sessions[handle.0 as usize].track;
-            track
-                .hole(sent.slot)
-                .is_some_and(|at| track.holes[at].given_up)
+            track.holes.get(&sent.slot).is_some_and(|h| h.given_up)
         };
         if duplicate || given_up {
-            return self.again(handle, message, now_ns);
+            let track = &self.sessions[handle.0 as usize].track;
+            let left_behind = self.sequence.label(track.left_behind);
+            return if self.sequence.label(sent.slot) <= left_behind {
+                self.out_of_the_window()
+            } else {
+                self.again(handle, message, now_ns)
+            };
         }
         if sent.accepted_at() < connecting_at {
             self.before_its_time(handle, message, now_ns);
@@ -193,11 +183,11 @@ impl Unnumbered {
                     && self.sequence.label(track.start) < label
                     && track.wants(message.sender)
                 {
-                    track.holes.push(Hole {
-                        slot: id,
+                    let passed = Hole {
                         at_ns: 0,
                         given_up: false,
-                    });
+                    };
+                    track.holes.insert(id, passed);
                     if let Some(parted) = track.parted {
                         let classic = self.desk.terms.dialect == Dialect::Classic;
                         let joined = parted.joined_at < sent.sent_at
@@ -228,21 +218,20 @@ impl Unnumbered {
                     break;
                 };
                 if track.wants(between.sender()) {
-                    track.holes.push(Hole {
-                        slot: passed,
+                    let hole = Hole {
                         at_ns: now_ns,
                         given_up: false,
-                    });
+                    };
+                    track.holes.insert(passed, hole);
                 }
                 passed = between.next;
             }
             track.cursor = slot;
             return;
         }
-        let Some(hole) = track.hole(slot) else {
+        if track.holes.remove(&slot).is_none() {
             return;
-        };
-        track.holes.swap_remove(hole);
+        }
         let fill = Fill {
             slot,
             cursor: track.cursor,
@@ -269,19 +258,37 @@ impl Unnumbered {
     }
 
     /// Whether `handle` had a later message of the same sender before `slot`, where that matters.
-    fn overtaken_by_its_own(&self, handle: Handle, slot: SlotId) -> bool {
+    fn overtaken_by_its_own(&mut self, handle: Handle, slot: SlotId) -> bool {
         if !self.promises_order(OrderPromise::Fifo) {
             return false;
         }
-        let track = &self.sessions[handle.0 as usize].track;
-        let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
+        let track = &mut self.sessions[handle.0 as usize].track;
+        let Some(Message { sender, k }) = self.sequence.get(slot).map(|s| s.message) else {
             return false;
         };
-        let Some(sender) = self.messages.sender(message.sender) else {
+        let Some(sent) = self.messages.sender(sender) else {
             return false;
         };
-        let mut later = (message.k + 1..sender.ks().end).map_while(|k| sender.get(k));
-        later.any(|sent| sent.slot != 0 && track.got(sent.slot, &self.sequence))
+        let cursor = self.sequence.label(track.cursor);
+        let known = track.ahead.get(&sender).filter(|a| a.filled < k);
+        let mut holes_until = known.map_or(k, |ahead| ahead.holes_until.max(k));
+        // One sender's messages stand in the order sent: behind the cursor nothing was got.
+        let overtaken = loop {
+            let next = sent.get(holes_until + 1).map_or(0, |sent| sent.slot);
+            if next == 0 || self.sequence.label(next) > cursor {
+                break false;
+            }
+            if track.got(next, &self.sequence) {
+                break true;
+            }
+            holes_until += 1;
+        };
+        let ahead = Ahead {
+            filled: k,
+            holes_until,
+        };
+        track.ahead.insert(sender, ahead);
+        overtaken
     }
 
     /// A delivery; `heard` if nothing is wrong with it.
@@ -329,6 +336,12 @@ impl Unnumbered {
         Event::Other
     }
 
+    /// It was owed, or came again: that is not known any more, and the run says so.
+    fn out_of_the_window(&mut self) -> Event {
+        self.desk.batch.tally.delivered += 1;
+        Event::Other
+    }
+
     fn before_its_time(&mut self, handle: Handle, message: Message, now_ns: u64) {
         let sender = self.desk.directory.name(message.sender);
         let text = format!(
@@ -352,6 +365,11 @@ impl Unnumbered {
             sender: header.sender,
             k: header.k,
         };
+        let left_behind = self.session(handle).track.left_behind != 0;
+        if left_behind || self.messages.has_given_up(header.sender) {
+            self.desk.batch.tally.uncompared += u64::from(!left_behind);
+            return self.out_of_the_window();
+        }
         let ks = self.messages.sender(header.sender).map(|s| s.ks());
         if ks.is_some_and(|ks| header.k >= ks.end) {
             let sender = self.desk.directory.name(header.sender);
@@ -430,18 +448,9 @@ impl Unnumbered {
         what: &str,
         now_ns: u64,
     ) {
-        if self.irregular.len() >= MAX_IRREGULAR {
-            self.irregular.clear();
-        }
         let id = self.session(handle).track.id;
-        let irregular = self
-            .irregular
-            .entry((kind, hash_of(&heard.bytes.concat())))
-            .or_default();
-        let count = irregular.receivers.entry(id).or_default();
-        *count += 1;
-        if *count > irregular.violations {
-            irregular.violations = *count;
+        let line = hash_of(&heard.bytes.concat());
+        if self.irregulars.count(kind, line, id) {
             let text = format!("{} got {what}", self.name(handle));
             let client = self.client(handle);
             self.desk.certain(kind, client, message, text, now_ns);

@@ -1,5 +1,8 @@
 //! The last word on a message: once every session has passed it, nobody will say more.
 
+use std::collections::VecDeque;
+
+use super::ends::Runs;
 use super::sequence::SlotId;
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
@@ -132,6 +135,7 @@ impl Unnumbered {
         let settled = self.settled_until(until);
         self.settle_slots(&settled);
         self.judge_doubts(until == NEVER);
+        self.forget_past();
     }
 
     /// The slots that can be settled, in order: those up to the label `until` of which nothing is
@@ -195,8 +199,36 @@ impl Unnumbered {
         for track in &mut self.past {
             track.forget(sequence);
         }
-        self.past
-            .retain(|track| sequence.get(track.cursor).is_some());
+    }
+
+    /// Forgets the sessions that are over and whose deliveries will not be looked at any more.
+    fn forget_past(&mut self) {
+        let label = self.judged_label();
+        let sequence = &self.sequence;
+        let may_matter = |track: &Track| sequence.label(track.cursor) > label;
+        if self.past.iter().all(may_matter) {
+            return;
+        }
+        let past = std::mem::take(&mut self.past).into_iter();
+        let (past, done): (VecDeque<Track>, VecDeque<Track>) = past.partition(may_matter);
+        self.past = past;
+        done.iter().for_each(|track| self.forget_address(track));
+    }
+
+    /// Up to where nobody's deliveries will be looked at any more. (What a session saw before it
+    /// sent something is looked at with what it saw; what is near a slot, with that.)
+    pub(super) fn judged_label(&self) -> u64 {
+        let mut settled = match self.settling.last {
+            0 => self.sequence.head(),
+            last => last,
+        };
+        for _ in 0..2 * NEAR_SLOTS {
+            settled = match self.sequence.before(settled) {
+                0 => break,
+                before => before,
+            };
+        }
+        self.sequence.label(settled)
     }
 
     /// Hands over the figures of settled messages that nobody may get any more.
@@ -341,25 +373,16 @@ impl Unnumbered {
     /// What was passed over long ago will not come any more, where later messages prove that.
     fn give_up_old_holes(&mut self) {
         for index in 0..self.sessions.len() {
-            let session = &self.sessions[index];
-            let old = session.track.cursor.saturating_sub(REORDER_WINDOW);
-            let is_old = |slot: SlotId| slot < old;
-            if session.stage != Stage::Open
-                || !session
-                    .track
-                    .holes
-                    .iter()
-                    .any(|h| is_old(h.slot) && !h.given_up)
-            {
+            let Session { stage, track, .. } = &self.sessions[index];
+            if *stage != Stage::Open || track.holes.is_empty() {
                 continue;
             }
-            let holes = session.track.holes.iter();
-            let holes: Vec<SlotId> = holes
-                .filter(|h| is_old(h.slot) && !h.given_up)
-                .map(|h| h.slot)
-                .collect();
+            let old = track.cursor.saturating_sub(REORDER_WINDOW);
+            let holes = track.holes.range(..old).filter(|(_, h)| !h.given_up);
+            let holes: Vec<SlotId> = holes.map(|(&slot, _)| slot).collect();
+            let mut runs = Runs::new();
             for slot in holes {
-                self.give_up(index as u32, slot);
+                self.give_up(index as u32, slot, &mut runs);
             }
         }
     }
@@ -379,14 +402,18 @@ impl Unnumbered {
         for session in self.sessions.iter_mut().filter(|s| s.stage != Stage::Free) {
             let track = &mut session.track;
             let behind = self.sequence.label(track.cursor) < label;
-            let hole = track.hole(next).filter(|&at| !track.holes[at].given_up);
+            let hole = track.holes.get_mut(&next).filter(|h| !h.given_up);
+            let waited = behind || hole.is_some();
+            if let Some(hole) = hole {
+                hole.given_up = true;
+            }
             if behind {
                 track.cursor = next;
             }
-            if let Some(at) = hole {
-                track.holes[at].given_up = true;
+            if waited {
+                track.left_behind = next;
             }
-            self.desk.batch.tally.uncompared += u64::from(behind || hole.is_some());
+            self.desk.batch.tally.uncompared += u64::from(waited);
         }
         if let Some(slot) = self.sequence.get_mut(next) {
             slot.until = 0;

@@ -47,7 +47,7 @@ impl Unnumbered {
             }
             Piece::Ack { by } => {
                 self.text_ends(handle, now_ns);
-                self.anonymous_ack(handle, &by.to_string(), now_ns)
+                self.anonymous_ack(handle, by, now_ns)
             }
             Piece::Relay { by, message } => {
                 self.text_ends(handle, now_ns);

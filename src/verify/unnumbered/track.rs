@@ -1,6 +1,9 @@
 //! What one session has got of the order: everything behind its start and up to its cursor, but
 //! for its own messages and a few holes.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
 use super::sequence::{Sequence, Slot, SlotId};
 use crate::verify::directory::ClientId;
 use crate::verify::session::NEVER;
@@ -15,6 +18,8 @@ pub(super) const MAX_FILLS: usize = 4096;
 pub(super) struct Track {
     pub(super) id: SenderId,
     pub(super) client: ClientId,
+    /// Its own address, once it stands.
+    pub(super) local: Option<SocketAddr>,
     /// Sessions from this number on began to connect when this one stood.
     pub(super) later: SenderId,
     /// It is owed its own messages, too.
@@ -23,8 +28,12 @@ pub(super) struct Track {
     pub(super) start: SlotId,
     /// The furthest slot that it got (or sent).
     pub(super) cursor: SlotId,
+    /// Up to here it was not waited for: of what comes of that nothing can be said. 0 for nothing.
+    pub(super) left_behind: SlotId,
     /// Slots before the cursor that it has not got.
-    pub(super) holes: Vec<Hole>,
+    pub(super) holes: BTreeMap<SlotId, Hole>,
+    /// Where the same sender's messages behind a late one were found to be holes, too.
+    pub(super) ahead: BTreeMap<SenderId, Ahead>,
     /// Deliveries that filled holes, in the order they came.
     pub(super) fills: Vec<Fill>,
     /// Slots before its start that it got all the same.
@@ -45,11 +54,19 @@ pub(super) struct Parted {
 /// A slot that was passed over.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hole {
-    pub(super) slot: SlotId,
     /// When it was passed over.
     pub(super) at_ns: u64,
     /// Too long ago: it is lost.
     pub(super) given_up: bool,
+}
+
+/// What is known of one sender's messages behind the last late one: the k's in
+/// `filled + 1..=holes_until` were holes when that came. So of many that are late in the order sent
+/// none is looked at twice.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ahead {
+    pub(super) filled: u64,
+    pub(super) holes_until: u64,
 }
 
 /// A message that came behind later ones.
@@ -70,10 +87,6 @@ impl Track {
         self.echo || sender != self.id
     }
 
-    pub(super) fn hole(&self, slot: SlotId) -> Option<usize> {
-        self.holes.iter().position(|hole| hole.slot == slot)
-    }
-
     /// Whether it got `slot`, which is there.
     pub(super) fn got(&self, slot: SlotId, sequence: &Sequence) -> bool {
         self.got_in_order(slot, sequence) || self.extras.contains(&slot)
@@ -86,7 +99,7 @@ impl Track {
         };
         let label = sequence.label(slot);
         let passed = label > sequence.label(self.start) && label <= sequence.label(self.cursor);
-        self.wants(sender) && passed && self.hole(slot).is_none()
+        self.wants(sender) && passed && !self.holes.contains_key(&slot)
     }
 
     /// When it got `slot` late, if it did; [`NEVER`] if it was in its place.
@@ -103,8 +116,8 @@ impl Track {
 
     /// The slot up to which it has everything; a hole that is not given up ends that.
     pub(super) fn horizon(&self, sequence: &Sequence) -> u64 {
-        let open = self.holes.iter().filter(|hole| !hole.given_up);
-        let first = open.map(|hole| sequence.label(hole.slot)).min();
+        let open = self.holes.iter().filter(|(_, hole)| !hole.given_up);
+        let first = open.map(|(&slot, _)| sequence.label(slot)).min();
         let cursor = sequence.label(self.cursor);
         first.map_or(cursor, |first| cursor.min(first.saturating_sub(1)))
     }
@@ -114,7 +127,10 @@ impl Track {
         if self.holes.is_empty() && self.fills.is_empty() && self.extras.is_empty() {
             return;
         }
-        self.holes.retain(|hole| sequence.get(hole.slot).is_some());
+        self.holes.retain(|&slot, _| sequence.get(slot).is_some());
+        if self.holes.is_empty() {
+            self.ahead.clear();
+        }
         self.fills.retain(|fill| sequence.get(fill.slot).is_some());
         self.extras.retain(|&slot| sequence.get(slot).is_some());
     }

@@ -1,0 +1,44 @@
+//! The next frame of a stream of lines, or why what came is none.
+
+use super::desk::quote;
+use crate::wire::line::Lines;
+use crate::wire::ndjson::{self, ServerFrame};
+
+/// What came is no frame, or none of this protocol.
+#[derive(Debug)]
+pub(super) struct NoFrame {
+    /// What it was, in words.
+    pub(super) what: String,
+    /// Bytes of it in which other frames may be lost.
+    pub(super) bytes: usize,
+}
+
+/// Takes the next line of a read; `None` when the read is used up.
+pub(super) fn next<'a>(
+    lines: &'a mut Lines<'_>,
+) -> Option<Result<(&'a [u8], ServerFrame<'a>), NoFrame>> {
+    let line = match lines.next()? {
+        Ok(line) => line,
+        // Behind it the stream cannot be read: whatever is missing then follows from it.
+        Err(too_long) => {
+            return Some(Err(NoFrame {
+                what: too_long.to_string(),
+                bytes: usize::MAX,
+            }));
+        }
+    };
+    Some(match ndjson::decode_server(line) {
+        Ok(ServerFrame::Welcome { protocol, .. }) if protocol != ndjson::PROTOCOL_VERSION => {
+            let ours = ndjson::PROTOCOL_VERSION;
+            Err(NoFrame {
+                what: format!("a welcome to protocol {protocol}, where {ours} is spoken"),
+                bytes: 0,
+            })
+        }
+        Ok(frame) => Ok((line, frame)),
+        Err(malformed) => Err(NoFrame {
+            what: format!("{}: {}", malformed.detail, quote(line)),
+            bytes: line.len(),
+        }),
+    })
+}

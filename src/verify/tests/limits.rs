@@ -1,0 +1,664 @@
+//! Every limit of the verifier, reached: that it holds, and what the run says then. (Those of the
+//! windows that all receivers share are in [`super::guards`] and [`super::weaker`].)
+
+use super::guards::{Bench, ack, kinds, relay, text};
+use super::unnumbered::FROM_OUTSIDE;
+use super::weaker::{self, in_order, talk};
+use super::world::{address, terms};
+use crate::scenario::plan::OrderPromise;
+use crate::verify::findings::{EXAMPLES_PER_KIND, Findings};
+use crate::verify::ids::publish_id;
+use crate::verify::kind::Kind;
+use crate::verify::ledger::{Ending, Handle, Terms};
+use crate::wire::Dialect;
+use crate::wire::classic;
+use crate::wire::ndjson;
+use crate::wire::payload::SenderId;
+
+/// What the judge remembers of each sort.
+const MAX_REMEMBERED: u64 = 1 << 16;
+
+/// What goes wrong, and how much of it is reported before anyone leaves.
+type Play = fn(&mut Bench, Handle) -> u64;
+
+fn counted(bench: Bench) -> Vec<(Kind, u64)> {
+    kinds(&bench.finish())
+}
+
+/// A relay that names another sender's address than the message's own.
+fn relay_from(from: usize, seq: u64, sender: u32, k: u64) -> Vec<u8> {
+    let mut line = Vec::new();
+    ndjson::encode_relay(&mut line, seq, &address(from), &text(sender, k, 0));
+    line
+}
+
+/// A relay of which one letter is another.
+fn altered(seq: u64, sender: u32, k: u64) -> Vec<u8> {
+    let mut line = relay(seq, sender, k);
+    let at = line.len() - 4;
+    line[at] = if line[at] == b'A' { b'B' } else { b'A' };
+    line
+}
+
+fn send(bench: &mut Bench, shard: usize, handle: Handle) {
+    bench.ledgers[shard].sending(handle, 0, 0, false).unwrap();
+}
+
+// What numbers decide.
+
+#[test]
+fn a_number_that_a_thousand_later_ones_have_overtaken_is_lost_while_the_run_goes_on() {
+    for comes_late in [false, true] {
+        let mut bench = Bench::new(1, terms());
+        let [sender, listener, other] = [0, 1, 2].map(|i| bench.join(0, i, 0));
+        for n in 1..=1100 {
+            send(&mut bench, 0, sender);
+            bench.read(0, sender, &ack(n, 0, n));
+            bench.read(0, other, &relay(n, 0, n));
+            if n != 6 {
+                bench.read(0, listener, &relay(n, 0, n));
+            }
+        }
+        bench.hand_over(0);
+        assert_eq!(bench.judge.violation_count(), 1, "nobody has left yet");
+        let mut expected = vec![(Kind::LostRelay, 1)];
+        if comes_late {
+            bench.read(0, listener, &relay(6, 0, 6));
+            expected.push((Kind::DuplicateRelay, 1));
+        }
+        for handle in [sender, listener, other] {
+            bench.leave(0, handle, 1100);
+        }
+        assert_eq!(counted(bench), expected);
+    }
+}
+
+/// Seventeen frames ahead of their time, none of which the frames behind it explain.
+#[test]
+fn of_more_frames_ahead_of_their_time_than_are_remembered_the_oldest_is_judged_alone() {
+    for early in [16, 17] {
+        let mut bench = Bench::new(1, terms());
+        let [sender, listener, other] = [0, 1, 2].map(|i| bench.join(0, i, 0));
+        for n in 1..=100 {
+            send(&mut bench, 0, sender);
+            bench.read(0, sender, &ack(n, 0, n));
+            bench.read(0, other, &relay(n, 0, n));
+        }
+        // Every other one from the end, backwards; then all that were left out.
+        let ahead: Vec<u64> = (0..early).map(|i| 100 - 2 * i).collect();
+        for &n in &ahead {
+            bench.read(0, listener, &relay(n, 0, n));
+        }
+        for n in (1..=100).filter(|n| !ahead.contains(n)) {
+            bench.read(0, listener, &relay(n, 0, n));
+        }
+        for handle in [sender, listener, other] {
+            bench.leave(0, handle, 100);
+        }
+        let found = counted(bench);
+        let mut expected = vec![(Kind::ReorderedRelay, 16)];
+        if early > 16 {
+            expected.splice(0..0, [(Kind::LostRelay, 1), (Kind::DuplicateRelay, 1)]);
+        }
+        assert_eq!(found, expected, "{early}");
+    }
+}
+
+/// Numbers that irregular frames stood for.
+#[test]
+fn more_irregular_frames_than_a_session_remembers_are_missed_besides() {
+    for count in [64, 65, 70] {
+        let mut bench = Bench::new(1, terms());
+        let [sender, listener, other] = [0, 1, 2].map(|i| bench.join(0, i, 0));
+        let last = count + 2;
+        for n in 1..=last {
+            send(&mut bench, 0, sender);
+            bench.read(0, sender, &ack(n, 0, n));
+            bench.read(0, other, &relay(n, 0, n));
+        }
+        bench.read(0, listener, &relay(1, 0, 1));
+        for n in 2..last {
+            bench.read(0, listener, &altered(n, 0, n));
+        }
+        bench.read(0, listener, &relay(last, 0, last));
+        for handle in [sender, listener, other] {
+            bench.leave(0, handle, last);
+        }
+        let mut expected = vec![(Kind::AlteredRelay, count)];
+        if count > 64 {
+            expected.insert(0, (Kind::LostRelay, count - 64));
+        }
+        assert_eq!(counted(bench), expected, "{count}");
+    }
+}
+
+#[test]
+fn anomalies_beyond_what_may_wait_are_judged_with_what_is_known() {
+    const COUNT: u64 = (1 << 17) + 500;
+    let limit = Terms {
+        late_after_ns: Some(100),
+        ..terms()
+    };
+    let mut bench = Bench::new(2, limit);
+    let [sender, listener] = [0, 1].map(|i| bench.join(0, i, 0));
+    let silent = bench.join(1, 2, 0);
+    bench.now_ns = 1000;
+    for n in 1..=COUNT {
+        send(&mut bench, 0, sender);
+        bench.read(0, sender, &ack(n, 0, n));
+        bench.read(0, listener, &relay(n, 0, n));
+        if n % 4096 == 0 {
+            bench.hand_over(0);
+        }
+        if n == 1 << 16 {
+            assert_eq!(
+                bench.judge.violation_count(),
+                0,
+                "the silent one may know more"
+            );
+        }
+    }
+    bench.hand_over(0);
+    assert!(bench.judge.violation_count() >= 500);
+    bench.ledgers[1].letting_go(silent);
+    bench.ledgers[1].ended(silent, Ending::Ours, b"", bench.now_ns);
+    for handle in [sender, listener] {
+        bench.leave(0, handle, COUNT);
+    }
+    assert_eq!(counted(bench), [(Kind::LateRelay, COUNT)]);
+}
+
+/// One shard's session reads nothing while another's loses every other message.
+#[test]
+fn losses_beyond_what_may_wait_are_judged_with_what_is_known() {
+    const LOST: u64 = (1 << 17) + 500;
+    let mut bench = Bench::new(2, terms());
+    let [sender, listener, other] = [0, 1, 2].map(|i| bench.join(0, i, 0));
+    let silent = bench.join(1, 3, 0);
+    let mut n = 0;
+    for _ in 0..LOST {
+        for lost in [false, true, false] {
+            n += 1;
+            send(&mut bench, 0, sender);
+            bench.read(0, sender, &ack(n, 0, n));
+            bench.read(0, other, &relay(n, 0, n));
+            if !lost {
+                bench.read(0, listener, &relay(n, 0, n));
+            }
+        }
+        if n % 1024 == 0 {
+            bench.hand_over(0);
+        }
+    }
+    // What the session skipped long enough ago is given up.
+    bench.hand_over(0);
+    assert!(bench.judge.violation_count() > 0, "the silent one still is");
+    bench.ledgers[1].letting_go(silent);
+    bench.ledgers[1].ended(silent, Ending::Ours, b"", bench.now_ns);
+    for handle in [sender, listener, other] {
+        bench.leave(0, handle, n);
+    }
+    assert_eq!(counted(bench), [(Kind::LostRelay, LOST)]);
+}
+
+/// Wrong lines under numbers that one shard's session has not come to.
+#[test]
+fn wrong_lines_beyond_what_is_remembered_are_reported_at_once() {
+    const COUNT: u64 = MAX_REMEMBERED + 10;
+    let mut bench = Bench::new(2, terms());
+    let listener = bench.join(0, 0, 0);
+    let silent = bench.join(1, 1, 0);
+    for n in 1..=COUNT {
+        bench.read(0, listener, &altered(n, 0, n));
+        if n == MAX_REMEMBERED {
+            bench.hand_over(0);
+            assert_eq!(
+                bench.judge.violation_count(),
+                0,
+                "the silent one may get them, too"
+            );
+        }
+    }
+    bench.hand_over(0);
+    assert_eq!(bench.judge.violation_count(), COUNT);
+    bench.ledgers[1].letting_go(silent);
+    bench.ledgers[1].ended(silent, Ending::Ours, b"", 9);
+    bench.leave(0, listener, 0);
+    assert_eq!(counted(bench), [(Kind::AlteredRelay, COUNT)]);
+}
+
+/// A message whose sender broke off before its ack may come at any time: whose it is is known as
+/// long as there is room for that.
+#[test]
+fn of_more_senders_that_broke_off_than_are_remembered_the_oldest_are_not_checked() {
+    const COUNT: u32 = MAX_REMEMBERED as u32 + 1;
+    let mut bench = Bench::new(1, terms());
+    let listener = bench.join(0, 0, 0);
+    for session in 1..=COUNT {
+        let handle = bench.join(0, session as usize, 0);
+        send(&mut bench, 0, handle);
+        bench.ledgers[0].letting_go(handle);
+        bench.ledgers[0].ended(handle, Ending::Ours, b"", 9);
+        if session % 1000 == 0 {
+            bench.hand_over(0);
+        }
+    }
+    bench.hand_over(0);
+    assert_eq!(bench.directory.remembered(), MAX_REMEMBERED as usize + 1);
+    bench.read(0, listener, &relay_from(7, 1, 1, 1));
+    bench.read(0, listener, &relay_from(7, 2, 2, 1));
+    bench.leave(0, listener, 2);
+    let findings = bench.finish();
+    assert_eq!(kinds(&findings), [(Kind::MisattributedRelay, 1)]);
+    assert_eq!(findings.counts.delivered, 2);
+}
+
+/// One shard's session reads nothing, and clients of the other come and go.
+#[test]
+fn of_more_sessions_that_left_than_are_remembered_the_oldest_are_forgotten() {
+    let mut bench = Bench::new(2, terms());
+    let [sender, listener] = [0, 1].map(|i| bench.join(0, i, 0));
+    let silent = bench.join(1, 2, 0);
+    send(&mut bench, 0, sender);
+    bench.read(0, sender, &ack(1, 0, 1));
+    bench.read(0, listener, &relay(1, 0, 1));
+    for session in 3..MAX_REMEMBERED as usize + 500 {
+        let handle = bench.join(0, session, 1);
+        bench.leave(0, handle, 1);
+        if session % 1000 == 0 {
+            bench.hand_over(0);
+        }
+    }
+    bench.hand_over(0);
+    assert!(bench.directory.remembered() <= MAX_REMEMBERED as usize + 3);
+    bench.read(1, silent, &relay(1, 0, 1));
+    bench.leave(1, silent, 1);
+    for handle in [sender, listener] {
+        bench.leave(0, handle, 1);
+    }
+    assert_eq!(counted(bench), []);
+}
+
+/// Answered with an error, or not at all; waited for in vain: each is one missing ack, however
+/// many there are, and those beyond what is remembered are reported at once.
+#[test]
+fn missing_acks_beyond_what_is_remembered_are_reported_at_once() {
+    const COUNT: u64 = MAX_REMEMBERED + 1;
+    let refused = |bench: &mut Bench, sender: Handle| {
+        for n in 1..=COUNT {
+            send(bench, 0, sender);
+            let mut error = Vec::new();
+            let id = publish_id(SenderId(0), n);
+            ndjson::encode_error(&mut error, "malformed", "no", Some(id));
+            bench.read(0, sender, &error);
+        }
+        1
+    };
+    let ignored = |bench: &mut Bench, sender: Handle| {
+        for _ in 1..=COUNT {
+            send(bench, 0, sender);
+        }
+        bench.leave(0, sender, 0);
+        COUNT
+    };
+    let overdue = |bench: &mut Bench, sender: Handle| {
+        send(bench, 0, sender);
+        for _ in 1..=COUNT {
+            bench.ledgers[0].overdue_acks(sender, "1s", 5);
+        }
+        COUNT
+    };
+    let plays: [(&str, Play); 3] = [
+        ("refused", refused),
+        ("ignored", ignored),
+        ("overdue", overdue),
+    ];
+    for (what, play) in plays {
+        let mut bench = Bench::new(1, terms());
+        let sender = bench.join(0, 0, 0);
+        let listener = bench.join(0, 1, 0);
+        let at_once = play(&mut bench, sender);
+        bench.hand_over(0);
+        assert_eq!(bench.judge.violation_count(), at_once, "{what}");
+        if what != "ignored" {
+            bench.leave(0, sender, 0);
+        }
+        bench.leave(0, listener, 0);
+        assert_eq!(counted(bench), [(Kind::MissingAck, COUNT)], "{what}");
+    }
+}
+
+/// Acks that went to another are not missed, as long as they are remembered.
+#[test]
+fn an_ack_astray_beyond_what_is_remembered_is_missed_besides() {
+    const COUNT: u64 = MAX_REMEMBERED + 1;
+    let mut bench = Bench::new(1, terms());
+    let [sender, other, listener] = [0, 1, 2].map(|i| bench.join(0, i, 0));
+    for n in 1..=COUNT {
+        send(&mut bench, 0, sender);
+        bench.read(0, listener, &relay(n, 0, n));
+        bench.read(0, other, &relay(n, 0, n));
+        bench.read(0, other, &ack(n, 0, n));
+        if n % 1000 == 0 {
+            bench.hand_over(0);
+        }
+    }
+    for handle in [sender, other, listener] {
+        bench.leave(0, handle, COUNT);
+    }
+    let found = counted(bench);
+    assert_eq!(found, [(Kind::MissingAck, 1), (Kind::StrayAck, COUNT)]);
+}
+
+/// A refused message that is acked all the same, behind so many others that its refusal is
+/// forgotten.
+#[test]
+fn a_refusal_forgotten_makes_the_late_ack_a_second_one() {
+    for (refusals, expected) in [
+        (
+            4096,
+            vec![(Kind::RelayOfRejected, 1), (Kind::MissingAck, 4095)],
+        ),
+        (
+            4097,
+            vec![(Kind::MissingAck, 4097), (Kind::DuplicateAck, 1)],
+        ),
+    ] {
+        let mut bench = Bench::new(1, terms());
+        let sender = bench.join(0, 0, 0);
+        for n in 1..=refusals {
+            send(&mut bench, 0, sender);
+            let mut error = Vec::new();
+            let id = publish_id(SenderId(0), n);
+            ndjson::encode_error(&mut error, "malformed", "no", Some(id));
+            bench.read(0, sender, &error);
+        }
+        bench.read(0, sender, &ack(1, 0, 1));
+        bench.leave(0, sender, 1);
+        let mut found = counted(bench);
+        found.sort();
+        let mut expected = expected;
+        expected.sort();
+        assert_eq!(found, expected, "{refusals}");
+    }
+}
+
+#[test]
+fn skipped_numbers_beyond_what_may_wait_are_counted_all_the_same() {
+    const COUNT: u64 = (1 << 12) + 100;
+    let mut bench = Bench::new(1, terms());
+    let [sender, listener] = [0, 1].map(|i| bench.join(0, i, 0));
+    for n in 1..=COUNT {
+        send(&mut bench, 0, sender);
+        bench.read(0, sender, &ack(2 * n, 0, n));
+        bench.read(0, listener, &relay(2 * n, 0, n));
+        if n % 1000 == 0 {
+            bench.hand_over(0);
+        }
+    }
+    for handle in [sender, listener] {
+        bench.leave(0, handle, 2 * COUNT);
+    }
+    assert_eq!(counted(bench), [(Kind::SequenceGap, COUNT)]);
+}
+
+/// A number that nobody saw and a message nobody acked are one event, to the first 64 who noticed.
+#[test]
+fn of_a_skipped_number_so_many_sessions_are_remembered() {
+    for (sender, expected) in [
+        (63, vec![(Kind::MissingAck, 1)]),
+        (64, vec![(Kind::MissingAck, 1), (Kind::SequenceGap, 1)]),
+    ] {
+        let mut bench = Bench::new(1, terms());
+        let handles: Vec<Handle> = (0..70).map(|i| bench.join(0, i, 0)).collect();
+        send(&mut bench, 0, handles[sender]);
+        for n in 1..=2 {
+            send(&mut bench, 0, handles[69]);
+            bench.read(0, handles[69], &ack(n + 1, 69, n));
+            for &handle in &handles[..69] {
+                bench.read(0, handle, &relay(n + 1, 69, n));
+            }
+        }
+        for handle in handles {
+            bench.leave(0, handle, 3);
+        }
+        assert_eq!(counted(bench), expected, "{sender}");
+    }
+}
+
+/// A session that comes to numbers which were settled long ago is not believed to have lost more
+/// of them than can have been.
+#[test]
+fn a_run_of_numbers_longer_than_any_record_is_a_gap_and_not_as_many_losses() {
+    const LEAP: u64 = 1 << 50;
+    let mut bench = Bench::new(2, terms());
+    let [sender, listener] = [0, 1].map(|i| bench.join(0, i, 0));
+    let behind = bench.join(1, 2, 0);
+    let numbers = [1, LEAP, 2 * LEAP].map(|from| from..from + 1100);
+    for (k, n) in (1..).zip(numbers.into_iter().flatten()) {
+        send(&mut bench, 0, sender);
+        bench.read(0, sender, &ack(n, 0, k));
+        bench.read(0, listener, &relay(n, 0, k));
+        if k % 550 == 0 {
+            bench.hand_over(0);
+        }
+    }
+    let last = 2 * LEAP + 1099;
+    bench.read(1, behind, &relay(last, 0, 3300));
+    bench.leave(1, behind, last);
+    for handle in [sender, listener] {
+        bench.leave(0, handle, last);
+    }
+    let findings = bench.finish();
+    let count = |kind| {
+        findings
+            .violations
+            .get(&kind)
+            .map_or(0, |tally| tally.count)
+    };
+    assert_eq!(count(Kind::SequenceGap), 2);
+    assert!(count(Kind::LostRelay) <= 3299, "{}", count(Kind::LostRelay));
+    assert_eq!(findings.violations.len(), 2);
+}
+
+#[test]
+fn of_each_kind_so_many_are_told_and_all_are_counted() {
+    let mut bench = Bench::new(1, terms());
+    let listener = bench.join(0, 0, 0);
+    for _ in 0..EXAMPLES_PER_KIND + 5 {
+        bench.read(0, listener, format!("{}\n", "x".repeat(500)).as_bytes());
+    }
+    bench.leave(0, listener, 0);
+    let findings = bench.finish();
+    let tally = &findings.violations[&Kind::MalformedFrame];
+    assert_eq!(tally.count, EXAMPLES_PER_KIND as u64 + 5);
+    assert_eq!(tally.examples.len(), EXAMPLES_PER_KIND);
+    let text = &tally.examples[0].text;
+    assert!(text.contains("… 500 bytes") && text.len() < 300, "{text}");
+}
+
+// What is found out from outside.
+
+fn outside(order: OrderPromise, clients: usize) -> weaker::Bench {
+    weaker::Bench::new(in_order(order), Dialect::Ndjson, clients)
+}
+
+fn all_leave(mut bench: weaker::Bench, clients: usize) -> Findings {
+    (0..clients).for_each(|client| bench.leave(client));
+    bench.finish()
+}
+
+/// Pairs of messages exchanged for one receiver, more than are remembered of it.
+#[test]
+fn more_late_deliveries_than_a_session_remembers_leave_the_run_undecided() {
+    for (pairs, undecided) in [(4096, 0), (4100, 1)] {
+        let mut bench = outside(OrderPromise::Total, 3);
+        for pair in 0..pairs {
+            for k in [2 * pair + 1, 2 * pair + 2] {
+                bench.send(0, false);
+                bench.ack(0, k as u64);
+                bench.relay(1, 0, k);
+            }
+            bench.relay(2, 0, 2 * pair + 2);
+            bench.relay(2, 0, 2 * pair + 1);
+        }
+        let findings = all_leave(bench, 3);
+        let found = kinds(&findings);
+        assert_eq!(found, [(Kind::ReorderedRelay, 4096)], "{pairs}");
+        assert_eq!(findings.undecided.len(), undecided, "{pairs}");
+    }
+}
+
+/// Of what one late delivery was overtaken by the nearest counts: it is one violation anyway.
+#[test]
+fn a_message_overtaken_by_more_than_are_looked_at_is_one_violation() {
+    for overtaken_by in [255, 400] {
+        let mut bench = outside(OrderPromise::Total, 4);
+        talk(&mut bench, overtaken_by + 1, &[1, 3]);
+        for k in 2..=overtaken_by + 1 {
+            bench.relay(2, 0, k);
+        }
+        bench.relay(2, 0, 1);
+        let found = kinds(&all_leave(bench, 4));
+        assert_eq!(found, [(Kind::ReorderedRelay, 1)], "{overtaken_by}");
+    }
+}
+
+/// Altered relays in the place of others: what they stood for is not lost besides, as long as they
+/// are remembered.
+#[test]
+fn more_wrong_relays_than_a_session_remembers_are_missed_besides() {
+    for count in [64, 70] {
+        let mut bench = outside(OrderPromise::Total, 3);
+        talk(&mut bench, 5, &[1, 2]);
+        for k in 6..6 + count {
+            bench.send(0, false);
+            bench.ack(0, k as u64);
+            bench.relay(1, 0, k);
+            bench.relay_altered(2, 0, k);
+        }
+        talk(&mut bench, 5, &[1, 2]);
+        let found = kinds(&all_leave(bench, 3));
+        let mut expected = vec![(Kind::AlteredRelay, count as u64)];
+        if count > 64 {
+            expected.insert(0, (Kind::LostRelay, count as u64 - 64));
+        }
+        assert_eq!(found, expected);
+    }
+}
+
+fn foreign(n: usize) -> Vec<u8> {
+    let mut line = Vec::new();
+    ndjson::encode_relay(&mut line, 0, &address(0), &format!("phantom {n}"));
+    line
+}
+
+/// One line that nobody sent, for two receivers, with as many others between.
+#[test]
+fn wrong_lines_beyond_what_is_remembered_count_again() {
+    for (others, expected) in [(4094, 4095), (4095, 4097)] {
+        let mut bench = outside(OrderPromise::Total, 2);
+        (0..=others).for_each(|n| drop(bench.read(0, &foreign(n))));
+        bench.read(1, &foreign(0));
+        let found = kinds(&all_leave(bench, 2));
+        assert_eq!(found, [(Kind::PhantomRelay, expected)], "{others}");
+    }
+}
+
+/// One wrong line for ever new sessions: they are forgotten at some point, and it counts again.
+#[test]
+fn so_many_receivers_of_a_wrong_line_are_remembered() {
+    const COUNT: usize = (1 << 17) + 10;
+    let mut bench = outside(OrderPromise::Total, 1);
+    bench.read(0, &foreign(0));
+    for client in 1..COUNT {
+        bench.join();
+        bench.read(client, &foreign(0));
+        bench.end(client, Ending::Ours);
+    }
+    bench.leave(0);
+    assert_eq!(kinds(&bench.finish()), [(Kind::PhantomRelay, 2)]);
+}
+
+/// Senders that broke off with a message under way, which may yet come.
+#[test]
+fn what_comes_of_a_sender_forgotten_for_want_of_room_leaves_the_run_undecided() {
+    const COUNT: usize = 1 << 16;
+    for forgotten in [0, 1] {
+        let mut bench = outside(OrderPromise::Total, 1);
+        for client in 1..=COUNT + forgotten {
+            bench.join();
+            bench.send(client, false);
+            bench.end(client, Ending::Ours);
+        }
+        bench.relay(0, 1, 1);
+        bench.relay(0, 2, 1);
+        bench.leave(0);
+        let findings = bench.finish();
+        assert_eq!(kinds(&findings), []);
+        assert_eq!(
+            findings.undecided.len(),
+            forgotten,
+            "{:?}",
+            findings.undecided
+        );
+        assert_eq!(findings.counts.delivered, 2);
+    }
+}
+
+/// Sessions that got what one that reads nothing has not come to.
+#[test]
+fn of_more_sessions_that_left_than_are_remembered_the_run_is_undecided() {
+    const COUNT: usize = 1 << 16;
+    for (count, undecided) in [(COUNT - 2, 0), (COUNT + 1, 1)] {
+        let mut bench = outside(OrderPromise::Total, 2 + count);
+        bench.send(0, false);
+        bench.ack(0, 1);
+        for client in 2..2 + count {
+            bench.relay(client, 0, 1);
+            bench.leave(client);
+        }
+        bench.relay(1, 0, 1);
+        let findings = all_leave(bench, 2);
+        assert_eq!(kinds(&findings), []);
+        assert_eq!(findings.undecided.len(), undecided, "{count}");
+    }
+}
+
+/// More bytes of lines than are kept for who is behind.
+#[test]
+fn a_receiver_further_behind_than_lines_are_kept_leaves_the_run_undecided() {
+    for (count, undecided) in [(1000, 0), (1040, 1)] {
+        let mut bench = outside(OrderPromise::Total, 3);
+        bench.size = 60_000;
+        talk(&mut bench, count, &[1]);
+        bench.hand_over();
+        for k in 1..=count {
+            bench.relay(2, 0, k);
+        }
+        let findings = all_leave(bench, 3);
+        assert_eq!(kinds(&findings), []);
+        assert_eq!(findings.counts.delivered, 2 * count as u64);
+        assert_eq!(findings.undecided.len(), undecided, "{count}");
+    }
+}
+
+/// A text without an end, longer than is kept of one.
+#[test]
+fn of_a_text_without_end_a_part_is_kept_and_it_is_one_violation() {
+    for bytes in [1000, 300_000] {
+        let mut bench = weaker::Bench::new(FROM_OUTSIDE, Dialect::Classic, 2);
+        for _ in 0..bytes / 100 {
+            bench.read(1, &[b'x'; 100]);
+        }
+        let findings = all_leave(bench, 2);
+        assert_eq!(kinds(&findings), [(Kind::MalformedFrame, 1)]);
+    }
+    // A relay is as long as its text; of one that is longer the rest is cut off.
+    let mut bench = weaker::Bench::new(FROM_OUTSIDE, Dialect::Classic, 2);
+    let mut relay = Vec::new();
+    classic::encode_relay(&mut relay, &address(0), &"x".repeat(300_000));
+    bench.read(1, &relay);
+    let findings = all_leave(bench, 2);
+    assert_eq!(kinds(&findings), [(Kind::PhantomRelay, 1)]);
+}

@@ -3,6 +3,8 @@
 //!
 //! `cargo test --test soak -- --nocapture` prints what it counted.
 
+#![allow(clippy::unwrap_used)] // a test that cannot go on says where
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;

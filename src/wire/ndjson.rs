@@ -95,6 +95,7 @@ impl<'a> MessageText<'a> {
     /// A string as a decoder of this file gave it. What it could borrow stood between two quotes
     /// as it is, so it holds nothing that needs an escape.
     #[must_use]
+    #[allow(clippy::ptr_arg)] // which of the two it is, is what is asked
     pub fn decoded(text: &'a Cow<'_, str>) -> Self {
         Self {
             text,

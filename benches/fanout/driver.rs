@@ -106,7 +106,10 @@ fn measure(row: Row, long: Duration) -> (Work, f64) {
 }
 
 fn run(row: Row, duration: Duration) -> Work {
-    let in_flight = row.load.in_flight(row.payload).div_ceil(row.talkers);
+    let in_flight = row
+        .load
+        .in_flight(row.payload, row.receivers)
+        .div_ceil(row.talkers);
     let scenario = format!(
         "[run]\nwarmup = \"0s\"\nduration = \"{}ms\"\nconnect_rate = 20000\ndrain = \"30s\"\n\
          observers = 0\n\

@@ -190,7 +190,7 @@ struct Publishes {
 impl Publishes {
     fn of(row: Row) -> Self {
         let line = format!("{{\"message\":\"{}\"}}\n", "x".repeat(row.payload));
-        let window = row.load.in_flight(row.payload);
+        let window = row.load.in_flight(row.payload, row.receivers);
         Self {
             window,
             batch: line.repeat(BATCH.min(window.div_ceil(2))).into_bytes(),

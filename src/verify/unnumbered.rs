@@ -23,6 +23,7 @@ mod sequence;
 mod settle;
 mod texts;
 mod track;
+mod witnesses;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -56,8 +57,6 @@ const FLUSH_AFTER: usize = 4096;
 #[derive(Debug)]
 struct Session {
     track: Track,
-    /// Its own address, once it stands.
-    local: Option<SocketAddr>,
     stage: Stage,
     /// What comes next has to be looked at closely, whatever it is.
     wary: bool,
@@ -91,6 +90,8 @@ pub(super) struct Unnumbered {
     /// Whose address each is: all that an anonymous ack names.
     addresses: HashMap<SocketAddr, SenderId>,
     irregulars: Irregulars,
+    /// The number of the next session.
+    next_session: SenderId,
     /// Events so far.
     clock: u64,
     kept_since_flush: usize,
@@ -111,6 +112,7 @@ impl Unnumbered {
             unjoined: Vec::new(),
             addresses: HashMap::new(),
             irregulars: Irregulars::default(),
+            next_session: SenderId(0),
             clock: 0,
             kept_since_flush: 0,
             #[cfg(test)]
@@ -171,6 +173,8 @@ impl Unnumbered {
             track: Track {
                 id: self.desk.directory.open(client)?,
                 client,
+                local: None,
+                later: SenderId(u32::MAX),
                 echo: self.desk.terms.promises.echo,
                 start: self.sequence.tail(),
                 cursor: self.sequence.tail(),
@@ -179,8 +183,8 @@ impl Unnumbered {
                 ahead: BTreeMap::new(),
                 fills: Vec::new(),
                 extras: Vec::new(),
+                parted: None,
             },
-            local: None,
             stage: Stage::Connecting,
             wary: true,
             connecting_at,
@@ -193,6 +197,7 @@ impl Unnumbered {
             trouble: None,
             text: None,
         };
+        self.next_session = SenderId(session.track.id.0 + 1);
         self.desk.batch.tally.sessions += 1;
         let index = match self.free.pop() {
             Some(index) => {
@@ -214,10 +219,11 @@ impl Unnumbered {
         let session = &mut self.sessions[handle.0 as usize];
         session.conduct.stood = true;
         session.connected_at = connected_at;
+        session.track.later = self.next_session;
         if no_welcome_owed {
             session.stage = Stage::Open;
         }
-        session.local = Some(local);
+        session.track.local = Some(local);
         let id = session.track.id;
         self.desk.directory.set_address(id, &local.to_string());
         self.addresses.insert(local, id);

@@ -13,25 +13,31 @@ use crate::verify::kind::Kind;
 
 type Verdict = BTreeMap<Kind, u64>;
 
-fn found(played: &Played) -> Verdict {
+pub(super) fn found(played: &Played) -> Verdict {
     let violations = played.findings.violations.iter();
     violations
         .map(|(kind, tally)| (*kind, tally.count))
         .collect()
 }
 
-/// A history of a server with so many bugs; what they are, and both verdicts.
-fn both(seed: u64, shards: usize, bugs: &[usize]) -> (Vec<&'static str>, Verdict, Verdict, Played) {
-    let mut world = World::new(seed, shards);
+/// Gives the server of a world these bugs; which of them found an occasion.
+pub(super) fn afflict(world: &mut World, seed: u64, bugs: &[usize]) -> Vec<&'static str> {
     let mut applied = Vec::new();
     for &bug in bugs {
         // Alone or in company, a bug has the same luck; an occasion need not come at first.
         let mut rng = rng(seed ^ 0xb06 ^ (bug as u64) << 32);
         let (name, apply) = BUGS[bug];
-        if (0..5).any(|_| apply(&mut world, &mut rng).is_some()) {
+        if (0..5).any(|_| apply(world, &mut rng).is_some()) {
             applied.push(name);
         }
     }
+    applied
+}
+
+/// A history of a server with so many bugs; what they are, and both verdicts.
+fn both(seed: u64, shards: usize, bugs: &[usize]) -> (Vec<&'static str>, Verdict, Verdict, Played) {
+    let mut world = World::new(seed, shards);
+    let applied = afflict(&mut world, seed, bugs);
     let seed = rng(seed).random();
     let played = world.play(Play {
         seed,

@@ -7,7 +7,7 @@
 use rand::{Rng, RngExt};
 
 use super::faults::{
-    Spot, exchange_contents, exchange_lines, insert_for_all, number_late, other_letter, pick, relay,
+    Spot, exchange_contents, exchange_lines, insert_for_all, number_late, other_letter, pick,
 };
 use super::world::{End, Frame, Id, What, World, address, wire_id};
 use crate::wire::ndjson;
@@ -215,7 +215,7 @@ fn change_letter(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     text[at] = other_letter(rng, text[at]);
     let text = String::from_utf8(text).unwrap();
     let seq = world.frame(spot).seq;
-    world.set_bytes(spot, relay(seq, &address(id.life), &text));
+    world.set_bytes(spot, world.relay_line(seq, &address(id.life), &text));
     Some(())
 }
 
@@ -229,7 +229,7 @@ fn change_number(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     if seq == right {
         return None;
     }
-    let line = relay(seq, &address(id.life), &world.texts[&id]);
+    let line = world.relay_line(seq, &address(id.life), &world.texts[&id]);
     world.set_bytes(spot, line);
     Some(())
 }
@@ -239,14 +239,15 @@ fn truncate(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     let text = &world.texts[&id];
     let text = text[..rng.random_range(0..text.len())].to_owned();
     let seq = world.frame(spot).seq;
-    world.set_bytes(spot, relay(seq, &address(id.life), &text));
+    world.set_bytes(spot, world.relay_line(seq, &address(id.life), &text));
     Some(())
 }
 
 fn invent_for_all(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     let head = world.log.len() as u64;
     let n = (head > 0).then(|| rng.random_range(1..=head))?;
-    insert_for_all(world, n, &relay(n, "127.0.0.1:9", "nobody said this"));
+    let line = world.relay_line(n, "127.0.0.1:9", "nobody said this");
+    insert_for_all(world, n, &line);
     Some(())
 }
 
@@ -254,7 +255,7 @@ fn invent_for_one(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     let ((life, at), _) = world.a_relay(rng)?;
     let seq = rng.random_range(0..=world.frame((life, at)).seq);
     let text = if rng.random_bool(0.5) { "" } else { "nor this" };
-    world.insert(life, at, seq, relay(seq, "127.0.0.1:9", text));
+    world.insert(life, at, seq, world.relay_line(seq, "127.0.0.1:9", text));
     Some(())
 }
 
@@ -269,7 +270,7 @@ fn before_join(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
         life,
         at,
         old,
-        relay(old, &address(id.life), &world.texts[&id]),
+        world.relay_line(old, &address(id.life), &world.texts[&id]),
     );
     Some(())
 }
@@ -277,7 +278,7 @@ fn before_join(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
 fn echo(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     let ((life, at), id) = world.an_ack(rng)?;
     let seq = world.frame((life, at)).seq;
-    let line = relay(seq, &address(life), &world.texts[&id]);
+    let line = world.relay_line(seq, &address(life), &world.texts[&id]);
     match rng.random_range(0..3) {
         0 => world.set_bytes((life, at), line),
         1 => world.insert(life, at, seq, line),
@@ -291,7 +292,7 @@ fn name_another(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     let (spot, id) = world.a_relay(rng)?;
     let other = (id.life + rng.random_range(1..world.lives.len())) % world.lives.len();
     let seq = world.frame(spot).seq;
-    let line = relay(seq, &address(other), &world.texts[&id]);
+    let line = world.relay_line(seq, &address(other), &world.texts[&id]);
     let alike = rng.random_bool(0.3);
     for at in world.all(|f| f.seq == seq && f.what == What::Relay(id)) {
         if alike || at == spot {
@@ -316,7 +317,7 @@ fn misroute(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
         world.insert(victim, place + rng.random_range(0..2_usize), seq, ack);
     }
     if rng.random_bool(0.5) {
-        let line = relay(seq, &address(life), &world.texts[&id]);
+        let line = world.relay_line(seq, &address(life), &world.texts[&id]);
         world.set_bytes((life, at), line);
     } else {
         world.remove((life, at));
@@ -434,7 +435,7 @@ fn hang_up(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     if victim.sends.iter().any(|s| s.at_ns >= hung_up_ns) {
         return None; // it could not send what the others get
     }
-    let cut = rng.random_range(1..=victim.frames[at].bytes.len());
+    let cut = rng.random_range(1..=victim.frames[at].bytes.len().max(1));
     victim.frames.truncate(at + 1);
     victim.frames[at].bytes.truncate(cut);
     victim.hung_up_ns = Some(hung_up_ns);

@@ -3,13 +3,21 @@
 //! what happens at the limits ([`guards`], [`limits`]), and that a recorded history comes to the same
 //! ([`traces`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
 //! that differs, [`weaker`] has targets that promise less.
+//! Two checkers that know nothing of how the verifier works look all of it up by brute force:
+//! [`oracle`] with the target's numbers ([`agreement`] holds the verifier against it), and
+//! [`from_outside`] without ([`agreement_outside`]). [`breaks`] and [`inferred`] are what they
+//! found.
 
 mod agreement;
+mod agreement_outside;
 mod breaks;
 mod bugs;
 mod clean;
 mod faults;
+mod from_outside;
 mod guards;
+mod history;
+mod inferred;
 mod judged;
 mod limits;
 mod oracle;

@@ -9,87 +9,16 @@
 //! each such excuse is a line below.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 
-use super::world::{Id, LATE_AFTER_NS, Observation, RUN, SEED, Saw, address, wire_id};
+use super::history::{Frame, Role, Session, What, is_astray, named, read, same_address, sent_ns};
+use super::world::{Id, LATE_AFTER_NS, Observation, address, wire_id};
 use crate::verify::kind::Kind;
-use crate::wire::ndjson::{self, ServerFrame};
-use crate::wire::payload::{self, NotIntact};
 
 /// The shortest frame with a number in it: so much room a malformed line has for each that it may
 /// have swallowed, and one more may have been cut short.
 const SHORTEST_FRAME_BYTES: usize = 22;
 
 type Verdict = BTreeMap<Kind, u64>;
-
-/// What a line says.
-#[derive(Debug, Clone, PartialEq)]
-enum What {
-    Malformed,
-    Welcome {
-        n: u64,
-        to_whom: String,
-    },
-    Bye(u64),
-    Ack {
-        n: u64,
-        id: Option<u64>,
-    },
-    /// An intact message of this run; `from` is whom the relay names.
-    Relay {
-        n: u64,
-        message: Id,
-        from: String,
-    },
-    /// A relay that is wrong in itself.
-    Wrong {
-        n: u64,
-        kind: Kind,
-    },
-    Error {
-        id: Option<u64>,
-    },
-    Nothing,
-}
-
-#[derive(Debug)]
-struct Frame {
-    /// Its place among all observations of the history.
-    place: usize,
-    at_ns: u64,
-    line: Vec<u8>,
-    what: What,
-    role: Role,
-}
-
-/// What an ack is to the session that got it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Role {
-    NoAck,
-    /// The first for this message; in the order sent if nothing sent before it was still waiting.
-    First {
-        k: u64,
-        in_order: bool,
-    },
-    Again,
-    /// Of a message that was answered with an error before.
-    OfRefused,
-    /// For what this session never sent.
-    Stray,
-}
-
-#[derive(Debug, Default)]
-struct Session {
-    life: usize,
-    connected: usize,
-    /// By k: its place among all observations, and when.
-    sent: BTreeMap<u64, (usize, u64)>,
-    frames: Vec<Frame>,
-    left: bool,
-    gone: bool,
-    closed: bool,
-    unread_bytes: usize,
-}
 
 /// What the numbers are, by the word of everyone.
 #[derive(Debug, Default)]
@@ -141,170 +70,6 @@ pub(super) fn verdict(observations: &[Observation]) -> Verdict {
     add(Kind::SequenceReuse, truth.reused.len());
     verdict.retain(|_, count| *count > 0);
     verdict
-}
-
-fn read(observations: &[Observation]) -> Vec<Session> {
-    let mut sessions: Vec<Session> = Vec::new();
-    for (place, Observation { life, at_ns, saw }) in observations.iter().enumerate() {
-        if *saw == Saw::Connecting {
-            sessions.push(Session {
-                life: *life,
-                connected: place,
-                ..Session::default()
-            });
-        }
-        let session = sessions.iter_mut().rev().find(|s| s.life == *life).unwrap();
-        match saw {
-            Saw::Connecting => {}
-            Saw::Sent { k } => drop(session.sent.insert(*k, (place, *at_ns))),
-            Saw::Leaving => session.left = true,
-            Saw::LettingGo => session.gone = true,
-            Saw::Line(line) if line.iter().all(|&b| b == b'\r' || b == b' ') => {}
-            Saw::Line(line) => session.frames.push(Frame {
-                place,
-                at_ns: *at_ns,
-                line: line.clone(),
-                what: parse(line.strip_suffix(b"\r").unwrap_or(line)),
-                role: Role::NoAck,
-            }),
-            Saw::Closed { unread_bytes } => {
-                session.closed = true;
-                session.unread_bytes = *unread_bytes;
-            }
-        }
-    }
-    sessions.iter_mut().for_each(give_roles);
-    sessions
-}
-
-fn parse(line: &[u8]) -> What {
-    let Ok(frame) = ndjson::decode_server(line) else {
-        return What::Malformed;
-    };
-    match frame {
-        ServerFrame::Welcome { seq: n, .. }
-        | ServerFrame::Ack { seq: n, .. }
-        | ServerFrame::Relay { seq: n, .. }
-        | ServerFrame::Bye { seq: n }
-            if n > ndjson::MAX_ID =>
-        {
-            What::Malformed
-        }
-        ServerFrame::Welcome { protocol, .. } if protocol != 1 => What::Malformed,
-        ServerFrame::Welcome { seq, client_ip, .. } => What::Welcome {
-            n: seq,
-            to_whom: client_ip.into_owned(),
-        },
-        ServerFrame::Bye { seq } => What::Bye(seq),
-        ServerFrame::Ack { seq, id } => What::Ack { n: seq, id },
-        ServerFrame::Error { id, .. } => What::Error { id },
-        ServerFrame::Unknown => What::Nothing,
-        ServerFrame::Relay {
-            seq: n,
-            client_ip,
-            message,
-        } => match payload::decode(message.as_bytes(), SEED, RUN) {
-            Err(NotIntact::Altered) => What::Wrong {
-                n,
-                kind: Kind::AlteredRelay,
-            },
-            Err(NotIntact::Foreign) => What::Wrong {
-                n,
-                kind: Kind::PhantomRelay,
-            },
-            Ok(header) if header.run != RUN => What::Wrong {
-                n,
-                kind: Kind::StaleRelay,
-            },
-            Ok(header) => What::Relay {
-                n,
-                message: Id {
-                    life: header.sender.0 as usize,
-                    k: header.k,
-                },
-                from: client_ip.into_owned(),
-            },
-        },
-    }
-}
-
-/// S3, S5: each of a session's messages is acked once, in the order sent.
-fn give_roles(session: &mut Session) {
-    let (mut acked, mut refused) = (BTreeSet::new(), BTreeSet::new());
-    for i in 0..session.frames.len() {
-        let place = session.frames[i].place;
-        let sent = |id: &Option<u64>| {
-            let mut mine = session.sent.iter().filter(|(_, (sent, _))| *sent < place);
-            let life = session.life;
-            mine.find_map(|(&k, _)| (*id == Some(wire_id(Id { life, k }))).then_some(k))
-        };
-        match &session.frames[i].what {
-            What::Error { id } => refused.extend(sent(id).filter(|k| !acked.contains(k))),
-            What::Ack { id, .. } => {
-                let role = match sent(id) {
-                    None => Role::Stray,
-                    Some(k) if refused.contains(&k) => Role::OfRefused,
-                    Some(k) if acked.contains(&k) => Role::Again,
-                    Some(k) => {
-                        let newest = acked.last().copied().unwrap_or(0);
-                        let waiting = |k: &u64| !acked.contains(k) && !refused.contains(k);
-                        let in_order = k > newest && !(newest + 1..k).any(|k| waiting(&k));
-                        acked.insert(k);
-                        Role::First { k, in_order }
-                    }
-                };
-                session.frames[i].role = role;
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Session {
-    fn polite(&self) -> bool {
-        self.bye().is_some()
-    }
-
-    fn bye(&self) -> Option<u64> {
-        self.frames.iter().find_map(|f| match f.what {
-            What::Bye(n) => Some(n),
-            _ => None,
-        })
-    }
-
-    /// Its own message that a frame is the ack or the echo of.
-    fn own(&self, frame: &Frame) -> Option<Id> {
-        let life = self.life;
-        match (&frame.what, frame.role) {
-            (_, Role::First { k, .. }) => Some(Id { life, k }),
-            (What::Relay { message, .. }, _) if message.life == life => Some(*message),
-            _ => None,
-        }
-    }
-
-    /// The frames that state a number, each with it, in the order they came. The welcome states
-    /// the number before the first, the bye the last.
-    fn numbers(&self) -> Vec<(usize, u64)> {
-        let number = |f: &Frame| match f.what {
-            What::Ack { n, .. }
-            | What::Relay { n, .. }
-            | What::Wrong { n, .. }
-            | What::Welcome { n, .. } => Some(n),
-            What::Bye(n) => Some(n + 1),
-            _ => None,
-        };
-        let all = self.frames.iter().enumerate();
-        all.filter_map(|(i, f)| Some((i, number(f)?))).collect()
-    }
-}
-
-/// Whose message an ack's id names, whoever got it.
-fn named(sessions: &[Session], id: Option<u64>) -> Option<Id> {
-    let messages = sessions.iter().flat_map(|s| {
-        let life = s.life;
-        s.sent.keys().map(move |&k| Id { life, k })
-    });
-    messages.into_iter().find(|&m| Some(wire_id(m)) == id)
 }
 
 impl Truth {
@@ -544,11 +309,6 @@ fn wrong_lines(sessions: &[Session], add: &mut impl FnMut(Kind, usize)) {
     }
 }
 
-fn same_address(one: &str, other: &str) -> bool {
-    let parsed = |text: &str| text.parse::<SocketAddr>().ok();
-    one == other || parsed(one).is_some() && parsed(one) == parsed(other)
-}
-
 /// J1, J2, S11: a session begins with its welcome and ends with its bye. A malformed line may have
 /// been either.
 fn wrong_ends(sessions: &[Session], add: &mut impl FnMut(Kind, usize)) {
@@ -570,7 +330,7 @@ fn wrong_ends(sessions: &[Session], add: &mut impl FnMut(Kind, usize)) {
             continue;
         }
         let malformed = malformed_before(session.frames.len());
-        if session.left && !numbers.is_empty() {
+        if session.left.is_some() && !numbers.is_empty() {
             add(Kind::MissingBye, usize::from(!malformed));
         } else if !numbers.is_empty() || !malformed {
             add(Kind::UnexpectedClose, 1);
@@ -697,20 +457,6 @@ fn disorder(session: &Session, account: &Account, truth: &Truth, low: u64, high:
     } else {
         Kind::OrderDivergence
     }
-}
-
-fn sent_ns(sessions: &[Session], message: Id) -> u64 {
-    let sender = sessions.iter().find(|s| s.life == message.life).unwrap();
-    sender.sent[&message.k].1
-}
-
-/// Whether a message's ack went to another.
-fn is_astray(sessions: &[Session], message: Id) -> bool {
-    let mut frames = sessions.iter().flat_map(|s| &s.frames);
-    frames.any(|f| {
-        f.role == Role::Stray
-            && matches!(f.what, What::Ack { id, .. } if named(sessions, id) == Some(message))
-    })
 }
 
 /// S3, S5: acks again, astray, or out of the order sent though their numbers are in order.

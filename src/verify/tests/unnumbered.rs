@@ -78,8 +78,9 @@ const TABLE: &[(&str, Outside, &str)] = &[
     ("starve_one", Fewer, "as drop_relay, and as drop_tail"),
     ("duplicate_relay_and_replay_stale", Alike, ""),
     ("swap_same_sender", Alike, ""),
-    ("swap_senders", Other(&[Kind::OrderDivergence, Kind::Causality, Kind::RealTime]), "nobody else \
-        may have got both; then it is seen if one was sent after the other was seen, or acked"),
+    ("swap_senders", Other(&[Kind::OrderDivergence, Kind::Causality, Kind::RealTime,
+        Kind::LostRelay]), "nobody else may have got both; then it is seen if one was sent after \
+        the other was seen, or taken, or as if somebody else had lost what came between"),
     ("effect_first", IfSeen, "nobody may have got both"),
     ("renumber_late", IfSeen, "nobody may have got both"),
     ("renumber_late_and_forget", Other(&[Kind::RealTime, Kind::AckWithoutRelay, Kind::LostRelay]), "forgotten for the \

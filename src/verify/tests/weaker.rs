@@ -94,6 +94,11 @@ impl Bench {
         self.sent[client].push(header.unwrap());
     }
 
+    /// How many messages a client has sent.
+    pub(super) fn sent(&self, client: usize) -> usize {
+        self.sent[client].len()
+    }
+
     /// `to` gets message `k` of `from`.
     pub(super) fn relay(&mut self, to: usize, from: usize, k: usize) {
         let bytes = self.relay_of(from, k);
@@ -157,7 +162,7 @@ impl Bench {
     }
 }
 
-fn kinds(findings: &Findings) -> Vec<(Kind, u64)> {
+pub(super) fn kinds(findings: &Findings) -> Vec<(Kind, u64)> {
     let all = findings.violations.iter();
     all.map(|(kind, tally)| (*kind, tally.count)).collect()
 }

@@ -131,6 +131,8 @@ pub(super) enum Saw {
     LettingGo,
     /// A whole line, without its LF.
     Line(Vec<u8>),
+    /// What one read of a classic stream brought.
+    Bytes(Vec<u8>),
     /// The target closed the connection, behind this many bytes that are no whole line.
     Closed {
         unread_bytes: usize,
@@ -314,6 +316,16 @@ impl World {
             }
             What::Bye => ndjson::encode_bye(&mut out, seq),
             What::Wrong => unreachable!("wrong frames are written by hand"),
+        }
+        out
+    }
+
+    /// The line of a relay of any text, as this world's dialect has it.
+    pub(super) fn relay_line(&self, seq: u64, from: &str, text: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        match self.terms.dialect {
+            Dialect::Ndjson => ndjson::encode_relay(&mut out, seq, from, text),
+            Dialect::Classic => classic::encode_relay(&mut out, from, text),
         }
         out
     }
@@ -721,7 +733,18 @@ impl<'w> Player<'w> {
             };
             ledger.read_done(frames, split);
             connection.taken += piece;
-            for &byte in chunk {
+            let lines = match self.world.terms.dialect {
+                Dialect::Ndjson => chunk,
+                Dialect::Classic => {
+                    self.observations.push(Observation {
+                        life: i,
+                        at_ns: now_ns,
+                        saw: Saw::Bytes(chunk.to_vec()),
+                    });
+                    &[]
+                }
+            };
+            for &byte in lines {
                 if byte != b'\n' {
                     connection.unfinished.push(byte);
                     continue;

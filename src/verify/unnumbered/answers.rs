@@ -102,7 +102,8 @@ impl Unnumbered {
         if overdue && self.messages.get(message).is_some_and(|m| m.refused) {
             self.relayed_though_refused(message, now_ns);
         }
-        self.messages.acked(message, at);
+        let fifo = self.promises_order(OrderPromise::Fifo);
+        self.messages.acked(message, at, fifo);
         Event::Ack {
             intended_ns: pending.intended_ns,
             sent_ns: pending.sent_ns,
@@ -195,6 +196,12 @@ impl Unnumbered {
             return;
         };
         let waiting = own.overtaken.iter().chain(&own.pending);
+        for pending in waiting.clone() {
+            let k = pending.k;
+            if let Some(sent) = self.messages.get_mut(Message { sender, k }) {
+                sent.unanswered = true;
+            }
+        }
         let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
         for pending in waiting.skip(usize::try_from(swallowed).unwrap_or(usize::MAX)) {
             self.desk.batch.anomalies.push(Anomaly::Unacked {

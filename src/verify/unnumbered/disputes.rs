@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Unnumbered;
+use super::messages::Sent;
 use super::sequence::SlotId;
 use super::track::Track;
+use super::witnesses::Proof;
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::Message;
 use crate::verify::directory::ClientId;
@@ -106,10 +108,16 @@ impl Unnumbered {
                 self.judge_cause(slot, &mut late);
             }
         }
+        let mut suspects = Vec::new();
         if self.promises_order(OrderPromise::Total) {
             for &slot in slots {
-                self.judge_real_time(slot, &mut late);
+                self.judge_real_time(slot, &mut late, &mut suspects);
             }
+        }
+        let is_wrong = |tangles: &Vec<Tangle>| tangles.iter().any(|t| t.wrong != Wrong::Nothing);
+        let nothing_wrong = late.is_empty() && alike.is_empty() && !tangles.values().any(is_wrong);
+        if self.promises_order(OrderPromise::Total) && nothing_wrong {
+            self.judge_circles(&suspects, &inverted, &mut tangles, &mut late);
         }
         // Of who got more in a wrong order it is part of that.
         late.retain(|_, alike| {
@@ -120,15 +128,23 @@ impl Unnumbered {
         });
         for (who, tangles) in tangles {
             for tangle in tangles.iter().filter(|t| t.wrong != Wrong::Nothing) {
+                for &slot in &tangle.slots {
+                    if let Some(slot) = self.sequence.get_mut(slot) {
+                        slot.disputed = true;
+                    }
+                }
                 self.report_tangle(who, tangle);
             }
         }
         for (slot, violation) in late {
+            if let Some(cause) = self.sequence.get_mut(violation.pair.1) {
+                cause.disputed = true;
+            }
             if let Some(slot) = self.sequence.get_mut(slot) {
                 if slot.late {
                     continue;
                 }
-                slot.late = true;
+                (slot.late, slot.disputed) = (true, true);
             }
             alike.push(violation);
         }
@@ -235,7 +251,7 @@ impl Unnumbered {
         // All who got both agree: the second of the pair came first.
         if self.saw_before_sending(pair.1, pair.0) {
             self.effect_first(pair.1, pair.0, by[0].0, at_ns, late);
-        } else if self.promises_order(OrderPromise::Total) && self.acked_before(pair.0, pair.1) {
+        } else if self.promises_order(OrderPromise::Total) && self.taken_before(pair.0, pair.1) {
             self.ordered_late(pair.1, pair.0, by[0].0, at_ns, late);
         }
     }
@@ -262,8 +278,14 @@ impl Unnumbered {
         }
     }
 
-    /// S8 likewise: was something that stands before `slot` sent after the ack of `slot`?
-    fn judge_real_time(&mut self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) {
+    /// S8 likewise: was something that stands before `slot` sent after the target had
+    /// provably taken `slot`? `suspects` are such pairs of which nobody got both.
+    fn judge_real_time(
+        &mut self,
+        slot: SlotId,
+        late: &mut BTreeMap<SlotId, Alike>,
+        suspects: &mut Vec<Pair>,
+    ) {
         let Some(sent) = self
             .message(slot)
             .and_then(|m| self.messages.get(m))
@@ -274,7 +296,7 @@ impl Unnumbered {
         let suspected = self
             .settling
             .latest_sent
-            .is_some_and(|(at, _)| at > sent.acked_at);
+            .is_some_and(|(at, _)| at > sent.accepted_at());
         if suspected {
             let mut before = slot;
             for _ in 0..MAX_PAIRS {
@@ -283,10 +305,11 @@ impl Unnumbered {
                     break;
                 };
                 let sent_at = self.messages.get(earlier).map_or(0, |m| m.sent_at);
-                if sent_at > sent.acked_at
-                    && let Some((who, at_ns)) = self.in_order(before, slot)
-                {
-                    self.ordered_late(before, slot, who, at_ns, late);
+                if sent_at > sent.accepted_at() {
+                    match self.in_order(before, slot) {
+                        Some((who, at_ns)) => self.ordered_late(before, slot, who, at_ns, late),
+                        None => suspects.push((before, slot)),
+                    }
                 }
             }
         }
@@ -333,7 +356,8 @@ impl Unnumbered {
             return;
         };
         let text = format!(
-            "message {} of {} was sent after message {} of {} had been acked, and came before it",
+            "message {} of {} was sent after message {} of {} had been acked or relayed, and came \
+             before it",
             message.k,
             self.desk.directory.name(message.sender),
             before.k,
@@ -369,17 +393,10 @@ impl Unnumbered {
         self.sequence.get(slot).map(|slot| slot.message)
     }
 
-    /// Whether the ack of `slot` had been read when `later` was sent.
-    fn acked_before(&self, slot: SlotId, later: SlotId) -> bool {
-        let acked_at = self
-            .message(slot)
-            .and_then(|m| self.messages.get(m))
-            .map(|m| m.acked_at);
-        let sent_at = self
-            .message(later)
-            .and_then(|m| self.messages.get(m))
-            .map(|m| m.sent_at);
-        matches!((acked_at, sent_at), (Some(acked), Some(sent)) if acked < sent)
+    /// Whether the target had provably taken `slot` when `later` was sent.
+    fn taken_before(&self, slot: SlotId, later: SlotId) -> bool {
+        let (slot, later) = (self.sent(slot), self.sent(later));
+        matches!((slot, later), (Some(slot), Some(later)) if slot.accepted_at() < later.sent_at)
     }
 
     /// Whether the sender of `effect` had got `cause` when it sent it.
@@ -406,9 +423,44 @@ impl Unnumbered {
         who.filter(|_| kept > inverted).map(|who| (who, at_ns))
     }
 
+    /// S4, S8 where nobody is contradicted by another who got the same two, and nothing else is
+    /// wrong: do three or more contradict each other, or they and the time?
+    fn judge_circles(
+        &self,
+        suspects: &[Pair],
+        inverted: &Inverted,
+        tangles: &mut BTreeMap<usize, Vec<Tangle>>,
+        late: &mut BTreeMap<SlotId, Alike>,
+    ) {
+        for (&pair, by) in inverted {
+            let (who, at_ns) = by[0];
+            if self.is_forced(pair.0, pair.1, Proof::Deliveries) {
+                tangle(tangles.entry(who).or_default(), pair, Wrong::Order, at_ns);
+                return;
+            }
+            if self.is_forced(pair.0, pair.1, Proof::Time) {
+                self.ordered_late(pair.1, pair.0, who, at_ns, late);
+                return;
+            }
+        }
+        for &(before, slot) in suspects {
+            if self.is_forced(before, slot, Proof::Time) {
+                let at_ns = self.sequence.get(slot).map_or(0, |slot| slot.first_ns);
+                let mut tracks = self.tracks();
+                let who = tracks.position(|t| t.got_in_order(slot, &self.sequence));
+                self.ordered_late(before, slot, who.unwrap_or(0), at_ns, late);
+                return;
+            }
+        }
+    }
+
+    fn sent(&self, slot: SlotId) -> Option<&Sent> {
+        self.messages.get(self.message(slot)?)
+    }
+
     /// How many got both in the order of their slots, how many the other way round, and one of the
     /// former.
-    fn votes(&self, first: SlotId, then: SlotId) -> (usize, usize, Option<usize>) {
+    pub(super) fn votes(&self, first: SlotId, then: SlotId) -> (usize, usize, Option<usize>) {
         let (mut kept, mut inverted) = (0, 0);
         let mut who = None;
         for (index, track) in self.tracks().enumerate() {
@@ -425,13 +477,6 @@ impl Unnumbered {
             }
         }
         (kept, inverted, who)
-    }
-
-    /// Whether those who got both say that `first` comes before `then`: all, and more than one,
-    /// since one alone may be who has it wrong.
-    pub(super) fn agreed(&self, first: SlotId, then: SlotId) -> bool {
-        let (kept, inverted, _) = self.votes(first, then);
-        kept > 1 && inverted == 0
     }
 
     /// One violation for all that one session got in a wrong order with each other.

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::sequence::SlotId;
-use super::settle::Loss;
-use super::{Event, Handle, Unnumbered, quote};
+use super::settle::{Doubt, Known, Loss};
+use super::track::{Parted, Track};
+use super::{Event, Handle, Session, Unnumbered, quote};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::{Ended, Message};
 use crate::verify::kind::Kind;
@@ -19,9 +20,6 @@ const MAX_EXCUSES: usize = 64;
 /// Sessions that are over and got what is not judged yet. Past it the oldest are forgotten, and the
 /// run says so.
 const MAX_PAST: usize = 1 << 16;
-
-/// How far back a proof that a message was owed is looked for among other receivers' deliveries.
-const WITNESSED_SLOTS: usize = 16;
 
 /// How far from its place something may come that stands for a message.
 const EXCUSED_SLOTS: usize = 32;
@@ -294,7 +292,13 @@ impl Unnumbered {
             session.own = None;
             session.trouble = None;
             let track = &mut session.track;
-            super::Track {
+            // It is remembered as long as its own last messages are.
+            while let Some(next) = self.sequence.get(self.sequence.next(track.cursor))
+                && !track.wants(next.sender())
+            {
+                track.cursor = self.sequence.next(track.cursor);
+            }
+            Track {
                 holes: std::mem::take(&mut track.holes),
                 ahead: BTreeMap::new(),
                 fills: std::mem::take(&mut track.fills),
@@ -302,26 +306,33 @@ impl Unnumbered {
                 ..*track
             }
         };
-        let session = &self.sessions[handle.0 as usize];
-        if let Some(local) = session.local
-            && self.addresses.get(&local) == Some(&track.id)
-        {
-            self.addresses.remove(&local);
-        }
-        if session.joined_at == NEVER {
+        if self.sessions[handle.0 as usize].joined_at == NEVER {
             self.unjoined.retain(|&index| index != handle.0);
         }
         for forgotten in self.messages.ended(track.id) {
             self.forget(forgotten);
         }
-        if self.is_judged_with(&track) {
+        if self.sequence.label(track.cursor) > self.judged_label() {
             self.past.push_back(track);
+        } else {
+            self.forget_address(&track);
         }
-        if self.past.len() > MAX_PAST {
-            self.past.pop_front();
+        if self.past.len() > MAX_PAST
+            && let Some(oldest) = self.past.pop_front()
+        {
+            self.forget_address(&oldest);
             self.desk.batch.tally.uncompared += 1;
         }
         self.free.push(handle.0);
+    }
+
+    /// Acks that went astray are not told by the address of this session any more.
+    pub(super) fn forget_address(&mut self, track: &Track) {
+        if let Some(local) = track.local
+            && self.addresses.get(&local) == Some(&track.id)
+        {
+            self.addresses.remove(&local);
+        }
     }
 
     /// Nothing more will be said of a session.
@@ -338,23 +349,29 @@ impl Unnumbered {
     fn account(&mut self, handle: Handle, rest: Rest, now_ns: u64) -> u64 {
         if matches!(rest, Rest::Answered { .. }) {
             self.place_unrelayed();
+            self.skip_own(handle.0 as usize);
         }
+        let session = &mut self.sessions[handle.0 as usize];
+        session.track.parted = (!session.may_have_got_others()).then_some(Parted {
+            joined_at: session.joined_at,
+            answered: matches!(rest, Rest::Answered { .. }),
+        });
         let track = &mut self.sessions[handle.0 as usize].track;
-        let mut missed: Vec<(SlotId, bool, u64)> = Vec::new();
+        let mut missed: Vec<(SlotId, u64)> = Vec::new();
         for (&slot, hole) in track.holes.iter().filter(|(_, hole)| !hole.given_up) {
-            missed.push((slot, true, hole.at_ns));
+            missed.push((slot, hole.at_ns));
         }
         for (id, slot) in self.sequence.behind(track.cursor) {
             if track.wants(slot.sender()) {
-                missed.push((id, false, now_ns));
+                missed.push((id, now_ns));
             }
         }
         missed.sort_by_key(|&(id, ..)| self.sequence.label(id));
         let mut unresolved = 0;
         let mut runs = Runs::new();
-        for (slot, passed, at_ns) in missed {
+        for (slot, at_ns) in missed {
             let at_ns = if at_ns == 0 { now_ns } else { at_ns };
-            unresolved += self.judge_missed(handle, slot, passed, rest, at_ns, &mut runs);
+            unresolved += self.judge_missed(handle, slot, rest, at_ns, &mut runs);
         }
         unresolved
     }
@@ -373,12 +390,11 @@ impl Unnumbered {
         }
     }
 
-    /// Judges one slot that a session has not got; `passed` if it got something behind it.
+    /// Judges one slot that a session has not got.
     fn judge_missed(
         &mut self,
         handle: Handle,
         slot: SlotId,
-        passed: bool,
         rest: Rest,
         at_ns: u64,
         runs: &mut Runs,
@@ -397,22 +413,37 @@ impl Unnumbered {
             .entry(message.sender)
             .or_insert_with(|| self.own_run(handle, message.sender));
         let (earlier, later) = within(run, message.k);
-        let by_order = |s: &Self| passed && s.is_witnessed(handle, slot);
-        let joined = session.joined_at < sent.sent_at || earlier;
         let answered = matches!(rest, Rest::Answered { .. });
         let taken = answered && sent.accepted_at() < session.leaving_at;
-        let owed = (joined || by_order(self)) && (taken || later || by_order(self));
+        let known = Known {
+            joined: session.joined_at < sent.sent_at
+                || earlier
+                || self.is_taken_before(&session.track, message.sender),
+            still_there: taken || later,
+            answered,
+            proved: later || rest == Rest::Answered { by_bye: true },
+        };
+        let excuses = session.may_have_got_others();
+        // Where something may stand for it, that is looked up while it is known.
+        let owed = known.is_owed() || excuses && self.is_owed(&session.track, slot, known);
         if !owed {
             let unknown = rest == Rest::Unknown;
             self.desk.batch.tally.optional += u64::from(!unknown);
             self.desk.batch.tally.unresolved += u64::from(unknown);
+            if !excuses {
+                self.settling.doubt(Doubt {
+                    slot,
+                    session: session.track.id,
+                    receiver: session.track.client,
+                    known,
+                    at_ns,
+                });
+            }
             return u64::from(unknown);
         }
-        if self.is_excused(handle, slot, message) {
-            return 0;
+        if !self.is_excused(handle, slot, message) {
+            self.lose(handle, slot, known.proved, at_ns);
         }
-        let proved = later || rest == Rest::Answered { by_bye: true } || by_order(self);
-        self.lose(handle, slot, proved, at_ns);
         0
     }
 
@@ -439,7 +470,10 @@ impl Unnumbered {
         let joined_at = session.joined_at;
         let sent = self.messages.get(message).copied();
         let owed = sent.is_some_and(|sent| joined_at < sent.sent_at) || earlier;
-        let owed = owed || self.is_witnessed(handle, slot);
+        let track = &self.sessions[index as usize].track;
+        let owed = owed
+            || self.is_witnessed_before(track, slot)
+                && self.is_witnessed_behind(track, slot, false);
         if owed && !self.is_excused(handle, slot, message) {
             self.lose(handle, slot, true, at_ns);
         } else if !owed {
@@ -472,24 +506,6 @@ impl Unnumbered {
             slot != 0 && track.got(slot, &self.sequence)
         };
         Some((sender.ks().find(got)?, sender.ks().rev().find(got)?))
-    }
-
-    /// Under total order: whether others who got this slot got it between two that `handle` got.
-    fn is_witnessed(&self, handle: Handle, slot: SlotId) -> bool {
-        if !self.promises_order(OrderPromise::Total) {
-            return false;
-        }
-        let track = &self.sessions[handle.0 as usize].track;
-        let got = |id: &SlotId| track.got(*id, &self.sequence);
-        let mut at = slot;
-        let before = std::iter::from_fn(|| {
-            at = self.sequence.before(at);
-            (at != 0).then_some(at)
-        });
-        let before: Vec<SlotId> = before.take(WITNESSED_SLOTS).filter(got).collect();
-        let behind = self.sequence.behind(slot).map(|(id, _)| id);
-        let behind: Vec<SlotId> = behind.take(WITNESSED_SLOTS).filter(got).collect();
-        before.iter().any(|&b| self.agreed(b, slot)) && behind.iter().any(|&b| self.agreed(slot, b))
     }
 
     /// Whether an excuse covers that `slot` did not come; it covers no other then.
@@ -528,6 +544,14 @@ impl Unnumbered {
 /// Whether message `k` lies behind the first, and before the last of a run.
 fn within(run: Option<(u64, u64)>, k: u64) -> (bool, bool) {
     run.map_or((false, false), |(first, last)| (first < k, k < last))
+}
+
+impl Session {
+    /// Whether something came that may stand for a message that did not.
+    fn may_have_got_others(&self) -> bool {
+        let trouble = self.trouble.as_deref();
+        trouble.is_some_and(|t| !t.excuses.is_empty())
+    }
 }
 
 impl Trouble {

@@ -21,12 +21,15 @@ pub(super) struct Sent {
     pub(super) sent_at: u64,
     /// When its ack was read; [`NEVER`] before.
     pub(super) acked_at: u64,
-    /// When its first receiver had it; [`NEVER`] before.
+    /// When its first receiver had it, or it was clear that the target had taken it by what became
+    /// of a later one of its sender; [`NEVER`] before.
     pub(super) arrived_at: u64,
     /// How far its sender had read when it sent it.
     pub(super) seen: SlotId,
     /// It was answered with an error.
     pub(super) refused: bool,
+    /// It was not answered by the end of its session, and that is on record.
+    pub(super) unanswered: bool,
 }
 
 impl Sent {
@@ -58,6 +61,17 @@ impl Sender {
     pub(super) fn get_mut(&mut self, k: u64) -> Option<&mut Sent> {
         let at = usize::try_from(k.checked_sub(self.first_k)?).ok()?;
         self.sent.get_mut(at)
+    }
+
+    /// Where messages are taken in the order sent (`fifo`), those before `k` were taken by `at`.
+    fn taken_before(&mut self, k: u64, at: u64, fifo: bool) {
+        for earlier in (self.first_k..k).rev().take_while(|_| fifo) {
+            match self.get_mut(earlier) {
+                Some(sent) if sent.refused => {}
+                Some(sent) if sent.accepted_at() > at => sent.arrived_at = at,
+                _ => break,
+            }
+        }
     }
 
     /// The k's that are remembered.
@@ -101,17 +115,31 @@ impl Messages {
         sender.sent.push_back(sent);
     }
 
-    pub(super) fn acked(&mut self, message: Message, at: u64) {
+    /// `message` is acked. If a sender's messages are taken in order (`fifo`), those before it were
+    /// taken, too.
+    pub(super) fn acked(&mut self, message: Message, at: u64, fifo: bool) {
         let Some(sender) = self.senders.get_mut(&message.sender) else {
             return;
         };
         if let Some(sent) = sender.get_mut(message.k) {
             sent.acked_at = sent.acked_at.min(at);
         }
+        sender.taken_before(message.k, at, fifo);
         sender.acked_k = sender.acked_k.max(message.k);
         if sender.acked_k > sender.placed_k {
             self.unplaced.insert(message.sender);
         }
+    }
+
+    /// `message` has a receiver.
+    pub(super) fn arrived(&mut self, message: Message, at: u64, fifo: bool) {
+        let Some(sender) = self.senders.get_mut(&message.sender) else {
+            return;
+        };
+        if let Some(sent) = sender.get_mut(message.k) {
+            sent.arrived_at = sent.arrived_at.min(at);
+        }
+        sender.taken_before(message.k, at, fifo);
     }
 
     /// The k's of `id` up to `k` that have no slot yet; they are about to get one.
@@ -183,6 +211,7 @@ impl Messages {
             arrived_at: NEVER,
             seen,
             refused: false,
+            unanswered: false,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::messages::Sent;
 use super::sequence::SlotId;
+use super::settle::Doubt;
 use super::track::{Ahead, Fill, Hole, MAX_FILLS};
 use super::{Event, Handle, Unnumbered, is_late, quote};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
@@ -9,6 +10,7 @@ use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::session::Stage;
+use crate::wire::Dialect;
 use crate::wire::payload::{self, Header, NotIntact};
 
 /// A relay as it came.
@@ -119,9 +121,8 @@ impl Unnumbered {
             0 => self.place(handle, message, at),
             slot => slot,
         };
-        if let Some(sent) = self.messages.get_mut(message) {
-            sent.arrived_at = sent.arrived_at.min(at);
-        }
+        let fifo = self.promises_order(OrderPromise::Fifo);
+        self.messages.arrived(message, at, fifo);
         self.pass_to(handle, slot, at, now_ns);
         self.deliver(handle, slot, &sent, clean.then_some(heard), now_ns)
     }
@@ -167,7 +168,7 @@ impl Unnumbered {
         if let Some(slot) = self.sequence.get_mut(id) {
             slot.intended_ns = sent.intended_ns;
             slot.sent_ns = sent.sent_ns.max(sent.intended_ns);
-            slot.accepted_at = sent.acked_at.min(at);
+            slot.accepted_at = sent.accepted_at().min(at);
             slot.until = sent.seen;
         }
         if let Some(sent) = self.messages.get_mut(message) {
@@ -187,6 +188,13 @@ impl Unnumbered {
                         given_up: false,
                     };
                     track.holes.insert(id, passed);
+                    if let Some(parted) = track.parted {
+                        let classic = self.desk.terms.dialect == Dialect::Classic;
+                        let joined = parted.joined_at < sent.sent_at
+                            || classic && track.later <= message.sender;
+                        self.settling
+                            .doubt(Doubt::of_parted(track, parted, id, joined));
+                    }
                 }
             }
         }

@@ -44,6 +44,10 @@ pub(super) struct Slot {
     pub(super) until: SlotId,
     /// Ordered before what had been seen, or acked, when it was sent: on record.
     pub(super) late: bool,
+    /// That a receiver lost it is on record.
+    pub(super) lost: bool,
+    /// Its place among others is in dispute, and proves nothing.
+    pub(super) disputed: bool,
     freed: bool,
 }
 
@@ -91,6 +95,8 @@ impl Slot {
             receivers: 0,
             until: 0,
             late: false,
+            lost: false,
+            disputed: false,
             freed: false,
         }
     }

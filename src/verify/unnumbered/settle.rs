@@ -1,14 +1,18 @@
 //! The last word on a message: once every session has passed it, nobody will say more.
 
+use std::collections::VecDeque;
+
 use super::ends::Runs;
 use super::sequence::SlotId;
-use super::track::Track;
+use super::track::{Parted, Track};
+use super::witnesses::NEAR_SLOTS;
 use super::{Session, Unnumbered, figures};
 use crate::scenario::plan::RelayPromise;
 use crate::verify::batch::{Anomaly, Message};
 use crate::verify::directory::ClientId;
 use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
+use crate::wire::payload::SenderId;
 
 /// A message that a session has not got when it got one made so many later is given up, where
 /// later ones prove anything.
@@ -23,6 +27,9 @@ const MAX_LINE_BYTES: usize = 64 << 20;
 /// Settled messages that are remembered, to know what comes of them later.
 const HISTORY: usize = 4096;
 
+/// Deliveries in doubt that are remembered. Past it they are taken for not owed.
+const MAX_DOUBTS: usize = 1 << 16;
+
 /// What is being settled.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
@@ -34,6 +41,8 @@ pub(super) struct Settling {
     uncounted: Vec<SlotId>,
     /// Owed and not got, by slots that are not settled yet.
     pub(super) losses: Vec<Loss>,
+    /// Not got, and not known to be owed.
+    pub(super) doubts: Vec<Doubt>,
     /// The latest send among what is settled, and where it stands.
     pub(super) latest_sent: Option<(u64, SlotId)>,
 }
@@ -46,6 +55,63 @@ pub(super) struct Loss {
     /// Not only by the target's closing the connection.
     pub(super) proved: bool,
     pub(super) at_ns: u64,
+}
+
+/// A delivery that did not come, and of which it is not known whether it was owed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doubt {
+    pub(super) slot: SlotId,
+    pub(super) session: SenderId,
+    pub(super) receiver: ClientId,
+    pub(super) known: Known,
+    pub(super) at_ns: u64,
+}
+
+/// What a session's end says of a delivery that did not come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    /// It was sent when the session had joined.
+    pub(super) joined: bool,
+    /// The target had taken it when the session left.
+    pub(super) still_there: bool,
+    /// The session left, and the target answered.
+    pub(super) answered: bool,
+    /// That it will not come is known not only by the target's closing the connection.
+    pub(super) proved: bool,
+}
+
+impl Doubt {
+    /// A message has got its place after a session that it belonged to was over.
+    pub(super) fn of_parted(track: &Track, parted: Parted, slot: SlotId, joined: bool) -> Self {
+        let known = Known {
+            joined,
+            still_there: false,
+            answered: parted.answered,
+            proved: false,
+        };
+        Self {
+            slot,
+            session: track.id,
+            receiver: track.client,
+            known,
+            at_ns: 0,
+        }
+    }
+}
+
+impl Known {
+    /// Whether that is enough to say that it was owed.
+    pub(super) fn is_owed(self) -> bool {
+        self.joined && self.still_there
+    }
+}
+
+impl Settling {
+    pub(super) fn doubt(&mut self, doubt: Doubt) {
+        if self.doubts.len() < MAX_DOUBTS {
+            self.doubts.push(doubt);
+        }
+    }
 }
 
 impl Unnumbered {
@@ -68,6 +134,8 @@ impl Unnumbered {
         }
         let settled = self.settled_until(until);
         self.settle_slots(&settled);
+        self.judge_doubts(until == NEVER);
+        self.forget_past();
     }
 
     /// The slots that can be settled, in order: those up to the label `until` of which nothing is
@@ -131,19 +199,36 @@ impl Unnumbered {
         for track in &mut self.past {
             track.forget(sequence);
         }
-        let mut past = std::mem::take(&mut self.past);
-        past.retain(|track| self.is_judged_with(track));
-        self.past = past;
     }
 
-    /// Whether anything that `track` got is not judged yet. (What it saw before it sent something
-    /// is looked at with what it saw.)
-    pub(super) fn is_judged_with(&self, track: &Track) -> bool {
-        let settled = match self.settling.last {
+    /// Forgets the sessions that are over and whose deliveries will not be looked at any more.
+    fn forget_past(&mut self) {
+        let label = self.judged_label();
+        let sequence = &self.sequence;
+        let may_matter = |track: &Track| sequence.label(track.cursor) > label;
+        if self.past.iter().all(may_matter) {
+            return;
+        }
+        let past = std::mem::take(&mut self.past).into_iter();
+        let (past, done): (VecDeque<Track>, VecDeque<Track>) = past.partition(may_matter);
+        self.past = past;
+        done.iter().for_each(|track| self.forget_address(track));
+    }
+
+    /// Up to where nobody's deliveries will be looked at any more. (What a session saw before it
+    /// sent something is looked at with what it saw; what is near a slot, with that.)
+    pub(super) fn judged_label(&self) -> u64 {
+        let mut settled = match self.settling.last {
             0 => self.sequence.head(),
             last => last,
         };
-        self.sequence.label(track.cursor) > self.sequence.label(settled)
+        for _ in 0..2 * NEAR_SLOTS {
+            settled = match self.sequence.before(settled) {
+                0 => break,
+                before => before,
+            };
+        }
+        self.sequence.label(settled)
     }
 
     /// Hands over the figures of settled messages that nobody may get any more.
@@ -187,35 +272,67 @@ impl Unnumbered {
         let mut losses = std::mem::take(&mut self.settling.losses);
         losses.sort_by_key(|loss| (self.sequence.label(loss.slot), loss.receiver));
         let mut unjudged = Vec::new();
-        let mut reached_nobody = 0;
         for loss in losses {
             if self.sequence.label(loss.slot) > until {
                 unjudged.push(loss);
                 continue;
             }
-            let Some(slot) = self.sequence.get(loss.slot) else {
+            let Some(slot) = self.sequence.get_mut(loss.slot) else {
                 continue;
             };
             let message = slot.message;
             let nobody = slot.receivers == 0;
             let late = slot.late;
+            let known = std::mem::replace(&mut slot.lost, true) && nobody;
             self.desk.batch.tally.lost += 1;
-            let acked = self
-                .messages
-                .get(message)
-                .is_some_and(|m| m.acked_at != NEVER);
+            let sent = self.messages.get(message);
+            let acked = sent.is_some_and(|m| m.acked_at != NEVER);
+            let reported = sent.is_some_and(|m| m.unanswered || m.refused);
             let silent = self.desk.terms.promises.relay == RelayPromise::AtMostOnce
                 || late // too late to be delivered: reported as its cause
-                || nobody && !acked && self.promises_acks(); // its missing ack is reported
-            if silent || nobody && acked && reached_nobody == loss.slot {
+                || nobody && !acked && reported; // so is what became of it instead of an ack
+            let reached_nobody = nobody && acked;
+            if silent || reached_nobody && known {
                 continue;
             }
-            if nobody && acked {
-                reached_nobody = loss.slot;
-            }
-            self.report_loss(&loss, message, nobody && acked);
+            self.report_loss(&loss, message, reached_nobody);
         }
         self.settling.losses = unjudged;
+    }
+
+    /// Judges what was in doubt with what others got since; so much later nothing new comes up.
+    fn judge_doubts(&mut self, over: bool) {
+        if self.settling.doubts.is_empty() {
+            return;
+        }
+        let mut settled = self.settling.last;
+        for _ in 0..NEAR_SLOTS {
+            settled = self.sequence.before(settled);
+        }
+        let until = match over {
+            true => NEVER,
+            false => self.sequence.label(settled),
+        };
+        let doubts = std::mem::take(&mut self.settling.doubts);
+        let (due, waiting): (Vec<_>, Vec<_>) =
+            (doubts.into_iter()).partition(|doubt| self.sequence.label(doubt.slot) <= until);
+        self.settling.doubts = waiting;
+        for doubt in due {
+            let Doubt { slot, known, .. } = doubt;
+            let track = self.tracks().find(|track| track.id == doubt.session);
+            let first_ns = self.sequence.get(slot).map_or(0, |s| s.first_ns);
+            let Some(track) = track.filter(|track| self.is_owed(track, slot, known)) else {
+                continue;
+            };
+            let loss = Loss {
+                slot,
+                receiver: doubt.receiver,
+                proved: known.proved || self.is_witnessed_behind(track, slot, false),
+                at_ns: doubt.at_ns.max(first_ns),
+            };
+            self.settling.losses.push(loss);
+        }
+        self.judge_losses(self.settling.last);
     }
 
     fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool) {

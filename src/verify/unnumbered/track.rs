@@ -2,6 +2,7 @@
 //! for its own messages and a few holes.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use super::sequence::{Sequence, Slot, SlotId};
 use crate::verify::directory::ClientId;
@@ -17,6 +18,10 @@ pub(super) const MAX_FILLS: usize = 4096;
 pub(super) struct Track {
     pub(super) id: SenderId,
     pub(super) client: ClientId,
+    /// Its own address, once it stands.
+    pub(super) local: Option<SocketAddr>,
+    /// Sessions from this number on began to connect when this one stood.
+    pub(super) later: SenderId,
     /// It is owed its own messages, too.
     pub(super) echo: bool,
     /// The last slot when it began to connect: nothing up to it is owed.
@@ -33,6 +38,17 @@ pub(super) struct Track {
     pub(super) fills: Vec<Fill>,
     /// Slots before its start that it got all the same.
     pub(super) extras: Vec<SlotId>,
+    /// Nothing more will come, and nothing that came may have been another message.
+    pub(super) parted: Option<Parted>,
+}
+
+/// What the end of a session says of messages that are put in their place later.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parted {
+    /// By when the target had provably registered it.
+    pub(super) joined_at: u64,
+    /// It left, and the target answered.
+    pub(super) answered: bool,
 }
 
 /// A slot that was passed over.

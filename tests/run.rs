@@ -86,8 +86,8 @@ late_after = "1ns"
     let late = &result["violations"][0];
     assert_eq!(late["kind"], "late-relay");
     assert_eq!(late["count"], result["counts"]["delivered"]);
-    // More than may wait for the judge at once.
-    assert!(late["count"].as_u64() > Some(100_000), "{late}");
+    // More than one shard may have to hand over at once.
+    assert!(late["count"].as_u64() > Some(1 << 14), "{late}");
     let rss_bytes = result["generator"]["max_rss_bytes"].as_u64();
     assert!(rss_bytes < Some(256 << 20), "{rss_bytes:?} bytes resident");
 }

@@ -1,11 +1,12 @@
 //! The one word for a run, and why.
 
 use std::fmt;
+use std::time::Duration;
 
 use super::thresholds::Judged;
 use super::{figures, generator};
 use crate::driver::outcome::Outcome;
-use crate::measure::health::OCCUPIED_SHARE;
+use crate::measure::health::{OCCUPIED_SHARE, PAUSE_NS};
 use crate::scenario::plan::{Leave, Load, Plan, Repeat, Step};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
@@ -83,7 +84,7 @@ pub(super) fn judge(
     let (excused, crossed) = crossed(plan, outcome, thresholds);
     inconclusive.extend(excused);
     let mut failed = Vec::from_iter(violated(&outcome.findings));
-    if let Some(late) = late_for_us(outcome) {
+    if let Some(late) = late_for_us(plan, outcome) {
         failed.clear();
         inconclusive.insert(0, late);
     }
@@ -131,14 +132,17 @@ pub(super) fn violated(findings: &Findings) -> Option<String> {
     (count > 0).then(|| format!("{count_text} violation{plural}: {}", kinds.join(", ")))
 }
 
-/// Where lateness is all that was found, and the generator set the figures or was never idle: a
-/// relay that lay in a socket until the generator got to it came late by the generator's clock.
-/// That neither clears the target nor accuses it.
-fn late_for_us(outcome: &Outcome) -> Option<String> {
+/// Where lateness is all that was found, and the generator was never idle, or paused for as long as
+/// a relay may take: one that lay in a socket until the generator got to it came late by the
+/// generator's clock. That neither clears the target nor accuses it.
+fn late_for_us(plan: &Plan, outcome: &Outcome) -> Option<String> {
     let mut found = outcome.findings.violations.iter();
     let only_late = found.all(|(kind, tally)| *kind == Kind::LateRelay || tally.count == 0);
     let count = outcome.findings.violation_count();
-    let busy = outcome.health.is_saturated() || outcome.health.occupied() >= OCCUPIED_SHARE;
+    let limit = plan.promises.late_after?;
+    let pause_ns = outcome.health.longest_pause_ns;
+    let paused = pause_ns >= PAUSE_NS && Duration::from_nanos(pause_ns) >= limit;
+    let busy = paused || outcome.health.occupied() >= OCCUPIED_SHARE;
     (only_late && count > 0 && busy).then(|| {
         format!(
             "late relays ({}) cannot be held against the target: they may have waited for the \
@@ -270,11 +274,8 @@ fn crossed(plan: &Plan, outcome: &Outcome, thresholds: &[Judged]) -> (Vec<String
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::report::sample;
-    use crate::verify::kind::Kind;
 
     fn verdict_of(change: impl FnOnce(&mut Plan, &mut Outcome)) -> (Verdict, Vec<String>) {
         let (mut plan, mut outcome) = (sample::plan(), sample::outcome());
@@ -328,25 +329,31 @@ mod tests {
     }
 
     #[test]
-    fn relays_late_by_the_clock_of_a_saturated_generator_accuse_nobody() {
-        let late: sample::Change = |_, o| o.findings.violation(Kind::LateRelay, sample::example);
-        let saturated: sample::Change = |_, o| {
-            o.health.offered = 5_000;
-            o.health.behind = 700;
+    fn relays_late_by_the_clock_of_a_generator_without_time_accuse_nobody() {
+        let late: sample::Change = |plan, o| {
+            plan.promises.late_after = Some(Duration::from_secs(2));
+            o.findings.violation(Kind::LateRelay, sample::example);
         };
+        let never_idle: sample::Change = |_, o| o.health.shards[0].waited_ns = 9_500_000_000;
+        let paused: sample::Change = |_, o| o.health.longest_pause_ns = 2_000_000_000;
+        let hardly_paused: sample::Change = |_, o| o.health.longest_pause_ns = 1_900_000_000;
         let lost: sample::Change = |_, o| violate(o);
         let judged = |changes: &[sample::Change]| {
             verdict_of(|plan, outcome| changes.iter().for_each(|change| change(plan, outcome)))
         };
         let (verdict, reasons) = judged(&[late]);
         assert_eq!((verdict, reasons.len()), (Verdict::Fail, 1), "{reasons:?}");
-        let (verdict, reasons) = judged(&[late, saturated]);
-        assert_eq!((verdict, reasons.len()), (Verdict::Inconclusive, 2));
-        assert!(
-            reasons[0].starts_with("late relays (1) cannot be held"),
-            "{reasons:?}"
-        );
-        let (verdict, reasons) = judged(&[late, saturated, lost]);
+        for busy in [never_idle, paused] {
+            let (verdict, reasons) = judged(&[late, busy]);
+            assert_eq!(verdict, Verdict::Inconclusive, "{reasons:?}");
+            assert!(
+                reasons[0].starts_with("late relays (1) cannot be held"),
+                "{reasons:?}"
+            );
+        }
+        let (verdict, reasons) = judged(&[late, hardly_paused]);
+        assert_eq!(verdict, Verdict::Fail, "{reasons:?}");
+        let (verdict, reasons) = judged(&[late, never_idle, lost]);
         assert_eq!(verdict, Verdict::Fail);
         assert!(reasons[0].contains("1 late-relay"), "{reasons:?}");
     }

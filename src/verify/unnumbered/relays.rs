@@ -248,12 +248,13 @@ impl Unnumbered {
         }
         track.fills.push(fill);
         let cursor = fill.cursor;
-        let further = self.sequence.label(cursor);
         let until = self.sequence.get(slot).map_or(0, |s| s.until);
-        if further > self.sequence.label(until)
-            && let Some(slot) = self.sequence.get_mut(slot)
-        {
-            slot.until = cursor;
+        let is_further = self.sequence.label(cursor) > self.sequence.label(until);
+        if let Some(slot) = self.sequence.get_mut(slot) {
+            slot.filled = true;
+            if is_further {
+                slot.until = cursor;
+            }
         }
     }
 

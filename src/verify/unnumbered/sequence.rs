@@ -48,6 +48,8 @@ pub(super) struct Slot {
     pub(super) lost: bool,
     /// Its place among others is in dispute, and proves nothing.
     pub(super) disputed: bool,
+    /// Somebody got it behind later ones.
+    pub(super) filled: bool,
     freed: bool,
 }
 
@@ -97,6 +99,7 @@ impl Slot {
             late: false,
             lost: false,
             disputed: false,
+            filled: false,
             freed: false,
         }
     }

@@ -1,6 +1,6 @@
 //! The last word on a message: once every session has passed it, nobody will say more.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::ends::Runs;
 use super::sequence::SlotId;
@@ -317,21 +317,23 @@ impl Unnumbered {
         let (due, waiting): (Vec<_>, Vec<_>) =
             (doubts.into_iter()).partition(|doubt| self.sequence.label(doubt.slot) <= until);
         self.settling.doubts = waiting;
-        for doubt in due {
+        let tracks: HashMap<SenderId, &Track> = match due.is_empty() {
+            true => HashMap::new(),
+            false => self.tracks().map(|track| (track.id, track)).collect(),
+        };
+        let lost = |doubt: Doubt| {
             let Doubt { slot, known, .. } = doubt;
-            let track = self.tracks().find(|track| track.id == doubt.session);
+            let track = tracks.get(&doubt.session)?;
             let first_ns = self.sequence.get(slot).map_or(0, |s| s.first_ns);
-            let Some(track) = track.filter(|track| self.is_owed(track, slot, known)) else {
-                continue;
-            };
-            let loss = Loss {
+            self.is_owed(track, slot, known).then(|| Loss {
                 slot,
                 receiver: doubt.receiver,
                 proved: known.proved || self.is_witnessed_behind(track, slot, false),
                 at_ns: doubt.at_ns.max(first_ns),
-            };
-            self.settling.losses.push(loss);
-        }
+            })
+        };
+        let losses: Vec<Loss> = due.into_iter().filter_map(lost).collect();
+        self.settling.losses.extend(losses);
         self.judge_losses(self.settling.last);
     }
 

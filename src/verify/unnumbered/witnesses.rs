@@ -106,6 +106,9 @@ impl Unnumbered {
 
     /// Whether a session that was taken later sent a message, or got it.
     fn is_behind_join(&self, track: &Track, near: &Near) -> bool {
+        if self.desk.terms.dialect != Dialect::Classic {
+            return false;
+        }
         let later = |id| self.is_taken_before(track, id);
         let mut others = self.tracks().filter(|other| later(other.id));
         later(near.message.sender)
@@ -130,10 +133,12 @@ impl Unnumbered {
         let behind = self.sequence.behind(slot).map(|(id, _)| id);
         ids.push(slot);
         ids.extend(behind.take(NEAR_SLOTS));
+        let mut tidy = true;
         let near = |&id: &SlotId| {
             let slot = self.sequence.get(id)?;
             let message = slot.message;
             let sent = self.messages.get(message)?;
+            tidy &= !slot.filled;
             Some(Near {
                 id,
                 message,
@@ -144,9 +149,6 @@ impl Unnumbered {
         };
         let slots: Vec<Near> = ids.iter().filter_map(near).collect();
         let middle = slots.iter().position(|n| n.id == slot)?;
-        let late = |id: SlotId| slots.iter().any(|n| n.id == id);
-        let mut fills = self.tracks().flat_map(|track| &track.fills);
-        let tidy = !fills.any(|fill| late(fill.slot));
         Some(Neighbourhood {
             slots,
             middle,

@@ -118,7 +118,10 @@ fn a_key_that_cannot_be_varied_is_refused_before_anything_runs() {
             vec!["--vary", "clients.nobody.rate", "--from", "5"],
             "the file has no such group",
         ),
-        (vec!["--vary", "run.duration"], "run.duration is no number"),
+        (
+            vec!["--vary", "run.duration"],
+            "`run.duration` is no number",
+        ),
         (
             vec!["--from", "50", "--max", "20"],
             "nothing lies between --from 50 and --max 20",

@@ -191,6 +191,9 @@ impl<S: Stream> Broadcast<S> {
         // The pass waits for nobody, so the sockets are to wake nobody: the task of a session whose
         // socket is full is woken here, asks the socket itself, and leaves its own waker there.
         if self.with_faults(false, |faults, broadcast| faults.blocks(broadcast)) {
+            // What came is seen to: or whoever asks for passes would take it for a message that
+            // comes alone, and ask for the next one without letting a socket have its say.
+            self.flushed_seq = self.log.seq();
             return;
         }
         let mut oldest = Oldest::at_the_end(&self.log, &self.classic_log);

@@ -271,6 +271,7 @@ impl Judge {
         }
         self.told = u64::MAX;
         self.settle_told(&mut settled);
+        debug_assert_eq!((self.open_count, self.open.len()), (0, 0), "all is judged");
         self.judge_unacked();
         self.report_gaps(0);
         self.report_late_numbered(u64::MAX);

@@ -298,12 +298,9 @@ impl Judge {
         if self.counted.contains(&Cause::LateNumbered(seq)) {
             return;
         }
-        match self.late_numbered.get(&seq) {
-            Some((Kind::Causality, _)) => {}
-            Some(_) if kind == Kind::RealTime => {}
-            _ => {
-                self.late_numbered.insert(seq, (kind, example));
-            }
+        let known = self.late_numbered.get(&seq).map(|(kind, _)| *kind);
+        if known.is_none_or(|known| (known, kind) == (Kind::RealTime, Kind::Causality)) {
+            self.late_numbered.insert(seq, (kind, example));
         }
     }
 

@@ -93,6 +93,40 @@ fn a_message_sent_after_anothers_ack_and_numbered_before_it() {
     }
 }
 
+/// Of the numbers before an acked one the last sent is what tells, whichever of them it is.
+#[test]
+fn whichever_of_the_earlier_numbers_was_sent_last_is_compared_with_the_ack() {
+    for late in [0, 1] {
+        let (mut bench, [one, two, listener]) = room();
+        let newcomer = bench.join(2, 3, 2);
+        let senders = [one, two];
+        let mut sent_ns = [bench.now_ns; 2];
+        sends(&mut bench, 1 - late, senders[1 - late], 1);
+        sends(&mut bench, 2, newcomer, 1);
+        bench.read(2, newcomer, &ack(3, 3, 1));
+        bench.now_ns += 1;
+        sent_ns[late] = bench.now_ns;
+        sends(&mut bench, late, senders[late], 1);
+        let [first, second] = [0, 1].map(|i| relay_sent(i as u64 + 1, i, 1, sent_ns[i as usize]));
+        let third = relay(3, 3, 1);
+        for (session, handle, lines) in [
+            (0, one, [&ack(1, 0, 1), &second, &third]),
+            (1, two, [&first, &ack(2, 1, 1), &third]),
+            (2, listener, [&first, &second, &third]),
+        ] {
+            for line in lines {
+                bench.read(session, handle, line);
+            }
+            bench.leave(session, handle, 3);
+        }
+        bench.leave(2, newcomer, 3);
+        let findings = bench.finish();
+        assert_eq!(kinds(&findings), [(Kind::RealTime, 1)], "{late}");
+        let example = &findings.violations[&Kind::RealTime].examples[0];
+        assert_eq!(example.seq, Some(late as u64 + 1));
+    }
+}
+
 /// It had passed its own message's number before it sent it.
 #[test]
 fn a_message_numbered_behind_what_its_sender_had_seen() {

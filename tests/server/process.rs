@@ -216,8 +216,22 @@ fn bad_usage_says_what_would_do() {
         (&["--listen", "morse://127.0.0.1:0"], "classic://HOST:PORT"),
         (&["--listen", "127.0.0.1:0"], "ndjson://HOST:PORT"),
         (
-            &["--listen", "classic://127.0.0.1:0", "--fault", "drop-ack"],
-            "--fault",
+            &[
+                "--listen",
+                "classic://127.0.0.1:0",
+                "--fault",
+                "skip-number",
+            ],
+            "towards whom each is",
+        ),
+        (&["--fault", "spoofable-ack"], "towards whom each is"),
+        (
+            &[
+                "--listen=classic://127.0.0.1:0",
+                "--listen=ndjson://127.0.0.1:0",
+                "--fault=drop-ack",
+            ],
+            "listen for one alone",
         ),
         (
             &["--listen", "ndjson://no-such-host.invalid:1"],

@@ -317,10 +317,10 @@ impl Unnumbered {
         let (due, waiting): (Vec<_>, Vec<_>) =
             (doubts.into_iter()).partition(|doubt| self.sequence.label(doubt.slot) <= until);
         self.settling.doubts = waiting;
-        let tracks: HashMap<SenderId, &Track> = match due.is_empty() {
-            true => HashMap::new(),
-            false => self.tracks().map(|track| (track.id, track)).collect(),
-        };
+        if due.is_empty() {
+            return;
+        }
+        let tracks: HashMap<SenderId, &Track> = self.tracks().map(|t| (t.id, t)).collect();
         let lost = |doubt: Doubt| {
             let Doubt { slot, known, .. } = doubt;
             let track = tracks.get(&doubt.session)?;

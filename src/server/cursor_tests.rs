@@ -403,6 +403,26 @@ fn who_falls_off_behind_a_reply_at_the_logs_oldest_byte_gets_no_line_more() {
 }
 
 #[test]
+fn nothing_in_place_of_a_message_is_passed_whether_or_not_the_session_stands_there() {
+    for said_before in [false, true] {
+        let mut world = World::new(CHUNK, 1 << 20);
+        world.join();
+        world.join();
+        world.write_all();
+        if said_before {
+            world.publish(0, "before", None, None);
+        }
+        world.publish(0, "for nobody", None, Some((1, Wrong::Nothing)));
+        world.write_all();
+        let listener = &world.sessions[1];
+        assert_eq!(listener.received, listener.expected, "{said_before}");
+        assert_eq!(listener.cursor.needs(), Some(world.log.end()));
+        assert_eq!(listener.cursor.lines_queued(), 0);
+        assert!(!listener.cursor.is_behind(&world.log));
+    }
+}
+
+#[test]
 fn acks_and_the_short_relays_between_them_go_out_in_one_slice() {
     let mut world = World::new(CHUNK, 1 << 20);
     world.join();

@@ -67,6 +67,7 @@ fn tell(played: &Played, out: &mut String) {
     for reason in &played.findings.undecided {
         writeln!(out, "  undecided: {reason}").unwrap();
     }
+    writeln!(out, "  {:?}", played.findings.coverage).unwrap();
 }
 
 /// All that is counted, and what the figures are made of.

@@ -1,0 +1,194 @@
+//! What a driver asks a ledger, and tells it, besides the frames it reads: the same for targets
+//! judged by their numbers and for those judged from outside.
+
+use super::guards::{Bench, ack, kinds, relay, text};
+use super::unnumbered::FROM_OUTSIDE;
+use super::world::{address, terms};
+use crate::verify::directory::ClientId;
+use crate::verify::ids::publish_id;
+use crate::verify::kind::Kind;
+use crate::verify::ledger::{Ending, Terms};
+use crate::wire::ndjson;
+
+/// By its numbers, and from outside.
+fn both() -> [Terms; 2] {
+    let outside = Terms {
+        promises: FROM_OUTSIDE,
+        ..terms()
+    };
+    [terms(), outside]
+}
+
+#[test]
+fn a_session_is_open_once_it_is_welcomed_or_the_time_for_that_is_up() {
+    for terms in both() {
+        let mut bench = Bench::new(1, terms);
+        let welcomed = bench.join(0, 0, 0);
+        let ledger = &mut bench.ledgers[0];
+        let waiting = ledger.connecting(ClientId(1)).unwrap();
+        ledger.connected(waiting, address(1).parse().unwrap());
+        assert!(ledger.is_open(welcomed));
+        assert!(!ledger.is_open(waiting));
+        // It is late for who waits, and nothing to who is there.
+        ledger.no_welcome(welcomed, 8);
+        ledger.no_welcome(waiting, 9);
+        assert!(ledger.is_open(waiting));
+        bench.read(0, waiting, &relay(1, 0, 1));
+        bench.ledgers[0].letting_go(waiting);
+        bench.ledgers[0].ended(waiting, Ending::Ours, b"", 10);
+        let findings = bench.finish();
+        let example = &findings.violations[&Kind::MissingWelcome].examples[0];
+        assert_eq!(findings.violations[&Kind::MissingWelcome].count, 1);
+        assert_eq!(example.text, "c1 connected and was never welcomed");
+        assert_eq!(findings.coverage.aborts, 1);
+    }
+}
+
+#[test]
+fn a_message_waits_for_its_ack() {
+    for terms in both() {
+        let mut bench = Bench::new(1, terms);
+        let (sender, other) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
+        for k in 1..=3 {
+            let header = bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+            assert_eq!(header.k, k);
+        }
+        let unacked = |bench: &Bench| [sender, other].map(|h| bench.ledgers[0].unacked(h));
+        assert_eq!(unacked(&bench), [3, 0]);
+        bench.read(0, sender, &ack(1, 0, 1));
+        bench.read(0, sender, &ack(2, 0, 2));
+        assert_eq!(unacked(&bench), [1, 0]);
+        // A raw publish is answered, too.
+        bench.ledgers[0].sending_raw(sender, b"{\"message\":\"raw\"}\n");
+        assert_eq!(unacked(&bench), [2, 0]);
+        let mut raw = Vec::new();
+        ndjson::encode_ack(&mut raw, 3, None);
+        bench.read(0, sender, &ack(3, 0, 3));
+        bench.read(0, sender, &raw);
+        assert_eq!(unacked(&bench), [0, 0]);
+    }
+}
+
+/// Sent while another's was unacked: by somebody of the same shard.
+#[test]
+fn what_a_run_exercised_is_counted() {
+    for terms in both() {
+        let mut bench = Bench::new(1, terms);
+        let senders = [bench.join(0, 0, 0), bench.join(0, 1, 0)];
+        let send = |bench: &mut Bench, who: usize| {
+            let handle = senders[who];
+            bench.ledgers[0].sending(handle, 0, 0, false).unwrap();
+        };
+        send(&mut bench, 0);
+        send(&mut bench, 0); // its own is under way, and nobody else's
+        send(&mut bench, 1);
+        send(&mut bench, 1);
+        bench.ledgers[0].read_done(3, true);
+        bench.ledgers[0].read_done(1, true);
+        bench.ledgers[0].read_done(0, false);
+        let newcomer = bench.join(0, 2, 0); // what is under way may be numbered meanwhile
+        for handle in [senders[0], senders[1], newcomer] {
+            bench.ledgers[0].letting_go(handle);
+            bench.ledgers[0].ended(handle, Ending::Ours, b"", 9);
+        }
+        let coverage = bench.finish().coverage;
+        assert_eq!(coverage.overlapping_sends, 2);
+        assert_eq!((coverage.joined_frames, coverage.split_frames), (2, 2));
+        assert_eq!(coverage.joins_during_traffic, 1);
+        assert_eq!((coverage.aborts, coverage.polite_leaves), (3, 0));
+        assert_eq!(coverage.fences_seen, 0);
+    }
+}
+
+#[test]
+fn an_error_that_a_script_expects_in_vain_is_missing() {
+    for terms in both() {
+        let mut bench = Bench::new(1, terms);
+        let writer = bench.join(0, 0, 0);
+        bench.ledgers[0].missing_error(writer, "malformed", "2s", 7);
+        bench.leave(0, writer, 0);
+        let findings = bench.finish();
+        assert_eq!(kinds(&findings), [(Kind::MissingError, 1)]);
+        let example = &findings.violations[&Kind::MissingError].examples[0];
+        let expected = "c0 expected an error `malformed` within 2s, and none came";
+        assert_eq!((example.text.as_str(), example.at_ns), (expected, 7));
+    }
+}
+
+/// Half a line of a script and a publish behind it are one line, which no server can take; behind
+/// a whole line, or where the half is blank, it is a publish like any other.
+#[test]
+fn what_follows_half_a_line_is_a_publish_only_if_the_line_still_is_one() {
+    for terms in both() {
+        for (raw, taken) in [
+            (&b"{\"mess"[..], false),
+            (b"  ", true),
+            (b"not json\n", true),
+        ] {
+            let mut bench = Bench::new(1, terms);
+            let writer = bench.join(0, 0, 0);
+            let ledger = &mut bench.ledgers[0];
+            ledger.sending_raw(writer, raw);
+            let answers = ledger.unacked(writer);
+            let header = ledger.sending(writer, 5, 5, false).unwrap();
+            let publish = ndjson::Publish {
+                message: text(0, 1, 5).into(),
+                id: Some(publish_id(header.sender, header.k)),
+                client_ip: None,
+            };
+            let mut line = Vec::new();
+            ndjson::encode_publish(&mut line, &publish);
+            ledger.sent_publish(writer, &header, &line);
+            let unacked = ledger.unacked(writer) - answers;
+            assert_eq!(unacked, usize::from(taken), "{raw:?}");
+        }
+    }
+}
+
+/// Who sent what no server can take may be hung up on, and who sent what it can may not.
+#[test]
+fn a_script_that_provokes_a_target_may_be_hung_up_on() {
+    for terms in both() {
+        for (raw, provoking) in [
+            (&b"{\"message\":\"hello\"}\n"[..], false),
+            (b"not json\n", true),
+            (b"{\"message\":\"hello\"}\nnot json\n", true),
+            (b"not json\n{\"message\":\"hello\"}\n", true),
+        ] {
+            let mut bench = Bench::new(1, terms);
+            let writer = bench.join(0, 0, 0);
+            bench.ledgers[0].sending_raw(writer, raw);
+            let mut answer = Vec::new();
+            ndjson::encode_error(&mut answer, "malformed", "no", None);
+            if provoking {
+                bench.read(0, writer, &answer);
+            }
+            bench.ledgers[0].ended(writer, Ending::Eof, b"", 9);
+            let found = kinds(&bench.finish());
+            let hung_up = found.contains(&(Kind::UnexpectedClose, 1));
+            assert_eq!(hung_up, !provoking, "{raw:?}: {found:?}");
+        }
+    }
+}
+
+/// Enough has gathered: hand it over before its time.
+#[test]
+fn a_ledger_says_when_enough_has_gathered() {
+    for terms in both() {
+        let mut bench = Bench::new(1, terms);
+        let (sender, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
+        let mut flushes = Vec::new();
+        for n in 1..=20_000 {
+            bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+            bench.read(0, sender, &ack(n, 0, n));
+            bench.read(0, listener, &relay(n, 0, n));
+            if bench.ledgers[0].wants_flush() {
+                flushes.push(n);
+                bench.hand_over(0);
+                assert!(!bench.ledgers[0].wants_flush());
+            }
+        }
+        // Neither at every message nor never.
+        assert!((2..200).contains(&flushes.len()), "{}", flushes.len());
+    }
+}

@@ -23,6 +23,9 @@ pub const SUMMARY: &str = "summary.txt";
 /// The HTML report in an output directory.
 pub const HTML: &str = "report.html";
 
+/// The page of a comparison with a baseline in an output directory.
+pub const COMPARED: &str = "compare.html";
+
 /// The verdicts as JUnit XML in an output directory.
 pub const JUNIT: &str = "junit.xml";
 

@@ -148,7 +148,7 @@ pub fn main(args: Args) -> ExitCode {
                     Some(trace) => finish_trace(trace, plan, &report),
                     None => Ok(()),
                 };
-                report.rerun = args.overrides.rerun(path, plan.seed);
+                report.rerun = args.overrides.rerun("run", path, plan.seed);
                 worst = worst.max(report.verdict);
                 if let Err(error) = outputs.write(index, &report) {
                     return fail(EXIT_USAGE, &error);

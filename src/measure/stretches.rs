@@ -11,9 +11,9 @@ use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
 
 use super::{Interval, add, group, histogram};
 
-/// Stretches that are kept: four minutes by the second, an hour by the quarter minute. With the
-/// classes' histograms at 1 to 2 KiB each, some 1.5 MiB.
-pub const MAX: usize = 240;
+/// Stretches that are kept: two minutes by the second, an hour by the half minute. With the
+/// classes' histograms at 1 to 3 KiB each, about 1 MiB.
+pub const MAX: usize = 120;
 
 /// What is kept over time, by the names that results have for it.
 pub const CLASSES: [&str; 4] = ["ack", "relay", "last_relay", "send_lag"];
@@ -209,9 +209,9 @@ mod tests {
         assert_eq!(all.len(), MAX);
         assert_eq!((all[0].begins_s, all[MAX - 1].end_s()), (0, seconds));
         assert!(all.windows(2).all(|w| w[0].end_s() == w[1].begins_s));
-        // 12.5 s each, had they all the same length.
+        // 25 s each, had they all the same length.
         let longest = all.iter().map(|stretch| stretch.seconds).max().unwrap();
-        assert!(longest <= 32, "{longest}");
+        assert!(longest <= 64, "{longest}");
         let mut sum = histogram();
         for stretch in &all {
             add(&mut sum, &stretch.histogram(0).unwrap());

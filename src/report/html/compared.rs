@@ -67,11 +67,13 @@ pub fn render(comparisons: &[Comparison<'_>]) -> String {
                     (chart(id, &format!("{says}, a line a side, both axes logarithmic")))
                 }
             }
-            section {
-                h2 { "Over time" }
-                p.note { "Whole seconds of the measured phase, from its first on." }
-                (chart("p99", "99th percentile of relay latency over time, a line a side"))
-                (chart("deliveries", "Deliveries a second over time, a line a side"))
+            @if sides.iter().flat_map(|(_, side)| &side.runs).any(|run| !whole_seconds(run).is_empty()) {
+                section {
+                    h2 { "Over time" }
+                    p.note { "Whole seconds of the measured phase, from its first on." }
+                    (chart("p99", "99th percentile of relay latency over time, a line a side"))
+                    (chart("deliveries", "Deliveries a second over time, a line a side"))
+                }
             }
         }
     };
@@ -218,7 +220,8 @@ fn over_time(sides: &[(String, &Side)]) -> Vec<Chart> {
         .map(|(label, side)| (label, side.runs.iter().map(whole_seconds).collect()))
         .collect();
     let all = measured.iter().flat_map(|(_, runs)| runs);
-    let Some(longest) = all.max_by_key(|run| run.len()) else {
+    let longest = all.max_by_key(|run| run.len());
+    let Some(longest) = longest.filter(|run| !run.is_empty()) else {
         return Vec::new();
     };
     let step = charts::step_s(longest.len());
@@ -232,7 +235,7 @@ fn over_time(sides: &[(String, &Side)]) -> Vec<Chart> {
             id,
             x: Axis::Time {
                 step_s: step as u64,
-                end_s: longest.len().max(1) as f64,
+                end_s: longest.len() as f64,
             },
             y,
             height_px: 180,
@@ -404,6 +407,7 @@ mod tests {
         let page = render(&[compare(&base, &none, TERMS)]);
         assert!(page.contains("INCONCLUSIVE") && page.contains("not on both sides"));
         let page = render(&[compare(&none, &none, TERMS)]);
-        assert_eq!(data_of(&page)["charts"].as_array().unwrap().len(), 2);
+        assert_eq!(data_of(&page)["charts"], Value::Array(vec![]));
+        assert!(!page.contains("Over time"));
     }
 }

@@ -109,6 +109,11 @@ fn tiles(found: &Found) -> Markup {
         ("delivered there".to_owned(), rate(|p| p.delivered_per_s)),
         ("relay p50 there".to_owned(), latency(|p| p.relay_p50_ns)),
         ("relay p99 there".to_owned(), latency(|p| p.relay_p99_ns)),
+        (
+            "last receiver p99 there".to_owned(),
+            latency(|p| p.last_relay_p99_ns),
+        ),
+        ("ack p99 there".to_owned(), latency(|p| p.ack_p99_ns)),
     ];
     html! {
         dl.tiles { @for (name, figure) in &tiles { div { dt { (name) } dd { (figure) } } } }

@@ -28,6 +28,7 @@
   const steps = [1, 2, 5, 10];
   const below = (v) => { const p = 10 ** Math.floor(Math.log10(v)); return p * steps.findLast((s) => s * p <= v * 1.0001); };
   const above = (v) => { const p = 10 ** Math.floor(Math.log10(v)); return p * steps.find((s) => s * p >= v * 1.02); };
+  const round = (v) => { const p = 10 ** Math.floor(Math.log10(v)); return p * Math.floor(v / p); };
   const logRange = (_, min, max) => min == null || min <= 0 ? [1e3, 1e6] : [below(min * 0.98), above(max)];
   const fromZero = (_, min, max) => [0, max > 0 ? max * 1.08 : 1];
 
@@ -118,7 +119,8 @@
       says: (t) => trimmed(Math.max(0, t - step_s / 2).toFixed(1)) + "–" + trimmed((t + step_s / 2).toFixed(1)) + " s",
     }),
     load: ({ name }) => ({
-      scale: { distr: 3, range: (_, min, max) => [min / 1.15, max * 1.15] },
+      // Grid lines are counted from the left end: it has to be a round number.
+      scale: { distr: 3, range: (_, min, max) => [round(min / 1.15), max * 1.15] },
       axis: { filter: sparse("x"), values: (_, splits) => splits.map((v) => v == null ? "" : trimmed(amount(v))) },
       name, says: (v) => String(v), group: "load",
     }),
@@ -141,7 +143,7 @@
       const tint = colour("--c" + (shade % 6));
       const around = (at) => range && range[0][at] !== range[1][at] ? ` (${y.format(range[0][at])} – ${y.format(range[1][at])})` : "";
       series.push({
-        label: name, stroke: tint, width: 1.75, dash, points: { show: chart.dots, size: 7, fill: tint },
+        label: name, stroke: tint, width: 1.75, dash, points: { show: chart.dots && !dash, size: 7, fill: tint },
         value: (_, v, __, at) => at == null ? "" : y.format(v) + around(at),
       });
       columns.push(values);

@@ -142,7 +142,7 @@ fn write(c: &mut Criterion) {
     });
     group.bench_function("html", |b| b.iter(|| html::render(black_box(&result))));
     group.bench_function("hlog", |b| {
-        b.iter(|| hdr::hlog(black_box(&result), &report.outcome.measured.stretches))
+        b.iter(|| hdr::hlog(black_box(&result), &report.outcome.measured.stretches));
     });
     group.bench_function("summary", |b| {
         b.iter(|| summary::render(black_box(&report), Style::FILE));

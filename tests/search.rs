@@ -112,6 +112,17 @@ fn what_holds_everywhere_is_searched_up_to_the_end_and_every_probe_is_kept() {
         "{}",
         stderr(&again)
     );
+    let compared = binary::output(&[
+        "compare",
+        &format!("{out}/100"),
+        &format!("{out}/search.json"),
+    ]);
+    assert_eq!(compared.status.code(), Some(2));
+    let says = stderr(&compared);
+    assert!(
+        says.contains("what a search found, not the result of a run"),
+        "{says}"
+    );
     let damaged = place.path("damaged.json");
     fs::write(&damaged, r#"{"schema": 9, "kind": "search"}"#).unwrap();
     let refused = binary::output(&["report", &damaged]);

@@ -176,7 +176,8 @@ pub fn main(args: Args) -> ExitCode {
         return fail(EXIT_USAGE, &error);
     }
     if plans.len() * repeats > 1 && !outputs.json_on_stdout() {
-        print(&table::render(&reports, Style::detect(&io::stdout())));
+        let text = table::render(&reports, Style::detect(&io::stdout()));
+        print(&format!("\n{text}"));
     }
     if let Some(baseline) = baseline
         && !reports.is_empty()

@@ -40,6 +40,13 @@ pub enum Error {
         /// The first thing that is wrong, with its line and column.
         source: serde_json::Error,
     },
+    /// The result of a search, which has runs of its own.
+    #[error(
+        "{}: what a search found, not the result of a run: each of its probes has one, in the \
+         directories that search --out wrote beside it",
+        .0.display()
+    )]
+    Search(PathBuf),
     /// Another version of the format.
     #[error(
         "{}: a result of schema {found}; this chatbench reads schema {SCHEMA}: use the version \
@@ -378,6 +385,7 @@ impl RunResult {
         #[derive(Deserialize)]
         struct Versioned {
             schema: u64,
+            kind: Option<String>,
         }
         let damaged = |source| Error::Damaged {
             path: path.to_owned(),
@@ -387,7 +395,10 @@ impl RunResult {
         if bytes.trim_ascii_start().starts_with(b"[") {
             return Err(damaged(de::Error::custom("no JSON object")));
         }
-        let Versioned { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
+        let Versioned { schema, kind } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if kind.is_some_and(|kind| kind == "search") {
+            return Err(Error::Search(path.to_owned()));
+        }
         if schema != u64::from(SCHEMA) {
             return Err(Error::OtherSchema {
                 path: path.to_owned(),

@@ -152,9 +152,11 @@ fn probes(found: &Found) -> Markup {
     }
 }
 
+type Reading = fn(&Probe) -> Option<u64>;
+
 /// What the curves show: a class of latency, its percentile as thresholds write it, its name, and
 /// its value.
-const CURVES: [(&str, &str, &str, fn(&Probe) -> Option<u64>); 4] = [
+const CURVES: [(&str, &str, &str, Reading); 4] = [
     ("relay", "p50", "relay p50", |p| p.relay_p50_ns),
     ("relay", "p99", "relay p99", |p| p.relay_p99_ns),
     ("last_relay", "p99", "last receiver p99", |p| {
@@ -279,7 +281,7 @@ mod tests {
 
     #[test]
     fn the_word_is_no_better_than_what_is_known() {
-        let table: [(fn(&mut Found), &str); 5] = [
+        let table: [(sample::Change, &str); 5] = [
             (|f| f.limit = Some(Limit::Generator), "INCONCLUSIVE"),
             (|f| f.interrupted = true, "INTERRUPTED"),
             (|f| f.fails = None, "HOLDS"),

@@ -21,6 +21,9 @@ fn probe(value: f64, p99_ns: u64, limit: Option<Limit>) -> Probe {
     }
 }
 
+/// What a test makes different.
+pub(super) type Change = fn(&mut Found);
+
 /// 3,000 holds, 3,500 does not.
 pub(super) fn found(limit: Limit) -> Found {
     let mut search = Search::new(500.0, 1e5, 0.1);

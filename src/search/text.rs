@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn the_answer_claims_no_more_than_is_known() {
-        let says = |change: fn(&mut Found)| {
+        let says = |change: sample::Change| {
             let mut found = sample::found(Limit::Latency);
             found.vary = "n".to_owned();
             change(&mut found);
             answer(&found).1
         };
-        let table: [(fn(&mut Found), &str); 7] = [
+        let table: [(sample::Change, &str); 7] = [
             (
                 |f| f.limit = Some(Limit::Generator),
                 "n = 3000 holds, 3500 does not; the generator is the limit, the target may carry more",

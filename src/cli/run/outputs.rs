@@ -96,10 +96,14 @@ impl Outputs {
     ///
     /// Names the path, and what the system said.
     pub(super) fn write(&self, index: usize, report: &Report) -> Result<(), String> {
+        // A summary has blank lines of its own: two in a row stand a line apart all the same.
+        let gap = if index > 0 { "\n" } else { "" };
         if !self.json_on_stdout() {
-            print(&summary::render(report, Style::detect(&io::stdout())));
+            let text = summary::render(report, Style::detect(&io::stdout()));
+            print(&format!("{gap}{text}"));
         } else if !self.quiet {
-            eprint!("{}", summary::render(report, Style::detect(&io::stderr())));
+            let text = summary::render(report, Style::detect(&io::stderr()));
+            eprint!("{gap}{text}");
         }
         if let Some(json) = &self.json {
             json.write(&json::render(report))

@@ -283,7 +283,7 @@ fn line(label: &str, shade: usize, runs: &[Vec<Option<f64>>], places: usize) -> 
         low.push(values.first().copied());
         high.push(values.last().copied());
     }
-    let range = (runs.len() > 1).then(|| [Column(low), Column(high)]);
+    let range = (runs.len() > 1).then_some([Column(low), Column(high)]);
     let name = match runs.len() {
         0 | 1 => label.to_owned(),
         n => format!("{label}, {} runs", figures::count(n as u64)),

@@ -141,7 +141,9 @@ fn write(c: &mut Criterion) {
         b.iter(|| RunResult::of(black_box(&report)));
     });
     group.bench_function("html", |b| b.iter(|| html::render(black_box(&result))));
-    group.bench_function("hlog", |b| b.iter(|| hdr::hlog(black_box(&result))));
+    group.bench_function("hlog", |b| {
+        b.iter(|| hdr::hlog(black_box(&result), &report.outcome.measured.stretches));
+    });
     group.bench_function("summary", |b| {
         b.iter(|| summary::render(black_box(&report), Style::FILE));
     });

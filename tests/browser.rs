@@ -15,6 +15,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use binary::{output, stderr};
+use chatbench::report::RunResult;
+use chatbench::report::compare::{self, Side, Terms};
+use chatbench::report::html::compared;
+use chatbench::search::Found;
 use serde_json::Value;
 
 /// Two talkers, three listeners, a moment long; the faulty server loses one relay.
@@ -41,7 +45,7 @@ frame.width = WIDTH;
 frame.height = 900;
 frame.onload = () => {
   const inside = frame.contentDocument, charts = [...inside.querySelectorAll(".chart")];
-  const first = inside.getElementById("chart-percentiles");
+  const first = charts[0];
   first.dispatchEvent(new frame.contentWindow.KeyboardEvent("keydown", { key: "End", bubbles: true }));
   const inked = (canvas) => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
@@ -53,6 +57,9 @@ frame.onload = () => {
     text: inside.body.innerText,
     charts: charts.filter((chart) => !chart.hidden).length,
     inked: [...inside.querySelectorAll("canvas")].filter(inked).length,
+    unnamed: [...inside.querySelectorAll(".u-series")].filter((row) =>
+      row.offsetWidth > 0 && row.querySelector(".u-label").textContent === "").length,
+    scrolling: [...inside.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth).length,
     inner: frame.contentWindow.innerWidth,
     wide: inside.documentElement.scrollWidth,
     spoken: first.querySelector(".sr").textContent,
@@ -191,6 +198,121 @@ fn the_report_opens_without_a_complaint_on_a_phone_and_on_a_desk() {
     }
 }
 
+/// The widest that a latency and its interval can be, everywhere: on a desk nobody has to push a
+/// table to and fro.
+#[test]
+fn no_table_scrolls_on_a_small_desk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut result, _) = run(directory.path());
+    let widen = |latency: &mut Value| {
+        for key in ["min", "mean", "p50", "p90", "p99", "p99_9", "p99_99", "max"] {
+            latency[key] = 888_000.into();
+        }
+        for key in ["p50", "p99", "p99_9"] {
+            latency["ci95"][key] = serde_json::json!([888_000, 28_800_000]);
+        }
+    };
+    let latencies = result["latency_ns"].as_object_mut().unwrap();
+    latencies.values_mut().for_each(widen);
+    for group in result["groups"].as_array_mut().unwrap() {
+        let latencies = group["latency_ns"].as_object_mut().unwrap();
+        latencies
+            .values_mut()
+            .filter(|l| l.is_object())
+            .for_each(widen);
+    }
+    let bytes = serde_json::to_vec(&result).unwrap();
+    let result = RunResult::parse(Path::new("wide.json"), &bytes).unwrap();
+    let page = chatbench::report::html::render(&result);
+    for width in [1000, 1280] {
+        let Some(seen) = look(&page, width) else {
+            return;
+        };
+        assert!(seen["text"].as_str().unwrap().contains("28.8 ms"));
+        assert_eq!(seen["scrolling"], 0, "at {width}");
+    }
+}
+
+/// What every page owes its reader, whatever it shows.
+fn assert_opens(page: &str, width: u32, charts: u64) -> Option<Value> {
+    let seen = look(page, width)?;
+    assert_eq!(seen["complaints"], Value::Array(vec![]), "at {width}");
+    assert_eq!(seen["charts"], charts, "at {width}");
+    assert_eq!(seen["inked"], charts, "at {width}");
+    assert_eq!(seen["unnamed"], 0, "the ends of a range are no lines");
+    assert!(
+        seen["wide"].as_u64() <= seen["inner"].as_u64(),
+        "at {width}"
+    );
+    Some(seen)
+}
+
+#[test]
+fn compared_sides_lie_over_each_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut result, _) = run(directory.path());
+    // As if it had all been measured: so that there are whole seconds.
+    result["window"]["start_ns"] = 0.into();
+    result["window"]["end_ns"] = 60_000_000_000_u64.into();
+    let bytes = serde_json::to_vec(&result).unwrap();
+    let read = || RunResult::parse(Path::new("result.json"), &bytes).unwrap();
+    let side = |name: &str, runs: usize| Side {
+        name: name.to_owned(),
+        runs: (0..runs).map(|_| read()).collect(),
+    };
+    let (base, new) = (side("last-week", 3), side("today", 1));
+    let terms = Terms {
+        tolerance: 0.05,
+        assumed_noise: 0.5,
+    };
+    let page = compared::render(&[compare::compare(&base, &new, terms)]);
+    for width in [360, 1280] {
+        let Some(seen) = assert_opens(&page, width, 5) else {
+            return;
+        };
+        let text = seen["text"].as_str().unwrap();
+        assert!(text.contains("last-week") && text.contains("noise band"));
+        let spoken = seen["spoken"].as_str().unwrap();
+        assert!(
+            spoken.contains("base, 3 runs ") && spoken.contains("new "),
+            "{spoken}"
+        );
+    }
+}
+
+#[test]
+fn a_search_is_a_curve_with_dots() {
+    let probe = |value: u64, limit: Option<&str>| {
+        serde_json::json!({
+            "value": value, "limit": limit, "reason": limit, "verdict": "pass",
+            "offered_per_s": value, "acked_per_s": value, "delivered_per_s": value * 9,
+            "ack_p99_ns": value * 900, "relay_p50_ns": value * 500,
+            "relay_p99_ns": value * 1_000, "last_relay_p99_ns": null
+        })
+    };
+    let found = serde_json::json!({
+        "schema": 1, "kind": "search", "chatbench": "0.1.0", "vary": "clients.talkers.rate",
+        "from": 100.0, "max": 1e5, "precision": 0.05, "interrupted": false,
+        "holds": 300.0, "fails": 400.0, "limit": "latency",
+        "thresholds": [{ "metric": "relay", "expr": "p99 < 350us", "limit_ns": 350_000.0 }],
+        "probes": [probe(100, None), probe(200, None), probe(300, None), probe(400, Some("latency"))]
+    });
+    let found = Found::parse(Path::new("search.json"), found.to_string().as_bytes()).unwrap();
+    let page = chatbench::search::page(&found);
+    for width in [360, 1280] {
+        let Some(seen) = assert_opens(&page, width, 2) else {
+            return;
+        };
+        let text = seen["text"].as_str().unwrap();
+        assert!(text.contains("LIMIT FOUND") && text.contains("relay p99 < 350us"));
+        let spoken = seen["spoken"].as_str().unwrap();
+        assert!(
+            spoken.contains("rate 400") && spoken.contains("relay p99 400 µs"),
+            "{spoken}"
+        );
+    }
+}
+
 #[test]
 fn a_hostile_target_gets_no_script_into_the_page() {
     let directory = tempfile::tempdir().unwrap();
@@ -203,7 +325,7 @@ fn a_hostile_target_gets_no_script_into_the_page() {
             "text": hostile, "sender": hostile, "receiver": hostile,
             "k": 1, "seq": 1, "at_ns": 900_000_000_u64 }] }]);
     let bytes = serde_json::to_vec(&result).unwrap();
-    let result = chatbench::report::RunResult::parse(Path::new("hostile.json"), &bytes).unwrap();
+    let result = RunResult::parse(Path::new("hostile.json"), &bytes).unwrap();
     let page = chatbench::report::html::render(&result);
     let Some(seen) = look(&page, 1280) else {
         return;

@@ -6,11 +6,16 @@ mod binary;
 #[path = "binary/probe.rs"]
 mod probe;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use binary::{output, stderr};
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::Deserializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 use probe::SMALL;
 use serde_json::Value;
@@ -174,20 +179,40 @@ fn a_result_without_samples_is_what_the_schema_says_too() {
 
 #[test]
 fn the_histogram_log_holds_what_the_result_says() {
-    let run = Run::new(&small(), &[]);
+    let run = Run::new(&small(), &["run.duration=1500ms"]);
     let result = run.result();
     let log = run.read("out/latency.hlog");
-    let mut classes = 0;
+    let decoded = |base64: &str| -> Histogram<u64> {
+        let bytes = BASE64.decode(base64).unwrap();
+        Deserializer::new()
+            .deserialize(&mut bytes.as_slice())
+            .unwrap()
+    };
+    let mut sums: BTreeMap<String, (u64, Histogram<u64>)> = BTreeMap::new();
     for entry in IntervalLogIterator::new(&log) {
         if let LogEntry::Interval(interval) = entry.unwrap() {
-            let latency = &result["latency_ns"][interval.tag().unwrap().as_str()];
-            assert_eq!(latency["histogram"], interval.encoded_histogram());
-            classes += 1;
+            let part = decoded(interval.encoded_histogram());
+            let class = interval.tag().unwrap().as_str().to_owned();
+            let (intervals, sum) = sums
+                .entry(class)
+                .or_insert_with(|| (0, chatbench::measure::histogram()));
+            sum.add(&part).unwrap();
+            *intervals += 1;
         }
     }
-    let filled = result["latency_ns"].as_object().unwrap().values();
-    let filled = filled.filter(|latency| latency["count"] != 0).count();
-    assert_eq!(classes, filled);
+    let filled = result["latency_ns"].as_object().unwrap().iter();
+    let filled: Vec<_> = filled.filter(|(_, l)| l["count"] != 0).collect();
+    assert_eq!(sums.len(), filled.len());
+    for (class, latency) in filled {
+        let whole = decoded(latency["histogram"].as_str().unwrap());
+        assert!(sums[class].1 == whole, "{class}");
+    }
+    // Over a second long, so that there is more than one of them.
+    assert!(
+        sums["relay"].0 > 1 && sums["spread"].0 == 1,
+        "{:?}",
+        sums["relay"].0
+    );
     let table = String::from_utf8(run.read("out/relay.hgrm")).unwrap();
     let count = result["latency_ns"]["relay"]["count"].to_string();
     let last = table.lines().rfind(|line| !line.starts_with('#')).unwrap();
@@ -309,8 +334,27 @@ fn repeats_are_a_side_that_is_compared_with_its_noise() {
         &["compare", &base, &worse],
         "clients.talkers.rate was 400, is 900",
     );
-    let anyway = output(&["compare", &base, &worse, "--allow-different"]);
+    let page = path("page.html");
+    let mut args = vec![
+        "compare",
+        &base,
+        &worse,
+        "--allow-different",
+        "--html",
+        &page,
+    ];
+    let anyway = output(&args);
     assert_eq!(anyway.status.code(), Some(1));
+    let text = String::from_utf8(anyway.stdout).unwrap();
+    assert!(text.contains("not the same scenario: clients"), "{text}");
+    let drawn = fs::read_to_string(&page).unwrap();
+    assert!(drawn.contains(">REGRESSION<") && drawn.len() < 1 << 20);
+    refused(
+        &args,
+        "page.html exists already: name another file, or add --force",
+    );
+    args.push("--force");
+    assert_eq!(output(&args).status.code(), Some(1));
 }
 
 #[test]
@@ -324,6 +368,16 @@ fn a_run_is_compared_with_its_baseline_at_once() {
     let compared = runs(&args);
     let text = String::from_utf8(compared.stdout).unwrap();
     assert!(text.contains("new   this run · 1 run · "), "{text}");
+
+    let beside = run.path("new");
+    let mut kept = args.clone();
+    kept.extend(["--out", &beside]);
+    runs(&kept);
+    let page = String::from_utf8(run.read("new/compare.html")).unwrap();
+    assert!(page.contains(">NO REGRESSION<") || page.contains(">INCONCLUSIVE<"));
+    // The page is not lost, even where the result beside it is gone.
+    fs::remove_file(run.path("new/result.json")).unwrap();
+    refused(&kept, "compare.html exists already");
 
     // Against a server that took no time at all, everything is a regression.
     let mut result = run.result();

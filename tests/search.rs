@@ -92,6 +92,53 @@ fn what_holds_everywhere_is_searched_up_to_the_end_and_every_probe_is_kept() {
         fs::read(Path::new(&out).join("search.json")).unwrap(),
         output.stdout
     );
+    let page = fs::read(Path::new(&out).join("search.html")).unwrap();
+    assert!(
+        String::from_utf8_lossy(&page).contains("<dt>highest rate that holds</dt><dd>350</dd>")
+    );
+    // Made again, from the directory or from the file, it is the same.
+    for (from, to) in [
+        (out.clone(), "1.html"),
+        (format!("{out}/search.json"), "2.html"),
+    ] {
+        let to = place.path(to);
+        let made = binary::output(&["report", &from, "--html", &to]);
+        assert_eq!(made.status.code(), Some(0), "{}", stderr(&made));
+        assert!(fs::read(to).unwrap() == page, "{from}");
+    }
+    let again = binary::output(&["report", &out]);
+    assert!(
+        stderr(&again).contains("search.html exists already"),
+        "{}",
+        stderr(&again)
+    );
+    let compared = binary::output(&[
+        "compare",
+        &format!("{out}/100"),
+        &format!("{out}/search.json"),
+    ]);
+    assert_eq!(compared.status.code(), Some(2));
+    let says = stderr(&compared);
+    assert!(
+        says.contains("what a search found, not the result of a run"),
+        "{says}"
+    );
+    let damaged = place.path("damaged.json");
+    fs::write(&damaged, r#"{"schema": 9, "kind": "search"}"#).unwrap();
+    let refused = binary::output(&["report", &damaged]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        stderr(&refused).contains("of schema 9"),
+        "{}",
+        stderr(&refused)
+    );
+    fs::write(&damaged, r#"{"schema": 1, "kind": "search", "vary": 7}"#).unwrap();
+    let refused = binary::output(&["report", &damaged]);
+    assert!(
+        stderr(&refused).contains("damaged.json: damaged"),
+        "{}",
+        stderr(&refused)
+    );
     let again = place.search(&["--out", &out]);
     assert_eq!(again.status.code(), Some(2));
     assert!(stderr(&again).contains("--force"), "{}", stderr(&again));

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use super::EXIT_USAGE;
 use crate::report::compare::{self, Comparison, Side, Terms};
+use crate::report::files::Destination;
+use crate::report::html::compared;
 use crate::report::{Style, Verdict};
 
 /// Arguments of `chatbench compare`.
@@ -37,6 +39,14 @@ pub struct Args {
     /// Print Markdown, for pull requests
     #[arg(long)]
     markdown: bool,
+
+    /// Write a page with the sides drawn over each other; no network needed to read it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Overwrite a page that is there already
+    #[arg(long)]
+    force: bool,
 }
 
 /// What counts as a change; `run --baseline` takes the same.
@@ -85,7 +95,39 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-fn compared(args: &Args) -> Result<u8, compare::Error> {
+fn compared(args: &Args) -> Result<u8, String> {
+    let page = args.html.clone().map(Destination::File);
+    if let Some(page) = &page {
+        page.check(args.force).map_err(|e| e.to_string())?;
+    }
+    let (base, sides) = load(args).map_err(|e| e.to_string())?;
+    let terms = args.terms.terms();
+    let comparisons: Vec<_> = sides
+        .iter()
+        .map(|side| compare::compare(&base, side, terms))
+        .collect();
+    let mut worst = 0;
+    for (i, comparison) in comparisons.iter().enumerate() {
+        let text = if args.markdown {
+            compare::markdown(comparison)
+        } else {
+            compare::render(comparison, Style::detect(&io::stdout()))
+        };
+        let gap = if i > 0 { "\n" } else { "" };
+        // A reader that hangs up early (`| head`) is no error of ours.
+        let _ = write!(io::stdout().lock(), "{gap}{text}");
+        worst = heavier(worst, exit_code(comparison));
+    }
+    if let (Some(page), Some(path)) = (&page, &args.html) {
+        page.write(compared::render(&comparisons).as_bytes())
+            .map_err(|e| e.to_string())?;
+        eprintln!("wrote {}", path.display());
+    }
+    Ok(worst)
+}
+
+/// The base, and everything that is compared with it.
+fn load(args: &Args) -> Result<(Side, Vec<Side>), compare::Error> {
     let base = Side::load(&args.base)?;
     let mut sides = Vec::new();
     for path in &args.new {
@@ -95,20 +137,7 @@ fn compared(args: &Args) -> Result<u8, compare::Error> {
         }
         sides.push(side);
     }
-    let mut worst = 0;
-    for (i, side) in sides.iter().enumerate() {
-        let comparison = compare::compare(&base, side, args.terms.terms());
-        let text = if args.markdown {
-            compare::markdown(&comparison)
-        } else {
-            compare::render(&comparison, Style::detect(&io::stdout()))
-        };
-        let gap = if i > 0 { "\n" } else { "" };
-        // A reader that hangs up early (`| head`) is no error of ours.
-        let _ = write!(io::stdout().lock(), "{gap}{text}");
-        worst = heavier(worst, exit_code(&comparison));
-    }
-    Ok(worst)
+    Ok((base, sides))
 }
 
 /// The exit code of one comparison.

@@ -61,11 +61,11 @@ impl Overrides {
         all_valid.then_some(plans)
     }
 
-    /// The command line that runs `file` with `seed` the same way again.
-    pub(super) fn rerun(&self, file: &Path, seed: u64) -> String {
+    /// The command line that does the same to `file` with `seed` again.
+    pub(super) fn rerun(&self, verb: &str, file: &Path, seed: u64) -> String {
         let mut words = vec![
             "chatbench".to_owned(),
-            "run".to_owned(),
+            verb.to_owned(),
             quoted(&file.display().to_string()),
         ];
         words.extend(["--seed".to_owned(), seed.to_string()]);
@@ -80,7 +80,7 @@ impl Overrides {
 }
 
 /// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -112,7 +112,7 @@ mod tests {
             seed: None,
         };
         assert_eq!(
-            overrides.rerun(Path::new("my file.toml"), 7),
+            overrides.rerun("run", Path::new("my file.toml"), 7),
             "chatbench run 'my file.toml' --seed 7 --target 'ndjson://[::1]:9' --set a.b=1 \
              --set 'description=\"x y\"'"
         );

@@ -1,11 +1,14 @@
-//! `chatbench report`: the HTML report of a result, made again.
+//! `chatbench report`: the HTML page of a result or a search, made again.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::EXIT_USAGE;
-use crate::report::files::{Destination, HTML};
+use crate::report::files::{Destination, HTML, RESULT, SEARCH, SEARCH_HTML};
+use crate::report::result::Error;
 use crate::report::{RunResult, html};
+use crate::search::{self, Found};
 
 /// Arguments of `chatbench report`.
 #[derive(Debug, clap::Args)]
@@ -14,11 +17,11 @@ Exit codes:
     0  written
     2  the result cannot be read, or the report not be written")]
 pub struct Args {
-    /// A result.json, or a directory that `run --out` wrote
+    /// A result.json or search.json, or a directory that `run --out` or `search --out` wrote
     #[arg(value_name = "RESULT")]
     result: PathBuf,
 
-    /// Where to write it; report.html beside the result unless given
+    /// Where to write it; report.html or search.html beside the result unless given
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
@@ -41,21 +44,38 @@ pub fn main(args: Args) -> ExitCode {
 }
 
 fn write(args: &Args) -> Result<(), String> {
-    let result = RunResult::load(&args.result).map_err(|e| e.to_string())?;
+    let (page, name) = page(&args.result).map_err(|e| e.to_string())?;
     let path = args.html.clone().unwrap_or_else(|| {
         let beside = if args.result.is_dir() {
             Some(args.result.as_path())
         } else {
             args.result.parent()
         };
-        beside.map_or_else(|| PathBuf::from(HTML), |directory| directory.join(HTML))
+        beside.map_or_else(|| PathBuf::from(name), |directory| directory.join(name))
     });
     let shown = path.display().to_string();
     let destination = Destination::File(path);
     destination.check(args.force).map_err(|e| e.to_string())?;
     destination
-        .write(html::render(&result).as_bytes())
+        .write(page.as_bytes())
         .map_err(|e| e.to_string())?;
     eprintln!("wrote {shown}");
     Ok(())
+}
+
+/// The page of what is at `path`, and what such a page is called.
+fn page(path: &Path) -> Result<(String, &'static str), Error> {
+    let search = if path.is_dir() && !path.join(RESULT).exists() {
+        path.join(SEARCH)
+    } else {
+        path.to_owned()
+    };
+    // What cannot be read is the result's business to say.
+    match fs::read(&search) {
+        Ok(bytes) if Found::is_search(&bytes) => {
+            let found = Found::parse(&search, &bytes)?;
+            Ok((search::page(&found), SEARCH_HTML))
+        }
+        _ => Ok((html::render(&RunResult::load(path)?), HTML)),
+    }
 }

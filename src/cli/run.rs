@@ -67,7 +67,8 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value = "1", value_parser = at_least_one)]
     repeat: NonZero<usize>,
 
-    /// Compare with an earlier result, or a directory of them; a regression exits 1
+    /// Compare with an earlier result, or a directory of them; a regression exits 1. With --out,
+    /// compare.html shows it
     #[arg(long, value_name = "RESULT")]
     baseline: Option<PathBuf>,
 
@@ -147,7 +148,7 @@ pub fn main(args: Args) -> ExitCode {
                     Some(trace) => finish_trace(trace, plan, &report),
                     None => Ok(()),
                 };
-                report.rerun = args.overrides.rerun(path, plan.seed);
+                report.rerun = args.overrides.rerun("run", path, plan.seed);
                 worst = worst.max(report.verdict);
                 if let Err(error) = outputs.write(index, &report) {
                     return fail(EXIT_USAGE, &error);
@@ -175,17 +176,16 @@ pub fn main(args: Args) -> ExitCode {
         return fail(EXIT_USAGE, &error);
     }
     if plans.len() * repeats > 1 && !outputs.json_on_stdout() {
-        print(&table::render(&reports, Style::detect(&io::stdout())));
+        let text = table::render(&reports, Style::detect(&io::stdout()));
+        print(&format!("\n{text}"));
     }
     if let Some(baseline) = baseline
         && !reports.is_empty()
     {
-        worst = worst.max(compared(
-            &args,
-            &baseline,
-            &reports,
-            outputs.json_on_stdout(),
-        ));
+        match compared(&args, &baseline, &reports, &outputs) {
+            Ok(verdict) => worst = worst.max(verdict),
+            Err(error) => return fail(EXIT_USAGE, &error),
+        }
     }
     ExitCode::from(worst.exit_code())
 }
@@ -244,14 +244,19 @@ fn baseline(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Option<Side>, Stri
     Ok(Some(side))
 }
 
-/// Prints what changed since the baseline; a regression is a failure.
-fn compared(args: &Args, baseline: &Side, reports: &[Report], aside: bool) -> Verdict {
+/// Says what changed since the baseline; a regression is a failure.
+fn compared(
+    args: &Args,
+    baseline: &Side,
+    reports: &[Report],
+    outputs: &Outputs,
+) -> Result<Verdict, String> {
     let new = Side {
         name: "this run".to_owned(),
         runs: reports.iter().map(RunResult::of).collect(),
     };
     let comparison = compare::compare(baseline, &new, args.terms.terms());
-    if aside {
+    if outputs.json_on_stdout() {
         if !args.quiet {
             eprint!(
                 "\n{}",
@@ -262,13 +267,15 @@ fn compared(args: &Args, baseline: &Side, reports: &[Report], aside: bool) -> Ve
         let text = compare::render(&comparison, Style::detect(&io::stdout()));
         print(&format!("\n{text}"));
     }
-    if comparison.regressions().next().is_some() {
+    let verdict = if comparison.regressions().next().is_some() {
         Verdict::Fail
     } else if comparison.is_inconclusive() {
         Verdict::Inconclusive
     } else {
         Verdict::Pass
-    }
+    };
+    outputs.write_compared(comparison)?;
+    Ok(verdict)
 }
 
 /// A reader that hangs up early (`| head`) is no error of ours.

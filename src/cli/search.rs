@@ -5,21 +5,19 @@ use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::overrides::Overrides;
+use super::overrides::{Overrides, quoted};
 use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
 use crate::driver::run::{RunError, run};
-use crate::report::files::{self, Destination, Directory};
-use crate::report::{Report, Style, Verdict};
+use crate::report::files::{self, Destination, Directory, SEARCH, SEARCH_HTML};
+use crate::report::{Report, Style, Verdict, json};
 use crate::scenario::plan::{Metric, Plan};
-use crate::search::{self, Limit, Probe, Search};
-
-/// The search as JSON in an output directory.
-const FOUND: &str = "search.json";
+use crate::search::{self, About, Found, Limit, Probe, Search};
 
 /// How often the value may double where no `--max` is given.
 const DOUBLINGS: i32 = 12;
@@ -66,13 +64,18 @@ pub struct Args {
     #[command(flatten)]
     overrides: Overrides,
 
-    /// Write search.json, and every probe's results in a directory of its own, into this one
+    /// Write search.json, its page search.html, and every probe's results in a directory of its
+    /// own into this one
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 
     /// Write what was found as JSON; `-` for standard output, in place of the table
     #[arg(long, value_name = "FILE|-")]
     json: Option<OsString>,
+
+    /// Write the curves as a page; no network needed to read it
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 
     /// Overwrite results that are there already
     #[arg(long)]
@@ -124,6 +127,8 @@ struct Hunt<'a> {
     search: Search,
     probes: Vec<Probe>,
     json: Option<Destination>,
+    html: Option<Destination>,
+    about: About,
     interrupted: bool,
 }
 
@@ -154,14 +159,19 @@ impl<'a> Hunt<'a> {
             load(args, Some((&vary, value)))?;
         }
         let json = args.json.clone().map(Destination::from);
-        if let Some(json) = &json {
-            json.check(args.force).map_err(usage)?;
+        let html = args.html.clone().map(Destination::File);
+        for destination in [&json, &html].into_iter().flatten() {
+            destination.check(args.force).map_err(usage)?;
         }
         if let Some(out) = &args.out {
             prepare_directory(out, args.force).map_err(usage)?;
         }
+        let started = json::rfc3339(SystemTime::now());
+        let about = About::new(&plan, started, rerun(args, &vary, from, max, plan.seed));
         Ok(Self {
             args,
+            about,
+            html,
             vary,
             search: Search::new(from, max, args.precision / 100.0),
             probes: Vec::new(),
@@ -272,16 +282,14 @@ impl<'a> Hunt<'a> {
 
     /// Says what was found.
     fn report(&self) -> Result<u8, Refusal> {
-        let json = || search::json(&self.vary, &self.search, &self.probes, self.interrupted);
-        let text = |style| {
-            search::render(
-                &self.vary,
-                &self.search,
-                &self.probes,
-                self.interrupted,
-                style,
-            )
-        };
+        let found = Found::new(
+            self.about.clone(),
+            &self.vary,
+            &self.search,
+            &self.probes,
+            self.interrupted,
+        );
+        let text = |style| search::render(&found, style);
         if self.json == Some(Destination::Stdout) {
             if !self.args.quiet {
                 eprint!("{}", text(Style::detect(&io::stderr())));
@@ -293,10 +301,16 @@ impl<'a> Hunt<'a> {
             let _ = write!(io::stdout().lock(), "{gap}{text}");
         }
         if let Some(destination) = &self.json {
-            destination.write(&json()).map_err(usage)?;
+            destination.write(&found.json()).map_err(usage)?;
+        }
+        if let Some(destination) = &self.html {
+            let page = search::page(&found);
+            destination.write(page.as_bytes()).map_err(usage)?;
         }
         if let Some(out) = &self.args.out {
-            files::write(&out.join(FOUND), &json()).map_err(usage)?;
+            files::write(&out.join(SEARCH), &found.json()).map_err(usage)?;
+            let page = search::page(&found);
+            files::write(&out.join(SEARCH_HTML), page.as_bytes()).map_err(usage)?;
         }
         Ok(self.exit_code())
     }
@@ -319,6 +333,14 @@ impl<'a> Hunt<'a> {
         };
         verdict.exit_code()
     }
+}
+
+/// The command that searches the same again.
+fn rerun(args: &Args, vary: &str, from: f64, max: f64, seed: u64) -> String {
+    let (from, max) = (search::shown(from), search::shown(max));
+    let run = args.overrides.rerun("search", &args.file, seed);
+    let vary = quoted(vary);
+    format!("{run} --vary {vary} --from {from} --max {max}")
 }
 
 /// Whether the signal has come since it was last asked for.
@@ -387,7 +409,7 @@ fn prepare_directory(path: &Path, force: bool) -> Result<(), files::Error> {
     if occupied && !force {
         return Err(files::Error::HasResult(path.to_owned()));
     }
-    files::check_writable(&path.join(FOUND))
+    files::check_writable(&path.join(SEARCH))
 }
 
 #[allow(clippy::needless_pass_by_value)] // the shape that map_err takes

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use super::percentile::percentile;
+use super::stretches::Stretches;
 use super::{CEILING_NS, Interval, Measured, TimelinePoint, Window, add, group, histogram};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -17,7 +18,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 const OPEN_SECONDS: usize = 8;
 
 /// Adds up what the shards hand in. Memory does not depend on the length of the run, but for one
-/// [`TimelinePoint`] (64 bytes) a second.
+/// [`TimelinePoint`] (64 bytes) a second; whole histograms over time are kept in at most
+/// [`super::stretches::MAX`] stretches.
 #[derive(Debug)]
 pub struct Collector {
     window: Window,
@@ -29,6 +31,7 @@ pub struct Collector {
     shards: Vec<Shard>,
     open: BTreeMap<u64, Second>,
     timeline: Vec<TimelinePoint>,
+    stretches: Stretches,
     live: Live,
 }
 
@@ -107,6 +110,7 @@ impl Collector {
             shards: vec![Shard::default(); shards],
             open: BTreeMap::new(),
             timeline: Vec::new(),
+            stretches: Stretches::new(),
             live: Live::default(),
         }
     }
@@ -129,6 +133,7 @@ impl Collector {
     #[allow(clippy::needless_pass_by_value)]
     pub fn absorb(&mut self, shard: usize, second: u64, interval: Interval, clients: u64) {
         self.totals.merge(&interval);
+        self.stretches.absorb(&interval);
         self.delivered += interval.delivered();
         let state = &mut self.shards[shard];
         state.next_second = state.next_second.max(second + 1);
@@ -175,8 +180,9 @@ impl Collector {
         }
         let last_relay_ns = last_ns.saturating_sub(intended_ns);
         self.saturated_messages += u64::from(last_relay_ns > CEILING_NS);
-        self.last_relay
-            .saturating_record(last_relay_ns.min(CEILING_NS));
+        let last_relay_ns = last_relay_ns.min(CEILING_NS);
+        self.last_relay.saturating_record(last_relay_ns);
+        self.stretches.last_relay(last_relay_ns);
         if receivers > 1 {
             let spread_ns = last_ns.saturating_sub(first_ns);
             self.spread.saturating_record(spread_ns.min(CEILING_NS));
@@ -254,6 +260,7 @@ impl Collector {
             counts: self.totals.in_window,
             offered,
             timeline: self.timeline,
+            stretches: self.stretches.finish(),
             saturated: self.totals.saturated + self.saturated_messages,
         }
     }
@@ -297,6 +304,7 @@ impl Collector {
             ..self.live
         };
         self.timeline.push(point);
+        self.stretches.close(second);
     }
 }
 

@@ -13,12 +13,14 @@ pub mod group;
 pub mod health;
 pub mod percentile;
 pub mod recorder;
+pub mod stretches;
 
 use hdrhistogram::Histogram;
 
 pub use collector::{Collector, Counted, Live};
 pub use group::GroupLatencies;
 pub use recorder::{Interval, ShardRecorder};
+pub use stretches::Stretch;
 
 /// The longest latency that a histogram holds: one hour. Longer ones are recorded as this and
 /// counted as saturated.
@@ -113,6 +115,8 @@ pub struct Measured {
     pub offered: Option<u64>,
     /// One point a second, from the run's epoch on.
     pub timeline: Vec<TimelinePoint>,
+    /// Latencies over time, in stretches of a second and more.
+    pub stretches: Vec<Stretch>,
     /// Latencies over [`CEILING_NS`], recorded as that.
     pub saturated: u64,
 }

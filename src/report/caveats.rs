@@ -52,14 +52,21 @@ impl Missing {
     #[must_use]
     pub fn in_words(&self) -> Vec<String> {
         let all = [
-            (self.acks, "acks that did not come"),
-            (self.relays, "deliveries that did not come"),
-            (self.last_relays, "messages with no known delivery"),
-            (self.unsent, "messages due and never sent"),
+            (self.acks, ["ack", "acks"], "that did not come"),
+            (self.relays, ["delivery", "deliveries"], "that did not come"),
+            (
+                self.last_relays,
+                ["message", "messages"],
+                "with no known delivery",
+            ),
+            (self.unsent, ["message", "messages"], "due and never sent"),
         ];
-        let some = all.into_iter().filter(|(n, _)| *n > 0);
-        some.map(|(n, what)| format!("{} {what}", figures::count(n)))
-            .collect()
+        let some = all.into_iter().filter(|(n, ..)| *n > 0);
+        some.map(|(n, [one, many], how)| {
+            let what = if n == 1 { one } else { many };
+            format!("{} {what} {how}", figures::count(n))
+        })
+        .collect()
     }
 }
 
@@ -178,6 +185,11 @@ mod tests {
                 "40 messages due and never sent"
             ]
         );
+        let one = Missing {
+            relays: 1,
+            ..Missing::default()
+        };
+        assert_eq!(one.in_words(), ["1 delivery that did not come"]);
         let mut promises = plan.promises;
         promises.ack = AckPromise::None;
         outcome.clients = 1;

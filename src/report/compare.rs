@@ -22,6 +22,7 @@ use super::result::{self, RunResult};
 
 mod text;
 
+pub(super) use text::{cells, conclusion, runs};
 pub use text::{markdown, render};
 
 /// Runs from which a side's noise is read.
@@ -365,7 +366,7 @@ fn noise(base: &[f64], new: &[f64], base_median: f64) -> Option<f64> {
         .max_by(f64::total_cmp)
 }
 
-fn median(sorted: &[f64]) -> Option<f64> {
+pub(super) fn median(sorted: &[f64]) -> Option<f64> {
     let middle = sorted.len() / 2;
     match sorted.len() {
         0 => None,
@@ -382,6 +383,13 @@ fn caveats(base: &Side, new: &Side, terms: Terms) -> Vec<String> {
              with run --repeat {MIN_REPEATS}",
             percent(terms.assumed_noise)
         ));
+    }
+    let differences = differences(
+        &base.runs[0].scenario.resolved,
+        &new.runs[0].scenario.resolved,
+    );
+    if !differences.is_empty() {
+        caveats.push(format!("not the same scenario: {}", differences.join("; ")));
     }
     let (here, there) = (&base.runs[0].environment, &new.runs[0].environment);
     if here != there {

@@ -23,6 +23,15 @@ pub const SUMMARY: &str = "summary.txt";
 /// The HTML report in an output directory.
 pub const HTML: &str = "report.html";
 
+/// A search as JSON in its output directory.
+pub const SEARCH: &str = "search.json";
+
+/// The page of a search in its output directory.
+pub const SEARCH_HTML: &str = "search.html";
+
+/// The page of a comparison with a baseline in an output directory.
+pub const COMPARED: &str = "compare.html";
+
 /// The verdicts as JUnit XML in an output directory.
 pub const JUNIT: &str = "junit.xml";
 
@@ -155,7 +164,10 @@ impl Directory {
         let result = RunResult::of(report);
         put(HTML, html::render(&result).as_bytes())?;
         put(JUNIT, junit::render([&result]).as_bytes())?;
-        put(HLOG, &hdr::hlog(&result))?;
+        put(
+            HLOG,
+            &hdr::hlog(&result, &report.outcome.measured.stretches),
+        )?;
         for (class, _, latency) in result.classes() {
             let table = hdr::hgrm(&latency.histogram);
             put(&format!("{class}.hgrm"), table.as_bytes())?;

@@ -1,5 +1,5 @@
 //! Latencies in HdrHistogram's own file formats: `.hgrm`, the table by percentile that its plotter
-//! draws, and `.hlog`, the histograms themselves for its log tools.
+//! draws, and `.hlog`, the histograms themselves over time for its log tools.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -10,6 +10,8 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use jiff::Timestamp;
 
 use super::result::RunResult;
+use crate::measure::Stretch;
+use crate::measure::stretches::CLASSES;
 
 /// Rows for each halving of the distance to 100 %, as in HdrHistogram's own tools.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
@@ -63,10 +65,11 @@ pub fn hgrm(histogram: &Histogram<u64>) -> String {
     out
 }
 
-/// All classes of latency that have samples, one interval each over the measured phase, tagged
-/// with the class. Values are in ns, maxima in ms.
+/// All classes of latency that have samples, tagged with the class. The [`CLASSES`] that are kept
+/// over time have an interval for each of `stretches`, and their sum is the result's; the others
+/// have one over the measured phase. Values are in ns, maxima in ms.
 #[must_use]
-pub fn hlog(result: &RunResult) -> Vec<u8> {
+pub fn hlog(result: &RunResult, stretches: &[Stretch]) -> Vec<u8> {
     let began = result
         .started
         .parse::<Timestamp>()
@@ -90,6 +93,10 @@ pub fn hlog(result: &RunResult) -> Vec<u8> {
     // What readers of CSV look for; those of logs skip it.
     log.write_comment("[Columns: \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"]")
         .expect("a Vec takes all");
+    let mut log_of = |class, histogram: &Histogram<u64>, begins, length| {
+        log.write_histogram(histogram, begins, length, Tag::new(class))
+            .expect("a Vec takes all, and no count exceeds an i64");
+    };
     let window = result.window;
     // A run that never came to measuring has a window that never begins.
     let begins = if window.start_ns > result.elapsed_ns {
@@ -100,11 +107,19 @@ pub fn hlog(result: &RunResult) -> Vec<u8> {
     let begins = Duration::from_nanos(begins);
     let length = Duration::from_nanos(window.end_ns.saturating_sub(window.start_ns));
     for (class, _, latency) in result.classes() {
-        if latency.histogram.is_empty() {
-            continue;
+        let over_time = CLASSES.contains(&class) && !stretches.is_empty();
+        if !latency.histogram.is_empty() && !over_time {
+            log_of(class, &latency.histogram, begins, length);
         }
-        log.write_histogram(&latency.histogram, begins, length, Tag::new(class))
-            .expect("a Vec takes all, and no count exceeds an i64");
+    }
+    for stretch in stretches {
+        let begins = Duration::from_secs(stretch.begins_s);
+        let length = Duration::from_secs(stretch.seconds);
+        for (i, class) in CLASSES.into_iter().enumerate() {
+            if let Some(histogram) = stretch.histogram(i) {
+                log_of(class, &histogram, begins, length);
+            }
+        }
     }
     out
 }
@@ -120,39 +135,70 @@ mod tests {
     use crate::measure::histogram;
     use crate::report::sample;
 
-    #[test]
-    fn the_log_reads_back_as_what_was_measured() {
-        let report = sample::report(|_, _| ());
-        let result = RunResult::of(&report);
-        let log = hlog(&result);
-        let mut tags = Vec::new();
-        let mut start = None;
-        for entry in IntervalLogIterator::new(&log) {
+    /// The intervals of a log: class, beginning, length, histogram.
+    fn read(log: &[u8]) -> Vec<(String, Duration, Duration, Histogram<u64>)> {
+        let mut intervals = Vec::new();
+        for entry in IntervalLogIterator::new(log) {
             match entry.unwrap() {
-                LogEntry::StartTime(time) => start = Some(time),
-                LogEntry::BaseTime(_) => (),
+                LogEntry::StartTime(time) | LogEntry::BaseTime(time) => {
+                    assert_eq!(time, Duration::from_millis(1_767_268_800_250));
+                }
                 LogEntry::Interval(interval) => {
-                    assert_eq!(interval.start_timestamp(), Duration::from_secs(2));
-                    assert_eq!(interval.duration(), Duration::from_secs(10));
-                    let tag = interval.tag().unwrap().as_str().to_owned();
-                    if tag == "relay" {
-                        let bytes = BASE64.decode(interval.encoded_histogram()).unwrap();
-                        let read: Histogram<u64> = Deserializer::new()
-                            .deserialize(&mut bytes.as_slice())
-                            .unwrap();
-                        assert!(read == report.outcome.measured.relay);
-                        let max_ms = read.max() as f64 / 1e6;
-                        assert!((interval.max() - max_ms).abs() < 0.001);
-                    }
-                    tags.push(tag);
+                    let bytes = BASE64.decode(interval.encoded_histogram()).unwrap();
+                    let histogram: Histogram<u64> = Deserializer::new()
+                        .deserialize(&mut bytes.as_slice())
+                        .unwrap();
+                    let max_ms = histogram.max() as f64 / 1e6;
+                    assert!((interval.max() - max_ms).abs() < 0.001);
+                    let class = interval.tag().unwrap().as_str().to_owned();
+                    let (begins, length) = (interval.start_timestamp(), interval.duration());
+                    intervals.push((class, begins, length, histogram));
                 }
             }
         }
-        assert_eq!(start, Some(Duration::from_millis(1_767_268_800_250)));
+        intervals
+    }
+
+    #[test]
+    fn the_log_reads_back_as_what_was_measured_a_second_at_a_time() {
+        let report = sample::report(|_, _| ());
+        let result = RunResult::of(&report);
+        let stretches = &report.outcome.measured.stretches;
+        assert!(stretches.len() >= 10, "{}", stretches.len());
+        let intervals = read(&hlog(&result, stretches));
+        for (class, _, latency) in result.classes().filter(|(.., l)| l.count > 0) {
+            let of_class: Vec<_> = intervals.iter().filter(|(c, ..)| c == class).collect();
+            let mut sum = histogram();
+            for (.., part) in &of_class {
+                crate::measure::add(&mut sum, part);
+            }
+            assert!(sum == latency.histogram, "{class}");
+            if CLASSES.contains(&class) {
+                assert_eq!(of_class.len(), stretches.len(), "{class}");
+                for ((_, begins, length, _), stretch) in of_class.iter().zip(stretches) {
+                    assert_eq!(begins.as_secs_f64(), stretch.begins_s as f64);
+                    assert_eq!(length.as_secs_f64(), stretch.seconds as f64);
+                }
+            } else {
+                let [(_, begins, length, _)] = of_class[..] else {
+                    panic!("{class}: {}", of_class.len());
+                };
+                let measured = (Duration::from_secs(2), Duration::from_secs(10));
+                assert_eq!((*begins, *length), measured);
+            }
+        }
+    }
+
+    /// A result that was read back has no histograms over time.
+    #[test]
+    fn without_stretches_a_class_is_one_interval() {
+        let result = RunResult::of(&sample::report(|_, _| ()));
+        let intervals = read(&hlog(&result, &[]));
+        let classes: Vec<_> = intervals.iter().map(|(class, ..)| class.as_str()).collect();
         let filled = result.classes().filter(|(.., latency)| latency.count > 0);
         let filled: Vec<_> = filled.map(|(class, ..)| class).collect();
         assert!(filled.len() >= 6, "{filled:?}");
-        assert_eq!(tags, filled);
+        assert_eq!(classes, filled);
     }
 
     #[test]
@@ -161,7 +207,7 @@ mod tests {
             let none = crate::measure::Collector::new(crate::measure::Window::NEVER, 1);
             outcome.measured = none.finish(None);
         });
-        let log = hlog(&RunResult::of(&report));
+        let log = hlog(&RunResult::of(&report), &[]);
         let intervals = IntervalLogIterator::new(&log)
             .filter(|entry| matches!(entry, Ok(LogEntry::Interval(_))));
         assert_eq!(intervals.count(), 0);

@@ -5,7 +5,9 @@
 //! content security policy forbids the page to load anything. Everything that a scenario or a
 //! target says is escaped by the markup macro; the charts' data is escaped for its own element.
 
+pub(crate) mod chart;
 mod charts;
+pub mod compared;
 mod judged;
 mod latency;
 
@@ -14,7 +16,7 @@ use serde_json::Value;
 
 use super::figures;
 use super::result::{Latency, Promised, RunResult};
-use charts::Charts;
+use chart::Drawing;
 
 const STYLE: &str = include_str!("html/page.css");
 const SCRIPT: &str = include_str!("html/page.js");
@@ -22,14 +24,34 @@ const UPLOT: &str = include_str!("html/uplot/uPlot.iife.min.js");
 const UPLOT_STYLE: &str = include_str!("html/uplot/uPlot.min.css");
 const UPLOT_LICENCE: &str = include_str!("html/uplot/LICENSE");
 
-/// The page, complete.
+/// The page of a run, complete.
 #[must_use]
 pub fn render(result: &RunResult) -> String {
     let title = format!(
-        "{}: {} · chatbench",
+        "{}: {}",
         result.scenario.name,
         result.verdict.to_uppercase()
     );
+    let body = html! {
+        (header(result))
+        main {
+            (tiles(result))
+            (judged::violations(result))
+            (judged::thresholds(result))
+            (latency::by_class(result))
+            (latency::by_group(result))
+            (over_time(result))
+            (counts(result))
+            (latency::generator(result))
+            (scenario(result))
+            (environment(result))
+        }
+    };
+    document(&title, &result.chatbench, &body, &charts::drawing(result))
+}
+
+/// A whole page: what every page has around its body.
+pub(crate) fn document(title: &str, version: &str, body: &Markup, drawing: &Drawing) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -39,40 +61,22 @@ pub fn render(result: &RunResult) -> String {
                 meta name="color-scheme" content="light dark";
                 meta http-equiv="Content-Security-Policy"
                     content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
-                meta name="generator" content={ "chatbench " (result.chatbench) };
-                title { (title) }
+                meta name="generator" content={ "chatbench " (version) };
+                title { (title) " · chatbench" }
                 style { (PreEscaped(UPLOT_STYLE)) (PreEscaped(STYLE)) }
             }
             body {
-                (header(result))
-                main {
-                    (tiles(result))
-                    (judged::violations(result))
-                    (judged::thresholds(result))
-                    (latency::by_class(result))
-                    (latency::by_group(result))
-                    (over_time(result))
-                    (counts(result))
-                    (latency::generator(result))
-                    (scenario(result))
-                    (environment(result))
-                }
+                (body)
                 footer {
-                    "Made by chatbench " (result.chatbench) ". Charts: uPlot, MIT licence."
+                    "Made by chatbench " (version) ". Charts: uPlot, MIT licence."
                 }
-                script type="application/json" id="data" { (data(result)) }
+                script type="application/json" id="data" { (drawing.json()) }
                 (PreEscaped(format!("<script>\n/*\n{UPLOT_LICENCE}\n*/\n{UPLOT}</script>")))
                 (PreEscaped(format!("<script>\n{SCRIPT}</script>")))
             }
         }
     };
     page.into_string()
-}
-
-/// The charts' data. Inside a script element only `<` can end or nest it.
-fn data(result: &RunResult) -> PreEscaped<String> {
-    let json = serde_json::to_string(&Charts::new(result)).expect("plain values");
-    PreEscaped(json.replace('<', "\\u003c"))
 }
 
 /// The verdict first, and which run this is.
@@ -137,13 +141,13 @@ fn tiles(result: &RunResult) -> Markup {
 }
 
 fn over_time(result: &RunResult) -> Markup {
-    let timeline = charts::Timeline::new(&result.timeline);
+    let step_s = charts::step_s(result.timeline.len());
     html! {
         section {
             h2 { "Over time" }
             p.note {
-                @if timeline.step_s > 1 {
-                    "One point for " (timeline.step_s) " s: rates are means, latencies the worst \
+                @if step_s > 1 {
+                    "One point for " (step_s) " s: rates are means, latencies the worst \
                      second of it. "
                 } @else {
                     "One point a second. "
@@ -192,7 +196,7 @@ fn over_time(result: &RunResult) -> Markup {
 const TABLE_ROWS: usize = 1_200;
 
 /// A place for a chart; without scripts it takes no room.
-fn chart(id: &str, says: &str) -> Markup {
+pub(crate) fn chart(id: &str, says: &str) -> Markup {
     html! {
         figure.chart id={ "chart-" (id) } tabindex="0" role="group" aria-label=(says) hidden {
             figcaption { (says.split([':', ';', ',']).next().unwrap_or(says)) }
@@ -249,7 +253,7 @@ fn counts(result: &RunResult) -> Markup {
     }
 }
 
-fn plain_table(rows: impl Iterator<Item = (String, String)>) -> Markup {
+pub(crate) fn plain_table(rows: impl Iterator<Item = (String, String)>) -> Markup {
     html! {
         table.plain { tbody { @for (name, value) in rows {
             tr { th scope="row" { (name) } td.n { (value) } }
@@ -370,7 +374,7 @@ fn environment(result: &RunResult) -> Markup {
     }
 }
 
-fn latency_text(ns: Option<u64>) -> String {
+pub(crate) fn latency_text(ns: Option<u64>) -> String {
     ns.map_or("–".to_owned(), figures::latency)
 }
 

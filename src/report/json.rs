@@ -164,7 +164,7 @@ impl<'a> Threshold<'a> {
 }
 
 /// A wall-clock time as RFC 3339 in UTC, to the millisecond.
-fn rfc3339(time: std::time::SystemTime) -> String {
+pub(crate) fn rfc3339(time: std::time::SystemTime) -> String {
     // Out of jiff's range is before the year −9999 or after 9999: a clock that is not set.
     Timestamp::try_from(time)
         .and_then(|timestamp| timestamp.round(jiff::Unit::Millisecond))

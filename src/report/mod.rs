@@ -70,6 +70,8 @@ pub struct Report {
     pub thresholds: Vec<Judged>,
     /// The one word.
     pub verdict: Verdict,
+    /// Whether it is inconclusive because of the generator: the target may be all right.
+    pub by_generator: bool,
     /// Why it is not a pass, in words, the weightiest first; empty for a pass.
     pub reasons: Vec<String>,
     /// What a reader of the figures should know besides.
@@ -88,7 +90,7 @@ impl Report {
             .map(|threshold| thresholds::judge(threshold, &outcome.measured))
             .collect();
         let environment = Environment::here();
-        let (verdict, reasons) = verdict::judge(plan, &outcome, &thresholds, environment.cpus);
+        let judged = verdict::judge(plan, &outcome, &thresholds, environment.cpus);
         let drift = caveats::trend(plan, &outcome);
         let notes = caveats::notes(drift.as_ref(), &outcome, environment.cpus);
         Self {
@@ -104,8 +106,9 @@ impl Report {
             environment,
             outcome,
             thresholds,
-            verdict,
-            reasons,
+            verdict: judged.verdict,
+            by_generator: judged.by_generator,
+            reasons: judged.reasons,
             notes,
             drift,
         }

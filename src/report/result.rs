@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer as HistogramReader;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use thiserror::Error;
 
@@ -40,6 +40,13 @@ pub enum Error {
         /// The first thing that is wrong, with its line and column.
         source: serde_json::Error,
     },
+    /// The result of a search, which has runs of its own.
+    #[error(
+        "{}: what a search found, not the result of a run: each of its probes has one, in the \
+         directories that search --out wrote beside it",
+        .0.display()
+    )]
+    Search(PathBuf),
     /// Another version of the format.
     #[error(
         "{}: a result of schema {found}; this chatbench reads schema {SCHEMA}: use the version \
@@ -120,7 +127,7 @@ pub struct Scenario {
 }
 
 /// The target of a result.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Its address.
     pub url: String,
@@ -378,6 +385,7 @@ impl RunResult {
         #[derive(Deserialize)]
         struct Versioned {
             schema: u64,
+            kind: Option<String>,
         }
         let damaged = |source| Error::Damaged {
             path: path.to_owned(),
@@ -387,7 +395,10 @@ impl RunResult {
         if bytes.trim_ascii_start().starts_with(b"[") {
             return Err(damaged(de::Error::custom("no JSON object")));
         }
-        let Versioned { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
+        let Versioned { schema, kind } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if kind.is_some_and(|kind| kind == "search") {
+            return Err(Error::Search(path.to_owned()));
+        }
         if schema != u64::from(SCHEMA) {
             return Err(Error::OtherSchema {
                 path: path.to_owned(),

@@ -67,13 +67,22 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The verdict, and every reason against a pass, the weightiest first.
+/// What a run comes to.
+pub(super) struct Judgement {
+    pub(super) verdict: Verdict,
+    /// Every reason against a pass, the weightiest first.
+    pub(super) reasons: Vec<String>,
+    /// Whether it is inconclusive, and the first reason for that is the generator.
+    pub(super) by_generator: bool,
+}
+
+/// Judges a run by everything that is known of it.
 pub(super) fn judge(
     plan: &Plan,
     outcome: &Outcome,
     thresholds: &[Judged],
     cpus: usize,
-) -> (Verdict, Vec<String>) {
+) -> Judgement {
     let interrupted = "ended early by Ctrl-C; these are the results until then";
     let mut inconclusive = doubts(plan, outcome, cpus);
     inconclusive.extend(outcome.findings.undecided.iter().cloned());
@@ -82,11 +91,15 @@ pub(super) fn judge(
         inconclusive = unjudged(thresholds);
     }
     let (excused, crossed) = crossed(plan, outcome, thresholds);
+    // A run that was cut short or lost its target says that first.
+    let mut by_generator =
+        outcome.health.is_saturated() || (inconclusive.is_empty() && !excused.is_empty());
     inconclusive.extend(excused);
     let mut failed = Vec::from_iter(violated(&outcome.findings));
     if let Some(late) = late_for_us(plan, outcome) {
         failed.clear();
         inconclusive.insert(0, late);
+        by_generator = true;
     }
     let interrupted = outcome.interrupted.then(|| interrupted.to_owned());
     let weighed = [
@@ -102,10 +115,11 @@ pub(super) fn judge(
     let verdict = reasons
         .first()
         .map_or(Verdict::Pass, |(verdict, _)| *verdict);
-    (
+    Judgement {
         verdict,
-        reasons.into_iter().map(|(_, reason)| reason).collect(),
-    )
+        by_generator: by_generator && verdict == Verdict::Inconclusive,
+        reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
+    }
 }
 
 /// Why a run cannot pass, for reasons that are not in what verification found.

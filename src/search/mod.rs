@@ -8,11 +8,17 @@
 //! It takes for granted that what holds at a load holds below it. On a noisy machine a single run
 //! may fail by chance; several attempts a probe are the remedy.
 
+mod found;
+mod page;
 mod probe;
+#[cfg(test)]
+mod sample;
 mod text;
 
+pub use found::{About, Found, Kept, Scenario};
+pub use page::render as page;
 pub use probe::{Limit, Probe};
-pub use text::{json, render};
+pub use text::render;
 
 /// Where a search goes, and how far it has come.
 #[derive(Debug, Clone, PartialEq)]

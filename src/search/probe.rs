@@ -1,6 +1,6 @@
 //! One probe: what a run at one load came to, and which limit it met.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::measure::percentile::percentile;
 use crate::report::thresholds::per_second;
@@ -13,7 +13,7 @@ const KEEPS_UP: f64 = 0.95;
 const UNDER_WAY: f64 = 10.0;
 
 /// What a load ran into.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// A threshold was crossed.
@@ -43,7 +43,7 @@ impl Limit {
 }
 
 /// What a run at one load came to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Probe {
     /// The value that was tried.
     pub value: f64,
@@ -52,13 +52,15 @@ pub struct Probe {
     /// Why it did not hold, in words.
     pub reason: Option<String>,
     /// The run's verdict.
-    pub verdict: &'static str,
+    pub verdict: String,
     /// Messages due a second, where there was a schedule.
     pub offered_per_s: Option<f64>,
     /// Acks a second.
     pub acked_per_s: Option<f64>,
     /// Deliveries a second.
     pub delivered_per_s: Option<f64>,
+    /// 99th percentile of ack latency.
+    pub ack_p99_ns: Option<u64>,
     /// Median relay latency.
     pub relay_p50_ns: Option<u64>,
     /// Its 99th percentile.
@@ -81,10 +83,11 @@ impl Probe {
             value,
             limit,
             reason,
-            verdict: report.verdict.name(),
+            verdict: report.verdict.name().to_owned(),
             offered_per_s: measured.offered.and_then(rate),
             acked_per_s: rate(measured.counts.acked),
             delivered_per_s: rate(measured.counts.delivered),
+            ack_p99_ns: percentile(&measured.ack, 99.0),
             relay_p50_ns: percentile(&measured.relay, 50.0),
             relay_p99_ns: percentile(&measured.relay, 99.0),
             last_relay_p99_ns: percentile(&measured.last_relay, 99.0),
@@ -98,10 +101,11 @@ impl Probe {
             value,
             limit: Some(limit),
             reason: Some(reason),
-            verdict: Verdict::Inconclusive.name(),
+            verdict: Verdict::Inconclusive.name().to_owned(),
             offered_per_s: None,
             acked_per_s: None,
             delivered_per_s: None,
+            ack_p99_ns: None,
             relay_p50_ns: None,
             relay_p99_ns: None,
             last_relay_p99_ns: None,
@@ -119,9 +123,7 @@ fn limit(report: &Report) -> Option<(Limit, String)> {
     let reason = || report.reasons.first().cloned().unwrap_or_default();
     match report.verdict {
         Verdict::Fail => Some((Limit::Loss, reason())),
-        Verdict::Inconclusive if report.outcome.health.is_saturated() => {
-            Some((Limit::Generator, reason()))
-        }
+        Verdict::Inconclusive if report.by_generator => Some((Limit::Generator, reason())),
         Verdict::Inconclusive | Verdict::Interrupted => Some((Limit::Inconclusive, reason())),
         Verdict::Threshold => {
             let mut crossed = report.thresholds.iter().filter(|t| t.ok == Some(false));
@@ -156,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_load_holds_or_names_the_limit_it_met() {
-        let table: [(sample::Change, Option<Limit>); 6] = [
+        let table: [(sample::Change, Option<Limit>); 7] = [
             (|_, _| (), None),
             (
                 |plan, _| plan.thresholds[0].limit = 1.0,
@@ -177,6 +179,14 @@ mod tests {
             (
                 |_, o| o.measured.offered = Some(5_300),
                 Some(Limit::Throughput),
+            ),
+            (
+                |plan, o| {
+                    // Relays are 1.95 ms late, sends up to as much.
+                    plan.thresholds[0].limit = 1_000_000.0;
+                    o.measured.send_lag.record_n(1_900_000, 1_000).unwrap();
+                },
+                Some(Limit::Generator),
             ),
             (
                 |_, o| o.inconclusive.push("gone".to_owned()),

@@ -5,7 +5,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::{Args, print};
-use crate::report::files::{Destination, Directory};
+use crate::report::compare::Comparison;
+use crate::report::files::{COMPARED, Destination, Directory};
+use crate::report::html::compared;
 use crate::report::{Report, RunResult, Style, html, json, junit, summary};
 use crate::scenario::plan::Plan;
 
@@ -14,6 +16,7 @@ pub(super) struct Outputs {
     json: Option<Destination>,
     html: Option<Destination>,
     junit: Option<Destination>,
+    compared: Option<Destination>,
     directories: Vec<Directory>,
     quiet: bool,
 }
@@ -66,10 +69,17 @@ impl Outputs {
                 }
             }
         }
+        // Beside the results, which --baseline takes of one scenario only.
+        let beside = args.out.as_ref().filter(|_| args.baseline.is_some());
+        let compared = beside.map(|out| Destination::File(out.join(COMPARED)));
+        if let Some(compared) = &compared {
+            compared.check(args.force).map_err(|e| e.to_string())?;
+        }
         Ok(Self {
             json,
             html,
             junit,
+            compared,
             directories,
             quiet: args.quiet,
         })
@@ -86,10 +96,14 @@ impl Outputs {
     ///
     /// Names the path, and what the system said.
     pub(super) fn write(&self, index: usize, report: &Report) -> Result<(), String> {
+        // A summary has blank lines of its own: two in a row stand a line apart all the same.
+        let gap = if index > 0 { "\n" } else { "" };
         if !self.json_on_stdout() {
-            print(&summary::render(report, Style::detect(&io::stdout())));
+            let text = summary::render(report, Style::detect(&io::stdout()));
+            print(&format!("{gap}{text}"));
         } else if !self.quiet {
-            eprint!("{}", summary::render(report, Style::detect(&io::stderr())));
+            let text = summary::render(report, Style::detect(&io::stderr()));
+            eprint!("{gap}{text}");
         }
         if let Some(json) = &self.json {
             json.write(&json::render(report))
@@ -105,6 +119,21 @@ impl Outputs {
             directory.write(report).map_err(|e| e.to_string())?;
         }
         Ok(())
+    }
+
+    /// Writes the page of the comparison with the baseline.
+    ///
+    /// # Errors
+    ///
+    /// As [`Outputs::write`].
+    pub(super) fn write_compared(&self, comparison: Comparison<'_>) -> Result<(), String> {
+        let Some(destination) = &self.compared else {
+            return Ok(());
+        };
+        let page = compared::render(&[comparison]);
+        destination
+            .write(page.as_bytes())
+            .map_err(|e| e.to_string())
     }
 
     /// Writes the verdicts of all runs.

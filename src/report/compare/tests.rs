@@ -237,3 +237,16 @@ fn a_directory_of_results_is_one_side() {
     let one = Side::load(&directory.path().join("2")).unwrap();
     assert_eq!(one.runs.len(), 1);
 }
+
+#[test]
+fn another_scenario_is_said_where_it_was_allowed() {
+    let (base, mut new) = (side("base", &[100]), side("new", &[100]));
+    let says = |new: &Side| compare(&base, new, TERMS).caveats.join("\n");
+    assert!(!says(&new).contains("scenario"));
+    new.runs[0].scenario.resolved["clients"]["listeners"]["count"] = 7.into();
+    let said = says(&new);
+    assert!(
+        said.contains("not the same scenario: clients.listeners was absent"),
+        "{said}"
+    );
+}

@@ -98,7 +98,7 @@ fn code(text: &str) -> String {
     format!("`{}`", plain.replace('`', "'"))
 }
 
-fn runs(side: &Side) -> String {
+pub(in crate::report) fn runs(side: &Side) -> String {
     let plural = if side.runs.len() == 1 { "" } else { "s" };
     format!(
         "{} run{plural} · {}",
@@ -107,8 +107,8 @@ fn runs(side: &Side) -> String {
     )
 }
 
-/// Base, new, change and the band of noise.
-fn cells(row: &Row) -> [String; 4] {
+/// Base, new, change and the band of noise, as every form of the table has them.
+pub(in crate::report) fn cells(row: &Row) -> [String; 4] {
     let show = |figure: Option<f64>| figure.map_or("–".to_owned(), |f| row.unit.show(f));
     let (change, noise) = match row.difference {
         Some(share) => (
@@ -124,7 +124,7 @@ fn cells(row: &Row) -> [String; 4] {
     [show(row.base), show(row.new), change, noise]
 }
 
-fn conclusion(comparison: &Comparison<'_>) -> (Paint, String) {
+pub(in crate::report) fn conclusion(comparison: &Comparison<'_>) -> (Paint, String) {
     let names: Vec<_> = comparison
         .regressions()
         .map(|row| row.name.as_str())

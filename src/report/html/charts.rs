@@ -1,12 +1,10 @@
-//! What the report's charts draw, as JSON in the page.
-//!
-//! Times along the run are in seconds, latencies in ns; `null` is a gap in a line.
+//! What the page of a run draws: latency by percentile, and everything over time.
 
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
 
+use super::chart::{Axis, Chart, Drawing, Line, Scale, Span};
 use crate::report::result::{Point, RunResult};
 
 /// Points of a timeline beyond which neighbours are drawn as one: more than a screen has columns
@@ -16,139 +14,160 @@ const MAX_POINTS: usize = 1_000;
 /// Columns of the percentile chart for each power of ten.
 const COLUMNS_PER_DECADE: i32 = 20;
 
-/// Everything that the charts draw.
-#[derive(Serialize)]
-pub(super) struct Charts<'a> {
-    percentiles: Percentiles<'a>,
-    timeline: Timeline,
-    phases: Vec<Phase>,
-    violations: Vec<Mark<'a>>,
-}
-
-/// Latency over 1/(1−q): each power of ten is another nine.
-#[derive(Serialize)]
-struct Percentiles<'a> {
-    x: Vec<f64>,
-    classes: Vec<Class<'a>>,
-}
-
-#[derive(Serialize)]
-struct Class<'a> {
-    name: &'a str,
-    ns: Vec<Option<u64>>,
-}
-
-/// The points of a timeline, thinned.
-#[derive(Serialize)]
-pub(super) struct Timeline {
-    /// Seconds that one point stands for.
-    pub(super) step_s: u64,
-    t_s: Vec<f64>,
-    sent: Vec<f64>,
-    acked: Vec<f64>,
-    delivered: Vec<f64>,
-    clients: Vec<u64>,
-    p50: Vec<Option<u64>>,
-    p99: Vec<Option<u64>>,
-    max: Vec<Option<u64>>,
-}
-
-/// A phase of the run that was not measured.
-#[derive(Serialize)]
-struct Phase {
-    name: &'static str,
-    from_s: f64,
-    to_s: f64,
-}
-
-/// A violation on the time axis.
-#[derive(Serialize)]
-struct Mark<'a> {
-    t_s: f64,
-    kind: &'a str,
-}
-
-impl<'a> Charts<'a> {
-    pub(super) fn new(result: &'a RunResult) -> Self {
-        let violations = result.violations.iter().flat_map(|kind| {
-            kind.examples.iter().map(|example| Mark {
-                t_s: seconds(example.at_ns),
-                kind: &kind.kind,
-            })
-        });
-        Self {
-            percentiles: Percentiles::new(result),
-            timeline: Timeline::new(&result.timeline),
-            phases: phases(result),
-            violations: violations.collect(),
-        }
+/// Everything that the page of a run draws.
+pub(super) fn drawing(result: &RunResult) -> Drawing {
+    let mut charts = vec![percentiles(result)];
+    charts.extend(over_time(result));
+    let examples = result.violations.iter().flat_map(|kind| &kind.examples);
+    Drawing {
+        charts,
+        spans: phases(result),
+        marks: examples.map(|example| seconds(example.at_ns)).collect(),
     }
 }
 
-impl<'a> Percentiles<'a> {
-    fn new(result: &'a RunResult) -> Self {
-        let shown: Vec<_> = result
-            .classes()
-            .filter(|(_, _, latency)| latency.count > 0)
-            .collect();
-        let most = shown.iter().map(|(.., l)| l.count).max().unwrap_or(1);
-        let columns = ((most as f64).log10() * f64::from(COLUMNS_PER_DECADE)).floor() as i32;
-        let x: Vec<f64> = (0..=columns)
-            .map(|i| 10_f64.powf(f64::from(i) / f64::from(COLUMNS_PER_DECADE)))
-            .collect();
-        let classes = shown
-            .into_iter()
-            .map(|(_, name, latency)| Class {
-                name,
-                ns: x.iter().map(|&x| at(&latency.histogram, x)).collect(),
-            })
-            .collect();
-        Self { x, classes }
+/// All classes that have samples. What counts from the actual send is dotted, in the colour of the
+/// same from the intended one.
+fn percentiles(result: &RunResult) -> Chart {
+    let shown: Vec<_> = result
+        .classes()
+        .filter(|(_, _, latency)| latency.count > 0)
+        .collect();
+    let at = columns(shown.iter().map(|(.., latency)| latency.count));
+    let lines = shown
+        .into_iter()
+        .enumerate()
+        .map(|(i, (class, name, latency))| {
+            let ns = at.iter().map(|&x| self::at(&latency.histogram, x));
+            let line = |shade| Line::of_ns(name, shade, ns);
+            match class {
+                "ack" => line(0),
+                "relay" => line(1),
+                "last_relay" => line(2),
+                "spread" => line(3),
+                "ack_service" => line(0).dashed([2, 4]),
+                "relay_service" => line(1).dashed([2, 4]),
+                "send_lag" => line(4).dashed([6, 4]),
+                "connect" => line(5).dashed([6, 4]),
+                _ => line(i),
+            }
+        })
+        .collect();
+    Chart {
+        id: "percentiles",
+        x: Axis::Percentile,
+        y: Scale::Latency,
+        height_px: 320,
+        dots: false,
+        at,
+        lines,
     }
+}
+
+/// Where a percentile chart has its columns, up to the last that one of these numbers of samples
+/// reaches.
+pub(super) fn columns(counts: impl Iterator<Item = u64>) -> Vec<f64> {
+    let most = counts.max().unwrap_or(1).max(1);
+    let columns = ((most as f64).log10() * f64::from(COLUMNS_PER_DECADE)).floor() as i32;
+    (0..=columns)
+        .map(|i| 10_f64.powf(f64::from(i) / f64::from(COLUMNS_PER_DECADE)))
+        .collect()
 }
 
 /// The latency that all but one of `x` samples stay within; `None` where there are fewer than `x`.
-fn at(histogram: &Histogram<u64>, x: f64) -> Option<u64> {
+pub(super) fn at(histogram: &Histogram<u64>, x: f64) -> Option<u64> {
     (histogram.len() as f64 >= x).then(|| histogram.value_at_quantile(1.0 - 1.0 / x))
 }
 
-impl Timeline {
-    pub(super) fn new(points: &[Point]) -> Self {
-        let step = points.len().div_ceil(MAX_POINTS).max(1);
-        let rows: Vec<_> = points.chunks(step).collect();
-        let rate = |count: fn(&Point) -> u64| {
-            rows.iter()
-                .map(|row| row.iter().map(count).sum::<u64>() as f64 / row.len() as f64)
-                .collect()
-        };
-        // Percentiles cannot be averaged: of the seconds in a row, the worst is drawn.
-        let worst = |figure: fn(&Point) -> Option<u64>| {
-            rows.iter()
-                .map(|row| row.iter().filter_map(figure).max())
-                .collect()
-        };
-        Self {
+/// Seconds that one point of a timeline of so many seconds stands for.
+pub(super) const fn step_s(seconds: usize) -> usize {
+    let step = seconds.div_ceil(MAX_POINTS);
+    if step == 0 { 1 } else { step }
+}
+
+/// Where the points of a timeline are, each in the middle of the seconds it stands for.
+pub(super) fn middles(points: &[Point], step_s: usize) -> Vec<f64> {
+    let rows = points.chunks(step_s);
+    rows.map(|row| seconds(row[0].t_ns) + row.len() as f64 / 2.0)
+        .collect()
+}
+
+/// Events a second.
+pub(super) fn rate(points: &[Point], step_s: usize, count: fn(&Point) -> u64) -> Vec<Option<f64>> {
+    let rows = points.chunks(step_s);
+    rows.map(|row| Some(row.iter().map(count).sum::<u64>() as f64 / row.len() as f64))
+        .collect()
+}
+
+/// Percentiles cannot be averaged: of the seconds that a point stands for, the worst is drawn.
+pub(super) fn worst(
+    points: &[Point],
+    step_s: usize,
+    figure: fn(&Point) -> Option<u64>,
+) -> Vec<Option<f64>> {
+    let rows = points.chunks(step_s);
+    rows.map(|row| row.iter().filter_map(figure).max().map(|n| n as f64))
+        .collect()
+}
+
+fn over_time(result: &RunResult) -> [Chart; 4] {
+    let points = &result.timeline;
+    let step = step_s(points.len());
+    let at = middles(points, step);
+    let last_s = points.last().map_or(1.0, |point| seconds(point.t_ns) + 1.0);
+    let end_s = phases(result).iter().map(|p| p.to).fold(last_s, f64::max);
+    let chart = |id, y, height_px, lines: &[(&str, Vec<Option<f64>>)]| Chart {
+        id,
+        x: Axis::Time {
             step_s: step as u64,
-            t_s: rows
-                .iter()
-                .map(|row| seconds(row[0].t_ns) + row.len() as f64 / 2.0)
-                .collect(),
-            sent: rate(|p| p.sent),
-            acked: rate(|p| p.acked),
-            delivered: rate(|p| p.delivered),
-            clients: rows
-                .iter()
-                .filter_map(|row| row.iter().map(|p| p.clients).max())
-                .collect(),
-            p50: worst(|p| p.relay_p50_ns),
-            p99: worst(|p| p.relay_p99_ns),
-            max: worst(|p| p.relay_max_ns),
-        }
-    }
+            end_s,
+        },
+        y,
+        height_px,
+        dots: false,
+        at: at.clone(),
+        lines: lines
+            .iter()
+            .enumerate()
+            .map(|(shade, (name, values))| Line::new(name, shade, values.clone()))
+            .collect(),
+    };
+    let rate = |count| rate(points, step, count);
+    let worst = |figure| worst(points, step, figure);
+    [
+        chart(
+            "latency",
+            Scale::Latency,
+            230,
+            &[
+                ("p50", worst(|p| p.relay_p50_ns)),
+                ("p99", worst(|p| p.relay_p99_ns)),
+                ("max", worst(|p| p.relay_max_ns)),
+            ],
+        ),
+        chart(
+            "deliveries",
+            Scale::Amount,
+            130,
+            &[("delivered/s", rate(|p| p.delivered))],
+        ),
+        chart(
+            "publishes",
+            Scale::Amount,
+            130,
+            &[("sent/s", rate(|p| p.sent)), ("acked/s", rate(|p| p.acked))],
+        ),
+        chart(
+            "clients",
+            Scale::Amount,
+            110,
+            &[("clients", worst(|p| Some(p.clients)))],
+        ),
+    ]
 }
 
 /// What was before and after the measured phase, if that ever began.
-fn phases(result: &RunResult) -> Vec<Phase> {
+fn phases(result: &RunResult) -> Vec<Span> {
     let elapsed_s = seconds(result.elapsed_ns);
     let window = result.window;
     if window.start_ns > result.elapsed_ns {
@@ -162,8 +181,8 @@ fn phases(result: &RunResult) -> Vec<Phase> {
         ("drain", ends_s, elapsed_s.max(ends_s)),
     ];
     all.into_iter()
-        .filter(|(_, from_s, to_s)| to_s > from_s)
-        .map(|(name, from_s, to_s)| Phase { name, from_s, to_s })
+        .filter(|(_, from, to)| to > from)
+        .map(|(name, from, to)| Span { name, from, to })
         .collect()
 }
 
@@ -177,7 +196,7 @@ fn warmup(result: &RunResult) -> Duration {
         .unwrap_or_default()
 }
 
-fn seconds(ns: u64) -> f64 {
+pub(super) fn seconds(ns: u64) -> f64 {
     ns as f64 / 1e9
 }
 
@@ -207,7 +226,7 @@ mod tests {
         }));
         let phases: Vec<_> = phases(&result)
             .into_iter()
-            .map(|p| (p.name, p.from_s, p.to_s))
+            .map(|p| (p.name, p.from, p.to))
             .collect();
         assert_eq!(
             phases,
@@ -232,13 +251,19 @@ mod tests {
             relay_max_ns: Some(2_000),
         };
         let points: Vec<_> = (0..86_400).map(point).collect();
-        let timeline = Timeline::new(&points);
-        assert_eq!(timeline.step_s, 87);
-        assert!(timeline.t_s.len() <= MAX_POINTS);
-        assert_eq!(timeline.p99.iter().flatten().max(), Some(&77_000));
-        assert!(timeline.sent.iter().all(|rate| (rate - 10.0).abs() < 1e-9));
-        assert!(timeline.p50.iter().all(Option::is_none));
-        assert_eq!(Timeline::new(&points[..30]).step_s, 1);
-        assert_eq!(Timeline::new(&[]).t_s.len(), 0);
+        let step = step_s(points.len());
+        assert_eq!(step, 87);
+        let at = middles(&points, step);
+        assert!(at.len() <= MAX_POINTS);
+        assert_eq!(&at[..2], [43.5, 130.5]);
+        let p99 = worst(&points, step, |p| p.relay_p99_ns);
+        assert_eq!(p99.len(), at.len());
+        assert_eq!(p99.iter().flatten().copied().reduce(f64::max), Some(77e3));
+        let sent = rate(&points, step, |p| p.sent);
+        assert!(sent.iter().flatten().all(|rate| (rate - 10.0).abs() < 1e-9));
+        let p50 = worst(&points, step, |p| p.relay_p50_ns);
+        assert!(p50.iter().all(Option::is_none));
+        assert_eq!((step_s(30), step_s(0)), (1, 1));
+        assert_eq!(middles(&[], 1).len(), 0);
     }
 }

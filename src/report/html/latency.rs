@@ -4,6 +4,7 @@
 use maud::{Markup, html};
 
 use super::{chart, latency_text, plain_table};
+use crate::report::caveats::Missing;
 use crate::report::figures;
 use crate::report::result::{Latency, RunResult};
 
@@ -93,15 +94,13 @@ fn table<'a>(head: &str, rows: impl Iterator<Item = (String, &'a Latency)>) -> M
 /// What no percentile holds, because there is no latency of what never came.
 fn missing(result: &RunResult) -> Vec<String> {
     let missing = |class: &str| result.latency_ns.get(class).map_or(0, |l| l.missing);
-    let all = [
-        (missing("ack"), "acks that did not come"),
-        (missing("relay"), "deliveries that did not come"),
-        (missing("last_relay"), "messages with no known delivery"),
-        (result.window.unsent, "messages due and never sent"),
-    ];
-    let some = all.into_iter().filter(|(n, _)| *n > 0);
-    some.map(|(n, what)| format!("{} {what}", figures::count(n)))
-        .collect()
+    let missing = Missing {
+        acks: missing("ack"),
+        relays: missing("relay"),
+        last_relays: missing("last_relay"),
+        unsent: result.window.unsent,
+    };
+    missing.in_words()
 }
 
 /// How far the figures may be the generator's own.

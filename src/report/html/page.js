@@ -1,4 +1,4 @@
-// Draws the report's charts over its tables. Without this script the tables say the same.
+// Draws the charts that the page's data describes. Without this script the tables say the same.
 "use strict";
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -18,13 +18,6 @@
     return "p" + trimmed(q.toFixed(Math.max(1, Math.ceil(Math.log10(x)) )));
   };
 
-  const step = data.timeline.step_s;
-  const second = (t) => {
-    if (t == null) return "–";
-    const from = Math.max(0, t - step / 2);
-    return trimmed(from.toFixed(1)) + "–" + trimmed((t + step / 2).toFixed(1)) + " s";
-  };
-
   // Colours follow the page's: light, dark or print.
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -35,6 +28,7 @@
   const steps = [1, 2, 5, 10];
   const below = (v) => { const p = 10 ** Math.floor(Math.log10(v)); return p * steps.findLast((s) => s * p <= v * 1.0001); };
   const above = (v) => { const p = 10 ** Math.floor(Math.log10(v)); return p * steps.find((s) => s * p >= v * 1.02); };
+  const round = (v) => { const p = 10 ** Math.floor(Math.log10(v)); return p * Math.floor(v / p); };
   const logRange = (_, min, max) => min == null || min <= 0 ? [1e3, 1e6] : [below(min * 0.98), above(max)];
   const fromZero = (_, min, max) => [0, max > 0 ? max * 1.08 : 1];
 
@@ -42,13 +36,9 @@
     stroke: colour("--faint"), grid: { stroke: colour("--rule"), width: 1 },
     ticks: { stroke: colour("--rule"), width: 1, size: 4 }, font: "12px system-ui, sans-serif", gap: 4, ...extra,
   });
-  const line = (label, index, value, extra) => ({
-    label, stroke: colour("--c" + (index % 6)), width: 1.75, value: (_, v, __, at) => at == null ? "" : value(v),
-    points: { show: false }, ...extra,
-  });
 
-  // What was not measured is shaded and named; violations are marked on top.
-  const phases = {
+  // Stretches of the x axis are shaded and named, moments on it marked.
+  const spans = {
     hooks: {
       drawClear: (u) => {
         const { ctx, bbox } = u;
@@ -56,8 +46,8 @@
         ctx.beginPath();
         ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
         ctx.clip();
-        for (const phase of data.phases) {
-          const from = u.valToPos(phase.from_s, "x", true), to = u.valToPos(phase.to_s, "x", true);
+        for (const span of data.spans) {
+          const from = u.valToPos(span.from, "x", true), to = u.valToPos(span.to, "x", true);
           ctx.fillStyle = colour("--shade");
           ctx.fillRect(from, bbox.top, to - from, bbox.height);
         }
@@ -70,18 +60,18 @@
         ctx.textBaseline = "top";
         ctx.textAlign = "left";
         ctx.fillStyle = colour("--faint");
-        for (const phase of data.phases) {
-          const from = u.valToPos(phase.from_s, "x", true), to = u.valToPos(phase.to_s, "x", true);
+        for (const span of data.spans) {
+          const from = u.valToPos(span.from, "x", true), to = u.valToPos(span.to, "x", true);
           const left = Math.max(from, bbox.left), right = Math.min(to, bbox.left + bbox.width);
-          if (u.height > 200 && right - left > ctx.measureText(phase.name).width + 6 * ratio) {
-            ctx.fillText(phase.name, left + 4 * ratio, bbox.top + 3 * ratio);
+          if (u.height > 200 && right - left > ctx.measureText(span.name).width + 6 * ratio) {
+            ctx.fillText(span.name, left + 4 * ratio, bbox.top + 3 * ratio);
           }
         }
         ctx.fillStyle = ctx.strokeStyle = colour("--bad");
         ctx.globalAlpha = 0.85;
         const drawn = new Set();
-        for (const mark of data.violations) {
-          const x = Math.round(u.valToPos(mark.t_s, "x", true)), half = 4 * ratio;
+        for (const mark of data.marks) {
+          const x = Math.round(u.valToPos(mark, "x", true)), half = 4 * ratio;
           if (drawn.has(x) || x < bbox.left || x > bbox.left + bbox.width) continue;
           drawn.add(x);
           ctx.beginPath();
@@ -95,26 +85,9 @@
     },
   };
 
-  const t = data.timeline;
-  const end = Math.max(t.t_s.length ? t.t_s[t.t_s.length - 1] + step / 2 : 1, ...data.phases.map((p) => p.to_s));
-  const overTime = (series, y) => () => ({
-    options: {
-      cursor: { sync: { key: "time" }, drag: { x: true, y: false } },
-      scales: { x: { time: false, range: (_, min, max) => min === t.t_s[0] && max === t.t_s[t.t_s.length - 1] ? [0, end] : [min, max] }, y: y.scale },
-      series: [{ label: "time", value: (_, v, __, at) => at == null ? "" : second(v) }, ...series().map(([label, , value], i) => line(label, i, value))],
-      axes: [
-        axis({ size: 32, values: (_, splits) => splits.map((v) => trimmed(v.toFixed(2)) + " s") }),
-        axis({ size: 64, values: (_, splits) => splits.map((v) => v == null ? "" : trimmed(y.format(v))), ...y.axis }),
-      ],
-      plugins: [phases],
-    },
-    columns: [t.t_s, ...series().map(([, values]) => values)],
-    height: y.height,
-  });
-
   // Labels of a logarithmic axis: the powers of ten, and 2 and 5 between them where few are.
-  const sparse = (u, splits) => {
-    const many = u.scales.y.max / u.scales.y.min > 500;
+  const sparse = (of) => (u, splits) => {
+    const many = u.scales[of].max / u.scales[of].min > 500;
     return splits.map((v) => isPower(v) || (!many && (isPower(v / 2) || isPower(v / 5))) ? v : null);
   };
 
@@ -131,47 +104,76 @@
     });
   };
 
-  // From the actual send: dotted, in the colour of the same from the intended one.
-  const looks = {
-    "ack": [0], "relay": [1], "last receiver": [2], "spread first → last": [3],
-    "ack, from the actual send": [0, [2, 4]], "relay, from the actual send": [1, [2, 4]],
-    "send lag": [4, [6, 4]], "connect": [5, [6, 4]],
+  // What each kind of x axis says about itself: its scale, its labels, and a point on it in words.
+  const over = {
+    percentile: () => ({
+      scale: { distr: 3, range: (_, min, max) => [min, max] },
+      axis: { filter: roomy, values: (_, splits) => splits.map((x) => x == null ? "" : x === 1 ? "min" : nines(x)) },
+      name: "percentile", says: nines, group: "percentile",
+    }),
+    // Until it is zoomed, from the beginning to the end of the run.
+    time: ({ step_s, end_s }, at) => ({
+      scale: { range: (_, min, max) => min === at[0] && max === at[at.length - 1] ? [0, end_s] : [min, max] },
+      axis: { values: (_, splits) => splits.map((v) => trimmed(v.toFixed(2)) + " s") },
+      name: "time", group: "time",
+      says: (t) => trimmed(Math.max(0, t - step_s / 2).toFixed(1)) + "–" + trimmed((t + step_s / 2).toFixed(1)) + " s",
+    }),
+    load: ({ name }) => ({
+      // Grid lines are counted from the left end: it has to be a round number.
+      scale: { distr: 3, range: (_, min, max) => [round(min / 1.15), max * 1.15] },
+      axis: { filter: sparse("x"), values: (_, splits) => splits.map((v) => v == null ? "" : trimmed(amount(v))) },
+      name, says: (v) => String(v), group: "load",
+    }),
   };
 
-  const charts = {
-    percentiles: () => ({
-      options: {
-        cursor: { drag: { x: true, y: false } },
-        scales: { x: { time: false, distr: 3, range: (_, min, max) => [min, max] }, y: { distr: 3, range: logRange } },
-        series: [
-          { label: "percentile", value: (_, x, __, at) => at == null ? "" : nines(x) },
-          ...data.percentiles.classes.map((c, i) => {
-            const [shade, dash] = looks[c.name] ?? [i, []];
-            return line(c.name, shade, latency, { dash });
-          }),
-        ],
-        axes: [
-          axis({ size: 32, filter: roomy, values: (_, splits) => splits.map((x) => x == null ? "" : x === 1 ? "min" : nines(x)) }),
-          axis({ size: 64, filter: sparse, values: (_, splits) => splits.map((v) => v == null ? "" : trimmed(latency(v))) }),
-        ],
-      },
-      columns: [data.percentiles.x, ...data.percentiles.classes.map((c) => c.ns)],
-      height: 320,
-    }),
-    latency: overTime(() => [["p50", t.p50, latency], ["p99", t.p99, latency], ["max", t.max, latency]],
-      { scale: { distr: 3, range: logRange }, format: latency, axis: { filter: sparse }, height: 230 }),
-    deliveries: overTime(() => [["delivered/s", t.delivered, amount]],
-      { scale: { range: fromZero }, format: amount, height: 130 }),
-    publishes: overTime(() => [["sent/s", t.sent, amount], ["acked/s", t.acked, amount]],
-      { scale: { range: fromZero }, format: amount, height: 130 }),
-    clients: overTime(() => [["clients", t.clients, amount]],
-      { scale: { range: fromZero }, format: amount, height: 110 }),
+  // What each kind of y axis does.
+  const up = {
+    latency: { scale: { distr: 3, range: logRange }, axis: { filter: sparse("y") }, format: latency },
+    "log-amount": { scale: { distr: 3, range: logRange }, axis: { filter: sparse("y") }, format: amount },
+    amount: { scale: { range: fromZero }, axis: {}, format: amount },
+  };
+
+  // A chart of the data as what uPlot takes. A line with a range around it is three series: the
+  // line, and the ends of the range without a name.
+  const plotted = (chart) => {
+    const x = over[chart.x.kind](chart.x, chart.at), y = up[chart.y];
+    const series = [{ label: x.name, value: (_, v, __, at) => at == null ? "" : x.says(v) }];
+    const columns = [chart.at], bands = [];
+    for (const { name, shade, dash, values, range } of chart.lines) {
+      const tint = colour("--c" + (shade % 6));
+      const around = (at) => range && range[0][at] !== range[1][at] ? ` (${y.format(range[0][at])} – ${y.format(range[1][at])})` : "";
+      series.push({
+        label: name, stroke: tint, width: 1.75, dash, points: { show: chart.dots && !dash, size: 7, fill: tint },
+        value: (_, v, __, at) => at == null ? "" : y.format(v) + around(at),
+      });
+      columns.push(values);
+      if (range) {
+        const [low, high] = range;
+        bands.push({ series: [columns.length + 1, columns.length], fill: tint + "2e" });
+        for (const end of [low, high]) {
+          series.push({ label: "", stroke: "transparent", width: 0, points: { show: false } });
+          columns.push(end);
+        }
+      }
+    }
+    const options = {
+      cursor: { sync: chart.x.kind === "percentile" ? undefined : { key: x.group }, drag: { x: true, y: false } },
+      scales: { x: { time: false, ...x.scale }, y: y.scale },
+      series, bands,
+      axes: [
+        axis({ size: 32, ...x.axis }),
+        axis({ size: 64, values: (_, splits) => splits.map((v) => v == null ? "" : trimmed(y.format(v))), ...y.axis }),
+      ],
+      plugins: chart.x.kind === "percentile" ? [] : [spans],
+      hooks: { setSeries: [(u, i, { show }) => { for (let j = i + 1; show != null && j < series.length && !series[j].label; j++) u.setSeries(j, { show }); }] },
+    };
+    return { options, columns, height: chart.height_px };
   };
 
   const drawn = new Map();
 
-  const draw = (name) => {
-    const figure = document.getElementById("chart-" + name), chart = charts[name]();
+  const draw = (described) => {
+    const name = described.id, figure = document.getElementById("chart-" + name), chart = plotted(described);
     if (chart.columns.length < 2 || chart.columns[0].length === 0) return;
     figure.hidden = false;
     const plot = figure.querySelector(".plot");
@@ -179,19 +181,20 @@
     const options = { width: plot.clientWidth, height: chart.height, padding: [8, 34, 0, 0], ...chart.options };
     const u = new uPlot(options, chart.columns, plot);
     // Until a pointer or a key asks for a point, the first row of the legend has nothing to say.
-    u.root.querySelector(".u-legend").classList.toggle("idle", true);
+    u.root.querySelector(".u-legend").classList.add("idle");
+    u.root.querySelectorAll(".u-series").forEach((row, i) => { row.hidden = !u.series[i].label; });
     u.over.addEventListener("mouseenter", () => u.root.querySelector(".u-legend").classList.remove("idle"));
     drawn.set(name, u);
   };
-  const drawAll = () => Object.keys(charts).forEach(draw);
+  const drawAll = () => data.charts.forEach(draw);
 
   // Arrow keys move through the points; what is there is also read aloud.
   const read = (name, u, index) => {
     const figure = document.getElementById("chart-" + name);
-    const words = u.series.map((s, i) => `${s.label} ${s.value(u, u.data[i][index], i, index)}`.trim());
+    const words = u.series.map((s, i) => s.label && `${s.label} ${s.value(u, u.data[i][index], i, index)}`.trim()).filter(Boolean);
     figure.querySelector(".sr").textContent = words.join(", ");
   };
-  for (const name of Object.keys(charts)) {
+  for (const { id: name } of data.charts) {
     document.getElementById("chart-" + name).addEventListener("keydown", (event) => {
       const u = drawn.get(name), last = u ? u.data[0].length - 1 : -1;
       const now = u?.cursor.idx;

@@ -1,0 +1,221 @@
+//! Whole histograms over time, in bounded memory: what HdrHistogram's log tools plot.
+//!
+//! A second's histogram is 264 KiB, nearly all zeros; written in HdrHistogram's own V2 form it is
+//! one to two KiB. [`Stretches`] keeps a second in that form until there are [`MAX`] of them. From
+//! then on, for each new one, the two neighbours that are shortest together become one: long ago is
+//! known in longer stretches than just now, and nothing is lost of the sum. No delivery pays for
+//! any of it: histograms come from the shards once a second anyway.
+
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
+
+use super::{Interval, add, group, histogram};
+
+/// Stretches that are kept: two minutes by the second, an hour by the half minute. With the
+/// classes' histograms at 1 to 3 KiB each, about 1 MiB.
+pub const MAX: usize = 120;
+
+/// What is kept over time, by the names that results have for it.
+pub const CLASSES: [&str; 4] = ["ack", "relay", "last_relay", "send_lag"];
+
+/// Some seconds of a run, and the latencies that were recorded in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stretch {
+    /// Its first second, counted from the run's epoch.
+    pub begins_s: u64,
+    /// How many they are.
+    pub seconds: u64,
+    /// A histogram for each of [`CLASSES`], encoded; `None` without a sample.
+    encoded: [Option<Box<[u8]>>; CLASSES.len()],
+}
+
+impl Stretch {
+    /// The latencies of a class, by its place in [`CLASSES`]; `None` without a sample.
+    #[must_use]
+    pub fn histogram(&self, class: usize) -> Option<Histogram<u64>> {
+        self.encoded[class].as_deref().map(decoded)
+    }
+
+    const fn end_s(&self) -> u64 {
+        self.begins_s + self.seconds
+    }
+}
+
+/// The stretches of a run so far.
+#[derive(Debug)]
+pub(super) struct Stretches {
+    closed: Vec<Stretch>,
+    open: [Histogram<u64>; CLASSES.len()],
+}
+
+impl Stretches {
+    pub(super) fn new() -> Self {
+        Self {
+            closed: Vec::new(),
+            open: std::array::from_fn(|_| histogram()),
+        }
+    }
+
+    /// Takes what a shard recorded.
+    pub(super) fn absorb(&mut self, interval: &Interval) {
+        let [ack, relay, _, send_lag] = &mut self.open;
+        group::acks(&interval.groups).for_each(|part| add(ack, part));
+        group::relays(&interval.groups).for_each(|part| add(relay, part));
+        add(send_lag, &interval.send_lag);
+    }
+
+    /// Takes a settled message.
+    pub(super) fn last_relay(&mut self, latency_ns: u64) {
+        let [_, _, last_relay, _] = &mut self.open;
+        last_relay.saturating_record(latency_ns);
+    }
+
+    /// Second `second` is over: what came since the last one was is its stretch, if anything did.
+    ///
+    /// What a stalled shard hands in late goes to the second in which it came.
+    pub(super) fn close(&mut self, second: u64) {
+        let mut encoded = [const { None }; CLASSES.len()];
+        for (open, encoded) in self.open.iter_mut().zip(&mut encoded) {
+            if !open.is_empty() {
+                *encoded = Some(encode(open));
+                open.reset();
+            }
+        }
+        if encoded.iter().all(Option::is_none) {
+            return;
+        }
+        // What came after the last second was over belongs to a second that is closed already.
+        let first_free = self.closed.last().map_or(0, Stretch::end_s);
+        self.closed.push(Stretch {
+            begins_s: second.max(first_free),
+            seconds: 1,
+            encoded,
+        });
+        if self.closed.len() > MAX {
+            self.join_shortest();
+        }
+    }
+
+    /// All of them, in their order.
+    pub(super) fn finish(mut self) -> Vec<Stretch> {
+        let last = self.closed.last().map_or(0, |last| last.begins_s);
+        self.close(last);
+        self.closed
+    }
+
+    /// Makes the two neighbours that are shortest together one; of equals the earliest.
+    fn join_shortest(&mut self) {
+        let length = |pair: &[Stretch]| pair[1].end_s() - pair[0].begins_s;
+        let pairs = self.closed.windows(2).enumerate();
+        let Some((first, _)) = pairs.min_by_key(|(_, pair)| length(pair)) else {
+            return;
+        };
+        let second = self.closed.remove(first + 1);
+        let joined = &mut self.closed[first];
+        joined.seconds = second.end_s() - joined.begins_s;
+        for (one, other) in joined.encoded.iter_mut().zip(second.encoded) {
+            *one = match (one.take(), other) {
+                (Some(one), Some(other)) => {
+                    let mut sum = decoded(&one);
+                    add(&mut sum, &decoded(&other));
+                    Some(encode(&sum))
+                }
+                (one, other) => one.or(other),
+            };
+        }
+    }
+}
+
+fn encode(histogram: &Histogram<u64>) -> Box<[u8]> {
+    let mut bytes = Vec::new();
+    V2Serializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("a Vec takes all, and no count exceeds an i64");
+    bytes.into()
+}
+
+fn decoded(mut encoded: &[u8]) -> Histogram<u64> {
+    Deserializer::new()
+        .deserialize(&mut encoded)
+        .expect("it was encoded here")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::measure::{ShardRecorder, Window};
+
+    const ALWAYS: Window = Window {
+        start_ns: 0,
+        end_ns: u64::MAX,
+    };
+
+    /// `n` acks, and twice as many relays, all so late.
+    fn interval(n: u64, latency_ns: u64) -> Interval {
+        let mut recorder = ShardRecorder::new(ALWAYS);
+        for _ in 0..n {
+            recorder.ack(0, 0, latency_ns);
+            recorder.relay(0, 0, latency_ns);
+            recorder.relay(0, 0, latency_ns);
+        }
+        recorder.take_interval()
+    }
+
+    fn counts(stretch: &Stretch) -> [u64; 4] {
+        std::array::from_fn(|class| stretch.histogram(class).map_or(0, |h| h.len()))
+    }
+
+    #[test]
+    fn a_second_has_what_came_in_it_and_one_without_a_sample_is_left_out() {
+        let mut stretches = Stretches::new();
+        stretches.absorb(&interval(1, 1_000));
+        stretches.absorb(&interval(2, 5_000));
+        stretches.last_relay(7_000);
+        stretches.close(3);
+        stretches.close(4);
+        stretches.absorb(&interval(4, 9_000));
+        stretches.close(5);
+        // Whatever comes at the very end still belongs to somewhere.
+        stretches.last_relay(8_000);
+        let all = stretches.finish();
+        let seen: Vec<_> = all
+            .iter()
+            .map(|s| (s.begins_s, s.seconds, counts(s)))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (3, 1, [3, 6, 1, 0]),
+                (5, 1, [4, 8, 0, 0]),
+                (6, 1, [0, 0, 1, 0])
+            ]
+        );
+        assert_eq!(all[0].histogram(1).unwrap().count_at(5_000), 4);
+    }
+
+    #[test]
+    fn however_long_the_run_there_are_so_many_and_nothing_is_lost() {
+        let mut stretches = Stretches::new();
+        let mut whole = histogram();
+        let seconds = 3_000_u64;
+        for second in 0..seconds {
+            let part = interval(1 + second % 3, 1_000 * (1 + second));
+            part.acks().for_each(|acks| add(&mut whole, acks));
+            stretches.absorb(&part);
+            stretches.close(second);
+            assert!(stretches.closed.len() <= MAX);
+        }
+        let all = stretches.finish();
+        assert_eq!(all.len(), MAX);
+        assert_eq!((all[0].begins_s, all[MAX - 1].end_s()), (0, seconds));
+        assert!(all.windows(2).all(|w| w[0].end_s() == w[1].begins_s));
+        // 25 s each, had they all the same length.
+        let longest = all.iter().map(|stretch| stretch.seconds).max().unwrap();
+        assert!(longest <= 64, "{longest}");
+        let mut sum = histogram();
+        for stretch in &all {
+            add(&mut sum, &stretch.histogram(0).unwrap());
+        }
+        assert!(sum == whole);
+    }
+}

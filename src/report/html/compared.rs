@@ -1,0 +1,413 @@
+//! The page of a comparison: what changed, as a table, and the sides drawn over each other.
+//!
+//! A side of several runs is drawn as it is compared: the median of its runs, and the range
+//! between the least and the greatest of them around it.
+
+use hdrhistogram::Histogram;
+use maud::{Markup, html};
+
+use super::chart::{Axis, Chart, Column, Drawing, Line, Scale};
+use super::{chart, charts, document};
+use crate::report::compare::{Change, Comparison, Row, Side, cells, conclusion, median, runs};
+use crate::report::figures;
+use crate::report::result::{Point, RunResult};
+use crate::report::style::Paint;
+
+/// Classes of latency that are drawn: the key in a result, the chart, its caption.
+const CLASSES: [(&str, &str, &str); 3] = [
+    ("relay", "relay", "Relay latency by percentile"),
+    ("ack", "ack", "Ack latency by percentile"),
+    (
+        "last_relay",
+        "last-relay",
+        "Latency of the last receiver by percentile",
+    ),
+];
+
+/// The page, complete: one base, and whatever it is compared with.
+///
+/// # Panics
+///
+/// If there is no comparison.
+#[must_use]
+pub fn render(comparisons: &[Comparison<'_>]) -> String {
+    let base = comparisons[0].base;
+    let name = &base.runs[0].scenario.name;
+    let mut sides = vec![("base".to_owned(), base)];
+    for (i, comparison) in comparisons.iter().enumerate() {
+        let label = match comparisons.len() {
+            1 => "new".to_owned(),
+            _ => format!("new {}", i + 1),
+        };
+        sides.push((label, comparison.new));
+    }
+    let (paint, word) = verdict(comparisons);
+    let body = html! {
+        header {
+            div.title {
+                span.verdict.(paint) { (word) }
+                h1 { (name) ", compared" }
+            }
+            @if let Some(description) = &base.runs[0].scenario.description {
+                p.question { (description) }
+            }
+            (participants(&sides))
+        }
+        main {
+            @for (comparison, (label, _)) in comparisons.iter().zip(&sides[1..]) {
+                (changes(comparison, label))
+            }
+            section {
+                h2 { "Latency by percentile" }
+                p.note {
+                    "From the moment a message was due. Of several runs the line is their median, \
+                     the band around it reaches from the least to the greatest."
+                }
+                @for (_, id, says) in CLASSES {
+                    (chart(id, &format!("{says}, a line a side, both axes logarithmic")))
+                }
+            }
+            @if sides.iter().flat_map(|(_, side)| &side.runs).any(|run| !whole_seconds(run).is_empty()) {
+                section {
+                    h2 { "Over time" }
+                    p.note { "Whole seconds of the measured phase, from its first on." }
+                    (chart("p99", "99th percentile of relay latency over time, a line a side"))
+                    (chart("deliveries", "Deliveries a second over time, a line a side"))
+                }
+            }
+        }
+    };
+    let title = format!("{name} compared: {word}");
+    let version = env!("CARGO_PKG_VERSION");
+    document(&title, version, &body, &drawing(&sides))
+}
+
+/// The one word over all comparisons, and how it is painted.
+fn verdict(comparisons: &[Comparison<'_>]) -> (&'static str, &'static str) {
+    let any = |wanted: Paint| comparisons.iter().any(|c| conclusion(c).0 == wanted);
+    if any(Paint::Bad) {
+        ("fail", "REGRESSION")
+    } else if any(Paint::Doubt) {
+        ("inconclusive", "INCONCLUSIVE")
+    } else {
+        ("pass", "NO REGRESSION")
+    }
+}
+
+/// Who is compared with whom.
+fn participants(sides: &[(String, &Side)]) -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr {
+                th scope="col" { "side" } th scope="col" { "result" } th scope="col" { "runs" }
+                th scope="col" { "first run" } th scope="col" { "target" }
+                th scope="col" { "machine" } th scope="col" { "chatbench" }
+            } }
+            tbody { @for (label, side) in sides { @let run = &side.runs[0]; tr {
+                th scope="row" { (label) }
+                td.wide { (side.name) }
+                td { (runs(side)) }
+                td { time datetime=(run.started) { (run.started) } }
+                td { @if run.target.embedded { "embedded" } @else { (run.target.url) } }
+                td { (run.environment.host) ", " (run.environment.cpus) " cpus" }
+                td { (run.chatbench) }
+            } } }
+        } }
+    }
+}
+
+/// One comparison as a table.
+fn changes(comparison: &Comparison<'_>, label: &str) -> Markup {
+    let (paint, words) = conclusion(comparison);
+    let class = match paint {
+        Paint::Bad => "bad",
+        Paint::Good => "good",
+        _ => "doubt",
+    };
+    html! {
+        section {
+            h2 { "What changed: " (label) " against base" }
+            p.(class) { strong { (words) } }
+            @for caveat in &comparison.caveats { p.note { strong.doubt { "Note" } " " (caveat) } }
+            div.scroll { table {
+                thead { tr {
+                    th scope="col" { "figure" } th scope="col" { "is" }
+                    th.n scope="col" { "base" } th.n scope="col" { (label) }
+                    th.n scope="col" { "change" } th.n scope="col" { "noise band" }
+                } }
+                tbody { @for row in &comparison.rows { (change(row)) } }
+            } }
+        }
+    }
+}
+
+fn change(row: &Row) -> Markup {
+    let (class, word) = match row.change {
+        Change::Worse => ("bad", "▲ worse"),
+        Change::Better => ("good", "▼ better"),
+        Change::None => ("faint", "same"),
+        Change::Unknown => ("faint", "not on both sides"),
+    };
+    // The arrow says which way the figure went; of a rate down is the worse way.
+    let word = match (row.change, row.difference) {
+        (Change::Worse, Some(difference)) if difference < 0.0 => "▼ worse",
+        (Change::Better, Some(difference)) if difference > 0.0 => "▲ better",
+        _ => word,
+    };
+    html! {
+        tr {
+            th scope="row" { (row.name) }
+            td.(class) { (word) }
+            @for cell in cells(row) { td.n { (cell) } }
+        }
+    }
+}
+
+fn drawing(sides: &[(String, &Side)]) -> Drawing {
+    let mut all: Vec<_> = CLASSES
+        .iter()
+        .filter_map(|(class, id, _)| percentiles(sides, class, id))
+        .collect();
+    all.extend(over_time(sides));
+    Drawing {
+        charts: all,
+        ..Drawing::default()
+    }
+}
+
+/// A class of latency on all sides; `None` where no run has any.
+fn percentiles(sides: &[(String, &Side)], class: &str, id: &'static str) -> Option<Chart> {
+    let histograms = |side: &Side| -> Vec<_> {
+        let all = side.runs.iter().filter_map(|run| run.latency_ns.get(class));
+        let filled = all.filter(|latency| latency.count > 0);
+        filled.map(|latency| latency.histogram.clone()).collect()
+    };
+    let sides: Vec<_> = sides
+        .iter()
+        .map(|(label, side)| (label, histograms(side)))
+        .collect();
+    let counts = sides.iter().flat_map(|(_, h)| h).map(Histogram::len);
+    counts.clone().next()?;
+    let at = charts::columns(counts);
+    let lines = sides
+        .iter()
+        .enumerate()
+        .map(|(shade, (label, histograms))| {
+            let runs = histograms.iter().map(|h| {
+                let column = at.iter().map(|&x| charts::at(h, x));
+                column.map(|ns| ns.map(|ns| ns as f64)).collect()
+            });
+            line(label, shade, &runs.collect::<Vec<_>>(), at.len())
+        })
+        .collect();
+    Some(Chart {
+        id,
+        x: Axis::Percentile,
+        y: Scale::Latency,
+        height_px: 260,
+        dots: false,
+        at,
+        lines,
+    })
+}
+
+/// What is drawn of each run over time: a value a point.
+type Drawn = fn(&[Point], usize) -> Vec<Option<f64>>;
+
+fn over_time(sides: &[(String, &Side)]) -> Vec<Chart> {
+    let measured: Vec<(&String, Vec<Vec<Point>>)> = sides
+        .iter()
+        .map(|(label, side)| (label, side.runs.iter().map(whole_seconds).collect()))
+        .collect();
+    let all = measured.iter().flat_map(|(_, runs)| runs);
+    let longest = all.max_by_key(|run| run.len());
+    let Some(longest) = longest.filter(|run| !run.is_empty()) else {
+        return Vec::new();
+    };
+    let step = charts::step_s(longest.len());
+    let at = charts::middles(longest, step);
+    let chart = |id, y, drawn: Drawn| {
+        let lines = measured.iter().enumerate().map(|(shade, (label, runs))| {
+            let runs: Vec<_> = runs.iter().map(|run| drawn(run, step)).collect();
+            line(label, shade, &runs, at.len())
+        });
+        Chart {
+            id,
+            x: Axis::Time {
+                step_s: step as u64,
+                end_s: longest.len() as f64,
+            },
+            y,
+            height_px: 180,
+            dots: false,
+            at: at.clone(),
+            lines: lines.collect(),
+        }
+    };
+    vec![
+        chart("p99", Scale::Latency, |points, step| {
+            charts::worst(points, step, |p| p.relay_p99_ns)
+        }),
+        chart("deliveries", Scale::Amount, |points, step| {
+            charts::rate(points, step, |p| p.delivered)
+        }),
+    ]
+}
+
+/// The seconds of a run that lie within its measured phase as a whole, counted from the first.
+fn whole_seconds(run: &RunResult) -> Vec<Point> {
+    const SECOND_NS: u64 = 1_000_000_000;
+    let inside = |point: &&Point| {
+        run.window.start_ns <= point.t_ns
+            && point.t_ns.saturating_add(SECOND_NS) <= run.window.end_ns
+    };
+    let points = run.timeline.iter().filter(inside).enumerate();
+    points
+        .map(|(i, point)| Point {
+            t_ns: i as u64 * SECOND_NS,
+            ..*point
+        })
+        .collect()
+}
+
+/// The median of the runs at each of so many places, and of more than one their range.
+fn line(label: &str, shade: usize, runs: &[Vec<Option<f64>>], places: usize) -> Line {
+    let (mut middle, mut low, mut high) = (Vec::new(), Vec::new(), Vec::new());
+    for place in 0..places {
+        let values = runs
+            .iter()
+            .filter_map(|run| run.get(place).copied().flatten());
+        let mut values: Vec<f64> = values.collect();
+        values.sort_by(f64::total_cmp);
+        middle.push(median(&values));
+        low.push(values.first().copied());
+        high.push(values.last().copied());
+    }
+    let range = (runs.len() > 1).then_some([Column(low), Column(high)]);
+    let name = match runs.len() {
+        0 | 1 => label.to_owned(),
+        n => format!("{label}, {} runs", figures::count(n as u64)),
+    };
+    Line {
+        range,
+        ..Line::new(&name, shade, middle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::report::compare::{Terms, compare};
+    use crate::report::sample;
+
+    const TERMS: Terms = Terms {
+        tolerance: 0.05,
+        assumed_noise: 0.1,
+    };
+
+    /// Runs whose relays are all so many µs late.
+    fn side(name: &str, runs_us: &[u64]) -> Side {
+        let runs = runs_us.iter().map(|us| {
+            RunResult::of(&sample::report(|_, outcome| {
+                let relay = &mut outcome.measured.relay;
+                relay.reset();
+                relay.record_n(us * 1_000, 50_000).unwrap();
+            }))
+        });
+        Side {
+            name: name.to_owned(),
+            runs: runs.collect(),
+        }
+    }
+
+    fn data_of(page: &str) -> Value {
+        let (_, rest) = page.split_once("id=\"data\">").unwrap();
+        serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+    }
+
+    fn chart(data: &Value, id: &str) -> Value {
+        let charts = data["charts"].as_array().unwrap();
+        charts.iter().find(|c| c["id"] == id).unwrap().clone()
+    }
+
+    #[test]
+    fn the_verdict_comes_first_and_the_table_marks_what_changed() {
+        let (base, same) = (side("base", &[100, 101, 102]), side("same", &[100, 101]));
+        let worse = side("<b>worse</b>", &[200, 201]);
+        let [same, worse] = [&same, &worse].map(|new| compare(&base, new, TERMS));
+        let page = render(&[worse]);
+        assert!(page.contains("<span class=\"verdict fail\">REGRESSION</span>"));
+        let row = page.split("<tr>").find(|row| row.contains("relay p99<"));
+        let row = row.unwrap();
+        assert!(row.contains("<td class=\"bad\">▲ worse</td>"), "{row}");
+        assert!(row.contains("101 µs") && row.contains("201 µs"), "{row}");
+        assert!(page.contains("&lt;b&gt;worse&lt;/b&gt;") && !page.contains("<b>"));
+        let page = render(&[same]);
+        assert!(page.contains("<span class=\"verdict pass\">NO REGRESSION</span>"));
+        assert!(!page.contains("▲ worse"));
+    }
+
+    #[test]
+    fn a_figure_that_falls_is_marked_as_falling() {
+        let (base, new) = (side("base", &[100]), side("new", &[100]));
+        let mut comparison = compare(&base, &new, TERMS);
+        let delivered = comparison.rows.iter_mut().find(|r| r.name == "delivered");
+        let delivered = delivered.unwrap();
+        (delivered.change, delivered.difference) = (Change::Worse, Some(-0.5));
+        assert!(render(&[comparison]).contains("▼ worse"));
+    }
+
+    #[test]
+    fn a_side_is_drawn_as_the_median_of_its_runs_with_their_range() {
+        let (base, one) = (side("base", &[100, 140, 110]), side("one", &[300]));
+        let page = render(&[compare(&base, &one, TERMS), compare(&base, &base, TERMS)]);
+        let relay = chart(&data_of(&page), "relay");
+        let lines = relay["lines"].as_array().unwrap();
+        let names: Vec<_> = lines.iter().map(|line| &line["name"]).collect();
+        assert_eq!(names, ["base, 3 runs", "new 1", "new 2, 3 runs"]);
+        let us = |value: &Value| value.as_f64().unwrap().round() as u64 / 1_000;
+        assert_eq!(us(&lines[0]["values"][20]), 110);
+        let [low, high] = [0, 1].map(|end| us(&lines[0]["range"][end][20]));
+        assert_eq!((low, high), (100, 140));
+        assert_eq!(us(&lines[1]["values"][20]), 300);
+        assert!(lines[1].get("range").is_none(), "one run has no range");
+    }
+
+    #[test]
+    fn time_is_that_of_the_measured_phase_whenever_it_began() {
+        let mut late = side("late", &[100]);
+        let second_ns = 1_000_000_000;
+        let run = &mut late.runs[0];
+        let window = run.window;
+        // The same run, begun five seconds and a half later.
+        for point in &mut run.timeline {
+            point.t_ns += 5 * second_ns;
+        }
+        run.window.start_ns = window.start_ns + 5 * second_ns - 1;
+        run.window.end_ns = window.end_ns + 5 * second_ns;
+        let base = side("base", &[100]);
+        let data = data_of(&render(&[compare(&base, &late, TERMS)]));
+        let deliveries = chart(&data, "deliveries");
+        assert_eq!(deliveries["at"].as_array().unwrap().len(), 10);
+        assert_eq!(deliveries["x"]["end_s"], 10.0);
+        let lines = deliveries["lines"].as_array().unwrap();
+        assert_eq!(lines[0]["values"], lines[1]["values"]);
+        assert!(lines[0]["values"][3].as_f64().unwrap() > 0.0);
+    }
+
+    #[test]
+    fn a_run_without_a_sample_is_compared_on_a_page_too() {
+        let mut none = side("none", &[100]);
+        none.runs[0].latency_ns.clear();
+        none.runs[0].timeline.clear();
+        none.runs[0].verdict = "inconclusive".to_owned();
+        let base = side("base", &[100]);
+        let page = render(&[compare(&base, &none, TERMS)]);
+        assert!(page.contains("INCONCLUSIVE") && page.contains("not on both sides"));
+        let page = render(&[compare(&none, &none, TERMS)]);
+        assert_eq!(data_of(&page)["charts"], Value::Array(vec![]));
+        assert!(!page.contains("Over time"));
+    }
+}

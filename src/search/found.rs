@@ -1,0 +1,200 @@
+//! What a search found: all that its words, its page and `search.json` are made of, whether it has
+//! just ended or is read back.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Limit, Probe, Search};
+use crate::report::Environment;
+use crate::report::result::{Error, Target};
+use crate::report::thresholds::metric_name;
+use crate::scenario::plan::{Plan, Threshold};
+
+/// The format's version.
+const SCHEMA: u64 = 1;
+
+/// How a scenario names the server that chatbench starts itself.
+const EMBEDDED: &str = "embedded";
+
+/// What tells a search from a run's result.
+const KIND: &str = "search";
+
+/// A search, as `search.json` has it. Keys are added, never renamed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Found {
+    schema: u64,
+    kind: String,
+    /// The version of chatbench that searched.
+    pub chatbench: String,
+    /// What was asked, and of whom.
+    #[serde(flatten)]
+    pub about: About,
+    /// The key that was varied.
+    pub vary: String,
+    /// The lowest value.
+    pub from: f64,
+    /// The highest value.
+    pub max: f64,
+    /// How near the limit was to be known, a share of it.
+    pub precision: f64,
+    /// Whether it was cut short.
+    pub interrupted: bool,
+    /// The highest value that held.
+    pub holds: Option<f64>,
+    /// The lowest value that did not.
+    pub fails: Option<f64>,
+    /// What that value met.
+    pub limit: Option<Limit>,
+    /// Every run, by value; of a value's runs those that held first.
+    pub probes: Vec<Probe>,
+}
+
+/// What a search was of. Searches of earlier versions do not say.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// The scenario.
+    pub scenario: Scenario,
+    /// What was driven.
+    pub target: Target,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// The machine that the driver ran on.
+    pub environment: Option<Environment>,
+    /// The command that searches the same again.
+    pub rerun: String,
+    /// The limits on latency that a load had to keep.
+    pub thresholds: Vec<Kept>,
+}
+
+/// The scenario of a search.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Scenario {
+    /// Its name.
+    pub name: String,
+    /// The question it asks.
+    pub description: Option<String>,
+    /// Where all randomness came from.
+    pub seed: u64,
+}
+
+/// A threshold on a latency.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Kept {
+    /// What is measured.
+    pub metric: String,
+    /// The expression as it was written.
+    pub expr: String,
+    /// The limit, ns.
+    pub limit_ns: f64,
+}
+
+impl About {
+    /// What `plan` asks.
+    #[must_use]
+    pub fn new(plan: &Plan, started: String, rerun: String) -> Self {
+        let kept = |threshold: &Threshold| Kept {
+            metric: metric_name(threshold.metric).to_owned(),
+            expr: threshold.expr.clone(),
+            limit_ns: threshold.limit,
+        };
+        let url = plan.resolved.pointer("/target/url").and_then(Value::as_str);
+        let url = url.unwrap_or(EMBEDDED).to_owned();
+        Self {
+            scenario: Scenario {
+                name: plan.name.clone(),
+                description: plan.description.clone(),
+                seed: plan.seed,
+            },
+            target: Target {
+                embedded: url == EMBEDDED,
+                url,
+            },
+            started,
+            environment: Some(Environment::here()),
+            rerun,
+            thresholds: plan.thresholds.iter().map(kept).collect(),
+        }
+    }
+}
+
+impl Found {
+    /// What `search` came to with these runs.
+    #[must_use]
+    pub fn new(
+        about: About,
+        vary: &str,
+        search: &Search,
+        probes: &[Probe],
+        interrupted: bool,
+    ) -> Self {
+        let mut probes = probes.to_vec();
+        probes.sort_by(|a, b| a.value.total_cmp(&b.value).then(b.held().cmp(&a.held())));
+        let met = probes.iter().find(|p| Some(p.value) == search.fails);
+        Self {
+            schema: SCHEMA,
+            kind: KIND.to_owned(),
+            chatbench: env!("CARGO_PKG_VERSION").to_owned(),
+            about,
+            vary: vary.to_owned(),
+            from: search.from,
+            max: search.max,
+            precision: search.precision,
+            interrupted,
+            holds: search.holds,
+            fails: search.fails,
+            limit: met.and_then(|probe| probe.limit),
+            probes,
+        }
+    }
+
+    /// Whether `bytes` are meant to be a search.
+    #[must_use]
+    pub fn is_search(bytes: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Kind {
+            kind: String,
+        }
+        serde_json::from_slice(bytes).is_ok_and(|Kind { kind }| kind == KIND)
+    }
+
+    /// Reads a search back.
+    ///
+    /// # Errors
+    ///
+    /// Names `path`, and what is wrong with what was read from it.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: u64,
+        }
+        let damaged = |source| Error::Damaged {
+            path: path.to_owned(),
+            source,
+        };
+        let Version { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if schema != SCHEMA {
+            return Err(Error::OtherSchema {
+                path: path.to_owned(),
+                found: schema,
+            });
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+
+    /// The last key of the path that was varied, which names what it is.
+    #[must_use]
+    pub fn unit(&self) -> &str {
+        self.vary.rsplit('.').next().unwrap_or(&self.vary)
+    }
+
+    /// As JSON, with a newline at its end.
+    #[must_use]
+    pub fn json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("string keys and plain values");
+        json.push(b'\n');
+        json
+    }
+}

@@ -48,7 +48,7 @@ impl Unnumbered {
             .check_address(me, &by.to_string())
             .is_ok();
         let own = session.own.get_or_insert_default();
-        let theirs = self.addresses.get(&by).filter(|id| **id != me).copied();
+        let theirs = self.addresses.owner(by).filter(|id| *id != me);
         if !promised || theirs.is_some() || known && !mine {
             let message = theirs.map(|sender| Message { sender, k: 0 });
             return self.stray_ack(handle, message, now_ns);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Event, Handle, Unnumbered};
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
 use crate::verify::desk::Complaint;
 use crate::verify::findings::Example;
 use crate::verify::ids::split_id;
@@ -209,7 +209,7 @@ impl Unnumbered {
                     sender,
                     k: pending.k,
                 },
-                said_bye: true,
+                by: NoAck::ByBye,
                 at_ns: now_ns,
             });
         }

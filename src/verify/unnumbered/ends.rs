@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::messages::Sent;
 use super::sequence::SlotId;
 use super::settle::{Doubt, Known, Loss};
 use super::track::{Parted, Track};
+use super::witnesses::NEAR_SLOTS;
 use super::{Event, Handle, Session, Unnumbered, quote};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::{Ended, Message};
@@ -371,6 +373,9 @@ impl Unnumbered {
             let at_ns = if at_ns == 0 { now_ns } else { at_ns };
             unresolved += self.judge_missed(handle, message, rest, at_ns, &mut runs);
         }
+        if self.sessions[handle.0 as usize].track.parted.is_some() {
+            self.doubt_what_is_before(handle, rest, now_ns, &mut runs);
+        }
         unresolved
     }
 
@@ -393,27 +398,13 @@ impl Unnumbered {
         at_ns: u64,
         runs: &mut Runs,
     ) -> u64 {
-        let session = &self.sessions[handle.0 as usize];
         let Some(sent) = self.messages.get(message).copied() else {
             return 0;
         };
-        if sent.accepted_at() < session.connecting_at {
+        let Some(known) = self.known_of(handle, message, &sent, rest, runs) else {
             return 0;
-        }
-        let run = *runs
-            .entry(message.sender)
-            .or_insert_with(|| self.own_run(handle, message.sender));
-        let (earlier, later) = within(run, message.k);
-        let answered = matches!(rest, Rest::Answered { .. });
-        let taken = answered && sent.accepted_at() < session.leaving_at;
-        let known = Known {
-            joined: session.joined_at < sent.sent_at
-                || earlier
-                || self.is_taken_before(&session.track, message.sender),
-            still_there: taken || later,
-            answered,
-            proved: later || rest == Rest::Answered { by_bye: true },
         };
+        let session = &self.sessions[handle.0 as usize];
         let excuses = session.may_have_got_others();
         // Where something may stand for it, that is looked up while it is known.
         let owed = known.is_owed() || excuses && self.is_owed(&session.track, sent.slot, known);
@@ -422,15 +413,7 @@ impl Unnumbered {
             self.desk.batch.tally.optional += u64::from(!unknown);
             self.desk.batch.tally.unresolved += u64::from(unknown);
             if !excuses {
-                let track = &mut self.sessions[handle.0 as usize].track;
-                track.in_doubt = true;
-                self.settling.doubt(Doubt {
-                    message,
-                    session: track.id,
-                    receiver: track.client,
-                    known,
-                    at_ns,
-                });
+                self.doubt(handle, message, known, at_ns);
             }
             return u64::from(unknown);
         }
@@ -442,6 +425,65 @@ impl Unnumbered {
             self.lose(handle, slot, known.proved, at_ns);
         }
         0
+    }
+
+    /// What the end of a session says of a message that it has not got; `None` if it was not to get
+    /// it.
+    fn known_of(
+        &self,
+        handle: Handle,
+        message: Message,
+        sent: &Sent,
+        rest: Rest,
+        runs: &mut Runs,
+    ) -> Option<Known> {
+        let session = &self.sessions[handle.0 as usize];
+        if sent.accepted_at() < session.connecting_at {
+            return None;
+        }
+        let run = *runs
+            .entry(message.sender)
+            .or_insert_with(|| self.own_run(handle, message.sender));
+        let (earlier, later) = within(run, message.k);
+        let answered = matches!(rest, Rest::Answered { .. });
+        let taken = answered && sent.accepted_at() < session.leaving_at;
+        Some(Known {
+            joined: session.joined_at < sent.sent_at
+                || earlier
+                || self.is_taken_before(&session.track, message.sender),
+            still_there: taken || later,
+            answered,
+            proved: later || rest == Rest::Answered { by_bye: true },
+        })
+    }
+
+    fn doubt(&mut self, handle: Handle, message: Message, known: Known, at_ns: u64) {
+        let track = &mut self.sessions[handle.0 as usize].track;
+        track.in_doubt = true;
+        self.settling.doubt(Doubt {
+            message,
+            session: track.id,
+            receiver: track.client,
+            known,
+            at_ns,
+        });
+    }
+
+    /// What stands a little before a session's start, and was on its way when it joined: others may
+    /// show that it comes behind something that the session got.
+    fn doubt_what_is_before(&mut self, handle: Handle, rest: Rest, now_ns: u64, runs: &mut Runs) {
+        let track = &self.sessions[handle.0 as usize].track;
+        let before = |at: &SlotId| Some(self.sequence.before(*at)).filter(|at| *at != 0);
+        let slots = std::iter::successors(Some(track.start), before).take(NEAR_SLOTS);
+        let messages = slots.filter_map(|at| self.sequence.get(at).map(|slot| slot.message));
+        let messages: Vec<Message> = messages.filter(|m| track.wants(m.sender)).collect();
+        for message in messages {
+            let sent = self.messages.get(message).copied();
+            let known = sent.and_then(|sent| self.known_of(handle, message, &sent, rest, runs));
+            if let Some(known) = known {
+                self.doubt(handle, message, known, now_ns);
+            }
+        }
     }
 
     /// A session has passed `slot` so long ago that it will not come any more.

@@ -233,15 +233,17 @@ impl Unnumbered {
     }
 
     /// A message that was sent before a session was over gets a place behind all that the session
-    /// got. That is a proposal: others may show that it comes before some of that, or before one
-    /// of the session's own.
+    /// got, or before that. This is a proposal: others may show that it comes between, or before
+    /// one of the session's own.
     fn doubt_of_leavers(&mut self, message: Message, sent_at: u64, label: u64) {
         let settling = &mut self.settling;
         for track in self.past.iter_mut().rev() {
             let Some(parted) = track.parted.filter(|parted| parted.at > sent_at) else {
                 break;
             };
-            if track.wants(message.sender) && self.sequence.label(track.cursor) < label {
+            let behind = label > self.sequence.label(track.cursor);
+            let before = label <= self.sequence.label(track.start);
+            if track.wants(message.sender) && (behind || before) {
                 let joined = parted.joined_at < sent_at;
                 settling.doubt(Doubt::of_parted(track, parted, message, joined));
             }

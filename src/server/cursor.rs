@@ -251,7 +251,7 @@ impl Cursor {
                 let step = (sent_bytes as u64).min(to - self.at);
                 assert!(step > 0, "more was sent than was gathered");
                 self.at += step;
-                self.mid_line = self.at < to && !log.is_line_start(self.at);
+                self.mid_line = !log.is_line_start(self.at);
                 sent_bytes -= step as usize;
             }
         }
@@ -278,9 +278,7 @@ impl Cursor {
             self.lines_queued -= gather.lines;
             self.reply_sent = 0;
         }
-        let next = self.splices.front().map(|splice| splice.at);
-        let to = next.or(self.end).unwrap_or(log.end());
-        self.mid_line = self.at < to && !log.is_line_start(self.at);
+        self.mid_line = gather.ends_in_log && !log.is_line_start(self.at);
         self.give_back();
     }
 
@@ -327,6 +325,8 @@ pub struct Gather {
     /// Splices that are in it to their end, and how many of these are lines.
     splices: usize,
     lines: u32,
+    /// Whether its last byte is the log's, which may be inside a line.
+    ends_in_log: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -343,6 +343,7 @@ impl Gather {
         self.at = at;
         self.splices = 0;
         self.lines = 0;
+        self.ends_in_log = false;
     }
 
     /// Bytes gathered.
@@ -406,6 +407,7 @@ impl Gather {
             }
             self.total_bytes += run.len();
             self.at += run.len() as u64;
+            self.ends_in_log = true;
         }
         true
     }
@@ -430,6 +432,7 @@ impl Gather {
         self.total_bytes += rendered.len() - from;
         self.close_rendered_segment();
         self.at = splice.at + u64::from(splice.skip_bytes);
+        self.ends_in_log = false;
         self.splices += 1;
         self.lines += u32::from(matches!(reply, Reply::Line(_)));
         true

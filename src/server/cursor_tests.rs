@@ -65,7 +65,8 @@ struct Modelled {
     name: String,
     expected: Vec<u8>,
     received: Vec<u8>,
-    fell_off: bool,
+    /// What it had got when it fell off, and the rest of the line that this ended in.
+    fell_off_with: Option<Vec<u8>>,
 }
 
 struct World {
@@ -73,6 +74,18 @@ struct World {
     sessions: Vec<Modelled>,
     gather: Gather,
     seq: u64,
+}
+
+impl Modelled {
+    /// What it received, and the rest of the line that this ends in.
+    fn whole_lines_received(&self) -> Vec<u8> {
+        let received_bytes = self.received.len();
+        let mut whole_bytes = received_bytes;
+        while whole_bytes > 0 && self.expected[whole_bytes - 1] != b'\n' {
+            whole_bytes += 1;
+        }
+        self.expected[..whole_bytes].to_vec()
+    }
 }
 
 const FELL_OFF: &[u8] = b"{\"fell\":\"off\"}\n";
@@ -87,6 +100,14 @@ impl World {
         }
     }
 
+    /// One whose lines are long enough to fill a write.
+    fn of_long_lines() -> Self {
+        Self {
+            log: Log::new(100_000, 1 << 24),
+            ..Self::new(1, 1 << 10)
+        }
+    }
+
     fn join(&mut self) {
         let name = format!("client:{}", self.sessions.len());
         let mut welcome = Vec::new();
@@ -96,7 +117,7 @@ impl World {
             name,
             expected: welcome,
             received: Vec::new(),
-            fell_off: false,
+            fell_off_with: None,
         });
     }
 
@@ -146,6 +167,13 @@ impl World {
         }
     }
 
+    fn error(&mut self, who: usize, text: &str) {
+        let line = format!("{text}\n").into_bytes();
+        let session = &mut self.sessions[who];
+        session.expected.extend_from_slice(&line);
+        session.cursor.reply(&self.log, line);
+    }
+
     fn drop_behind(&mut self, keep_from: u64) {
         for session in &mut self.sessions {
             if session
@@ -154,7 +182,7 @@ impl World {
                 .is_some_and(|needs| needs < keep_from)
             {
                 session.cursor.fall_off(&self.log, FELL_OFF);
-                session.fell_off = true;
+                session.fell_off_with = Some(session.whole_lines_received());
             }
         }
         self.trim();
@@ -205,10 +233,7 @@ impl World {
             }
             Step::Error { who } => {
                 if let Some(who) = self.present(who) {
-                    let line = format!("{{\"error\":{who}}}\n").into_bytes();
-                    let session = &mut self.sessions[who];
-                    session.expected.extend_from_slice(&line);
-                    session.cursor.reply(&self.log, line);
+                    self.error(who, &format!("{{\"error\":{who}}}"));
                 }
             }
             Step::Leave { who } => {
@@ -229,7 +254,7 @@ impl World {
             Step::Trim => self.trim(),
         }
         for session in &self.sessions {
-            if !session.fell_off {
+            if session.fell_off_with.is_none() {
                 let n = session.received.len();
                 assert_eq!(session.received, session.expected[..n], "{}", session.name);
             }
@@ -290,10 +315,8 @@ proptest! {
         }
         world.write_all();
         for session in &world.sessions {
-            if session.fell_off {
-                let owed = session.received.strip_suffix(FELL_OFF).unwrap();
-                prop_assert!(session.expected.starts_with(owed));
-                prop_assert!(owed.is_empty() || owed.ends_with(b"\n"));
+            if let Some(owed) = &session.fell_off_with {
+                prop_assert_eq!(session.received.strip_suffix(FELL_OFF), Some(&owed[..]));
                 prop_assert!(session.cursor.is_done());
             } else {
                 prop_assert_eq!(&session.received, &session.expected);
@@ -316,19 +339,13 @@ proptest! {
 
 #[test]
 fn a_write_is_bounded_in_bytes_and_slices_and_goes_on_where_it_stopped() {
-    let mut world = World {
-        log: Log::new(100_000, 1 << 24),
-        sessions: Vec::new(),
-        gather: Gather::default(),
-        seq: 0,
-    };
-    world.join();
-    world.join();
-    let long = "y".repeat(3000);
+    let mut world = World::of_long_lines();
+    // Two who talk, and one who listens.
+    (0..3).for_each(|_| world.join());
     for i in 0..200 {
-        world.publish(i % 2, &long, None, None);
+        world.publish(i % 2, &"y".repeat(3000), None, None);
     }
-    for who in 0..2 {
+    for who in 0..3 {
         let mut writes = 0;
         loop {
             let gathered = world.write(who, usize::MAX);
@@ -340,9 +357,82 @@ fn a_write_is_bounded_in_bytes_and_slices_and_goes_on_where_it_stopped() {
             }
             writes += 1;
         }
+        // 600 KB: by their bytes, and for who talks by their slices.
         assert!(writes > 2, "{writes}");
         assert_eq!(world.sessions[who].received, world.sessions[who].expected);
     }
+}
+
+#[test]
+fn who_falls_off_inside_a_line_gets_the_rest_of_it_though_all_that_was_gathered_is_sent() {
+    let mut world = World::of_long_lines();
+    world.join();
+    world.join();
+    world.write_all();
+    for _ in 0..100 {
+        world.publish(0, &"y".repeat(3000), None, None);
+    }
+    // As much as one write holds ends inside a line.
+    let gathered = world.write(1, usize::MAX);
+    assert_eq!(gathered, MAX_WRITE_BYTES);
+    world.drop_behind(world.log.end());
+    world.write_all();
+    let fallen = &world.sessions[1];
+    let owed = fallen.fell_off_with.as_deref().unwrap();
+    assert!(owed.len() > gathered && owed.len() < gathered + 3100);
+    assert!(fallen.received.strip_suffix(FELL_OFF) == Some(owed));
+}
+
+#[test]
+fn who_falls_off_behind_a_reply_at_the_logs_oldest_byte_gets_no_line_more() {
+    let mut world = World::of_long_lines();
+    world.join();
+    world.join();
+    // A welcome and errors that fill a write, at an offset before which nothing is kept.
+    for _ in 0..=MAX_WRITE_BYTES / 1000 {
+        world.error(1, &"e".repeat(999));
+    }
+    world.publish(0, "x", None, None);
+    assert_eq!(world.log.start(), 0);
+    world.write(1, usize::MAX);
+    world.drop_behind(world.log.end());
+    world.write_all();
+    let fallen = &world.sessions[1];
+    let owed = fallen.fell_off_with.as_deref();
+    assert!(fallen.received.strip_suffix(FELL_OFF) == owed);
+}
+
+#[test]
+fn nothing_in_place_of_a_message_is_passed_whether_or_not_the_session_stands_there() {
+    for said_before in [false, true] {
+        let mut world = World::new(CHUNK, 1 << 20);
+        world.join();
+        world.join();
+        world.write_all();
+        if said_before {
+            world.publish(0, "before", None, None);
+        }
+        world.publish(0, "for nobody", None, Some((1, Wrong::Nothing)));
+        world.write_all();
+        let listener = &world.sessions[1];
+        assert_eq!(listener.received, listener.expected, "{said_before}");
+        assert_eq!(listener.cursor.needs(), Some(world.log.end()));
+        assert_eq!(listener.cursor.lines_queued(), 0);
+        assert!(!listener.cursor.is_behind(&world.log));
+    }
+}
+
+#[test]
+fn acks_and_the_short_relays_between_them_go_out_in_one_slice() {
+    let mut world = World::new(CHUNK, 1 << 20);
+    world.join();
+    world.join();
+    for i in 0..100 {
+        world.publish(i % 2, "some text", Some(1), None);
+    }
+    let gathered = world.write(0, usize::MAX);
+    assert_eq!(gathered, world.sessions[0].expected.len());
+    assert_eq!(world.gather.slices(&world.log).1, 1);
 }
 
 #[test]

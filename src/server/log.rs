@@ -267,9 +267,9 @@ impl Log {
         &self.chunks[chunk][within..within + take]
     }
 
-    /// Whether a line begins at `at` (or the log ends there).
+    /// Whether a line begins at `at` (or the log ends there). The byte before it is still kept.
     pub(super) fn is_line_start(&self, at: u64) -> bool {
-        at == self.end || (at > self.start && self.run(at - 1, at) == b"\n")
+        at == self.end || self.run(at - 1, at) == b"\n"
     }
 
     /// Appends to `out` the bytes from `at` to the end of the line that they are in.
@@ -438,6 +438,18 @@ mod tests {
         assert!(log.held_bytes() > 40_000);
         log.trim_to(log.end());
         assert!(log.held_bytes() <= 2 * 64, "{} bytes", log.held_bytes());
+    }
+
+    #[test]
+    fn what_is_held_is_the_chunks_in_use_and_one_that_waits() {
+        let mut log = Log::with_chunks_of(10, 100, 1000);
+        let line_bytes = relay(1, "x").len();
+        log.append("c", "x").unwrap();
+        let in_use = line_bytes.div_ceil(10);
+        assert_eq!(log.held_bytes(), in_use * 10);
+        // Two chunks are passed, of which one is kept to be used again.
+        log.trim_to(25);
+        assert_eq!(log.held_bytes(), (in_use - 2 + 1) * 10);
     }
 
     #[test]

@@ -258,3 +258,133 @@ fn a_missing_ack_whose_number_is_known_explains_no_other_number() {
         assert_eq!(kinds(&bench.finish()), expected, "relayed: {relayed}");
     }
 }
+
+/// What waits to be judged is counted as it comes: who watches a run sees it then.
+#[test]
+fn violations_are_counted_before_the_end() {
+    let (mut bench, [talker, listener, closed]) = room();
+    sends(&mut bench, 0, talker, 3);
+    bench.read(1, listener, b"neither\n");
+    // Numbers 2 and 4 are nobody's, and number 5 was sent first and numbered last.
+    for (seq, k) in [(1, 2), (3, 3), (5, 1)] {
+        bench.read(0, talker, &ack(seq, 0, k));
+        bench.read(1, listener, &relay(seq, 0, k));
+    }
+    bench.ledgers[2].ended(closed, Ending::Eof, b"", 9);
+    bench.leave(0, talker, 5);
+    bench.leave(1, listener, 5);
+    for shard in 0..3 {
+        bench.hand_over(shard);
+    }
+    let before = bench.judge.violation_count();
+    let findings = bench.finish();
+    let expected = [
+        (Kind::ReorderedRelay, 1),
+        (Kind::SequenceGap, 2),
+        (Kind::MalformedFrame, 1),
+        (Kind::UnexpectedClose, 1),
+    ];
+    let mut found = kinds(&findings);
+    found.sort();
+    let mut expected = expected.to_vec();
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(before, findings.violation_count());
+}
+
+/// Targets count from anywhere, and the shard that speaks first need not be the one that saw the
+/// first number.
+#[test]
+fn shards_may_begin_at_different_numbers() {
+    const FIRST: u64 = 1 << 40;
+    let mut bench = Bench::new(2, terms());
+    let early = [0, 1].map(|session| bench.join(1, session, FIRST));
+    sends(&mut bench, 1, early[0], 8);
+    let late = bench.join(0, 2, FIRST + 5);
+    for k in 6..=8 {
+        bench.read(0, late, &relay(FIRST + k, 0, k));
+    }
+    bench.hand_over(0);
+    for k in 1..=8 {
+        bench.read(1, early[0], &ack(FIRST + k, 0, k));
+        // It gets the third as what is the fourth to its sender, and the other way round.
+        let got = match k {
+            3 => 4,
+            4 => 3,
+            other => other,
+        };
+        bench.read(1, early[1], &relay(FIRST + k, 0, got));
+    }
+    for (shard, handle) in [(0, late), (1, early[0]), (1, early[1])] {
+        bench.leave(shard, handle, FIRST + 8);
+    }
+    let mut settled = Vec::new();
+    for shard in [1, 0] {
+        bench.hand_over_to(shard, |s| settled.push(s.receivers));
+    }
+    let findings = bench.finish();
+    assert_eq!(kinds(&findings), [(Kind::ReorderedRelay, 1)]);
+    assert_eq!(findings.undecided, [""; 0]);
+    assert_eq!(settled.len(), 8, "{settled:?}");
+}
+
+#[test]
+fn a_target_that_says_goodbye_unasked_is_shutting_down() {
+    let mut bench = Bench::new(1, terms());
+    let listener = bench.join(0, 0, 0);
+    let mut bye = Vec::new();
+    ndjson::encode_bye(&mut bye, 0);
+    bench.read(0, listener, &bye);
+    bench.ledgers[0].ended(listener, Ending::Eof, b"", 9);
+    let findings = bench.finish();
+    assert_eq!(kinds(&findings), []);
+    let [undecided] = &findings.undecided[..] else {
+        panic!("{:?}", findings.undecided);
+    };
+    assert!(undecided.contains("goodbye to 1 sessions"), "{undecided}");
+}
+
+/// The message in a last frame under a wrong number is another number: by its ack, or because
+/// others got it, wherever that is.
+#[test]
+fn what_a_message_under_a_wrong_number_really_is() {
+    for (acked, relayed) in [(true, false), (false, true), (true, true)] {
+        let (mut bench, [sender, talker, listener, breaking]) = room();
+        sends(&mut bench, 0, sender, 1);
+        sends(&mut bench, 1, talker, 5);
+        for seq in 1..=6_u64 {
+            // Number 4 is the sender's only message, all others are the talker's.
+            let line = match seq {
+                4 => relay(4, 0, 1),
+                _ => relay(seq, 1, seq - u64::from(seq > 4)),
+            };
+            match seq {
+                4 if acked => drop(bench.read(0, sender, &ack(4, 0, 1))),
+                4 => breaks_off(&mut bench, 0, sender),
+                _ => drop(bench.read(1, talker, &ack(seq, 1, seq - u64::from(seq > 4)))),
+            }
+            if seq != 4 && acked {
+                bench.read(0, sender, &line);
+            }
+            if seq != 4 || relayed {
+                bench.read(2, listener, &line);
+            }
+            if seq == 4 && relayed {
+                bench.read(1, talker, &line);
+            }
+        }
+        bench.read(3, breaking, &relay(1, 1, 1));
+        bench.read(3, breaking, &relay(3, 0, 1));
+        breaks_off(&mut bench, 3, breaking);
+        if acked {
+            bench.leave(0, sender, 6);
+        }
+        bench.leave(1, talker, 6);
+        bench.leave(2, listener, 6);
+        let findings = bench.finish();
+        let altered = &findings.violations[&Kind::AlteredRelay];
+        assert_eq!(altered.count, 1);
+        let text = &altered.examples[0].text;
+        assert!(text.ends_with("which is number 4, as number 3"), "{text}");
+    }
+}

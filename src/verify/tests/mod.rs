@@ -21,6 +21,7 @@ mod inferred;
 mod judged;
 mod limits;
 mod oracle;
+mod said;
 mod traces;
 mod unnumbered;
 mod weaker;

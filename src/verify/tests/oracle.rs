@@ -60,7 +60,7 @@ pub(super) fn verdict(observations: &[Observation]) -> Verdict {
     let mut verdict = Verdict::new();
     let mut add = |kind: Kind, count: usize| *verdict.entry(kind).or_default() += count as u64;
     wrong_lines(&sessions, &mut add);
-    wrong_ends(&sessions, &mut add);
+    wrong_ends(&sessions, &accounts, &mut add);
     wrong_places(&sessions, &accounts, &truth, &late, &mut add);
     wrong_acks(&sessions, &accounts, &mut add);
     missing(&sessions, &accounts, &truth, &late, &mut add);
@@ -311,8 +311,12 @@ fn wrong_lines(sessions: &[Session], add: &mut impl FnMut(Kind, usize)) {
 
 /// J1, J2, S11: a session begins with its welcome and ends with its bye. A malformed line may have
 /// been either.
-fn wrong_ends(sessions: &[Session], add: &mut impl FnMut(Kind, usize)) {
-    for session in sessions {
+fn wrong_ends(sessions: &[Session], accounts: &[Account], add: &mut impl FnMut(Kind, usize)) {
+    for (session, account) in sessions.iter().zip(accounts) {
+        // A bye that names fewer than came.
+        let newest = account.got.last_key_value().map(|(&n, _)| n);
+        let contradicted = session.bye().is_some_and(|bye| newest > Some(bye));
+        add(Kind::MissingBye, usize::from(contradicted));
         let numbers = session.numbers();
         let malformed_before = |end: usize| {
             let frames = session.frames[..end].iter().rev();

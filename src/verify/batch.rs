@@ -100,7 +100,7 @@ impl Tally {
 }
 
 /// The k-th message of a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Message {
     pub(super) sender: SenderId,
     pub(super) k: u64,
@@ -157,11 +157,10 @@ pub(super) enum Anomaly {
         seen: u64,
         at_ns: u64,
     },
-    /// The session of `message` ended before its ack came. `said_bye` if that was the target's
-    /// goodbye, which says that all is answered; else it counts if a later number had come.
+    /// The session of `message` ended before its ack came.
     Unacked {
         message: Message,
-        said_bye: bool,
+        by: NoAck,
         at_ns: u64,
     },
     /// A client waited too long for the acks of these: one violation, the example, unless every one
@@ -251,6 +250,22 @@ pub(super) enum Anomaly {
     /// The target closed a connection without what it owed at the end: a violation of that kind,
     /// unless the whole target went away.
     HungUp(Kind, Example),
+}
+
+/// How it is known that a message was to be answered by the end of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoAck {
+    /// The target said goodbye, and so that all is answered.
+    ByBye,
+    /// It acked a later message of the session.
+    ByLaterAck,
+    /// Not by anything that the session got, which joined behind this number. It counts if the
+    /// session had passed its number, or if a later one of its messages has a number and it has
+    /// none.
+    Unknown {
+        /// The last number that it was not owed.
+        joined: u64,
+    },
 }
 
 /// How it is known that a number will not come any more.

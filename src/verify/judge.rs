@@ -84,6 +84,8 @@ pub struct Judge {
     irregular: BTreeMap<(u64, Kind, u64), Irregular>,
     /// Sessions ended without these acks.
     unacked: Vec<Unacked>,
+    /// Under way when their sessions broke off.
+    broken_off: BTreeMap<Message, Unacked>,
     /// Messages whose numbers their own senders passed without the ack.
     unanswered: HashMap<Message, Unanswered>,
     /// Waited too long for the acks of these; with no message where the target cannot name them.
@@ -99,6 +101,10 @@ pub struct Judge {
     late_numbered: BTreeMap<u64, (Kind, Example)>,
     counted: BTreeSet<Cause>,
     senders: HashMap<SenderId, Track>,
+    /// The last number that was settled.
+    last_settled: u64,
+    /// The last one of which it was not known what it is.
+    last_unknown: u64,
     ended: VecDeque<Ended>,
     /// Over, with messages that may yet be numbered: remembered as long as there is room.
     in_flight: VecDeque<SenderId>,
@@ -188,6 +194,7 @@ impl Judge {
             open_count: 0,
             irregular: BTreeMap::new(),
             unacked: Vec::new(),
+            broken_off: BTreeMap::new(),
             unanswered: HashMap::new(),
             refused: HashMap::new(),
             stray: HashSet::new(),
@@ -197,6 +204,8 @@ impl Judge {
             late_numbered: BTreeMap::new(),
             counted: BTreeSet::new(),
             senders: HashMap::new(),
+            last_settled: 0,
+            last_unknown: 0,
             ended: VecDeque::new(),
             in_flight: VecDeque::new(),
             latest_sent: None,
@@ -272,6 +281,9 @@ impl Judge {
         self.told = u64::MAX;
         self.settle_told(&mut settled);
         debug_assert_eq!((self.open_count, self.open.len()), (0, 0), "all is judged");
+        for unacked in std::mem::take(&mut self.broken_off).into_values() {
+            self.judge_one_unacked(unacked);
+        }
         self.judge_unacked();
         self.report_gaps(0);
         self.report_late_numbered(u64::MAX);
@@ -385,7 +397,12 @@ impl Judge {
                 receivers: relayed.receivers,
             });
         }
+        if seq != self.last_settled + 1 {
+            self.last_unknown = seq.saturating_sub(1);
+        }
+        self.last_settled = seq;
         let Some(known) = record.known() else {
+            self.last_unknown = seq;
             return;
         };
         if self.recent.len() == NEIGHBOURS as usize {
@@ -558,6 +575,16 @@ impl Judge {
     }
 
     fn forget(&mut self, session: SenderId) {
+        let first = Message {
+            sender: session,
+            k: 0,
+        };
+        while let Some((&message, _)) = self.broken_off.range(first..).next()
+            && message.sender == session
+            && let Some(unacked) = self.broken_off.remove(&message)
+        {
+            self.judge_one_unacked(unacked);
+        }
         self.directory.forget(session);
         self.senders.remove(&session);
     }

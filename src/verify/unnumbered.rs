@@ -13,6 +13,7 @@
 //! between two of its sender's messages that the receiver got; it is *lost* once a later one, or
 //! the answered goodbye, proves that it will not come.
 
+mod addresses;
 mod answers;
 mod disputes;
 mod ends;
@@ -25,7 +26,7 @@ mod texts;
 mod track;
 mod witnesses;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::batch::{Batch, Message};
@@ -42,6 +43,7 @@ use crate::wire::classic::texts::Pieces;
 use crate::wire::line::Lines;
 use crate::wire::ndjson::ServerFrame;
 use crate::wire::payload::{Header, SenderId};
+use addresses::Addresses;
 use ends::Trouble;
 use irregulars::Irregulars;
 use messages::Messages;
@@ -87,8 +89,7 @@ pub(super) struct Unnumbered {
     past: VecDeque<Track>,
     /// Open sessions of which it is not proved yet that they joined.
     unjoined: Vec<u32>,
-    /// Whose address each is: all that an anonymous ack names.
-    addresses: HashMap<SocketAddr, SenderId>,
+    addresses: Addresses,
     irregulars: Irregulars,
     /// The number of the next session.
     next_session: SenderId,
@@ -110,7 +111,7 @@ impl Unnumbered {
             settling: Settling::default(),
             past: VecDeque::new(),
             unjoined: Vec::new(),
-            addresses: HashMap::new(),
+            addresses: Addresses::default(),
             irregulars: Irregulars::default(),
             next_session: SenderId(0),
             clock: 0,
@@ -173,16 +174,16 @@ impl Unnumbered {
             track: Track {
                 id: self.desk.directory.open(client)?,
                 client,
-                local: None,
                 later: SenderId(u32::MAX),
                 echo: self.desk.terms.promises.echo,
+                born: self.sequence.tail(),
                 start: self.sequence.tail(),
                 cursor: self.sequence.tail(),
+                in_doubt: false,
                 left_behind: 0,
                 holes: BTreeMap::new(),
                 ahead: BTreeMap::new(),
                 fills: Vec::new(),
-                extras: Vec::new(),
                 parted: None,
             },
             stage: Stage::Connecting,
@@ -223,10 +224,9 @@ impl Unnumbered {
         if no_welcome_owed {
             session.stage = Stage::Open;
         }
-        session.track.local = Some(local);
         let id = session.track.id;
         self.desk.directory.set_address(id, &local.to_string());
-        self.addresses.insert(local, id);
+        self.addresses.add(id, local);
     }
 
     pub(super) fn is_open(&self, handle: Handle) -> bool {
@@ -384,7 +384,7 @@ impl Unnumbered {
             });
             self.desk.unacked += 1;
         }
-        let sent = Messages::fresh(intended_ns, now_ns, sent_at, session.track.cursor);
+        let sent = Messages::fresh(intended_ns, now_ns, sent_at, session.track.seen());
         self.messages.push(id, header.k, sent);
         let lag_ns = now_ns.saturating_sub(intended_ns);
         self.desk.directory.sends().sent(id, header.k, lag_ns);

@@ -2,7 +2,7 @@
 
 use super::open::LastWord;
 use super::{Cause, EXCHANGE_SPAN, Judge, MAX_REMEMBERED, NEIGHBOURS, NO_NUMBER, Open, Proof};
-use crate::verify::batch::Message;
+use crate::verify::batch::{Message, NoAck};
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -31,8 +31,7 @@ pub(super) struct Missing {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unacked {
     pub(super) message: Message,
-    /// With a bye, which says that all is answered.
-    pub(super) said_bye: bool,
+    pub(super) by: NoAck,
     pub(super) at_ns: u64,
 }
 
@@ -397,45 +396,7 @@ impl Judge {
     pub(super) fn judge_unacked(&mut self) {
         self.judge_overdue();
         for unacked in std::mem::take(&mut self.unacked) {
-            let Unacked {
-                message,
-                said_bye,
-                at_ns,
-            } = unacked;
-            if self.stray.contains(&message) {
-                continue; // its ack went to another, which is on record
-            }
-            let numbered = match self.unanswered.remove(&message) {
-                Some(Unanswered::NumberedLate) => continue,
-                Some(Unanswered::Passed) => true,
-                None if !said_bye => continue, // nobody knows whether it was numbered in time
-                None => false,
-            };
-            if let Some(strayed) = self.stray_unnamed.get_mut(&message.sender)
-                && *strayed > 0
-            {
-                *strayed -= 1;
-                continue;
-            }
-            // With nobody else to see the relay, the missing ack leaves a gap in the numbers.
-            let its_own = |g: &&mut Gap| {
-                !numbered && g.unexplained > 0 && g.witnesses.contains(&message.sender)
-            };
-            if let Some(gap) = self.gaps.iter_mut().find(its_own) {
-                gap.unexplained -= 1;
-            }
-            let sender = self.directory.name(message.sender);
-            let until = if said_bye {
-                "read to its end"
-            } else {
-                "got later numbers"
-            };
-            let text = format!(
-                "{sender} sent its message {} and {until}, and was neither acked nor refused",
-                message.k
-            );
-            let example = self.example(None, Some(message), None, text, at_ns);
-            self.findings.violation(Kind::MissingAck, || example);
+            self.judge_one_unacked(unacked);
         }
         let mut refused: Vec<(Message, Example)> = self
             .refused
@@ -446,6 +407,57 @@ impl Judge {
         for (_, example) in refused {
             self.findings.violation(Kind::MissingAck, || example);
         }
+    }
+
+    /// A message that was sent, and was neither acked nor refused by the end of its session.
+    pub(super) fn judge_one_unacked(&mut self, unacked: Unacked) {
+        let Unacked { message, by, at_ns } = unacked;
+        if self.stray.contains(&message) {
+            return; // its ack went to another, which is on record
+        }
+        let numbered = match self.unanswered.remove(&message) {
+            Some(Unanswered::NumberedLate) => return,
+            Some(Unanswered::Passed) => true,
+            None => false,
+        };
+        let swallowed = match by {
+            NoAck::Unknown { joined } if !numbered => {
+                let track = self.senders.get(&message.sender);
+                if !track.is_some_and(|track| track.is_swallowed(message.k, joined)) {
+                    return; // nobody knows whether it was numbered in time
+                }
+                true
+            }
+            _ => false,
+        };
+        if let Some(strayed) = self.stray_unnamed.get_mut(&message.sender)
+            && *strayed > 0
+        {
+            *strayed -= 1;
+            return;
+        }
+        // With nobody else to see the relay, the missing ack leaves a gap in the numbers.
+        let its_own = |g: &&mut Gap| {
+            !numbered && !swallowed && g.unexplained > 0 && g.witnesses.contains(&message.sender)
+        };
+        if let Some(gap) = self.gaps.iter_mut().find(its_own) {
+            gap.unexplained -= 1;
+        }
+        let sender = self.directory.name(message.sender);
+        let until = match by {
+            NoAck::ByBye => "read to its end",
+            NoAck::ByLaterAck => "got the ack of a later one",
+            NoAck::Unknown { .. } if swallowed => {
+                "a later one, whose number shows that this one was given none"
+            }
+            NoAck::Unknown { .. } => "got later numbers",
+        };
+        let text = format!(
+            "{sender} sent its message {} and {until}, and was neither acked nor refused",
+            message.k
+        );
+        let example = self.example(None, Some(message), None, text, at_ns);
+        self.findings.violation(Kind::MissingAck, || example);
     }
 
     /// `message` was answered with an error; `example` if it was in order.

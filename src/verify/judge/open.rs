@@ -3,7 +3,7 @@
 use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
 use super::{Conflict, EXCHANGE_SPAN, Judge, MAX_REMEMBERED};
-use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
 
@@ -215,14 +215,16 @@ impl Judge {
             }
             Anomaly::Unacked {
                 message,
-                said_bye,
+                by: by @ NoAck::Unknown { .. },
                 at_ns,
             } => {
-                self.unacked.push(Unacked {
-                    message,
-                    said_bye,
-                    at_ns,
-                });
+                if self.broken_off.len() < MAX_REMEMBERED {
+                    let unacked = Unacked { message, by, at_ns };
+                    self.broken_off.insert(message, unacked);
+                }
+            }
+            Anomaly::Unacked { message, by, at_ns } => {
+                self.unacked.push(Unacked { message, by, at_ns });
                 if self.unacked.len() > MAX_REMEMBERED {
                     self.judge_unacked();
                 }

@@ -12,8 +12,28 @@ use crate::wire::payload::SenderId;
 #[derive(Debug, Default)]
 pub(super) struct Track {
     last_k: u64,
-    /// Passed over; reordered if they are numbered later.
-    passed_over: Vec<u64>,
+    last_seq: u64,
+    /// Reordered if they are numbered later.
+    passed_over: Vec<PassedOver>,
+}
+
+/// A message that had no number when a later one of its sender had.
+#[derive(Debug)]
+struct PassedOver {
+    k: u64,
+    /// It has none between this one and that later one: all of these are others'.
+    none_behind: u64,
+    /// The number of an earlier message of its sender; 0 if there is none.
+    earlier_seq: u64,
+}
+
+impl Track {
+    /// Whether message `k`, of a session that joined behind number `joined`, was given no number
+    /// though a later one was: all that it could have are others'.
+    pub(super) fn is_swallowed(&self, k: u64, joined: u64) -> bool {
+        let mut passed_over = self.passed_over.iter();
+        passed_over.any(|p| p.k == k && p.none_behind <= p.earlier_seq.max(joined))
+    }
 }
 
 impl Judge {
@@ -326,16 +346,19 @@ impl Judge {
         let track = self.senders.entry(message.sender).or_default();
         let at_ns = record.relayed.map_or(0, |r| r.first_ns);
         if message.k > track.last_k {
-            let passed_over = track.last_k + 1..message.k;
-            track
-                .passed_over
-                .extend(passed_over.take(NEIGHBOURS as usize));
+            let (none_behind, earlier_seq) = (self.last_unknown, track.last_seq);
+            let passed_over = (track.last_k + 1..message.k).take(NEIGHBOURS as usize);
+            track.passed_over.extend(passed_over.map(|k| PassedOver {
+                k,
+                none_behind,
+                earlier_seq,
+            }));
             let surplus = track.passed_over.len().saturating_sub(NEIGHBOURS as usize);
             track.passed_over.drain(..surplus);
-            track.last_k = message.k;
+            (track.last_k, track.last_seq) = (message.k, seq);
             return;
         }
-        let passed_over = track.passed_over.iter().position(|&k| k == message.k);
+        let passed_over = track.passed_over.iter().position(|p| p.k == message.k);
         let (kind, text) = if let Some(at) = passed_over {
             track.passed_over.remove(at);
             let what = self.describe(Some(message), seq);

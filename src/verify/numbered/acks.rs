@@ -1,7 +1,7 @@
 //! Acks and errors: each message of a session is answered once, in the order sent.
 
 use super::{Event, Handle, Numbered};
-use crate::verify::batch::{Anomaly, Fact, Message};
+use crate::verify::batch::{Anomaly, Fact, Message, NoAck};
 use crate::verify::desk::Complaint;
 use crate::verify::ids::split_id;
 use crate::verify::kind::Kind;
@@ -177,32 +177,37 @@ impl Numbered {
             };
             self.desk.batch.anomalies.push(Anomaly::Unacked {
                 message,
-                said_bye: true,
+                by: NoAck::ByBye,
                 at_ns: now_ns,
             });
         }
         self.drop_pending(handle);
     }
 
-    /// At an end without a bye: of the messages that wait for their acks, those count whose
-    /// numbers this session had passed. Which these are, other receivers know.
+    /// At an end without a bye: of the messages that wait for their acks, those count before one
+    /// that was acked, and those whose numbers this session had passed, or that have none though a
+    /// later one has. Which these are, other receivers know.
     pub(super) fn report_maybe_unacked(&mut self, handle: Handle, now_ns: u64) {
         let session = &self.sessions[handle.0 as usize];
-        let skipped_some = session.trouble.is_some() && !session.conduct.provoked;
-        let Some(own) = session.own.as_deref().filter(|_| skipped_some) else {
+        let provoked = session.conduct.provoked;
+        let Some(own) = session.own.as_deref().filter(|_| !provoked) else {
             return;
         };
-        let waiting = own.overtaken.iter().chain(&own.pending);
-        let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
+        let (sender, joined) = (session.id, session.joined);
+        // What a malformed line swallowed may have been acks.
+        let swallowed = session.trouble.as_ref().map_or(0, |t| t.swallowed);
+        let overtaken = own.overtaken.iter().map(|p| (p.k, NoAck::ByLaterAck));
+        let waiting = own.pending.iter();
+        let waiting = waiting.map(|p| (p.k, NoAck::Unknown { joined }));
+        let unacked = overtaken.chain(waiting);
+        let unacked = unacked.filter(|(k, _)| !own.settled_otherwise.contains(k));
+        let unacked = unacked.skip(swallowed as usize);
         self.desk
             .batch
             .anomalies
-            .extend(waiting.map(|pending| Anomaly::Unacked {
-                message: Message {
-                    sender: session.id,
-                    k: pending.k,
-                },
-                said_bye: false,
+            .extend(unacked.map(|(k, by)| Anomaly::Unacked {
+                message: Message { sender, k },
+                by,
                 at_ns: now_ns,
             }));
     }

@@ -143,6 +143,7 @@ impl Numbered {
                 self.ended_early(handle, ending, unseen, now_ns);
             }
             Stage::Connecting => {
+                self.report_maybe_unacked(handle, now_ns);
                 let malformed = self.session(handle).is_after_malformed();
                 if conduct.hung_up_early(ending, malformed) {
                     let client = self.client(handle);

@@ -25,6 +25,14 @@ const ORDER: [Kind; 4] = [
     Kind::RealTime,
 ];
 
+/// Lines that may have come in the place of others.
+const WRONG_LINE: [Kind; 4] = [
+    Kind::AlteredRelay,
+    Kind::PhantomRelay,
+    Kind::StaleRelay,
+    Kind::StrayAck,
+];
+
 /// What did not come, and to how many.
 const LOSS: [Kind; 2] = [Kind::LostRelay, Kind::AckWithoutRelay];
 
@@ -33,6 +41,8 @@ struct Judged {
     bugs: Vec<&'static str>,
     streaming: Verdict,
     brute: Verdict,
+    /// By brute force, but for what follows only from when another session joined.
+    near: Verdict,
     played: Played,
 }
 
@@ -53,7 +63,8 @@ impl Judged {
         Self {
             bugs,
             streaming: found(&played),
-            brute: from_outside::verdict(&played.observations, dialect),
+            brute: from_outside::verdict(&played.observations, dialect, true),
+            near: from_outside::verdict(&played.observations, dialect, false),
             played,
         }
     }
@@ -65,25 +76,37 @@ impl Judged {
         looked_up
     }
 
-    /// Whether both find the same kinds, each as often. Where something is out of order, a message
-    /// that has lost its place may be counted as lost, or not; of all that a receiver is starved
-    /// of, the brute-force checker proves more.
+    /// Whether both find the same kinds, each as often, but for what the table in
+    /// `docs/VERIFICATION.md` has.
     fn is_alike(&self) -> bool {
+        self.is_alike_to(&self.brute) || self.is_alike_to(&self.near)
+    }
+
+    fn is_alike_to(&self, brute: &Verdict) -> bool {
         let out_of_order = |v: &Verdict| ORDER.iter().any(|kind| v.contains_key(kind));
-        let disorder = [&self.streaming, &self.brute].map(out_of_order);
-        let starved = self.bugs.contains(&"starves a receiver");
-        let compared = |verdict: &Verdict| {
-            let mut compared = verdict.clone();
-            for kind in LOSS.iter().filter(|_| starved) {
-                compared.entry(*kind).and_modify(|count| *count = 1);
-            }
-            compared
-        };
-        match disorder {
-            [false, false] => compared(&self.streaming) == compared(&self.brute),
-            [true, true] => Self::looked_up(&self.streaming) == Self::looked_up(&self.brute),
+        match [&self.streaming, brute].map(out_of_order) {
+            [false, false] => self.compared(&self.streaming) == self.compared(brute),
+            [true, true] => Self::looked_up(&self.streaming) == Self::looked_up(brute),
             _ => false,
         }
+    }
+
+    /// Without what is not certain of a history in which nothing is out of order.
+    fn compared(&self, verdict: &Verdict) -> Verdict {
+        let mut compared = verdict.clone();
+        let lost: u64 = LOSS.iter().filter_map(|kind| compared.remove(kind)).sum();
+        let starved = self.bugs.contains(&"starves a receiver");
+        let wrong_line = WRONG_LINE.iter().any(|kind| verdict.contains_key(kind));
+        if verdict.contains_key(&Kind::MalformedFrame) {
+            compared.remove(&Kind::MissingAck);
+        } else if starved {
+            compared.insert(Kind::LostRelay, lost.min(1));
+        } else if wrong_line {
+            compared.insert(Kind::LostRelay, lost);
+        } else {
+            return verdict.clone();
+        }
+        compared
     }
 }
 
@@ -93,6 +116,7 @@ impl std::fmt::Debug for Judged {
             bugs,
             streaming,
             brute,
+            near: _,
             played,
         } = self;
         let violations = &played.findings.violations;
@@ -151,7 +175,7 @@ fn of_each_bug_both_find_the_same() {
     }
     println!("{} of {all} differ", different.len());
     assert!(
-        different.len() * 2000 <= all,
+        different.is_empty(),
         "{} of {all} differ: {different:#?}",
         different.len()
     );
@@ -174,8 +198,64 @@ fn of_several_bugs_both_fail_or_neither() {
     }
     println!("{} of {histories} differ", different.len());
     assert!(
-        different.len() as u64 * 2000 <= histories,
+        different.is_empty(),
         "{} of {histories} differ: {different:#?}",
         different.len()
     );
+}
+
+/// Histories of which the verifier once made less, or other things, than the brute-force checker:
+/// seeds, with ndjson and in the classic dialect.
+const ONCE_DIFFERENT: &[(&str, &[u64], &[u64])] = &[
+    (
+        "drops a relay",
+        &[3220, 3334],
+        &[1093, 1119, 1781, 3334, 3483, 4758],
+    ),
+    ("drops any frame", &[2853], &[3745]),
+    (
+        "starves a receiver",
+        &[844, 2225, 2890, 3188, 4459, 4777, 100729],
+        &[
+            162, 576, 2469, 2617, 2864, 3188, 3888, 4132, 4459, 4481, 4724, 4758,
+        ],
+    ),
+    ("sends an ack twice", &[], &[3068]),
+    ("exchanges two frames", &[3082, 4891], &[5631, 4891]),
+    (
+        "holds a frame back",
+        &[4301, 101850],
+        &[4301, 101850, 102741],
+    ),
+    ("numbers a message too late", &[3492], &[2364, 3492]),
+    (
+        "sends an old message to a newcomer",
+        &[1836, 100492, 101202, 103589, 104671],
+        &[2423, 100492, 101202],
+    ),
+    (
+        "misroutes an ack",
+        &[],
+        &[
+            83, 696, 773, 911, 981, 1002, 1328, 1399, 1918, 2788, 3100, 3211, 3505, 3520, 3562,
+            3808, 3851, 4031, 4223, 4267, 4581, 4869,
+        ],
+    ),
+    ("hangs up", &[], &[2584, 2889, 3257, 102947, 104272]),
+    ("tears a frame", &[101215], &[101215]),
+];
+
+#[test]
+fn what_once_differed_is_alike() {
+    for (name, ndjson, classic) in ONCE_DIFFERENT {
+        let bug = BUGS.iter().position(|(bug, _)| bug == name).unwrap();
+        let seeds = ndjson.iter().map(|seed| (*seed, false));
+        for (seed, classic) in seeds.chain(classic.iter().map(|seed| (*seed, true))) {
+            let judged = Judged::new(seed, classic, &[bug]);
+            assert!(
+                judged.is_alike(),
+                "seed {seed}, classic {classic}: {judged:?}"
+            );
+        }
+    }
 }

@@ -170,6 +170,34 @@ fn an_ack_is_missing_if_its_sender_passed_the_number() {
     }
 }
 
+/// Its sender broke off, so that no bye says that all was answered. But its next message was given
+/// a number, so the target had had this one; and it was given none, unless one that nobody saw.
+#[test]
+fn a_message_without_a_number_is_missed_if_a_later_one_has_one() {
+    let sender = 3;
+    for (reads_ack, unseen, expected) in [
+        (false, 0, &[(Kind::MissingAck, 1)][..]),
+        (true, 0, &[(Kind::MissingAck, 1)]),
+        // Who was there left that one out: it may be the number, and is a gap in any case.
+        (false, 1, &[(Kind::SequenceGap, 1)]),
+    ] {
+        let mut room = Room::new();
+        let handle = room.handles[sender];
+        for _ in 0..2 {
+            let ledger = &mut room.bench.ledgers[sender];
+            ledger.sending(handle, 0, 0, false).unwrap();
+        }
+        room.numbered = 1 + unseen;
+        let second = relay(room.numbered, sender as u32, 2);
+        (0..3).for_each(|session| room.read(session, &second));
+        if reads_ack {
+            room.read(sender, &ack(1, sender as u32, 2));
+        }
+        room.breaks_off(sender);
+        assert_eq!(kinds(&room.finish(&[sender])), expected, "{reads_ack}");
+    }
+}
+
 /// It was sent behind a later number: that is the cause, whether or not it is acked.
 #[test]
 fn a_message_numbered_too_late_to_be_acked_breaks_causality_and_no_more() {

@@ -43,15 +43,20 @@ struct Graph {
 
 impl Graph {
     /// The first so many are messages; that a session joined or left before another did proves
-    /// nothing here.
-    fn new(moments: Vec<Moment>, messages: usize) -> Self {
+    /// nothing here. Unless `joins_prove` it, nor does that one joined after a message.
+    fn new(moments: Vec<Moment>, messages: usize, joins_prove: bool) -> Self {
         assert!(moments.len() <= 128, "a node has a bit");
         let behind = vec![0; moments.len()];
         let mut graph = Self { moments, behind };
         for one in 0..graph.moments.len() {
             for other in 0..graph.moments.len() {
-                let either = one < messages || other < messages;
-                if either && graph.moments[one].before <= graph.moments[other].after {
+                let is_join = |node: usize| node >= messages && (node - messages).is_multiple_of(2);
+                let proves = match (one < messages, other < messages) {
+                    (false, false) => false,
+                    (true, _) => joins_prove || !is_join(other),
+                    (false, true) => true,
+                };
+                if proves && graph.moments[one].before <= graph.moments[other].after {
                     graph.edge(one, other);
                 }
             }
@@ -118,17 +123,26 @@ struct Case<'a> {
     got: Vec<Got>,
     /// Messages that are in the log, and since when that is known; their nodes are their places.
     taken: BTreeMap<Id, usize>,
+    /// That a session joined after a message shows that what it got came after that.
+    joins_prove: bool,
     verdict: Verdict,
 }
 
 /// Every violation of a history, by kind. All promises hold but that numbers mean something.
-pub(super) fn verdict(observations: &[Observation], dialect: Dialect) -> Verdict {
+/// Without `joins_prove` nothing follows from a message's having been taken before a session began
+/// to connect, but that it is not to get it.
+pub(super) fn verdict(
+    observations: &[Observation],
+    dialect: Dialect,
+    joins_prove: bool,
+) -> Verdict {
     let sessions = read(observations);
     let mut case = Case {
         sessions: &sessions,
         dialect,
         got: Vec::new(),
         taken: BTreeMap::new(),
+        joins_prove,
         verdict: Verdict::new(),
     };
     case.take();
@@ -339,7 +353,7 @@ impl Case<'_> {
                 before: got.answered.unwrap_or(usize::MAX),
             });
         }
-        let mut graph = Graph::new(moments, ids.len());
+        let mut graph = Graph::new(moments, ids.len(), self.joins_prove);
         for pair in ids.windows(2).filter(|pair| pair[0].life == pair[1].life) {
             graph.edge(node(&pair[0]), node(&pair[1]));
         }
@@ -417,7 +431,8 @@ impl Case<'_> {
             for id in ids.iter().filter(|id| id.life != session.life) {
                 let n = node(id);
                 let came = got.messages.iter().any(|(_, m)| m == id);
-                if !came && graph.precedes(join, n) && graph.precedes(n, end) {
+                let stale = self.taken[id] < session.connected;
+                if !came && !stale && graph.precedes(join, n) && graph.precedes(n, end) {
                     owed.push(*id);
                 }
             }

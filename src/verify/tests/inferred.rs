@@ -177,3 +177,91 @@ fn what_was_taken_before_a_later_one_of_its_sender_is_stale() {
     let expected = [(Kind::StaleRelay, 1), (Kind::MissingAck, 1)];
     assert_eq!(found, expected);
 }
+
+/// It connected before one that was sent the message, and the target had it before it left. It got
+/// nothing at all, so that nothing but that doubt keeps what is known of it.
+#[test]
+fn who_got_nothing_is_not_forgotten_while_it_may_have_been_owed_something() {
+    let mut bench = bench(Dialect::Classic, 4);
+    bench.send(0, false);
+    bench.relay(1, 0, 1);
+    bench.ledger.leaving(bench.clients[2]);
+    bench.relay(3, 0, 1);
+    bench.end(3, Ending::Ours);
+    bench.ack(0, 1);
+    bench.end(2, Ending::Eof);
+    assert_eq!(found(bench, &[0, 1]), [(Kind::LostRelay, 1)]);
+}
+
+/// Its ack goes to another after it has broken off, before anybody got its message.
+#[test]
+fn an_ack_astray_is_known_though_its_owner_broke_off_unheard() {
+    let mut bench = bench(Dialect::Classic, 3);
+    bench.send(0, false);
+    bench.relay(0, 0, 1);
+    bench.end(0, Ending::Ours);
+    let mut ack = Vec::new();
+    classic::encode_ack(&mut ack, &address(0));
+    bench.read(1, &ack);
+    [1, 2].into_iter().for_each(|to| bench.relay(to, 0, 1));
+    assert_eq!(found(bench, &[1, 2]), [(Kind::StrayAck, 1)]);
+}
+
+/// Where a message belongs is said by its first receiver, not by who leaves before anybody has it.
+#[test]
+fn a_message_has_no_place_before_somebody_gets_it() {
+    let mut bench = bench(Dialect::Ndjson, 4);
+    bench.send(1, false);
+    bench.send(2, false);
+    bench.relay(0, 2, 1);
+    bench.leave(0);
+    bench.relay(1, 2, 1);
+    bench.ack(2, 1);
+    bench.ack(1, 1);
+    bench.leave(1);
+    bench.relay(2, 1, 1);
+    bench.relay(3, 1, 1);
+    bench.relay(3, 2, 1);
+    // Client 1 got the other one, and its own comes before that.
+    assert_eq!(found(bench, &[2, 3]), [(Kind::LostRelay, 1)]);
+}
+
+/// It left when all that it had sent was taken; what comes before that was owed to it, though the
+/// target is not known to have had it by then.
+#[test]
+fn what_comes_before_ones_own_message_was_owed_whoever_shows_that_later() {
+    let mut bench = bench(Dialect::Ndjson, 3);
+    say(&mut bench, 2, &[0, 1]);
+    bench.send(1, false);
+    bench.send(0, false);
+    bench.ack(0, 1);
+    bench.leave(0);
+    bench.ack(1, 1);
+    bench.relay(2, 1, 1);
+    bench.relay(2, 0, 1);
+    bench.relay(1, 0, 1);
+    assert_eq!(found(bench, &[1, 2]), [(Kind::LostRelay, 1)]);
+}
+
+/// What stands before a newcomer's start and comes to it all the same is a delivery like others;
+/// but if more lies between than can be looked through, nothing is said of it.
+#[test]
+fn a_newcomer_may_begin_before_its_start_but_not_any_distance() {
+    for (between, is_undecided) in [(1024, false), (1025, true)] {
+        let mut bench = bench(Dialect::Ndjson, 3);
+        say(&mut bench, 1, &[0, 2]);
+        bench.send(0, false);
+        for _ in 0..between {
+            say(&mut bench, 1, &[0]);
+        }
+        bench.join();
+        bench.relay(2, 0, 1);
+        bench.relay(3, 0, 1);
+        bench.relay(3, 0, 1);
+        bench.hand_over();
+        let findings = bench.finish();
+        assert_eq!(findings.undecided.len(), usize::from(is_undecided));
+        let twice = findings.violations.contains_key(&Kind::DuplicateRelay);
+        assert_eq!(twice, !is_undecided);
+    }
+}

@@ -60,7 +60,7 @@ pub(super) fn verdict(observations: &[Observation]) -> Verdict {
     let mut verdict = Verdict::new();
     let mut add = |kind: Kind, count: usize| *verdict.entry(kind).or_default() += count as u64;
     wrong_lines(&sessions, &mut add);
-    wrong_ends(&sessions, &mut add);
+    wrong_ends(&sessions, &accounts, &mut add);
     wrong_places(&sessions, &accounts, &truth, &late, &mut add);
     wrong_acks(&sessions, &accounts, &mut add);
     missing(&sessions, &accounts, &truth, &late, &mut add);
@@ -311,8 +311,12 @@ fn wrong_lines(sessions: &[Session], add: &mut impl FnMut(Kind, usize)) {
 
 /// J1, J2, S11: a session begins with its welcome and ends with its bye. A malformed line may have
 /// been either.
-fn wrong_ends(sessions: &[Session], add: &mut impl FnMut(Kind, usize)) {
-    for session in sessions {
+fn wrong_ends(sessions: &[Session], accounts: &[Account], add: &mut impl FnMut(Kind, usize)) {
+    for (session, account) in sessions.iter().zip(accounts) {
+        // A bye that names fewer than came.
+        let newest = account.got.last_key_value().map(|(&n, _)| n);
+        let contradicted = session.bye().is_some_and(|bye| newest > Some(bye));
+        add(Kind::MissingBye, usize::from(contradicted));
         let numbers = session.numbers();
         let malformed_before = |end: usize| {
             let frames = session.frames[..end].iter().rev();
@@ -510,7 +514,9 @@ fn missing(
             let passed = number.is_some_and(|n| account.missing().contains(n));
             // Numbered too late to be acked in time: that is the cause.
             let too_late = number.is_some_and(|n| late.contains_key(n));
-            (session.polite() || passed) && !too_late
+            // Its sender got the ack of a later one, or that one's number shows that this has none.
+            let swallowed = number.is_none() && is_passed_over(session, account, truth, id.k);
+            (session.polite() || passed || swallowed) && !too_late
         });
         for id in proved.skip(account.swallowed_acks) {
             add(Kind::MissingAck, 1);
@@ -574,6 +580,25 @@ fn missing(
         });
         add(Kind::SequenceGap, usize::from(unexplained > 0));
     }
+}
+
+/// S5: whether a later message of a session was acked to it, or has a number before which there is
+/// none that message `k` can have: from its own message before that, or from its join, all are
+/// others'.
+fn is_passed_over(session: &Session, account: &Account, truth: &Truth, k: u64) -> bool {
+    let life = session.life;
+    let acks = session.frames.iter();
+    let mut acked = acks.filter_map(|f| match f.role {
+        Role::First { k, .. } => Some(k),
+        _ => None,
+    });
+    let number = |k: &u64| truth.number_of.get(&Id { life, k: *k }).copied();
+    let earlier = (1..k).rev().find_map(|k| number(&k));
+    let later = session.sent.keys().filter(|later| **later > k);
+    let later = later.filter_map(number).min();
+    let from = earlier.unwrap_or(account.joined) + 1;
+    let no_room = |later| (from..later).all(|n| truth.message_of.contains_key(&n));
+    acked.any(|acked| acked > k) || later.is_some_and(no_room)
 }
 
 /// Whether anything came under a number that nobody got as it should; whose it was, if its ack

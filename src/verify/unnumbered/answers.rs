@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Event, Handle, Unnumbered};
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
 use crate::verify::desk::Complaint;
 use crate::verify::findings::Example;
 use crate::verify::ids::split_id;
@@ -48,7 +48,7 @@ impl Unnumbered {
             .check_address(me, &by.to_string())
             .is_ok();
         let own = session.own.get_or_insert_default();
-        let theirs = self.addresses.get(&by).filter(|id| **id != me).copied();
+        let theirs = self.addresses.owner(by).filter(|id| *id != me);
         if !promised || theirs.is_some() || known && !mine {
             let message = theirs.map(|sender| Message { sender, k: 0 });
             return self.stray_ack(handle, message, now_ns);
@@ -209,7 +209,7 @@ impl Unnumbered {
                     sender,
                     k: pending.k,
                 },
-                said_bye: true,
+                by: NoAck::ByBye,
                 at_ns: now_ns,
             });
         }

@@ -186,9 +186,10 @@ impl Unnumbered {
 
     /// Who got both of a pair, and as their slots stand.
     fn keepers(&self, pair: Pair, by: &[(usize, u64)]) -> Vec<usize> {
-        let both = self.tracks().enumerate().filter(|(_, t)| {
-            t.got_in_order(pair.0, &self.sequence) && t.got_in_order(pair.1, &self.sequence)
-        });
+        let both = self
+            .tracks()
+            .enumerate()
+            .filter(|(_, t)| t.got(pair.0, &self.sequence) && t.got(pair.1, &self.sequence));
         let both = both.map(|(who, _)| who);
         both.filter(|who| by.iter().all(|(by, _)| by != who))
             .collect()
@@ -411,7 +412,7 @@ impl Unnumbered {
         track.is_some_and(|track| {
             let filled_at = track.filled_at(cause);
             self.sequence.label(cause) <= self.sequence.label(sent.seen)
-                && track.got_in_order(cause, &self.sequence)
+                && track.got(cause, &self.sequence)
                 && (filled_at == NEVER || filled_at < sent.sent_at)
         })
     }
@@ -447,7 +448,7 @@ impl Unnumbered {
             if self.is_forced(before, slot, Proof::Time) {
                 let at_ns = self.sequence.get(slot).map_or(0, |slot| slot.first_ns);
                 let mut tracks = self.tracks();
-                let who = tracks.position(|t| t.got_in_order(slot, &self.sequence));
+                let who = tracks.position(|t| t.got(slot, &self.sequence));
                 self.ordered_late(before, slot, who.unwrap_or(0), at_ns, late);
                 return;
             }
@@ -464,9 +465,7 @@ impl Unnumbered {
         let (mut kept, mut inverted) = (0, 0);
         let mut who = None;
         for (index, track) in self.tracks().enumerate() {
-            if !track.got_in_order(first, &self.sequence)
-                || !track.got_in_order(then, &self.sequence)
-            {
+            if !track.got(first, &self.sequence) || !track.got(then, &self.sequence) {
                 continue;
             }
             if is_inverted(track, first, then, self) {

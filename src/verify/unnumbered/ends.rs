@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::messages::Sent;
 use super::sequence::SlotId;
 use super::settle::{Doubt, Known, Loss};
 use super::track::{Parted, Track};
+use super::witnesses::NEAR_SLOTS;
 use super::{Event, Handle, Session, Unnumbered, quote};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::{Ended, Message};
@@ -302,7 +304,6 @@ impl Unnumbered {
                 holes: std::mem::take(&mut track.holes),
                 ahead: BTreeMap::new(),
                 fills: std::mem::take(&mut track.fills),
-                extras: std::mem::take(&mut track.extras),
                 ..*track
             }
         };
@@ -312,31 +313,23 @@ impl Unnumbered {
         for forgotten in self.messages.ended(track.id) {
             self.forget(forgotten);
         }
-        if self.sequence.label(track.cursor) > self.judged_label() {
+        if track.in_doubt || self.sequence.label(track.cursor) > self.judged_label() {
             self.past.push_back(track);
         } else {
-            self.forget_address(&track);
+            self.addresses.done(track.id);
         }
         if self.past.len() > MAX_PAST
             && let Some(oldest) = self.past.pop_front()
         {
-            self.forget_address(&oldest);
+            self.addresses.done(oldest.id);
             self.desk.batch.tally.uncompared += 1;
         }
         self.free.push(handle.0);
     }
 
-    /// Acks that went astray are not told by the address of this session any more.
-    pub(super) fn forget_address(&mut self, track: &Track) {
-        if let Some(local) = track.local
-            && self.addresses.get(&local) == Some(&track.id)
-        {
-            self.addresses.remove(&local);
-        }
-    }
-
     /// Nothing more will be said of a session.
     pub(super) fn forget(&mut self, session: SenderId) {
+        self.addresses.done(session);
         self.desk.batch.ended.push(Ended {
             session,
             last_seq: 0,
@@ -347,67 +340,106 @@ impl Unnumbered {
     /// Goes through what a session has not got at its end. Returns how much of it nobody knows
     /// whether it would have come.
     fn account(&mut self, handle: Handle, rest: Rest, now_ns: u64) -> u64 {
-        if matches!(rest, Rest::Answered { .. }) {
-            self.place_unrelayed();
+        let answered = matches!(rest, Rest::Answered { .. });
+        if answered {
             self.skip_own(handle.0 as usize);
         }
+        let at = self.tick();
         let session = &mut self.sessions[handle.0 as usize];
         session.track.parted = (!session.may_have_got_others()).then_some(Parted {
             joined_at: session.joined_at,
-            answered: matches!(rest, Rest::Answered { .. }),
+            answered,
+            at,
         });
-        let track = &mut self.sessions[handle.0 as usize].track;
-        let mut missed: Vec<(SlotId, u64)> = Vec::new();
+        let track = &self.sessions[handle.0 as usize].track;
+        let mut passed: Vec<(SlotId, u64)> = Vec::new();
         for (&slot, hole) in track.holes.iter().filter(|(_, hole)| !hole.given_up) {
-            missed.push((slot, hole.at_ns));
+            passed.push((slot, hole.at_ns));
         }
-        for (id, slot) in self.sequence.behind(track.cursor) {
-            if track.wants(slot.sender()) {
-                missed.push((id, now_ns));
-            }
+        passed.sort_by_key(|&(id, ..)| self.sequence.label(id));
+        let behind = self.sequence.behind(track.cursor);
+        passed.extend(behind.map(|(id, _)| (id, now_ns)));
+        let message = |slot| self.sequence.get(slot).map(|slot| slot.message);
+        let missed = passed.into_iter();
+        let missed = missed.filter_map(|(slot, at_ns)| Some((message(slot)?, at_ns)));
+        let mut missed: Vec<(Message, u64)> = missed.collect();
+        if answered {
+            missed.extend(self.messages.unrelayed().map(|message| (message, now_ns)));
         }
-        missed.sort_by_key(|&(id, ..)| self.sequence.label(id));
+        missed.retain(|(message, _)| track.wants(message.sender));
         let mut unresolved = 0;
         let mut runs = Runs::new();
-        for (slot, at_ns) in missed {
+        for (message, at_ns) in missed {
             let at_ns = if at_ns == 0 { now_ns } else { at_ns };
-            unresolved += self.judge_missed(handle, slot, rest, at_ns, &mut runs);
+            unresolved += self.judge_missed(handle, message, rest, at_ns, &mut runs);
+        }
+        if self.sessions[handle.0 as usize].track.parted.is_some() {
+            self.doubt_what_is_before(handle, rest, now_ns, &mut runs);
         }
         unresolved
     }
 
-    /// Messages that were acked and of which nobody got anything, nor anything behind them, get
-    /// their places: somebody was owed them.
-    fn place_unrelayed(&mut self) {
-        for sender in self.messages.unplaced.clone() {
-            let Some(acked_k) = self.messages.sender(sender).map(|s| s.acked_k) else {
-                continue;
-            };
-            for k in self.messages.take_unplaced(sender, acked_k) {
-                let tail = self.sequence.tail();
-                self.place_one(tail, Message { sender, k }, NEVER);
-            }
+    /// The messages of `sender` that are acked and of which nobody got anything, nor anything
+    /// behind them, get their places.
+    pub(super) fn place_unrelayed(&mut self, sender: SenderId) {
+        for k in self.messages.take_acked(sender) {
+            let tail = self.sequence.tail();
+            self.place_one(tail, Message { sender, k }, NEVER);
         }
     }
 
-    /// Judges one slot that a session has not got.
+    /// Judges one message that a session has not got. Of one that has no place yet, since nobody
+    /// got it, it is not known where it belongs, unless it was owed.
     fn judge_missed(
         &mut self,
         handle: Handle,
-        slot: SlotId,
+        message: Message,
         rest: Rest,
         at_ns: u64,
         runs: &mut Runs,
     ) -> u64 {
-        let session = &self.sessions[handle.0 as usize];
-        let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
-            return 0;
-        };
         let Some(sent) = self.messages.get(message).copied() else {
             return 0;
         };
-        if sent.accepted_at() < session.connecting_at {
+        let Some(known) = self.known_of(handle, message, &sent, rest, runs) else {
             return 0;
+        };
+        let session = &self.sessions[handle.0 as usize];
+        let excuses = session.may_have_got_others();
+        // Where something may stand for it, that is looked up while it is known.
+        let owed = known.is_owed() || excuses && self.is_owed(&session.track, sent.slot, known);
+        if !owed {
+            let unknown = rest == Rest::Unknown;
+            self.desk.batch.tally.optional += u64::from(!unknown);
+            self.desk.batch.tally.unresolved += u64::from(unknown);
+            if !excuses {
+                self.doubt(handle, message, known, at_ns);
+            }
+            return u64::from(unknown);
+        }
+        if sent.slot == 0 {
+            self.place_unrelayed(message.sender);
+        }
+        let slot = self.messages.get(message).map_or(0, |sent| sent.slot);
+        if !self.is_excused(handle, slot, message) {
+            self.lose(handle, slot, known.proved, at_ns);
+        }
+        0
+    }
+
+    /// What the end of a session says of a message that it has not got; `None` if it was not to get
+    /// it.
+    fn known_of(
+        &self,
+        handle: Handle,
+        message: Message,
+        sent: &Sent,
+        rest: Rest,
+        runs: &mut Runs,
+    ) -> Option<Known> {
+        let session = &self.sessions[handle.0 as usize];
+        if sent.accepted_at() < session.connecting_at {
+            return None;
         }
         let run = *runs
             .entry(message.sender)
@@ -415,36 +447,43 @@ impl Unnumbered {
         let (earlier, later) = within(run, message.k);
         let answered = matches!(rest, Rest::Answered { .. });
         let taken = answered && sent.accepted_at() < session.leaving_at;
-        let known = Known {
+        Some(Known {
             joined: session.joined_at < sent.sent_at
                 || earlier
                 || self.is_taken_before(&session.track, message.sender),
             still_there: taken || later,
             answered,
             proved: later || rest == Rest::Answered { by_bye: true },
-        };
-        let excuses = session.may_have_got_others();
-        // Where something may stand for it, that is looked up while it is known.
-        let owed = known.is_owed() || excuses && self.is_owed(&session.track, slot, known);
-        if !owed {
-            let unknown = rest == Rest::Unknown;
-            self.desk.batch.tally.optional += u64::from(!unknown);
-            self.desk.batch.tally.unresolved += u64::from(unknown);
-            if !excuses {
-                self.settling.doubt(Doubt {
-                    slot,
-                    session: session.track.id,
-                    receiver: session.track.client,
-                    known,
-                    at_ns,
-                });
+        })
+    }
+
+    fn doubt(&mut self, handle: Handle, message: Message, known: Known, at_ns: u64) {
+        let track = &mut self.sessions[handle.0 as usize].track;
+        track.in_doubt = true;
+        self.settling.doubt(Doubt {
+            message,
+            session: track.id,
+            receiver: track.client,
+            known,
+            at_ns,
+        });
+    }
+
+    /// What stands a little before a session's start, and was on its way when it joined: others may
+    /// show that it comes behind something that the session got.
+    fn doubt_what_is_before(&mut self, handle: Handle, rest: Rest, now_ns: u64, runs: &mut Runs) {
+        let track = &self.sessions[handle.0 as usize].track;
+        let before = |at: &SlotId| Some(self.sequence.before(*at)).filter(|at| *at != 0);
+        let slots = std::iter::successors(Some(track.start), before).take(NEAR_SLOTS);
+        let messages = slots.filter_map(|at| self.sequence.get(at).map(|slot| slot.message));
+        let messages: Vec<Message> = messages.filter(|m| track.wants(m.sender)).collect();
+        for message in messages {
+            let sent = self.messages.get(message).copied();
+            let known = sent.and_then(|sent| self.known_of(handle, message, &sent, rest, runs));
+            if let Some(known) = known {
+                self.doubt(handle, message, known, now_ns);
             }
-            return u64::from(unknown);
         }
-        if !self.is_excused(handle, slot, message) {
-            self.lose(handle, slot, known.proved, at_ns);
-        }
-        0
     }
 
     /// A session has passed `slot` so long ago that it will not come any more.

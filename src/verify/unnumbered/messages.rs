@@ -155,6 +155,24 @@ impl Messages {
         from..k + 1
     }
 
+    /// What is acked and has no slot.
+    pub(super) fn unrelayed(&self) -> impl Iterator<Item = Message> {
+        self.unplaced.iter().flat_map(|&sender| {
+            let known = self.senders.get(&sender);
+            let ks = known.map_or(0..0, |s| s.placed_k + 1..s.acked_k + 1);
+            ks.map(move |k| Message { sender, k })
+        })
+    }
+
+    /// The k's of `id` that are acked and have no slot yet; they are about to get one.
+    pub(super) fn take_acked(&mut self, id: SenderId) -> std::ops::Range<u64> {
+        if !self.unplaced.contains(&id) {
+            return 0..0;
+        }
+        let acked_k = self.sender(id).map_or(0, |sender| sender.acked_k);
+        self.take_unplaced(id, acked_k)
+    }
+
     /// The slot of `message` is let go. Returns its sender if that was the last to be said of it.
     pub(super) fn free(&mut self, message: Message) -> Option<SenderId> {
         let sender = self.senders.get_mut(&message.sender)?;

@@ -2,14 +2,14 @@
 
 use super::messages::Sent;
 use super::sequence::SlotId;
-use super::settle::Doubt;
+use super::settle::{Doubt, REORDER_WINDOW};
 use super::track::{Ahead, Fill, Hole, MAX_FILLS};
 use super::{Event, Handle, Unnumbered, is_late, quote};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
-use crate::verify::session::Stage;
+use crate::verify::session::{NEVER, Stage};
 use crate::wire::Dialect;
 use crate::wire::payload::{self, Header, NotIntact};
 
@@ -135,7 +135,10 @@ impl Unnumbered {
         let newcomer = track.cursor == track.start;
         let mut behind = if total && !newcomer {
             self.skip_own(handle.0 as usize);
+            self.place_own(handle);
             self.sessions[handle.0 as usize].track.cursor
+        } else if total {
+            self.last_before_sent_behind(message)
         } else {
             self.sequence.tail()
         };
@@ -145,6 +148,32 @@ impl Unnumbered {
             behind = self.place_one(behind, message, at);
         }
         behind
+    }
+
+    /// The messages of `handle` that are acked, and that nobody has had, come before what it reads
+    /// next.
+    fn place_own(&mut self, handle: Handle) {
+        let track = &self.sessions[handle.0 as usize].track;
+        let (sender, mut behind) = (track.id, track.cursor);
+        for k in self.messages.take_acked(sender) {
+            behind = self.place_one(behind, Message { sender, k }, NEVER);
+        }
+        self.skip_own(handle.0 as usize);
+    }
+
+    /// The last slot that is not one of those at the end that were all sent when the target had
+    /// provably taken `message`: it stands before these.
+    fn last_before_sent_behind(&self, message: Message) -> SlotId {
+        let taken_at = self.messages.get(message).map_or(NEVER, Sent::accepted_at);
+        let was_sent_later = |slot: &SlotId| {
+            let other = self.sequence.get(*slot).map(|slot| slot.message);
+            let sent = other.and_then(|other| self.messages.get(other));
+            sent.is_some_and(|sent| sent.sent_at > taken_at)
+        };
+        let tail = self.sequence.tail();
+        let before = |at: &SlotId| Some(self.sequence.before(*at)).filter(|at| *at != 0);
+        let mut from_tail = std::iter::successors(Some(tail), before);
+        from_tail.find(|slot| !was_sent_later(slot)).unwrap_or(tail)
     }
 
     /// Puts `message` behind slot `behind`. Whoever has passed that place has missed it.
@@ -175,6 +204,7 @@ impl Unnumbered {
             sent.slot = id;
         }
         let label = self.sequence.label(id);
+        self.doubt_of_leavers(message, sent.sent_at, label);
         if id != self.sequence.tail() {
             let open = self.sessions.iter_mut().filter(|s| s.stage != Stage::Free);
             let tracks = open.map(|session| &mut session.track).chain(&mut self.past);
@@ -193,7 +223,7 @@ impl Unnumbered {
                         let joined = parted.joined_at < sent.sent_at
                             || classic && track.later <= message.sender;
                         self.settling
-                            .doubt(Doubt::of_parted(track, parted, id, joined));
+                            .doubt(Doubt::of_parted(track, parted, message, joined));
                     }
                 }
             }
@@ -202,15 +232,34 @@ impl Unnumbered {
         id
     }
 
+    /// A message that was sent before a session was over gets a place behind all that the session
+    /// got, or before that. This is a proposal: others may show that it comes between, or before
+    /// one of the session's own.
+    fn doubt_of_leavers(&mut self, message: Message, sent_at: u64, label: u64) {
+        let settling = &mut self.settling;
+        for track in self.past.iter_mut().rev() {
+            let Some(parted) = track.parted.filter(|parted| parted.at > sent_at) else {
+                break;
+            };
+            let behind = label > self.sequence.label(track.cursor);
+            let before = label <= self.sequence.label(track.start);
+            if track.wants(message.sender) && (behind || before) {
+                let joined = parted.joined_at < sent_at;
+                settling.doubt(Doubt::of_parted(track, parted, message, joined));
+            }
+        }
+    }
+
     /// `handle` gets `slot` now: what lies between is a hole, or a hole is filled.
     fn pass_to(&mut self, handle: Handle, slot: SlotId, at: u64, now_ns: u64) {
         let total = self.promises_order(OrderPromise::Causal);
-        let track = &mut self.sessions[handle.0 as usize].track;
         let label = self.sequence.label(slot);
-        if label <= self.sequence.label(track.start) {
-            track.extras.push(slot);
+        let start = self.sessions[handle.0 as usize].track.start;
+        if label <= self.sequence.label(start) && !self.begins_before(handle, slot) {
+            self.desk.batch.tally.uncompared += 1;
             return;
         }
+        let track = &mut self.sessions[handle.0 as usize].track;
         if label > self.sequence.label(track.cursor) {
             let mut passed = self.sequence.next(track.cursor);
             while passed != slot && passed != 0 {
@@ -256,6 +305,39 @@ impl Unnumbered {
                 slot.until = cursor;
             }
         }
+    }
+
+    /// `handle` gets `slot`, which stands before its start: it begins there. `false` if that is too
+    /// far away to say anything about what lies between.
+    fn begins_before(&mut self, handle: Handle, slot: SlotId) -> bool {
+        let track = &mut self.sessions[handle.0 as usize].track;
+        let start = self.sequence.label(track.start);
+        let behind = self
+            .sequence
+            .behind(slot)
+            .map(|(id, slot)| (id, slot.sender()));
+        let between = behind.take_while(|(id, _)| self.sequence.label(*id) <= start);
+        let between: Vec<_> = between.take(REORDER_WINDOW as usize + 1).collect();
+        if between.len() > REORDER_WINDOW as usize {
+            return false;
+        }
+        let has_nothing = track.cursor == track.start;
+        track.start = self.sequence.before(slot);
+        if has_nothing {
+            track.cursor = track.start;
+            return true;
+        }
+        let hole = Hole {
+            at_ns: 0,
+            given_up: false,
+        };
+        let wanted = between
+            .into_iter()
+            .filter(|(_, sender)| track.wants(*sender));
+        let wanted: Vec<SlotId> = wanted.map(|(id, _)| id).collect();
+        track.holes.insert(slot, hole);
+        track.holes.extend(wanted.into_iter().map(|id| (id, hole)));
+        true
     }
 
     /// Whether `handle` had a later message of the same sender before `slot`, where that matters.

@@ -1,6 +1,6 @@
 //! The last word on a message: once every session has passed it, nobody will say more.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::ends::Runs;
 use super::sequence::SlotId;
@@ -16,7 +16,7 @@ use crate::wire::payload::SenderId;
 
 /// A message that a session has not got when it got one made so many later is given up, where
 /// later ones prove anything.
-const REORDER_WINDOW: u64 = 1024;
+pub(super) const REORDER_WINDOW: u64 = 1024;
 
 /// Messages that may wait for the slowest session. Past it the oldest are settled without it.
 const MAX_SLOTS: usize = 1 << 18;
@@ -60,7 +60,7 @@ pub(super) struct Loss {
 /// A delivery that did not come, and of which it is not known whether it was owed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Doubt {
-    pub(super) slot: SlotId,
+    pub(super) message: Message,
     pub(super) session: SenderId,
     pub(super) receiver: ClientId,
     pub(super) known: Known,
@@ -82,7 +82,7 @@ pub(super) struct Known {
 
 impl Doubt {
     /// A message has got its place after a session that it belonged to was over.
-    pub(super) fn of_parted(track: &Track, parted: Parted, slot: SlotId, joined: bool) -> Self {
+    pub(super) fn of_parted(track: &Track, parted: Parted, message: Message, joined: bool) -> Self {
         let known = Known {
             joined,
             still_there: false,
@@ -90,7 +90,7 @@ impl Doubt {
             proved: false,
         };
         Self {
-            slot,
+            message,
             session: track.id,
             receiver: track.client,
             known,
@@ -131,6 +131,11 @@ impl Unnumbered {
             }
             self.skip_own(index);
             until = until.min(self.sessions[index].track.horizon(&self.sequence));
+        }
+        if until == NEVER {
+            for sender in self.messages.unplaced.clone() {
+                self.place_unrelayed(sender);
+            }
         }
         let settled = self.settled_until(until);
         self.settle_slots(&settled);
@@ -205,14 +210,17 @@ impl Unnumbered {
     fn forget_past(&mut self) {
         let label = self.judged_label();
         let sequence = &self.sequence;
-        let may_matter = |track: &Track| sequence.label(track.cursor) > label;
-        if self.past.iter().all(may_matter) {
+        let got_later = |track: &Track| sequence.label(track.cursor) > label;
+        if self.past.iter().all(got_later) {
             return;
         }
+        let doubts = self.settling.doubts.iter();
+        let doubted: HashSet<SenderId> = doubts.map(|doubt| doubt.session).collect();
+        let may_matter = |track: &Track| got_later(track) || doubted.contains(&track.id);
         let past = std::mem::take(&mut self.past).into_iter();
         let (past, done): (VecDeque<Track>, VecDeque<Track>) = past.partition(may_matter);
         self.past = past;
-        done.iter().for_each(|track| self.forget_address(track));
+        done.iter().for_each(|track| self.addresses.done(track.id));
     }
 
     /// Up to where nobody's deliveries will be looked at any more. (What a session saw before it
@@ -237,8 +245,8 @@ impl Unnumbered {
     /// where a receiver's own messages stand among the others is not always known to it.
     fn count_settled(&mut self) {
         let open = |s: &&Session| !matches!(s.stage, Stage::Free | Stage::Finished);
-        let starts = self.sessions.iter().filter(open).map(|s| s.track.start);
-        let newest = starts.map(|start| self.sequence.label(start)).max();
+        let born = self.sessions.iter().filter(open).map(|s| s.track.born);
+        let newest = born.map(|born| self.sequence.label(born)).max();
         let uncounted = std::mem::take(&mut self.settling.uncounted);
         for id in uncounted {
             let Some(slot) = self.sequence.get(id) else {
@@ -247,10 +255,9 @@ impl Unnumbered {
             let label = self.sequence.label(id);
             let may_come = |session: &Session| {
                 let track = &session.track;
-                label <= self.sequence.label(track.start)
-                    && slot.accepted_at >= session.connecting_at
+                slot.accepted_at >= session.connecting_at
                     && track.wants(slot.sender())
-                    && !track.extras.contains(&id)
+                    && !track.got(id, &self.sequence)
             };
             if newest >= Some(label) && self.sessions.iter().filter(open).any(may_come) {
                 self.settling.uncounted.push(id);
@@ -315,26 +322,45 @@ impl Unnumbered {
         };
         let doubts = std::mem::take(&mut self.settling.doubts);
         let (due, waiting): (Vec<_>, Vec<_>) =
-            (doubts.into_iter()).partition(|doubt| self.sequence.label(doubt.slot) <= until);
+            (doubts.into_iter()).partition(|doubt| match self.slot_of(doubt.message) {
+                Some(0) => over,
+                Some(slot) => self.sequence.label(slot) <= until,
+                None => true,
+            });
         self.settling.doubts = waiting;
         if due.is_empty() {
             return;
         }
         let tracks: HashMap<SenderId, &Track> = self.tracks().map(|t| (t.id, t)).collect();
-        let lost = |doubt: Doubt| {
-            let Doubt { slot, known, .. } = doubt;
-            let track = tracks.get(&doubt.session)?;
+        // Of a message that was placed late it may have been in doubt before, too.
+        let mut judged = HashSet::new();
+        let mut losses = Vec::new();
+        for doubt in due {
+            let Some(track) = tracks.get(&doubt.session) else {
+                continue;
+            };
+            let Some(slot) = self.slot_of(doubt.message) else {
+                continue;
+            };
+            let known = doubt.known;
+            if !self.is_owed(track, slot, known) || !judged.insert((slot, doubt.session)) {
+                continue;
+            }
             let first_ns = self.sequence.get(slot).map_or(0, |s| s.first_ns);
-            self.is_owed(track, slot, known).then(|| Loss {
+            losses.push(Loss {
                 slot,
                 receiver: doubt.receiver,
                 proved: known.proved || self.is_witnessed_behind(track, slot, false),
                 at_ns: doubt.at_ns.max(first_ns),
-            })
-        };
-        let losses: Vec<Loss> = due.into_iter().filter_map(lost).collect();
+            });
+        }
         self.settling.losses.extend(losses);
         self.judge_losses(self.settling.last);
+    }
+
+    /// Where a message stands, 0 if nowhere yet; `None` if it is forgotten.
+    fn slot_of(&self, message: Message) -> Option<SlotId> {
+        self.messages.get(message).map(|sent| sent.slot)
     }
 
     fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool) {

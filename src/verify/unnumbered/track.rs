@@ -2,7 +2,6 @@
 //! for its own messages and a few holes.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use super::sequence::{Sequence, Slot, SlotId};
 use crate::verify::directory::ClientId;
@@ -18,16 +17,19 @@ pub(super) const MAX_FILLS: usize = 4096;
 pub(super) struct Track {
     pub(super) id: SenderId,
     pub(super) client: ClientId,
-    /// Its own address, once it stands.
-    pub(super) local: Option<SocketAddr>,
     /// Sessions from this number on began to connect when this one stood.
     pub(super) later: SenderId,
     /// It is owed its own messages, too.
     pub(super) echo: bool,
-    /// The last slot when it began to connect: nothing up to it is owed.
+    /// The last slot when it began to connect.
+    pub(super) born: SlotId,
+    /// The slot before the first that it may have got. At first the last one when it began to
+    /// connect; but messages on their way by then may turn out to stand before that.
     pub(super) start: SlotId,
     /// The furthest slot that it got (or sent).
     pub(super) cursor: SlotId,
+    /// Of something that it did not get it was not known at its end whether it was owed it.
+    pub(super) in_doubt: bool,
     /// Up to here it was not waited for: of what comes of that nothing can be said. 0 for nothing.
     pub(super) left_behind: SlotId,
     /// Slots before the cursor that it has not got.
@@ -36,8 +38,6 @@ pub(super) struct Track {
     pub(super) ahead: BTreeMap<SenderId, Ahead>,
     /// Deliveries that filled holes, in the order they came.
     pub(super) fills: Vec<Fill>,
-    /// Slots before its start that it got all the same.
-    pub(super) extras: Vec<SlotId>,
     /// Nothing more will come, and nothing that came may have been another message.
     pub(super) parted: Option<Parted>,
 }
@@ -49,6 +49,8 @@ pub(super) struct Parted {
     pub(super) joined_at: u64,
     /// It left, and the target answered.
     pub(super) answered: bool,
+    /// When.
+    pub(super) at: u64,
 }
 
 /// A slot that was passed over.
@@ -81,6 +83,14 @@ pub(super) struct Fill {
 }
 
 impl Track {
+    /// The furthest slot that it got (or sent); 0 while there is none.
+    pub(super) fn seen(&self) -> SlotId {
+        match self.cursor == self.start {
+            true => 0,
+            false => self.cursor,
+        }
+    }
+
     /// Whether it may get `slot` at all.
     #[inline]
     pub(super) fn wants(&self, sender: SenderId) -> bool {
@@ -89,11 +99,6 @@ impl Track {
 
     /// Whether it got `slot`, which is there.
     pub(super) fn got(&self, slot: SlotId, sequence: &Sequence) -> bool {
-        self.got_in_order(slot, sequence) || self.extras.contains(&slot)
-    }
-
-    /// Whether it got `slot` in a place among the others that is known.
-    pub(super) fn got_in_order(&self, slot: SlotId, sequence: &Sequence) -> bool {
         let Some(sender) = sequence.get(slot).map(Slot::sender) else {
             return false;
         };
@@ -111,7 +116,7 @@ impl Track {
     /// Whether it had got `slot` when it got `fill`, which came behind its cursor.
     pub(super) fn got_before(&self, slot: SlotId, fill: &Fill, sequence: &Sequence) -> bool {
         let filled_at = self.filled_at(slot);
-        self.got_in_order(slot, sequence) && (filled_at == NEVER || filled_at < fill.at)
+        self.got(slot, sequence) && (filled_at == NEVER || filled_at < fill.at)
     }
 
     /// The slot up to which it has everything; a hole that is not given up ends that.
@@ -124,7 +129,7 @@ impl Track {
 
     /// Forgets what is said about slots that are let go.
     pub(super) fn forget(&mut self, sequence: &Sequence) {
-        if self.holes.is_empty() && self.fills.is_empty() && self.extras.is_empty() {
+        if self.holes.is_empty() && self.fills.is_empty() {
             return;
         }
         self.holes.retain(|&slot, _| sequence.get(slot).is_some());
@@ -132,6 +137,5 @@ impl Track {
             self.ahead.clear();
         }
         self.fills.retain(|fill| sequence.get(fill.slot).is_some());
-        self.extras.retain(|&slot| sequence.get(slot).is_some());
     }
 }

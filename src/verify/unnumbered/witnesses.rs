@@ -112,7 +112,7 @@ impl Unnumbered {
         let later = |id| self.is_taken_before(track, id);
         let mut others = self.tracks().filter(|other| later(other.id));
         later(near.message.sender)
-            || !near.disputed && others.any(|other| other.got_in_order(near.id, &self.sequence))
+            || !near.disputed && others.any(|other| other.got(near.id, &self.sequence))
     }
 
     /// Whether `first`, which stands before `then`, comes before it by what got between, though
@@ -195,7 +195,7 @@ impl Unnumbered {
             return false;
         }
         if one < other && near.tidy {
-            let got = |track: &Track, id| track.got_in_order(id, &self.sequence);
+            let got = |track: &Track, id| track.got(id, &self.sequence);
             return self.tracks().any(|t| got(t, first.id) && got(t, then.id));
         }
         if near.tidy {

@@ -141,6 +141,11 @@ fn what_follows_half_a_line_is_a_publish_only_if_the_line_still_is_one() {
             ledger.sent_publish(writer, &header, &line);
             let unacked = ledger.unacked(writer) - answers;
             assert_eq!(unacked, usize::from(taken), "{raw:?}");
+            // What is not owed an ack is not under way either.
+            let other = bench.join(0, 1, 0);
+            bench.ledgers[0].sending(other, 6, 6, false).unwrap();
+            let coverage = bench.finish().coverage;
+            assert_eq!(coverage.overlapping_sends, u64::from(taken), "{raw:?}");
         }
     }
 }
@@ -190,5 +195,34 @@ fn a_ledger_says_when_enough_has_gathered() {
         }
         // Neither at every message nor never.
         assert!((2..200).contains(&flushes.len()), "{}", flushes.len());
+    }
+}
+
+#[test]
+fn frames_of_an_unknown_type_and_texts_that_come_again_are_counted() {
+    for terms in both() {
+        let mut bench = Bench::new(1, terms);
+        let (writer, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
+        for _ in 0..2 {
+            bench.read(0, listener, b"{\"type\":\"news\"}\n");
+        }
+        bench.ledgers[0].sending_raw(writer, b"{\"message\":\"hello\"}\n");
+        let mut ack = Vec::new();
+        ndjson::encode_ack(&mut ack, 1, None);
+        bench.read(0, writer, &ack);
+        let mut relay = Vec::new();
+        ndjson::encode_relay(&mut relay, 1, &address(0), "hello");
+        for _ in 0..2 {
+            bench.read(0, listener, &relay);
+        }
+        bench.leave(0, writer, 1);
+        bench.ledgers[0].letting_go(listener);
+        bench.ledgers[0].ended(listener, Ending::Ours, b"", 9);
+        let findings = bench.finish();
+        assert_eq!(findings.counts.unknown_frames, 2);
+        // A text that anybody may have said twice is one said again only by its number.
+        let again = u64::from(terms.are_numbered());
+        assert_eq!(findings.counts.duplicated, again);
+        assert_eq!(kinds(&findings).len() as u64, again);
     }
 }

@@ -156,6 +156,10 @@ fn a_message_numbered_behind_what_its_sender_had_seen() {
     breaks_off(&mut bench, 1, other); // or it would have noticed, too
     bench.leave(0, late, 3);
     bench.leave(2, listener, 3);
+    for shard in 0..3 {
+        bench.hand_over(shard);
+    }
+    assert_eq!(bench.judge.violation_count(), 1, "it waits, and is counted");
     let findings = bench.finish();
     assert_eq!(kinds(&findings), [(Kind::Causality, 1)]);
     let example = &findings.violations[&Kind::Causality].examples[0];

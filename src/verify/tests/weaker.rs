@@ -397,6 +397,30 @@ fn anonymous_acks_are_counted() {
     assert_eq!(astray, [(Kind::StrayAck, 1)], "and not a missing ack, too");
 }
 
+/// An ack of the classic dialect does not say which message it is for: each that went astray
+/// excuses one.
+#[test]
+fn an_ack_astray_excuses_one_message_and_no_more() {
+    for overdue in [false, true] {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 2);
+        bench.send(0, false);
+        bench.send(0, true);
+        for k in [1, 2] {
+            bench.relay(1, 0, k);
+        }
+        let mut ack = Vec::new();
+        classic::encode_ack(&mut ack, &address(0));
+        bench.read(1, &ack);
+        if overdue {
+            bench.ledger.overdue_acks(bench.clients[0], "1s", 1_000);
+        }
+        bench.leave(0);
+        bench.leave(1);
+        let expected = [(Kind::MissingAck, 1), (Kind::StrayAck, 1)];
+        assert_eq!(kinds(&bench.finish()), expected, "overdue: {overdue}");
+    }
+}
+
 #[test]
 fn text_that_is_no_frame_and_a_relay_cut_short_are_named() {
     let text = |bytes: &'static [u8]| {

@@ -439,7 +439,7 @@ impl Fleet {
             welcomed,
             ..
         } = tally;
-        ledger.read_done(frames, split && frames > 0);
+        ledger.read_done(frames, split);
         if !connection.welcomed && (welcomed || ledger.is_open(handle)) {
             // Perhaps open without its welcome, which is on record.
             connection.welcomed = true;

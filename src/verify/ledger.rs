@@ -214,9 +214,11 @@ impl Ledger {
         }
     }
 
-    /// One read gave `frames` whole frames (of a classic stream: pieces), the first of which began
-    /// in an earlier read if `split`.
+    /// One read gave `frames` whole frames (of a classic stream: pieces), the first of which, if
+    /// there is one, began in an earlier read if `split`. Comes behind every read, so that a trace
+    /// knows where it ended.
     pub fn read_done(&mut self, frames: u64, split: bool) {
+        let split = split && frames > 0;
         if let Some(tape) = self.tape().writing() {
             tape.read_done(split);
         }

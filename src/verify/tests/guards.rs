@@ -53,7 +53,10 @@ impl Bench {
         let mut buffer = LineBuffer::new(65_536);
         let mut lines = buffer.feed(bytes);
         let ledger = &mut self.ledgers[shard];
-        std::iter::from_fn(|| ledger.next(handle, &mut lines, self.now_ns)).collect()
+        let events = std::iter::from_fn(|| ledger.next(handle, &mut lines, self.now_ns));
+        let events: Vec<Event> = events.collect();
+        ledger.read_done(events.len() as u64, false);
+        events
     }
 
     pub(super) fn leave(&mut self, shard: usize, handle: Handle, last: u64) {

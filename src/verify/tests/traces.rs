@@ -6,9 +6,19 @@ use std::fs;
 
 use proptest::prelude::*;
 
-use super::world::{Play, Played, World};
+use super::agreement::afflict;
+use super::bugs::BUGS;
+use super::guards::{Bench, ack, relay, text};
+use super::unnumbered::FROM_OUTSIDE;
+use super::world::{Play, Played, World, address, terms};
+use crate::verify::directory::ClientId;
+use crate::verify::findings::Findings;
+use crate::verify::ids::publish_id;
+use crate::verify::kind::Kind;
+use crate::verify::ledger::{Ending, Terms};
 use crate::verify::trace::file::Recording;
-use crate::verify::trace::{TraceError, Verified, verify};
+use crate::verify::trace::{self, TraceError, Verified, verify};
+use crate::wire::ndjson;
 
 /// Plays a world and records it: what was found, and the trace.
 pub(super) fn record(world: &World, seed: u64) -> (Played, Vec<u8>) {
@@ -100,6 +110,117 @@ fn a_trace_of_a_later_version_and_what_is_none_say_so() {
     }
 }
 
+/// By the numbers, from outside, and of a classic stream, which is recorded in pieces.
+#[test]
+fn each_bug_is_found_again_in_its_trace() {
+    for (bug, (name, _)) in BUGS.iter().enumerate() {
+        for seed in 0..3 {
+            let outside = || World::new(seed, 1).judged_by(FROM_OUTSIDE);
+            for mut world in [World::new(seed, 2), outside(), outside().in_classic()] {
+                afflict(&mut world, seed, &[bug]);
+                let unrecorded = world.play(Play {
+                    seed,
+                    slowly: false,
+                });
+                let (recorded, trace) = record(&world, seed);
+                assert_eq!(recorded.findings, unrecorded.findings, "{name}, {seed}");
+                let replayed = verify(&trace[..]).unwrap();
+                assert_eq!(replayed.findings, recorded.findings, "{name}, {seed}");
+                assert_eq!(replayed.doubts, [""; 0], "{name}, {seed}");
+            }
+        }
+    }
+}
+
+/// What is found where a script does all that one can do, and the trace of it.
+fn scripted(terms: Terms) -> (Findings, Vec<u8>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("script.trace");
+    let recording = Recording::create(&path, false).unwrap();
+    recording.begin(&trace::Header {
+        scenario: "by hand".to_owned(),
+        target: "itself".to_owned(),
+        terms,
+        max_read_line_bytes: 65_536,
+        shards: 1,
+        clients: (0..100).map(|i| format!("c{i}")).collect(),
+    });
+    let mut bench = Bench::new(1, terms);
+    bench.ledgers[0].record_on(recording.shard(0));
+    bench.judge.record_on(recording.judge());
+
+    let [writer, listener, slow, glued] = [0, 1, 2, 3].map(|i| bench.join(0, i, 0));
+    let ledger = &mut bench.ledgers[0];
+    let unwelcome = ledger.connecting(ClientId(4)).unwrap();
+    ledger.connected(unwelcome, address(4).parse().unwrap());
+    ledger.no_welcome(unwelcome, 5);
+    ledger.letting_go(unwelcome);
+    ledger.ended(unwelcome, Ending::Ours, b"", 6);
+
+    // A text of a script's own, relayed; and a message that its half a line made none of.
+    ledger.sending_raw(writer, b"{\"message\":\"hello\"}\n");
+    let mut line = Vec::new();
+    ndjson::encode_relay(&mut line, 1, &address(0), "hello");
+    let mut acked = Vec::new();
+    ndjson::encode_ack(&mut acked, 1, None);
+    bench.read(0, writer, &acked);
+    bench.read(0, listener, &line);
+    let ledger = &mut bench.ledgers[0];
+    ledger.sending_raw(glued, b"{\"mess");
+    let header = ledger.sending(glued, 7, 7, false).unwrap();
+    let publish = ndjson::Publish {
+        message: text(3, 1, 7).into(),
+        id: Some(publish_id(header.sender, header.k)),
+        client_ip: None,
+    };
+    let mut glued_line = Vec::new();
+    ndjson::encode_publish(&mut glued_line, &publish);
+    ledger.sent_publish(glued, &header, &glued_line);
+    ledger.letting_go(glued);
+    ledger.ended(glued, Ending::Ours, b"", 8);
+
+    // The first of these is acked too late for a script that waits.
+    for last in [false, true] {
+        bench.ledgers[0].sending(writer, 0, 0, last).unwrap();
+    }
+    bench.ledgers[0].overdue_acks(writer, "1s", 9);
+    bench.ledgers[0].missing_error(writer, "malformed", "2s", 9);
+    for (seq, k) in [(2, 1), (3, 2)] {
+        bench.read(0, writer, &ack(seq, 0, k));
+        bench.read(0, listener, &relay(seq, 0, k));
+    }
+    bench.ledgers[0].stops_reading(slow);
+    let mut cut_off = Vec::new();
+    ndjson::encode_error(&mut cut_off, "slow-consumer", "too far behind", None);
+    bench.read(0, slow, &cut_off);
+    bench.ledgers[0].ended(slow, Ending::Eof, b"", bench.now_ns);
+    bench.leave(0, writer, 3);
+    bench.leave(0, listener, 3);
+    let findings = bench.finish();
+    recording.finish(Vec::new()).unwrap();
+    (findings, fs::read(path).unwrap())
+}
+
+/// All that a driver tells a ledger decides something here, so a trace without it would differ.
+#[test]
+fn what_a_script_does_is_in_the_trace() {
+    let outside = Terms {
+        promises: FROM_OUTSIDE,
+        ..terms()
+    };
+    for terms in [terms(), outside] {
+        let (findings, trace) = scripted(terms);
+        let found: Vec<Kind> = findings.violations.keys().copied().collect();
+        let mut expected = [Kind::MissingWelcome, Kind::MissingAck, Kind::MissingError];
+        expected.sort();
+        assert_eq!(found, expected, "{:#?}", findings.violations);
+        assert_eq!(findings.undecided, [""; 0]);
+        let replayed = verify(&trace[..]).unwrap();
+        assert_eq!(replayed.findings, findings);
+        assert_eq!(replayed.doubts, [""; 0]);
+    }
+}
+
 proptest! {
     #![proptest_config(super::config(200))]
 
@@ -135,7 +256,11 @@ proptest! {
             Err(TraceError::CutOff { at: begins }) => prop_assert!(begins < at as u64),
             Err(TraceError::NotATrace) => prop_assert!(at < 19),
             Err(other) => prop_assert!(false, "{}", other),
-            Ok(verified) => prop_assert_eq!(verified.doubts.len(), 1),
+            Ok(verified) => {
+                prop_assert_eq!(verified.doubts.len(), 1);
+                let why = "the trace ends before its run did";
+                prop_assert!(verified.doubts[0].starts_with(why), "{:?}", verified.doubts);
+            }
         }
     }
 }

@@ -166,12 +166,10 @@ impl Writing {
     /// Writes what belongs to the event before: a step is about to give answers of its own.
     pub(crate) fn settle(&mut self) {
         if self.run > 0 {
-            let answers = std::mem::take(&mut self.answers);
             self.begin_read();
             let run = std::mem::take(&mut self.run);
             self.out.push(Tag::Matched as u8);
             self.number(run);
-            self.answers = answers;
         }
         self.out.append(&mut self.answers);
     }
@@ -278,11 +276,14 @@ impl Writing {
 
     fn begin_read(&mut self) {
         if let Some((handle, now_ns)) = self.read.filter(|_| !self.read_written) {
-            // What matched comes behind the beginning of its read.
+            // What matched comes behind the beginning of its read, and what was answered to that
+            // behind it.
             let run = std::mem::take(&mut self.run);
+            let answers = std::mem::take(&mut self.answers);
             self.of_session(Tag::Read, handle).time(now_ns);
             self.read_written = true;
             self.run = run;
+            self.answers = answers;
         }
     }
 

@@ -226,3 +226,30 @@ fn frames_of_an_unknown_type_and_texts_that_come_again_are_counted() {
         assert_eq!(kinds(&findings).len() as u64, again);
     }
 }
+
+/// It is no welcome, so the session goes on as one that never got one.
+#[test]
+fn a_welcome_to_another_protocol_is_none() {
+    for terms in both() {
+        let mut bench = Bench::new(1, terms);
+        let ledger = &mut bench.ledgers[0];
+        let handle = ledger.connecting(ClientId(0)).unwrap();
+        ledger.connected(handle, address(0).parse().unwrap());
+        let mut welcome = Vec::new();
+        ndjson::encode_welcome(&mut welcome, &address(0), 0, 65_536);
+        let welcome = String::from_utf8(welcome).unwrap();
+        let ours = format!("\"protocol\":{}", ndjson::PROTOCOL_VERSION);
+        assert!(welcome.contains(&ours), "{welcome}");
+        bench.read(
+            0,
+            handle,
+            welcome.replace(&ours, "\"protocol\":77").as_bytes(),
+        );
+        bench.ledgers[0].letting_go(handle);
+        bench.ledgers[0].ended(handle, Ending::Ours, b"", 9);
+        let findings = bench.finish();
+        let malformed = &findings.violations[&Kind::MalformedFrame];
+        let text = &malformed.examples[0].text;
+        assert!(text.contains("a welcome to protocol 77"), "{text}");
+    }
+}

@@ -392,3 +392,23 @@ fn what_a_message_under_a_wrong_number_really_is() {
         assert!(text.ends_with("which is number 4, as number 3"), "{text}");
     }
 }
+
+/// Whose it is, where that can be said.
+#[test]
+fn an_ack_that_nobody_is_owed_says_whose_it_is() {
+    for (sender, said) in [
+        (
+            0,
+            "c0 was sent an ack for its message 7 (number 1), which it never sent",
+        ),
+        (1, "c0 was sent the ack for message 7 of c1 (number 1)"),
+    ] {
+        let (mut bench, [client, other]) = room();
+        bench.read(0, client, &ack(1, sender, 7));
+        breaks_off(&mut bench, 0, client);
+        breaks_off(&mut bench, 1, other);
+        let findings = bench.finish();
+        let stray = &findings.violations[&Kind::StrayAck];
+        assert_eq!((stray.count, stray.examples[0].text.as_str()), (1, said));
+    }
+}

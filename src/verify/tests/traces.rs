@@ -97,6 +97,15 @@ fn blocks_that_are_missing_doubled_or_misplaced_are_noticed() {
     assert!(error_of(&headless).contains("where the header belongs"));
 }
 
+/// It says itself what was promised.
+#[test]
+fn a_recorded_trace_takes_no_other_promises() {
+    let trace = a_trace();
+    let against = trace::verify_against(&trace[..], Some(FROM_OUTSIDE));
+    assert!(matches!(against, Err(TraceError::Promised)));
+    assert!(trace::verify_against(&trace[..], None).is_ok());
+}
+
 #[test]
 fn a_trace_of_a_later_version_and_what_is_none_say_so() {
     assert!(error_of(b"chatbench-trace 2\n").starts_with("a trace of version 2"));

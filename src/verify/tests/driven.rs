@@ -1,11 +1,10 @@
 //! What a driver asks a ledger, and tells it, besides the frames it reads: the same for targets
 //! judged by their numbers and for those judged from outside.
 
-use super::guards::{Bench, ack, kinds, relay, text};
+use super::guards::{Bench, ack, kinds, relay};
 use super::unnumbered::FROM_OUTSIDE;
 use super::world::{address, terms};
 use crate::verify::directory::ClientId;
-use crate::verify::ids::publish_id;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Terms};
 use crate::wire::ndjson;
@@ -127,19 +126,8 @@ fn what_follows_half_a_line_is_a_publish_only_if_the_line_still_is_one() {
         ] {
             let mut bench = Bench::new(1, terms);
             let writer = bench.join(0, 0, 0);
-            let ledger = &mut bench.ledgers[0];
-            ledger.sending_raw(writer, raw);
-            let answers = ledger.unacked(writer);
-            let header = ledger.sending(writer, 5, 5, false).unwrap();
-            let publish = ndjson::Publish {
-                message: text(0, 1, 5).into(),
-                id: Some(publish_id(header.sender, header.k)),
-                client_ip: None,
-            };
-            let mut line = Vec::new();
-            ndjson::encode_publish(&mut line, &publish);
-            ledger.sent_publish(writer, &header, &line);
-            let unacked = ledger.unacked(writer) - answers;
+            bench.publish_behind(writer, raw);
+            let unacked = bench.ledgers[0].unacked(writer);
             assert_eq!(unacked, usize::from(taken), "{raw:?}");
             // What is not owed an ack is not under way either.
             let other = bench.join(0, 1, 0);

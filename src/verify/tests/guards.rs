@@ -59,6 +59,21 @@ impl Bench {
         events
     }
 
+    /// A session of the first shard sends `raw`, and its next message behind that.
+    pub(super) fn publish_behind(&mut self, handle: Handle, raw: &[u8]) {
+        let ledger = &mut self.ledgers[0];
+        ledger.sending_raw(handle, raw);
+        let header = ledger.sending(handle, 5, 5, false).unwrap();
+        let publish = ndjson::Publish {
+            message: text(header.sender.0, header.k, 5).into(),
+            id: Some(publish_id(header.sender, header.k)),
+            client_ip: None,
+        };
+        let mut line = Vec::new();
+        ndjson::encode_publish(&mut line, &publish);
+        ledger.sent_publish(handle, &header, &line);
+    }
+
     pub(super) fn leave(&mut self, shard: usize, handle: Handle, last: u64) {
         self.ledgers[shard].leaving(handle);
         let mut bye = Vec::new();
@@ -281,18 +296,8 @@ fn a_publish_glued_to_half_a_raw_line_is_not_owed_an_ack() {
     for accepted in [false, true] {
         let mut bench = Bench::new(1, terms());
         let (writer, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
-        let ledger = &mut bench.ledgers[0];
-        ledger.sending_raw(writer, b"{\"mess");
-        let header = ledger.sending(writer, 5, 5, false).unwrap();
-        let publish = ndjson::Publish {
-            message: text(0, 1, 5).into(),
-            id: Some(publish_id(header.sender, header.k)),
-            client_ip: None,
-        };
-        let mut line = Vec::new();
-        ndjson::encode_publish(&mut line, &publish);
-        ledger.sent_publish(writer, &header, &line);
-        assert_eq!(ledger.unacked(writer), 0);
+        bench.publish_behind(writer, b"{\"mess");
+        assert_eq!(bench.ledgers[0].unacked(writer), 0);
         let mut error = Vec::new();
         ndjson::encode_error(&mut error, "malformed", "no", None);
         bench.read(0, writer, &error);

@@ -8,12 +8,11 @@ use proptest::prelude::*;
 
 use super::agreement::afflict;
 use super::bugs::BUGS;
-use super::guards::{Bench, ack, relay, text};
+use super::guards::{Bench, ack, relay};
 use super::unnumbered::FROM_OUTSIDE;
 use super::world::{Play, Played, World, address, terms};
 use crate::verify::directory::ClientId;
 use crate::verify::findings::Findings;
-use crate::verify::ids::publish_id;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Terms};
 use crate::verify::trace::file::Recording;
@@ -174,17 +173,8 @@ fn scripted(terms: Terms) -> (Findings, Vec<u8>) {
     ndjson::encode_ack(&mut acked, 1, None);
     bench.read(0, writer, &acked);
     bench.read(0, listener, &line);
+    bench.publish_behind(glued, b"{\"mess");
     let ledger = &mut bench.ledgers[0];
-    ledger.sending_raw(glued, b"{\"mess");
-    let header = ledger.sending(glued, 7, 7, false).unwrap();
-    let publish = ndjson::Publish {
-        message: text(3, 1, 7).into(),
-        id: Some(publish_id(header.sender, header.k)),
-        client_ip: None,
-    };
-    let mut glued_line = Vec::new();
-    ndjson::encode_publish(&mut glued_line, &publish);
-    ledger.sent_publish(glued, &header, &glued_line);
     ledger.letting_go(glued);
     ledger.ended(glued, Ending::Ours, b"", 8);
 

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::EXIT_USAGE;
-use crate::report::compare::{self, Comparison, Side, Terms};
+use crate::report::Style;
+use crate::report::compare::{self, Side, Terms};
 use crate::report::files::Destination;
 use crate::report::html::compared;
-use crate::report::{Style, Verdict};
 
 /// Arguments of `chatbench compare`.
 #[derive(Debug, clap::Args)]
@@ -116,7 +116,7 @@ fn compared(args: &Args) -> Result<u8, String> {
         let gap = if i > 0 { "\n" } else { "" };
         // A reader that hangs up early (`| head`) is no error of ours.
         let _ = write!(io::stdout().lock(), "{gap}{text}");
-        worst = heavier(worst, exit_code(comparison));
+        worst = heavier(worst, comparison.verdict().exit_code());
     }
     if let (Some(page), Some(path)) = (&page, &args.html) {
         page.write(compared::render(&comparisons).as_bytes())
@@ -138,17 +138,6 @@ fn load(args: &Args) -> Result<(Side, Vec<Side>), compare::Error> {
         sides.push(side);
     }
     Ok((base, sides))
-}
-
-/// The exit code of one comparison.
-pub(super) fn exit_code(comparison: &Comparison<'_>) -> u8 {
-    if comparison.regressions().next().is_some() {
-        Verdict::Fail.exit_code()
-    } else if comparison.is_inconclusive() {
-        Verdict::Inconclusive.exit_code()
-    } else {
-        0
-    }
 }
 
 /// The code that counts of two: a regression, then what cannot be said.

@@ -267,13 +267,7 @@ fn compared(
         let text = compare::render(&comparison, Style::detect(&io::stdout()));
         print(&format!("\n{text}"));
     }
-    let verdict = if comparison.regressions().next().is_some() {
-        Verdict::Fail
-    } else if comparison.is_inconclusive() {
-        Verdict::Inconclusive
-    } else {
-        Verdict::Pass
-    };
+    let verdict = comparison.verdict();
     outputs.write_compared(comparison)?;
     Ok(verdict)
 }

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use thiserror::Error;
 
+use super::Verdict;
 use super::figures;
 use super::result::{self, RunResult};
 
@@ -286,6 +287,18 @@ impl Comparison<'_> {
     /// Figures that changed for the worse.
     pub fn regressions(&self) -> impl Iterator<Item = &Row> {
         self.rows.iter().filter(|row| row.change == Change::Worse)
+    }
+
+    /// A regression is a failure, and weighs more than what nothing can be said about.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        if self.regressions().next().is_some() {
+            Verdict::Fail
+        } else if self.is_inconclusive() {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Pass
+        }
     }
 
     /// Runs of either side that nothing can be said about.

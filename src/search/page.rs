@@ -234,12 +234,8 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::report::html::chart::data_of;
     use crate::search::{Limit, sample};
-
-    fn data_of(page: &str) -> Value {
-        let (_, rest) = page.split_once("id=\"data\">").unwrap();
-        serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
-    }
 
     #[test]
     fn the_answer_comes_first_then_the_curve_with_the_limit_it_met() {

@@ -143,6 +143,13 @@ fn short_or_null<S: Serializer>(
     serializer.collect_seq(numbers.iter().map(|number| number.map(Short)))
 }
 
+/// What a page draws, read back from it.
+#[cfg(test)]
+pub(crate) fn data_of(page: &str) -> serde_json::Value {
+    let (_, rest) = page.split_once("id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

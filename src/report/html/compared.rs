@@ -298,6 +298,7 @@ fn line(label: &str, shade: usize, runs: &[Vec<Option<f64>>], places: usize) -> 
 mod tests {
     use serde_json::Value;
 
+    use super::super::chart::data_of;
     use super::*;
     use crate::report::compare::{Terms, compare};
     use crate::report::sample;
@@ -320,11 +321,6 @@ mod tests {
             name: name.to_owned(),
             runs: runs.collect(),
         }
-    }
-
-    fn data_of(page: &str) -> Value {
-        let (_, rest) = page.split_once("id=\"data\">").unwrap();
-        serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
     }
 
     fn chart(data: &Value, id: &str) -> Value {

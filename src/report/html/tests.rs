@@ -1,5 +1,6 @@
 //! What the page says, as text; that a browser draws it is shown in tests/browser.rs.
 
+use super::chart::data_of;
 use super::*;
 use crate::measure::health::Doubt;
 use crate::report::{RunResult, figures, json, sample};
@@ -8,11 +9,6 @@ use crate::verify::kind::Kind;
 
 fn page(change: sample::Change) -> String {
     render(&RunResult::of(&sample::report(change)))
-}
-
-fn data_of(page: &str) -> Value {
-    let (_, rest) = page.split_once("id=\"data\">").unwrap();
-    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
 }
 
 #[test]

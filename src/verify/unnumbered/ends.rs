@@ -473,8 +473,7 @@ impl Unnumbered {
     /// show that it comes behind something that the session got.
     fn doubt_what_is_before(&mut self, handle: Handle, rest: Rest, now_ns: u64, runs: &mut Runs) {
         let track = &self.sessions[handle.0 as usize].track;
-        let before = |at: &SlotId| Some(self.sequence.before(*at)).filter(|at| *at != 0);
-        let slots = std::iter::successors(Some(track.start), before).take(NEAR_SLOTS);
+        let slots = self.sequence.back_from(track.start).take(NEAR_SLOTS);
         let messages = slots.filter_map(|at| self.sequence.get(at).map(|slot| slot.message));
         let messages: Vec<Message> = messages.filter(|m| track.wants(m.sender)).collect();
         for message in messages {

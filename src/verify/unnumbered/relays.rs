@@ -171,8 +171,7 @@ impl Unnumbered {
             sent.is_some_and(|sent| sent.sent_at > taken_at)
         };
         let tail = self.sequence.tail();
-        let before = |at: &SlotId| Some(self.sequence.before(*at)).filter(|at| *at != 0);
-        let mut from_tail = std::iter::successors(Some(tail), before);
+        let mut from_tail = self.sequence.back_from(tail);
         from_tail.find(|slot| !was_sent_later(slot)).unwrap_or(tail)
     }
 

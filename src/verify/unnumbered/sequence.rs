@@ -166,6 +166,12 @@ impl Sequence {
         Some((next, slot, line))
     }
 
+    /// `id` and the slots before it, the nearest first.
+    pub(super) fn back_from(&self, id: SlotId) -> impl Iterator<Item = SlotId> {
+        let before = |at: &SlotId| Some(self.before(*at)).filter(|at| *at != 0);
+        std::iter::successors(Some(id), before)
+    }
+
     /// The slots behind `id` up to the end.
     pub(super) fn behind(&self, id: SlotId) -> impl Iterator<Item = (SlotId, &Slot)> {
         let mut at = id;

@@ -85,9 +85,10 @@ pub(super) struct Fill {
 impl Track {
     /// The furthest slot that it got (or sent); 0 while there is none.
     pub(super) fn seen(&self) -> SlotId {
-        match self.cursor == self.start {
-            true => 0,
-            false => self.cursor,
+        if self.cursor == self.start {
+            0
+        } else {
+            self.cursor
         }
     }
 

@@ -126,8 +126,7 @@ impl Unnumbered {
     }
 
     fn neighbourhood(&self, slot: SlotId) -> Option<Neighbourhood> {
-        let before = std::iter::successors(Some(slot), |at| Some(self.sequence.before(*at)));
-        let before = before.skip(1).take_while(|at| *at != 0).take(NEAR_SLOTS);
+        let before = self.sequence.back_from(slot).skip(1).take(NEAR_SLOTS);
         let mut ids: Vec<SlotId> = before.collect();
         ids.reverse();
         let behind = self.sequence.behind(slot).map(|(id, _)| id);

@@ -36,6 +36,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The target as the scenario names it.
+    #[must_use]
+    pub fn target_url(&self) -> &str {
+        let url = self.resolved.pointer("/target/url");
+        url.and_then(serde_json::Value::as_str).unwrap_or_default()
+    }
+
     /// The seed of group `group`'s own randomness: schedules, sizes, pauses.
     ///
     /// It hangs on the group's name and not on its place, so that adding a group leaves the

@@ -40,12 +40,7 @@ impl Which {
         Self {
             scenario: plan.name.clone(),
             seed: plan.seed.to_string(),
-            target: plan
-                .resolved
-                .pointer("/target/url")
-                .and_then(|url| url.as_str())
-                .unwrap_or_default()
-                .to_owned(),
+            target: plan.target_url().to_owned(),
         }
     }
 }

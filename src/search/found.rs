@@ -4,19 +4,15 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::{Limit, Probe, Search};
 use crate::report::Environment;
 use crate::report::result::{Error, Target};
 use crate::report::thresholds::metric_name;
-use crate::scenario::plan::{Plan, Threshold};
+use crate::scenario::plan::{Plan, TargetUrl, Threshold};
 
 /// The format's version.
 const SCHEMA: u64 = 1;
-
-/// How a scenario names the server that chatbench starts itself.
-const EMBEDDED: &str = "embedded";
 
 /// What tells a search from a run's result.
 const KIND: &str = "search";
@@ -100,8 +96,6 @@ impl About {
             expr: threshold.expr.clone(),
             limit_ns: threshold.limit,
         };
-        let url = plan.resolved.pointer("/target/url").and_then(Value::as_str);
-        let url = url.unwrap_or(EMBEDDED).to_owned();
         Self {
             scenario: Scenario {
                 name: plan.name.clone(),
@@ -109,8 +103,8 @@ impl About {
                 seed: plan.seed,
             },
             target: Target {
-                embedded: url == EMBEDDED,
-                url,
+                url: plan.target_url().to_owned(),
+                embedded: matches!(plan.target.url, TargetUrl::Embedded(_)),
             },
             started,
             environment: Some(Environment::here()),
@@ -196,5 +190,38 @@ impl Found {
         let mut json = serde_json::to_vec_pretty(self).expect("string keys and plain values");
         json.push(b'\n');
         json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::sample;
+    use crate::wire::Dialect;
+
+    #[test]
+    fn the_embedded_server_is_that_in_either_dialect() {
+        let mut plan = sample::plan();
+        for (url, of, embedded) in [
+            ("embedded", TargetUrl::Embedded(Dialect::Ndjson), true),
+            (
+                "embedded+classic",
+                TargetUrl::Embedded(Dialect::Classic),
+                true,
+            ),
+            (
+                "ndjson://[::1]:9",
+                TargetUrl::At(Dialect::Ndjson, "[::1]:9".to_owned()),
+                false,
+            ),
+        ] {
+            plan.target.url = of;
+            plan.resolved = serde_json::json!({"target": {"url": url}});
+            let about = About::new(&plan, String::new(), String::new());
+            assert_eq!(
+                (about.target.url.as_str(), about.target.embedded),
+                (url, embedded)
+            );
+        }
     }
 }

@@ -4,9 +4,9 @@
 //!     cargo bench --bench instructions             count, and compare with the baseline
 //!     cargo bench --bench instructions -- --save   count, and make that the baseline
 //!
-//! One run under callgrind covers every case: each is a function that is never inlined, and
-//! callgrind states what ran inside it. What the kernel does is not counted, so there are no
-//! sockets here; `floor.rs` and `fanout` have those.
+//! Each case is a function that is never inlined, run in a process of its own, and callgrind
+//! counts what runs inside it. What the kernel does is not counted, so there are no sockets here;
+//! `floor.rs` and `fanout` have those.
 //!
 //! `baseline.txt` is committed. A case that takes over 5 % more than it says fails the bench with
 //! its name and both figures; one that takes over 5 % less fails too, and asks for the new
@@ -25,14 +25,17 @@ use std::process::ExitCode;
 
 use baseline::Baseline;
 
-/// The argument that has this bench run its cases and nothing else: under valgrind, or to see
-/// that they work.
-const RUN_CASES: &str = "--run-cases";
+/// The argument that has this bench run one case, which it names, and nothing else: under valgrind.
+const RUN_CASE: &str = "--run-case";
 
 fn main() -> ExitCode {
     let asked = |option: &str| env::args().any(|argument| argument == option);
-    if asked(RUN_CASES) || asked("--test") {
-        cases::run_all();
+    if asked("--test") {
+        cases::run(|_| true);
+        return ExitCode::SUCCESS;
+    }
+    if let Some(name) = env::args().skip_while(|a| a != RUN_CASE).nth(1) {
+        cases::run(|case| case.name == name);
         return ExitCode::SUCCESS;
     }
     let counted = match callgrind::count() {

@@ -513,7 +513,9 @@ impl Case<'_> {
                     });
                     continue;
                 }
-                let answered = session.frames.iter().any(|f| session.own(f) == Some(id));
+                let until_bye =
+                    (session.frames.iter()).take_while(|f| !matches!(f.what, What::Bye(_)));
+                let answered = until_bye.into_iter().any(|f| session.own(f) == Some(id));
                 if answered || is_astray(self.sessions, id) || self.got[index].answered.is_none() {
                     continue;
                 }

@@ -452,8 +452,12 @@ impl Unnumbered {
             self.desk.batch.tally.uncompared += u64::from(!left_behind);
             return self.out_of_the_window();
         }
-        let ks = self.messages.sender(header.sender).map(|s| s.ks());
-        if ks.is_some_and(|ks| header.k >= ks.end) {
+        let never_sent = match self.messages.sender(header.sender) {
+            Some(sender) => header.k >= sender.ks().end,
+            // Who is there and sent anything is known.
+            None => self.tracks().any(|track| track.id == header.sender),
+        };
+        if never_sent {
             let sender = self.desk.directory.name(header.sender);
             let what = format!("message {} of {sender}, which was never sent", header.k);
             return self.irregular(Kind::PhantomRelay, handle, heard, None, &what, now_ns);

@@ -57,6 +57,20 @@ impl Bench {
         bench
     }
 
+    /// These begin to connect before any of them is connected.
+    pub(super) fn connect_at_once(&mut self, count: usize) {
+        let first = self.clients.len();
+        for client in first..first + count {
+            let handle = self.ledger.connecting(ClientId(client as u32)).unwrap();
+            self.clients.push(handle);
+            self.sent.push(Vec::new());
+        }
+        for client in first..first + count {
+            let local = address(client).parse().unwrap();
+            self.ledger.connected(self.clients[client], local);
+        }
+    }
+
     pub(super) fn join(&mut self) {
         let client = self.clients.len();
         let handle = self.ledger.connecting(ClientId(client as u32)).unwrap();
@@ -643,6 +657,17 @@ fn what_came_altered_long_ago_is_not_lost_besides() {
     let findings = bench.finish();
     assert_eq!(kinds(&findings), [(Kind::AlteredRelay, 1)]);
     assert_eq!(findings.counts.optional, 0);
+}
+
+/// Of two that connect at the same time nobody knows which the target takes first.
+#[test]
+fn who_began_to_connect_before_another_stood_need_not_have_been_taken_after_it() {
+    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 0);
+    bench.connect_at_once(2);
+    bench.send(1, false);
+    bench.ack(1, 1);
+    (0..2).for_each(|client| bench.leave(client));
+    assert_eq!(kinds(&bench.finish()), []);
 }
 
 /// What everybody has passed is judged and counted while the run goes on: nothing waits for an

@@ -199,6 +199,7 @@ impl Unnumbered {
         };
         self.left(handle, rest, now_ns);
         self.session(handle).stage = Stage::Finished;
+        self.over.push(handle.0);
         Event::Bye
     }
 
@@ -307,9 +308,8 @@ impl Unnumbered {
                 ..*track
             }
         };
-        if self.sessions[handle.0 as usize].joined_at == NEVER {
-            self.unjoined.retain(|&index| index != handle.0);
-        }
+        self.over.retain(|&index| index != handle.0);
+        self.unjoined.retain(|&index| index != handle.0);
         for forgotten in self.messages.ended(track.id) {
             self.forget(forgotten);
         }

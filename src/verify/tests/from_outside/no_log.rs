@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Case, Id};
+use super::{Case, Id, Session};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::kind::Kind;
 use crate::wire::Dialect;
@@ -94,11 +94,16 @@ impl Case<'_> {
             all.filter(|(_, m)| m.life == id.life)
         };
         // A classic target takes connections in the order in which they were made.
-        let later = self.dialect == Dialect::Classic && session.connected < sender.connected;
+        let in_turn = |other: &Session| {
+            self.dialect == Dialect::Classic && session.connected < other.connected
+        };
+        let all = self.sessions.iter().zip(&self.got);
+        let joined = all.filter(|(other, _)| other.life == session.life || in_turn(other));
+        let joined = joined.filter_map(|(_, got)| got.joined_before).min();
         let sent_at = self.sent_at(id);
         let before = id.life == session.life
-            || later
-            || got.joined_before.is_some_and(|joined| joined <= sent_at)
+            || in_turn(sender)
+            || joined.is_some_and(|joined| joined <= sent_at)
             || of_sender().any(|(_, m)| m.k < id.k);
         let left = session.left.filter(|_| got.answered.is_some());
         let after = left.is_some_and(|left| id.life == session.life || self.taken[&id] <= left)

@@ -21,6 +21,7 @@ use crate::wire::Dialect::{self, Classic, Ndjson};
 struct Stage {
     bench: Bench,
     dialect: Dialect,
+    promises: Promises,
     /// By client: it is there; it has half-closed.
     there: Vec<bool>,
     leaving: Vec<bool>,
@@ -33,6 +34,7 @@ impl Stage {
         Self {
             bench,
             dialect,
+            promises,
             there: Vec::new(),
             leaving: Vec::new(),
         }
@@ -118,7 +120,7 @@ impl Stage {
             self.step(&format!("{who} leaves"));
         }
         let observations = self.bench.observations.take().unwrap();
-        let brute = from_outside::verdict(&observations, self.dialect, true);
+        let brute = from_outside::verdict(&observations, self.dialect, self.promises, true);
         (self.bench.finish(), brute)
     }
 }

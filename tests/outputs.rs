@@ -5,6 +5,8 @@
 mod binary;
 #[path = "binary/probe.rs"]
 mod probe;
+#[path = "binary/schema.rs"]
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -174,7 +176,19 @@ fn a_real_result_is_what_the_schema_says_key_by_key() {
 #[test]
 fn a_result_without_samples_is_what_the_schema_says_too() {
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"50ms\"\n[clients.idle]\ncount = 1\n";
-    assert_valid(&Run::new(scenario, &[]).result());
+    schema::assert_valid(schema::RESULT, &Run::new(scenario, &[]).result());
+}
+
+#[test]
+fn every_place_gets_the_same_bytes() {
+    let run = Run::new(&small(), &[]);
+    let [file, out, json, html] =
+        ["probe.toml", "all", "one.json", "one.html"].map(|name| run.path(name));
+    runs(&[
+        "run", &file, "-q", "--out", &out, "--json", &json, "--html", &html,
+    ]);
+    assert!(run.read("one.json") == run.read("all/result.json"));
+    assert!(run.read("one.html") == run.read("all/report.html"));
 }
 
 #[test]

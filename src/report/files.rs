@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::result::RunResult;
-use super::{Report, Style, hdr, html, json, junit, summary};
+use super::{Rendered, Style, hdr, junit, summary};
 
 /// The JSON result in an output directory.
 pub const RESULT: &str = "result.json";
@@ -157,17 +156,14 @@ impl Directory {
     /// # Errors
     ///
     /// [`Error::Io`].
-    pub fn write(&self, report: &Report) -> Result<(), Error> {
+    pub fn write(&self, rendered: &Rendered<'_>) -> Result<(), Error> {
         let put = |name: &str, content: &[u8]| write(&self.path.join(name), content);
-        put(RESULT, &json::render(report))?;
+        let (report, result) = (rendered.report, rendered.result());
+        put(RESULT, rendered.json())?;
         put(SUMMARY, summary::render(report, Style::FILE).as_bytes())?;
-        let result = RunResult::of(report);
-        put(HTML, html::render(&result).as_bytes())?;
-        put(JUNIT, junit::render([&result]).as_bytes())?;
-        put(
-            HLOG,
-            &hdr::hlog(&result, &report.outcome.measured.stretches),
-        )?;
+        put(HTML, rendered.page().as_bytes())?;
+        put(JUNIT, junit::render([result]).as_bytes())?;
+        put(HLOG, &hdr::hlog(result, &report.outcome.measured.stretches))?;
         for (class, _, latency) in result.classes() {
             let table = hdr::hgrm(&latency.histogram);
             put(&format!("{class}.hgrm"), table.as_bytes())?;
@@ -279,7 +275,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Report, RunResult, json, sample};
 
     fn names(dir: &Path) -> Vec<OsString> {
         let mut names: Vec<_> = fs::read_dir(dir)
@@ -369,7 +365,7 @@ mod tests {
         let report = sample::report(|_, _| ());
         Directory::prepare(&out, false)
             .unwrap()
-            .write(&report)
+            .write(&Rendered::new(&report))
             .unwrap();
         assert_eq!(names(&out), written(&report));
         assert_eq!(fs::read(out.join(RESULT)).unwrap(), json::render(&report));
@@ -383,7 +379,7 @@ mod tests {
         );
         Directory::prepare(&out, true)
             .unwrap()
-            .write(&report)
+            .write(&Rendered::new(&report))
             .unwrap();
         assert_eq!(names(&out), written(&report));
     }

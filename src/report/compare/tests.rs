@@ -231,7 +231,7 @@ fn a_directory_of_results_is_one_side() {
     for repeat in ["1", "2", "3"] {
         let out = directory.path().join(repeat);
         let out = crate::report::files::Directory::prepare(&out, false).unwrap();
-        out.write(&report).unwrap();
+        out.write(&crate::report::Rendered::new(&report)).unwrap();
     }
     assert_eq!(Side::load(directory.path()).unwrap().runs.len(), 3);
     let one = Side::load(&directory.path().join("2")).unwrap();

@@ -214,6 +214,9 @@ fn the_histogram_log_holds_what_the_result_says() {
             *intervals += 1;
         }
     }
+    // Without a tag, the relays once more.
+    let untagged = sums.remove("").unwrap();
+    assert!(untagged.0 == sums["relay"].0 && untagged.1 == sums["relay"].1);
     let filled = result["latency_ns"].as_object().unwrap().iter();
     let filled: Vec<_> = filled.filter(|(_, l)| l["count"] != 0).collect();
     assert_eq!(sums.len(), filled.len());

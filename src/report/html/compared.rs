@@ -112,7 +112,7 @@ fn participants(sides: &[(String, &Side)]) -> Markup {
             } }
             tbody { @for (label, side) in sides { @let run = &side.runs[0]; tr {
                 th scope="row" { (label) }
-                td.wide { (side.name) }
+                td.name { (side.name) }
                 td { (runs(side)) }
                 td { time datetime=(run.started) { (run.started) } }
                 td { @if run.target.embedded { "embedded" } @else { (run.target.url) } }
@@ -200,21 +200,19 @@ fn violations(sides: &[(String, &Side)]) -> Markup {
                 div.scroll { table {
                     thead { tr {
                         th scope="col" { "side" } th.n scope="col" { "run" }
-                        th scope="col" { "kind" } th.n scope="col" { "count" }
                         th.n scope="col" { "at" } th scope="col" { "what happened" }
+                        th.n scope="col" { "count" }
                     } }
                     tbody { @for (label, number, run, kind) in rows.iter().take(VIOLATION_ROWS) { tr {
                         th scope="row" { (label) }
                         td.n { (number) }
-                        td { strong.bad { (kind.kind) } }
-                        td.n { (figures::count(kind.count)) }
-                        @match kind.examples.first() {
-                            Some(first) => {
-                                td.n { (signed_s(since_start_s(run, first.at_ns))) }
-                                td.wide { (shortened(&first.text)) }
-                            }
-                            None => { td.n { "–" } td.wide { "–" } }
+                        @let first = kind.examples.first();
+                        td.n { (first.map_or("–".to_owned(), |e| signed_s(since_start_s(run, e.at_ns)))) }
+                        td.wide {
+                            strong.bad { (kind.kind) }
+                            @if let Some(first) = first { ": " (shortened(&first.text)) }
                         }
+                        td.n { (figures::count(kind.count)) }
                     } } }
                 } }
                 @if rows.len() > VIOLATION_ROWS {
@@ -570,12 +568,12 @@ mod tests {
             ["new", "2", "2", "3.500 s"],
         ]) {
             let cells = format!(
-                "<th scope=\"row\">{side}</th><td class=\"n\">{run}</td>\
-                 <td><strong class=\"bad\">lost-relay</strong></td>\
-                 <td class=\"n\">{count}</td><td class=\"n\">{at}</td>"
+                "<th scope=\"row\">{side}</th><td class=\"n\">{run}</td><td class=\"n\">{at}</td>\
+                 <td class=\"wide\"><strong class=\"bad\">lost-relay</strong>: listeners-17 was owed"
             );
             assert!(row.starts_with(&cells), "{row}");
-            assert!(row.contains("listeners-17 was owed"), "{row}");
+            let count = format!("<td class=\"n\">{count}</td></tr>");
+            assert!(row.contains(&count), "{row}");
         }
     }
 

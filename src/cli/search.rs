@@ -26,9 +26,10 @@ const DOUBLINGS: i32 = 12;
 /// Arguments of `chatbench search`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each probe is a full run. The value is doubled from --from on until a run does not hold, then the
-gap is halved. A load holds if nothing is violated, no threshold is crossed and 95 % of what is
-offered is acked (but for ten messages, which may be under way when the run ends). Thresholds on rates are left out: they say what one load has to achieve.
+Each probe is a full run. The value is doubled from --from on until a run does not hold, then the \
+gap is halved. A load holds if nothing is violated, no threshold is crossed and 95 % of what is \
+offered is acked (but for ten messages, which may be under way when the run ends). \
+Thresholds on rates are left out: they say what one load has to achieve.
 
 Exit codes:
     0  found, or everything up to --max holds

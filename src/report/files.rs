@@ -136,12 +136,20 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Error::HasResult`] if there is one already and `force` is not given; [`Error::Io`] if the
-    /// directory cannot be made or written to.
+    /// [`Error::HasResult`] if there is one already, or [`Error::Exists`] if another file would be
+    /// lost, and `force` is not given; [`Error::Io`] if the directory cannot be made or written to.
     pub fn prepare(path: &Path, force: bool) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(io_error(path))?;
-        if !force && path.join(RESULT).exists() {
-            return Err(Error::HasResult(path.to_owned()));
+        if !force {
+            if path.join(RESULT).exists() {
+                return Err(Error::HasResult(path.to_owned()));
+            }
+            for file in fs::read_dir(path).map_err(io_error(path))? {
+                let file = file.map_err(io_error(path))?.path();
+                if would_be_lost(&file) {
+                    return Err(Error::Exists(file));
+                }
+            }
         }
         for name in [RESULT, SUMMARY, HTML, JUNIT, HLOG] {
             check_writable(&path.join(name))?;
@@ -170,6 +178,13 @@ impl Directory {
         }
         Ok(())
     }
+}
+
+/// Whether a file in an output directory is one that would be written over.
+fn would_be_lost(file: &Path) -> bool {
+    let known = [SUMMARY, HTML, JUNIT, HLOG].map(OsStr::new);
+    file.file_name().is_some_and(|name| known.contains(&name))
+        || file.extension() == Some(OsStr::new("hgrm"))
 }
 
 /// Checks that a file can be written, without touching what may be there and without leaving
@@ -382,6 +397,21 @@ mod tests {
             .write(&Rendered::new(&report))
             .unwrap();
         assert_eq!(names(&out), written(&report));
+    }
+
+    #[test]
+    fn what_lies_in_a_directory_without_its_result_is_not_lost_either() {
+        for name in [SUMMARY, HTML, JUNIT, HLOG, "relay.hgrm"] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name), "dear").unwrap();
+            let error = Directory::prepare(dir.path(), false).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            assert_eq!(names(dir.path()), [name]);
+            Directory::prepare(dir.path(), true).unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("notes.txt"), "of no concern").unwrap();
+        Directory::prepare(dir.path(), false).unwrap();
     }
 
     /// All that a directory gets, in the order of the alphabet.

@@ -204,7 +204,7 @@ fn violations(sides: &[(String, &Side)]) -> Markup {
                         th.n scope="col" { "count" }
                     } }
                     tbody { @for (label, number, run, kind) in rows.iter().take(VIOLATION_ROWS) { tr {
-                        th scope="row" { (label) }
+                        th.short scope="row" { (label) }
                         td.n { (number) }
                         @let first = kind.examples.first();
                         td.n { (first.map_or("–".to_owned(), |e| signed_s(since_start_s(run, e.at_ns)))) }
@@ -568,7 +568,7 @@ mod tests {
             ["new", "2", "2", "3.500 s"],
         ]) {
             let cells = format!(
-                "<th scope=\"row\">{side}</th><td class=\"n\">{run}</td><td class=\"n\">{at}</td>\
+                "<th class=\"short\" scope=\"row\">{side}</th><td class=\"n\">{run}</td><td class=\"n\">{at}</td>\
                  <td class=\"wide\"><strong class=\"bad\">lost-relay</strong>: listeners-17 was owed"
             );
             assert!(row.starts_with(&cells), "{row}");

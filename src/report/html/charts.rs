@@ -105,7 +105,7 @@ pub(super) const fn step_s(seconds: usize) -> usize {
 fn end_s(point: &Point, run_ns: u64) -> f64 {
     let whole_ns = point.t_ns.saturating_add(SECOND_NS);
     // A run does not end before its last second begins; a result from elsewhere may say so.
-    let ends_within = (point.t_ns + 1..whole_ns).contains(&run_ns);
+    let ends_within = point.t_ns < run_ns && run_ns < whole_ns;
     seconds(if ends_within { run_ns } else { whole_ns })
 }
 

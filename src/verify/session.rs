@@ -161,6 +161,14 @@ impl Carried {
 }
 
 impl Early {
+    /// It is what it said. If others came behind it, it came before its time.
+    fn confirm(self, moves: &mut Vec<Move>) {
+        moves.push(Move::Confirmed(self));
+        if !self.reported && !self.fresh {
+            moves.push(self.displaced());
+        }
+    }
+
     /// All that it overtook has come.
     fn displaced(&self) -> Move {
         Move::Displaced {
@@ -323,7 +331,7 @@ impl Session {
             } else if due + 1 == seq {
                 // It stood where `due` belongs.
                 let proof = Proof::Later(early.seq);
-                self.skip_to(seq, proof, early.carried.at_ns);
+                self.skip_to(seq, proof, early.carried.at_ns, moves);
             } else {
                 if early.seq < seq {
                     self.commit(at, moves);
@@ -340,24 +348,18 @@ impl Session {
 
     /// Early frames under `seq` are what they said, and came before their time.
     fn confirm_until(&mut self, seq: u64, moves: &mut Vec<Move>) {
-        let next = self.next;
+        let passed = self.next..seq;
         let trouble = self.trouble();
         trouble.excused.retain(|&e| e >= seq);
-        for early in trouble
-            .early
-            .extract_if(.., |e| e.seq >= next && e.seq < seq)
-        {
-            moves.push(Move::Confirmed(early));
-            if !early.reported && early.due < early.seq && !early.fresh {
-                moves.push(early.displaced());
-            }
-        }
+        let early = trouble.early.extract_if(.., |e| passed.contains(&e.seq));
+        early.for_each(|early| early.confirm(moves));
     }
 
     /// The early frame at `at` is what it said; what lies before it was skipped.
     fn commit(&mut self, at: usize, moves: &mut Vec<Move>) {
         let early = self.trouble().early.remove(at);
-        self.skip_to(early.seq, Proof::Later(early.seq), early.carried.at_ns);
+        let proof = Proof::Later(early.seq);
+        self.skip_to(early.seq, proof, early.carried.at_ns, moves);
         self.next = early.seq + 1;
         moves.push(Move::Confirmed(early));
     }
@@ -392,7 +394,8 @@ impl Session {
                 continue;
             }
             let in_place = early.seq == self.next;
-            self.skip_to(early.seq, Proof::Later(early.seq), early.carried.at_ns);
+            let proof = Proof::Later(early.seq);
+            self.skip_to(early.seq, proof, early.carried.at_ns, moves);
             self.next = early.seq + 1;
             moves.push(Move::Confirmed(early));
             if in_place && !early.reported && !early.fresh {
@@ -405,7 +408,7 @@ impl Session {
             if until - from <= trouble.swallowing {
                 trouble.swallowed += until - from;
             } else {
-                self.skip_to(until, Proof::Bye(last), now_ns);
+                self.skip_to(until, Proof::Bye(last), now_ns, moves);
             }
             self.next = until;
         }
@@ -427,26 +430,22 @@ impl Session {
         }
     }
 
-    /// Numbers `next..seq` did not come.
-    fn skip_to(&mut self, seq: u64, proof: Proof, at_ns: u64) {
-        let from = self.next;
+    /// Numbers `next..seq` did not come, but those that irregular frames stood for, and those that
+    /// came ahead of their time.
+    fn skip_to(&mut self, seq: u64, proof: Proof, at_ns: u64, moves: &mut Vec<Move>) {
+        let skipped = self.next..seq;
         let trouble = self.trouble();
-        let accounted = |n: u64| trouble.early.iter().any(|e| !e.fresh && e.seq == n);
-        let mut cuts: Vec<u64> = trouble.excused.iter().copied().collect();
-        cuts.extend(
-            trouble
-                .early
-                .iter()
-                .map(|e| e.seq)
-                .filter(|&n| accounted(n)),
-        );
-        cuts.retain(|&n| n >= from && n < seq);
-        cuts.sort_unstable();
-        cuts.push(seq);
-        let mut at = from;
-        for cut in cuts {
-            if at < cut {
-                let (from, until) = (at, cut);
+        let excused = trouble.excused.iter().copied();
+        let mut came: Vec<u64> = excused.filter(|n| skipped.contains(n)).collect();
+        let was_real = |e: &mut Early| !e.fresh && skipped.contains(&e.seq);
+        for early in trouble.early.extract_if(.., was_real) {
+            came.push(early.seq);
+            early.confirm(moves);
+        }
+        came.sort_unstable();
+        let mut from = skipped.start;
+        for until in came.into_iter().chain([seq]) {
+            if from < until {
                 trouble.holes.push_back(Hole {
                     from,
                     until,
@@ -454,7 +453,7 @@ impl Session {
                     at_ns,
                 });
             }
-            at = cut + 1;
+            from = until + 1;
         }
         trouble.excused.retain(|&e| e >= seq);
         self.oldest_open = trouble.oldest();
@@ -595,6 +594,18 @@ mod tests {
             (&[12, 13, 11, 14], &[], "12 was real, 13 before 11", 15),
             (&[13, 11, 12, 14], &[], "13 was real, 13 before 11", 15),
             (&[14, 12, 13, 11, 15], &[], "14 before 11, 14 was real", 16),
+            (
+                &[15, 13, 14, 11, 12, 16],
+                &[],
+                "13 was real, 15 before 11, 14 before 12, 15 was real",
+                17,
+            ),
+            (
+                &[13, 12, 15, 16],
+                &[(11, 12), (14, 15)],
+                "13 was real, 13 before 11, 15 was real",
+                17,
+            ),
             (&[61, 12, 13], &[(11, 12)], "", 14),
             (&[12, 12, 13], &[(11, 12)], "12 at 11?", 14),
             (
@@ -641,6 +652,12 @@ mod tests {
             (&[12, 11], &[], "12 was real, 12 before 11", 13),
             (&[14, 12, 13], &[(11, 12)], "14 where 14 was due", 15),
             (&[15, 12, 13], &[(11, 12)], "15 where 14 was due", 16),
+            (
+                &[12, 13, 15, 14],
+                &[(11, 12)],
+                "15 was real, 15 before 14",
+                16,
+            ),
         ];
         for (numbers, holes, words, next) in table {
             let mut session = open_at(10);
@@ -681,6 +698,8 @@ mod tests {
 
     #[test]
     fn the_horizon_waits_for_what_is_open() {
+        let connecting = Session::new(SenderId(1), ClientId(0), 10);
+        assert_eq!(connecting.horizon(), 11, "owed what comes behind its join");
         let mut session = open_at(10);
         feed(&mut session, &[14]);
         assert_eq!(session.horizon(), 11, "early, unexplained");
@@ -697,6 +716,99 @@ mod tests {
         assert_eq!(feed(&mut session, &[4, 5]).0, [(1, 2), (3, 4)]);
         session.excuse(3);
         assert_eq!(feed(&mut session, &[]).0, [(1, 2)], "it fills a hole");
+    }
+
+    /// Irregular frames for some numbers, then these; the holes, what they reveal, the number due.
+    #[test]
+    fn irregular_frames_stand_for_their_numbers_among_others_too() {
+        type Row = (
+            &'static [u64],
+            &'static [u64],
+            &'static [(u64, u64)],
+            &'static str,
+            u64,
+        );
+        let table: &[Row] = &[
+            (&[11, 13], &[12, 14, 15], &[], "", 16),
+            (&[12], &[13, 14], &[(11, 12)], "13 was real", 15),
+            (&[14], &[13, 15], &[(11, 13)], "13 was real", 16),
+            (
+                &[12, 17],
+                &[14, 15, 16, 18, 19],
+                &[(11, 12), (13, 14)],
+                "14 was real",
+                20,
+            ),
+            (&[30], &[12, 13], &[(11, 12)], "12 was real", 14),
+            (
+                &[12],
+                &[11, 12, 13, 14, 17, 18],
+                &[(15, 17)],
+                "17 was real",
+                19,
+            ),
+        ];
+        for (irregular, numbers, holes, words, next) in table {
+            let mut session = open_at(10);
+            irregular.iter().for_each(|&n| session.excuse(n));
+            let found = feed(&mut session, numbers);
+            let expected = (holes.to_vec(), (*words).to_owned());
+            assert_eq!(found, expected, "{irregular:?}, {numbers:?}");
+            assert_eq!(session.next, *next, "{irregular:?}, {numbers:?}");
+        }
+        let mut session = open_at(10);
+        feed(&mut session, &[12]);
+        session.excuse(11);
+        let found = feed(&mut session, &[13]);
+        assert_eq!(
+            found,
+            (vec![], "12 was real".to_owned()),
+            "12 stood behind it"
+        );
+    }
+
+    /// One more of a number that had come takes no room from those that had not.
+    #[test]
+    fn an_irregular_frame_for_a_number_behind_excuses_nothing() {
+        let mut session = open_at(10);
+        feed(&mut session, &[11]);
+        let ahead = 12..12 + EXCUSES as u64;
+        ahead.clone().for_each(|n| session.excuse(n));
+        session.excuse(11);
+        assert_eq!(feed(&mut session, &[ahead.end, ahead.end + 1]).0, []);
+    }
+
+    #[test]
+    fn what_was_skipped_long_ago_is_given_up() {
+        for (until, holes, words, left) in [
+            (11, &[][..], "", &[(11, 12), (14, 15)][..]),
+            (12, &[(11, 12)], "61 at 11?", &[(14, 15)]),
+            (15, &[(11, 12), (14, 15)], "61 at 11?", &[]),
+        ] {
+            let mut session = open_at(10);
+            feed(&mut session, &[61, 12, 13, 15, 16]);
+            let mut moves = Vec::new();
+            let given_up = session.give_up_before(until, &mut moves);
+            let given_up: Vec<_> = given_up.iter().map(|h| (h.from, h.until)).collect();
+            assert_eq!(
+                (&given_up[..], &in_words(&moves)[..]),
+                (holes, words),
+                "{until}"
+            );
+            assert_eq!(holes_of(&session), left, "{until}");
+        }
+    }
+
+    /// The bye counts in what a malformed line had room for, and what it had none for.
+    #[test]
+    fn at_a_bye_a_malformed_line_has_swallowed_what_it_has_room_for() {
+        for (last, swallowed, holes) in [(12, 2, &[][..]), (13, 0, &[(11, 14)])] {
+            let mut session = open_at(10);
+            session.malformed(SHORTEST_FRAME_BYTES);
+            session.close(last, 0, &mut Vec::new());
+            assert_eq!(session.trouble().swallowed, swallowed, "{last}");
+            assert_eq!(holes_of(&session), holes, "{last}");
+        }
     }
 
     #[test]

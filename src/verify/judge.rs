@@ -108,6 +108,8 @@ pub struct Judge {
     ended: VecDeque<Ended>,
     /// Over, with messages that may yet be numbered: remembered as long as there is room.
     in_flight: VecDeque<SenderId>,
+    /// For want of room some were forgotten of which something may still come.
+    forgot_early: bool,
     /// The latest send among the numbers settled, and whose it was.
     latest_sent: Option<(u64, Message, u64)>,
     /// Connections closed without what was owed at their end, by the kind of violation that is.
@@ -159,9 +161,12 @@ struct Known {
 struct Conflict {
     receiver: SenderId,
     claim: Message,
-    /// How many receivers saw it so.
+    intended_ns: u64,
+    /// When the first and the last who saw it so did.
+    first_ns: u64,
+    last_ns: u64,
+    /// How many did.
     receivers: u64,
-    at_ns: u64,
 }
 
 /// What is counted once however often it shows.
@@ -208,6 +213,7 @@ impl Judge {
             last_unknown: 0,
             ended: VecDeque::new(),
             in_flight: VecDeque::new(),
+            forgot_early: false,
             latest_sent: None,
             hung_up: BTreeMap::new(),
             tally: Tally::default(),
@@ -499,8 +505,10 @@ impl Judge {
                         let conflict = Conflict {
                             receiver: first_receiver,
                             claim: message,
+                            intended_ns,
+                            first_ns,
+                            last_ns,
                             receivers,
-                            at_ns: first_ns,
                         };
                         self.open(seq, Open::Conflict(conflict));
                     }
@@ -529,12 +537,9 @@ impl Judge {
             r.acked.is_some_and(|a| a.message == message)
                 || r.relayed.is_some_and(|r| r.message == message)
         };
-        let end = seq
-            .saturating_add(EXCHANGE_SPAN)
-            .min(self.base + self.records.len() as u64);
-        let mut ahead = (self.base..end).filter(|&n| n != seq);
-        let ahead = ahead.find(|&n| self.get(n).is_some_and(is_it));
-        ahead.or_else(|| {
+        let mut ahead = (self.base..seq.saturating_add(EXCHANGE_SPAN)).zip(&self.records);
+        let ahead = ahead.find(|&(n, record)| n != seq && is_it(record));
+        ahead.map(|(n, _)| n).or_else(|| {
             let mut settled = self.recent.iter().rev();
             let found = settled.find(|(n, known)| *n != seq && known.message == message);
             found.map(|&(n, _)| n)
@@ -559,6 +564,7 @@ impl Judge {
                 break;
             }
             self.ended.pop_front();
+            self.forgot_early |= needed;
             // Unacked messages are judged at the end, and named then.
             let is_its_own = |u: &Unacked| u.message.sender == ended.session;
             if ended.in_flight || self.unacked.iter().any(is_its_own) {
@@ -570,6 +576,7 @@ impl Judge {
         while self.in_flight.len() > MAX_REMEMBERED
             && let Some(session) = self.in_flight.pop_front()
         {
+            self.forgot_early = true;
             self.forget(session);
         }
     }

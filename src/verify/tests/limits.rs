@@ -262,9 +262,17 @@ fn of_more_sessions_that_left_than_are_remembered_the_oldest_are_forgotten() {
     send(&mut bench, 0, sender);
     bench.read(0, sender, &ack(1, 0, 1));
     bench.read(0, listener, &relay(1, 0, 1));
-    for session in 3..MAX_REMEMBERED as usize + 500 {
-        let handle = bench.join(0, session, 1);
-        bench.leave(0, handle, 1);
+    // One of those who leave had sent the second.
+    let talker = bench.join(0, 3, 1);
+    send(&mut bench, 0, talker);
+    bench.read(0, talker, &ack(2, 3, 1));
+    for handle in [sender, listener] {
+        bench.read(0, handle, &relay(2, 3, 1));
+    }
+    bench.leave(0, talker, 2);
+    for session in 4..MAX_REMEMBERED as usize + 500 {
+        let handle = bench.join(0, session, 2);
+        bench.leave(0, handle, 2);
         if session % 1000 == 0 {
             bench.hand_over(0);
         }
@@ -272,9 +280,10 @@ fn of_more_sessions_that_left_than_are_remembered_the_oldest_are_forgotten() {
     bench.hand_over(0);
     assert!(bench.directory.remembered() <= MAX_REMEMBERED as usize + 3);
     bench.read(1, silent, &relay(1, 0, 1));
-    bench.leave(1, silent, 1);
+    bench.read(1, silent, &relay(2, 3, 1));
+    bench.leave(1, silent, 2);
     for handle in [sender, listener] {
-        bench.leave(0, handle, 1);
+        bench.leave(0, handle, 2);
     }
     assert_eq!(counted(bench), []);
 }
@@ -430,6 +439,12 @@ fn of_a_skipped_number_so_many_sessions_are_remembered() {
 /// of them than can have been.
 #[test]
 fn a_run_of_numbers_longer_than_any_record_is_a_gap_and_not_as_many_losses() {
+    for reads_one_between in [false, true] {
+        a_run_longer_than_any_record(reads_one_between);
+    }
+}
+
+fn a_run_longer_than_any_record(reads_one_between: bool) {
     const LEAP: u64 = 1 << 50;
     let mut bench = Bench::new(2, terms());
     let [sender, listener] = [0, 1].map(|i| bench.join(0, i, 0));
@@ -444,6 +459,9 @@ fn a_run_of_numbers_longer_than_any_record_is_a_gap_and_not_as_many_losses() {
         }
     }
     let last = 2 * LEAP + 1099;
+    if reads_one_between {
+        bench.read(1, behind, &relay(LEAP, 0, 1101));
+    }
     bench.read(1, behind, &relay(last, 0, 3300));
     bench.leave(1, behind, last);
     for handle in [sender, listener] {

@@ -244,10 +244,14 @@ impl Judge {
         // A claim is kept under the number that was due, and then where it is contested.
         let contested = due.saturating_add(EXCHANGE_SPAN);
         [due, contested].into_iter().find_map(|at| {
-            let list = self.open.get_mut(&at)?;
-            let claim_of = |open: &Open| open.claim_of(receiver, due, message);
-            let index = list.iter().position(|open| claim_of(open).is_some())?;
-            let claim = claim_of(&list.remove(index))?;
+            let mut list = self.open.get(&at)?.iter().enumerate();
+            let (index, claim) = list.find_map(|(index, open)| {
+                let claim = open.claim_of(receiver, due, message)?;
+                // What has a number of its own is not this one, whatever this one is.
+                let is_it = message.is_some() || self.number_of(claim.1, due).is_none();
+                is_it.then_some((index, claim))
+            })?;
+            self.open.get_mut(&at)?.remove(index);
             self.open_count -= 1;
             Some(claim)
         })

@@ -644,3 +644,23 @@ fn a_message_that_one_receiver_did_not_get_is_settled_with_those_who_did() {
         assert_eq!(settled, expected, "{odd}");
     }
 }
+
+/// What came in its place has a number of its own.
+#[test]
+fn a_duplicate_where_a_number_was_skipped_is_not_that_number() {
+    let (mut bench, [talker, listener, other]) = room();
+    sends(&mut bench, 0, talker, 2);
+    for (seq, k) in [(1, 1), (3, 2)] {
+        bench.read(0, talker, &ack(seq, 0, k));
+        bench.read(1, listener, &relay(seq, 0, k));
+        bench.read(2, other, &relay(seq, 0, k));
+        if k == 1 {
+            bench.read(1, listener, &relay(1, 0, 1));
+        }
+    }
+    for (shard, handle) in [talker, listener, other].into_iter().enumerate() {
+        bench.leave(shard, handle, 3);
+    }
+    let expected = [(Kind::DuplicateRelay, 1), (Kind::SequenceGap, 1)];
+    assert_eq!(kinds(&bench.finish()), expected);
+}

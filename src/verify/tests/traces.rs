@@ -97,6 +97,19 @@ fn blocks_that_are_missing_doubled_or_misplaced_are_noticed() {
     assert!(error_of(&headless).contains("where the header belongs"));
 }
 
+/// Its run was killed, or its disk was full: what was certain by then stands.
+#[test]
+fn a_trace_that_ends_between_two_blocks_says_so() {
+    let trace = a_trace();
+    let at = blocks(&trace);
+    for &end in &at[..at.len() - 1] {
+        let verified = verify(&trace[..end]).unwrap();
+        let why = "the trace ends before its run did: it was killed, or its disk was full";
+        assert_eq!(verified.doubts, [why], "{end}");
+        assert_eq!(verified.findings.violation_count(), 0);
+    }
+}
+
 /// It says itself what was promised.
 #[test]
 fn a_recorded_trace_takes_no_other_promises() {

@@ -13,6 +13,19 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Families(Vec<MetricFamily>);
 
 impl Families {
+    /// A page that has nothing on it yet but which chatbench answers.
+    #[must_use]
+    pub fn of_this_build() -> Self {
+        let mut page = Self::default();
+        let version = [("version", env!("CARGO_PKG_VERSION"))];
+        page.info(
+            "chatbench_build_info",
+            "The chatbench that answers.",
+            &version,
+        );
+        page
+    }
+
     /// What only ever rises: its name ends in `_total`.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) {
         let mut counter = Counter::default();

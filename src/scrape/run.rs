@@ -110,13 +110,7 @@ impl Figures {
     /// The page.
     #[must_use]
     pub fn page(&self) -> String {
-        let mut page = Families::default();
-        let version = [("version", env!("CARGO_PKG_VERSION"))];
-        page.info(
-            "chatbench_build_info",
-            "The chatbench that answers.",
-            &version,
-        );
+        let mut page = Families::of_this_build();
         if let Some(which) = &self.which {
             let labels = [
                 ("scenario", which.scenario.as_str()),

@@ -6,13 +6,7 @@ use crate::server::Stats;
 /// The page of a server that has come to `stats`.
 #[must_use]
 pub fn page(stats: &Stats) -> String {
-    let mut page = Families::default();
-    let version = [("version", env!("CARGO_PKG_VERSION"))];
-    page.info(
-        "chatbench_build_info",
-        "The chatbench that answers.",
-        &version,
-    );
+    let mut page = Families::of_this_build();
     page.gauge(
         "chatbench_server_connections",
         "Clients connected now.",

@@ -71,6 +71,15 @@ impl World {
         pick(rng, &self.all(is_numbered))
     }
 
+    /// Whether a frame has a message that was not sent yet, which no network brings about.
+    fn is_heard_before_it_is_said(&self) -> bool {
+        let mut frames = self.lives.iter().flat_map(|life| &life.frames);
+        frames.any(|frame| match &frame.what {
+            What::Relay(id) | What::Ack(id) => frame.at_ns <= self.sent_ns[id],
+            What::Welcome | What::Bye | What::Wrong => false,
+        })
+    }
+
     fn set_bytes(&mut self, (life, at): Spot, bytes: Vec<u8>) {
         self.lives[life].frames[at].bytes = bytes;
         self.lives[life].frames[at].what = What::Wrong;
@@ -190,7 +199,12 @@ fn number_too_late(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     } else {
         first.life
     };
+    let before = world.clone();
     number_late(world, n, late, witness, rng.random_bool(0.3))?;
+    if world.is_heard_before_it_is_said() {
+        *world = before;
+        return None;
+    }
     Some(())
 }
 

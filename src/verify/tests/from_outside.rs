@@ -7,7 +7,8 @@
 //! before what it got next, one sender's messages in the order sent, what was provably over before
 //! the other began. A cycle is an order that no log has; a message that lies between the join and
 //! the leave of a session that never got it is lost. All that is looked up in the closure of the
-//! graph, over the whole history: no ledger, no list of slots, no window, no bound.
+//! graph, over the whole history: no ledger, no list of slots, no window, no bound. (Of a target
+//! that promises no such log, [`no_log`].)
 //!
 //! Like [`oracle`](super::oracle) it shares `wire` and the names of the kinds with the verifier,
 //! and like it needs one sentence more than the protocol: one cause, one violation.
@@ -16,8 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::{Frame, Role, Session, What, is_astray, named, read, same_address, sent_ns};
 use super::world::{Id, LATE_AFTER_NS, Observation, address, wire_id};
+use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::verify::kind::Kind;
 use crate::wire::Dialect;
+
+mod no_log;
 
 /// The shortest frame, as the room for another in a line that is none.
 const SHORTEST_FRAME_BYTES: usize = 22;
@@ -120,6 +124,7 @@ struct Excuse {
 struct Case<'a> {
     sessions: &'a [Session],
     dialect: Dialect,
+    promises: Promises,
     got: Vec<Got>,
     /// Messages that are in the log, and since when that is known; their nodes are their places.
     taken: BTreeMap<Id, usize>,
@@ -128,18 +133,24 @@ struct Case<'a> {
     verdict: Verdict,
 }
 
-/// Every violation of a history, by kind. All promises hold but that numbers mean something.
-/// Without `joins_prove` nothing follows from a message's having been taken before a session began
+/// Every violation of a history, by kind, where no number means anything. Without `joins_prove` nothing follows from a message's having been taken before a session began
 /// to connect, but that it is not to get it.
 pub(super) fn verdict(
     observations: &[Observation],
     dialect: Dialect,
+    promises: Promises,
     joins_prove: bool,
 ) -> Verdict {
-    let sessions = read(observations);
+    let mut sessions = read(observations);
+    if promises.ack == AckPromise::None {
+        let frames = sessions.iter_mut().flat_map(|s| &mut s.frames);
+        let acks = frames.filter(|f| f.role != Role::NoAck);
+        acks.for_each(|ack| ack.role = Role::Stray);
+    }
     let mut case = Case {
         sessions: &sessions,
         dialect,
+        promises,
         got: Vec::new(),
         taken: BTreeMap::new(),
         joins_prove,
@@ -159,6 +170,15 @@ impl Case<'_> {
         *self.verdict.entry(kind).or_default() += count as u64;
     }
 
+    fn is_for(&self, session: &Session, message: Id) -> bool {
+        message.life != session.life || self.promises.echo
+    }
+
+    /// Whether a sender's messages come in the order sent.
+    fn is_fifo(&self) -> bool {
+        self.promises.order != OrderPromise::None
+    }
+
     /// S10, S5: a message is in the log once its ack or it itself has come, or a later one of its
     /// sender.
     fn take(&mut self) {
@@ -170,7 +190,7 @@ impl Case<'_> {
                         k,
                     },
                     (What::Relay { message, .. }, _)
-                        if message.life != session.life && self.was_sent(*message, frame) =>
+                        if self.is_for(session, *message) && self.was_sent(*message, frame) =>
                     {
                         *message
                     }
@@ -179,6 +199,19 @@ impl Case<'_> {
                 let at = self.taken.entry(id).or_insert(frame.place);
                 *at = frame.place.min(*at);
             }
+        }
+        // An answered goodbye, where there are no acks.
+        let unacked = self.promises.ack == AckPromise::None;
+        for session in self.sessions.iter().filter(|_| unacked) {
+            let life = session.life;
+            for &k in session.sent.keys().filter(|&&k| !is_refused(session, k)) {
+                if let Some(answered) = answered(session, self.dialect) {
+                    self.taken.entry(Id { life, k }).or_insert(answered);
+                }
+            }
+        }
+        if !self.is_fifo() {
+            return;
         }
         for session in self.sessions {
             let life = session.life;
@@ -209,9 +242,7 @@ impl Case<'_> {
             let mut had: BTreeSet<Id> = BTreeSet::new();
             let mut mine: BTreeMap<(Kind, &[u8]), usize> = BTreeMap::new();
             let mut over = false;
-            if self.dialect == Dialect::Classic {
-                got.answered = session.left.and(session.closed_at);
-            }
+            got.answered = answered(session, self.dialect);
             for frame in &session.frames {
                 let at = frame.place;
                 let mut wrong = |kind| *mine.entry((kind, &frame.line[..])).or_default() += 1;
@@ -241,7 +272,6 @@ impl Case<'_> {
                     What::Bye(_) => {
                         self.add(Kind::MalformedFrame, usize::from(over));
                         over = true;
-                        got.answered = session.left.and(Some(at));
                     }
                     What::Relay { .. } | What::Wrong { .. } if over => wrong(Kind::StaleRelay),
                     What::Wrong { kind, claim, .. } => {
@@ -249,7 +279,7 @@ impl Case<'_> {
                         excuse.claim = claim.filter(|id| was_sent_ever(self.sessions, *id));
                         got.excuses.push(excuse);
                     }
-                    What::Relay { message, .. } if message.life == session.life => {
+                    What::Relay { message, .. } if !self.is_for(session, *message) => {
                         let echo =
                             !is_astray(self.sessions, *message) && self.strayed(*message) == 0;
                         self.add(Kind::EchoedRelay, usize::from(echo));
@@ -264,7 +294,8 @@ impl Case<'_> {
                         }
                         let took_ns = frame.at_ns.saturating_sub(sent_ns(self.sessions, *message));
                         if !had.insert(*message) {
-                            self.add(Kind::DuplicateRelay, 1);
+                            let once = self.promises.relay != RelayPromise::AtLeastOnce;
+                            self.add(Kind::DuplicateRelay, usize::from(once));
                         } else if self.taken[message] < session.connected {
                             had.remove(message);
                             self.add(Kind::StaleRelay, 1);
@@ -279,7 +310,11 @@ impl Case<'_> {
                         excuse.only = true;
                         got.excuses.push(excuse);
                     }
-                    What::AckBy(_) if frame.role == Role::Stray => got.excuses.push(excuse),
+                    What::AckBy(by) if frame.role == Role::Stray => {
+                        if !same_address(by, &address(session.life)) {
+                            got.excuses.push(excuse);
+                        }
+                    }
                     What::Ack { .. } | What::AckBy(_) => {}
                 }
                 got.joined_before.get_or_insert(at);
@@ -331,6 +366,9 @@ impl Case<'_> {
 
     /// S2, S4, S5, S8, S10, J1, J2: whether there is a log from which everyone got its part.
     fn log(&mut self) {
+        if self.promises.order != OrderPromise::Total {
+            return self.without_a_log();
+        }
         let ids: Vec<Id> = self.taken.keys().copied().collect();
         let node = |id: &Id| ids.binary_search(id).unwrap();
         let joins = |index: usize| ids.len() + 2 * index;
@@ -396,7 +434,28 @@ impl Case<'_> {
             undisputed.close();
             graph = undisputed;
         }
-        self.missing(&ids, &graph);
+        let messages: Vec<Vec<(usize, Id)>> = self.got.iter().map(|g| g.messages.clone()).collect();
+        let owed = (self.sessions.iter().enumerate()).map(|(index, session)| {
+            let end = match (self.got[index].answered, messages[index].last()) {
+                (Some(_), _) => leaves(index),
+                (None, Some((_, last))) => node(last),
+                (None, None) => return Vec::new(),
+            };
+            let between =
+                |id: &&Id| graph.precedes(joins(index), node(id)) && graph.precedes(node(id), end);
+            let all = ids.iter().filter(|id| self.is_for(session, **id));
+            all.filter(between).copied().collect()
+        });
+        let owed: Vec<Vec<Id>> = owed.collect();
+        self.missing(owed, |index, id, excuse| {
+            let n = node(id);
+            let mut before = messages[index].iter().rev();
+            let before = before.find(|(at, _)| *at < excuse.at);
+            let behind = messages[index].iter().find(|(at, _)| *at > excuse.at);
+            graph.moments[n].after < excuse.at
+                && before.is_none_or(|(_, m)| !graph.precedes(n, node(m)))
+                && behind.is_none_or(|(_, m)| !graph.precedes(node(m), n))
+        });
     }
 
     fn out_of_order(&mut self) {
@@ -415,45 +474,23 @@ impl Case<'_> {
         }
     }
 
-    /// S2, S10: what lies between a join and a leave.
-    fn missing(&mut self, ids: &[Id], graph: &Graph) {
+    /// S2, S10: what each session was owed and did not get; nor anything that may have stood there.
+    fn missing(&mut self, owed: Vec<Vec<Id>>, stood: impl Fn(usize, &Id, &Excuse) -> bool) {
         let mut lost: BTreeMap<Id, usize> = BTreeMap::new();
-        for (index, session) in self.sessions.iter().enumerate() {
-            let node = |id: &Id| ids.binary_search(id).unwrap();
-            let join = ids.len() + 2 * index;
+        for (index, mut owed) in owed.into_iter().enumerate() {
+            let session = &self.sessions[index];
             let got = &mut self.got[index];
-            let end = match (got.answered, got.messages.last()) {
-                (Some(_), _) => join + 1,
-                (None, Some((_, last))) => node(last),
-                (None, None) => continue,
-            };
-            let mut owed: Vec<Id> = Vec::new();
-            for id in ids.iter().filter(|id| id.life != session.life) {
-                let n = node(id);
-                let came = got.messages.iter().any(|(_, m)| m == id);
-                let stale = self.taken[id] < session.connected;
-                if !came && !stale && graph.precedes(join, n) && graph.precedes(n, end) {
-                    owed.push(*id);
-                }
-            }
+            let came = |id: &Id| got.messages.iter().any(|(_, m)| m == id);
+            owed.retain(|id| !came(id) && self.taken[id] >= session.connected);
             // First what lines say that they were, then what may have stood where they stand.
             owed.retain(|id| !got.excuse(|excuse| excuse.claim == Some(*id)));
-            let messages = std::mem::take(&mut got.messages);
-            owed.retain(|id| {
-                let n = node(id);
-                !got.excuse(|excuse| {
-                    let before = messages.iter().rev().find(|(at, _)| *at < excuse.at);
-                    let behind = messages.iter().find(|(at, _)| *at > excuse.at);
-                    !excuse.only
-                        && graph.moments[n].after < excuse.at
-                        && before.is_none_or(|(_, m)| !graph.precedes(n, node(m)))
-                        && behind.is_none_or(|(_, m)| !graph.precedes(node(m), n))
-                })
-            });
-            got.messages = messages;
+            owed.retain(|id| !got.excuse(|excuse| !excuse.only && stood(index, id, excuse)));
             for id in owed {
                 *lost.entry(id).or_default() += 1;
             }
+        }
+        if self.promises.relay == RelayPromise::AtMostOnce {
+            return;
         }
         for (id, receivers) in lost {
             let sender = self.sessions.iter().find(|s| s.life == id.life).unwrap();
@@ -464,7 +501,7 @@ impl Case<'_> {
                 self.add(Kind::LostRelay, receivers);
             } else if acked {
                 self.add(Kind::AckWithoutRelay, 1);
-            } else if !sender.polite() {
+            } else if !sender.polite() || self.promises.ack == AckPromise::None {
                 self.add(Kind::LostRelay, receivers);
             }
         }
@@ -513,8 +550,16 @@ impl Case<'_> {
                     });
                     continue;
                 }
-                let answered = session.frames.iter().any(|f| session.own(f) == Some(id));
-                if answered || is_astray(self.sessions, id) || self.got[index].answered.is_none() {
+                let answered = session.frames.iter().any(|f| match f.role {
+                    Role::First { k: acked, .. } => acked == k,
+                    _ => !self.promises.echo && session.own(f) == Some(id),
+                });
+                let promised = self.promises.ack == AckPromise::ExactlyOnce;
+                if !promised
+                    || answered
+                    || is_astray(self.sessions, id)
+                    || self.got[index].answered.is_none()
+                {
                     continue;
                 }
                 if room > 0 {
@@ -525,7 +570,9 @@ impl Case<'_> {
                     count(Kind::MissingAck);
                 }
             }
-            *self.verdict.entry(Kind::ReorderedAck).or_default() += exchanges(&order);
+            if self.is_fifo() {
+                self.add(Kind::ReorderedAck, exchanges(&order));
+            }
         }
     }
 }
@@ -551,6 +598,16 @@ fn was_sent_ever(sessions: &[Session], id: Id) -> bool {
     sender.any(|s| s.sent.contains_key(&id.k))
 }
 
+/// When the target said that this is all, if it was asked to.
+fn answered(session: &Session, dialect: Dialect) -> Option<usize> {
+    let mut frames = session.frames.iter().rev();
+    let bye = frames.find(|frame| matches!(frame.what, What::Bye(_)));
+    session.left.and(match dialect {
+        Dialect::Classic => session.closed_at,
+        Dialect::Ndjson => bye.map(|frame| frame.place),
+    })
+}
+
 /// Answered with an error before it was acked.
 fn is_refused(session: &Session, k: u64) -> bool {
     let id = Some(wire_id(Id {
@@ -561,7 +618,7 @@ fn is_refused(session: &Session, k: u64) -> bool {
 }
 
 /// The exchanges that a permutation is made of.
-fn exchanges(order: &[u64]) -> u64 {
+fn exchanges(order: &[u64]) -> usize {
     let mut sorted = order.to_vec();
     sorted.sort_unstable();
     // What lies between two places with the same messages up to there is moved among itself.
@@ -570,7 +627,7 @@ fn exchanges(order: &[u64]) -> u64 {
         let moved = came != belongs || open != 0;
         let was_open = open != 0;
         open ^= came ^ belongs;
-        count += u64::from(moved && !was_open);
+        count += usize::from(moved && !was_open);
     }
     count
 }

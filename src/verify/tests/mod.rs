@@ -22,6 +22,7 @@ mod guards;
 mod history;
 mod inferred;
 mod judged;
+mod liberties;
 mod limits;
 mod oracle;
 mod said;

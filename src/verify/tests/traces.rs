@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use super::agreement::afflict;
 use super::bugs::BUGS;
 use super::guards::{Bench, ack, relay};
+use super::liberties;
 use super::unnumbered::FROM_OUTSIDE;
-use super::world::{Play, Played, World, address, terms};
+use super::world::{Play, Played, World, address, rng, terms};
 use crate::verify::directory::ClientId;
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
@@ -396,20 +397,34 @@ fn what_a_script_does_is_in_the_trace() {
     }
 }
 
+fn assert_replayed(world: &World, play: u64) {
+    let unrecorded = world.play(Play {
+        seed: play,
+        slowly: false,
+    });
+    let (recorded, trace) = record(world, play);
+    assert_eq!(recorded.findings, unrecorded.findings);
+    for _ in 0..2 {
+        let Verified {
+            findings, doubts, ..
+        } = verify(&trace[..]).unwrap();
+        assert_eq!(findings, recorded.findings);
+        assert_eq!(doubts, [""; 0]);
+    }
+}
+
 proptest! {
     #![proptest_config(super::config(200))]
 
     #[test]
     fn a_replay_finds_the_same(seed: u64, play: u64, shards in 1_usize..4) {
-        let world = World::new(seed, shards);
-        let unrecorded = world.play(Play { seed: play, slowly: false });
-        let (recorded, trace) = record(&world, play);
-        prop_assert_eq!(&recorded.findings, &unrecorded.findings);
-        for _ in 0..2 {
-            let Verified { findings, doubts, .. } = verify(&trace[..]).unwrap();
-            prop_assert_eq!(&findings, &recorded.findings);
-            prop_assert_eq!(doubts, Vec::<String>::new());
-        }
+        assert_replayed(&World::new(seed, shards), play);
+    }
+
+    #[test]
+    fn whatever_is_promised_a_replay_finds_the_same(seed: u64, play: u64, classic: bool) {
+        let promises = liberties::promises(&mut rng(seed));
+        assert_replayed(&World::at_liberty(seed, promises, classic), play);
     }
 
     /// Every single changed bit is noticed.

@@ -329,6 +329,62 @@ fn where_no_acks_are_promised_none_is_missed_and_any_is_stray() {
     }
 }
 
+/// Its own message does not stand before what a client reads next because it was acked: it will
+/// read it itself.
+#[test]
+fn an_echo_may_come_behind_its_ack() {
+    let promises = Promises {
+        echo: true,
+        ..FROM_OUTSIDE
+    };
+    let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
+    bench.send(0, false);
+    bench.ack(0, 1);
+    bench.relay(0, 0, 1);
+    bench.relay(1, 0, 1);
+    (0..2).for_each(|client| bench.leave(client));
+    assert_eq!(kinds(&bench.finish()), []);
+}
+
+/// A client was there for what it sent itself, whenever others get that.
+#[test]
+fn an_echo_is_missed_by_who_left_before_anybody_got_the_message() {
+    let promises = Promises {
+        ack: AckPromise::None,
+        echo: true,
+        ..in_order(OrderPromise::None)
+    };
+    for dialect in [Dialect::Ndjson, Dialect::Classic] {
+        let mut bench = Bench::new(promises, dialect, 2);
+        bench.send(0, false);
+        bench.leave(0);
+        bench.relay(1, 0, 1);
+        bench.leave(1);
+        assert_eq!(kinds(&bench.finish()), [(Kind::LostRelay, 1)]);
+    }
+}
+
+/// Without acks, what was swallowed whole is missed once the target has answered its sender's
+/// goodbye: by then it had read the message.
+#[test]
+fn what_nobody_got_is_lost_though_no_acks_are_promised() {
+    for order in ORDERS {
+        let promises = Promises {
+            ack: AckPromise::None,
+            ..in_order(order)
+        };
+        let mut bench = Bench::new(promises, Dialect::Ndjson, 3);
+        bench.send(0, true);
+        (0..3).for_each(|client| bench.leave(client));
+        assert_eq!(kinds(&bench.finish()), [(Kind::LostRelay, 2)], "{order:?}");
+        let mut bench = Bench::new(promises, Dialect::Ndjson, 3);
+        bench.send(0, true);
+        bench.end(0, Ending::Ours);
+        (1..3).for_each(|client| bench.leave(client));
+        assert_eq!(kinds(&bench.finish()), [], "nothing says that it was read");
+    }
+}
+
 /// Who was cut off has proof of everything that its senders said before their last words.
 #[test]
 fn a_fence_decides_what_no_goodbye_does() {

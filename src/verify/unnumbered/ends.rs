@@ -204,6 +204,7 @@ impl Unnumbered {
 
     /// The target has said all that it has to say to a session.
     fn left(&mut self, handle: Handle, rest: Rest, now_ns: u64) {
+        self.took_all(handle, rest);
         self.account(handle, rest, now_ns);
         let trouble = self.session(handle).trouble.as_deref();
         let swallowed = trouble.map_or(0, Trouble::malformed_room);
@@ -211,6 +212,18 @@ impl Unnumbered {
         let leaving = self.session(handle).conduct.leaving;
         self.desk.batch.coverage.polite_leaves += u64::from(leaving);
         self.desk.batch.coverage.fences_seen += 1;
+    }
+
+    /// Where no acks are promised, an answered goodbye is what proves that the target had taken all
+    /// that was sent before it.
+    fn took_all(&mut self, handle: Handle, rest: Rest) {
+        let session = &self.sessions[handle.0 as usize];
+        let excused = session.conduct.provoked || session.conduct.gone;
+        if matches!(rest, Rest::Answered { .. }) && !self.promises_acks() && !excused {
+            let id = session.track.id;
+            let at = self.tick();
+            self.messages.took_all(id, at);
+        }
     }
 
     /// The connection is over; `unread` are its last bytes without a line end. The handle is free.
@@ -421,7 +434,10 @@ impl Unnumbered {
             self.place_unrelayed(message.sender);
         }
         let slot = self.messages.get(message).map_or(0, |sent| sent.slot);
-        if !self.is_excused(handle, slot, message) {
+        if slot == 0 {
+            // Whether the target ever took it is not known yet.
+            self.doubt(handle, message, known, at_ns);
+        } else if !self.is_excused(handle, slot, message) {
             self.lose(handle, slot, known.proved, at_ns);
         }
         0
@@ -446,9 +462,12 @@ impl Unnumbered {
             .or_insert_with(|| self.own_run(handle, message.sender));
         let (earlier, later) = within(run, message.k);
         let answered = matches!(rest, Rest::Answered { .. });
-        let taken = answered && sent.accepted_at() < session.leaving_at;
+        // What it sent itself came between its joining and its goodbye.
+        let own = message.sender == session.track.id && !sent.refused;
+        let taken = answered && (own || sent.accepted_at() < session.leaving_at);
         Some(Known {
-            joined: session.joined_at < sent.sent_at
+            joined: own
+                || session.joined_at < sent.sent_at
                 || earlier
                 || self.is_taken_before(&session.track, message.sender),
             still_there: taken || later,

@@ -47,7 +47,7 @@ pub(super) struct Sender {
     sent: VecDeque<Sent>,
     /// Every k up to this one has a slot.
     pub(super) placed_k: u64,
-    /// The largest k that was acked.
+    /// The largest k that was acked, or taken for all that the end of the session says.
     pub(super) acked_k: u64,
     pub(super) ended: bool,
 }
@@ -128,6 +128,20 @@ impl Messages {
         sender.acked_k = sender.acked_k.max(message.k);
         if sender.acked_k > sender.placed_k {
             self.unplaced.insert(message.sender);
+        }
+    }
+
+    /// All that `id` sent, and that was not refused, was taken by `at`.
+    pub(super) fn took_all(&mut self, id: SenderId, at: u64) {
+        let Some(sender) = self.senders.get_mut(&id) else {
+            return;
+        };
+        for sent in sender.sent.iter_mut().filter(|sent| !sent.refused) {
+            sent.arrived_at = sent.accepted_at().min(at);
+        }
+        sender.acked_k = sender.ks().end.saturating_sub(1);
+        if sender.acked_k > sender.placed_k {
+            self.unplaced.insert(id);
         }
     }
 

@@ -151,9 +151,12 @@ impl Unnumbered {
     }
 
     /// The messages of `handle` that are acked, and that nobody has had, come before what it reads
-    /// next.
+    /// next; unless it gets them, too: then that says where they stand.
     fn place_own(&mut self, handle: Handle) {
         let track = &self.sessions[handle.0 as usize].track;
+        if track.echo {
+            return;
+        }
         let (sender, mut behind) = (track.id, track.cursor);
         for k in self.messages.take_acked(sender) {
             behind = self.place_one(behind, Message { sender, k }, NEVER);

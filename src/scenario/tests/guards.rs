@@ -1,0 +1,521 @@
+//! What is wrong with a scenario is said at its place, and what is allowed and not meant, too.
+
+use super::*;
+
+/// A scenario with this in its one group.
+fn group(lines: &str) -> String {
+    format!("[clients.a]\n{lines}")
+}
+
+#[test]
+fn every_guard_fires_at_its_line() {
+    let talk = "[clients.a]\nrate = 1\n";
+    let cases: Vec<(String, &str)> = vec![
+        // The whole.
+        (
+            String::new(),
+            "1:1 `clients`: a scenario has at least one group",
+        ),
+        (
+            "[clients]".into(),
+            "1:2 `clients`: a scenario has at least one group",
+        ),
+        (
+            "clients = 3".into(),
+            "1:1 `clients`: a scenario has at least one group",
+        ),
+        ("x = ".into(), "1:5 not TOML"),
+        (
+            "[clients.a]\n[clients.a]".into(),
+            "2:10 not TOML: duplicate key",
+        ),
+        (
+            "[clients.a]\n[clients.b]\ncount = 'x'".into(),
+            "3:9 `clients.b.count`: expected a whole number",
+        ),
+        (
+            "[clients.'a b']".into(),
+            "1:10 `clients.\"a b\"`: a group's name is",
+        ),
+        ("clients.a = 3".into(), "1:13 `clients.a`: expected a table"),
+        ("run = 3\n[clients.a]".into(), "1:7 `run`: expected a table"),
+        ("sede = 3\n[clients.a]".into(), "1:1 `sede`: no such key"),
+        (
+            "seed = -1\n[clients.a]".into(),
+            "1:8 `seed`: expected a whole number from 0",
+        ),
+        (
+            "seed = 1979-05-27\n[clients.a]".into(),
+            "1:8 `seed`: expected a whole number from 0",
+        ),
+        (
+            "seed = 99999999999999999999999999999999999999999\n[clients.a]".into(),
+            "1:8 `seed`: expected a whole number from 0",
+        ),
+        // Groups.
+        (
+            group("count = 0"),
+            "2:9 `clients.a.count`: expected a whole number from 1",
+        ),
+        (
+            group("count = 1000001"),
+            "2:9 `clients.a.count`: expected a whole number from 1 to 1000000",
+        ),
+        (
+            group("rate = 0"),
+            "2:8 `clients.a.rate`: expected a rate above 0",
+        ),
+        (
+            group("rate = nan"),
+            "2:8 `clients.a.rate`: expected a rate above 0",
+        ),
+        (
+            group("rate = inf"),
+            "2:8 `clients.a.rate`: expected a rate above 0",
+        ),
+        (
+            group("rate = 5\nscript = []"),
+            "3:1 `clients.a`: `rate` and `script` exclude each other",
+        ),
+        (
+            group("stages = [{ duration = '1s', rate = 1 }]\nin_flight = 1"),
+            "3:1 `clients.a`: `stages` and `in_flight` exclude",
+        ),
+        (
+            group("arrival = 'poisson'"),
+            "2:1 `clients.a.arrival` needs `rate` or `stages`",
+        ),
+        (
+            group("rate = 1\narrival = 'random'"),
+            "3:11 `clients.a.arrival`: expected \"constant\" or \"poisson\"",
+        ),
+        (
+            group("rate = 1\nrepeat = 2"),
+            "3:1 `clients.a.repeat` needs `script`",
+        ),
+        (
+            group("script = []\nrepeat = 0"),
+            "3:10 `clients.a.repeat`: expected a whole number from 1",
+        ),
+        (
+            group("script = []\nrepeat = 'always'"),
+            "3:10 `clients.a.repeat`: expected a whole number from 1",
+        ),
+        (
+            group("in_flight = 0"),
+            "2:13 `clients.a.in_flight`: expected a whole number from 1",
+        ),
+        (
+            group("stages = []"),
+            "2:10 `clients.a.stages`: expected a stage with a rate above 0",
+        ),
+        (
+            group("stages = 3"),
+            "2:10 `clients.a.stages`: expected an array",
+        ),
+        (
+            group("stages = [3]"),
+            "2:11 `clients.a.stages.0`: expected a stage such as",
+        ),
+        (
+            group("stages = [{ duration = '1s', rate = 0 }]"),
+            "2:10 `clients.a.stages`: expected a stage with a rate above 0",
+        ),
+        (
+            group("stages = [{ duration = '1s' }]"),
+            "2:11 `clients.a.stages.0.rate` is missing",
+        ),
+        (
+            group("stages = [{ rate = 1 }]"),
+            "2:11 `clients.a.stages.0.duration` is missing",
+        ),
+        (
+            group("stages = [{ duration = '1s', rate = -1 }]"),
+            "2:37 `clients.a.stages.0.rate`: expected a rate from 0",
+        ),
+        (
+            group("rate = 1\npayload = { size = 47 }"),
+            "3:20 `clients.a.payload.size`: expected a size from 48",
+        ),
+        (
+            group("rate = 1\npayload = { size = '64KiB' }"),
+            "3:20 `clients.a.payload.size`: expected a size from 48",
+        ),
+        (
+            group("rate = 1\npayload = { min = 64 }"),
+            "3:1 `clients.a.payload.max` is missing",
+        ),
+        (
+            group("rate = 1\npayload = {}"),
+            "3:1 `clients.a.payload.size` is missing",
+        ),
+        (
+            group("rate = 1\npayload = { min = 65, max = 64 }"),
+            "3:11 `clients.a.payload`: `min` is more than `max`",
+        ),
+        (
+            group("rate = 1\npayload = { min = 64, max = 64, size = 64 }"),
+            "3:33 `clients.a.payload`: `size` excludes",
+        ),
+        (
+            group("rate = 1\npayload = 64"),
+            "3:11 `clients.a.payload`: expected a table",
+        ),
+        // Scripts.
+        (
+            group("script = 3"),
+            "2:10 `clients.a.script`: expected an array",
+        ),
+        (
+            group("script = [3]"),
+            "2:11 `clients.a.script.0`: expected a step",
+        ),
+        (
+            group("script = [{}]"),
+            "2:11 `clients.a.script.0`: expected a step",
+        ),
+        (
+            group("script = [{ pause = '1s', connect = {} }]"),
+            "2:11 `clients.a.script.0`: expected a step",
+        ),
+        (
+            group("script = [{ puase = '1s' }]"),
+            "2:13 `clients.a.script.0.puase`: no such step",
+        ),
+        (
+            group("script = [{ connect = 1 }]"),
+            "2:23 `clients.a.script.0.connect`: expected a table",
+        ),
+        (
+            group("script = [{ connect = { x = 1 } }]"),
+            "2:25 `clients.a.script.0.connect.x`: no such key",
+        ),
+        (
+            group("script = [{ connect = {} }, { connect = {} }]"),
+            "2:29 `clients.a.script.1`: connects while connected",
+        ),
+        (
+            group("script = [{ pause = '1s' }, { connect = {} }]"),
+            "2:29 `clients.a.script.1`: connects while connected",
+        ),
+        (
+            group("script = [{ disconnect = 'close' }, { publish = {} }]"),
+            "2:37 `clients.a.script.1`: needs a connection",
+        ),
+        (
+            group("script = [{ disconnect = 'close' }, { disconnect = 'close' }]"),
+            "2:37 `clients.a.script.1`: needs a connection",
+        ),
+        (
+            group("script = [{ expect_error = { code = 'line-too-long' } }, { publish = {} }]"),
+            "2:58 `clients.a.script.1`: needs a connection, and the server closes it",
+        ),
+        (
+            group("script = [{ disconnect = 'gently' }]"),
+            "2:26 `clients.a.script.0.disconnect`: expected \"polite\", \"abort\" or \"close\"",
+        ),
+        (
+            group("script = [{ publish = { count = 0 } }]"),
+            "2:33 `clients.a.script.0.publish.count`: expected a whole number",
+        ),
+        (
+            group("script = [{ await_acks = { within = '0s' } }]"),
+            "2:37 `clients.a.script.0.await_acks.within`: expected a duration above 0",
+        ),
+        (
+            group("script = [{ pause = 3 }]"),
+            "2:21 `clients.a.script.0.pause`: expected a duration",
+        ),
+        (
+            group("script = [{ pause = { min = '2s', max = '1s' } }]"),
+            "2:21 `clients.a.script.0.pause`: `min` is more than `max`",
+        ),
+        (
+            group("script = [{ pause = { min = '2s' } }]"),
+            "2:13 `clients.a.script.0.pause.max` is missing",
+        ),
+        (
+            group("script = [{ stop_reading = '0s' }]"),
+            "2:28 `clients.a.script.0.stop_reading`: expected a duration above 0",
+        ),
+        (
+            group("script = [{ send_raw = {} }]"),
+            "2:13 `clients.a.script.0.send_raw`: expected one of `text` and `hex`",
+        ),
+        (
+            group("script = [{ send_raw = { text = 'a', hex = '00' } }]"),
+            "2:13 `clients.a.script.0.send_raw`: expected one of `text` and `hex`",
+        ),
+        (
+            group("script = [{ send_raw = { hex = '0' } }]"),
+            "2:32 `clients.a.script.0.send_raw.hex`: expected pairs",
+        ),
+        (
+            group("script = [{ send_raw = { hex = 'zz' } }]"),
+            "2:32 `clients.a.script.0.send_raw.hex`: expected pairs",
+        ),
+        (
+            group("script = [{ send_raw = { text = '' } }]"),
+            "2:13 `clients.a.script.0.send_raw`: sends 0 bytes",
+        ),
+        (
+            group("script = [{ send_raw = { text = 'ab', repeat = '16MiB' } }]"),
+            "2:13 `clients.a.script.0.send_raw`: sends 33554432 bytes",
+        ),
+        (
+            group("script = [{ expect_error = { code = 'malfromed' } }]"),
+            "2:37 `clients.a.script.0.expect_error.code`: expected \"malformed\"",
+        ),
+        (
+            group("script = [{ expect_error = {} }]"),
+            "2:13 `clients.a.script.0.expect_error.code` is missing",
+        ),
+        (
+            group("script = [{ barrier = '' }]"),
+            "2:23 `clients.a.script.0.barrier`: expected a name",
+        ),
+        (
+            group("script = [{ barrier = 'b' }]"),
+            "2:11 barrier \"b\" is named by one client only",
+        ),
+        (
+            group(
+                "count = 2\nscript = [{ barrier = 'b' }]\n[clients.b]\nrepeat = 2\nscript = [{ barrier = 'b' }]",
+            ),
+            "6:11 barrier \"b\" is reached more often by one group",
+        ),
+        (
+            group(
+                "count = 2\nscript = [{ barrier = 'b' }]\n[clients.b]\nrepeat = 'forever'\nscript = [{ barrier = 'b' }]",
+            ),
+            "6:11 barrier \"b\" is reached more often by one group",
+        ),
+        (
+            group("count = 1000\nscript = []\nrepeat = 2000000"),
+            "1:10 `clients.a`: more sessions in all",
+        ),
+        // Target.
+        (
+            format!("target.url = 'nats://h:1'\n{talk}"),
+            "1:14 `target.url`: expected a target that this version drives: nats://",
+        ),
+        (
+            format!("target.url = 'h:1'\n{talk}"),
+            "1:14 `target.url`: expected \"embedded\" or \"ndjson://HOST:PORT\"",
+        ),
+        (
+            format!("target.url = 3\n{talk}"),
+            "1:14 `target.url`: expected a url",
+        ),
+        (
+            format!("target.faults = ['echo', 'drop-akc=once']\n{talk}"),
+            "1:26 `target.faults.1`: no fault is called `drop-akc`, did you mean `drop-ack`?",
+        ),
+        (
+            format!("target.faults = ['echo=twice']\n{talk}"),
+            "1:18 `target.faults.0`: `twice` is no rate of `echo`",
+        ),
+        (
+            format!("target.faults = ['spoofable-ack']\n{talk}"),
+            "1:18 `target.faults.0`: `spoofable-ack` is not committed towards ndjson clients",
+        ),
+        (
+            format!("target.url = 'embedded+classic'\ntarget.faults = ['no-bye']\n{talk}"),
+            "2:18 `target.faults.0`: `no-bye` is not committed towards classic clients",
+        ),
+        (
+            format!("target.faults = [3]\n{talk}"),
+            "1:18 `target.faults.0`: expected a string",
+        ),
+        (
+            format!("target.url = 'ndjson://127.0.0.8-127.0.0.1:1'\n{talk}"),
+            "1:14 `target.url`: expected \"ndjson://HOST:PORT\", or several: \"ndjson://A-B:PORT\"",
+        ),
+        (
+            format!("target.addresses = 255\n{talk}"),
+            "1:20 `target.addresses`: expected a whole number from 1 to 254",
+        ),
+        (
+            format!("target.url = 'ndjson://h:1'\ntarget.addresses = 2\n{talk}"),
+            "2:20 `target.addresses`: only the embedded server listens where it is told to",
+        ),
+        (
+            format!("target.connect_timeout = '0s'\n{talk}"),
+            "1:26 `target.connect_timeout`: expected a duration above 0",
+        ),
+        // Run.
+        (
+            format!("run.duration = '0s'\n{talk}"),
+            "1:16 `run.duration`: expected a duration above 0",
+        ),
+        (
+            format!("run.warmup = 3\n{talk}"),
+            "1:14 `run.warmup`: expected a duration with its unit",
+        ),
+        (
+            format!("run.drain = '31days'\n{talk}"),
+            "1:13 `run.drain`: expected a duration of 30 days at most",
+        ),
+        (
+            format!("run.connect_rate = 0\n{talk}"),
+            "1:20 `run.connect_rate`: expected a rate above 0",
+        ),
+        (
+            format!("run.observers = -1\n{talk}"),
+            "1:17 `run.observers`: expected a whole number",
+        ),
+        (
+            format!("run.shards = 0\n{talk}"),
+            "1:14 `run.shards`: expected a whole number from 1",
+        ),
+        // Verify.
+        (
+            format!("verify.ack = 'none'\n{talk}"),
+            "1:14 `verify.ack`: a target that is judged by its numbers promises exactly-once",
+        ),
+        (
+            format!("verify.relay = 'at-most-once'\n{talk}"),
+            "1:16 `verify.relay`: a target that is judged by its numbers promises exactly-once",
+        ),
+        (
+            format!("verify.order = 'fifo'\n{talk}"),
+            "1:16 `verify.order`: a target that is judged by its numbers promises total",
+        ),
+        (
+            format!("verify.order = 'FIFO'\n{talk}"),
+            "1:16 `verify.order`: expected \"total\", \"causal\", \"fifo\" or \"none\"",
+        ),
+        (
+            format!("verify.echo = true\n{talk}"),
+            "1:15 `verify.echo`: a target that is judged by its numbers promises no echo",
+        ),
+        (
+            format!("verify.echo = 'no'\n{talk}"),
+            "1:15 `verify.echo`: expected true or false",
+        ),
+        (
+            format!("target.url = 'embedded+classic'\nverify.use_seq = true\n{talk}"),
+            "2:18 `verify.use_seq`: the classic dialect states no numbers to go by",
+        ),
+        (
+            format!("verify.use_seq = false\nrun.shards = 2\n{talk}"),
+            "2:14 `run.shards`: a target that states no order is driven by one shard",
+        ),
+        (
+            format!("target = {{ url = 'classic://h:1', faults = ['echo'] }}\n{talk}"),
+            "1:44 `target.faults`: only the embedded server commits faults",
+        ),
+        (
+            "target.url = 'classic://h:1'\nclients.a.script = [{ expect_error = { code = 'malformed' } }]".to_owned(),
+            "2:21 `clients.a.script.0`: the classic dialect has no errors to expect",
+        ),
+        (
+            format!("{talk}client_ip = 'observer-1'"),
+            "3:13 `clients.a.client_ip`: only a message of the classic dialect says whom",
+        ),
+        (
+            format!("target.url = 'classic://h:1'\n{talk}client_ip = 'observer-2'"),
+            "4:13 `clients.a.client_ip`: no client is called \"observer-2\"",
+        ),
+        (
+            format!("target.url = 'classic://h:1'\n{talk}client_ip = 'a-0'"),
+            "4:13 `clients.a.client_ip`: no client is called \"a-0\"",
+        ),
+        (
+            "verify = { ack = 'none', use_seq = false }\nclients.a.in_flight = 2".to_owned(),
+            "2:23 `clients.a.in_flight`: a closed loop goes by acks",
+        ),
+        (
+            "verify = { ack = 'none', use_seq = false }\nclients.a.script = [{ publish = {} }, { await_acks = {} }]".to_owned(),
+            "2:39 `clients.a.script.1`: waits for acks that nobody promises",
+        ),
+        (
+            format!("verify.late_after = '0s'\n{talk}"),
+            "1:21 `verify.late_after`: expected a duration above 0, or \"none\"",
+        ),
+        // Thresholds.
+        (
+            format!("thresholds.latency = ['p99 < 1s']\n{talk}"),
+            "1:12 `thresholds.latency`: no such key",
+        ),
+        (
+            format!("thresholds.ack = 'p99 < 1s'\n{talk}"),
+            "1:18 `thresholds.ack`: expected an array",
+        ),
+        (
+            format!("thresholds.ack = [3]\n{talk}"),
+            "1:19 `thresholds.ack.0`: expected a threshold such as",
+        ),
+        (
+            format!("thresholds.ack = ['p99']\n{talk}"),
+            "1:19 `thresholds.ack.0`: expected a threshold such as",
+        ),
+        (
+            format!("thresholds.ack = ['p99 < 20']\n{talk}"),
+            "1:19 `thresholds.ack.0`: expected a latency with its unit",
+        ),
+        (
+            format!("thresholds.ack = ['avg < 20ms']\n{talk}"),
+            "1:19 `thresholds.ack.0`: expected a figure of a latency",
+        ),
+        (
+            format!("thresholds.rates = ['recieved > 5']\n{talk}"),
+            "1:21 `thresholds.rates.0`: expected one of the rates",
+        ),
+        (
+            format!("thresholds.rates = ['sent > 5ms']\n{talk}"),
+            "1:21 `thresholds.rates.0`: expected a plain number",
+        ),
+    ];
+    for (text, expected) in cases {
+        let errors = errors(&text);
+        assert!(
+            errors[0].starts_with(expected),
+            "{text}\nis told {errors:?}\nnot {expected}"
+        );
+        assert_eq!(errors.len(), 1, "{text}\nis told {errors:#?}");
+    }
+}
+
+#[test]
+fn only_the_embedded_server_commits_faults() {
+    let errors = errors("target = { url = 'ndjson://h:1', faults = ['echo'] }\n[clients.a]");
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("only the embedded server commits faults"));
+}
+
+#[test]
+fn what_is_allowed_and_not_meant_is_a_warning() {
+    assert_eq!(
+        warnings("[clients.a]\npayload = { size = 64 }"),
+        ["2:1 `clients.a.payload` has no effect: the group only listens"]
+    );
+    assert_eq!(
+        warnings("[clients.a]\nscript = []\npayload = { size = 64 }"),
+        ["3:1 `clients.a.payload` has no effect: the group has a script without `publish`"]
+    );
+    assert_eq!(
+        warnings("[clients.a]\n[thresholds]\nconnect = ['max < 1s']\nack = ['max < 1s']"),
+        ["4:8 a threshold without samples: no client publishes"]
+    );
+    let script = "[clients.a]\nscript = [{ publish = {} }]\n[thresholds]\nack = ['max < 1s']";
+    let expected =
+        "4:8 only scripts publish, and what they send within the warm-up is not measured";
+    assert_eq!(warnings(script), [expected]);
+    let no_acks = "verify = { ack = 'none', use_seq = false }\n[clients.a]\nrate = 1\n\
+                   [thresholds]\nack = ['max < 1s']\nrates = ['sent > 1', 'acked > 1']";
+    let expected = "a threshold without samples: no acks are promised";
+    assert_eq!(
+        warnings(no_acks),
+        [format!("5:8 {expected}"), format!("6:22 {expected}")]
+    );
+    // Each of these has nothing to warn of.
+    for fine in [
+        "[clients.a]\n[thresholds]\nconnect = ['max < 1s']".to_owned(),
+        format!("run.warmup = '0s'\n{script}"),
+        script.replace("script =", "repeat = 'forever'\nscript ="),
+        format!("[clients.b]\nrate = 1\n{script}"),
+    ] {
+        assert_eq!(warnings(&fine), [] as [&str; 0], "{fine}");
+    }
+}

@@ -10,7 +10,7 @@ use chatbench::driver::outcome::{Outcome, ProcessUse};
 use chatbench::measure::health::{Health, ShardLoad};
 use chatbench::measure::{Collector, Measured, ShardRecorder, Window};
 use chatbench::report::files::Directory;
-use chatbench::report::{Report, RunResult, Style, hdr, html, json, summary};
+use chatbench::report::{Rendered, Report, RunResult, Style, hdr, html, json, summary};
 use chatbench::scenario;
 use chatbench::verify::findings::{Example, Findings};
 use chatbench::verify::kind::Kind;
@@ -133,7 +133,8 @@ fn write(c: &mut Criterion) {
     group.bench_function("everything", |b| {
         b.iter(|| {
             let directory = Directory::prepare(directory.path(), true).expect("it is writable");
-            directory.write(black_box(&report)).expect("there is room");
+            let rendered = Rendered::new(black_box(&report));
+            directory.write(&rendered).expect("there is room");
         });
     });
     group.bench_function("json", |b| b.iter(|| json::render(black_box(&report))));

@@ -7,6 +7,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 mod binary;
+#[path = "binary/schema.rs"]
+mod schema;
 
 use std::ffi::OsString;
 use std::fs;
@@ -35,7 +37,7 @@ count = 3
 relay = ["max < 1h"]
 "#;
 
-/// Looks at the page in a frame of a given width, presses a key, and says what it saw. What the
+/// Looks at the page in a frame of a given width, walks through its charts by keyboard, and says what it saw. What the
 /// page complains about is collected from its first script on.
 const VIEWER: &str = r#"<!DOCTYPE html><meta charset="utf-8"><pre id="seen"></pre><script>
 const page = PAGE;
@@ -46,7 +48,16 @@ frame.height = 900;
 frame.onload = () => {
   const inside = frame.contentDocument, charts = [...inside.querySelectorAll(".chart")];
   const first = charts[0];
-  first.dispatchEvent(new frame.contentWindow.KeyboardEvent("keydown", { key: "End", bubbles: true }));
+  // What a reader of the screen is told, from a chart's first point to its last.
+  const press = (chart, key) => {
+    chart.dispatchEvent(new frame.contentWindow.KeyboardEvent("keydown", { key, bubbles: true }));
+    return chart.querySelector(".sr").textContent;
+  };
+  const walk = (chart) => {
+    const last = press(chart, "End"), told = [press(chart, "Home")];
+    while (told[told.length - 1] !== last) told.push(press(chart, "ArrowRight"));
+    return told;
+  };
   const inked = (canvas) => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return data.some((byte) => byte !== 0);
@@ -57,12 +68,12 @@ frame.onload = () => {
     text: inside.body.innerText,
     charts: charts.filter((chart) => !chart.hidden).length,
     inked: [...inside.querySelectorAll("canvas")].filter(inked).length,
-    unnamed: [...inside.querySelectorAll(".u-series")].filter((row) =>
-      row.offsetWidth > 0 && row.querySelector(".u-label").textContent === "").length,
     scrolling: [...inside.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth).length,
     inner: frame.contentWindow.innerWidth,
     wide: inside.documentElement.scrollWidth,
-    spoken: first.querySelector(".sr").textContent,
+    told: Object.fromEntries(charts.filter((chart) => !chart.hidden).map((chart) => [chart.id, walk(chart)])),
+    spoken: press(first, "End"),
+    legend: [...inside.querySelectorAll(".u-series")].filter((row) => row.offsetWidth > 0).map((row) => row.textContent),
   };
   document.getElementById("seen").textContent = JSON.stringify(seen);
 };
@@ -239,12 +250,30 @@ fn assert_opens(page: &str, width: u32, charts: u64) -> Option<Value> {
     assert_eq!(seen["complaints"], Value::Array(vec![]), "at {width}");
     assert_eq!(seen["charts"], charts, "at {width}");
     assert_eq!(seen["inked"], charts, "at {width}");
-    assert_eq!(seen["unnamed"], 0, "the ends of a range are no lines");
+    // What uPlot calls a line that has no name: the ends of a range are no lines.
+    let told = [&seen["legend"], &seen["told"]].map(Value::to_string);
+    assert!(!told.iter().any(|told| told.contains("Value")), "{told:?}");
     assert!(
         seen["wide"].as_u64() <= seen["inner"].as_u64(),
         "at {width}"
     );
     Some(seen)
+}
+
+/// The page opens, holds these texts, and tells a reader of its first chart's last point these, on a
+/// phone and on a desk; what was seen there, unless there is no browser.
+fn assert_reads(page: &str, charts: u64, texts: &[&str], spoken: &[&str]) -> Option<[Value; 2]> {
+    let at = |width| {
+        let seen = assert_opens(page, width, charts)?;
+        for (key, wanted) in [("text", texts), ("spoken", spoken)] {
+            let found = seen[key].as_str().unwrap();
+            for part in wanted {
+                assert!(found.contains(part), "{part} at {width}: {found}");
+            }
+        }
+        Some(seen)
+    };
+    Some([at(360)?, at(1280)?])
 }
 
 #[test]
@@ -266,18 +295,8 @@ fn compared_sides_lie_over_each_other() {
         assumed_noise: 0.5,
     };
     let page = compared::render(&[compare::compare(&base, &new, terms)]);
-    for width in [360, 1280] {
-        let Some(seen) = assert_opens(&page, width, 5) else {
-            return;
-        };
-        let text = seen["text"].as_str().unwrap();
-        assert!(text.contains("last-week") && text.contains("noise band"));
-        let spoken = seen["spoken"].as_str().unwrap();
-        assert!(
-            spoken.contains("base, 3 runs ") && spoken.contains("new "),
-            "{spoken}"
-        );
-    }
+    let texts = ["last-week", "noise band"];
+    assert_reads(&page, 5, &texts, &["base, 3 runs ", "new "]);
 }
 
 #[test]
@@ -297,19 +316,77 @@ fn a_search_is_a_curve_with_dots() {
         "thresholds": [{ "metric": "relay", "expr": "p99 < 350us", "limit_ns": 350_000.0 }],
         "probes": [probe(100, None), probe(200, None), probe(300, None), probe(400, Some("latency"))]
     });
+    schema::assert_valid(schema::SEARCH, &found);
     let found = Found::parse(Path::new("search.json"), found.to_string().as_bytes()).unwrap();
     let page = chatbench::search::page(&found);
-    for width in [360, 1280] {
-        let Some(seen) = assert_opens(&page, width, 2) else {
-            return;
+    let texts = ["LIMIT FOUND", "relay p99 < 350us"];
+    assert_reads(&page, 2, &texts, &["rate 400", "relay p99 400 µs"]);
+}
+
+/// Both sides of a comparison have lost something, one of them in its third run alone, and the page
+/// of a run has, too.
+#[test]
+fn violations_are_told_where_they_were_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let (mut result, _) = run(directory.path());
+    result["window"]["start_ns"] = 0.into();
+    result["window"]["end_ns"] = 60_000_000_000_u64.into();
+    result["violations"] = Value::Array(vec![]);
+    let read = |found_ns: &[u64]| {
+        let mut result = result.clone();
+        let example = |at_ns: &u64| {
+            serde_json::json!({
+                "text": "lost", "sender": null, "receiver": null, "k": 1, "seq": 1, "at_ns": at_ns
+            })
         };
-        let text = seen["text"].as_str().unwrap();
-        assert!(text.contains("LIMIT FOUND") && text.contains("relay p99 < 350us"));
-        let spoken = seen["spoken"].as_str().unwrap();
-        assert!(
-            spoken.contains("rate 400") && spoken.contains("relay p99 400 µs"),
-            "{spoken}"
-        );
+        if !found_ns.is_empty() {
+            result["violations"] = serde_json::json!([{
+                "kind": "lost-relay", "rule": "S2", "count": found_ns.len(),
+                "examples": found_ns.iter().map(example).collect::<Vec<_>>()
+            }]);
+        }
+        let bytes = serde_json::to_vec(&result).unwrap();
+        RunResult::parse(Path::new("result.json"), &bytes).unwrap()
+    };
+    let side = |name: &str, runs: &[&[u64]]| Side {
+        name: name.to_owned(),
+        runs: runs.iter().map(|found_ns| read(found_ns)).collect(),
+    };
+    let terms = Terms {
+        tolerance: 0.05,
+        assumed_noise: 0.5,
+    };
+    let twice = [250_000_000, 260_000_000];
+    let base = side("last-week", &[&[], &[], &twice]);
+    let new = side("today", &[&[1_200_000_000]]);
+    let compared = compared::render(&[compare::compare(&base, &new, terms)]);
+    let texts = ["▼ marks a violation", "lost-relay"];
+    let Some(seen) = assert_reads(&compared, 5, &texts, &[]) else {
+        return;
+    };
+    for seen in seen {
+        for chart in ["chart-p99", "chart-deliveries"] {
+            let told = seen["told"][chart].as_array().unwrap();
+            let (first, second) = (told[0].as_str().unwrap(), told[1].as_str().unwrap());
+            assert!(
+                first.contains("▼ base, violations 2 lost-relay in run 3"),
+                "{first}"
+            );
+            assert!(first.contains("▼ new, violations none"), "{first}");
+            assert!(second.contains("▼ base, violations none"), "{second}");
+            assert!(second.contains("▼ new, violations lost-relay"), "{second}");
+        }
+        let percentiles = seen["told"]["chart-relay"].to_string();
+        assert!(!percentiles.contains('▼'), "{percentiles}");
+    }
+    let page = chatbench::report::html::render(&read(&[250_000_000, 1_200_000_000]));
+    for seen in assert_reads(&page, 5, &texts, &[]).into_iter().flatten() {
+        let told = seen["told"]["chart-deliveries"].as_array().unwrap();
+        for told in &told[..2] {
+            let told = told.as_str().unwrap();
+            assert!(told.ends_with("▼ violations lost-relay"), "{told}");
+        }
+        assert!(seen["legend"].to_string().contains("▼ violations"));
     }
 }
 

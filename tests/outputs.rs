@@ -5,6 +5,8 @@
 mod binary;
 #[path = "binary/probe.rs"]
 mod probe;
+#[path = "binary/schema.rs"]
+mod schema;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -87,94 +89,29 @@ impl Run {
     }
 }
 
-fn schema() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/result.schema.json");
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
-}
-
-fn assert_valid(result: &Value) {
-    let validator = jsonschema::validator_for(&schema()).unwrap();
-    let errors: Vec<_> = validator
-        .iter_errors(result)
-        .map(|error| format!("{}: {error}", error.instance_path()))
-        .collect();
-    assert!(errors.is_empty(), "{errors:#?}");
-}
-
-/// Every key of `value`, as paths into it; of an array its first element.
-fn keys(value: &Value, at: &str, found: &mut Vec<String>) {
-    match value {
-        // What a scenario holds is its own format's business.
-        Value::Object(_) if at == "/scenario/resolved" => (),
-        Value::Object(object) => {
-            for (key, value) in object {
-                let path = format!("{at}/{key}");
-                keys(value, &path, found);
-                found.push(path);
-            }
-        }
-        Value::Array(items) => {
-            if let Some(first) = items.first() {
-                keys(first, &format!("{at}/0"), found);
-            }
-        }
-        _ => (),
-    }
-}
-
-fn remove(value: &mut Value, path: &str) {
-    let (parent, key) = path.rsplit_once('/').unwrap();
-    let parent = value.pointer_mut(parent).unwrap();
-    parent.as_object_mut().unwrap().remove(key).unwrap();
-}
-
-/// What the schema says about the value at `path`, which `keys` found.
-fn described(schema: &Value, path: &str) -> bool {
-    let mut at = schema;
-    for key in path.split('/').skip(1) {
-        if let Some(options) = at["oneOf"].as_array() {
-            at = options.last().unwrap();
-        }
-        if let Some(target) = at["$ref"].as_str() {
-            at = schema.pointer(target.trim_start_matches('#')).unwrap();
-        }
-        at = if key == "0" {
-            &at["items"]
-        } else {
-            &at["properties"][key]
-        };
-    }
-    at.get("description").is_some()
-}
-
 #[test]
 fn a_real_result_is_what_the_schema_says_key_by_key() {
-    let run = Run::new(&small(), &[]);
-    let result = run.result();
-    assert_valid(&result);
-    let schema = schema();
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    let (mut paths, mut required) = (Vec::new(), 0);
-    keys(&result, "", &mut paths);
-    assert!(paths.len() > 100, "{paths:?}");
-    for path in paths {
-        assert!(
-            described(&schema, &path),
-            "docs/result.schema.json does not describe {path}"
-        );
-        let mut without = result.clone();
-        remove(&mut without, &path);
-        required += usize::from(!validator.is_valid(&without));
-    }
-    // What was added after the first version is described and not required: an older result is
-    // still a result.
-    assert!(required > 100, "{required}");
+    let result = Run::new(&small(), &[]).result();
+    schema::assert_valid(schema::RESULT, &result);
+    schema::assert_described(schema::RESULT, &result, 100);
 }
 
 #[test]
 fn a_result_without_samples_is_what_the_schema_says_too() {
     let scenario = "[run]\nwarmup = \"0s\"\nduration = \"50ms\"\n[clients.idle]\ncount = 1\n";
-    assert_valid(&Run::new(scenario, &[]).result());
+    schema::assert_valid(schema::RESULT, &Run::new(scenario, &[]).result());
+}
+
+#[test]
+fn every_place_gets_the_same_bytes() {
+    let run = Run::new(&small(), &[]);
+    let [file, out, json, html] =
+        ["probe.toml", "all", "one.json", "one.html"].map(|name| run.path(name));
+    runs(&[
+        "run", &file, "-q", "--out", &out, "--json", &json, "--html", &html,
+    ]);
+    assert!(run.read("one.json") == run.read("all/result.json"));
+    assert!(run.read("one.html") == run.read("all/report.html"));
 }
 
 #[test]
@@ -192,7 +129,7 @@ fn the_histogram_log_holds_what_the_result_says() {
     for entry in IntervalLogIterator::new(&log) {
         if let LogEntry::Interval(interval) = entry.unwrap() {
             let part = decoded(interval.encoded_histogram());
-            let class = interval.tag().unwrap().as_str().to_owned();
+            let class = interval.tag().map_or("", |tag| tag.as_str()).to_owned();
             let (intervals, sum) = sums
                 .entry(class)
                 .or_insert_with(|| (0, chatbench::measure::histogram()));
@@ -200,6 +137,9 @@ fn the_histogram_log_holds_what_the_result_says() {
             *intervals += 1;
         }
     }
+    // Without a tag, the relays once more.
+    let untagged = sums.remove("").unwrap();
+    assert!(untagged.0 == sums["relay"].0 && untagged.1 == sums["relay"].1);
     let filled = result["latency_ns"].as_object().unwrap().iter();
     let filled: Vec<_> = filled.filter(|(_, l)| l["count"] != 0).collect();
     assert_eq!(sums.len(), filled.len());
@@ -376,7 +316,12 @@ fn a_run_is_compared_with_its_baseline_at_once() {
     let page = String::from_utf8(run.read("new/compare.html")).unwrap();
     assert!(page.contains(">NO REGRESSION<") || page.contains(">INCONCLUSIVE<"));
     // The page is not lost, even where the result beside it is gone.
-    fs::remove_file(run.path("new/result.json")).unwrap();
+    for file in fs::read_dir(&beside).unwrap() {
+        let path = file.unwrap().path();
+        if !path.ends_with("compare.html") {
+            fs::remove_file(path).unwrap();
+        }
+    }
     refused(&kept, "compare.html exists already");
 
     // Against a server that took no time at all, everything is a regression.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 mod binary;
+#[path = "binary/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -68,6 +70,8 @@ fn what_holds_everywhere_is_searched_up_to_the_end_and_every_probe_is_kept() {
     ]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    schema::assert_valid(schema::SEARCH, &found);
+    schema::assert_described(schema::SEARCH, &found, 20);
     assert_eq!(found["vary"], "clients.talkers.rate");
     assert_eq!(
         (&found["holds"], &found["fails"]),
@@ -147,9 +151,12 @@ fn what_holds_everywhere_is_searched_up_to_the_end_and_every_probe_is_kept() {
 #[test]
 fn what_never_holds_says_which_threshold() {
     let place = Place::new(&SMALL.replace("max < 1h", "max > 1h"));
-    let output = place.search(&["-q", "--vary", "clients.listeners.count"]);
+    let json = place.path("search.json");
+    let output = place.search(&["-q", "--vary", "clients.listeners.count", "--json", &json]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(99), "{text}");
+    let found = schema::valid_file(schema::SEARCH, &json);
+    assert_eq!(found["limit"], "latency");
     assert!(text.contains("latency: relay max > 1h"), "{text}");
     assert!(
         text.contains("clients.listeners.count = 3 does not hold already"),
@@ -217,7 +224,16 @@ impl Drop for Running {
 fn ctrl_c_reports_what_is_known() {
     let place = Place::new(SMALL);
     // Values without end: it can only end by being interrupted.
-    let words = place.words(&["--from", "1", "--max", "1000000", "--no-progress"]);
+    let out = place.path("out");
+    let words = place.words(&[
+        "--from",
+        "1",
+        "--max",
+        "1000000",
+        "--no-progress",
+        "--out",
+        &out,
+    ]);
     let mut command = chatbench(&words);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running(command.spawn().unwrap());
@@ -234,4 +250,6 @@ fn ctrl_c_reports_what_is_known() {
         text.contains("Interrupted: clients.talkers.rate = "),
         "{text}"
     );
+    let found = schema::valid_file(schema::SEARCH, Path::new(&out).join("search.json"));
+    assert_eq!(found["interrupted"], true);
 }

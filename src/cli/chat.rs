@@ -49,7 +49,7 @@ const READ_BYTES: usize = 64 * 1024;
 /// Arguments of `chatbench chat`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Lines typed are published; /q, /quit or Ctrl-D leave. With a pipe on stdin every line is published,
+Lines typed are published; /q, /quit or Ctrl-D leave. With a pipe on stdin every line is published, \
 and the client leaves when all are acked. What others say goes to stdout, all else to stderr.
 
 A classic server is one like the original: what it sends is shown as it comes, acks too.

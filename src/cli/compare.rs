@@ -13,10 +13,10 @@ use crate::report::html::compared;
 /// Arguments of `chatbench compare`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-A RESULT is a result.json, a directory that `run --out` wrote, or one with several such directories
+A RESULT is a result.json, a directory that `run --out` wrote, or one with several such directories \
 in it, as `run --repeat N --out` writes them: several runs are one side, and tell its noise.
 
-A figure is the median of a side's runs. Its noise is the range of the runs, the larger of both
+A figure is the median of a side's runs. Its noise is the range of the runs, the larger of both \
 sides'. What differs by more than the noise and the tolerance has changed.
 
 Exit codes:

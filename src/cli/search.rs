@@ -1,5 +1,6 @@
 //! `chatbench search`: the highest load that still meets the thresholds, with nothing lost.
 
+use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -15,7 +16,7 @@ use super::progress::Progress;
 use super::{EXIT_USAGE, complain};
 use crate::driver::run::{RunError, run};
 use crate::report::files::{self, Destination, Directory, SEARCH, SEARCH_HTML};
-use crate::report::{Report, Style, Verdict, json};
+use crate::report::{Rendered, Report, Style, Verdict, json};
 use crate::scenario::plan::{Metric, Plan};
 use crate::search::{self, About, Found, Limit, Probe, Search};
 
@@ -25,9 +26,10 @@ const DOUBLINGS: i32 = 12;
 /// Arguments of `chatbench search`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each probe is a full run. The value is doubled from --from on until a run does not hold, then the
-gap is halved. A load holds if nothing is violated, no threshold is crossed and 95 % of what is
-offered is acked (but for ten messages, which may be under way when the run ends). Thresholds on rates are left out: they say what one load has to achieve.
+Each probe is a full run. The value is doubled from --from on until a run does not hold, then the \
+gap is halved. A load holds if nothing is violated, no threshold is crossed and 95 % of what is \
+offered is acked (but for ten messages, which may be under way when the run ends). \
+Thresholds on rates are left out: they say what one load has to achieve.
 
 Exit codes:
     0  found, or everything up to --max holds
@@ -244,7 +246,7 @@ impl<'a> Hunt<'a> {
                         n => format!("{}-{n}", search::shown(value)),
                     };
                     Directory::prepare(&out.join(name), args.force)
-                        .and_then(|directory| directory.write(&report))
+                        .and_then(|directory| directory.write(&Rendered::new(&report)))
                         .map_err(usage)?;
                 }
                 Ok(Some(Probe::new(value, &report)))
@@ -300,16 +302,17 @@ impl<'a> Hunt<'a> {
             let text = text(Style::detect(&io::stdout()));
             let _ = write!(io::stdout().lock(), "{gap}{text}");
         }
+        // Each is made once, and by whoever asks first.
+        let json = LazyCell::new(|| found.json());
+        let page = LazyCell::new(|| search::page(&found));
         if let Some(destination) = &self.json {
-            destination.write(&found.json()).map_err(usage)?;
+            destination.write(&json).map_err(usage)?;
         }
         if let Some(destination) = &self.html {
-            let page = search::page(&found);
             destination.write(page.as_bytes()).map_err(usage)?;
         }
         if let Some(out) = &self.args.out {
-            files::write(&out.join(SEARCH), &found.json()).map_err(usage)?;
-            let page = search::page(&found);
+            files::write(&out.join(SEARCH), &json).map_err(usage)?;
             files::write(&out.join(SEARCH_HTML), page.as_bytes()).map_err(usage)?;
         }
         Ok(self.exit_code())

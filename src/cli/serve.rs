@@ -35,7 +35,7 @@ const EXIT_INTERRUPTED: u8 = 130;
 /// Arguments of `chatbench serve`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-One signal (Ctrl-C, SIGTERM) shuts down: nobody new comes in, everyone gets what is owed, then a
+One signal (Ctrl-C, SIGTERM) shuts down: nobody new comes in, everyone gets what is owed, then a \
 goodbye. A second one ends at once.
 
 Exit codes:

@@ -25,15 +25,24 @@ pub struct Stretch {
     pub begins_s: u64,
     /// How many they are.
     pub seconds: u64,
-    /// A histogram for each of [`CLASSES`], encoded; `None` without a sample.
-    encoded: [Option<Box<[u8]>>; CLASSES.len()],
+    /// A histogram for each of [`CLASSES`]; `None` without a sample.
+    encoded: [Option<Encoded>; CLASSES.len()],
+}
+
+/// A histogram as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// In HdrHistogram's V2 form, not compressed.
+    pub v2: Box<[u8]>,
+    /// Its greatest latency.
+    pub max_ns: u64,
 }
 
 impl Stretch {
     /// The latencies of a class, by its place in [`CLASSES`]; `None` without a sample.
     #[must_use]
-    pub fn histogram(&self, class: usize) -> Option<Histogram<u64>> {
-        self.encoded[class].as_deref().map(decoded)
+    pub const fn encoded(&self, class: usize) -> Option<&Encoded> {
+        self.encoded[class].as_ref()
     }
 
     const fn end_s(&self) -> u64 {
@@ -77,7 +86,7 @@ impl Stretches {
         let mut encoded = [const { None }; CLASSES.len()];
         for (open, encoded) in self.open.iter_mut().zip(&mut encoded) {
             if !open.is_empty() {
-                *encoded = Some(encode(open));
+                *encoded = Some(Encoded::new(open));
                 open.reset();
             }
         }
@@ -116,9 +125,9 @@ impl Stretches {
         for (one, other) in joined.encoded.iter_mut().zip(second.encoded) {
             *one = match (one.take(), other) {
                 (Some(one), Some(other)) => {
-                    let mut sum = decoded(&one);
-                    add(&mut sum, &decoded(&other));
-                    Some(encode(&sum))
+                    let mut sum = one.decoded();
+                    add(&mut sum, &other.decoded());
+                    Some(Encoded::new(&sum))
                 }
                 (one, other) => one.or(other),
             };
@@ -126,18 +135,27 @@ impl Stretches {
     }
 }
 
-fn encode(histogram: &Histogram<u64>) -> Box<[u8]> {
-    let mut bytes = Vec::new();
-    V2Serializer::new()
-        .serialize(histogram, &mut bytes)
-        .expect("a Vec takes all, and no count exceeds an i64");
-    bytes.into()
-}
+impl Encoded {
+    /// Packs a histogram.
+    #[must_use]
+    pub fn new(histogram: &Histogram<u64>) -> Self {
+        let mut v2 = Vec::new();
+        V2Serializer::new()
+            .serialize(histogram, &mut v2)
+            .expect("a Vec takes all, and no count exceeds an i64");
+        Self {
+            v2: v2.into(),
+            max_ns: histogram.max(),
+        }
+    }
 
-fn decoded(mut encoded: &[u8]) -> Histogram<u64> {
-    Deserializer::new()
-        .deserialize(&mut encoded)
-        .expect("it was encoded here")
+    /// Unpacks it.
+    #[must_use]
+    pub fn decoded(&self) -> Histogram<u64> {
+        Deserializer::new()
+            .deserialize(&mut &*self.v2)
+            .expect("it was encoded here")
+    }
 }
 
 #[cfg(test)]
@@ -162,7 +180,7 @@ mod tests {
     }
 
     fn counts(stretch: &Stretch) -> [u64; 4] {
-        std::array::from_fn(|class| stretch.histogram(class).map_or(0, |h| h.len()))
+        std::array::from_fn(|class| stretch.encoded(class).map_or(0, |e| e.decoded().len()))
     }
 
     #[test]
@@ -190,7 +208,9 @@ mod tests {
                 (6, 1, [0, 0, 1, 0])
             ]
         );
-        assert_eq!(all[0].histogram(1).unwrap().count_at(5_000), 4);
+        let relays = all[0].encoded(1).unwrap();
+        assert_eq!(relays.decoded().count_at(5_000), 4);
+        assert_eq!(relays.max_ns, relays.decoded().max());
     }
 
     #[test]
@@ -214,7 +234,7 @@ mod tests {
         assert!(longest <= 64, "{longest}");
         let mut sum = histogram();
         for stretch in &all {
-            add(&mut sum, &stretch.histogram(0).unwrap());
+            add(&mut sum, &stretch.encoded(0).unwrap().decoded());
         }
         assert!(sum == whole);
     }

@@ -98,7 +98,12 @@ impl Side {
         if found.is_empty() {
             return Err(Error::Empty(path.to_owned()));
         }
-        found.sort();
+        // The runs of a search are of different loads: no side.
+        let search = path.join(super::files::SEARCH);
+        if search.exists() {
+            RunResult::load(&search)?;
+        }
+        found.sort_by_key(|file| numbered(file));
         let runs = found.iter().map(|file| RunResult::load(file));
         Ok(Self {
             name,
@@ -116,6 +121,13 @@ impl Side {
         }
         verdicts
     }
+}
+
+/// Where a run's result stands among the others: those of `--repeat` by their numbers, 2 before 10.
+fn numbered(file: &Path) -> (Option<u64>, PathBuf) {
+    let directory = file.parent().and_then(Path::file_name);
+    let number = directory.and_then(|name| name.to_str()?.parse().ok());
+    (number, file.to_owned())
 }
 
 /// What counts as a change. Shares of the base: 0.05 is 5 %.

@@ -11,8 +11,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::result::RunResult;
-use super::{Report, Style, hdr, html, json, junit, summary};
+use super::{Rendered, Style, hdr, junit, summary};
 
 /// The JSON result in an output directory.
 pub const RESULT: &str = "result.json";
@@ -137,12 +136,20 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`Error::HasResult`] if there is one already and `force` is not given; [`Error::Io`] if the
-    /// directory cannot be made or written to.
+    /// [`Error::HasResult`] if there is one already, or [`Error::Exists`] if another file would be
+    /// lost, and `force` is not given; [`Error::Io`] if the directory cannot be made or written to.
     pub fn prepare(path: &Path, force: bool) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(io_error(path))?;
-        if !force && path.join(RESULT).exists() {
-            return Err(Error::HasResult(path.to_owned()));
+        if !force {
+            if path.join(RESULT).exists() {
+                return Err(Error::HasResult(path.to_owned()));
+            }
+            for file in fs::read_dir(path).map_err(io_error(path))? {
+                let file = file.map_err(io_error(path))?.path();
+                if would_be_lost(&file) {
+                    return Err(Error::Exists(file));
+                }
+            }
         }
         for name in [RESULT, SUMMARY, HTML, JUNIT, HLOG] {
             check_writable(&path.join(name))?;
@@ -157,23 +164,27 @@ impl Directory {
     /// # Errors
     ///
     /// [`Error::Io`].
-    pub fn write(&self, report: &Report) -> Result<(), Error> {
+    pub fn write(&self, rendered: &Rendered<'_>) -> Result<(), Error> {
         let put = |name: &str, content: &[u8]| write(&self.path.join(name), content);
-        put(RESULT, &json::render(report))?;
+        let (report, result) = (rendered.report, rendered.result());
+        put(RESULT, rendered.json())?;
         put(SUMMARY, summary::render(report, Style::FILE).as_bytes())?;
-        let result = RunResult::of(report);
-        put(HTML, html::render(&result).as_bytes())?;
-        put(JUNIT, junit::render([&result]).as_bytes())?;
-        put(
-            HLOG,
-            &hdr::hlog(&result, &report.outcome.measured.stretches),
-        )?;
+        put(HTML, rendered.page().as_bytes())?;
+        put(JUNIT, junit::render([result]).as_bytes())?;
+        put(HLOG, &hdr::hlog(result, &report.outcome.measured.stretches))?;
         for (class, _, latency) in result.classes() {
             let table = hdr::hgrm(&latency.histogram);
             put(&format!("{class}.hgrm"), table.as_bytes())?;
         }
         Ok(())
     }
+}
+
+/// Whether a file in an output directory is one that would be written over.
+fn would_be_lost(file: &Path) -> bool {
+    let known = [SUMMARY, HTML, JUNIT, HLOG].map(OsStr::new);
+    file.file_name().is_some_and(|name| known.contains(&name))
+        || file.extension() == Some(OsStr::new("hgrm"))
 }
 
 /// Checks that a file can be written, without touching what may be there and without leaving
@@ -279,7 +290,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Report, RunResult, json, sample};
 
     fn names(dir: &Path) -> Vec<OsString> {
         let mut names: Vec<_> = fs::read_dir(dir)
@@ -369,7 +380,7 @@ mod tests {
         let report = sample::report(|_, _| ());
         Directory::prepare(&out, false)
             .unwrap()
-            .write(&report)
+            .write(&Rendered::new(&report))
             .unwrap();
         assert_eq!(names(&out), written(&report));
         assert_eq!(fs::read(out.join(RESULT)).unwrap(), json::render(&report));
@@ -383,9 +394,24 @@ mod tests {
         );
         Directory::prepare(&out, true)
             .unwrap()
-            .write(&report)
+            .write(&Rendered::new(&report))
             .unwrap();
         assert_eq!(names(&out), written(&report));
+    }
+
+    #[test]
+    fn what_lies_in_a_directory_without_its_result_is_not_lost_either() {
+        for name in [SUMMARY, HTML, JUNIT, HLOG, "relay.hgrm"] {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join(name), "dear").unwrap();
+            let error = Directory::prepare(dir.path(), false).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+            assert_eq!(names(dir.path()), [name]);
+            Directory::prepare(dir.path(), true).unwrap();
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("notes.txt"), "of no concern").unwrap();
+        Directory::prepare(dir.path(), false).unwrap();
     }
 
     /// All that a directory gets, in the order of the alphabet.

@@ -2,16 +2,21 @@
 //! draws, and `.hlog`, the histograms themselves over time for its log tools.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::V2DeflateSerializer;
+use hdrhistogram::serialization::V2Serializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use jiff::Timestamp;
 
 use super::result::RunResult;
 use crate::measure::Stretch;
-use crate::measure::stretches::CLASSES;
+use crate::measure::stretches::{CLASSES, Encoded};
 
 /// Rows for each halving of the distance to 100 %, as in HdrHistogram's own tools.
 const TICKS_PER_HALF_DISTANCE: u32 = 5;
@@ -68,14 +73,56 @@ pub fn hgrm(histogram: &Histogram<u64>) -> String {
 /// All classes of latency that have samples, tagged with the class. The [`CLASSES`] that are kept
 /// over time have an interval for each of `stretches`, and their sum is the result's; the others
 /// have one over the measured phase. Values are in ns, maxima in ms.
+///
+/// One class stands there a second time without a tag, for readers that ask for none: HdrHistogram's
+/// own `HistogramLogProcessor` fails on a log without such a line.
 #[must_use]
 pub fn hlog(result: &RunResult, stretches: &[Stretch]) -> Vec<u8> {
+    let mut log = Log {
+        out: heading(result),
+        untagged: untagged(result),
+    };
+    let window = result.window;
+    // A run that never came to measuring has a window that never begins.
+    let begins_ns = if window.start_ns > result.elapsed_ns {
+        0
+    } else {
+        window.start_ns
+    };
+    let begins = Duration::from_nanos(begins_ns);
+    let length = Duration::from_nanos(window.end_ns.saturating_sub(window.start_ns));
+    for (class, _, latency) in result.classes() {
+        let over_time = CLASSES.contains(&class) && !stretches.is_empty();
+        if !latency.histogram.is_empty() && !over_time {
+            log.put(class, begins, length, &Encoded::new(&latency.histogram));
+        }
+    }
+    let run = Duration::from_nanos(result.elapsed_ns);
+    for stretch in stretches {
+        let begins = Duration::from_secs(stretch.begins_s);
+        let whole = Duration::from_secs(stretch.seconds);
+        // The run ends within its last second.
+        let length = match run.checked_sub(begins) {
+            Some(rest) if !rest.is_zero() => rest.min(whole),
+            _ => whole,
+        };
+        for (i, class) in CLASSES.into_iter().enumerate() {
+            if let Some(encoded) = stretch.encoded(i) {
+                log.put(class, begins, length, encoded);
+            }
+        }
+    }
+    log.out
+}
+
+/// What a log begins with.
+fn heading(result: &RunResult) -> Vec<u8> {
     let began = result
         .started
         .parse::<Timestamp>()
         .map_or(SystemTime::UNIX_EPOCH, SystemTime::from);
     let mut out = Vec::new();
-    let mut serializer = V2DeflateSerializer::new();
+    let mut unused = V2Serializer::new();
     let mut builder = IntervalLogWriterBuilder::new();
     builder
         .add_comment(&format!(
@@ -87,47 +134,72 @@ pub fn hlog(result: &RunResult, stretches: &[Stretch]) -> Vec<u8> {
         .with_start_time(began)
         .with_base_time(began)
         .with_max_value_divisor(NS_PER_MS);
-    let mut log = builder
-        .begin_log_with(&mut out, &mut serializer)
+    builder
+        .begin_log_with(&mut out, &mut unused)
+        // What readers of CSV look for; those of logs skip it.
+        .and_then(|mut log| log.write_comment("[Columns: \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"]"))
         .expect("a Vec takes all");
-    // What readers of CSV look for; those of logs skip it.
-    log.write_comment("[Columns: \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"]")
-        .expect("a Vec takes all");
-    let mut log_of = |class, histogram: &Histogram<u64>, begins, length| {
-        log.write_histogram(histogram, begins, length, Tag::new(class))
-            .expect("a Vec takes all, and no count exceeds an i64");
-    };
-    let window = result.window;
-    // A run that never came to measuring has a window that never begins.
-    let begins = if window.start_ns > result.elapsed_ns {
-        0
-    } else {
-        window.start_ns
-    };
-    let begins = Duration::from_nanos(begins);
-    let length = Duration::from_nanos(window.end_ns.saturating_sub(window.start_ns));
-    for (class, _, latency) in result.classes() {
-        let over_time = CLASSES.contains(&class) && !stretches.is_empty();
-        if !latency.histogram.is_empty() && !over_time {
-            log_of(class, &latency.histogram, begins, length);
-        }
-    }
-    for stretch in stretches {
-        let begins = Duration::from_secs(stretch.begins_s);
-        let length = Duration::from_secs(stretch.seconds);
-        for (i, class) in CLASSES.into_iter().enumerate() {
-            if let Some(histogram) = stretch.histogram(i) {
-                log_of(class, &histogram, begins, length);
-            }
-        }
-    }
     out
+}
+
+/// The class that a reader without a tag gets: relays, or what comes next to them.
+fn untagged(result: &RunResult) -> Option<&str> {
+    let filled = |class: &str| {
+        let latency = result.latency_ns.get(class);
+        latency.is_some_and(|latency| latency.count > 0)
+    };
+    let mut classes = result.classes().map(|(class, ..)| class);
+    let preferred = ["relay", "ack"].into_iter().find(|class| filled(class));
+    preferred.or_else(|| classes.find(|class| filled(class)))
+}
+
+/// The lines of a log.
+struct Log<'a> {
+    out: Vec<u8>,
+    untagged: Option<&'a str>,
+}
+
+impl Log<'_> {
+    fn put(&mut self, class: &str, begins: Duration, length: Duration, histogram: &Encoded) {
+        let line = format!(
+            "{:.3},{:.3},{:.3},{}\n",
+            begins.as_secs_f64(),
+            length.as_secs_f64(),
+            histogram.max_ns as f64 / NS_PER_MS,
+            BASE64.encode(compressed(&histogram.v2))
+        );
+        if let Some(tag) = Tag::new(class) {
+            self.out.extend(format!("Tag={},", tag.as_str()).bytes());
+            self.out.extend(line.bytes());
+        }
+        if self.untagged == Some(class) {
+            self.out.extend(line.bytes());
+        }
+    }
+}
+
+/// What a compressed histogram in V2 form begins with.
+const COMPRESSED_V2: u32 = 0x1c84_9314;
+
+/// A histogram in V2 form as logs hold it: deflated, behind eight bytes that say so. The crate's
+/// own serialiser takes a histogram, and those that are kept over time would have to be unpacked
+/// for it; and it compresses as hard as it can, which takes five times as long for a tenth less.
+fn compressed(v2: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(8 + v2.len());
+    bytes.extend(COMPRESSED_V2.to_be_bytes());
+    bytes.extend([0; 4]);
+    let mut deflate = ZlibEncoder::new(bytes, Compression::fast());
+    let mut bytes = deflate
+        .write_all(v2)
+        .and_then(|()| deflate.finish())
+        .expect("a Vec takes all");
+    let length = u32::try_from(bytes.len() - 8).expect("a histogram is some KiB");
+    bytes[4..8].copy_from_slice(&length.to_be_bytes());
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
-    use base64::Engine;
-    use base64::engine::general_purpose::STANDARD as BASE64;
     use hdrhistogram::serialization::Deserializer;
     use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
 
@@ -135,7 +207,7 @@ mod tests {
     use crate::measure::histogram;
     use crate::report::sample;
 
-    /// The intervals of a log: class, beginning, length, histogram.
+    /// The intervals of a log: class, beginning, length, histogram. What has no tag is of class "".
     fn read(log: &[u8]) -> Vec<(String, Duration, Duration, Histogram<u64>)> {
         let mut intervals = Vec::new();
         for entry in IntervalLogIterator::new(log) {
@@ -150,7 +222,7 @@ mod tests {
                         .unwrap();
                     let max_ms = histogram.max() as f64 / 1e6;
                     assert!((interval.max() - max_ms).abs() < 0.001);
-                    let class = interval.tag().unwrap().as_str().to_owned();
+                    let class = interval.tag().map_or("", |tag| tag.as_str()).to_owned();
                     let (begins, length) = (interval.start_timestamp(), interval.duration());
                     intervals.push((class, begins, length, histogram));
                 }
@@ -194,11 +266,52 @@ mod tests {
     fn without_stretches_a_class_is_one_interval() {
         let result = RunResult::of(&sample::report(|_, _| ()));
         let intervals = read(&hlog(&result, &[]));
-        let classes: Vec<_> = intervals.iter().map(|(class, ..)| class.as_str()).collect();
+        let classes = intervals.iter().map(|(class, ..)| class.as_str());
+        let classes: Vec<_> = classes.filter(|class| !class.is_empty()).collect();
         let filled = result.classes().filter(|(.., latency)| latency.count > 0);
         let filled: Vec<_> = filled.map(|(class, ..)| class).collect();
         assert!(filled.len() >= 6, "{filled:?}");
         assert_eq!(classes, filled);
+    }
+
+    #[test]
+    fn whoever_asks_for_no_tag_gets_the_relays_or_what_there_is() {
+        type Change = fn(&mut RunResult);
+        let table: [(&str, Change); 3] = [
+            ("relay", |_| ()),
+            ("ack", |r| r.latency_ns.get_mut("relay").unwrap().count = 0),
+            ("spread", |r| {
+                r.latency_ns
+                    .retain(|class, _| class == "spread" || class == "connect");
+            }),
+        ];
+        for (class, change) in table {
+            let report = sample::report(|_, _| ());
+            let mut result = RunResult::of(&report);
+            change(&mut result);
+            let intervals = read(&hlog(&result, &report.outcome.measured.stretches));
+            let of = |class: &str| -> Vec<_> {
+                let of = intervals.iter().filter(|(c, ..)| c == class);
+                of.map(|(_, begins, length, h)| (begins, length, h))
+                    .collect()
+            };
+            assert!(!of("").is_empty() && of("") == of(class), "{class}");
+        }
+    }
+
+    /// Rates by an interval's length are then those of the time that there was.
+    #[test]
+    fn the_interval_in_which_a_run_ends_ends_with_it() {
+        let report = sample::report(|_, outcome| {
+            outcome.elapsed = Duration::from_millis(11_250);
+        });
+        let stretches = &report.outcome.measured.stretches;
+        let intervals = read(&hlog(&RunResult::of(&report), stretches));
+        let relays: Vec<_> = intervals.iter().filter(|(c, ..)| c == "relay").collect();
+        let lengths: Vec<_> = relays.iter().map(|i| i.2.as_millis()).collect();
+        let (last, others) = lengths.split_last().unwrap();
+        assert_eq!(*last, 250);
+        assert!(others.iter().all(|length| *length == 1_000), "{others:?}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::figures;
-use super::result::{Latency, Promised, RunResult};
+use super::result::{Latency, Point, Promised, RunResult};
 use chart::Drawing;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -142,6 +142,7 @@ fn tiles(result: &RunResult) -> Markup {
 
 fn over_time(result: &RunResult) -> Markup {
     let step_s = charts::step_s(result.timeline.len());
+    let part_s = |point: &Point| charts::part_s(point, result.elapsed_ns);
     html! {
         section {
             h2 { "Over time" }
@@ -151,6 +152,10 @@ fn over_time(result: &RunResult) -> Markup {
                      second of it. "
                 } @else {
                     "One point a second. "
+                }
+                @if let Some(part_s) = result.timeline.last().and_then(part_s) {
+                    "The run ended " (format!("{part_s:.3}")) " s into its last second: rates there \
+                     are by that. "
                 }
                 "What was not measured is shaded"
                 @if !result.violations.is_empty() { "; ▼ marks a violation" }
@@ -170,7 +175,12 @@ fn over_time(result: &RunResult) -> Markup {
                         th.n scope="col" { "p99" } th.n scope="col" { "max" }
                     } }
                     tbody { @for point in result.timeline.iter().take(TABLE_ROWS) { tr {
-                        td.n { (point.t_ns / 1_000_000_000) }
+                        td.n {
+                            (point.t_ns / 1_000_000_000)
+                            @if let Some(part_s) = part_s(point) {
+                                small { (format!("{part_s:.3} s of it")) }
+                            }
+                        }
                         td.n { (figures::count(point.sent)) }
                         td.n { (figures::count(point.acked)) }
                         td.n { (figures::count(point.delivered)) }

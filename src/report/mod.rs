@@ -16,6 +16,7 @@ pub mod hdr;
 pub mod html;
 pub mod json;
 pub mod junit;
+pub mod rendered;
 pub mod result;
 pub mod style;
 pub mod summary;
@@ -31,6 +32,7 @@ pub(crate) mod sample;
 use std::time::Duration;
 
 pub use environment::Environment;
+pub use rendered::Rendered;
 pub use result::RunResult;
 pub use style::Style;
 pub use verdict::Verdict;

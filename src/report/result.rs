@@ -354,7 +354,16 @@ impl RunResult {
     /// one made again later are the same.
     #[must_use]
     pub fn of(report: &Report) -> Self {
-        Self::parse(Path::new(RESULT), &json::render(report))
+        Self::written(&json::render(report))
+    }
+
+    /// The same, where that JSON is at hand.
+    ///
+    /// # Panics
+    ///
+    /// If it is not what this version writes.
+    pub(super) fn written(json: &[u8]) -> Self {
+        Self::parse(Path::new(RESULT), json)
             .expect("what is written can be read: a property of both, and a test")
     }
 

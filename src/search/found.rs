@@ -197,7 +197,56 @@ impl Found {
 mod tests {
     use super::*;
     use crate::report::sample;
+    use crate::scenario::plan::Metric;
+    use crate::search::sample as searched;
     use crate::wire::Dialect;
+
+    /// Whatever a search may come to is what the published schema says.
+    #[test]
+    fn every_outcome_is_valid() {
+        let schema = include_str!("../../docs/search.schema.json");
+        let schema = serde_json::from_str(schema).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let check = |found: &Found| {
+            let json = serde_json::from_slice(&found.json()).unwrap();
+            let errors: Vec<_> = validator.iter_errors(&json).collect();
+            assert!(errors.is_empty(), "{errors:#?}");
+        };
+        for limit in [
+            Limit::Latency,
+            Limit::Loss,
+            Limit::Throughput,
+            Limit::Generator,
+            Limit::Inconclusive,
+        ] {
+            let mut found = searched::found(limit);
+            let failed = Probe::failed(9_000.0, limit, "no such host".to_owned());
+            found.probes.push(failed);
+            check(&found);
+        }
+        let changes: [searched::Change; 3] = [
+            |f| (f.holds, f.interrupted) = (None, true),
+            |f| (f.fails, f.limit) = (None, None),
+            |f| f.probes.clear(),
+        ];
+        for change in changes {
+            let mut found = searched::found(Limit::Latency);
+            change(&mut found);
+            check(&found);
+        }
+        let mut found = searched::found(Limit::Latency);
+        for metric in [
+            Metric::Ack,
+            Metric::Relay,
+            Metric::LastRelay,
+            Metric::Spread,
+            Metric::SendLag,
+            Metric::Connect,
+        ] {
+            found.about.thresholds[0].metric = metric_name(metric).to_owned();
+            check(&found);
+        }
+    }
 
     #[test]
     fn the_embedded_server_is_that_in_either_dialect() {

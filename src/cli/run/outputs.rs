@@ -8,7 +8,7 @@ use super::{Args, print};
 use crate::report::compare::Comparison;
 use crate::report::files::{COMPARED, Destination, Directory};
 use crate::report::html::compared;
-use crate::report::{Report, RunResult, Style, html, json, junit, summary};
+use crate::report::{Rendered, Report, RunResult, Style, junit, summary};
 use crate::scenario::plan::Plan;
 
 /// Where results go: found to be writable before anything runs.
@@ -96,6 +96,7 @@ impl Outputs {
     ///
     /// Names the path, and what the system said.
     pub(super) fn write(&self, index: usize, report: &Report) -> Result<(), String> {
+        let rendered = Rendered::new(report);
         // A summary has blank lines of its own: two in a row stand a line apart all the same.
         let gap = if index > 0 { "\n" } else { "" };
         if !self.json_on_stdout() {
@@ -106,17 +107,15 @@ impl Outputs {
             eprint!("{gap}{text}");
         }
         if let Some(json) = &self.json {
-            json.write(&json::render(report))
-                .map_err(|e| e.to_string())?;
+            json.write(rendered.json()).map_err(|e| e.to_string())?;
         }
         if let Some(destination) = &self.html {
-            let page = html::render(&RunResult::of(report));
             destination
-                .write(page.as_bytes())
+                .write(rendered.page().as_bytes())
                 .map_err(|e| e.to_string())?;
         }
         if let Some(directory) = self.directories.get(index) {
-            directory.write(report).map_err(|e| e.to_string())?;
+            directory.write(&rendered).map_err(|e| e.to_string())?;
         }
         Ok(())
     }

@@ -231,11 +231,25 @@ fn a_directory_of_results_is_one_side() {
     for repeat in ["1", "2", "3"] {
         let out = directory.path().join(repeat);
         let out = crate::report::files::Directory::prepare(&out, false).unwrap();
-        out.write(&report).unwrap();
+        out.write(&crate::report::Rendered::new(&report)).unwrap();
     }
     assert_eq!(Side::load(directory.path()).unwrap().runs.len(), 3);
+    // The tenth run comes last.
+    let tenth = directory.path().join("10");
+    fs::create_dir(&tenth).unwrap();
+    let mut result: Value = serde_json::from_slice(&crate::report::json::render(&report)).unwrap();
+    result["scenario"]["seed"] = 10.into();
+    fs::write(tenth.join("result.json"), result.to_string()).unwrap();
+    let runs = Side::load(directory.path()).unwrap().runs;
+    let seeds: Vec<_> = runs.iter().map(|run| run.scenario.seed).collect();
+    assert_eq!(seeds, [42, 42, 42, 10]);
     let one = Side::load(&directory.path().join("2")).unwrap();
     assert_eq!(one.runs.len(), 1);
+    // The runs of a search look the same, and are of different loads.
+    let search = directory.path().join("search.json");
+    fs::write(search, r#"{"schema": 1, "kind": "search"}"#).unwrap();
+    let error = Side::load(directory.path()).unwrap_err().to_string();
+    assert!(error.contains("what a search found"), "{error}");
 }
 
 #[test]

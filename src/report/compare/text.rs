@@ -25,7 +25,7 @@ pub fn render(comparison: &Comparison<'_>, style: Style) -> String {
         right("base", VALUE),
         right("new", VALUE),
         right("change", VALUE),
-        right("band", VALUE)
+        right("noise band", VALUE)
     );
     out.push_str(&style.paint(Paint::Strong, &head));
     out.push('\n');
@@ -67,7 +67,7 @@ pub fn markdown(comparison: &Comparison<'_>) -> String {
             runs(side)
         ));
     }
-    out.push_str("\n| figure | base | new | change | band | |\n|:--|--:|--:|--:|--:|:--|\n");
+    out.push_str("\n| figure | base | new | change | noise band | |\n|:--|--:|--:|--:|--:|:--|\n");
     for row in &comparison.rows {
         let [base, new, change, noise] = cells(row);
         let mark = match row.change {

@@ -12,8 +12,28 @@ pub(crate) struct Drawing {
     pub(crate) charts: Vec<Chart>,
     /// Stretches to shade, on all x axes but those of percentiles.
     pub(crate) spans: Vec<Span>,
-    /// Places to mark, on the same axes.
-    pub(crate) marks: Vec<f64>,
+    /// Moments to mark, on all time axes.
+    pub(crate) marks: Vec<Marks>,
+}
+
+/// Moments that are marked alike, and named in the legend.
+#[derive(Debug, Serialize)]
+pub(crate) struct Marks {
+    pub(crate) name: String,
+    /// Which of the page's colours; `None` for that of what is bad.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) shade: Option<usize>,
+    pub(crate) of: Vec<Moments>,
+}
+
+/// Moments at which the same happened.
+#[derive(Debug, Serialize)]
+pub(crate) struct Moments {
+    /// What.
+    pub(crate) says: String,
+    /// When, in seconds: a thousandth of one is less than a pixel.
+    #[serde(serialize_with = "thousandths")]
+    pub(crate) at: Vec<f64>,
 }
 
 /// One chart. The page has a place for it, made by [`super::chart`].
@@ -136,6 +156,12 @@ fn short<S: Serializer>(numbers: &Vec<f64>, serializer: S) -> Result<S::Ok, S::E
 }
 
 #[allow(clippy::ptr_arg)]
+fn thousandths<S: Serializer>(numbers: &Vec<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+    let rounded = numbers.iter().map(|number| (number * 1e3).round() / 1e3);
+    serializer.collect_seq(rounded.map(Short))
+}
+
+#[allow(clippy::ptr_arg)]
 fn short_or_null<S: Serializer>(
     numbers: &Vec<Option<f64>>,
     serializer: S,
@@ -172,12 +198,19 @@ mod tests {
                 }],
             }],
             spans: Vec::new(),
-            marks: vec![1.5],
+            marks: vec![Marks {
+                name: "b".to_owned(),
+                shade: None,
+                of: vec![Moments {
+                    says: "c".to_owned(),
+                    at: vec![1.500_000_1, 2.0],
+                }],
+            }],
         };
         let text = drawing.json().0;
         assert_eq!(
             text,
-            r#"{"charts":[{"id":"relay","x":{"kind":"load","name":"\u003c/script>"},"y":"log-amount","height_px":100,"dots":true,"at":[0.5,2],"lines":[{"name":"a","shade":1,"dash":[2,4],"values":[1234567,null],"range":[[1,null],[]]}]}],"spans":[],"marks":[1.5]}"#
+            r#"{"charts":[{"id":"relay","x":{"kind":"load","name":"\u003c/script>"},"y":"log-amount","height_px":100,"dots":true,"at":[0.5,2],"lines":[{"name":"a","shade":1,"dash":[2,4],"values":[1234567,null],"range":[[1,null],[]]}]}],"spans":[],"marks":[{"name":"b","of":[{"says":"c","at":[1.5,2]}]}]}"#
         );
     }
 }

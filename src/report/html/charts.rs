@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::chart::{Axis, Chart, Drawing, Line, Scale, Span};
+use super::chart::{Axis, Chart, Drawing, Line, Marks, Moments, Scale, Span};
 use crate::report::result::{Point, RunResult};
 
 /// Points of a timeline beyond which neighbours are drawn as one: more than a screen has columns
 /// for, and the page must stay small however long the run.
 const MAX_POINTS: usize = 1_000;
+
+/// The least part of a second that a rate is drawn of: how many happen to fall into less says
+/// nothing about a second.
+const MIN_RATE_S: f64 = 0.1;
 
 /// Columns of the percentile chart for each power of ten.
 const COLUMNS_PER_DECADE: i32 = 20;
@@ -18,11 +22,20 @@ const COLUMNS_PER_DECADE: i32 = 20;
 pub(super) fn drawing(result: &RunResult) -> Drawing {
     let mut charts = vec![percentiles(result)];
     charts.extend(over_time(result));
-    let examples = result.violations.iter().flat_map(|kind| &kind.examples);
+    let violations = result.violations.iter().map(|kind| Moments {
+        says: kind.kind.clone(),
+        at: kind.examples.iter().map(|e| seconds(e.at_ns)).collect(),
+    });
+    let violations = Marks {
+        name: "violations".to_owned(),
+        shade: None,
+        of: violations.collect(),
+    };
+    let any = !violations.of.is_empty();
     Drawing {
         charts,
         spans: phases(result),
-        marks: examples.map(|example| seconds(example.at_ns)).collect(),
+        marks: any.then_some(violations).into_iter().collect(),
     }
 }
 
@@ -79,23 +92,59 @@ pub(super) fn at(histogram: &Histogram<u64>, x: f64) -> Option<u64> {
     (histogram.len() as f64 >= x).then(|| histogram.value_at_quantile(1.0 - 1.0 / x))
 }
 
+const SECOND_NS: u64 = 1_000_000_000;
+
 /// Seconds that one point of a timeline of so many seconds stands for.
 pub(super) const fn step_s(seconds: usize) -> usize {
     let step = seconds.div_ceil(MAX_POINTS);
     if step == 0 { 1 } else { step }
 }
 
-/// Where the points of a timeline are, each in the middle of the seconds it stands for.
-pub(super) fn middles(points: &[Point], step_s: usize) -> Vec<f64> {
+/// When a point of the timeline is over, in seconds: a second after it began, or when the run
+/// ended, if that was within it.
+fn end_s(point: &Point, run_ns: u64) -> f64 {
+    let whole_ns = point.t_ns.saturating_add(SECOND_NS);
+    // A run does not end before its last second begins; a result from elsewhere may say so.
+    let ends_within = point.t_ns < run_ns && run_ns < whole_ns;
+    seconds(if ends_within { run_ns } else { whole_ns })
+}
+
+/// How long a second is that the run did not fill, in seconds.
+pub(super) fn part_s(point: &Point, run_ns: u64) -> Option<f64> {
+    let length_s = end_s(point, run_ns) - seconds(point.t_ns);
+    // What would be shown as a whole second is one.
+    (length_s < 0.9995).then_some(length_s)
+}
+
+/// From when to when each row of a timeline is, in seconds, if the run ended after `run_ns`.
+fn extents(points: &[Point], step_s: usize, run_ns: u64) -> impl Iterator<Item = (f64, f64)> {
     let rows = points.chunks(step_s);
-    rows.map(|row| seconds(row[0].t_ns) + row.len() as f64 / 2.0)
+    rows.map(move |row| (seconds(row[0].t_ns), end_s(&row[row.len() - 1], run_ns)))
+}
+
+/// Where the points of a timeline are, each in the middle of the time it stands for.
+pub(super) fn middles(points: &[Point], step_s: usize, run_ns: u64) -> Vec<f64> {
+    extents(points, step_s, run_ns)
+        .map(|(from, to)| f64::midpoint(from, to))
         .collect()
 }
 
-/// Events a second.
-pub(super) fn rate(points: &[Point], step_s: usize, count: fn(&Point) -> u64) -> Vec<Option<f64>> {
+/// Events a second, by the time that each point really stands for: of the last second a run has
+/// only a part, and it is no drop that fewer events are in it.
+pub(super) fn rate(
+    points: &[Point],
+    step_s: usize,
+    run_ns: u64,
+    count: fn(&Point) -> u64,
+) -> Vec<Option<f64>> {
     let rows = points.chunks(step_s);
-    rows.map(|row| Some(row.iter().map(count).sum::<u64>() as f64 / row.len() as f64))
+    rows.zip(extents(points, step_s, run_ns))
+        .map(|(row, (from, to))| {
+            let events = row.iter().map(count).sum::<u64>() as f64;
+            // Seconds are whole but for the last: what floating point adds to them is no time.
+            let length_s = ((to - from) * 1e9).round() / 1e9;
+            (length_s >= MIN_RATE_S).then_some(events / length_s)
+        })
         .collect()
 }
 
@@ -110,11 +159,18 @@ pub(super) fn worst(
         .collect()
 }
 
+/// What stood at the end of the seconds that each point stands for.
+fn last_of(points: &[Point], step_s: usize, figure: fn(&Point) -> u64) -> Vec<Option<f64>> {
+    let rows = points.chunks(step_s);
+    rows.map(|row| row.last().map(|point| figure(point) as f64))
+        .collect()
+}
+
 fn over_time(result: &RunResult) -> [Chart; 4] {
     let points = &result.timeline;
-    let step = step_s(points.len());
-    let at = middles(points, step);
-    let last_s = points.last().map_or(1.0, |point| seconds(point.t_ns) + 1.0);
+    let (step, run_ns) = (step_s(points.len()), result.elapsed_ns);
+    let at = middles(points, step, run_ns);
+    let last_s = points.last().map_or(1.0, |point| end_s(point, run_ns));
     let end_s = phases(result).iter().map(|p| p.to).fold(last_s, f64::max);
     let chart = |id, y, height_px, lines: &[(&str, Vec<Option<f64>>)]| Chart {
         id,
@@ -124,7 +180,8 @@ fn over_time(result: &RunResult) -> [Chart; 4] {
         },
         y,
         height_px,
-        dots: false,
+        // A line through one point cannot be seen.
+        dots: at.len() == 1,
         at: at.clone(),
         lines: lines
             .iter()
@@ -132,7 +189,7 @@ fn over_time(result: &RunResult) -> [Chart; 4] {
             .map(|(shade, (name, values))| Line::new(name, shade, values.clone()))
             .collect(),
     };
-    let rate = |count| rate(points, step, count);
+    let rate = |count| rate(points, step, run_ns, count);
     let worst = |figure| worst(points, step, figure);
     [
         chart(
@@ -157,12 +214,17 @@ fn over_time(result: &RunResult) -> [Chart; 4] {
             130,
             &[("sent/s", rate(|p| p.sent)), ("acked/s", rate(|p| p.acked))],
         ),
-        chart(
-            "clients",
-            Scale::Amount,
-            110,
-            &[("clients", worst(|p| Some(p.clients)))],
-        ),
+        // Counted at the end of each second: in its middle, those who left with the run's last
+        // would seem to have left over two.
+        Chart {
+            at: extents(points, step, run_ns).map(|(_, to)| to).collect(),
+            ..chart(
+                "clients",
+                Scale::Amount,
+                110,
+                &[("clients", last_of(points, step, |p| p.clients))],
+            )
+        },
     ]
 }
 
@@ -253,17 +315,86 @@ mod tests {
         let points: Vec<_> = (0..86_400).map(point).collect();
         let step = step_s(points.len());
         assert_eq!(step, 87);
-        let at = middles(&points, step);
+        let at = middles(&points, step, u64::MAX);
         assert!(at.len() <= MAX_POINTS);
         assert_eq!(&at[..2], [43.5, 130.5]);
         let p99 = worst(&points, step, |p| p.relay_p99_ns);
         assert_eq!(p99.len(), at.len());
         assert_eq!(p99.iter().flatten().copied().reduce(f64::max), Some(77e3));
-        let sent = rate(&points, step, |p| p.sent);
+        let sent = rate(&points, step, u64::MAX, |p| p.sent);
         assert!(sent.iter().flatten().all(|rate| (rate - 10.0).abs() < 1e-9));
         let p50 = worst(&points, step, |p| p.relay_p50_ns);
         assert!(p50.iter().all(Option::is_none));
         assert_eq!((step_s(30), step_s(0)), (1, 1));
-        assert_eq!(middles(&[], 1).len(), 0);
+        assert_eq!(middles(&[], 1, 0).len(), 0);
+    }
+
+    /// A steady 1,000 a second, ended in the middle of a second: the line stays level to its end.
+    #[test]
+    fn the_second_in_which_a_run_ends_is_as_long_as_the_run_makes_it() {
+        let points = |last: u64| -> Vec<Point> {
+            let sent = [1_000, 1_000, 1_000, last];
+            let point = |(i, sent): (u64, u64)| Point {
+                t_ns: i * SECOND_NS,
+                sent,
+                acked: 0,
+                delivered: 0,
+                clients: 0,
+                relay_p50_ns: None,
+                relay_p99_ns: None,
+                relay_max_ns: None,
+            };
+            (0..).zip(sent).map(point).collect()
+        };
+        // (sent in the last second, where the run ended, where the last point is, its rate)
+        let table = [
+            (1_000, 4_000_000_000, 3.5, Some(1_000.0)),
+            (250, 3_250_000_000, 3.125, Some(1_000.0)),
+            (125, 3_125_000_000, 3.0625, Some(1_000.0)),
+            (9, 3_015_625_000, 3.007_812_5, None),
+            // What cannot be is not believed.
+            (500, 2_000_000_000, 3.5, Some(500.0)),
+        ];
+        for (last, run_ns, at, rate) in table {
+            let points = points(last);
+            let rates = super::rate(&points, 1, run_ns, |p| p.sent);
+            let expected = [Some(1_000.0), Some(1_000.0), Some(1_000.0), rate];
+            assert_eq!(rates, expected, "ended at {run_ns}");
+            assert_eq!(middles(&points, 1, run_ns)[3], at, "ended at {run_ns}");
+            assert_eq!(middles(&points, 1, run_ns)[0], 0.5, "the first is whole");
+        }
+        // Drawn by the two, the last point is of 1.25 s.
+        let rates = rate(&points(250), 2, 3_250_000_000, |p| p.sent);
+        assert_eq!(rates, [Some(1_000.0), Some(1_000.0)]);
+    }
+
+    /// The last of them is 0 when the run has ended, and not before.
+    #[test]
+    fn clients_are_drawn_at_the_end_of_each_second() {
+        let mut result = RunResult::of(&sample::report(|_, _| ()));
+        result.elapsed_ns = 11_250_000_000;
+        result.timeline[11].clients = 0;
+        let [.., clients] = over_time(&result);
+        assert_eq!(clients.at[..2], [1.0, 2.0]);
+        assert_eq!(clients.at[10..], [11.0, 11.25]);
+        assert_eq!(clients.lines[0].values[10..], [Some(104.0), Some(0.0)]);
+        let of_two = last_of(&result.timeline, 2, |p| p.clients);
+        assert_eq!(of_two[4..], [Some(104.0), Some(0.0)]);
+    }
+
+    #[test]
+    fn the_time_axis_ends_with_the_run() {
+        let mut result = RunResult::of(&sample::report(|_, _| ()));
+        let end_of = |result: &RunResult| match over_time(result)[0].x {
+            Axis::Time { end_s, .. } => end_s,
+            _ => panic!("no time axis"),
+        };
+        assert_eq!(
+            end_of(&result),
+            12.345,
+            "the drain goes on after the last point"
+        );
+        (result.elapsed_ns, result.window.end_ns) = (11_250_000_000, 11_200_000_000);
+        assert_eq!(end_of(&result), 11.25);
     }
 }

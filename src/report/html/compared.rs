@@ -6,11 +6,12 @@
 use hdrhistogram::Histogram;
 use maud::{Markup, html};
 
-use super::chart::{Axis, Chart, Column, Drawing, Line, Scale};
+use super::chart::{Axis, Chart, Column, Drawing, Line, Marks, Moments, Scale};
+use super::judged::shortened;
 use super::{chart, charts, document};
 use crate::report::compare::{Change, Comparison, Row, Side, cells, conclusion, median, runs};
 use crate::report::figures;
-use crate::report::result::{Point, RunResult};
+use crate::report::result::{Point, RunResult, Violations};
 use crate::report::style::Paint;
 
 /// Classes of latency that are drawn: the key in a result, the chart, its caption.
@@ -57,6 +58,7 @@ pub fn render(comparisons: &[Comparison<'_>]) -> String {
             @for (comparison, (label, _)) in comparisons.iter().zip(&sides[1..]) {
                 (changes(comparison, label))
             }
+            (violations(&sides))
             section {
                 h2 { "Latency by percentile" }
                 p.note {
@@ -70,7 +72,12 @@ pub fn render(comparisons: &[Comparison<'_>]) -> String {
             @if sides.iter().flat_map(|(_, side)| &side.runs).any(|run| !whole_seconds(run).is_empty()) {
                 section {
                     h2 { "Over time" }
-                    p.note { "Whole seconds of the measured phase, from its first on." }
+                    p.note {
+                        "Whole seconds of the measured phase, from its first on."
+                        @if sides.iter().any(|(_, side)| any_violation(side)) {
+                            " ▼ marks a violation, in the colour of its side."
+                        }
+                    }
                     (chart("p99", "99th percentile of relay latency over time, a line a side"))
                     (chart("deliveries", "Deliveries a second over time, a line a side"))
                 }
@@ -105,7 +112,7 @@ fn participants(sides: &[(String, &Side)]) -> Markup {
             } }
             tbody { @for (label, side) in sides { @let run = &side.runs[0]; tr {
                 th scope="row" { (label) }
-                td.wide { (side.name) }
+                td.name { (side.name) }
                 td { (runs(side)) }
                 td { time datetime=(run.started) { (run.started) } }
                 td { @if run.target.embedded { "embedded" } @else { (run.target.url) } }
@@ -163,6 +170,117 @@ fn change(row: &Row) -> Markup {
     }
 }
 
+/// Rows of the table of violations: twenty runs with five kinds each.
+const VIOLATION_ROWS: usize = 100;
+
+/// Marks on a chart, so that the page stays small however much went wrong in however many runs.
+const MAX_MARKS: usize = 20_000;
+
+fn any_violation(side: &Side) -> bool {
+    side.runs.iter().any(|run| !run.violations.is_empty())
+}
+
+/// What each run of each side got wrong, with the first of each kind.
+fn violations(sides: &[(String, &Side)]) -> Markup {
+    let mut rows = Vec::new();
+    for (label, side) in sides {
+        for (i, run) in side.runs.iter().enumerate() {
+            let kinds = run.violations.iter();
+            rows.extend(kinds.map(|kind| (label.as_str(), i + 1, run, kind)));
+        }
+    }
+    html! {
+        @if !rows.is_empty() {
+            section {
+                h2 { "Violations" }
+                p.note {
+                    "Of each kind the first. Seconds count from where the charts over time begin: \
+                     what is below 0 was found before."
+                }
+                div.scroll { table {
+                    thead { tr {
+                        th scope="col" { "side" } th.n scope="col" { "run" }
+                        th.n scope="col" { "at" } th scope="col" { "what happened" }
+                        th.n scope="col" { "count" }
+                    } }
+                    tbody { @for (label, number, run, kind) in rows.iter().take(VIOLATION_ROWS) { tr {
+                        th.short scope="row" { (label) }
+                        td.n { (number) }
+                        @let first = kind.examples.first();
+                        td.n { (first.map_or("–".to_owned(), |e| signed_s(since_start_s(run, e.at_ns)))) }
+                        td.wide {
+                            strong.bad { (kind.kind) }
+                            @if let Some(first) = first { ": " (shortened(&first.text)) }
+                        }
+                        td.n { (figures::count(kind.count)) }
+                    } } }
+                } }
+                @if rows.len() > VIOLATION_ROWS {
+                    p.note {
+                        "… and " (figures::count((rows.len() - VIOLATION_ROWS) as u64))
+                        " rows more; each run's own report has all."
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn signed_s(seconds: f64) -> String {
+    let sign = if seconds < 0.0 { "−" } else { "" };
+    format!("{sign}{:.3} s", seconds.abs())
+}
+
+/// The violations of each side that has any: its runs told apart, and only what lies within the
+/// seconds that are drawn.
+fn marks(sides: &[(String, &Side)]) -> Vec<Marks> {
+    let runs = sides.iter().flat_map(|(_, side)| &side.runs);
+    let kinds = runs.map(|run| run.violations.len()).sum::<usize>();
+    let most = (MAX_MARKS / kinds.max(1)).max(1);
+    let sides = sides.iter().enumerate();
+    let marks = sides.map(|(shade, (label, side))| {
+        let runs = side.runs.iter().enumerate();
+        let of = runs.flat_map(|(i, run)| {
+            let of_run = match side.runs.len() {
+                1 => String::new(),
+                _ => format!(" in run {}", i + 1),
+            };
+            run.violations.iter().map(move |kind| Moments {
+                says: format!("{}{of_run}", kind.kind),
+                at: drawn_s(run, kind).take(most).collect(),
+            })
+        });
+        Marks {
+            name: format!("{label}, violations"),
+            shade: Some(shade),
+            of: of.filter(|moments| !moments.at.is_empty()).collect(),
+        }
+    });
+    marks.filter(|marks| !marks.of.is_empty()).collect()
+}
+
+/// When violations of a kind were found, on the axis of time.
+fn drawn_s(run: &RunResult, kind: &Violations) -> impl Iterator<Item = f64> {
+    let length_s = whole_seconds(run).len() as f64;
+    let found = kind.examples.iter();
+    found
+        .map(|example| since_start_s(run, example.at_ns))
+        .filter(move |at_s| (0.0..=length_s).contains(at_s))
+}
+
+/// Seconds from where a run is drawn from; from where it was measured, if it is not drawn; from
+/// its beginning, if it was not measured.
+fn since_start_s(run: &RunResult, at_ns: u64) -> f64 {
+    let first_ns = run
+        .timeline
+        .iter()
+        .find(|p| is_whole(run, p))
+        .map(|p| p.t_ns);
+    let measured_ns = Some(run.window.start_ns).filter(|start_ns| *start_ns <= run.elapsed_ns);
+    let zero_ns = first_ns.or(measured_ns).unwrap_or(0);
+    charts::seconds(at_ns) - charts::seconds(zero_ns)
+}
+
 fn drawing(sides: &[(String, &Side)]) -> Drawing {
     let mut all: Vec<_> = CLASSES
         .iter()
@@ -171,6 +289,7 @@ fn drawing(sides: &[(String, &Side)]) -> Drawing {
     all.extend(over_time(sides));
     Drawing {
         charts: all,
+        marks: marks(sides),
         ..Drawing::default()
     }
 }
@@ -225,7 +344,7 @@ fn over_time(sides: &[(String, &Side)]) -> Vec<Chart> {
         return Vec::new();
     };
     let step = charts::step_s(longest.len());
-    let at = charts::middles(longest, step);
+    let at = charts::middles(longest, step, WHOLE);
     let chart = |id, y, drawn: Drawn| {
         let lines = measured.iter().enumerate().map(|(shade, (label, runs))| {
             let runs: Vec<_> = runs.iter().map(|run| drawn(run, step)).collect();
@@ -249,20 +368,26 @@ fn over_time(sides: &[(String, &Side)]) -> Vec<Chart> {
             charts::worst(points, step, |p| p.relay_p99_ns)
         }),
         chart("deliveries", Scale::Amount, |points, step| {
-            charts::rate(points, step, |p| p.delivered)
+            charts::rate(points, step, WHOLE, |p| p.delivered)
         }),
     ]
 }
 
-/// The seconds of a run that lie within its measured phase as a whole, counted from the first.
+/// A run that ends within none of its seconds: only whole ones are compared.
+const WHOLE: u64 = u64::MAX;
+
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// Whether a second of a run lies within its measured phase as a whole.
+fn is_whole(run: &RunResult, point: &Point) -> bool {
+    run.window.start_ns <= point.t_ns && point.t_ns.saturating_add(SECOND_NS) <= run.window.end_ns
+}
+
+/// Those seconds, counted from the first.
 fn whole_seconds(run: &RunResult) -> Vec<Point> {
-    const SECOND_NS: u64 = 1_000_000_000;
-    let inside = |point: &&Point| {
-        run.window.start_ns <= point.t_ns
-            && point.t_ns.saturating_add(SECOND_NS) <= run.window.end_ns
-    };
-    let points = run.timeline.iter().filter(inside).enumerate();
-    points
+    let inside = run.timeline.iter().filter(|point| is_whole(run, point));
+    inside
+        .enumerate()
         .map(|(i, point)| Point {
             t_ns: i as u64 * SECOND_NS,
             ..*point
@@ -302,6 +427,8 @@ mod tests {
     use super::*;
     use crate::report::compare::{Terms, compare};
     use crate::report::sample;
+    use crate::verify::findings::Example;
+    use crate::verify::kind::Kind;
 
     const TERMS: Terms = Terms {
         tolerance: 0.05,
@@ -391,6 +518,106 @@ mod tests {
         let lines = deliveries["lines"].as_array().unwrap();
         assert_eq!(lines[0]["values"], lines[1]["values"]);
         assert!(lines[0]["values"][3].as_f64().unwrap() > 0.0);
+    }
+
+    /// Every run of the side has lost something at so many ns, and the last of them twice.
+    fn losing(name: &str, runs: usize, at_ns: u64) -> Side {
+        let mut side = side(name, &vec![100; runs]);
+        let last = runs - 1;
+        for (i, run) in side.runs.iter_mut().enumerate() {
+            let lost = if i == last { 2 } else { 1 };
+            *run = RunResult::of(&sample::report(|_, outcome| {
+                for _ in 0..lost {
+                    outcome.findings.violation(Kind::LostRelay, || Example {
+                        at_ns,
+                        ..sample::example()
+                    });
+                }
+            }));
+        }
+        side
+    }
+
+    #[test]
+    fn violations_are_marked_in_their_sides_colour_and_told_apart_by_run() {
+        // Measured is from 2 s on.
+        let (base, new) = (
+            losing("base", 1, 4_211_000_000),
+            losing("new", 2, 5_500_000_000),
+        );
+        let page = render(&[compare(&base, &new, TERMS)]);
+        assert_eq!(
+            data_of(&page)["marks"],
+            serde_json::json!([
+                { "name": "base, violations", "shade": 0, "of": [{ "says": "lost-relay", "at": [2.211, 2.211] }] },
+                { "name": "new, violations", "shade": 1, "of": [
+                    { "says": "lost-relay in run 1", "at": [3.5] },
+                    { "says": "lost-relay in run 2", "at": [3.5, 3.5] },
+                ] },
+            ])
+        );
+        assert!(page.contains("▼ marks a violation, in the colour of its side"));
+        let rows: Vec<_> = page
+            .split("<tr>")
+            .filter(|r| r.contains(">lost-relay<"))
+            .collect();
+        assert_eq!(rows.len(), 3, "a row for each run");
+        for (row, [side, run, count, at]) in rows.iter().zip([
+            ["base", "1", "2", "2.211 s"],
+            ["new", "1", "1", "3.500 s"],
+            ["new", "2", "2", "3.500 s"],
+        ]) {
+            let cells = format!(
+                "<th class=\"short\" scope=\"row\">{side}</th><td class=\"n\">{run}</td><td class=\"n\">{at}</td>\
+                 <td class=\"wide\"><strong class=\"bad\">lost-relay</strong>: listeners-17 was owed"
+            );
+            assert!(row.starts_with(&cells), "{row}");
+            let count = format!("<td class=\"n\">{count}</td></tr>");
+            assert!(row.contains(&count), "{row}");
+        }
+    }
+
+    #[test]
+    fn what_was_found_before_or_after_what_is_drawn_is_in_the_table_alone() {
+        let (early, late) = (
+            losing("early", 1, 500_000_000),
+            losing("late", 1, 12_300_000_000),
+        );
+        let page = render(&[compare(&early, &late, TERMS)]);
+        assert_eq!(data_of(&page)["marks"], Value::Array(vec![]));
+        assert!(
+            page.contains(">−1.500 s<") && page.contains(">10.300 s<"),
+            "{page}"
+        );
+        let fine = side("fine", &[100]);
+        let page = render(&[compare(&fine, &fine, TERMS)]);
+        assert!(!page.contains("Violations") && !page.contains("▼ marks"));
+    }
+
+    #[test]
+    fn however_much_went_wrong_the_page_stays_below_a_mebibyte() {
+        let bad = RunResult::of(&sample::report(|_, outcome| {
+            for &kind in Kind::ALL {
+                for i in 0..200 {
+                    outcome.findings.violation(kind, || Example {
+                        text: "\"<&>".repeat(5_000),
+                        at_ns: 2_000_000_000 + i * 12_345_678,
+                        ..sample::example()
+                    });
+                }
+            }
+        }));
+        let side = Side {
+            name: "bad".to_owned(),
+            runs: vec![bad; 20],
+        };
+        let page = render(&[compare(&side, &side, TERMS)]);
+        assert!(
+            page.len() < 1 << 20,
+            "{}",
+            figures::bytes(page.len() as f64)
+        );
+        assert!(page.contains("rows more; each run's own report has all"));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn violation_kind(kind: &Violations) -> Markup {
     }
 }
 
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let mut shown: String = text.chars().take(EXAMPLE_CHARS).collect();
     if shown.len() < text.len() {
         shown.push('…');

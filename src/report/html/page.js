@@ -37,7 +37,10 @@
     ticks: { stroke: colour("--rule"), width: 1, size: 4 }, font: "12px system-ui, sans-serif", gap: 4, ...extra,
   });
 
-  // Stretches of the x axis are shaded and named, moments on it marked.
+  // Stretches of the x axis are shaded and named, moments on it marked: each group of marks in a
+  // lane of its own, while its row in the legend is switched on.
+  const mark = "▼ ";
+  const tinted = ({ shade }) => colour(shade == null ? "--bad" : "--c" + (shade % 6));
   const spans = {
     hooks: {
       drawClear: (u) => {
@@ -67,19 +70,24 @@
             ctx.fillText(span.name, left + 4 * ratio, bbox.top + 3 * ratio);
           }
         }
-        ctx.fillStyle = ctx.strokeStyle = colour("--bad");
         ctx.globalAlpha = 0.85;
-        const drawn = new Set();
-        for (const mark of data.marks) {
-          const x = Math.round(u.valToPos(mark, "x", true)), half = 4 * ratio;
-          if (drawn.has(x) || x < bbox.left || x > bbox.left + bbox.width) continue;
-          drawn.add(x);
-          ctx.beginPath();
-          ctx.moveTo(x - half, bbox.top);
-          ctx.lineTo(x + half, bbox.top);
-          ctx.lineTo(x, bbox.top + 2 * half);
-          ctx.fill();
-        }
+        const half = 4 * ratio;
+        data.marks.forEach((marks, lane) => {
+          const row = u.series.find((s) => s.label === mark + marks.name);
+          if (!row?.show) return;
+          ctx.fillStyle = tinted(marks);
+          const top = bbox.top + lane * (2 * half + ratio), drawn = new Set();
+          for (const at of marks.of.flatMap(({ at }) => at)) {
+            const x = Math.round(u.valToPos(at, "x", true));
+            if (drawn.has(x) || x < bbox.left || x > bbox.left + bbox.width) continue;
+            drawn.add(x);
+            ctx.beginPath();
+            ctx.moveTo(x - half, top);
+            ctx.lineTo(x + half, top);
+            ctx.lineTo(x, top + 2 * half);
+            ctx.fill();
+          }
+        });
         ctx.restore();
       },
     },
@@ -104,6 +112,19 @@
     });
   };
 
+  // The seconds that a point in the middle or at the end of them stands for; the run may end within
+  // the last.
+  const stretch = (t, step_s, end_s) => {
+    const from = (Math.ceil(t / step_s) - 1) * step_s;
+    return [from, Math.max(t, Math.min(from + step_s, end_s))];
+  };
+
+  // What is marked from one time to another, in words: how many of each kind.
+  const marked = ({ of }, [from, to]) => {
+    const found = of.map(({ says, at }) => [at.filter((t) => from <= t && t < to).length, says]);
+    return found.filter(([n]) => n > 0).map(([n, says]) => (n > 1 ? n + " " : "") + says).join(", ") || "none";
+  };
+
   // What each kind of x axis says about itself: its scale, its labels, and a point on it in words.
   const over = {
     percentile: () => ({
@@ -116,7 +137,9 @@
       scale: { range: (_, min, max) => min === at[0] && max === at[at.length - 1] ? [0, end_s] : [min, max] },
       axis: { values: (_, splits) => splits.map((v) => trimmed(v.toFixed(2)) + " s") },
       name: "time", group: "time",
-      says: (t) => trimmed(Math.max(0, t - step_s / 2).toFixed(1)) + "–" + trimmed((t + step_s / 2).toFixed(1)) + " s",
+      says: (t) => stretch(t, step_s, end_s).map((s) => trimmed(s.toFixed(2))).join("–") + " s",
+      // What was found after the last point began is told with it.
+      within: (t) => [stretch(t, step_s, end_s)[0], t === at[at.length - 1] ? Infinity : stretch(t, step_s, end_s)[1]],
     }),
     load: ({ name }) => ({
       // Grid lines are counted from the left end: it has to be a round number.
@@ -134,7 +157,7 @@
   };
 
   // A chart of the data as what uPlot takes. A line with a range around it is three series: the
-  // line, and the ends of the range without a name.
+  // line, and the ends of the range, which nobody is told of.
   const plotted = (chart) => {
     const x = over[chart.x.kind](chart.x, chart.at), y = up[chart.y];
     const series = [{ label: x.name, value: (_, v, __, at) => at == null ? "" : x.says(v) }];
@@ -151,21 +174,30 @@
         const [low, high] = range;
         bands.push({ series: [columns.length + 1, columns.length], fill: tint + "2e" });
         for (const end of [low, high]) {
-          series.push({ label: "", stroke: "transparent", width: 0, points: { show: false } });
+          series.push({ silent: true, stroke: "transparent", width: 0, points: { show: false } });
           columns.push(end);
         }
       }
+    }
+    // Marks have no values, only a row in the legend that says what is marked at a point.
+    if (x.within) for (const marks of data.marks) {
+      series.push({
+        label: mark + marks.name, tint: tinted(marks), stroke: "transparent", width: 0, points: { show: false },
+        value: (_, __, ___, at) => at == null ? "" : marked(marks, x.within(chart.at[at])),
+      });
+      columns.push(chart.at.map(() => null));
     }
     const options = {
       cursor: { sync: chart.x.kind === "percentile" ? undefined : { key: x.group }, drag: { x: true, y: false } },
       scales: { x: { time: false, ...x.scale }, y: y.scale },
       series, bands,
+      legend: { markers: { dash: (u, i) => { const dash = u.series[i].dash; return !dash ? "solid" : dash[0] < 4 ? "dotted" : "dashed"; } } },
       axes: [
         axis({ size: 32, ...x.axis }),
         axis({ size: 64, values: (_, splits) => splits.map((v) => v == null ? "" : trimmed(y.format(v))), ...y.axis }),
       ],
       plugins: chart.x.kind === "percentile" ? [] : [spans],
-      hooks: { setSeries: [(u, i, { show }) => { for (let j = i + 1; show != null && j < series.length && !series[j].label; j++) u.setSeries(j, { show }); }] },
+      hooks: { setSeries: [(u, i, { show }) => { for (let j = i + 1; show != null && series[j]?.silent; j++) u.setSeries(j, { show }); }] },
     };
     return { options, columns, height: chart.height_px };
   };
@@ -182,7 +214,12 @@
     const u = new uPlot(options, chart.columns, plot);
     // Until a pointer or a key asks for a point, the first row of the legend has nothing to say.
     u.root.querySelector(".u-legend").classList.add("idle");
-    u.root.querySelectorAll(".u-series").forEach((row, i) => { row.hidden = !u.series[i].label; });
+    u.root.querySelectorAll(".u-series").forEach((row, i) => {
+      row.hidden = u.series[i].silent;
+      if (!u.series[i].tint) return;
+      row.querySelector(".u-marker").remove();
+      row.querySelector(".u-label").style.color = u.series[i].tint;
+    });
     u.over.addEventListener("mouseenter", () => u.root.querySelector(".u-legend").classList.remove("idle"));
     drawn.set(name, u);
   };
@@ -191,7 +228,7 @@
   // Arrow keys move through the points; what is there is also read aloud.
   const read = (name, u, index) => {
     const figure = document.getElementById("chart-" + name);
-    const words = u.series.map((s, i) => s.label && `${s.label} ${s.value(u, u.data[i][index], i, index)}`.trim()).filter(Boolean);
+    const words = u.series.map((s, i) => s.silent ? "" : `${s.label} ${s.value(u, u.data[i][index], i, index)}`.trim()).filter(Boolean);
     figure.querySelector(".sr").textContent = words.join(", ");
   };
   for (const { id: name } of data.charts) {

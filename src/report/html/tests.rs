@@ -61,7 +61,12 @@ fn the_charts_have_the_histograms_and_the_timeline() {
         result.latency_ns["relay"].p90.unwrap()
     );
     assert_eq!(chart("deliveries")["lines"][0]["values"][2], 51_500);
-    assert_eq!(data["marks"][0], 4.211);
+    assert_eq!(
+        data["marks"],
+        serde_json::json!([
+            { "name": "violations", "of": [{ "says": "lost-relay", "at": [4.211] }] }
+        ])
+    );
 }
 
 #[test]
@@ -165,6 +170,17 @@ fn nothing_is_fetched_from_anywhere() {
         page.contains("Copyright (c) 2022 Leon Sorokin"),
         "uPlot's licence"
     );
+}
+
+#[test]
+fn a_last_second_that_the_run_did_not_fill_is_said_to_be_short() {
+    assert!(!page(|_, _| ()).contains("into its last second"));
+    let page = page(|_, outcome| {
+        outcome.elapsed = std::time::Duration::from_millis(11_250);
+        outcome.measured.window.end_ns = 11_200_000_000;
+    });
+    assert!(page.contains("The run ended 0.250 s into its last second"));
+    assert!(page.contains("11<small>0.250 s of it</small>"));
 }
 
 #[test]

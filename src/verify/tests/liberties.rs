@@ -139,7 +139,7 @@ impl World {
                 left_out.extend([Id {
                     life: sender,
                     k: *k,
-                }])
+                }]);
             };
             if any {
                 let either = early.iter().chain(&late).filter(|_| rng.random_bool(0.5));

@@ -664,3 +664,18 @@ fn a_duplicate_where_a_number_was_skipped_is_not_that_number() {
     let expected = [(Kind::DuplicateRelay, 1), (Kind::SequenceGap, 1)];
     assert_eq!(kinds(&bench.finish()), expected);
 }
+
+/// Nobody else says what the number due is, nor which one the message has: it is one wrong number.
+#[test]
+fn what_came_in_place_of_a_number_that_nobody_knows_is_that_number() {
+    let (mut bench, [one, two, three, listener]) = room();
+    for (session, handle) in [one, two, three].into_iter().enumerate() {
+        sends(&mut bench, session, handle, 1);
+        breaks_off(&mut bench, session, handle);
+    }
+    for (seq, sender) in [(1, 0), (1, 1), (3, 2)] {
+        bench.read(3, listener, &relay(seq, sender, 1));
+    }
+    bench.leave(3, listener, 3);
+    assert_eq!(kinds(&bench.finish()), [(Kind::AlteredRelay, 1)]);
+}

@@ -46,9 +46,9 @@ impl Batch {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ended {
     pub(super) session: SenderId,
-    /// The highest number known by then.
+    /// The highest number known by then; all of its own are under it.
     pub(super) last_seq: u64,
-    /// It had messages under way, which may yet be numbered.
+    /// Not all of its messages were acked: they may yet be numbered.
     pub(super) in_flight: bool,
 }
 
@@ -147,6 +147,7 @@ pub(super) enum Anomaly {
         receiver: SenderId,
         seq: u64,
         claim: Message,
+        intended_ns: u64,
         at_ns: u64,
     },
     /// `message` was acked with a number that its sender had passed before it sent it.

@@ -200,6 +200,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn addresses_are_the_same_however_they_are_written() {
+        for (one, other, same) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("[::1]:80", "[0:0:0:0:0:0:0:1]:80", true),
+            ("nowhere", "nowhere", true),
+            ("nowhere", "elsewhere", false),
+        ] {
+            assert_eq!(same_address(one, other), same, "{one}, {other}");
+        }
+    }
+
+    #[test]
     fn no_session_number_is_given_out_twice() {
         let directory = Directory::new(vec!["c0".to_owned()]);
         directory

@@ -19,7 +19,7 @@ pub const MAX_K: u64 = (1 << K_BITS) - 1;
 #[must_use]
 pub fn publish_id(sender: SenderId, k: u64) -> u64 {
     debug_assert!(k <= MAX_K && sender.0 < MAX_SESSIONS);
-    u64::from(sender.0) << K_BITS | k
+    (u64::from(sender.0) << K_BITS) + k
 }
 
 /// Which message of which session an `id` names.

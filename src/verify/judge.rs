@@ -7,11 +7,12 @@
 //! orders, a wrong number from a wrong message, and whose ack went astray. No timeout is involved
 //! anywhere.
 //!
-//! Here is what is known and when it is settled; [`missing`] judges what did not come, [`order`]
-//! what came at the wrong place, [`deliveries`] what was wrong in itself;
-//! [`open`] keeps what waits for its number.
+//! Here is when what is settled, and what comes of it all; [`known`] keeps what is known of each
+//! number, [`open`] what waits for it; [`missing`] judges what did not come, [`order`] what came at
+//! the wrong place, [`deliveries`] what was wrong in itself.
 
 mod deliveries;
+mod known;
 mod missing;
 mod open;
 mod order;
@@ -19,7 +20,7 @@ mod order;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Batch, Ended, Fact, Message, NO_NUMBER, Proof, Tally};
+use super::batch::{Batch, Ended, Message, NO_NUMBER, Proof, Tally};
 use super::directory::Directory;
 use super::findings::{self, Example, Findings};
 use super::kind::Kind;
@@ -27,6 +28,7 @@ use super::trace::tape::{Tag, Tape, Writing};
 use super::trace::view::View;
 use crate::wire::payload::SenderId;
 use deliveries::Irregular;
+use known::{Acked, Conflict, Known, Record};
 use missing::{Gap, Missing, Unacked, Unanswered};
 use open::{Contest, Open};
 use order::Track;
@@ -108,6 +110,8 @@ pub struct Judge {
     ended: VecDeque<Ended>,
     /// Over, with messages that may yet be numbered: remembered as long as there is room.
     in_flight: VecDeque<SenderId>,
+    /// For want of room some were forgotten of which something may still come.
+    forgot_early: bool,
     /// The latest send among the numbers settled, and whose it was.
     latest_sent: Option<(u64, Message, u64)>,
     /// Connections closed without what was owed at their end, by the kind of violation that is.
@@ -116,52 +120,6 @@ pub struct Judge {
     findings: Findings,
     lost: u64,
     irregular_deliveries: u64,
-}
-
-/// What is known of one number.
-#[derive(Debug, Clone, Default)]
-struct Record {
-    acked: Option<Acked>,
-    /// A second message that was acked with this number.
-    acked_too: Option<Message>,
-    relayed: Option<Relayed>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Acked {
-    message: Message,
-    sent_ns: u64,
-    acked_ns: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Relayed {
-    message: Message,
-    intended_ns: u64,
-    first_ns: u64,
-    last_ns: u64,
-    receivers: u64,
-    first_receiver: SenderId,
-}
-
-/// What a number is.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    message: Message,
-    /// When it was sent: from its ack, else when it was due, which is no later.
-    sent_ns: u64,
-    acked: bool,
-    relayed: bool,
-}
-
-/// One claim that number n is `claim`.
-#[derive(Debug, Clone, Copy)]
-struct Conflict {
-    receiver: SenderId,
-    claim: Message,
-    /// How many receivers saw it so.
-    receivers: u64,
-    at_ns: u64,
 }
 
 /// What is counted once however often it shows.
@@ -208,6 +166,7 @@ impl Judge {
             last_unknown: 0,
             ended: VecDeque::new(),
             in_flight: VecDeque::new(),
+            forgot_early: false,
             latest_sent: None,
             hung_up: BTreeMap::new(),
             tally: Tally::default(),
@@ -420,127 +379,6 @@ impl Judge {
         }
     }
 
-    /// The record of `seq`, made if need be; `None` if that number was settled before.
-    fn record(&mut self, seq: u64, settled: &mut impl FnMut(Settled)) -> Option<&mut Record> {
-        if self.records.is_empty() {
-            self.base = self.base.max(self.told.min(seq));
-        }
-        // Before anything was settled, shards may report from different starts.
-        while seq < self.base && self.recent.is_empty() && self.records.len() < MAX_RECORDS {
-            self.records.push_front(Record::default());
-            self.base -= 1;
-        }
-        if seq < self.base {
-            return None;
-        }
-        while seq - self.base >= MAX_RECORDS as u64 {
-            if self.records.is_empty() {
-                self.base = seq;
-                break;
-            }
-            self.settle_next(settled);
-        }
-        let index = (seq - self.base) as usize;
-        if index >= self.records.len() {
-            self.records.resize_with(index + 1, Record::default);
-        }
-        Some(&mut self.records[index])
-    }
-
-    fn fact(&mut self, fact: &Fact, settled: &mut impl FnMut(Settled)) {
-        match *fact {
-            Fact::Acked {
-                seq,
-                message,
-                sent_ns,
-                acked_ns,
-            } => {
-                let acked = Acked {
-                    message,
-                    sent_ns,
-                    acked_ns,
-                };
-                match self.record(seq, settled) {
-                    None => {}
-                    Some(record) if record.acked.is_none() => record.acked = Some(acked),
-                    Some(record) => record.acked_too = Some(message),
-                }
-            }
-            Fact::Relayed {
-                seq,
-                message,
-                intended_ns,
-                first_ns,
-                last_ns,
-                receivers,
-                first_receiver,
-            } => {
-                let Some(record) = self.record(seq, settled) else {
-                    self.tally.uncompared += receivers;
-                    return;
-                };
-                match &mut record.relayed {
-                    None => {
-                        record.relayed = Some(Relayed {
-                            message,
-                            intended_ns,
-                            first_ns,
-                            last_ns,
-                            receivers,
-                            first_receiver,
-                        });
-                    }
-                    Some(known) if known.message == message => {
-                        known.first_ns = known.first_ns.min(first_ns);
-                        known.last_ns = known.last_ns.max(last_ns);
-                        known.receivers += receivers;
-                    }
-                    Some(_) => {
-                        let conflict = Conflict {
-                            receiver: first_receiver,
-                            claim: message,
-                            receivers,
-                            at_ns: first_ns,
-                        };
-                        self.open(seq, Open::Conflict(conflict));
-                    }
-                }
-            }
-        }
-    }
-
-    fn get(&self, seq: u64) -> Option<&Record> {
-        let index = seq.checked_sub(self.base)?;
-        self.records.get(usize::try_from(index).ok()?)
-    }
-
-    /// What number `seq` is, if it is not settled too long ago.
-    fn known(&self, seq: u64) -> Option<Known> {
-        if seq >= self.base {
-            return self.get(seq)?.known();
-        }
-        let at = self.recent.binary_search_by_key(&seq, |&(n, _)| n).ok()?;
-        Some(self.recent[at].1)
-    }
-
-    /// The number under which `message` is known, if it is one near `seq` but not `seq` itself.
-    fn number_of(&self, message: Message, seq: u64) -> Option<u64> {
-        let is_it = |r: &Record| {
-            r.acked.is_some_and(|a| a.message == message)
-                || r.relayed.is_some_and(|r| r.message == message)
-        };
-        let end = seq
-            .saturating_add(EXCHANGE_SPAN)
-            .min(self.base + self.records.len() as u64);
-        let mut ahead = (self.base..end).filter(|&n| n != seq);
-        let ahead = ahead.find(|&n| self.get(n).is_some_and(is_it));
-        ahead.or_else(|| {
-            let mut settled = self.recent.iter().rev();
-            let found = settled.find(|(n, known)| *n != seq && known.message == message);
-            found.map(|&(n, _)| n)
-        })
-    }
-
     /// Whether this has not been counted yet.
     fn first_time(&mut self, cause: Cause) -> bool {
         if self.counted.len() >= MAX_REMEMBERED {
@@ -559,6 +397,7 @@ impl Judge {
                 break;
             }
             self.ended.pop_front();
+            self.forgot_early |= needed;
             // Unacked messages are judged at the end, and named then.
             let is_its_own = |u: &Unacked| u.message.sender == ended.session;
             if ended.in_flight || self.unacked.iter().any(is_its_own) {
@@ -570,6 +409,7 @@ impl Judge {
         while self.in_flight.len() > MAX_REMEMBERED
             && let Some(session) = self.in_flight.pop_front()
         {
+            self.forgot_early = true;
             self.forget(session);
         }
     }
@@ -628,21 +468,6 @@ impl Judge {
     ) {
         let example = self.example(receiver, message, Some(seq), text, at_ns);
         self.findings.violation(kind, || example);
-    }
-}
-
-impl Record {
-    /// What the number is: the ack says so, else the relays do.
-    fn known(&self) -> Option<Known> {
-        let (acked, relayed) = (self.acked, self.relayed);
-        let message = acked.map(|a| a.message).or(relayed.map(|r| r.message))?;
-        let due_ns = relayed.map_or(0, |r| r.intended_ns);
-        Some(Known {
-            message,
-            sent_ns: acked.map_or(due_ns, |a| a.sent_ns),
-            acked: acked.is_some(),
-            relayed: relayed.is_some(),
-        })
     }
 }
 

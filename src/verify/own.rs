@@ -182,6 +182,11 @@ impl Own {
         self.pending.len() + self.raw.as_ref().map_or(0, |r| r.acks_owed as usize)
     }
 
+    /// Whether each of its messages was acked, so that nothing of it can come that did not before.
+    pub(super) fn is_all_acked(&self) -> bool {
+        self.unacked() == 0 && self.overtaken.is_empty() && self.settled_otherwise.is_empty()
+    }
+
     /// Whether raw bytes without an end stand before whatever is sent next.
     pub(super) fn has_unfinished_raw(&self) -> bool {
         self.raw

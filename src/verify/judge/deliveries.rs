@@ -98,13 +98,12 @@ impl Judge {
         message: Option<Message>,
         at_ns: u64,
     ) {
-        match message {
-            Some(Message { sender, k: 0 }) if self.stray_unnamed.len() < MAX_REMEMBERED => {
+        if let Some(Message { sender, k: 0 }) = message {
+            if self.stray_unnamed.len() < MAX_REMEMBERED {
                 *self.stray_unnamed.entry(sender).or_default() += 1;
             }
-            Some(Message { k: 0, .. }) => {}
-            _ if self.stray.len() < MAX_REMEMBERED => self.stray.extend(message),
-            _ => {}
+        } else if self.stray.len() < MAX_REMEMBERED {
+            self.stray.extend(message);
         }
         if let Some(message) = message.filter(|_| seq != NO_NUMBER) {
             self.open(seq, Open::Stray(message));

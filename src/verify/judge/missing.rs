@@ -194,11 +194,10 @@ impl Judge {
     fn next_known(&self, from: u64, until: u64) -> u64 {
         let behind = self.recent.partition_point(|&(n, _)| n < from);
         let settled = self.recent.get(behind).map_or(u64::MAX, |&(n, _)| n);
-        let end_of_records = self.base + self.records.len() as u64;
-        let mut waiting = from.max(self.base)..until.min(end_of_records);
-        let waiting = waiting
-            .find(|&n| self.known(n).is_some())
-            .unwrap_or(u64::MAX);
+        let passed = from.saturating_sub(self.base) as usize;
+        let mut waiting = (from.max(self.base)..until).zip(self.records.iter().skip(passed));
+        let waiting = waiting.find(|(_, record)| record.known().is_some());
+        let waiting = waiting.map_or(u64::MAX, |(n, _)| n);
         let anomaly = self.open.range(from..).next().map_or(u64::MAX, |(&n, _)| n);
         let irregular = self.irregular.range((from, Kind::LostRelay, 0)..).next();
         let irregular = irregular.map_or(u64::MAX, |(&(n, ..), _)| n);
@@ -245,12 +244,14 @@ impl Judge {
         // A claim is kept under the number that was due, and then where it is contested.
         let contested = due.saturating_add(EXCHANGE_SPAN);
         [due, contested].into_iter().find_map(|at| {
-            let list = self.open.get_mut(&at)?;
-            let (index, claim) = list.iter().enumerate().find_map(|(index, open)| {
+            let mut list = self.open.get(&at)?.iter().enumerate();
+            let (index, claim) = list.find_map(|(index, open)| {
                 let claim = open.claim_of(receiver, due, message)?;
-                Some((index, claim))
+                // What has a number of its own is not this one, whatever this one is.
+                let is_it = message.is_some() || self.number_of(claim.1, due).is_none();
+                is_it.then_some((index, claim))
             })?;
-            list.remove(index);
+            self.open.get_mut(&at)?.remove(index);
             self.open_count -= 1;
             Some(claim)
         })
@@ -387,6 +388,9 @@ impl Judge {
         let unnamed = unnamed.filter(|strayed| **strayed >= unknown);
         if let Some(strayed) = unnamed {
             *strayed -= unknown;
+            // Who waits once more is told of them by name.
+            let room = MAX_REMEMBERED.saturating_sub(self.stray.len());
+            self.stray.extend(messages.iter().take(room));
             return true;
         }
         unknown == 0

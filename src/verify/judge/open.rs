@@ -22,13 +22,8 @@ pub(super) enum Open {
         intended_ns: u64,
         at_ns: u64,
     },
-    Claim {
-        receiver: SenderId,
-        seq: u64,
-        message: Message,
-        joined: Option<u64>,
-        at_ns: u64,
-    },
+    /// Under the number that was due.
+    Claim(Contest),
     Displaced {
         receiver: SenderId,
         low: u64,
@@ -64,19 +59,17 @@ impl Open {
         message: Option<Message>,
     ) -> Option<(u64, Message)> {
         let (of, seq, claim) = match *self {
-            Self::Claim {
-                receiver,
-                seq,
-                message,
-                ..
-            } => (receiver, seq, message),
-            Self::LastWord(word) if message.is_some() => (word.receiver, word.seq, word.message?),
-            Self::Contested(contest) if contest.due == Some(due) && message.is_some() => {
-                (contest.receiver, contest.seq, contest.claim)
+            Self::Claim(contest) | Self::Contested(contest) => {
+                ((contest.receiver, contest.due), contest.seq, contest.claim)
+            }
+            // It may as well be what its number says, where that is not known.
+            Self::LastWord(word) => {
+                message?;
+                ((word.receiver, Some(word.due)), word.seq, word.message?)
             }
             _ => return None,
         };
-        (of == receiver && message.is_none_or(|m| m == claim)).then_some((seq, claim))
+        (of == (receiver, Some(due)) && message.is_none_or(|m| m == claim)).then_some((seq, claim))
     }
 }
 
@@ -133,13 +126,16 @@ impl Judge {
                 receiver,
                 seq,
                 claim,
+                intended_ns,
                 at_ns,
             } => {
                 let conflict = Conflict {
                     receiver,
                     claim,
+                    intended_ns,
+                    first_ns: at_ns,
+                    last_ns: at_ns,
                     receivers: 1,
-                    at_ns,
                 };
                 self.open(seq, Open::Conflict(conflict));
             }
@@ -164,14 +160,16 @@ impl Judge {
                 joined,
                 at_ns,
             } => {
-                let claim = Open::Claim {
+                let claim = Contest {
                     receiver,
                     seq,
-                    message,
+                    claim: message,
+                    due: Some(due),
+                    truth: None,
                     joined,
                     at_ns,
                 };
-                self.open(due, claim);
+                self.open(due, Open::Claim(claim));
             }
             Anomaly::Displaced {
                 receiver,
@@ -289,21 +287,13 @@ impl Judge {
 
     /// Judges what waits for the numbers under `until`.
     pub(super) fn judge_open(&mut self, until: u64) {
-        while let Some(entry) = self.open.first_entry()
-            && *entry.key() < until
+        while let Some((&seq, _)) = self.open.first_key_value()
+            && seq < until
         {
-            let (seq, list) = entry.remove_entry();
+            self.judge_conflicts(seq); // those that came behind its settlement
+            let list = self.open.remove(&seq).unwrap_or_default();
             self.open_count -= list.len();
-            let (conflicts, rest): (Vec<_>, Vec<_>) = list
-                .into_iter()
-                .partition(|open| matches!(open, Open::Conflict(_)));
-            if !conflicts.is_empty() {
-                self.open_count += conflicts.len();
-                self.open.insert(seq, conflicts);
-                self.judge_conflicts(seq);
-            }
-            let due = seq;
-            for open in rest {
+            for open in list {
                 match open {
                     Open::Conflict(_) => {}
                     Open::Behind {
@@ -317,24 +307,7 @@ impl Judge {
                         intended_ns,
                         at_ns,
                     } => self.judge_late(seq, receiver, message, intended_ns, at_ns),
-                    Open::Claim {
-                        receiver,
-                        seq,
-                        message,
-                        joined,
-                        at_ns,
-                    } => {
-                        let contest = Contest {
-                            receiver,
-                            seq,
-                            claim: message,
-                            due: Some(due),
-                            truth: None,
-                            joined,
-                            at_ns,
-                        };
-                        self.contest(due, contest);
-                    }
+                    Open::Claim(claim) => self.contest(seq, claim),
                     Open::Displaced {
                         receiver,
                         low,

@@ -52,17 +52,21 @@ impl Judge {
             claims.push(Conflict {
                 receiver: relayed.first_receiver,
                 claim: relayed.message,
+                intended_ns: relayed.intended_ns,
+                first_ns: relayed.first_ns,
+                last_ns: relayed.last_ns,
                 receivers: relayed.receivers,
-                at_ns: relayed.first_ns,
             });
         }
-        let settled = || self.known(seq).map(|k| k.message);
-        let Some(truth) = acked.or_else(|| majority(&claims)).or_else(settled) else {
+        // What it was settled as it stays, whoever comes late.
+        let settled = self.known(seq).filter(|_| seq < self.base);
+        let settled = settled.map(|k| k.message);
+        let Some(truth) = acked.or(settled).or_else(|| majority(&claims)) else {
             return;
         };
         self.correct(seq, truth, &claims);
         if let Some(second) = record.acked_too {
-            self.reused(seq, truth, second, claims.first().map_or(0, |c| c.at_ns));
+            self.reused(seq, truth, second, claims.first().map_or(0, |c| c.first_ns));
         }
         for conflict in claims.iter().filter(|c| c.claim != truth) {
             let contest = Contest {
@@ -72,7 +76,7 @@ impl Judge {
                 due: None,
                 truth: Some(truth),
                 joined: None,
-                at_ns: conflict.at_ns,
+                at_ns: conflict.first_ns,
             };
             self.contest(seq, contest);
         }
@@ -102,26 +106,24 @@ impl Judge {
         conflicts
     }
 
-    /// The first relay seen under `seq` may have been the odd one out.
+    /// The first relay seen under `seq` may have been the odd one out: it is settled with those of
+    /// its own message.
     fn correct(&mut self, seq: u64, truth: Message, claims: &[Conflict]) {
         let Some(index) = seq.checked_sub(self.base) else {
             return;
         };
-        let Some(record) = self.records.get_mut(index as usize) else {
+        let record = self.records.get_mut(index as usize);
+        let Some(relayed) = record.and_then(|record| record.relayed.as_mut()) else {
             return;
         };
-        if let Some(relayed) = record.relayed.as_mut().filter(|r| r.message != truth) {
-            let right = claims.iter().filter(|c| c.claim == truth);
-            relayed.message = truth;
-            relayed.receivers = right.clone().map(|c| c.receivers).sum();
-            relayed.first_ns = right
-                .clone()
-                .map(|c| c.at_ns)
-                .min()
-                .unwrap_or(relayed.first_ns);
-            if let Some(acked) = record.acked.filter(|_| relayed.receivers == 0) {
-                relayed.intended_ns = acked.sent_ns;
-            }
+        let right = || claims.iter().filter(|c| c.claim == truth);
+        relayed.message = truth;
+        relayed.receivers = right().map(|c| c.receivers).sum();
+        if let Some(first) = right().min_by_key(|c| c.first_ns) {
+            (relayed.intended_ns, relayed.first_ns) = (first.intended_ns, first.first_ns);
+        }
+        if let Some(last) = right().max_by_key(|c| c.last_ns) {
+            relayed.last_ns = last.last_ns;
         }
     }
 
@@ -338,13 +340,18 @@ impl Judge {
 
     /// S5 over all receivers: a sender's messages must be numbered in the order of their k.
     pub(super) fn check_fifo(&mut self, seq: u64, message: Message, record: &Record) {
+        let at_ns = record.relayed.map_or(0, |r| r.first_ns);
         let forgotten = !self.senders.contains_key(&message.sender)
             && !self.directory.remembers(message.sender);
         if forgotten {
-            return; // its session is long over: following it again would never end
+            // Its session is over: following it again would never end. All that it sent had its
+            // number by then, unless there was no room to wait for that.
+            if !self.forgot_early {
+                self.relayed_again(seq, message, at_ns);
+            }
+            return;
         }
         let track = self.senders.entry(message.sender).or_default();
-        let at_ns = record.relayed.map_or(0, |r| r.first_ns);
         if message.k > track.last_k {
             let (none_behind, earlier_seq) = (self.last_unknown, track.last_seq);
             let passed_over = (track.last_k + 1..message.k).take(NEIGHBOURS as usize);
@@ -358,18 +365,19 @@ impl Judge {
             (track.last_k, track.last_seq) = (message.k, seq);
             return;
         }
-        let passed_over = track.passed_over.iter().position(|p| p.k == message.k);
-        let (kind, text) = if let Some(at) = passed_over {
-            track.passed_over.remove(at);
-            let what = self.describe(Some(message), seq);
-            let text = format!("{what} is numbered behind a message that its sender sent later");
-            (Kind::ReorderedRelay, text)
-        } else {
-            let what = self.describe(Some(message), seq);
-            let text = format!("{what} had a smaller number before: it was relayed to all again");
-            (Kind::DuplicateRelay, text)
+        let Some(at) = track.passed_over.iter().position(|p| p.k == message.k) else {
+            return self.relayed_again(seq, message, at_ns);
         };
-        self.violation(kind, None, Some(message), seq, text, at_ns);
+        track.passed_over.remove(at);
+        let what = self.describe(Some(message), seq);
+        let text = format!("{what} is numbered behind a message that its sender sent later");
+        self.violation(Kind::ReorderedRelay, None, Some(message), seq, text, at_ns);
+    }
+
+    fn relayed_again(&mut self, seq: u64, message: Message, at_ns: u64) {
+        let what = self.describe(Some(message), seq);
+        let text = format!("{what} had a smaller number before: it was relayed to all again");
+        self.violation(Kind::DuplicateRelay, None, Some(message), seq, text, at_ns);
     }
 
     /// S8: nothing numbered before this message may have been sent after its ack.

@@ -122,6 +122,8 @@ impl Numbered {
     ) {
         let session = &mut self.sessions[handle.0 as usize];
         let (id, stage, conduct) = (session.id, session.stage, session.conduct);
+        let in_flight = session.own.as_ref().is_some_and(|own| !own.is_all_acked());
+        let last_seq = self.desk.directory.highest_seq().max(session.seen());
         match stage {
             Stage::Finished => {
                 if !unread.is_empty() {
@@ -153,7 +155,6 @@ impl Numbered {
             }
             Stage::Free => {}
         }
-        let in_flight = self.unacked(handle) > 0;
         self.drop_pending(handle);
         let session = &mut self.sessions[handle.0 as usize];
         session.stage = Stage::Free;
@@ -162,7 +163,7 @@ impl Numbered {
         session.trouble = None;
         self.desk.batch.ended.push(Ended {
             session: id,
-            last_seq: self.desk.directory.highest_seq(),
+            last_seq,
             in_flight,
         });
         self.free.push(handle.0);

@@ -147,6 +147,7 @@ impl Numbered {
                 receiver,
                 seq,
                 claim: message,
+                intended_ns,
                 at_ns,
             }),
             Some(_) => {

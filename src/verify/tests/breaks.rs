@@ -101,6 +101,55 @@ fn the_last_frame_under_a_wrong_number_is_altered_and_no_more() {
     }
 }
 
+/// Others got its message under another number, whether or not anything has the one that it named.
+#[test]
+fn a_last_frame_whose_message_is_known_elsewhere_is_altered_and_no_more() {
+    for wrong in [3, 40] {
+        let found = broken_off_behind(&[relay(1, 0, 1), relay(wrong, 1, 2)]);
+        assert_eq!(found, [(Kind::AlteredRelay, 1)], "{wrong}");
+    }
+}
+
+/// Nobody else got its message, and the number that it named is another's.
+#[test]
+fn a_last_frame_under_anothers_number_is_altered_and_no_more() {
+    let mut room = Room::new();
+    let gone = room.bench.join(3, 4, 0);
+    room.bench.ledgers[3].sending(gone, 0, 0, false).unwrap();
+    room.bench.ledgers[3].letting_go(gone);
+    room.bench.ledgers[3].ended(gone, Ending::Ours, b"", 9);
+    for _ in 0..3 {
+        room.say(0);
+    }
+    room.read(3, &relay(1, 0, 1));
+    room.read(3, &relay(3, 4, 1));
+    room.breaks_off(3);
+    assert_eq!(kinds(&room.finish(&[3])), [(Kind::AlteredRelay, 1)]);
+}
+
+/// What it proves lost may have come under another number before, and then is not lost.
+#[test]
+fn a_number_that_came_under_another_one_is_not_lost_before_the_last_frame() {
+    // Number 2 as number 1, which had come, and then number 4.
+    let found = broken_off_behind(&[relay(1, 0, 1), relay(1, 1, 1), relay(4, 1, 2)]);
+    assert_eq!(found, [(Kind::LostRelay, 1), (Kind::AlteredRelay, 1)]);
+}
+
+/// Number 1 is nobody's: the frame that came in its place is what its own number says.
+#[test]
+fn the_last_frame_is_not_taken_for_a_number_that_was_skipped() {
+    let mut room = Room::new();
+    room.numbered = 1;
+    for _ in 0..3 {
+        room.say(0);
+    }
+    for (seq, k) in [(4, 3), (2, 1), (3, 2)] {
+        room.read(3, &relay(seq, 0, k));
+    }
+    room.breaks_off(3);
+    assert_eq!(kinds(&room.finish(&[3])), [(Kind::SequenceGap, 1)]);
+}
+
 /// The number that was due is missing by then: its message came under another.
 #[test]
 fn a_frame_under_a_wrong_number_with_others_behind_it_is_altered_and_no_more() {
@@ -166,7 +215,11 @@ fn an_ack_is_missing_if_its_sender_passed_the_number() {
         } else {
             &[]
         };
-        assert_eq!(kinds(&room.finish(&[0])), expected);
+        let findings = room.finish(&[0]);
+        assert_eq!(kinds(&findings), expected);
+        let said = "c0 sent its message 1 and got later numbers, and was neither acked nor refused";
+        let tally = findings.violations.get(&Kind::MissingAck);
+        assert!(tally.is_none_or(|tally| tally.examples[0].text == said));
     }
 }
 
@@ -194,7 +247,16 @@ fn a_message_without_a_number_is_missed_if_a_later_one_has_one() {
             room.read(sender, &ack(1, sender as u32, 2));
         }
         room.breaks_off(sender);
-        assert_eq!(kinds(&room.finish(&[sender])), expected, "{reads_ack}");
+        let findings = room.finish(&[sender]);
+        assert_eq!(kinds(&findings), expected, "{reads_ack}");
+        let why = if reads_ack {
+            "got the ack of a later one"
+        } else {
+            "a later one, whose number shows that this one was given none"
+        };
+        let said = format!("c3 sent its message 1 and {why}, and was neither acked nor refused");
+        let tally = findings.violations.get(&Kind::MissingAck);
+        assert!(tally.is_none_or(|tally| tally.examples[0].text == said));
     }
 }
 

@@ -272,3 +272,26 @@ fn an_error_may_stand_for_the_welcome_and_nothing_behind_the_bye() {
         }
     }
 }
+
+/// What it sent and was not acked is under way no more.
+#[test]
+fn nothing_is_under_way_of_a_session_that_is_over() {
+    for terms in both() {
+        for polite in [false, true] {
+            let mut bench = Bench::new(1, terms);
+            let (leaver, other) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
+            bench.ledgers[0].sending(leaver, 0, 0, false).unwrap();
+            if polite {
+                bench.leave(0, leaver, 0);
+            } else {
+                bench.ledgers[0].letting_go(leaver);
+                bench.ledgers[0].ended(leaver, Ending::Ours, b"", 9);
+            }
+            bench.join(0, 2, 0);
+            bench.ledgers[0].sending(other, 9, 9, false).unwrap();
+            let coverage = bench.finish().coverage;
+            let exercised = (coverage.overlapping_sends, coverage.joins_during_traffic);
+            assert_eq!(exercised, (0, 0), "polite: {polite}");
+        }
+    }
+}

@@ -685,6 +685,22 @@ fn before_join() {
     });
 }
 
+/// Of a session that has left by then, so that nobody is sent its own.
+#[test]
+fn relay_to_all_again() {
+    check("relay_to_all_again", |world, rng| {
+        let (life, at) = world.any_ack(rng)?;
+        let id = world.acked((life, at))?;
+        let left = world.lives[life].frames.last()?.seq;
+        let head = world.log.len() as u64;
+        let n = (left < head).then(|| rng.random_range(left + 1..=head))?;
+        let present = world.spots(|w, (l, _), f| w.frame((l, 0)).seq < n && f.seq >= n);
+        let line = relay(n, &address(life), &world.texts[&id]);
+        insert_for_all(world, n, &line);
+        (!present.is_empty()).then(|| once(Kind::DuplicateRelay))?
+    });
+}
+
 #[test]
 fn echo_instead_of_the_ack_and_beside_it() {
     for (before, after) in [(true, false), (false, true), (true, true)] {

@@ -2,6 +2,7 @@
 
 use super::guards::{Bench, ack, kinds, relay, text};
 use super::world::{address, terms};
+use crate::verify::judge::Settled;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Handle};
 use crate::wire::ndjson;
@@ -135,10 +136,17 @@ fn whichever_of_the_earlier_numbers_was_sent_last_is_compared_with_the_ack() {
     }
 }
 
-/// It had passed its own message's number before it sent it.
+/// It had passed its own message's number before it sent it, whenever it was due; who reads later
+/// than that, without the message, has lost nothing besides.
 #[test]
 fn a_message_numbered_behind_what_its_sender_had_seen() {
-    let (mut bench, [late, other, listener]) = room();
+    for was_due in [false, true] {
+        numbered_behind_what_its_sender_had_seen(was_due);
+    }
+}
+
+fn numbered_behind_what_its_sender_had_seen(was_due: bool) {
+    let (mut bench, [late, other, listener, slow]) = room();
     sends(&mut bench, 1, other, 2);
     for line in [ack(2, 1, 1), ack(3, 1, 2)] {
         bench.read(1, other, &line);
@@ -148,22 +156,59 @@ fn a_message_numbered_behind_what_its_sender_had_seen() {
     }
     bench.now_ns += 1;
     let sent_ns = bench.now_ns;
-    sends(&mut bench, 0, late, 1);
+    let due_ns = if was_due { 0 } else { sent_ns };
+    bench.ledgers[0]
+        .sending(late, due_ns, sent_ns, false)
+        .unwrap();
     bench.read(0, late, &ack(1, 0, 1));
-    for line in [relay_sent(1, 0, 1, sent_ns), relay(2, 1, 1), relay(3, 1, 2)] {
+    bench.read(2, listener, &relay_sent(1, 0, 1, due_ns));
+    for line in [relay(2, 1, 1), relay(3, 1, 2)] {
         bench.read(2, listener, &line);
+        bench.read(3, slow, &line);
     }
     breaks_off(&mut bench, 1, other); // or it would have noticed, too
     bench.leave(0, late, 3);
     bench.leave(2, listener, 3);
-    for shard in 0..3 {
+    bench.leave(3, slow, 3);
+    for shard in 0..4 {
         bench.hand_over(shard);
     }
     assert_eq!(bench.judge.violation_count(), 1, "it waits, and is counted");
     let findings = bench.finish();
-    assert_eq!(kinds(&findings), [(Kind::Causality, 1)]);
+    assert_eq!(kinds(&findings), [(Kind::Causality, 1)], "{was_due}");
     let example = &findings.violations[&Kind::Causality].examples[0];
     assert_eq!((example.seq, example.k), (Some(1), Some(1)));
+    let said = "c0 sent its message 1 after it had seen number 3, and it became number 1: an \
+                effect before its cause";
+    assert_eq!(example.text, said);
+}
+
+/// However many numbers come behind it before anybody looks.
+#[test]
+fn a_message_numbered_too_late_is_counted_though_the_run_goes_on() {
+    let (mut bench, [late, other, listener]) = room();
+    sends(&mut bench, 1, other, 1500);
+    bench.read(1, other, &ack(2, 1, 1));
+    for line in [relay(2, 1, 1), relay(3, 1, 2)] {
+        bench.read(0, late, &line);
+    }
+    sends(&mut bench, 0, late, 1);
+    let first = relay_sent(1, 0, 1, bench.now_ns);
+    bench.read(0, late, &ack(1, 0, 1));
+    bench.read(1, other, &first);
+    bench.read(2, listener, &first);
+    bench.read(2, listener, &relay(2, 1, 1));
+    for seq in 3..=1501 {
+        bench.read(1, other, &ack(seq, 1, seq - 1));
+        bench.read(2, listener, &relay(seq, 1, seq - 1));
+        if seq > 3 {
+            bench.read(0, late, &relay(seq, 1, seq - 1));
+        }
+    }
+    for (shard, handle) in [late, other, listener].into_iter().enumerate() {
+        bench.leave(shard, handle, 1501);
+    }
+    assert_eq!(kinds(&bench.finish()), [(Kind::Causality, 1)]);
 }
 
 /// Whoever noticed first: that its own sender had seen a later number says more.
@@ -352,28 +397,35 @@ fn a_target_that_says_goodbye_unasked_is_shutting_down() {
 /// others got it, wherever that is.
 #[test]
 fn what_a_message_under_a_wrong_number_really_is() {
-    for (acked, relayed) in [(true, false), (false, true), (true, true)] {
+    for (acked, relayed, number) in [
+        (true, false, 4),
+        (false, true, 4),
+        (true, true, 4),
+        (true, true, 5),
+    ] {
         let (mut bench, [sender, talker, listener, breaking]) = room();
         sends(&mut bench, 0, sender, 1);
         sends(&mut bench, 1, talker, 5);
         for seq in 1..=6_u64 {
-            // Number 4 is the sender's only message, all others are the talker's.
-            let line = match seq {
-                4 => relay(4, 0, 1),
-                _ => relay(seq, 1, seq - u64::from(seq > 4)),
+            // That number is the sender's only message, all others are the talker's.
+            let its_own = seq == number;
+            let k = seq - u64::from(seq > number);
+            let line = match its_own {
+                true => relay(seq, 0, 1),
+                false => relay(seq, 1, k),
             };
-            match seq {
-                4 if acked => drop(bench.read(0, sender, &ack(4, 0, 1))),
-                4 => breaks_off(&mut bench, 0, sender),
-                _ => drop(bench.read(1, talker, &ack(seq, 1, seq - u64::from(seq > 4)))),
+            match its_own {
+                true if acked => drop(bench.read(0, sender, &ack(seq, 0, 1))),
+                true => breaks_off(&mut bench, 0, sender),
+                false => drop(bench.read(1, talker, &ack(seq, 1, k))),
             }
-            if seq != 4 && acked {
+            if !its_own && acked {
                 bench.read(0, sender, &line);
             }
-            if seq != 4 || relayed {
+            if !its_own || relayed {
                 bench.read(2, listener, &line);
             }
-            if seq == 4 && relayed {
+            if its_own && relayed {
                 bench.read(1, talker, &line);
             }
         }
@@ -389,7 +441,8 @@ fn what_a_message_under_a_wrong_number_really_is() {
         let altered = &findings.violations[&Kind::AlteredRelay];
         assert_eq!(altered.count, 1);
         let text = &altered.examples[0].text;
-        assert!(text.ends_with("which is number 4, as number 3"), "{text}");
+        let said = format!("which is number {number}, as number 3");
+        assert!(text.ends_with(&said), "{text}");
     }
 }
 
@@ -411,4 +464,218 @@ fn an_ack_that_nobody_is_owed_says_whose_it_is() {
         let stray = &findings.violations[&Kind::StrayAck];
         assert_eq!((stray.count, stray.examples[0].text.as_str()), (1, said));
     }
+}
+
+/// Its session is long over, and nothing of it was under way.
+#[test]
+fn a_message_relayed_to_all_again_when_its_sender_has_left() {
+    for forgotten in [false, true] {
+        let (mut bench, [sender, one, other]) = room();
+        sends(&mut bench, 0, sender, 2);
+        for seq in 1..=2 {
+            bench.read(0, sender, &ack(seq, 0, seq));
+            for (shard, handle) in [(1, one), (2, other)] {
+                bench.read(shard, handle, &relay(seq, 0, seq));
+            }
+        }
+        bench.leave(0, sender, 2);
+        if forgotten {
+            (0..3).for_each(|shard| bench.hand_over(shard));
+            assert_eq!(bench.directory.remembered(), 2);
+        }
+        for (shard, handle) in [(1, one), (2, other)] {
+            bench.read(shard, handle, &relay(3, 0, 1));
+            bench.leave(shard, handle, 3);
+        }
+        assert_eq!(kinds(&bench.finish()), [(Kind::DuplicateRelay, 1)]);
+    }
+}
+
+/// A claim in place of number 514 is none in place of number 2, which nobody got.
+#[test]
+fn a_claim_stands_for_the_number_that_was_due_and_no_other() {
+    for due in [500, 514, 600] {
+        let (mut bench, [talker, listener, other]) = room();
+        sends(&mut bench, 0, talker, 700);
+        for seq in (1..=700_u64).filter(|&seq| seq != 2) {
+            let k = if seq > 2 { seq - 1 } else { seq };
+            if seq == due {
+                bench.read(1, listener, &relay(300, 0, 299));
+            }
+            bench.read(0, talker, &ack(seq, 0, k));
+            bench.read(1, listener, &relay(seq, 0, k));
+            bench.read(2, other, &relay(seq, 0, k));
+        }
+        breaks_off(&mut bench, 0, talker);
+        bench.leave(1, listener, 700);
+        bench.leave(2, other, 700);
+        let expected = [(Kind::DuplicateRelay, 1), (Kind::SequenceGap, 1)];
+        assert_eq!(kinds(&bench.finish()), expected, "{due}");
+    }
+}
+
+/// Neither was there anybody else to get it, nor does its ack say what it is.
+#[test]
+fn a_relay_lost_to_one_and_altered_to_another_was_no_skipped_number() {
+    let (mut bench, [sender, talker, one, other]) = room();
+    sends(&mut bench, 0, sender, 1);
+    sends(&mut bench, 1, talker, 1);
+    breaks_off(&mut bench, 0, sender);
+    let mut altered = relay(1, 0, 1);
+    let at = altered.len() - 4;
+    altered[at] = if altered[at] == b'A' { b'B' } else { b'A' };
+    bench.read(1, talker, &altered);
+    bench.read(1, talker, &ack(2, 1, 1));
+    bench.read(2, one, &altered);
+    for (shard, handle) in [(2, one), (3, other)] {
+        bench.read(shard, handle, &relay(2, 1, 1));
+    }
+    for (shard, handle) in [(1, talker), (2, one), (3, other)] {
+        bench.leave(shard, handle, 2);
+    }
+    let expected = [(Kind::LostRelay, 1), (Kind::AlteredRelay, 1)];
+    assert_eq!(kinds(&bench.finish()), expected);
+}
+
+/// Of a message that has no other number: its sender broke off, and nobody else got it.
+#[test]
+fn a_message_under_anothers_number_and_none_of_its_own_is_a_number_given_twice() {
+    for reads_both in [false, true] {
+        let (mut bench, [gone, talker, one, other]) = room();
+        sends(&mut bench, 0, gone, 1);
+        sends(&mut bench, 1, talker, 2);
+        breaks_off(&mut bench, 0, gone);
+        for seq in 1..=2 {
+            bench.read(1, talker, &ack(seq, 1, seq));
+            bench.read(2, one, &relay(seq, 1, seq));
+        }
+        bench.read(3, other, &relay(1, 0, 1));
+        if reads_both {
+            bench.read(3, other, &relay(1, 1, 1));
+        }
+        bench.read(3, other, &relay(2, 1, 2));
+        for (shard, handle) in [(1, talker), (2, one), (3, other)] {
+            bench.leave(shard, handle, 2);
+        }
+        assert_eq!(
+            kinds(&bench.finish()),
+            [(Kind::SequenceReuse, 1)],
+            "{reads_both}"
+        );
+    }
+}
+
+/// What one receiver misses without a break may be two things.
+#[test]
+fn a_number_lost_beside_one_that_nobody_got() {
+    for skipped in [1, 2] {
+        let (mut bench, [talker, listener, loser]) = room();
+        sends(&mut bench, 0, talker, 2);
+        for (seq, k) in [(3 - skipped, 1), (3, 2)] {
+            bench.read(0, talker, &ack(seq, 0, k));
+            bench.read(1, listener, &relay(seq, 0, k));
+        }
+        bench.read(2, loser, &relay(3, 0, 2));
+        for (shard, handle) in [talker, listener, loser].into_iter().enumerate() {
+            bench.leave(shard, handle, 3);
+        }
+        let expected = [(Kind::LostRelay, 1), (Kind::SequenceGap, 1)];
+        assert_eq!(kinds(&bench.finish()), expected, "{skipped}");
+    }
+}
+
+/// Three shards with one receiver each are more than one with two.
+#[test]
+fn a_majority_is_of_receivers_wherever_they_are() {
+    let (mut bench, [one, two, a, b, c]) = room();
+    let odd = [0, 1].map(|i| bench.join(0, 5 + i, 0));
+    for (shard, handle) in [(0, one), (1, two)] {
+        sends(&mut bench, shard, handle, 1);
+        breaks_off(&mut bench, shard, handle);
+    }
+    let all = [(0, odd[0]), (0, odd[1]), (2, a), (3, b), (4, c)];
+    for (i, (shard, handle)) in all.into_iter().enumerate() {
+        let (first, second) = if i < 2 { (1, 0) } else { (0, 1) };
+        bench.read(shard, handle, &relay(1, first, 1));
+        bench.read(shard, handle, &relay(2, second, 1));
+        bench.leave(shard, handle, 2);
+    }
+    let findings = bench.finish();
+    assert_eq!(kinds(&findings), [(Kind::OrderDivergence, 1)]);
+    let example = &findings.violations[&Kind::OrderDivergence].examples[0];
+    assert_eq!(example.receiver.as_deref(), Some("c5"));
+}
+
+/// Whoever's shard spoke first: it was due, and was got, when those say who got it.
+#[test]
+fn a_message_that_one_receiver_did_not_get_is_settled_with_those_who_did() {
+    for odd in 0..3 {
+        let (mut bench, [one, two, a, b, c]) = room();
+        for (session, handle, due_ns) in [(0, one, 20), (1, two, 30)] {
+            let ledger = &mut bench.ledgers[session];
+            ledger.sending(handle, due_ns, due_ns, false).unwrap();
+            breaks_off(&mut bench, session, handle);
+        }
+        let lines = |seq, sender, due_ns| relay_sent(seq, sender, 1, due_ns);
+        let mut right_ns = [Vec::new(), Vec::new()];
+        bench.now_ns = 100;
+        for (i, handle) in [a, b, c].into_iter().enumerate() {
+            let texts = [(0, 20), (1, 30)];
+            for seq in 1..=2 {
+                let (sender, due_ns) = texts[if i == odd { 2 - seq } else { seq - 1 }];
+                bench.now_ns += 10;
+                bench.read(2 + i, handle, &lines(seq as u64, sender, due_ns));
+                if i != odd {
+                    right_ns[seq - 1].push(bench.now_ns);
+                }
+            }
+            bench.leave(2 + i, handle, 2);
+        }
+        let mut settled = Vec::new();
+        for shard in 0..5 {
+            bench.hand_over_to(shard, |s| settled.push(s));
+        }
+        let expected = [(20, &right_ns[0]), (30, &right_ns[1])].map(|(intended_ns, got)| Settled {
+            intended_ns,
+            first_ns: got[0],
+            last_ns: got[1],
+            receivers: 2,
+        });
+        assert_eq!(settled, expected, "{odd}");
+    }
+}
+
+/// What came in its place has a number of its own.
+#[test]
+fn a_duplicate_where_a_number_was_skipped_is_not_that_number() {
+    let (mut bench, [talker, listener, other]) = room();
+    sends(&mut bench, 0, talker, 2);
+    for (seq, k) in [(1, 1), (3, 2)] {
+        bench.read(0, talker, &ack(seq, 0, k));
+        bench.read(1, listener, &relay(seq, 0, k));
+        bench.read(2, other, &relay(seq, 0, k));
+        if k == 1 {
+            bench.read(1, listener, &relay(1, 0, 1));
+        }
+    }
+    for (shard, handle) in [talker, listener, other].into_iter().enumerate() {
+        bench.leave(shard, handle, 3);
+    }
+    let expected = [(Kind::DuplicateRelay, 1), (Kind::SequenceGap, 1)];
+    assert_eq!(kinds(&bench.finish()), expected);
+}
+
+/// Nobody else says what the number due is, nor which one the message has: it is one wrong number.
+#[test]
+fn what_came_in_place_of_a_number_that_nobody_knows_is_that_number() {
+    let (mut bench, [one, two, three, listener]) = room();
+    for (session, handle) in [one, two, three].into_iter().enumerate() {
+        sends(&mut bench, session, handle, 1);
+        breaks_off(&mut bench, session, handle);
+    }
+    for (seq, sender) in [(1, 0), (1, 1), (3, 2)] {
+        bench.read(3, listener, &relay(seq, sender, 1));
+    }
+    bench.leave(3, listener, 3);
+    assert_eq!(kinds(&bench.finish()), [(Kind::AlteredRelay, 1)]);
 }

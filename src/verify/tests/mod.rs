@@ -11,6 +11,7 @@
 
 mod agreement;
 mod agreement_outside;
+mod alone;
 mod breaks;
 mod bugs;
 mod clean;

@@ -17,6 +17,7 @@ use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Terms};
 use crate::verify::trace::file::Recording;
+use crate::verify::trace::tape::{Tag, Writing};
 use crate::verify::trace::{self, TraceError, Verified, verify};
 use crate::wire::ndjson;
 
@@ -97,6 +98,19 @@ fn blocks_that_are_missing_doubled_or_misplaced_are_noticed() {
     assert!(error_of(&headless).contains("where the header belongs"));
 }
 
+/// Its run was killed, or its disk was full: what was certain by then stands.
+#[test]
+fn a_trace_that_ends_between_two_blocks_says_so() {
+    let trace = a_trace();
+    let at = blocks(&trace);
+    for &end in &at[..at.len() - 1] {
+        let verified = verify(&trace[..end]).unwrap();
+        let why = "the trace ends before its run did: it was killed, or its disk was full";
+        assert_eq!(verified.doubts, [why], "{end}");
+        assert_eq!(verified.findings.violation_count(), 0);
+    }
+}
+
 /// It says itself what was promised.
 #[test]
 fn a_recorded_trace_takes_no_other_promises() {
@@ -141,19 +155,181 @@ fn each_bug_is_found_again_in_its_trace() {
     }
 }
 
-/// What is found where a script does all that one can do, and the trace of it.
-fn scripted(terms: Terms) -> (Findings, Vec<u8>) {
+/// A trace made by hand: what the shard's stream holds, in one block, and the judge's, in blocks.
+fn forged(shard: impl FnOnce(&mut Writing), judge: &[fn(&mut Writing)]) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("script.trace");
+    let path = directory.path().join("forged.trace");
     let recording = Recording::create(&path, false).unwrap();
-    recording.begin(&trace::Header {
+    recording.begin(&header(terms()));
+    shard(&mut recording.shard(0));
+    for block in judge {
+        block(&mut recording.judge());
+    }
+    recording.finish(Vec::new()).unwrap();
+    fs::read(path).unwrap()
+}
+
+fn absorb(tape: &mut Writing) {
+    tape.event(Tag::Absorb).number(0);
+}
+
+/// One that connects, is given a session, and begins to read.
+fn reading(tape: &mut Writing) {
+    tape.event(Tag::Connecting).number(0);
+    tape.number(0).number(1); // the highest number so far; the session's own, and one
+    tape.of_session(Tag::Connected, 0).bytes(b"127.0.0.1:9");
+    tape.of_session(Tag::Read, 0).time(5);
+}
+
+/// Where each is, and what it is.
+#[test]
+fn a_story_that_cannot_be_is_not_believed() {
+    type Story = fn(&mut Writing);
+    let stories: [(Story, usize, &str); 6] = [
+        (
+            |tape| {
+                tape.event(Tag::Connecting).number(0);
+            },
+            2,
+            "what the ledger asked was not answered",
+        ),
+        (
+            |tape| {
+                tape.number(99);
+            },
+            1,
+            "an event of an unknown kind",
+        ),
+        (
+            |tape| {
+                tape.event(Tag::Absorb).number(0);
+            },
+            2,
+            "a session that is not there",
+        ),
+        (
+            |tape| {
+                reading(tape);
+                tape.event(Tag::Bytes).bytes(b"{\"ty");
+                tape.event(Tag::Matched).number(1);
+            },
+            28,
+            "a whole line in the middle of one",
+        ),
+        (
+            |tape| {
+                reading(tape);
+                tape.event(Tag::Matched).number(1);
+            },
+            23,
+            "a line that this shard does not know",
+        ),
+        (
+            |tape| {
+                tape.event(Tag::Rest);
+            },
+            1,
+            "bytes outside a read",
+        ),
+    ];
+    for (story, within, what) in stories {
+        let trace = forged(story, &[absorb]);
+        let begins = blocks(&trace)[1];
+        let expected =
+            format!("out of order in the block at byte {begins}, {within} bytes into it: {what}");
+        assert_eq!(error_of(&trace), expected);
+    }
+}
+
+/// Whether it is in the same block or in one of its own.
+#[test]
+fn nothing_comes_behind_the_judges_last_word() {
+    fn finish(tape: &mut Writing) {
+        tape.event(Tag::Finish).number(0);
+    }
+    fn finish_twice(tape: &mut Writing) {
+        finish(tape);
+        finish(tape);
+    }
+    let behind = "observations behind the judge's last word";
+    assert!(error_of(&forged(|_| (), &[finish_twice])).ends_with(behind));
+    assert!(error_of(&forged(|_| (), &[finish, finish])).ends_with(behind));
+    assert!(error_of(&forged(reading, &[finish])).ends_with(behind));
+    assert!(verify(&forged(|_| (), &[finish])[..]).is_ok());
+}
+
+/// Its checksum is right, and its length is not.
+#[test]
+fn a_block_that_is_longer_or_shorter_than_it_says_is_damaged() {
+    let trace = a_trace();
+    let (at, end) = (blocks(&trace)[1], blocks(&trace)[2]);
+    let len = u32::from_le_bytes(trace[at + 2..at + 6].try_into().unwrap());
+    for wrong in [len - 1, len + 1] {
+        let mut trace = trace.clone();
+        trace[at + 2..at + 6].copy_from_slice(&wrong.to_le_bytes());
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&trace[at..at + 10]);
+        sum.update(&trace[at + 14..end]);
+        let sum = sum.finalize().to_le_bytes();
+        trace[at + 10..at + 14].copy_from_slice(&sum);
+        let error = error_of(&trace);
+        assert!(
+            error.contains("does not decompress to its length"),
+            "{error}"
+        );
+    }
+}
+
+/// They are asked for and not looked at: what stands alone needs no bytes.
+#[test]
+fn a_publish_is_in_the_trace_only_behind_half_a_raw_line() {
+    let outside = Terms {
+        promises: FROM_OUTSIDE,
+        ..terms()
+    };
+    for terms in [terms(), outside] {
+        let bytes = |raw: &[u8], told: bool| {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("publish.trace");
+            let recording = Recording::create(&path, false).unwrap();
+            recording.begin(&header(terms));
+            let mut bench = Bench::new(1, terms);
+            bench.ledgers[0].record_on(recording.shard(0));
+            let writer = bench.join(0, 0, 0);
+            if !raw.is_empty() {
+                bench.ledgers[0].sending_raw(writer, raw);
+            }
+            let header = bench.ledgers[0].sending(writer, 5, 5, false).unwrap();
+            if told {
+                bench.ledgers[0].sent_publish(writer, &header, b"{\"message\":\"x\"}\n");
+            }
+            drop(bench);
+            recording.finish(Vec::new()).unwrap()
+        };
+        for (raw, is_in) in [(&b""[..], false), (b"rubbish\n", false), (b"rubbish", true)] {
+            let grew = bytes(raw, true) > bytes(raw, false);
+            assert_eq!(grew, is_in, "{raw:?}");
+        }
+    }
+}
+
+fn header(terms: Terms) -> trace::Header {
+    trace::Header {
         scenario: "by hand".to_owned(),
         target: "itself".to_owned(),
         terms,
         max_read_line_bytes: 65_536,
         shards: 1,
         clients: (0..100).map(|i| format!("c{i}")).collect(),
-    });
+    }
+}
+
+/// What is found where a script does all that one can do, and the trace of it.
+fn scripted(terms: Terms) -> (Findings, Vec<u8>) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("script.trace");
+    let recording = Recording::create(&path, false).unwrap();
+    recording.begin(&header(terms));
     let mut bench = Bench::new(1, terms);
     bench.ledgers[0].record_on(recording.shard(0));
     bench.judge.record_on(recording.judge());

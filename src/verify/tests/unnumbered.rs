@@ -93,6 +93,9 @@ const TABLE: &[(&str, Outside, &str)] = &[
     ("invent", Alike, ""),
     ("before_join", Other(&[Kind::StaleRelay, Kind::LostRelay]), "if nobody had seen it by then the \
         newcomer may have been in time, and what it did not get after it is lost"),
+    ("relay_to_all_again", Other(&[Kind::DuplicateRelay, Kind::StaleRelay, Kind::OrderDivergence,
+        Kind::ReorderedRelay, Kind::RealTime]), "each who was there got it twice, and who joined between only now: \
+        it is stale, or they contradict each other"),
     ("echo_instead_of_the_ack_and_beside_it", Alike, ""),
     ("wrong_sender", Alike, ""),
     ("wrong_sender_alike_for_all_is_one", Alike, ""),

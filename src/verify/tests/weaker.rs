@@ -850,3 +850,47 @@ proptest! {
         prop_assert!(counts.delivered + counts.lost <= counts.owed);
     }
 }
+
+/// The ack says by whom, and not of which message: each that went astray excuses one.
+#[test]
+fn an_anonymous_ack_astray_excuses_one_message_that_is_waited_for() {
+    for (astray, expected) in [
+        (1, &[(Kind::MissingAck, 1), (Kind::StrayAck, 1)][..]),
+        (2, &[(Kind::StrayAck, 2)]),
+    ] {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 3);
+        let mut acked = Vec::new();
+        classic::encode_ack(&mut acked, &address(0));
+        for wait in 0..2 {
+            bench.send(0, false);
+            if wait < astray {
+                bench.read(1, &acked);
+            }
+            let handle = bench.clients[0];
+            bench.ledger.overdue_acks(handle, "1s", bench.now_ns);
+        }
+        bench.end(0, Ending::Ours);
+        bench.leave(1);
+        bench.leave(2);
+        assert_eq!(kinds(&bench.finish()), expected, "{astray}");
+    }
+}
+
+/// Who sent what a classic target cannot take may be hung up on, and who sent what it can may not.
+#[test]
+fn a_classic_script_that_provokes_a_target_may_be_hung_up_on() {
+    for (raw, provoking) in [
+        (&b"{\"message\":\"hello\"}"[..], false),
+        (b"{\"message\":\"\"}", true),
+        (b"{\"message\":\"\"}{\"message\":\"hello\"}", true),
+        (b"not json", true),
+    ] {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 2);
+        bench.ledger.sending_raw(bench.clients[0], raw);
+        bench.end(0, Ending::Eof);
+        bench.leave(1);
+        let found = kinds(&bench.finish());
+        let hung_up = found.contains(&(Kind::UnexpectedClose, 1));
+        assert_eq!(hung_up, !provoking, "{raw:?}: {found:?}");
+    }
+}

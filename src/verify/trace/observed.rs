@@ -435,6 +435,44 @@ mod tests {
         assert_eq!(verified(&lines[..1]).doubts.len(), 1);
     }
 
+    /// By the names that the observations give them.
+    #[test]
+    fn a_session_is_over_when_it_is_closed() {
+        let lines = [
+            r#"{"at_ns":5,"session":"ann","event":"opened"}"#,
+            r#"{"at_ns":6,"session":"bob","event":"opened"}"#,
+            r#"{"at_ns":7,"session":"bob","event":"closed"}"#,
+            r#"{"at_ns":7,"session":"ann","event":"welcome","seq":0}"#,
+            r#"{"at_ns":8,"session":"ann","event":"closed"}"#,
+            r#"{"at_ns":9,"session":"ann","event":"leaving"}"#,
+        ];
+        let findings = verified(&lines[..5]).findings;
+        assert_eq!(findings.undecided, [""; 0]);
+        let closed = &findings.violations[&Kind::UnexpectedClose];
+        let names: Vec<_> = closed.examples.iter().map(|e| e.receiver.clone()).collect();
+        assert_eq!(names, ["bob", "ann"].map(|name| Some(name.to_owned())));
+        let error = verify(lines.join("\n").as_bytes(), None).unwrap_err();
+        assert_eq!(error.to_string(), "line 6: session `ann` is over");
+    }
+
+    /// Deliveries without acks are something, and so are acks without deliveries.
+    #[test]
+    fn one_delivery_or_one_ack_is_something_to_verify() {
+        let begins = [
+            r#"{"at_ns":1,"session":"a","event":"opened"}"#,
+            r#"{"at_ns":1,"session":"b","event":"opened"}"#,
+            r#"{"at_ns":2,"session":"a","event":"welcome","seq":0}"#,
+            r#"{"at_ns":2,"session":"b","event":"welcome","seq":0}"#,
+            r#"{"at_ns":3,"session":"a","event":"sent","k":1}"#,
+        ];
+        let relayed = r#"{"at_ns":4,"session":"b","event":"relayed","seq":1,"from":"a","k":1}"#;
+        let acked = r#"{"at_ns":4,"session":"a","event":"acked","seq":1,"k":1}"#;
+        for (more, doubts) in [(&[][..], 1), (&[relayed], 0), (&[acked], 0)] {
+            let lines: Vec<&str> = begins.iter().chain(more).copied().collect();
+            assert_eq!(verified(&lines).doubts.len(), doubts, "{more:?}");
+        }
+    }
+
     #[test]
     fn a_line_that_is_no_observation_is_named() {
         let opened = r#"{"at_ns":5,"session":"a","event":"opened"}"#;

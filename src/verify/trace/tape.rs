@@ -355,9 +355,7 @@ impl Reading {
     pub(crate) fn tag(&mut self) -> Option<Tag> {
         let byte = *self.block.get(self.at)?;
         self.at += 1;
-        let tag = Tag::ALL.into_iter().find(|t| *t as u8 == byte);
-        self.broken |= tag.is_none();
-        tag
+        Tag::ALL.into_iter().find(|t| *t as u8 == byte)
     }
 
     pub(crate) fn number(&mut self) -> u64 {

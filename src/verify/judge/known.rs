@@ -1,0 +1,199 @@
+//! What is known of each number: from acks, from relays, and from those who got something else.
+//!
+//! A number is recorded from the first fact about it until it is settled, and remembered among the
+//! latest [`NEIGHBOURS`](super::NEIGHBOURS) for a while after that.
+
+use super::open::Open;
+use super::{EXCHANGE_SPAN, Judge, MAX_RECORDS, Settled};
+use crate::verify::batch::{Fact, Message};
+use crate::wire::payload::SenderId;
+
+/// What is known of one number.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Record {
+    pub(super) acked: Option<Acked>,
+    /// A second message that was acked with this number.
+    pub(super) acked_too: Option<Message>,
+    pub(super) relayed: Option<Relayed>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Acked {
+    pub(super) message: Message,
+    pub(super) sent_ns: u64,
+    pub(super) acked_ns: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Relayed {
+    pub(super) message: Message,
+    pub(super) intended_ns: u64,
+    pub(super) first_ns: u64,
+    pub(super) last_ns: u64,
+    pub(super) receivers: u64,
+    pub(super) first_receiver: SenderId,
+}
+
+/// What a number is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known {
+    pub(super) message: Message,
+    /// When it was sent: from its ack, else when it was due, which is no later.
+    pub(super) sent_ns: u64,
+    pub(super) acked: bool,
+    pub(super) relayed: bool,
+}
+
+/// One claim that number n is `claim`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Conflict {
+    pub(super) receiver: SenderId,
+    pub(super) claim: Message,
+    pub(super) intended_ns: u64,
+    /// When the first and the last who saw it so did.
+    pub(super) first_ns: u64,
+    pub(super) last_ns: u64,
+    /// How many did.
+    pub(super) receivers: u64,
+}
+
+impl Judge {
+    /// The record of `seq`, made if need be; `None` if that number was settled before.
+    pub(super) fn record(
+        &mut self,
+        seq: u64,
+        settled: &mut impl FnMut(Settled),
+    ) -> Option<&mut Record> {
+        if self.records.is_empty() {
+            self.base = self.base.max(self.told.min(seq));
+        }
+        // Before anything was settled, shards may report from different starts.
+        while seq < self.base && self.recent.is_empty() && self.records.len() < MAX_RECORDS {
+            self.records.push_front(Record::default());
+            self.base -= 1;
+        }
+        if seq < self.base {
+            return None;
+        }
+        while seq - self.base >= MAX_RECORDS as u64 {
+            if self.records.is_empty() {
+                self.base = seq;
+                break;
+            }
+            self.settle_next(settled);
+        }
+        let index = (seq - self.base) as usize;
+        if index >= self.records.len() {
+            self.records.resize_with(index + 1, Record::default);
+        }
+        Some(&mut self.records[index])
+    }
+
+    pub(super) fn fact(&mut self, fact: &Fact, settled: &mut impl FnMut(Settled)) {
+        match *fact {
+            Fact::Acked {
+                seq,
+                message,
+                sent_ns,
+                acked_ns,
+            } => {
+                let acked = Acked {
+                    message,
+                    sent_ns,
+                    acked_ns,
+                };
+                match self.record(seq, settled) {
+                    None => {}
+                    Some(record) if record.acked.is_none() => record.acked = Some(acked),
+                    Some(record) => record.acked_too = Some(message),
+                }
+            }
+            Fact::Relayed {
+                seq,
+                message,
+                intended_ns,
+                first_ns,
+                last_ns,
+                receivers,
+                first_receiver,
+            } => {
+                let Some(record) = self.record(seq, settled) else {
+                    self.tally.uncompared += receivers;
+                    return;
+                };
+                match &mut record.relayed {
+                    None => {
+                        record.relayed = Some(Relayed {
+                            message,
+                            intended_ns,
+                            first_ns,
+                            last_ns,
+                            receivers,
+                            first_receiver,
+                        });
+                    }
+                    Some(known) if known.message == message => {
+                        known.first_ns = known.first_ns.min(first_ns);
+                        known.last_ns = known.last_ns.max(last_ns);
+                        known.receivers += receivers;
+                    }
+                    Some(_) => {
+                        let conflict = Conflict {
+                            receiver: first_receiver,
+                            claim: message,
+                            intended_ns,
+                            first_ns,
+                            last_ns,
+                            receivers,
+                        };
+                        self.open(seq, Open::Conflict(conflict));
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn get(&self, seq: u64) -> Option<&Record> {
+        let index = seq.checked_sub(self.base)?;
+        self.records.get(usize::try_from(index).ok()?)
+    }
+
+    /// What number `seq` is, if it is not settled too long ago.
+    pub(super) fn known(&self, seq: u64) -> Option<Known> {
+        if seq >= self.base {
+            return self.get(seq)?.known();
+        }
+        let at = self.recent.binary_search_by_key(&seq, |&(n, _)| n).ok()?;
+        Some(self.recent[at].1)
+    }
+
+    /// The number under which `message` is known, if it is one near `seq` but not `seq` itself.
+    pub(super) fn number_of(&self, message: Message, seq: u64) -> Option<u64> {
+        let is_it = |r: &Record| {
+            r.acked.is_some_and(|a| a.message == message)
+                || r.relayed.is_some_and(|r| r.message == message)
+        };
+        let mut ahead = (self.base..seq.saturating_add(EXCHANGE_SPAN)).zip(&self.records);
+        let ahead = ahead.find(|&(n, record)| n != seq && is_it(record));
+        ahead.map(|(n, _)| n).or_else(|| {
+            let mut settled = self.recent.iter().rev();
+            let found = settled.find(|(n, known)| *n != seq && known.message == message);
+            found.map(|&(n, _)| n)
+        })
+    }
+}
+
+impl Record {
+    /// What the number is: the ack says so, else the relays do.
+    pub(super) fn known(&self) -> Option<Known> {
+        let (acked, relayed) = (self.acked, self.relayed);
+        let message = acked.map(|a| a.message).or(relayed.map(|r| r.message))?;
+        let due_ns = relayed.map_or(0, |r| r.intended_ns);
+        Some(Known {
+            message,
+            sent_ns: acked.map_or(due_ns, |a| a.sent_ns),
+            acked: acked.is_some(),
+            relayed: relayed.is_some(),
+        })
+    }
+}

@@ -1,0 +1,633 @@
+//! Where a numbered frame falls in its session's stream, and what it says of the frames before it.
+//!
+//! A frame that is ahead of its time is not believed at once: were frames lost before it, did it
+//! overtake them, or is its number wrong? The stream runs on under one of these readings, and the
+//! cursor follows that.
+
+use super::Session;
+use super::trouble::{Carried, Early, Hole, Since};
+use crate::verify::batch::Proof;
+
+/// Irregular frames remembered for each session, to tell what follows from them.
+const EXCUSES: usize = 64;
+
+/// Early frames remembered for each session.
+const MAX_EARLY: u64 = 16;
+
+/// Where a number falls in a session's stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verify) enum Place {
+    /// The next one, or a later one (then what it skipped is on record).
+    Onward,
+    /// One that had been skipped.
+    Skipped,
+    /// Ahead of the one due; the frames behind it decide what it is.
+    Early,
+    /// One that had come, or that was never owed.
+    Behind,
+}
+
+/// What a frame revealed about earlier ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verify) enum Move {
+    /// The early frame was what its number said.
+    Confirmed(Early),
+    /// The early frame's number came again, or can never have been its own.
+    Unexplained(Early),
+    /// `low` and `high` came the other way round; `high` had come by `since_ns`.
+    /// `own` if either is known to be an ack.
+    Displaced {
+        low: u64,
+        high: u64,
+        own: bool,
+        since: Since,
+    },
+    /// The stream broke off behind the early frame: its number is wrong, or the numbers from
+    /// `from` up to it were lost.
+    LastWord { early: Early, from: u64 },
+}
+
+impl Session {
+    /// Takes number `seq` where it belongs; skipped numbers become a hole. What that reveals
+    /// about earlier frames goes to `moves`.
+    pub(in crate::verify) fn place(
+        &mut self,
+        seq: u64,
+        carried: Carried,
+        moves: &mut Vec<Move>,
+    ) -> Place {
+        if seq > self.next {
+            return self.jump(seq, carried, moves);
+        }
+        if seq < self.next {
+            return self.fall_back(seq, carried, moves);
+        }
+        self.next += 1;
+        self.went_on(moves);
+        Place::Onward
+    }
+
+    /// The frame due has come: nothing is fresh any more, and what it overtook is unexplained.
+    pub(in crate::verify) fn went_on(&mut self, moves: &mut Vec<Move>) {
+        let next = self.next;
+        let Some(trouble) = self.trouble.as_deref_mut() else {
+            return;
+        };
+        trouble.swallowing = 0;
+        for early in &mut trouble.early {
+            early.fresh = false;
+        }
+        let passed = trouble.early.extract_if(.., |e| e.seq < next);
+        moves.extend(passed.map(Move::Unexplained));
+        self.oldest_open = trouble.oldest();
+    }
+
+    /// Number `seq` under the one due: fills a hole, or has no business here.
+    fn fall_back(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
+        let Some(hole) = self.fill(seq) else {
+            return Place::Behind;
+        };
+        let newest = self.next - 1;
+        let trouble = self.trouble();
+        for early in &mut trouble.early {
+            early.fresh = false;
+        }
+        // Two frames exchanged make one early and one late: one displacement.
+        let partner = trouble
+            .early
+            .iter_mut()
+            .find(|e| e.due <= seq && !e.reported);
+        let mut own = carried.is_ack();
+        let high = partner.map_or(newest, |early| {
+            early.reported = true;
+            own |= early.carried.is_ack();
+            early.seq.max(newest)
+        });
+        let (Proof::Later(proof) | Proof::Bye(proof)) = hole.proof;
+        let since = Since {
+            seq: proof,
+            at_ns: hole.at_ns,
+        };
+        moves.push(Move::Displaced {
+            low: seq,
+            high,
+            own,
+            since,
+        });
+        Place::Skipped
+    }
+
+    /// Number `seq` is ahead of the one due. Frames were lost, or overtaken, or a number is
+    /// wrong: the cursor follows the reading under which the stream runs on.
+    fn jump(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
+        let next = self.next;
+        let trouble = self.trouble();
+        let accounted =
+            |n: u64| trouble.excused.contains(&n) || trouble.early.iter().any(|e| e.seq == n);
+        let mut due = next;
+        while due < seq && accounted(due) {
+            due += 1;
+        }
+        if due == seq {
+            self.confirm_until(seq, moves);
+        } else if seq - due <= trouble.swallowing {
+            trouble.swallowed += seq - due;
+        } else if let Some(at) = trouble.early.iter().position(|e| e.fresh) {
+            let early = trouble.early[at];
+            let behind_it = (early.seq + 1..seq).take(EXCUSES);
+            let excused = behind_it.filter(|n| trouble.excused.contains(n)).count() as u64;
+            if early.seq < seq && early.seq + 1 + excused == seq {
+                // It was what it said, and what lies before it was lost.
+                self.commit(at, moves);
+            } else if due + 1 == seq {
+                // It stood where `due` belongs.
+                let proof = Proof::Later(early.seq);
+                self.skip_to(seq, proof, early.carried.at_ns, moves);
+            } else {
+                if early.seq < seq {
+                    self.commit(at, moves);
+                }
+                return self.set_aside(seq, carried, moves);
+            }
+        } else {
+            return self.set_aside(seq, carried, moves);
+        }
+        self.next = seq + 1;
+        self.went_on(moves);
+        Place::Onward
+    }
+
+    /// Early frames under `seq` are what they said, and came before their time.
+    fn confirm_until(&mut self, seq: u64, moves: &mut Vec<Move>) {
+        let passed = self.next..seq;
+        let trouble = self.trouble();
+        trouble.excused.retain(|&e| e >= seq);
+        let early = trouble.early.extract_if(.., |e| passed.contains(&e.seq));
+        early.for_each(|early| early.confirm(moves));
+    }
+
+    /// The early frame at `at` is what it said; what lies before it was skipped.
+    fn commit(&mut self, at: usize, moves: &mut Vec<Move>) {
+        let early = self.trouble().early.remove(at);
+        let proof = Proof::Later(early.seq);
+        self.skip_to(early.seq, proof, early.carried.at_ns, moves);
+        self.next = early.seq + 1;
+        moves.push(Move::Confirmed(early));
+    }
+
+    fn set_aside(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
+        let due = self.next;
+        let trouble = self.trouble();
+        for early in &mut trouble.early {
+            early.fresh = false;
+        }
+        if trouble.early.len() as u64 == MAX_EARLY {
+            moves.push(Move::Unexplained(trouble.early.remove(0)));
+        }
+        trouble.early.push(Early {
+            seq,
+            due,
+            carried,
+            fresh: true,
+            reported: false,
+        });
+        self.oldest_open = trouble.oldest();
+        Place::Early
+    }
+
+    /// The stream ends, and `last` is the last number owed: whatever did not come is a hole.
+    pub(in crate::verify) fn close(&mut self, last: u64, now_ns: u64, moves: &mut Vec<Move>) {
+        let mut early = std::mem::take(&mut self.trouble().early);
+        early.sort_unstable_by_key(|e| e.seq);
+        for early in early {
+            if early.seq < self.next || early.seq > last {
+                moves.push(Move::Unexplained(early));
+                continue;
+            }
+            let in_place = early.seq == self.next;
+            let proof = Proof::Later(early.seq);
+            self.skip_to(early.seq, proof, early.carried.at_ns, moves);
+            self.next = early.seq + 1;
+            moves.push(Move::Confirmed(early));
+            if in_place && !early.reported && !early.fresh {
+                moves.push(early.displaced());
+            }
+        }
+        let (from, until) = (self.next, last.saturating_add(1));
+        if from < until {
+            let trouble = self.trouble();
+            if until - from <= trouble.swallowing {
+                trouble.swallowed += until - from;
+            } else {
+                self.skip_to(until, Proof::Bye(last), now_ns, moves);
+            }
+            self.next = until;
+        }
+        self.oldest_open = self.trouble().oldest();
+    }
+
+    /// Number `seq` stands in an irregular frame: if it never comes properly, that is no second
+    /// violation.
+    pub(in crate::verify) fn excuse(&mut self, seq: u64) {
+        if self.fill(seq).is_some() || seq < self.next {
+            return;
+        }
+        let trouble = self.trouble();
+        if trouble.excused.len() == EXCUSES {
+            trouble.excused.pop_front();
+        }
+        if let Err(at) = trouble.excused.binary_search(&seq) {
+            trouble.excused.insert(at, seq);
+        }
+    }
+
+    /// Numbers `next..seq` did not come, but those that irregular frames stood for, and those that
+    /// came ahead of their time.
+    fn skip_to(&mut self, seq: u64, proof: Proof, at_ns: u64, moves: &mut Vec<Move>) {
+        let skipped = self.next..seq;
+        let trouble = self.trouble();
+        let excused = trouble.excused.iter().copied();
+        let mut came: Vec<u64> = excused.filter(|n| skipped.contains(n)).collect();
+        let was_real = |e: &mut Early| !e.fresh && skipped.contains(&e.seq);
+        for early in trouble.early.extract_if(.., was_real) {
+            came.push(early.seq);
+            early.confirm(moves);
+        }
+        came.sort_unstable();
+        let mut from = skipped.start;
+        for until in came.into_iter().chain([seq]) {
+            if from < until {
+                trouble.holes.push_back(Hole {
+                    from,
+                    until,
+                    proof,
+                    at_ns,
+                });
+            }
+            from = until + 1;
+        }
+        trouble.excused.retain(|&e| e >= seq);
+        self.oldest_open = trouble.oldest();
+    }
+
+    /// Takes `seq` out of the hole it lies in.
+    fn fill(&mut self, seq: u64) -> Option<Hole> {
+        let trouble = self.trouble.as_deref_mut()?;
+        let holes = &mut trouble.holes;
+        let at = holes.iter().position(|h| h.from <= seq && seq < h.until)?;
+        let hole = holes.remove(at)?;
+        for part in [
+            Hole {
+                from: seq + 1,
+                ..hole
+            },
+            Hole { until: seq, ..hole },
+        ] {
+            if part.from < part.until {
+                holes.insert(at, part);
+            }
+        }
+        self.oldest_open = trouble.oldest();
+        Some(hole)
+    }
+
+    /// The stream broke off, and no later frame will say what an early one was. Where all that it
+    /// overtook has come it was what it said; elsewhere it may prove a loss, or be misnumbered.
+    pub(in crate::verify) fn broke_off(&mut self, moves: &mut Vec<Move>) {
+        let Some(trouble) = self.trouble.as_deref_mut() else {
+            return;
+        };
+        let mut early = std::mem::take(&mut trouble.early);
+        early.sort_unstable_by_key(|e| e.seq);
+        for early in early {
+            let from = self.next;
+            if early.seq < from {
+                moves.push(Move::Unexplained(early));
+                continue;
+            }
+            self.next = early.seq + 1;
+            let holes = &self.trouble().holes;
+            let lacking = holes
+                .iter()
+                .any(|h| h.from <= early.due && early.due < h.until);
+            if early.seq > from || lacking {
+                moves.push(Move::LastWord { early, from });
+                continue;
+            }
+            moves.push(Move::Confirmed(early));
+            if !early.reported {
+                moves.push(early.displaced());
+            }
+        }
+        self.oldest_open = self.trouble().oldest();
+    }
+
+    /// Takes out the holes that begin under `seq`: they are given up, as is hope of explaining
+    /// the early frames of that time.
+    pub(in crate::verify) fn give_up_before(
+        &mut self,
+        seq: u64,
+        moves: &mut Vec<Move>,
+    ) -> Vec<Hole> {
+        let Some(trouble) = &mut self.trouble else {
+            return Vec::new();
+        };
+        let stale = trouble.early.extract_if(.., |e| e.due < seq);
+        moves.extend(stale.map(Move::Unexplained));
+        let count = trouble.holes.iter().take_while(|h| h.from < seq).count();
+        let given_up = trouble.holes.drain(..count).collect();
+        self.oldest_open = trouble.oldest();
+        given_up
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::trouble::SHORTEST_FRAME_BYTES;
+    use super::super::{Form, Stage};
+    use super::*;
+    use crate::verify::directory::ClientId;
+    use crate::wire::payload::SenderId;
+
+    const RELAY: Carried = Carried {
+        message: None,
+        intended_ns: 0,
+        at_ns: 0,
+        form: Form::Relay { clean: true },
+    };
+
+    fn open_at(joined: u64) -> Session {
+        let mut session = Session::new(SenderId(1), ClientId(0), joined);
+        session.next = joined + 1;
+        session.stage = Stage::Open;
+        session
+    }
+
+    /// Feeds numbers to a session that joined at 10; returns the holes, and the moves as text.
+    fn feed(session: &mut Session, numbers: &[u64]) -> (Vec<(u64, u64)>, String) {
+        let mut moves = Vec::new();
+        for &n in numbers {
+            session.place(n, RELAY, &mut moves);
+        }
+        (holes_of(session), in_words(&moves))
+    }
+
+    fn holes_of(session: &Session) -> Vec<(u64, u64)> {
+        let holes = session.trouble.iter().flat_map(|t| &t.holes);
+        holes.map(|h| (h.from, h.until)).collect()
+    }
+
+    fn in_words(moves: &[Move]) -> String {
+        let words = moves.iter().map(|m| match m {
+            Move::Confirmed(e) => format!("{} was real", e.seq),
+            Move::Unexplained(e) => format!("{} at {}?", e.seq, e.due),
+            Move::Displaced { low, high, .. } => format!("{high} before {low}"),
+            Move::LastWord { early, from } => format!("{} where {from} was due", early.seq),
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Every way a stream can go on behind a frame that is ahead of its time.
+    #[test]
+    fn what_follows_an_early_frame_says_what_it_was() {
+        // Numbers as they come; the holes they leave; what they reveal; the number then due.
+        type Row = (&'static [u64], &'static [(u64, u64)], &'static str, u64);
+        let table: &[Row] = &[
+            (&[11, 12, 13], &[], "", 14),
+            (&[12, 13, 14], &[(11, 12)], "12 was real", 15),
+            (&[12, 11, 13], &[], "12 was real, 12 before 11", 14),
+            (&[12, 13, 11, 14], &[], "12 was real, 13 before 11", 15),
+            (&[13, 11, 12, 14], &[], "13 was real, 13 before 11", 15),
+            (&[14, 12, 13, 11, 15], &[], "14 before 11, 14 was real", 16),
+            (
+                &[15, 13, 14, 11, 12, 16],
+                &[],
+                "13 was real, 15 before 11, 14 before 12, 15 was real",
+                17,
+            ),
+            (
+                &[13, 12, 15, 16],
+                &[(11, 12), (14, 15)],
+                "13 was real, 13 before 11, 15 was real",
+                17,
+            ),
+            (&[61, 12, 13], &[(11, 12)], "", 14),
+            (&[12, 12, 13], &[(11, 12)], "12 at 11?", 14),
+            (
+                &[12, 14, 15],
+                &[(11, 12), (13, 14)],
+                "12 was real, 14 was real",
+                16,
+            ),
+        ];
+        for (numbers, holes, moves, next) in table {
+            let mut session = open_at(10);
+            let found = feed(&mut session, numbers);
+            assert_eq!(found, (holes.to_vec(), (*moves).to_owned()), "{numbers:?}");
+            assert_eq!(session.next, *next, "{numbers:?}");
+        }
+    }
+
+    #[test]
+    fn a_bye_explains_what_is_left() {
+        for (numbers, last, holes, words) in [
+            (&[12_u64][..], 12, &[(11, 12)][..], "12 was real"),
+            (&[61], 11, &[(11, 12)], "61 at 11?"),
+            (&[12, 11], 12, &[], "12 was real, 12 before 11"),
+            (&[], 12, &[(11, 13)], ""),
+        ] {
+            let mut session = open_at(10);
+            feed(&mut session, numbers);
+            let mut moves = Vec::new();
+            session.close(last, 0, &mut moves);
+            assert_eq!(holes_of(&session), holes, "{numbers:?}");
+            assert_eq!(in_words(&moves), words, "{numbers:?}");
+        }
+    }
+
+    /// Where no frame follows, only what had come before can say what an early one was.
+    #[test]
+    fn at_a_break_what_an_early_frame_was_stays_open_unless_all_it_overtook_has_come() {
+        // Numbers as they come, the holes they leave, what the break reveals, the number then due.
+        type Row = (&'static [u64], &'static [(u64, u64)], &'static str, u64);
+        let table: &[Row] = &[
+            (&[11, 12], &[], "", 13),
+            (&[13], &[], "13 where 11 was due", 14),
+            (&[11, 13], &[], "13 where 12 was due", 14),
+            (&[12, 11], &[], "12 was real, 12 before 11", 13),
+            (&[14, 12, 13], &[(11, 12)], "14 where 14 was due", 15),
+            (&[15, 12, 13], &[(11, 12)], "15 where 14 was due", 16),
+            (
+                &[12, 13, 15, 14],
+                &[(11, 12)],
+                "15 was real, 15 before 14",
+                16,
+            ),
+        ];
+        for (numbers, holes, words, next) in table {
+            let mut session = open_at(10);
+            feed(&mut session, numbers);
+            let mut moves = Vec::new();
+            session.broke_off(&mut moves);
+            assert_eq!(in_words(&moves), *words, "{numbers:?}");
+            assert_eq!(holes_of(&session), *holes, "{numbers:?}");
+            assert_eq!(session.next, *next, "{numbers:?}");
+            assert!(!session.has_early(), "{numbers:?}");
+        }
+    }
+
+    /// A displacement dates from the first frame that came behind the number skipped.
+    #[test]
+    fn a_number_had_passed_when_the_first_behind_it_came() {
+        for (numbers, seq, at_ns) in [
+            (&[12_u64, 13, 14, 11][..], 12, 1),
+            (&[12, 11, 13], 12, 1),
+            (&[11, 14, 12, 13, 15], 14, 2),
+        ] {
+            let mut session = open_at(10);
+            let mut moves = Vec::new();
+            for (&n, at_ns) in numbers.iter().zip(1..) {
+                let carried = Carried { at_ns, ..RELAY };
+                session.place(n, carried, &mut moves);
+            }
+            let since: Vec<Since> = moves
+                .iter()
+                .filter_map(|m| match m {
+                    Move::Displaced { since, .. } => Some(*since),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(since, [Since { seq, at_ns }], "{numbers:?}");
+        }
+    }
+
+    #[test]
+    fn the_horizon_waits_for_what_is_open() {
+        let connecting = Session::new(SenderId(1), ClientId(0), 10);
+        assert_eq!(connecting.horizon(), 11, "owed what comes behind its join");
+        let mut session = open_at(10);
+        feed(&mut session, &[14]);
+        assert_eq!(session.horizon(), 11, "early, unexplained");
+        feed(&mut session, &[15]);
+        assert_eq!(session.horizon(), 11, "a hole");
+        feed(&mut session, &[12, 11, 13]);
+        assert_eq!(session.horizon(), 16);
+    }
+
+    #[test]
+    fn an_irregular_frame_accounts_for_its_number_and_no_other() {
+        let mut session = open_at(0);
+        session.excuse(2);
+        assert_eq!(feed(&mut session, &[4, 5]).0, [(1, 2), (3, 4)]);
+        session.excuse(3);
+        assert_eq!(feed(&mut session, &[]).0, [(1, 2)], "it fills a hole");
+    }
+
+    /// Irregular frames for some numbers, then these; the holes, what they reveal, the number due.
+    #[test]
+    fn irregular_frames_stand_for_their_numbers_among_others_too() {
+        type Row = (
+            &'static [u64],
+            &'static [u64],
+            &'static [(u64, u64)],
+            &'static str,
+            u64,
+        );
+        let table: &[Row] = &[
+            (&[11, 13], &[12, 14, 15], &[], "", 16),
+            (&[12], &[13, 14], &[(11, 12)], "13 was real", 15),
+            (&[14], &[13, 15], &[(11, 13)], "13 was real", 16),
+            (
+                &[12, 17],
+                &[14, 15, 16, 18, 19],
+                &[(11, 12), (13, 14)],
+                "14 was real",
+                20,
+            ),
+            (&[30], &[12, 13], &[(11, 12)], "12 was real", 14),
+            (
+                &[12],
+                &[11, 12, 13, 14, 17, 18],
+                &[(15, 17)],
+                "17 was real",
+                19,
+            ),
+        ];
+        for (irregular, numbers, holes, words, next) in table {
+            let mut session = open_at(10);
+            irregular.iter().for_each(|&n| session.excuse(n));
+            let found = feed(&mut session, numbers);
+            let expected = (holes.to_vec(), (*words).to_owned());
+            assert_eq!(found, expected, "{irregular:?}, {numbers:?}");
+            assert_eq!(session.next, *next, "{irregular:?}, {numbers:?}");
+        }
+        let mut session = open_at(10);
+        feed(&mut session, &[12]);
+        session.excuse(11);
+        let found = feed(&mut session, &[13]);
+        assert_eq!(
+            found,
+            (vec![], "12 was real".to_owned()),
+            "12 stood behind it"
+        );
+    }
+
+    /// One more of a number that had come takes no room from those that had not.
+    #[test]
+    fn an_irregular_frame_for_a_number_behind_excuses_nothing() {
+        let mut session = open_at(10);
+        feed(&mut session, &[11]);
+        let ahead = 12..12 + EXCUSES as u64;
+        ahead.clone().for_each(|n| session.excuse(n));
+        session.excuse(11);
+        assert_eq!(feed(&mut session, &[ahead.end, ahead.end + 1]).0, []);
+    }
+
+    #[test]
+    fn what_was_skipped_long_ago_is_given_up() {
+        for (until, holes, words, left) in [
+            (11, &[][..], "", &[(11, 12), (14, 15)][..]),
+            (12, &[(11, 12)], "61 at 11?", &[(14, 15)]),
+            (15, &[(11, 12), (14, 15)], "61 at 11?", &[]),
+        ] {
+            let mut session = open_at(10);
+            feed(&mut session, &[61, 12, 13, 15, 16]);
+            let mut moves = Vec::new();
+            let given_up = session.give_up_before(until, &mut moves);
+            let given_up: Vec<_> = given_up.iter().map(|h| (h.from, h.until)).collect();
+            assert_eq!(
+                (&given_up[..], &in_words(&moves)[..]),
+                (holes, words),
+                "{until}"
+            );
+            assert_eq!(holes_of(&session), left, "{until}");
+        }
+    }
+
+    /// The bye counts in what a malformed line had room for, and what it had none for.
+    #[test]
+    fn at_a_bye_a_malformed_line_has_swallowed_what_it_has_room_for() {
+        for (last, swallowed, holes) in [(12, 2, &[][..]), (13, 0, &[(11, 14)])] {
+            let mut session = open_at(10);
+            session.malformed(SHORTEST_FRAME_BYTES);
+            session.close(last, 0, &mut Vec::new());
+            assert_eq!(session.trouble().swallowed, swallowed, "{last}");
+            assert_eq!(holes_of(&session), holes, "{last}");
+        }
+    }
+
+    #[test]
+    fn a_malformed_line_swallows_as_many_numbers_as_it_has_room_for() {
+        let mut session = open_at(0);
+        session.malformed(SHORTEST_FRAME_BYTES);
+        assert_eq!(feed(&mut session, &[3]).0, []);
+        assert_eq!(session.trouble().swallowed, 2);
+        assert_eq!(feed(&mut session, &[5, 6]).0, [(4, 5)], "once");
+        session.malformed(5);
+        assert_eq!(
+            feed(&mut session, &[9, 10]).0,
+            [(4, 5), (7, 9)],
+            "one at most"
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! What went wrong in a session, as far as later frames depend on it: numbers that did not come,
+//! frames that came too early, irregular ones that stand for others. Absent nearly always.
+
+use std::collections::VecDeque;
+
+use super::placing::Move;
+use super::{NEVER, Session};
+use crate::verify::batch::{Message, Proof};
+
+/// The shortest frame that carries a number: `{"type":"ack","seq":1}`.
+pub(in crate::verify) const SHORTEST_FRAME_BYTES: usize = 22;
+
+/// What went wrong in a session, as far as later frames depend on it.
+#[derive(Debug, Default)]
+pub(in crate::verify) struct Trouble {
+    /// Numbers skipped, ascending, apart.
+    pub(in crate::verify) holes: VecDeque<Hole>,
+    /// Frames whose number was ahead of the one due, not yet explained.
+    pub(super) early: Vec<Early>,
+    /// Numbers that an irregular frame stood for: not missed a second time.
+    pub(super) excused: VecDeque<u64>,
+    /// How many numbers the malformed lines that came last can have swallowed.
+    pub(super) swallowing: u64,
+    /// Numbers that malformed lines did swallow, own acks perhaps among them.
+    pub(in crate::verify) swallowed: u64,
+}
+
+/// Numbers `from..until` that were skipped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verify) struct Hole {
+    pub(in crate::verify) from: u64,
+    pub(in crate::verify) until: u64,
+    /// What came instead.
+    pub(in crate::verify) proof: Proof,
+    pub(in crate::verify) at_ns: u64,
+}
+
+/// The moment from which a number is known to have passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verify) struct Since {
+    /// The number that had come.
+    pub(in crate::verify) seq: u64,
+    /// When it came.
+    pub(in crate::verify) at_ns: u64,
+}
+
+/// What a numbered frame carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verify) struct Carried {
+    /// `None` for what a script sent byte for byte.
+    pub(in crate::verify) message: Option<Message>,
+    pub(in crate::verify) intended_ns: u64,
+    pub(in crate::verify) at_ns: u64,
+    pub(in crate::verify) form: Form,
+}
+
+/// In which form it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verify) enum Form {
+    /// A relay; `clean` if nothing else was wrong with it.
+    Relay { clean: bool },
+    /// The ack of a message sent at `sent_ns`, in the order sent or not.
+    Ack { sent_ns: u64, in_order: bool },
+}
+
+/// A frame that was ahead of the number due. Whether frames were lost before it, whether it
+/// overtook them, or whether its number is wrong, only the frames behind it tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::verify) struct Early {
+    pub(in crate::verify) seq: u64,
+    /// The number that was due.
+    pub(in crate::verify) due: u64,
+    pub(in crate::verify) carried: Carried,
+    /// No numbered frame has come since.
+    pub(super) fresh: bool,
+    /// A displacement that it is part of is on record.
+    pub(super) reported: bool,
+}
+
+impl Session {
+    /// A malformed line of `bytes` came: that many numbers it can have swallowed.
+    pub(in crate::verify) fn malformed(&mut self, bytes: usize) {
+        let numbers = 1 + (bytes / SHORTEST_FRAME_BYTES) as u64;
+        let trouble = self.trouble();
+        trouble.swallowing = trouble.swallowing.saturating_add(numbers);
+    }
+
+    /// Whether a malformed line came last.
+    pub(in crate::verify) fn is_after_malformed(&self) -> bool {
+        self.trouble.as_ref().is_some_and(|t| t.swallowing > 0)
+    }
+
+    /// Whether some early frame waits for its explanation.
+    pub(in crate::verify) fn has_early(&self) -> bool {
+        let unreported = |t: &Trouble| t.early.iter().any(|e| !e.reported);
+        self.trouble.as_deref().is_some_and(unreported)
+    }
+}
+
+impl Carried {
+    pub(super) fn is_ack(&self) -> bool {
+        matches!(self.form, Form::Ack { .. })
+    }
+}
+
+impl Early {
+    /// It is what it said. If others came behind it, it came before its time.
+    pub(super) fn confirm(self, moves: &mut Vec<Move>) {
+        moves.push(Move::Confirmed(self));
+        if !self.reported && !self.fresh {
+            moves.push(self.displaced());
+        }
+    }
+
+    /// All that it overtook has come.
+    pub(super) fn displaced(&self) -> Move {
+        Move::Displaced {
+            low: self.due,
+            high: self.seq,
+            own: self.carried.is_ack(),
+            since: Since {
+                seq: self.seq,
+                at_ns: self.carried.at_ns,
+            },
+        }
+    }
+}
+
+impl Trouble {
+    /// Whatever the malformed lines can have swallowed, they did.
+    pub(in crate::verify) fn swallow(&mut self) {
+        self.swallowed = self.swallowed.saturating_add(self.swallowing);
+        self.swallowing = 0;
+    }
+
+    pub(super) fn oldest(&self) -> u64 {
+        let hole = self.holes.front().map_or(NEVER, |h| h.from);
+        let early = self.early.iter().map(|e| e.due).min().unwrap_or(NEVER);
+        hole.min(early)
+    }
+}

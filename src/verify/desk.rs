@@ -97,15 +97,24 @@ impl Desk {
         if sender != id {
             return None;
         }
-        let (_, order) = own.take(k)?;
+        let message = Message { sender, k };
+        let Complaint { code, detail, .. } = complaint;
+        let name = self.directory.client_name(client);
+        let Some((_, order)) = own.take(k) else {
+            if own.was_acked(k) {
+                let text = format!(
+                    "{name} was acked its message {k}, and then it was refused: {code} ({detail})"
+                );
+                self.certain(Kind::RelayOfRejected, client, Some(message), text, now_ns);
+                own.settle_otherwise(k);
+            }
+            return None;
+        };
         if order.acked_now {
             self.unacked -= 1 + order.overtook;
         }
         own.settle_otherwise(k);
-        let message = Message { sender, k };
         let example = (!conduct.provoked).then(|| {
-            let Complaint { code, detail, .. } = complaint;
-            let name = self.directory.client_name(client);
             let text = format!(
                 "{name} sent its message {k} as the protocol has it, and it was refused: {code} \
                  ({detail})"

@@ -299,6 +299,11 @@ impl Own {
         messages
     }
 
+    /// Whether message `k`, which does not wait for its answer any more, was acked.
+    pub(super) fn was_acked(&self, k: u64) -> bool {
+        (1..=self.last_acked_k).contains(&k) && !self.settled_otherwise.contains(&k)
+    }
+
     /// Takes message `k` off the waiting list; `None` if it is not on it.
     pub(super) fn take(&mut self, k: u64) -> Option<(Pending, AckOrder)> {
         if let Some(at) = self.overtaken.iter().position(|p| p.k == k) {

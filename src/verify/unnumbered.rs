@@ -89,6 +89,8 @@ pub(super) struct Unnumbered {
     past: VecDeque<Track>,
     /// Open sessions of which it is not proved yet that they joined.
     unjoined: Vec<u32>,
+    /// Sessions that were told bye, and whose connections are not over yet.
+    over: Vec<u32>,
     addresses: Addresses,
     irregulars: Irregulars,
     /// The number of the next session.
@@ -111,6 +113,7 @@ impl Unnumbered {
             settling: Settling::default(),
             past: VecDeque::new(),
             unjoined: Vec::new(),
+            over: Vec::new(),
             addresses: Addresses::default(),
             irregulars: Irregulars::default(),
             next_session: SenderId(0),

@@ -242,6 +242,37 @@ fn a_welcome_to_another_protocol_is_none() {
     }
 }
 
+/// Turned away, before it was welcomed; or with half a line behind the goodbye.
+#[test]
+fn an_error_may_stand_for_the_welcome_and_nothing_behind_the_bye() {
+    for terms in both() {
+        for told in [false, true] {
+            let mut bench = Bench::new(1, terms);
+            let ledger = &mut bench.ledgers[0];
+            let handle = ledger.connecting(ClientId(0)).unwrap();
+            ledger.connected(handle, address(0).parse().unwrap());
+            if told {
+                let mut error = Vec::new();
+                ndjson::encode_error(&mut error, "server-full", "no room", None);
+                bench.read(0, handle, &error);
+            }
+            bench.ledgers[0].ended(handle, Ending::Eof, b"", 9);
+            let closed = u64::from(!told);
+            assert_eq!(bench.finish().counts.unexpected_closes, closed);
+        }
+        for (unread, malformed) in [(&b""[..], 0), (b"and another", 1)] {
+            let mut bench = Bench::new(1, terms);
+            let handle = bench.join(0, 0, 0);
+            bench.ledgers[0].leaving(handle);
+            let mut bye = Vec::new();
+            ndjson::encode_bye(&mut bye, 0);
+            bench.read(0, handle, &bye);
+            bench.ledgers[0].ended(handle, Ending::Eof, unread, 9);
+            assert_eq!(bench.finish().violation_count(), malformed);
+        }
+    }
+}
+
 /// What it sent and was not acked is under way no more.
 #[test]
 fn nothing_is_under_way_of_a_session_that_is_over() {

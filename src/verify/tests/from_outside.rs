@@ -550,7 +550,9 @@ impl Case<'_> {
                     });
                     continue;
                 }
-                let answered = session.frames.iter().any(|f| match f.role {
+                let mut until_bye =
+                    (session.frames.iter()).take_while(|f| !matches!(f.what, What::Bye(_)));
+                let answered = until_bye.any(|f| match f.role {
                     Role::First { k: acked, .. } => acked == k,
                     _ => !self.promises.echo && session.own(f) == Some(id),
                 });

@@ -6,8 +6,8 @@
 //! that differs, [`weaker`] has targets that promise less.
 //! Two checkers that know nothing of how the verifier works look all of it up by brute force:
 //! [`oracle`] with the target's numbers ([`agreement`] holds the verifier against it), and
-//! [`from_outside`] without ([`agreement_outside`]). [`breaks`] and [`inferred`] are what they
-//! found.
+//! [`from_outside`] without ([`agreement_outside`], [`plays`]). [`breaks`] and [`inferred`] are what
+//! they found.
 
 mod agreement;
 mod agreement_outside;
@@ -25,6 +25,7 @@ mod judged;
 mod liberties;
 mod limits;
 mod oracle;
+mod plays;
 mod said;
 mod traces;
 mod unnumbered;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::unnumbered::FROM_OUTSIDE;
-use super::world::{RUN, SEED, address, terms};
+use super::world::{Observation, RUN, SEED, Saw, address, terms};
 use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::findings::Findings;
@@ -30,6 +30,8 @@ pub(super) struct Bench {
     pub(super) now_ns: u64,
     /// Bytes of each message.
     pub(super) size: usize,
+    /// What the clients did and saw, where that is judged by brute force, too.
+    pub(super) observations: Option<Vec<Observation>>,
 }
 
 impl Bench {
@@ -49,9 +51,24 @@ impl Bench {
             dialect,
             now_ns: 0,
             size: payload::HEADER_BYTES,
+            observations: None,
         };
         (0..clients).for_each(|_| bench.join());
         bench
+    }
+
+    /// These begin to connect before any of them is connected.
+    pub(super) fn connect_at_once(&mut self, count: usize) {
+        let first = self.clients.len();
+        for client in first..first + count {
+            let handle = self.ledger.connecting(ClientId(client as u32)).unwrap();
+            self.clients.push(handle);
+            self.sent.push(Vec::new());
+        }
+        for client in first..first + count {
+            let local = address(client).parse().unwrap();
+            self.ledger.connected(self.clients[client], local);
+        }
     }
 
     pub(super) fn join(&mut self) {
@@ -61,6 +78,7 @@ impl Bench {
         self.ledger.connected(handle, local);
         self.clients.push(handle);
         self.sent.push(Vec::new());
+        self.saw(client, Saw::Connecting);
         if self.dialect == Dialect::Ndjson {
             let mut welcome = Vec::new();
             ndjson::encode_welcome(&mut welcome, &address(client), 0, 65_536);
@@ -68,8 +86,24 @@ impl Bench {
         }
     }
 
+    fn saw(&mut self, life: usize, saw: Saw) {
+        let at_ns = self.now_ns;
+        if let Some(observations) = &mut self.observations {
+            observations.push(Observation { life, at_ns, saw });
+        }
+    }
+
     pub(super) fn read(&mut self, client: usize, bytes: &[u8]) -> Vec<Event> {
         self.now_ns += 1;
+        match self.dialect {
+            Dialect::Ndjson => {
+                let lines = bytes.split(|byte| *byte == b'\n');
+                for line in lines.filter(|line| !line.is_empty()) {
+                    self.saw(client, Saw::Line(line.to_vec()));
+                }
+            }
+            Dialect::Classic => self.saw(client, Saw::Bytes(bytes.to_vec())),
+        }
         let (handle, now_ns) = (self.clients[client], self.now_ns);
         let ledger = &mut self.ledger;
         match self.dialect {
@@ -92,6 +126,8 @@ impl Bench {
         let handle = self.clients[client];
         let header = self.ledger.sending(handle, self.now_ns, self.now_ns, last);
         self.sent[client].push(header.unwrap());
+        let k = self.sent[client].len() as u64;
+        self.saw(client, Saw::Sent { k });
     }
 
     /// How many messages a client has sent.
@@ -136,12 +172,29 @@ impl Bench {
         self.read(client, &bytes);
     }
 
-    pub(super) fn leave(&mut self, client: usize) {
+    /// The target answers message `k` of `client` with an error.
+    pub(super) fn refuse(&mut self, client: usize, k: u64) {
+        let mut error = Vec::new();
+        let id = publish_id(SenderId(client as u32), k);
+        ndjson::encode_error(&mut error, "malformed", "no", Some(id));
+        self.read(client, &error);
+    }
+
+    pub(super) fn half_close(&mut self, client: usize) {
         self.ledger.leaving(self.clients[client]);
+        self.saw(client, Saw::Leaving);
+    }
+
+    pub(super) fn bye(&mut self, client: usize) {
+        let mut bye = Vec::new();
+        ndjson::encode_bye(&mut bye, 0);
+        self.read(client, &bye);
+    }
+
+    pub(super) fn leave(&mut self, client: usize) {
+        self.half_close(client);
         if self.dialect == Dialect::Ndjson {
-            let mut bye = Vec::new();
-            ndjson::encode_bye(&mut bye, 0);
-            self.read(client, &bye);
+            self.bye(client);
         }
         self.end(client, Ending::Eof);
     }
@@ -149,6 +202,13 @@ impl Bench {
     pub(super) fn end(&mut self, client: usize, ending: Ending) {
         self.ledger
             .ended(self.clients[client], ending, b"", self.now_ns);
+        self.saw(
+            client,
+            match ending {
+                Ending::Ours => Saw::LettingGo,
+                _ => Saw::Closed { unread_bytes: 0 },
+            },
+        );
     }
 
     pub(super) fn hand_over(&mut self) {
@@ -512,15 +572,41 @@ pub(super) fn talk(bench: &mut Bench, count: usize, to: &[usize]) {
 /// What came long ago is still told from what never came, and that from what was never owed.
 #[test]
 fn an_old_message_is_a_duplicate_to_who_was_there_and_stale_to_who_was_not() {
-    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
-    talk(&mut bench, 10_000, &[1, 2]);
-    bench.join();
-    bench.relay(1, 0, 1);
-    bench.relay(3, 0, 1);
-    talk(&mut bench, 1, &[1, 2, 3]);
-    (0..4).for_each(|client| bench.leave(client));
-    let expected = [(Kind::DuplicateRelay, 1), (Kind::StaleRelay, 1)];
-    assert_eq!(kinds(&bench.finish()), expected);
+    for (to, kind) in [(1, Kind::DuplicateRelay), (3, Kind::StaleRelay)] {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        talk(&mut bench, 10_000, &[1, 2]);
+        bench.join();
+        bench.relay(to, 0, 1);
+        talk(&mut bench, 1, &[1, 2, 3]);
+        (0..4).for_each(|client| bench.leave(client));
+        assert_eq!(kinds(&bench.finish()), [(kind, 1)]);
+    }
+}
+
+/// A message that checks out, of somebody who is there and never sent it, or of nobody.
+#[test]
+fn a_message_that_its_sender_never_sent_is_a_phantom() {
+    for (sender, sent, k) in [(0, 0, 1), (0, 2, 3), (0, 2, 0), (77, 0, 1)] {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        talk(&mut bench, sent, &[1, 2]);
+        let header = Header {
+            run: RUN,
+            sender: SenderId(sender),
+            k,
+            last: false,
+            intended_ns: 5,
+            previous_ns: 0,
+        };
+        let mut text = Vec::new();
+        payload::encode(&mut text, SEED, &header, bench.size);
+        let mut relay = Vec::new();
+        let text = String::from_utf8(text).unwrap();
+        ndjson::encode_relay(&mut relay, 0, &address(sender as usize), &text);
+        bench.read(1, &relay);
+        (0..3).for_each(|client| bench.leave(client));
+        let found = kinds(&bench.finish());
+        assert_eq!(found, [(Kind::PhantomRelay, 1)], "{k} of {sender}");
+    }
 }
 
 /// A message that so many others have overtaken is given up, and reported while the run goes on.
@@ -542,6 +628,125 @@ fn what_a_thousand_others_have_overtaken_is_lost() {
             expected.push((Kind::DuplicateRelay, 1));
         }
         assert_eq!(kinds(&bench.finish()), expected);
+    }
+}
+
+/// Client 3 joins while client 0's message is under way, and never gets it. Whether it was owed it
+/// is shown by who got that behind something that 3 got, if anybody did.
+#[test]
+fn what_a_newcomer_passed_over_long_ago_is_lost_if_it_was_owed() {
+    for owed in [false, true] {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        talk(&mut bench, 1, &[1, 2]);
+        bench.send(0, false);
+        bench.join();
+        if !owed {
+            [1, 2].into_iter().for_each(|to| bench.relay(to, 0, 2));
+        }
+        bench.send(1, false);
+        [0, 2, 3].into_iter().for_each(|to| bench.relay(to, 1, 1));
+        if owed {
+            [1, 2].into_iter().for_each(|to| bench.relay(to, 0, 2));
+        }
+        bench.ack(0, 2);
+        bench.ack(1, 1);
+        for k in 2..1200 {
+            bench.send(1, false);
+            bench.ack(1, k as u64);
+            [0, 2, 3].into_iter().for_each(|to| bench.relay(to, 1, k));
+        }
+        bench.hand_over();
+        assert_eq!(bench.judge.violation_count(), u64::from(owed));
+        (0..4).for_each(|client| bench.leave(client));
+        let findings = bench.finish();
+        let lost = if owed {
+            vec![(Kind::LostRelay, 1)]
+        } else {
+            vec![]
+        };
+        assert_eq!(kinds(&findings), lost);
+        assert_eq!(findings.counts.optional, u64::from(!owed));
+    }
+}
+
+/// Without an order among senders nothing that others send says that a message will not come.
+#[test]
+fn what_was_passed_over_may_yet_come_where_only_each_senders_order_is_promised() {
+    for own_later in [false, true] {
+        let mut bench = Bench::new(in_order(OrderPromise::Fifo), Dialect::Ndjson, 3);
+        bench.send(1, false);
+        bench.relay(2, 1, 1);
+        bench.ack(1, 1);
+        bench.relay(0, 1, 1);
+        talk(&mut bench, 1, &[1]);
+        if own_later {
+            talk(&mut bench, 1, &[1, 2]);
+        }
+        for k in 2..1200 {
+            bench.send(1, false);
+            bench.ack(1, k as u64);
+            [0, 2].into_iter().for_each(|to| bench.relay(to, 1, k));
+        }
+        bench.hand_over();
+        // Not lost: with none of its sender's before it, it may have been sent before the join.
+        bench.relay(2, 0, 1);
+        (0..3).for_each(|client| bench.leave(client));
+        let expected = if own_later {
+            vec![(Kind::LostRelay, 1), (Kind::DuplicateRelay, 1)]
+        } else {
+            vec![]
+        };
+        assert_eq!(kinds(&bench.finish()), expected);
+    }
+}
+
+/// What stands for a message that did not come stands for it long after, too.
+#[test]
+fn what_came_altered_long_ago_is_not_lost_besides() {
+    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+    talk(&mut bench, 5, &[1, 2]);
+    talk(&mut bench, 1, &[1]);
+    bench.relay_altered(2, 0, 6);
+    talk(&mut bench, 1100, &[1, 2]);
+    bench.hand_over();
+    (0..3).for_each(|client| bench.leave(client));
+    let findings = bench.finish();
+    assert_eq!(kinds(&findings), [(Kind::AlteredRelay, 1)]);
+    assert_eq!(findings.counts.optional, 0);
+}
+
+/// Of two that connect at the same time nobody knows which the target takes first.
+#[test]
+fn who_began_to_connect_before_another_stood_need_not_have_been_taken_after_it() {
+    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 0);
+    bench.connect_at_once(2);
+    bench.send(1, false);
+    bench.ack(1, 1);
+    (0..2).for_each(|client| bench.leave(client));
+    assert_eq!(kinds(&bench.finish()), []);
+}
+
+/// What everybody has passed is judged and counted while the run goes on: nothing waits for an
+/// ack that is still to come, nor for a newcomer who will not get it.
+#[test]
+fn what_everybody_has_passed_is_settled_at_once() {
+    for (acked, newcomer) in [(false, false), (true, true)] {
+        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        bench.send(0, false);
+        [1, 2].into_iter().for_each(|to| bench.relay(to, 0, 1));
+        if acked {
+            bench.ack(0, 1);
+        }
+        bench.send(1, false);
+        bench.ack(1, 1);
+        [0, 2].into_iter().for_each(|to| bench.relay(to, 1, 1));
+        if newcomer {
+            bench.join();
+        }
+        let mut settled = 0;
+        let batch = bench.ledger.take_batch();
+        bench.judge.absorb(0, batch, |_| settled += 1);
+        assert_eq!(settled, 2, "acked {acked}, newcomer {newcomer}");
     }
 }
 

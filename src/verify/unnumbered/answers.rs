@@ -88,7 +88,6 @@ impl Unnumbered {
             k,
         };
         let own = session.own.get_or_insert_default();
-        let overdue = own.settled_otherwise.contains(&k);
         own.settled_otherwise.retain(|&settled| settled != k);
         let known = std::mem::replace(&mut own.overtaker, pending.overtaken_by);
         let out_of_order = !order.acked_now && known != pending.overtaken_by;
@@ -98,9 +97,6 @@ impl Unnumbered {
                 self.name(handle)
             );
             self.certain_about(Kind::ReorderedAck, handle, message, text, now_ns);
-        }
-        if overdue && self.messages.get(message).is_some_and(|m| m.refused) {
-            self.relayed_though_refused(message, now_ns);
         }
         let fifo = self.promises_order(OrderPromise::Fifo);
         self.messages.acked(message, at, fifo);
@@ -120,7 +116,8 @@ impl Unnumbered {
         let own = session.own.get_or_insert_default();
         if own.settled_otherwise.contains(&k) {
             self.relayed_though_refused(message, now_ns);
-        } else {
+        } else if self.messages.get(message).is_none_or(|m| !m.unanswered) {
+            // Behind the goodbye it is late: that it was missing is on record.
             let text = format!("{} was acked its message {k} twice", self.name(handle));
             self.certain_about(Kind::DuplicateAck, handle, message, text, now_ns);
         }

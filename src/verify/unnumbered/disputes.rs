@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Unnumbered;
-use super::messages::Sent;
 use super::sequence::SlotId;
 use super::track::Track;
 use super::witnesses::Proof;
@@ -252,8 +251,6 @@ impl Unnumbered {
         // All who got both agree: the second of the pair came first.
         if self.saw_before_sending(pair.1, pair.0) {
             self.effect_first(pair.1, pair.0, by[0].0, at_ns, late);
-        } else if self.promises_order(OrderPromise::Total) && self.taken_before(pair.0, pair.1) {
-            self.ordered_late(pair.1, pair.0, by[0].0, at_ns, late);
         }
     }
 
@@ -394,12 +391,6 @@ impl Unnumbered {
         self.sequence.get(slot).map(|slot| slot.message)
     }
 
-    /// Whether the target had provably taken `slot` when `later` was sent.
-    fn taken_before(&self, slot: SlotId, later: SlotId) -> bool {
-        let (slot, later) = (self.sent(slot), self.sent(later));
-        matches!((slot, later), (Some(slot), Some(later)) if slot.accepted_at() < later.sent_at)
-    }
-
     /// Whether the sender of `effect` had got `cause` when it sent it.
     fn saw_before_sending(&self, effect: SlotId, cause: SlotId) -> bool {
         let Some(message) = self.message(effect) else {
@@ -453,10 +444,6 @@ impl Unnumbered {
                 return;
             }
         }
-    }
-
-    fn sent(&self, slot: SlotId) -> Option<&Sent> {
-        self.messages.get(self.message(slot)?)
     }
 
     /// How many got both in the order of their slots, how many the other way round, and one of the

@@ -83,7 +83,7 @@ impl Unnumbered {
                     return false;
                 }
             }
-            other.joined_at == NEVER && other.stage != Stage::Free
+            other.joined_at == NEVER
         });
         self.unjoined = unjoined;
     }
@@ -199,6 +199,7 @@ impl Unnumbered {
         };
         self.left(handle, rest, now_ns);
         self.session(handle).stage = Stage::Finished;
+        self.over.push(handle.0);
         Event::Bye
     }
 
@@ -320,9 +321,8 @@ impl Unnumbered {
                 ..*track
             }
         };
-        if self.sessions[handle.0 as usize].joined_at == NEVER {
-            self.unjoined.retain(|&index| index != handle.0);
-        }
+        self.over.retain(|&index| index != handle.0);
+        self.unjoined.retain(|&index| index != handle.0);
         for forgotten in self.messages.ended(track.id) {
             self.forget(forgotten);
         }
@@ -510,12 +510,13 @@ impl Unnumbered {
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
             return;
         };
-        let run = *runs
-            .entry(message.sender)
-            .or_insert_with(|| self.own_run(handle, message.sender));
-        let (earlier, later) = within(run, message.k);
-        let total = self.promises_order(OrderPromise::Total);
-        if !later && !total {
+        let Some(sent) = self.messages.get(message).copied() else {
+            return;
+        };
+        let Some(known) = self.known_of(handle, message, &sent, Rest::Unknown, runs) else {
+            return;
+        };
+        if !known.still_there && !self.promises_order(OrderPromise::Total) {
             return; // nothing says that it cannot come
         }
         let session = &mut self.sessions[index as usize];
@@ -524,17 +525,14 @@ impl Unnumbered {
         };
         hole.given_up = true;
         let at_ns = hole.at_ns;
-        let joined_at = session.joined_at;
-        let sent = self.messages.get(message).copied();
-        let owed = sent.is_some_and(|sent| joined_at < sent.sent_at) || earlier;
-        let track = &self.sessions[index as usize].track;
-        let owed = owed
-            || self.is_witnessed_before(track, slot)
-                && self.is_witnessed_behind(track, slot, false);
-        if owed && !self.is_excused(handle, slot, message) {
-            self.lose(handle, slot, true, at_ns);
-        } else if !owed {
+        let known = Known {
+            still_there: true,
+            ..known
+        };
+        if !self.is_owed(&self.sessions[index as usize].track, slot, known) {
             self.desk.batch.tally.optional += 1;
+        } else if !self.is_excused(handle, slot, message) {
+            self.lose(handle, slot, true, at_ns);
         }
     }
 

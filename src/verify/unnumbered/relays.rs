@@ -137,8 +137,6 @@ impl Unnumbered {
             self.skip_own(handle.0 as usize);
             self.place_own(handle);
             self.sessions[handle.0 as usize].track.cursor
-        } else if total {
-            self.last_before_sent_behind(message)
         } else {
             self.sequence.tail()
         };
@@ -162,20 +160,6 @@ impl Unnumbered {
             behind = self.place_one(behind, Message { sender, k }, NEVER);
         }
         self.skip_own(handle.0 as usize);
-    }
-
-    /// The last slot that is not one of those at the end that were all sent when the target had
-    /// provably taken `message`: it stands before these.
-    fn last_before_sent_behind(&self, message: Message) -> SlotId {
-        let taken_at = self.messages.get(message).map_or(NEVER, Sent::accepted_at);
-        let was_sent_later = |slot: &SlotId| {
-            let other = self.sequence.get(*slot).map(|slot| slot.message);
-            let sent = other.and_then(|other| self.messages.get(other));
-            sent.is_some_and(|sent| sent.sent_at > taken_at)
-        };
-        let tail = self.sequence.tail();
-        let mut from_tail = self.sequence.back_from(tail);
-        from_tail.find(|slot| !was_sent_later(slot)).unwrap_or(tail)
     }
 
     /// Puts `message` behind slot `behind`. Whoever has passed that place has missed it.
@@ -205,8 +189,8 @@ impl Unnumbered {
         if let Some(sent) = self.messages.get_mut(message) {
             sent.slot = id;
         }
+        self.doubt_of_leavers(message, sent.sent_at);
         let label = self.sequence.label(id);
-        self.doubt_of_leavers(message, sent.sent_at, label);
         if id != self.sequence.tail() {
             let open = self.sessions.iter_mut().filter(|s| s.stage != Stage::Free);
             let tracks = open.map(|session| &mut session.track).chain(&mut self.past);
@@ -220,13 +204,6 @@ impl Unnumbered {
                         given_up: false,
                     };
                     track.holes.insert(id, passed);
-                    if let Some(parted) = track.parted {
-                        let classic = self.desk.terms.dialect == Dialect::Classic;
-                        let joined = parted.joined_at < sent.sent_at
-                            || classic && track.later <= message.sender;
-                        self.settling
-                            .doubt(Doubt::of_parted(track, parted, message, joined));
-                    }
                 }
             }
         }
@@ -234,20 +211,24 @@ impl Unnumbered {
         id
     }
 
-    /// A message that was sent before a session was over gets a place behind all that the session
-    /// got, or before that. This is a proposal: others may show that it comes between, or before
-    /// one of the session's own.
-    fn doubt_of_leavers(&mut self, message: Message, sent_at: u64, label: u64) {
-        let settling = &mut self.settling;
-        for track in self.past.iter_mut().rev() {
-            let Some(parted) = track.parted.filter(|parted| parted.at > sent_at) else {
-                break;
-            };
-            let behind = label > self.sequence.label(track.cursor);
-            let before = label <= self.sequence.label(track.start);
-            if track.wants(message.sender) && (behind || before) {
-                let joined = parted.joined_at < sent_at;
-                settling.doubt(Doubt::of_parted(track, parted, message, joined));
+    /// A message that was sent before a session was over has got a place, behind all that the
+    /// session got, or before that, or between. That is a proposal: others may show where it
+    /// belongs, and that the session was owed it.
+    fn doubt_of_leavers(&mut self, message: Message, sent_at: u64) {
+        let classic = self.desk.terms.dialect == Dialect::Classic;
+        let over = self
+            .over
+            .iter()
+            .map(|&index| &self.sessions[index as usize].track);
+        let past = self.past.iter().rev();
+        // Whoever left before it was sent was put away before those who left behind that.
+        let past = past.take_while(|track| track.parted.is_none_or(|parted| parted.at > sent_at));
+        for track in over.chain(past) {
+            let parted = track.parted.filter(|parted| parted.at > sent_at);
+            if let Some(parted) = parted.filter(|_| track.wants(message.sender)) {
+                let joined = parted.joined_at < sent_at || classic && track.later <= message.sender;
+                let doubt = Doubt::of_parted(track, parted, message, joined);
+                self.settling.doubt(doubt);
             }
         }
     }
@@ -455,8 +436,12 @@ impl Unnumbered {
             self.desk.batch.tally.uncompared += u64::from(!left_behind);
             return self.out_of_the_window();
         }
-        let ks = self.messages.sender(header.sender).map(|s| s.ks());
-        if ks.is_some_and(|ks| header.k >= ks.end) {
+        let never_sent = match self.messages.sender(header.sender) {
+            Some(sender) => header.k >= sender.ks().end,
+            // Who is there and sent anything is known.
+            None => self.tracks().any(|track| track.id == header.sender),
+        };
+        if never_sent {
             let sender = self.desk.directory.name(header.sender);
             let what = format!("message {} of {sender}, which was never sent", header.k);
             return self.irregular(Kind::PhantomRelay, handle, heard, None, &what, now_ns);

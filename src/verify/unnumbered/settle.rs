@@ -402,7 +402,7 @@ impl Unnumbered {
     fn give_up_old_holes(&mut self) {
         for index in 0..self.sessions.len() {
             let Session { stage, track, .. } = &self.sessions[index];
-            if *stage != Stage::Open || track.holes.is_empty() {
+            if *stage != Stage::Open {
                 continue;
             }
             let old = track.cursor.saturating_sub(REORDER_WINDOW);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::messages::Sent;
 use super::sequence::SlotId;
-use super::settle::{Doubt, Known, Loss};
+use super::settle::{Doubt, Known, Loss, Proof};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Event, Handle, Session, Unnumbered, quote};
@@ -438,7 +438,7 @@ impl Unnumbered {
             // Whether the target ever took it is not known yet.
             self.doubt(handle, message, known, at_ns);
         } else if !self.is_excused(handle, slot, message) {
-            self.lose(handle, slot, known.proved, at_ns);
+            self.lose(handle, slot, known.proof, at_ns);
         }
         0
     }
@@ -472,7 +472,11 @@ impl Unnumbered {
                 || self.is_taken_before(&session.track, message.sender),
             still_there: taken || later,
             answered,
-            proved: later || rest == Rest::Answered { by_bye: true },
+            proof: match rest {
+                _ if later => Proof::Later,
+                Rest::Answered { by_bye: true } => Proof::Bye,
+                _ => Proof::Close,
+            },
         })
     }
 
@@ -532,18 +536,17 @@ impl Unnumbered {
         if !self.is_owed(&self.sessions[index as usize].track, slot, known) {
             self.desk.batch.tally.optional += 1;
         } else if !self.is_excused(handle, slot, message) {
-            self.lose(handle, slot, true, at_ns);
+            self.lose(handle, slot, Proof::Later, at_ns);
         }
     }
 
-    /// `handle` was owed `slot`, and it will not come; unless `proved` that rests on the target's
-    /// closing the connection.
-    pub(super) fn lose(&mut self, handle: Handle, slot: SlotId, proved: bool, at_ns: u64) {
+    /// `handle` was owed `slot`, and it will not come.
+    pub(super) fn lose(&mut self, handle: Handle, slot: SlotId, proof: Proof, at_ns: u64) {
         let track = &self.sessions[handle.0 as usize].track;
         self.settling.losses.push(Loss {
             slot,
             receiver: track.client,
-            proved,
+            proof,
             at_ns,
         });
     }

@@ -47,13 +47,23 @@ pub(super) struct Settling {
     pub(super) latest_sent: Option<(u64, SlotId)>,
 }
 
+/// How it is known that a delivery will not come any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// The target closed the connection: it says nothing if the whole target was gone.
+    Close,
+    /// The target said goodbye.
+    Bye,
+    /// The receiver got what comes behind it.
+    Later,
+}
+
 /// A delivery that was owed and will not come.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     pub(super) slot: SlotId,
     pub(super) receiver: ClientId,
-    /// Not only by the target's closing the connection.
-    pub(super) proved: bool,
+    pub(super) proof: Proof,
     pub(super) at_ns: u64,
 }
 
@@ -76,8 +86,7 @@ pub(super) struct Known {
     pub(super) still_there: bool,
     /// The session left, and the target answered.
     pub(super) answered: bool,
-    /// That it will not come is known not only by the target's closing the connection.
-    pub(super) proved: bool,
+    pub(super) proof: Proof,
 }
 
 impl Doubt {
@@ -87,7 +96,7 @@ impl Doubt {
             joined,
             still_there: false,
             answered: parted.answered,
-            proved: false,
+            proof: Proof::Close,
         };
         Self {
             message,
@@ -350,7 +359,10 @@ impl Unnumbered {
             losses.push(Loss {
                 slot,
                 receiver: doubt.receiver,
-                proved: known.proved || self.is_witnessed_behind(track, slot, false),
+                proof: match self.is_witnessed_behind(track, slot, false) {
+                    true => Proof::Later,
+                    false => known.proof,
+                },
                 at_ns: doubt.at_ns.max(first_ns),
             });
         }
@@ -374,10 +386,10 @@ impl Unnumbered {
             );
             (Kind::AckWithoutRelay, text)
         } else {
-            let proof = if loss.proved {
-                "it got later ones without it"
-            } else {
-                "it left, and the target answered without it"
+            let proof = match loss.proof {
+                Proof::Close => "it left, and the target answered without it",
+                Proof::Bye => "it left, and its bye came without it",
+                Proof::Later => "it got later ones without it",
             };
             let text = format!(
                 "{receiver} was owed message {} of {sender} and never got it: {proof}",
@@ -391,10 +403,9 @@ impl Unnumbered {
         if reached_nobody {
             example.receiver = None;
         }
-        self.desk.batch.anomalies.push(if loss.proved {
-            Anomaly::Certain(kind, example)
-        } else {
-            Anomaly::HungUp(kind, example)
+        self.desk.batch.anomalies.push(match loss.proof {
+            Proof::Close => Anomaly::HungUp(kind, example),
+            Proof::Bye | Proof::Later => Anomaly::Certain(kind, example),
         });
     }
 

@@ -271,3 +271,16 @@ proptest! {
         assert_exact(&world, &played);
     }
 }
+
+/// Here a client begins before what was settled, and gets what has no place yet: that is placed
+/// among what is settled. The figures of it were never handed over.
+#[test]
+fn the_figures_of_a_message_placed_among_what_is_settled_are_handed_over() {
+    let seed = 18178666848533560662;
+    let world = World::at_liberty(seed, promises(&mut rng(seed)), false);
+    let played = world.play(Play {
+        seed: 5498929191563653625,
+        slowly: false,
+    });
+    assert_exact(&world, &played);
+}

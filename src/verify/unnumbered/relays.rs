@@ -191,6 +191,7 @@ impl Unnumbered {
         }
         self.doubt_of_leavers(message, sent.sent_at);
         let label = self.sequence.label(id);
+        self.settling.placed(id, &self.sequence);
         if id != self.sequence.tail() {
             let open = self.sessions.iter_mut().filter(|s| s.stage != Stage::Free);
             let tracks = open.map(|session| &mut session.track).chain(&mut self.past);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::ends::Runs;
-use super::sequence::SlotId;
+use super::sequence::{Sequence, SlotId};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Session, Unnumbered, figures};
@@ -116,6 +116,15 @@ impl Known {
 }
 
 impl Settling {
+    /// A message has got its place. Where a session turned out to begin before what is settled,
+    /// that may be among it: the figures of the message are handed over all the same.
+    pub(super) fn placed(&mut self, id: SlotId, sequence: &Sequence) {
+        if self.last != 0 && sequence.label(id) <= sequence.label(self.last) {
+            self.remembered += 1;
+            self.uncounted.push(id);
+        }
+    }
+
     pub(super) fn doubt(&mut self, doubt: Doubt) {
         if self.doubts.len() < MAX_DOUBTS {
             self.doubts.push(doubt);

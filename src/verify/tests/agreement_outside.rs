@@ -20,7 +20,7 @@ type Verdict = BTreeMap<Kind, u64>;
 
 /// That something is out of order, and not where: what a cycle is made of is certain, and what of
 /// it is wrong is not.
-const ORDER: [Kind; 4] = [
+pub(super) const ORDER: [Kind; 4] = [
     Kind::ReorderedRelay,
     Kind::OrderDivergence,
     Kind::Causality,

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
+use super::clean::assert_exact;
 use super::faults::Spot;
-use super::world::{Frame, Id, Play, Played, What, World, rng};
+use super::world::{Frame, Id, Play, What, World, rng};
 use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
-use crate::verify::judge::Settled;
 
 const ORDERS: [OrderPromise; 4] = [
     OrderPromise::Total,
@@ -106,14 +106,7 @@ impl World {
     }
 
     fn relay_at(&mut self, (life, at): Spot, id: Id, at_ns: u64, seq: u64) {
-        let what = What::Relay(id);
-        let bytes = self.render(life, seq, &what);
-        let frame = Frame {
-            at_ns,
-            seq,
-            what,
-            bytes,
-        };
+        let frame = self.frame_of(life, at_ns, seq, What::Relay(id));
         self.lives[life].frames.insert(at, frame);
     }
 
@@ -210,54 +203,6 @@ impl World {
             }
         }
     }
-}
-
-/// What came, against what the world sent: nothing but what was not promised.
-fn assert_exact(world: &World, played: &Played) {
-    let findings = &played.findings;
-    let promises = world.terms.promises;
-    assert_eq!(findings.violations, BTreeMap::new(), "{promises:?}");
-    let (mut acked, mut again) = (0, 0);
-    let mut had = BTreeSet::new();
-    let mut messages: BTreeMap<Id, Settled> = BTreeMap::new();
-    for (life, read_ns) in played.read_ns.iter().enumerate() {
-        let frames = world.lives[life].frames.iter().zip(read_ns);
-        for (frame, read_ns) in frames.filter_map(|(frame, read)| Some((frame, (*read)?))) {
-            match frame.what {
-                What::Ack(_) => acked += 1,
-                What::Relay(id) if !had.insert((life, id)) => again += 1,
-                What::Relay(id) => {
-                    let settled = messages.entry(id).or_insert(Settled {
-                        intended_ns: world.sent_ns[&id],
-                        first_ns: read_ns,
-                        last_ns: read_ns,
-                        receivers: 0,
-                    });
-                    settled.receivers += 1;
-                    settled.first_ns = settled.first_ns.min(read_ns);
-                    settled.last_ns = settled.last_ns.max(read_ns);
-                }
-                _ => {}
-            }
-        }
-    }
-    let counts = &findings.counts;
-    assert_eq!((counts.sent, counts.acked), (played.sent, acked));
-    assert_eq!(
-        (counts.delivered, counts.duplicated),
-        (had.len() as u64, again)
-    );
-    let lost = match promises.relay {
-        RelayPromise::AtMostOnce => counts.lost,
-        _ => 0,
-    };
-    assert_eq!((counts.owed, counts.lost), (counts.delivered + lost, lost));
-    let mut settled: Vec<Settled> = messages.into_values().collect();
-    let mut found = played.settled.clone();
-    let key = |s: &Settled| (s.intended_ns, s.first_ns, s.last_ns, s.receivers);
-    settled.sort_unstable_by_key(key);
-    found.sort_unstable_by_key(key);
-    assert_eq!(found, settled, "once each");
 }
 
 proptest! {

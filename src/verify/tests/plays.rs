@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::agreement_outside::ORDER;
 use super::from_outside;
 use super::unnumbered::FROM_OUTSIDE;
 use super::weaker::{Bench, in_order, kinds};
@@ -126,13 +127,6 @@ impl Stage {
 }
 
 type Verdict = BTreeMap<Kind, u64>;
-
-const ORDER: [Kind; 4] = [
-    Kind::ReorderedRelay,
-    Kind::OrderDivergence,
-    Kind::Causality,
-    Kind::RealTime,
-];
 
 /// Brute force finds what is out of order, not where; and what is lost then depends on that.
 fn is_alike(found: &Verdict, brute: &Verdict) -> bool {

@@ -285,14 +285,18 @@ impl World {
     }
 
     fn push(&mut self, life: usize, at_ns: u64, seq: u64, what: What) {
+        let frame = self.frame_of(life, at_ns, seq, what);
+        self.lives[life].frames.push(frame);
+    }
+
+    pub(super) fn frame_of(&self, life: usize, at_ns: u64, seq: u64, what: What) -> Frame {
         let bytes = self.render(life, seq, &what);
-        let frame = Frame {
+        Frame {
             at_ns,
             seq,
             what,
             bytes,
-        };
-        self.lives[life].frames.push(frame);
+        }
     }
 
     /// The line of a frame to `life`.
@@ -372,14 +376,8 @@ impl World {
 
     /// Puts `what` in place of a frame.
     pub(super) fn replace(&mut self, life: usize, at: usize, seq: u64, what: What) {
-        let bytes = self.render(life, seq, &what);
         let at_ns = self.lives[life].frames[at].at_ns;
-        self.lives[life].frames[at] = Frame {
-            at_ns,
-            seq,
-            what,
-            bytes,
-        };
+        self.lives[life].frames[at] = self.frame_of(life, at_ns, seq, what);
     }
 
     /// Puts a frame in front of the one at `at`, sent at the same time.

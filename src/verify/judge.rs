@@ -28,7 +28,7 @@ use super::trace::tape::{Tag, Tape, Writing};
 use super::trace::view::View;
 use crate::wire::payload::SenderId;
 use deliveries::Irregular;
-use known::{Acked, Conflict, Known, Record};
+use known::{Acked, Known, Record, Relayed};
 use missing::{Gap, Missing, Unacked, Unanswered};
 use open::{Contest, Open};
 use order::Track;

@@ -24,10 +24,12 @@ pub(super) struct Acked {
     pub(super) acked_ns: u64,
 }
 
+/// A message that was relayed under a number, and to how many.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Relayed {
     pub(super) message: Message,
     pub(super) intended_ns: u64,
+    /// When the first and the last who saw it so did.
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
     pub(super) receivers: u64,
@@ -42,19 +44,6 @@ pub(super) struct Known {
     pub(super) sent_ns: u64,
     pub(super) acked: bool,
     pub(super) relayed: bool,
-}
-
-/// One claim that number n is `claim`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Conflict {
-    pub(super) receiver: SenderId,
-    pub(super) claim: Message,
-    pub(super) intended_ns: u64,
-    /// When the first and the last who saw it so did.
-    pub(super) first_ns: u64,
-    pub(super) last_ns: u64,
-    /// How many did.
-    pub(super) receivers: u64,
 }
 
 impl Judge {
@@ -121,33 +110,22 @@ impl Judge {
                     self.tally.uncompared += receivers;
                     return;
                 };
+                let relayed = Relayed {
+                    message,
+                    intended_ns,
+                    first_ns,
+                    last_ns,
+                    receivers,
+                    first_receiver,
+                };
                 match &mut record.relayed {
-                    None => {
-                        record.relayed = Some(Relayed {
-                            message,
-                            intended_ns,
-                            first_ns,
-                            last_ns,
-                            receivers,
-                            first_receiver,
-                        });
-                    }
+                    None => record.relayed = Some(relayed),
                     Some(known) if known.message == message => {
                         known.first_ns = known.first_ns.min(first_ns);
                         known.last_ns = known.last_ns.max(last_ns);
                         known.receivers += receivers;
                     }
-                    Some(_) => {
-                        let conflict = Conflict {
-                            receiver: first_receiver,
-                            claim: message,
-                            intended_ns,
-                            first_ns,
-                            last_ns,
-                            receivers,
-                        };
-                        self.open(seq, Open::Conflict(conflict));
-                    }
+                    Some(_) => self.open(seq, Open::Conflict(relayed)),
                 }
             }
         }

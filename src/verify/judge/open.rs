@@ -2,7 +2,7 @@
 
 use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
-use super::{Conflict, EXCHANGE_SPAN, Judge, MAX_REMEMBERED};
+use super::{EXCHANGE_SPAN, Judge, MAX_REMEMBERED, Relayed};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
@@ -10,7 +10,8 @@ use crate::wire::payload::SenderId;
 /// An anomaly that waits for its number to be settled.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Open {
-    Conflict(Conflict),
+    /// Relayed under a number that is another message to others.
+    Conflict(Relayed),
     Behind {
         message: Message,
         seen: u64,
@@ -129,9 +130,9 @@ impl Judge {
                 intended_ns,
                 at_ns,
             } => {
-                let conflict = Conflict {
-                    receiver,
-                    claim,
+                let conflict = Relayed {
+                    first_receiver: receiver,
+                    message: claim,
                     intended_ns,
                     first_ns: at_ns,
                     last_ns: at_ns,

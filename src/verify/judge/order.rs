@@ -1,7 +1,7 @@
 //! What came at the wrong place: numbers given twice, exchanged, or too late.
 
 use super::{
-    Acked, Cause, Conflict, Contest, EXCHANGE_SPAN, Judge, Known, NEIGHBOURS, Open, Record,
+    Acked, Cause, Contest, EXCHANGE_SPAN, Judge, Known, NEIGHBOURS, Open, Record, Relayed,
 };
 use crate::verify::batch::Message;
 use crate::verify::kind::Kind;
@@ -48,16 +48,7 @@ impl Judge {
         if claims.is_empty() && record.acked_too.is_none() && !contradicted {
             return;
         }
-        if let Some(relayed) = &record.relayed {
-            claims.push(Conflict {
-                receiver: relayed.first_receiver,
-                claim: relayed.message,
-                intended_ns: relayed.intended_ns,
-                first_ns: relayed.first_ns,
-                last_ns: relayed.last_ns,
-                receivers: relayed.receivers,
-            });
-        }
+        claims.extend(record.relayed);
         // What it was settled as it stays, whoever comes late.
         let settled = self.known(seq).filter(|_| seq < self.base);
         let settled = settled.map(|k| k.message);
@@ -68,11 +59,11 @@ impl Judge {
         if let Some(second) = record.acked_too {
             self.reused(seq, truth, second, claims.first().map_or(0, |c| c.first_ns));
         }
-        for conflict in claims.iter().filter(|c| c.claim != truth) {
+        for conflict in claims.iter().filter(|c| c.message != truth) {
             let contest = Contest {
-                receiver: conflict.receiver,
+                receiver: conflict.first_receiver,
                 seq,
-                claim: conflict.claim,
+                claim: conflict.message,
                 due: None,
                 truth: Some(truth),
                 joined: None,
@@ -87,7 +78,7 @@ impl Judge {
         self.open(due.saturating_add(EXCHANGE_SPAN), Open::Contested(contest));
     }
 
-    fn take_conflicts(&mut self, seq: u64) -> Vec<Conflict> {
+    fn take_conflicts(&mut self, seq: u64) -> Vec<Relayed> {
         let Some(list) = self.open.get_mut(&seq) else {
             return Vec::new();
         };
@@ -108,7 +99,7 @@ impl Judge {
 
     /// The first relay seen under `seq` may have been the odd one out: it is settled with those of
     /// its own message.
-    fn correct(&mut self, seq: u64, truth: Message, claims: &[Conflict]) {
+    fn correct(&mut self, seq: u64, truth: Message, claims: &[Relayed]) {
         let Some(index) = seq.checked_sub(self.base) else {
             return;
         };
@@ -116,7 +107,7 @@ impl Judge {
         let Some(relayed) = record.and_then(|record| record.relayed.as_mut()) else {
             return;
         };
-        let right = || claims.iter().filter(|c| c.claim == truth);
+        let right = || claims.iter().filter(|c| c.message == truth);
         relayed.message = truth;
         relayed.receivers = right().map(|c| c.receivers).sum();
         if let Some(first) = right().min_by_key(|c| c.first_ns) {
@@ -416,12 +407,12 @@ fn is_one_sender_twice(known: &[(u64, Known)]) -> bool {
 }
 
 /// The claim that most receivers share; of equals the first.
-fn majority(claims: &[Conflict]) -> Option<Message> {
+fn majority(claims: &[Relayed]) -> Option<Message> {
     let mut votes: Vec<(Message, u64)> = Vec::new();
     for conflict in claims {
-        match votes.iter_mut().find(|(m, _)| *m == conflict.claim) {
+        match votes.iter_mut().find(|(m, _)| *m == conflict.message) {
             Some((_, n)) => *n += conflict.receivers,
-            None => votes.push((conflict.claim, conflict.receivers)),
+            None => votes.push((conflict.message, conflict.receivers)),
         }
     }
     let most = votes.into_iter().rev().max_by_key(|&(_, n)| n);

@@ -32,6 +32,9 @@ pub const HEADER_BYTES: usize = 48;
 /// The longest load message: what four digits of length can state.
 pub const MAX_BYTES: usize = (1 << 24) - 1;
 
+/// The latest time that a load message can state: nine digits of six bits, 208 days of a run.
+pub const MAX_TIME_NS: u64 = (1 << 54) - 1;
+
 /// The first bytes of every load message.
 pub const MAGIC: &[u8; 2] = b"cb";
 

@@ -27,6 +27,8 @@ const ADDRESS: &str = "0.0.0.0:0";
 /// The longest line that is read.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
+const NS_PER_DAY: u64 = 86_400_000_000_000;
+
 const RUN: u32 = 1;
 const SEED: u64 = 1;
 
@@ -187,6 +189,10 @@ struct Open {
 struct Teller {
     ledger: Ledger,
     judge: Judge,
+    /// The `at_ns` of the first line: what the times of the findings count from. The clock's own
+    /// origin may lie anywhere before it (1970, the machine's start).
+    epoch_ns: Option<u64>,
+    /// The time of the latest line, since the first.
     now_ns: u64,
     opened: u32,
     /// Every session there ever was; `None` once it is over.
@@ -201,6 +207,7 @@ impl Teller {
         Self {
             ledger: Ledger::new(terms(promises), directory.clone()),
             judge: Judge::new(directory, 1, None),
+            epoch_ns: None,
             now_ns: 0,
             opened: 0,
             sessions: HashMap::new(),
@@ -215,13 +222,25 @@ impl Teller {
             event,
             ..
         } = observation;
-        if *at_ns < self.now_ns {
-            let before = self.now_ns;
+        let epoch_ns = *self.epoch_ns.get_or_insert(*at_ns);
+        let now_ns = match at_ns.checked_sub(epoch_ns) {
+            Some(now_ns) if now_ns >= self.now_ns => now_ns,
+            _ => {
+                let before = epoch_ns + self.now_ns;
+                return Err(format!(
+                    "out of order: `at_ns` is {at_ns}, and the line before has {before}"
+                ));
+            }
+        };
+        if now_ns > payload::MAX_TIME_NS {
             return Err(format!(
-                "out of order: `at_ns` is {at_ns}, and the line before has {before}"
+                "`at_ns` is {at_ns}, {} days after the first line's {epoch_ns}: observations may \
+                 span {} days at most",
+                now_ns / NS_PER_DAY,
+                payload::MAX_TIME_NS / NS_PER_DAY
             ));
         }
-        self.now_ns = *at_ns;
+        self.now_ns = now_ns;
         if *event == What::Opened {
             return self.open(session);
         }
@@ -244,7 +263,7 @@ impl Teller {
                 if k != due {
                     return Err(format!("`k` is {k}, where this session's next is {due}"));
                 }
-                let header = self.ledger.sending(handle, *at_ns, *at_ns, false);
+                let header = self.ledger.sending(handle, now_ns, now_ns, false);
                 sent.extend(header);
             }
             What::Acked => ndjson::encode_ack(&mut frame, seq, Some(publish_id(id, k))),
@@ -268,7 +287,7 @@ impl Teller {
         if !frame.is_empty() {
             let mut buffer = LineBuffer::new(usize::MAX);
             let mut lines = buffer.feed(&frame);
-            while self.ledger.next(handle, &mut lines, *at_ns).is_some() {}
+            while self.ledger.next(handle, &mut lines, now_ns).is_some() {}
         }
         if self.ledger.wants_flush() {
             self.judge.absorb(0, self.ledger.take_batch(), |_| ());
@@ -368,6 +387,52 @@ mod tests {
         assert_eq!(findings.violation_count(), 0, "{:#?}", findings.violations);
         assert_eq!((findings.undecided.len(), doubts.len()), (0, 0));
         assert_eq!((findings.counts.sent, findings.counts.delivered), (2, 2));
+    }
+
+    /// Nanoseconds of one clock: since 1970 or since the machine's start, they tell the same.
+    #[test]
+    fn the_clock_may_have_begun_at_any_time() {
+        let numbered = example().into_iter().map(str::to_owned).collect();
+        let since_1970_ns = 1_795_000_000_000_000_000;
+        for lines in [numbered, unnumbered()] {
+            let mut objects: Vec<serde_json::Value> = lines
+                .iter()
+                .filter(|line| !(line.contains("acked") && line.contains("ann")))
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect();
+            let found = |objects: &[serde_json::Value]| {
+                let lines: Vec<String> = objects.iter().map(ToString::to_string).collect();
+                verify(lines.join("\n").as_bytes(), None).unwrap().findings
+            };
+            let expected = found(&objects);
+            assert_eq!(expected.violations[&Kind::MissingAck].count, 1);
+            let last_ns = objects.last().unwrap()["at_ns"].as_u64().unwrap();
+            for step_ns in [
+                1 << 54,
+                since_1970_ns,
+                u64::MAX - since_1970_ns - (1 << 54) - last_ns,
+            ] {
+                for object in &mut objects {
+                    object["at_ns"] = (object["at_ns"].as_u64().unwrap() + step_ns).into();
+                }
+                assert_eq!(found(&objects), expected, "{}", objects[0]);
+            }
+        }
+    }
+
+    /// A load message has room for 208 days; what spans more is refused, not cut.
+    #[test]
+    fn observations_over_more_time_than_a_message_can_state_are_refused() {
+        let opened = r#"{"at_ns":7,"session":"a","event":"opened"}"#;
+        let closed = |at_ns: u64| format!(r#"{{"at_ns":{at_ns},"session":"a","event":"aborted"}}"#);
+        let longest_ns = 7 + payload::MAX_TIME_NS;
+        verified(&[opened, &closed(longest_ns)]);
+        for at_ns in [longest_ns + 1, u64::MAX] {
+            let lines = format!("{opened}\n{}", closed(at_ns));
+            let error = verify(lines.as_bytes(), None).unwrap_err().to_string();
+            assert!(error.starts_with("line 2: `at_ns` is "), "{error}");
+            assert!(error.contains("span 208 days at most"), "{error}");
+        }
     }
 
     #[test]

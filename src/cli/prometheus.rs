@@ -9,6 +9,11 @@ pub(super) struct PrometheusArgs {
     /// any free one, which is then printed
     #[arg(long, value_name = "ADDR")]
     prometheus: Option<String>,
+
+    /// A name that the figures may be asked for by, besides addresses, localhost and the host of
+    /// --prometheus: a web page could have a browser ask by a name of its own. Repeatable
+    #[arg(long, value_name = "NAME", requires = "prometheus")]
+    prometheus_name: Vec<String>,
 }
 
 impl PrometheusArgs {
@@ -21,7 +26,7 @@ impl PrometheusArgs {
     pub(super) fn bind(&self, allow_remote: bool) -> Result<Option<Endpoint>, Error> {
         let given = self.prometheus.as_deref();
         given
-            .map(|given| Endpoint::bind(given, allow_remote))
+            .map(|given| Endpoint::bind(given, &self.prometheus_name, allow_remote))
             .transpose()
     }
 }

@@ -1,18 +1,24 @@
 //! Where Prometheus asks: a thread that answers `GET /metrics` and nothing else.
 //!
 //! What comes in is not trusted to be HTTP, to be short, or to come at all. One connection is one
-//! request and one answer; the head of a request has a limit in bytes and in time, and so many
-//! connections are looked at at once, the others wait to be accepted.
+//! request and one answer; the head of a request has a limit in bytes and in time. So many
+//! connections are looked at at once, and one more has the oldest dropped: a scrape takes
+//! milliseconds, so what has been there for long is none.
+//!
+//! Nor is who asks trusted to be a scraper. A web page can have its browser ask for a name of the
+//! page's own that resolves to this machine, and would then read the answer as its own. So a
+//! request must name whom it asks: an address, `localhost`, or a name that the user gave.
 
+use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use super::families::CONTENT_TYPE;
@@ -30,7 +36,7 @@ const MAX_HEADERS: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections that are looked at at once.
-const MAX_CONNECTIONS: usize = 16;
+const MAX_CONNECTIONS: usize = 64;
 
 /// The pause after an accept that failed: out of descriptors, which passes.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -84,15 +90,17 @@ pub enum Error {
 pub struct Endpoint {
     listener: TcpListener,
     address: SocketAddr,
+    names: Names,
 }
 
 impl Endpoint {
-    /// Binds `given`: `HOST:PORT`, or `PORT` of 127.0.0.1.
+    /// Binds `given`: `HOST:PORT`, or `PORT` of 127.0.0.1. Who asks may do so by address, or by the
+    /// name `localhost`, that of `given`, or one of `names`.
     ///
     /// # Errors
     ///
     /// [`enum@Error`], which names what was given.
-    pub fn bind(given: &str, allow_remote: bool) -> Result<Self, Error> {
+    pub fn bind(given: &str, names: &[String], allow_remote: bool) -> Result<Self, Error> {
         let address = resolve(given)?;
         if !allow_remote && !address.ip().to_canonical().is_loopback() {
             return Err(Error::Remote { address });
@@ -100,7 +108,12 @@ impl Endpoint {
         let bound = TcpListener::bind(address).and_then(|listener| {
             listener.set_nonblocking(true)?;
             let address = listener.local_addr()?;
-            Ok(Self { listener, address })
+            let names = Names::new(given, names);
+            Ok(Self {
+                listener,
+                address,
+                names,
+            })
         });
         bound.map_err(|source| Error::Bind { address, source })
     }
@@ -127,7 +140,7 @@ impl Endpoint {
         };
         thread::Builder::new()
             .name("prometheus".to_owned())
-            .spawn(move || runtime.block_on(accept(listener, Arc::new(page))))?;
+            .spawn(move || runtime.block_on(accept(listener, self.names, Arc::new(page))))?;
         Ok(())
     }
 }
@@ -151,21 +164,54 @@ fn resolve(given: &str) -> Result<SocketAddr, Error> {
     addresses.next().ok_or_else(no_address)
 }
 
+/// The names that a request may ask for besides addresses.
+#[derive(Debug, Clone)]
+struct Names(Arc<[String]>);
+
+impl Names {
+    fn new(given: &str, names: &[String]) -> Self {
+        let given = given.rsplit_once(':').map(|(host, _)| host.to_owned());
+        let known = ["localhost".to_owned()].into_iter();
+        Self(known.chain(given).chain(names.iter().cloned()).collect())
+    }
+
+    /// Whether a `Host` header names this endpoint. An address cannot be made to mislead: a browser
+    /// takes the page of an address for that address's own.
+    fn include(&self, host: &[u8]) -> bool {
+        let Ok(host) = std::str::from_utf8(host) else {
+            return false;
+        };
+        let host = host.trim();
+        let after_address = host.rfind(']').map_or(0, |bracket| bracket + 1);
+        let name = match host[after_address..].find(':') {
+            Some(colon) => &host[..after_address + colon],
+            None => host,
+        };
+        let address = name.trim_start_matches('[').trim_end_matches(']');
+        let name = name.strip_suffix('.').unwrap_or(name);
+        address.parse::<IpAddr>().is_ok()
+            || self.0.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
 /// Accepts connections for ever.
-async fn accept<P>(listener: tokio::net::TcpListener, page: Arc<P>)
+async fn accept<P>(listener: tokio::net::TcpListener, names: Names, page: Arc<P>)
 where
     P: Fn() -> String + Send + Sync + 'static,
 {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let place = places.clone().acquire_owned().await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                let page = page.clone();
-                tokio::spawn(async move {
-                    answer(stream, &*page).await;
-                    drop(place);
-                });
+                open.retain(|connection| !connection.is_finished());
+                if open.len() == MAX_CONNECTIONS
+                    && let Some(oldest) = open.pop_front()
+                {
+                    oldest.abort();
+                }
+                let (names, page) = (names.clone(), page.clone());
+                let answering = tokio::spawn(async move { answer(stream, &names, &*page).await });
+                open.push_back(answering.abort_handle());
             }
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
@@ -182,6 +228,11 @@ enum Reply {
 }
 
 const BAD: Reply = Reply::Refusal("400 Bad Request", "this is no HTTP");
+const NOT_HERE: Reply = Reply::Refusal(
+    "421 Misdirected Request",
+    "the Host header names another server: ask by address, or allow the name with \
+     --prometheus-name",
+);
 const NOT_FOUND: Reply = Reply::Refusal("404 Not Found", "there is only /metrics here");
 const BAD_METHOD: Reply = Reply::Refusal("405 Method Not Allowed", "there is only GET and HEAD");
 const TIMEOUT: Reply = Reply::Refusal("408 Request Timeout", "the request took too long");
@@ -191,11 +242,11 @@ const TOO_LARGE: Reply = Reply::Refusal(
 );
 
 /// Takes one request, answers it, and closes so that the answer arrives.
-async fn answer<S>(mut stream: S, page: &(impl Fn() -> String + Sync))
+async fn answer<S>(mut stream: S, names: &Names, page: &(impl Fn() -> String + Sync))
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let reply = match timeout(PATIENCE, request(&mut stream)).await {
+    let reply = match timeout(PATIENCE, request(&mut stream, names)).await {
         Ok(Ok(Some(reply))) => reply,
         Ok(Ok(None) | Err(_)) => return, // it has gone
         Err(_) => TIMEOUT,
@@ -214,7 +265,10 @@ where
 }
 
 /// Reads a request up to the end of its head; `None` if it ends before.
-async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Reply>> {
+async fn request(
+    stream: &mut (impl AsyncRead + Unpin),
+    names: &Names,
+) -> io::Result<Option<Reply>> {
     let mut head = [0; MAX_HEAD_BYTES];
     let mut filled = 0;
     loop {
@@ -223,7 +277,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Rep
             return Ok(None);
         }
         filled += n;
-        if let Some(reply) = reply_to(&head[..filled]) {
+        if let Some(reply) = reply_to(&head[..filled], names) {
             return Ok(Some(reply));
         }
         if filled == head.len() {
@@ -233,7 +287,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Rep
 }
 
 /// What to say to a request whose first bytes are `head`; `None` while there is no whole head.
-fn reply_to(head: &[u8]) -> Option<Reply> {
+fn reply_to(head: &[u8], names: &Names) -> Option<Reply> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
@@ -241,6 +295,12 @@ fn reply_to(head: &[u8]) -> Option<Reply> {
         Ok(httparse::Status::Complete(_)) => {}
         Err(httparse::Error::TooManyHeaders) => return Some(TOO_LARGE),
         Err(_) => return Some(BAD),
+    }
+    // HTTP/1.0 may leave it out; a browser never does.
+    let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
+    let mut hosts = request.headers.iter().filter(is_host);
+    if !hosts.all(|host| names.include(host.value)) {
+        return Some(NOT_HERE);
     }
     let path = request.path.unwrap_or_default();
     let path = path.split_once('?').map_or(path, |(path, _)| path);
@@ -283,6 +343,7 @@ mod tests {
     async fn asked(send: impl AsyncFnOnce(&mut DuplexStream)) -> (String, Duration) {
         let (mut client, server) = duplex(64);
         let page = || "figures 1\n".repeat(100);
+        let names = Names::new("0", &["metrics.example".to_owned()]);
         let began = tokio::time::Instant::now();
         let asking = async {
             send(&mut client).await;
@@ -290,7 +351,7 @@ mod tests {
             client.read_to_string(&mut text).await.unwrap();
             text
         };
-        let (text, ()) = tokio::join!(asking, answer(server, &page));
+        let (text, ()) = tokio::join!(asking, answer(server, &names, &page));
         (text, began.elapsed())
     }
 
@@ -306,7 +367,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_scrape_gets_the_page_whole() {
-        let text = asked_at_once("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let text = asked_at_once("GET /metrics HTTP/1.1\r\nHost: localhost:9464\r\n\r\n").await;
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
         assert!(head.contains("Content-Type: text/plain; version=0.0.4"));
@@ -358,16 +419,81 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_does_not_read_the_answer_is_let_go() {
+        let names = Names::new("0", &[]);
         let (mut client, server) = duplex(64);
         client
             .write_all(b"GET /metrics HTTP/1.1\r\n\r\n")
             .await
             .unwrap();
         let page = || "x".repeat(100_000);
-        timeout(2 * PATIENCE, answer(server, &page))
+        timeout(2 * PATIENCE, answer(server, &names, &page))
             .await
             .expect("it ends");
         drop(client);
+    }
+
+    #[test]
+    fn a_request_is_for_an_address_localhost_or_a_name_that_was_given() {
+        let names = Names::new("box.lan:9464", &["Metrics.example".to_owned()]);
+        for (host, allowed) in [
+            ("127.0.0.1", true),
+            ("127.0.0.1:9464", true),
+            ("[::1]:9464", true),
+            ("[::1]", true),
+            ("192.0.2.7:9464", true),
+            ("localhost", true),
+            ("LocalHost:9464", true),
+            ("localhost.:9464", true),
+            ("box.lan:9464", true),
+            ("metrics.example", true),
+            ("evil.example:9464", false),
+            ("127.0.0.1.evil.example", false),
+            ("localhost.evil.example:9464", false),
+            ("[::1].evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(names.include(host.as_bytes()), allowed, "{host}");
+            let head = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let reply = reply_to(head.as_bytes(), &names).unwrap();
+            assert_eq!(reply != NOT_HERE, allowed, "{host}: {reply:?}");
+        }
+        assert!(!names.include(b"\xff"));
+        // Whoever sends two is not to have the second believed.
+        let two = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nhost: evil.example\r\n\r\n";
+        assert_eq!(reply_to(two, &names), Some(NOT_HERE));
+        let old = b"GET /metrics HTTP/1.0\r\n\r\n";
+        assert_eq!(reply_to(old, &names), Some(Reply::Page { body: true }));
+    }
+
+    #[test]
+    fn a_scrape_does_not_wait_for_those_who_do_not_finish_asking() {
+        use std::io::{ErrorKind, Read, Write};
+        use std::net::TcpStream;
+
+        let endpoint = Endpoint::bind("0", &[], false).unwrap();
+        let address = endpoint.address;
+        endpoint.serve(|| "figures 1\n".to_owned()).unwrap();
+        let mut slow: Vec<TcpStream> = (0..4 * MAX_CONNECTIONS)
+            .map(|_| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(b"GET /metrics HT").unwrap();
+                stream
+            })
+            .collect();
+        let mut scrape = TcpStream::connect(address).unwrap();
+        scrape.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+        let mut text = String::new();
+        scrape.read_to_string(&mut text).unwrap();
+        assert!(text.ends_with("figures 1\n"), "{text}");
+        // The last to come are still asking, so it was not their time that ran out; the first had
+        // to go.
+        let (first, last) = (&mut slow.remove(0), &mut slow.pop().unwrap());
+        last.set_nonblocking(true).unwrap();
+        let waits = last.read(&mut [0; 1]).unwrap_err();
+        assert_eq!(waits.kind(), ErrorKind::WouldBlock);
+        let mut told = Vec::new();
+        let _ = first.read_to_end(&mut told); // an end or a reset
+        assert_eq!(told, b"");
     }
 
     #[test]
@@ -387,16 +513,18 @@ mod tests {
 
     #[test]
     fn what_cannot_be_bound_says_why() {
-        let first = Endpoint::bind("0", false).unwrap();
+        let first = Endpoint::bind("0", &[], false).unwrap();
         let port = first.address.port().to_string();
         assert_eq!(first.url(), format!("http://127.0.0.1:{port}/metrics"));
-        let taken = Endpoint::bind(&port, false).unwrap_err().to_string();
+        let taken = Endpoint::bind(&port, &[], false).unwrap_err().to_string();
         assert!(
             taken.contains(&port) && taken.contains("name another port"),
             "{taken}"
         );
-        let remote = Endpoint::bind("0.0.0.0:0", false).unwrap_err().to_string();
+        let remote = Endpoint::bind("0.0.0.0:0", &[], false)
+            .unwrap_err()
+            .to_string();
         assert!(remote.contains("--allow-remote"), "{remote}");
-        Endpoint::bind("0.0.0.0:0", true).unwrap();
+        Endpoint::bind("0.0.0.0:0", &[], true).unwrap();
     }
 }

@@ -72,6 +72,11 @@ pub struct Args {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16MiB")]
     backlog: usize,
 
+    /// Bytes of lines that have begun and not ended, of all clients together; past it the client
+    /// whose line began first is disconnected
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "64MiB")]
+    max_unfinished: usize,
+
     /// How long a shutdown waits for clients to take what they are owed
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5s")]
     drain: Duration,
@@ -147,6 +152,7 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         max_clients: max_clients(args.max_clients, raise_file_limit()),
         max_errors: args.max_errors,
         backlog_bytes: args.backlog,
+        max_unfinished_bytes: args.max_unfinished,
         drain: args.drain,
         faults: args.faults,
         seed: args.seed,

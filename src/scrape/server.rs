@@ -52,9 +52,14 @@ pub fn page(stats: &Stats) -> String {
         "Bytes of messages kept for clients that are behind.",
         stats.backlog_bytes as f64,
     );
+    page.gauge(
+        "chatbench_server_unfinished_bytes",
+        "Bytes of lines that clients have begun and not ended.",
+        stats.unfinished_bytes as f64,
+    );
     page.counter(
         "chatbench_server_slow_consumers_total",
-        "Clients closed because they fell behind by more than the backlog.",
+        "Clients closed because they stopped reading and fell behind by more than the backlog.",
         stats.slow_consumers,
     );
     page.counter(

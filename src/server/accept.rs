@@ -23,6 +23,10 @@ const LISTEN_BACKLOG: i32 = 4096;
 /// after each interval; some unanswered questions later (the kernel's default, 9) it is gone.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 
+/// What a client does not acknowledge for so long breaks the connection. It has vanished, or its
+/// receive buffer was full all the while. Without it the kernel retries for a quarter of an hour.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+
 /// The first pause after a failed accept, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
@@ -63,7 +67,8 @@ pub fn listen(dialect: Dialect, address: SocketAddr) -> io::Result<Listener> {
     socket.set_reuse_address(true)?;
     let (time, interval) = KEEPALIVE;
     let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
-    socket.set_tcp_keepalive(&keepalive)?; // accepted connections inherit it
+    socket.set_tcp_keepalive(&keepalive)?; // accepted connections inherit it, and this:
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
@@ -140,7 +145,22 @@ fn pause_after(error: &io::Error, failures: u32) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use socket2::SockRef;
+
     use super::*;
+
+    #[tokio::test]
+    async fn who_vanishes_is_noticed_whether_something_is_unacknowledged_or_nothing_is_sent() {
+        let listener = listen(Dialect::Ndjson, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let _client = std::net::TcpStream::connect(address).unwrap();
+        let (accepted, _) = listener.socket.accept().await.unwrap();
+        let socket = SockRef::from(&accepted);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE.0);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE.1);
+    }
 
     #[test]
     fn a_failed_accept_is_retried_at_once_only_where_it_was_the_connections_own() {

@@ -9,31 +9,32 @@
 
 use std::mem;
 use std::task::Context;
+use std::time::Duration;
 
 use tracing::{debug, info};
 
 use super::cursor::MAX_WRITE_BYTES;
 use super::fault::Faults;
+use super::flow::{self, Flow};
 use super::log::{Entry, Log, Refused};
 use super::session::{NextWrite, Phase, Session, Stream, Turn, Writer};
+use super::unfinished::Unfinished;
 use super::{Config, Stats};
 use crate::wire::Dialect;
+use crate::wire::foreign::{self, Foreign};
 use crate::wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
 use crate::wire::ndjson::{self, ErrorCode, Malformed, MessageText};
-
-/// A client that has so many lines of its own (errors) unsent is not read from until they are:
-/// what garbage costs, its sender pays. What one read brings may go over it once.
-const MAX_LINES_QUEUED: u32 = 64;
 
 /// The log, and who reads it.
 pub(super) struct Broadcast<S> {
     pub(super) log: Log,
     /// The same messages for the sessions of the classic dialect, where there may be some.
-    classic_log: Option<Log>,
+    pub(super) classic_log: Option<Log>,
     /// By session id.
     pub(super) sessions: Vec<Option<Session<S>>>,
     vacant: Vec<usize>,
-    writer: Writer,
+    pub(super) writer: Writer,
+    pub(super) flow: Flow,
     /// The end of the log at the last pass.
     flushed: u64,
     /// The number of the last message at the last pass.
@@ -43,19 +44,18 @@ pub(super) struct Broadcast<S> {
     /// So much in the log that no session was offered yet makes a pass due at once: what is being
     /// written stays in cache, and a sender cannot push out whom the pass has not reached.
     flush_at_bytes: u64,
-    /// A client that is so far behind is not read from until it has caught up. One that floods
-    /// and reads no acks stalls itself, before it is a slow consumer.
-    stall_at_bytes: u64,
+    pub(super) begun_lines: Unfinished,
     backlog_bytes: usize,
     max_line_bytes: usize,
     max_errors: u32,
-    stats: Stats,
+    pub(super) stats: Stats,
     /// What this server does wrong on purpose; nearly always nothing.
     faults: Option<Box<Faults>>,
 }
 
 impl<S: Stream> Broadcast<S> {
     pub(super) fn new(config: &Config) -> Self {
+        let flow = Flow::new(config);
         Self {
             // A relay holds what its publish held, and the envelope besides (F2).
             log: Log::new(
@@ -65,12 +65,13 @@ impl<S: Stream> Broadcast<S> {
             classic_log: None,
             sessions: Vec::new(),
             vacant: Vec::new(),
-            writer: Writer::default(),
+            writer: Writer::new(flow.limits),
+            flow,
             flushed: 0,
             flushed_seq: 0,
             unfinished: false,
             flush_at_bytes: MAX_WRITE_BYTES.min(config.backlog_bytes / 2) as u64,
-            stall_at_bytes: (config.backlog_bytes / 2) as u64,
+            begun_lines: Unfinished::new(config.max_unfinished_bytes),
             backlog_bytes: config.backlog_bytes,
             max_line_bytes: config.max_line_bytes,
             max_errors: config.max_errors,
@@ -112,6 +113,8 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn remove(&mut self, id: usize, complete: bool) -> Session<S> {
         let session = self.sessions[id].take().expect("a session ends once");
         debug!(client_ip = %session.client_ip, complete, "left");
+        self.leave_queue(id, &session);
+        self.forget_unfinished(&session);
         self.vacant.push(id);
         self.stats.aborted += u64::from(!complete);
         self.with_faults((), |faults, broadcast| {
@@ -175,6 +178,7 @@ impl<S: Stream> Broadcast<S> {
             published: self.log.seq(),
             writes: self.writer.writes,
             bytes_out: self.writer.written_bytes,
+            unfinished_bytes: self.begun_lines.bytes() as u64,
             backlog_bytes: kept(&self.log) + self.classic_log.as_ref().map_or(0, kept),
             ..self.stats.clone()
         }
@@ -186,8 +190,14 @@ impl<S: Stream> Broadcast<S> {
         self.unfinished || self.log.end() > self.flushed
     }
 
-    /// One pass over all sessions that are behind, one write each.
-    pub(super) fn flush(&mut self) {
+    /// Takes note of the time since the server began.
+    pub(super) fn set_time(&mut self, now: Duration) {
+        self.writer.now = now;
+    }
+
+    /// One pass over all sessions that are behind, one write each; `try_full` has it try sockets
+    /// that were full, too.
+    pub(super) fn flush(&mut self, try_full: bool) {
         // The pass waits for nobody, so the sockets are to wake nobody: the task of a session whose
         // socket is full is woken here, asks the socket itself, and leaves its own waker there.
         if self.with_faults(false, |faults, broadcast| faults.blocks(broadcast)) {
@@ -196,7 +206,7 @@ impl<S: Stream> Broadcast<S> {
             self.flushed_seq = self.log.seq();
             return;
         }
-        let mut oldest = Oldest::at_the_end(&self.log, &self.classic_log);
+        let mut survey = self.survey();
         self.unfinished = false;
         for session in self.sessions.iter_mut().flatten() {
             if session.phase == Phase::Gone {
@@ -204,21 +214,30 @@ impl<S: Stream> Broadcast<S> {
             }
             let log = session.log(&self.log, &self.classic_log);
             let in_pass = matches!(session.next_write, NextWrite::InPass | NextWrite::Soon);
-            if in_pass && session.cursor.is_behind(log) {
-                match session.write_in_pass(log, &mut self.writer) {
-                    Turn::CaughtUp => {}
-                    Turn::More => self.unfinished = true,
-                    Turn::Blocked => session.wake(),
-                    Turn::Broken => {
-                        session.phase = Phase::Gone;
-                        session.wake();
-                        continue;
-                    }
+            let turn = if in_pass && session.cursor.is_behind(log) {
+                session.write_in_pass(log, &mut self.writer)
+            } else if try_full && flow::is_worth_a_try(session, log, &self.flow.limits) {
+                // The next try is its own task's: what is left there is its waker.
+                match session.write_a_little(log, &mut self.writer) {
+                    Turn::CaughtUp | Turn::More => Turn::Blocked,
+                    turn => turn,
+                }
+            } else {
+                Turn::CaughtUp
+            };
+            match turn {
+                Turn::CaughtUp => {}
+                Turn::More => self.unfinished = true,
+                Turn::Blocked => session.wake(),
+                Turn::Broken => {
+                    session.phase = Phase::Gone;
+                    session.wake();
+                    continue;
                 }
             }
-            oldest.needed_by(session);
+            survey.look_at(session, log, &self.flow.limits, self.writer.now);
         }
-        oldest.trim(&mut self.log, &mut self.classic_log);
+        self.conclude(&survey);
         self.flushed = self.log.end();
         self.flushed_seq = self.log.seq();
     }
@@ -226,42 +245,6 @@ impl<S: Stream> Broadcast<S> {
     /// Whether more than one message has come since the last pass.
     pub(super) fn has_traffic(&self) -> bool {
         self.log.seq() != self.flushed_seq + 1
-    }
-
-    /// Ends the sessions that stand before `keep_from` in the log of a dialect, and forgets what
-    /// only they needed.
-    ///
-    /// It is called where that log is full, that is where at least one session stands there: so
-    /// it costs one pass a slow consumer, not one a message.
-    fn end_slow_consumers(&mut self, dialect: Dialect, keep_from: u64) {
-        let mut oldest = Oldest::at_the_end(&self.log, &self.classic_log);
-        for session in self.sessions.iter_mut().flatten() {
-            let Some(needs) = session.cursor.needs() else {
-                continue;
-            };
-            if session.phase == Phase::Gone {
-                continue; // its task is about to remove it
-            }
-            if session.dialect() != dialect || needs >= keep_from {
-                oldest.needed_by(session);
-                continue;
-            }
-            let log = session.log(&self.log, &self.classic_log);
-            let behind_bytes = log.end() - needs;
-            info!(client_ip = %session.client_ip, behind_bytes, "slow consumer");
-            self.stats.slow_consumers += 1;
-            self.stats.errors += 1;
-            session.wake();
-            if dialect == Dialect::Classic {
-                session.phase = Phase::Gone; // there are no words for it (C3)
-                continue;
-            }
-            let detail = "further behind than messages are kept for";
-            let error = error_line(ErrorCode::SlowConsumer, detail, None);
-            session.cursor.fall_off(log, &error);
-            session.phase = Phase::Closing;
-        }
-        oldest.trim(&mut self.log, &mut self.classic_log);
     }
 
     /// Lets a session's own task write once.
@@ -275,6 +258,7 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn bid_bye(&mut self, id: usize, phase: Phase) {
         let bids = self.with_faults(true, |faults, broadcast| faults.bids_bye(broadcast, id));
         let session = self.sessions[id].as_mut().expect("its own task calls");
+        session.pace.begin_anew(self.writer.now);
         let log = session.log(&self.log, &self.classic_log);
         if bids {
             session.bid_bye(log, phase);
@@ -311,29 +295,26 @@ impl<S: Stream> Broadcast<S> {
         self.session(id).wake();
     }
 
-    /// Whether a session's client may go on sending. Where not, the session writes in its own
-    /// turn, and it may once that has got on.
-    pub(super) fn is_read_from(&mut self, id: usize) -> bool {
-        let session = self.sessions[id].as_ref().expect("its own task calls");
-        let log = session.log(&self.log, &self.classic_log);
-        let may_be_at = log.end().saturating_sub(self.stall_at_bytes);
-        let cursor = &session.cursor;
-        cursor.lines_queued() < MAX_LINES_QUEUED
-            && cursor.needs().is_none_or(|needs| needs >= may_be_at)
-    }
-
     /// Takes what one read brought from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
         self.stats.reads += 1;
         self.stats.bytes_in += bytes.len() as u64;
+        self.note_read(id, bytes.len());
         if self.with_faults(false, |faults, broadcast| {
             faults.loses_read(broadcast, id, bytes)
         }) {
             return;
         }
         if self.session(id).classic.is_some() {
-            return self.take_objects(id, bytes);
+            self.take_objects(id, bytes);
+        } else {
+            self.take_lines(id, bytes);
         }
+        self.note_unfinished(id, bytes.len());
+    }
+
+    /// Takes what one read brought from a client of the ndjson dialect.
+    fn take_lines(&mut self, id: usize, bytes: &[u8]) {
         // A stand-in for as long as the lines are read: the session itself is needed meanwhile.
         let mut lines = mem::replace(&mut self.session(id).lines, LineBuffer::new(1));
         let mut chunk = lines.feed(bytes);
@@ -349,14 +330,30 @@ impl<S: Stream> Broadcast<S> {
             }
             self.flush_if_much();
         }
+        // A record of TLS has no line end: it shows in what is not finished.
+        if self.session(id).phase == Phase::Open
+            && let Some(foreign) = foreign::recognise(lines.pending())
+        {
+            self.hang_up_on(id, foreign);
+        }
         self.session(id).lines = lines;
+    }
+
+    /// Ends the session of who speaks another protocol: what follows is not for this server, and
+    /// may be what a web page would have it believe.
+    fn hang_up_on(&mut self, id: usize, foreign: Foreign) {
+        let client_ip = &self.session(id).client_ip;
+        info!(%client_ip, "closed: this is {foreign}");
+        let detail = format!("this is {foreign}, and here the broadcast protocol is spoken");
+        self.answer(id, ErrorCode::Malformed, &detail, None);
+        self.close(id);
     }
 
     /// Makes a pass where so much is new that it should not wait for the readers.
     #[inline]
     pub(super) fn flush_if_much(&mut self) {
         if self.log.end() - self.flushed >= self.flush_at_bytes {
-            self.flush();
+            self.flush(false);
         }
     }
 
@@ -369,6 +366,9 @@ impl<S: Stream> Broadcast<S> {
         }
         match ndjson::decode_publish(line) {
             Err(malformed) => {
+                if let Some(foreign) = foreign::recognise(line) {
+                    return self.hang_up_on(id, foreign);
+                }
                 self.refuse(id, line, &malformed);
                 let session = self.session(id);
                 session.malformed_in_row += 1;
@@ -471,7 +471,13 @@ impl<S: Stream> Broadcast<S> {
 
     /// Answers a line with an error, behind all that the client is owed so far. A client of the
     /// classic dialect is not answered (C3): it is closed, which is for the caller to do.
-    fn answer(&mut self, id: usize, code: ErrorCode, detail: &str, publish_id: Option<u64>) {
+    pub(super) fn answer(
+        &mut self,
+        id: usize,
+        code: ErrorCode,
+        detail: &str,
+        publish_id: Option<u64>,
+    ) {
         self.stats.errors += 1;
         let session = self.sessions[id].as_mut().expect("it was just read from");
         if session.classic.is_none() {
@@ -484,39 +490,6 @@ impl<S: Stream> Broadcast<S> {
         let session = self.sessions[id].as_mut().expect("it was just read from");
         let log = session.log(&self.log, &self.classic_log);
         session.leave(log, Phase::Closing);
-    }
-}
-
-/// The oldest offset of each log that any session still needs.
-struct Oldest {
-    line: u64,
-    text: u64,
-}
-
-impl Oldest {
-    fn at_the_end(log: &Log, classic_log: &Option<Log>) -> Self {
-        Self {
-            line: log.end(),
-            text: classic_log.as_ref().map_or(0, Log::end),
-        }
-    }
-
-    #[inline]
-    fn needed_by<S: Stream>(&mut self, session: &Session<S>) {
-        let Some(needs) = session.cursor.needs() else {
-            return;
-        };
-        match session.dialect() {
-            Dialect::Ndjson => self.line = self.line.min(needs),
-            Dialect::Classic => self.text = self.text.min(needs),
-        }
-    }
-
-    fn trim(&self, log: &mut Log, classic_log: &mut Option<Log>) {
-        log.trim_to(self.line);
-        if let Some(classic_log) = classic_log {
-            classic_log.trim_to(self.text);
-        }
     }
 }
 

@@ -15,6 +15,7 @@ use super::cursor::Cursor;
 use super::log::Log;
 use super::session::{Phase, Session, Stream};
 use crate::wire::classic::{self, objects::ObjectBuffer};
+use crate::wire::foreign;
 use crate::wire::ndjson::MessageText;
 
 /// What only a session of the classic dialect has.
@@ -63,6 +64,16 @@ impl ClassicSide {
         if whole { count } else { 0 }
     }
 
+    /// Bytes of an object that has begun and not ended.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.objects.pending_bytes()
+    }
+
+    /// Gives back what is kept of it.
+    pub(super) fn forget_input(&mut self) {
+        self.objects = ObjectBuffer::new(0);
+    }
+
     /// The text that acknowledges a message of this session.
     pub(super) fn ack(&self) -> Rc<[u8]> {
         Rc::clone(&self.ack)
@@ -80,7 +91,14 @@ impl<S: Stream> Broadcast<S> {
         {
             match object {
                 Ok(object) => self.take_object(id, object),
-                Err(error) => self.refuse_object(id, &error.to_string()),
+                Err(error) => {
+                    let first_line = bytes.split(|byte| *byte == b'\n').next();
+                    let why = match first_line.and_then(foreign::recognise) {
+                        Some(foreign) => format!("this is {foreign}"),
+                        None => error.to_string(),
+                    };
+                    self.refuse_object(id, &why);
+                }
             }
             self.flush_if_much();
         }

@@ -13,10 +13,10 @@ use std::task::{Poll, ready};
 
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::task::{coop, yield_now};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::broadcast::error_line;
-use super::hub::{CLOSING, End, Hub, yield_turn};
+use super::hub::{End, HANGING_UP, Hub, LEAVING, yield_turn};
 use super::session::{Phase, Stream};
 use crate::wire::Dialect;
 use crate::wire::ndjson::ErrorCode;
@@ -59,7 +59,7 @@ where
     let detail = format!("there are {} clients already", hub.config.max_clients);
     let error = error_line(ErrorCode::ServerFull, &detail, None);
     // A new connection takes one line at once, or it is not one to wait for.
-    let sent = timeout(CLOSING, stream.write_all(&error)).await;
+    let sent = timeout(HANGING_UP, stream.write_all(&error)).await;
     if matches!(sent, Ok(Ok(()))) {
         linger(&hub, stream).await;
     }
@@ -90,7 +90,7 @@ where
         })
         .await;
     };
-    let _ = timeout(CLOSING, discard).await;
+    let _ = timeout(HANGING_UP, discard).await;
 }
 
 /// Makes a pass over the sessions whenever there is something new in the log.
@@ -113,6 +113,17 @@ where
         }
     })
     .await;
+}
+
+/// Looks after those who do not read, for ever.
+pub(super) async fn watch_stuck<S>(hub: Rc<Hub<S>>)
+where
+    S: Stream,
+{
+    loop {
+        sleep(LEAVING / 30).await;
+        hub.end_stuck();
+    }
 }
 
 #[cfg(test)]

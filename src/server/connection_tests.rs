@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::io;
 use std::task::Context;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::server::Config;
 use crate::server::accept::admit;
+use crate::server::hub::{LAST_LINES, STALLED};
 
 /// Runs a test beside a server's tasks, on one thread.
 async fn beside_a_server<S>(config: Config, test: impl AsyncFnOnce(Rc<Hub<S>>))
@@ -24,8 +26,9 @@ where
     LocalSet::new()
         .run_until(async {
             tokio::task::spawn_local(flush(Rc::clone(&hub)));
+            tokio::task::spawn_local(watch_stuck(Rc::clone(&hub)));
             // Nothing here takes an hour, of paused time at that: waiting in vain is failing.
-            let an_hour = 1800 * CLOSING;
+            let an_hour = 360 * LAST_LINES;
             let in_time = timeout(an_hour, test(Rc::clone(&hub))).await;
             in_time.expect("what the test waits for does not come");
         })
@@ -54,12 +57,12 @@ async fn expect(client: &mut Client, frame_type: &str) -> Value {
     frame
 }
 
-/// Sends until the server has not taken any more for a minute. Returns how much it took.
+/// Sends until the server has not taken any more for a while. Returns how much it took.
 async fn send_until_stalled(client: &mut Client, bytes: &[u8]) -> usize {
     let mut sent = 0;
     while sent < bytes.len() {
         let write = client.get_mut().write(&bytes[sent..]);
-        match timeout(60 * CLOSING, write).await {
+        match timeout(LAST_LINES, write).await {
             Ok(written) => sent += written.unwrap(),
             Err(_) => break,
         }
@@ -163,9 +166,178 @@ async fn who_is_closed_and_takes_nothing_is_dropped_after_a_while() {
         eve.write_all(&[b'x'; 512]).await.unwrap();
         let begun = Instant::now();
         hub.empty().await;
-        assert!(begun.elapsed() >= CLOSING);
-        assert!(begun.elapsed() < 2 * CLOSING);
+        assert!(begun.elapsed() >= LAST_LINES);
+        assert!(begun.elapsed() < 2 * LAST_LINES);
         assert_eq!(hub.stats().aborted, 1);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_consumer_that_was_busy_still_gets_the_reason() {
+    beside_a_server(small(), async |hub| {
+        let mut busy = dial(&hub, "busy:1", 200);
+        let mut ann = dial(&hub, "ann:2", 1 << 20);
+        expect(&mut ann, "welcome").await;
+        while hub.stats().slow_consumers == 0 {
+            ann.write_all(b"{\"message\":\"x\"}\n").await.unwrap();
+            expect(&mut ann, "ack").await;
+        }
+        sleep(LAST_LINES / 2).await;
+        expect(&mut busy, "welcome").await;
+        while expect_any(&mut busy).await["type"] == "relay" {}
+        assert_eq!(frame(&mut busy).await, None);
+    })
+    .await;
+}
+
+async fn expect_any(client: &mut Client) -> Value {
+    frame(client).await.expect("the server has hung up")
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_half_closed_may_take_its_time_and_not_for_ever() {
+    beside_a_server(Config::default(), async |hub| {
+        let mut deaf = dial(&hub, "deaf:1", 64);
+        let mut slow = dial(&hub, "slow:2", 64);
+        let mut ann = dial(&hub, "ann:3", 1 << 20);
+        expect(&mut ann, "welcome").await;
+        let text = "x".repeat(60_000);
+        for _ in 0..10 {
+            let line = format!("{{\"message\":\"{text}\"}}\n");
+            ann.write_all(line.as_bytes()).await.unwrap();
+            expect(&mut ann, "ack").await;
+        }
+        deaf.shutdown().await.unwrap();
+        slow.shutdown().await.unwrap();
+        let begun = Instant::now();
+        expect(&mut slow, "welcome").await;
+        for seq in 1..=10 {
+            // Twice what it must take in the time, so it takes far longer than that in all.
+            sleep(LEAVING - Duration::from_secs(2)).await;
+            assert_eq!(expect(&mut slow, "relay").await["seq"], seq);
+        }
+        assert_eq!(expect(&mut slow, "bye").await["seq"], 10);
+        assert!(begun.elapsed() > 9 * LEAVING);
+        // The other one has gone long ago.
+        drop((ann, slow));
+        hub.empty().await;
+        assert_eq!(hub.stats().aborted, 2);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_half_closes_and_never_reads_is_gone_after_a_while() {
+    beside_a_server(small(), async |hub| {
+        let mut deaf = dial(&hub, "deaf:1", 16);
+        deaf.shutdown().await.unwrap();
+        let begun = Instant::now();
+        hub.empty().await;
+        assert!(begun.elapsed() >= LEAVING && begun.elapsed() < 2 * LEAVING);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_takes_no_answers_and_is_not_read_from_is_gone_after_a_while() {
+    beside_a_server(Config::default(), async |hub| {
+        let mut eve = dial(&hub, "eve:1", 4096);
+        let flood = b"{\"message\":\"\"}\n".repeat(10_000);
+        let begun = Instant::now();
+        assert!(eve.write_all(&flood).await.is_err());
+        hub.empty().await;
+        assert!(begun.elapsed() >= STALLED && begun.elapsed() < 2 * STALLED);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_web_page_cannot_publish() {
+    for request in [
+        &b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n{\"message\":\"x\"}\n"[..],
+        b"\x16\x03\x01\x02\x00\x01\x00\n{\"message\":\"x\"}\n",
+        b"\x16\x03\x01\x02\x00\x01",
+    ] {
+        for split in 0..request.len() {
+            beside_a_server(Config::default(), async |hub| {
+                let mut page = dial(&hub, "page:1", 4096);
+                let (first, second) = request.split_at(split);
+                page.write_all(first).await.unwrap();
+                yield_now().await;
+                let _ = page.write_all(second).await;
+                expect(&mut page, "welcome").await;
+                let error = expect(&mut page, "error").await;
+                assert_eq!(error["code"], "malformed");
+                let detail = error["detail"].as_str().unwrap();
+                assert!(
+                    detail.contains("HTTP") || detail.contains("TLS"),
+                    "{detail}"
+                );
+                assert_eq!(frame(&mut page).await, None);
+                assert_eq!(hub.stats().published, 0);
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_web_page_cannot_publish_to_classic_clients_either() {
+    beside_a_server(Config::default(), async |hub: Rc<Hub<DuplexStream>>| {
+        hub.expect_classic();
+        let (mut page, theirs) = duplex(4096);
+        admit(&hub, Dialect::Classic, theirs, "page:1");
+        let request = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n{\"message\":\"x\"}";
+        page.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        page.read_to_end(&mut answer).await.unwrap();
+        assert_eq!(answer, b"");
+        assert_eq!(hub.stats().published, 0);
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_too_many_unfinished_lines_the_first_to_begin_is_dropped() {
+    let config = Config {
+        max_unfinished_bytes: 70_000,
+        ..Config::default()
+    };
+    beside_a_server(config, async |hub| {
+        let mut clients: Vec<_> = (0..8).map(|_| dial(&hub, "client:1", 1 << 17)).collect();
+        for client in &mut clients {
+            expect(client, "welcome").await;
+        }
+        let begins = "{\"message\":\"".to_owned() + &"x".repeat(8_000);
+        for client in &mut clients[..6] {
+            client.write_all(begins.as_bytes()).await.unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+        // The first to begin ends its line and begins another: it is the last then.
+        let ends = "\"}\n".to_owned() + &begins;
+        clients[0].write_all(ends.as_bytes()).await.unwrap();
+        expect(&mut clients[0], "ack").await;
+        while hub.stats().unfinished_bytes < 6 * 8_000 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(hub.stats().errors, 0);
+        // One that is in a hurry does not have to wait for room.
+        let long = "{\"message\":\"".to_owned() + &"y".repeat(60_000) + "\"}\n";
+        for piece in long.as_bytes().chunks(1_000) {
+            clients[7].write_all(piece).await.unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+        while expect_any(&mut clients[7]).await["type"] != "ack" {}
+        for client in &mut clients[1..6] {
+            let mut last = expect_any(client).await;
+            while last["type"] == "relay" && last["seq"] == 1 {
+                last = expect_any(client).await;
+            }
+            assert_eq!(last["code"], "line-too-long", "{last}");
+            assert_eq!(frame(client).await, None);
+        }
+        assert_eq!(hub.stats().unfinished_bytes, begins.len() as u64);
     })
     .await;
 }
@@ -181,8 +353,8 @@ async fn who_does_not_hang_up_after_the_last_line_is_waited_for_but_not_for_ever
         eve.write_all(b"I am still talking").await.unwrap();
         let begun = Instant::now();
         hub.empty().await;
-        assert!(begun.elapsed() >= CLOSING);
-        assert!(begun.elapsed() < 2 * CLOSING);
+        assert!(begun.elapsed() >= HANGING_UP);
+        assert!(begun.elapsed() < 2 * HANGING_UP);
         assert!(eve.write_all(b"?").await.is_err());
         assert_eq!(hub.stats().aborted, 0);
     })
@@ -386,14 +558,14 @@ async fn a_connection_that_breaks_in_a_pass_is_left_out_of_the_next() {
 #[tokio::test(start_paused = true)]
 async fn a_shutdown_gives_a_slow_reader_all_its_time() {
     let config = Config {
-        drain: 30 * CLOSING,
+        drain: 3 * LAST_LINES,
         ..Config::default()
     };
     beside_a_server(config, async |hub| {
         let mut slow = dial(&hub, "slow:1", 16);
         yield_now().await;
         hub.drain();
-        tokio::time::sleep(10 * CLOSING).await;
+        sleep(2 * LAST_LINES).await;
         expect(&mut slow, "welcome").await;
         assert_eq!(expect(&mut slow, "bye").await["seq"], 0);
         assert_eq!(frame(&mut slow).await, None);

@@ -372,6 +372,12 @@ impl Gather {
         }
     }
 
+    /// The first of the slices, if anything was gathered.
+    pub(super) fn first_slice<'a>(&'a self, log: &'a Log) -> Option<&'a [u8]> {
+        let first = self.segments.first()?;
+        Some(self.bytes_of(*first, log))
+    }
+
     #[inline]
     fn bytes_of<'a>(&'a self, segment: Segment, log: &'a Log) -> &'a [u8] {
         match segment {

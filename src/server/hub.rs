@@ -10,23 +10,35 @@ use std::time::Duration;
 use tokio::io::ReadBuf;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::broadcast::Broadcast;
 use super::fault::told::Told;
 use super::session::{NextWrite, Phase, Session, Stream, Turn};
+use super::turns::READ_BYTES;
 use super::{Config, Stats};
 use crate::wire::Dialect;
 
-/// Bytes of one read: how much one client can have done before the others get their turn.
-const READ_BYTES: usize = 64 * 1024;
+/// Bytes that are still read from one client when the server shuts down. All that had come by then
+/// is to be accepted, but a client that never stops must not hold up the end.
+const MAX_DRAIN_BYTES: usize = 16 * READ_BYTES;
 
-/// Full reads that are still taken from one client when the server shuts down. All that had come
-/// by then is to be accepted, but a client that never stops must not hold up the end.
-const MAX_DRAIN_READS: u32 = 16;
+/// While publishers wait for readers, how often it is looked whether they must.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// Time for a client that is being closed to take its last lines, and then to hang up.
-pub(super) const CLOSING: Duration = Duration::from_secs(2);
+/// Time for a client that is being closed to take its last lines. It may be busy, and megabytes
+/// that the kernel has taken for it come first.
+pub(super) const LAST_LINES: Duration = Duration::from_secs(10);
+
+/// Time for it to hang up then.
+pub(super) const HANGING_UP: Duration = Duration::from_secs(2);
+
+/// Time for a client that half-closed to take what it is owed, or a part of it that shows that it
+/// still reads.
+pub(super) const LEAVING: Duration = Duration::from_secs(30);
+
+/// The same for a client that is not read from because it does not take its answers.
+pub(super) const STALLED: Duration = Duration::from_secs(60);
 
 /// Connections that wait for their client to hang up, at most. Past it they are just closed.
 const MAX_LINGERING: usize = 256;
@@ -67,6 +79,9 @@ pub(super) struct Hub<S> {
     gone: Notify,
     draining: Cell<bool>,
     lingering: Cell<usize>,
+    begun: Instant,
+    /// When sockets that were full were last tried all the same.
+    tried_full: Cell<Duration>,
 }
 
 impl<S: Stream> Hub<S> {
@@ -78,6 +93,8 @@ impl<S: Stream> Hub<S> {
             gone: Notify::new(),
             draining: Cell::new(false),
             lingering: Cell::new(0),
+            begun: Instant::now(),
+            tried_full: Cell::new(Duration::ZERO),
             config,
         }
     }
@@ -120,7 +137,12 @@ impl<S: Stream> Hub<S> {
             }
             let next_write = broadcast.session(id).next_write;
             if !matches!(next_write, NextWrite::InPass | NextWrite::NotBefore(_)) {
-                match broadcast.write(id, cx) {
+                broadcast.set_time(self.begun.elapsed());
+                let turn = broadcast.write(id, cx);
+                if broadcast.do_publishers_wait() && matches!(turn, Turn::CaughtUp | Turn::More) {
+                    self.behind.notify_one(); // it may be this session that is waited for
+                }
+                match turn {
                     Turn::CaughtUp => broadcast.session(id).next_write = NextWrite::InPass,
                     Turn::More => {
                         broadcast.session(id).next_write = NextWrite::Soon;
@@ -147,17 +169,25 @@ impl<S: Stream> Hub<S> {
                     continue;
                 }
             } else {
-                match self.read(broadcast, id, cx) {
+                let max_bytes = broadcast.may_read(id);
+                if max_bytes == 0 {
+                    self.behind.notify_one();
+                    return Poll::Pending;
+                }
+                match self.read(broadcast, id, max_bytes, cx) {
                     Input::None => {}
                     Input::Part => continue,
                     Input::Full => {
                         let session = broadcast.session(id);
-                        session.drain_reads += u32::from(self.draining.get());
-                        if session.drain_reads < MAX_DRAIN_READS {
+                        if self.draining.get() {
+                            session.drain_bytes += max_bytes;
+                        }
+                        if session.drain_bytes < MAX_DRAIN_BYTES {
                             return yield_turn(cx);
                         }
                     }
                     Input::End => {
+                        broadcast.set_time(self.begun.elapsed());
                         broadcast.bid_bye(id, Phase::Leaving);
                         continue;
                     }
@@ -173,10 +203,16 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Reads once from a session's client, and takes what came.
-    fn read(&self, broadcast: &mut Broadcast<S>, id: usize, cx: &mut Context<'_>) -> Input {
+    /// Reads once from a session's client, so many bytes at most, and takes what came.
+    fn read(
+        &self,
+        broadcast: &mut Broadcast<S>,
+        id: usize,
+        max_bytes: usize,
+        cx: &mut Context<'_>,
+    ) -> Input {
         let mut input = self.input.borrow_mut();
-        let mut buffer = ReadBuf::new(&mut input);
+        let mut buffer = ReadBuf::new(&mut input[..max_bytes]);
         match Pin::new(&mut broadcast.session(id).stream).poll_read(cx, &mut buffer) {
             Poll::Pending => Input::None,
             Poll::Ready(Err(_)) => Input::Broken,
@@ -215,13 +251,22 @@ impl<S: Stream> Hub<S> {
         if self.draining.get() {
             self.config.drain // which ends everything: a slow reader has all of it
         } else {
-            CLOSING
+            LAST_LINES
         }
     }
 
-    /// Waits until a pass is due.
+    /// Waits until a pass is due. While publishers wait, one is due from time to time.
     pub(super) async fn behind(&self) {
-        self.behind.notified().await;
+        let due = self.behind.notified();
+        if self.publishers_wait() {
+            let _ = timeout(LOOK_AGAIN, due).await;
+        } else {
+            due.await;
+        }
+    }
+
+    fn publishers_wait(&self) -> bool {
+        self.broadcast.borrow().do_publishers_wait()
     }
 
     /// Whether more than one message has come since the last pass.
@@ -231,11 +276,25 @@ impl<S: Stream> Hub<S> {
 
     /// Makes one pass, and asks for another where someone could take more.
     pub(super) fn flush(&self) {
+        let now = self.begun.elapsed();
         let mut broadcast = self.broadcast.borrow_mut();
-        broadcast.flush();
+        broadcast.set_time(now);
+        let try_full = broadcast.do_publishers_wait() && now - self.tried_full.get() >= LOOK_AGAIN;
+        if try_full {
+            self.tried_full.set(now);
+        }
+        broadcast.flush(try_full);
+        broadcast.begin_round();
         if broadcast.is_flush_due() {
             self.behind.notify_one();
         }
+    }
+
+    /// Ends those who do not take what they are owed, and of whom the server reads no more.
+    pub(super) fn end_stuck(&self) {
+        let mut broadcast = self.broadcast.borrow_mut();
+        broadcast.set_time(self.begun.elapsed());
+        broadcast.end_stuck(LEAVING, STALLED);
     }
 
     /// Begins the end (J4): every session leaves once all that has come from it is read.

@@ -6,15 +6,18 @@
 //!
 //! In reading order: [`log`] and [`cursor`] are sans-IO; `session` is what is kept of one
 //! connection; `broadcast` is the log with all sessions: what a client's line does, and the pass
-//! that writes to everyone; `hub` is how the tasks of a server share it; `connection` is the life
+//! that writes to everyone; [`pace`] is whom publishers wait for, [`turns`] whose turn it is to
+//! publish, `flow` what both come to, and `unfinished` what lines may take that have not ended;
+//! `hub` is how the tasks of a server share it; `connection` is the life
 //! of one connection from its welcome to its close; `accept` is where connections come from, and
 //! where they are refused. `classic` is what differs for the clients of the original's dialect
 //! (section 7), and [`fault`] is how to be a wrong server on purpose. All of a server runs on one
 //! thread: there is no lock, no channel, no queue a client and no wake-up a message.
 //!
-//! What bounds it: the log by [`Config::backlog_bytes`], clients by [`Config::max_clients`], the
-//! unsent replies of one client by not reading from it, a write by 256 KiB, and everything that
-//! waits for a peer who is being closed by time, bytes and number.
+//! What bounds it: the log by [`Config::backlog_bytes`], clients by [`Config::max_clients`], their
+//! unfinished lines by [`Config::max_unfinished_bytes`], the unsent replies of one client by not
+//! reading from it, a write by 256 KiB, and everything that waits for a peer who is being closed
+//! by time, bytes and number.
 
 mod accept;
 mod broadcast;
@@ -22,9 +25,13 @@ mod classic;
 mod connection;
 pub mod cursor;
 pub mod fault;
+mod flow;
 mod hub;
 pub mod log;
+pub mod pace;
 mod session;
+pub mod turns;
+mod unfinished;
 
 use std::future::Future;
 use std::rc::Rc;
@@ -50,6 +57,9 @@ pub const DEFAULT_MAX_ERRORS: u32 = 100;
 /// The default of [`Config::backlog_bytes`].
 pub const DEFAULT_BACKLOG_BYTES: usize = 16 * 1024 * 1024;
 
+/// The default of [`Config::max_unfinished_bytes`]: a thousand of the longest lines.
+pub const DEFAULT_MAX_UNFINISHED_BYTES: usize = 64 * 1024 * 1024;
+
 /// The default of [`Config::drain`].
 pub const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
@@ -73,6 +83,9 @@ pub struct Config {
     /// Bytes of relays kept for whoever is behind, for all sessions of a dialect together. A
     /// session that is further behind is a slow consumer.
     pub backlog_bytes: usize,
+    /// Bytes of lines that have begun and not ended, of all clients together. Past it the session
+    /// whose line began first is closed.
+    pub max_unfinished_bytes: usize,
     /// How long a shutdown waits for clients to take what they are owed.
     pub drain: Duration,
     /// What to do wrong on purpose.
@@ -88,6 +101,7 @@ impl Default for Config {
             max_clients: DEFAULT_MAX_CLIENTS,
             max_errors: DEFAULT_MAX_ERRORS,
             backlog_bytes: DEFAULT_BACKLOG_BYTES,
+            max_unfinished_bytes: DEFAULT_MAX_UNFINISHED_BYTES,
             drain: DEFAULT_DRAIN,
             faults: Vec::new(),
             seed: 0,
@@ -118,6 +132,17 @@ pub enum ConfigError {
         /// The line limit.
         max_line_bytes: usize,
     },
+    /// One line of the greatest length must fit.
+    #[error(
+        "{max_unfinished_bytes} bytes for unfinished lines are too few for a line of up to \
+         {max_line_bytes}: give at least the line limit, or lower that"
+    )]
+    UnfinishedTooSmall {
+        /// The limit asked for.
+        max_unfinished_bytes: usize,
+        /// The line limit.
+        max_line_bytes: usize,
+    },
     /// Nobody could ever be served, or nobody could ever err.
     #[error("{what} must be at least 1")]
     Zero {
@@ -140,6 +165,12 @@ impl Config {
         if self.backlog_bytes / 2 < self.max_line_bytes {
             return Err(ConfigError::BacklogTooSmall {
                 backlog_bytes: self.backlog_bytes,
+                max_line_bytes: self.max_line_bytes,
+            });
+        }
+        if self.max_unfinished_bytes < self.max_line_bytes {
+            return Err(ConfigError::UnfinishedTooSmall {
+                max_unfinished_bytes: self.max_unfinished_bytes,
                 max_line_bytes: self.max_line_bytes,
             });
         }
@@ -181,6 +212,8 @@ pub struct Stats {
     pub bytes_out: u64,
     /// Bytes of messages that are kept for clients that are behind.
     pub backlog_bytes: u64,
+    /// Bytes of lines that have begun and not ended.
+    pub unfinished_bytes: u64,
     /// Lines answered with an error.
     pub errors: u64,
     /// Sessions closed because they fell behind by more than the backlog.
@@ -233,6 +266,7 @@ pub async fn run_watched(
     let tasks = LocalSet::new();
     let serving = async {
         tokio::task::spawn_local(connection::flush(Rc::clone(&hub)));
+        tokio::task::spawn_local(connection::watch_stuck(Rc::clone(&hub)));
         if let Some(watch) = watch {
             tokio::task::spawn_local(tell(Rc::clone(&hub), watch));
         }

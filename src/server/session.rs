@@ -3,6 +3,7 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use rustix::net::SendFlags;
 
@@ -13,6 +14,9 @@ use tokio::time::Instant;
 use super::classic::ClassicSide;
 use super::cursor::{Cursor, Gather};
 use super::log::{Entry, Log};
+use super::pace::{self, Pace};
+use super::turns::Share;
+use super::unfinished::Begun;
 use crate::wire::Dialect;
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson;
@@ -86,8 +90,11 @@ pub(super) struct Session<S> {
     pub(super) cursor: Cursor,
     pub(super) lines: LineBuffer,
     pub(super) malformed_in_row: u32,
-    /// Full reads since the server began to shut down.
-    pub(super) drain_reads: u32,
+    /// Bytes read since the server began to shut down.
+    pub(super) drain_bytes: usize,
+    pub(super) pace: Pace,
+    pub(super) share: Share,
+    pub(super) begun: Begun,
     pub(super) next_write: NextWrite,
     /// What it has besides where it is of the classic dialect.
     pub(super) classic: Option<Box<ClassicSide>>,
@@ -95,14 +102,30 @@ pub(super) struct Session<S> {
     waker: Option<Waker>,
 }
 
-/// What the sessions of a thread write with: where a write is put together, and what was written.
-#[derive(Debug, Default)]
+/// What the sessions of a thread write with: where a write is put together, when, and what was
+/// written.
+#[derive(Debug)]
 pub(super) struct Writer {
     gather: Gather,
+    /// Time since the server began, as of the last look at a clock.
+    pub(super) now: Duration,
+    pub(super) limits: pace::Limits,
     /// Writes that a socket took something of.
     pub(super) writes: u64,
     /// What they took.
     pub(super) written_bytes: u64,
+}
+
+impl Writer {
+    pub(super) fn new(limits: pace::Limits) -> Self {
+        Self {
+            gather: Gather::default(),
+            now: Duration::ZERO,
+            limits,
+            writes: 0,
+            written_bytes: 0,
+        }
+    }
 }
 
 /// How an attempt to write ended.
@@ -141,7 +164,10 @@ impl<S: Stream> Session<S> {
             classic,
             lines: LineBuffer::new(max_line_bytes),
             malformed_in_row: 0,
-            drain_reads: 0,
+            drain_bytes: 0,
+            pace: Pace::new(Duration::ZERO),
+            share: Share::default(),
+            begun: Begun::default(),
             next_write: NextWrite::Soon,
             waker: None,
         }
@@ -173,11 +199,27 @@ impl<S: Stream> Session<S> {
             // Nobody is woken for it: see `Broadcast::flush`.
             return self.write_gathered(log, writer, &mut Context::from_waker(Waker::noop()));
         };
-        let written = match self.stream.send_now(bytes) {
+        let written = self.send_now(bytes);
+        self.written(log, writer, written)
+    }
+
+    #[inline]
+    fn send_now(&mut self, bytes: &[u8]) -> Poll<Option<usize>> {
+        match self.stream.send_now(bytes) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Pending,
             written => Poll::Ready(written.ok()),
+        }
+    }
+
+    /// Tries a socket that was full. A kernel says that it can be written to only when a good part
+    /// of its buffer is free, which for a slow reader may be megabytes later.
+    pub(super) fn write_a_little(&mut self, log: &Log, writer: &mut Writer) -> Turn {
+        self.cursor.gather(log, &mut writer.gather);
+        let Some(bytes) = writer.gather.first_slice(log) else {
+            return Turn::CaughtUp;
         };
+        let written = self.send_now(bytes);
         self.written(log, writer, written)
     }
 
@@ -209,6 +251,7 @@ impl<S: Stream> Session<S> {
         match written {
             Poll::Pending => {
                 self.next_write = NextWrite::WhenWritable;
+                self.pace.fall_behind(writer.now);
                 Turn::Blocked
             }
             Poll::Ready(None | Some(0)) => Turn::Broken,
@@ -221,11 +264,31 @@ impl<S: Stream> Session<S> {
                     self.cursor.advance(log, sent_bytes);
                 }
                 if self.cursor.is_behind(log) {
+                    let (bytes, now) = (sent_bytes as u64, writer.now);
+                    self.pace.take(bytes, log.end(), &writer.limits, now);
                     Turn::More
                 } else {
+                    self.pace.catch_up();
                     Turn::CaughtUp
                 }
             }
+        }
+    }
+
+    /// Bytes of a line or an object that has begun and not ended.
+    #[inline]
+    pub(super) fn pending_bytes(&self) -> usize {
+        match &self.classic {
+            None => self.lines.pending_bytes(),
+            Some(side) => side.pending_bytes(),
+        }
+    }
+
+    /// Gives back what is kept of it: nothing more is read.
+    pub(super) fn forget_input(&mut self) {
+        self.lines = LineBuffer::new(1);
+        if let Some(side) = &mut self.classic {
+            side.forget_input();
         }
     }
 

@@ -3,7 +3,7 @@
 //! [`mod@line`] cuts a byte stream into lines; [`ndjson`] turns lines into frames and frames into
 //! lines (the codec that the fuzzer hammers); [`classic`] is the original's dialect, without frames
 //! and without lines; [`payload`] is the load message, the text that a
-//! driver publishes and that describes itself. Nothing here opens a socket, reads a clock or
+//! driver publishes and that describes itself; [`foreign`] knows what is none of these. Nothing here opens a socket, reads a clock or
 //! keeps state beyond an unfinished line.
 
 use std::fmt;
@@ -11,6 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub mod classic;
+pub mod foreign;
 pub mod line;
 pub mod ndjson;
 pub mod payload;

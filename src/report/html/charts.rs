@@ -140,7 +140,7 @@ pub(super) fn rate(
     let rows = points.chunks(step_s);
     rows.zip(extents(points, step_s, run_ns))
         .map(|(row, (from, to))| {
-            let events = row.iter().map(count).sum::<u64>() as f64;
+            let events: f64 = row.iter().map(|point| count(point) as f64).sum();
             // Seconds are whole but for the last: what floating point adds to them is no time.
             let length_s = ((to - from) * 1e9).round() / 1e9;
             (length_s >= MIN_RATE_S).then_some(events / length_s)

@@ -14,6 +14,7 @@ use super::unnumbered::FROM_OUTSIDE;
 use super::world::{Play, Played, World, address, rng, terms};
 use crate::verify::directory::ClientId;
 use crate::verify::findings::Findings;
+use crate::verify::ids::MAX_SESSIONS;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Terms};
 use crate::verify::trace::file::Recording;
@@ -238,6 +239,55 @@ fn a_story_that_cannot_be_is_not_believed() {
         let expected =
             format!("out of order in the block at byte {begins}, {within} bytes into it: {what}");
         assert_eq!(error_of(&trace), expected);
+    }
+}
+
+/// Ledgers rely on both: the `id` of a publish has so many bits for a session, and whoever comes
+/// later has a higher number.
+#[test]
+fn a_session_number_that_is_too_high_or_was_given_out_is_not_believed() {
+    let too_high = u64::from(MAX_SESSIONS) + 1;
+    for numbers in [&[too_high][..], &[u64::MAX], &[5, 5], &[5, 4]] {
+        let connect = |tape: &mut Writing| {
+            for &number in numbers {
+                tape.event(Tag::Connecting).number(0);
+                tape.number(0).number(number); // the highest number so far; the session's own
+            }
+        };
+        let error = error_of(&forged(connect, &[absorb]));
+        let why = "what the ledger asked was not answered";
+        assert!(error.ends_with(why), "{numbers:?}: {error}");
+    }
+}
+
+#[test]
+fn a_header_with_limits_of_nothing_is_not_believed() {
+    let no_line = Terms {
+        max_line_bytes: 0,
+        ..terms()
+    };
+    let headers = [
+        header(no_line),
+        trace::Header {
+            max_read_line_bytes: 0,
+            ..header(terms())
+        },
+        trace::Header {
+            shards: u16::MAX,
+            ..header(terms())
+        },
+    ];
+    for header in headers {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("header.trace");
+        let recording = Recording::create(&path, false).unwrap();
+        recording.begin(&header);
+        recording.finish(Vec::new()).unwrap();
+        let error = error_of(&fs::read(path).unwrap());
+        assert!(
+            error.ends_with("a header with limits that cannot be"),
+            "{error}"
+        );
     }
 }
 

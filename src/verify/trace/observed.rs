@@ -329,8 +329,11 @@ impl Teller {
     }
 
     fn finish(mut self) -> Verified {
-        let open: Vec<Handle> = self.sessions.values().flatten().map(|o| o.handle).collect();
-        for handle in open {
+        // In the order in which they were opened, so that the same file always comes to the same.
+        let open = self.sessions.values().flatten();
+        let mut open: Vec<(u32, Handle)> = open.map(|o| (o.id.0, o.handle)).collect();
+        open.sort_unstable_by_key(|(id, _)| *id);
+        for (_, handle) in open {
             self.ledger.ended(handle, Ending::TimeUp, &[], self.now_ns);
         }
         self.judge.absorb(0, self.ledger.take_batch(), |_| ());
@@ -498,6 +501,30 @@ mod tests {
         assert_eq!(found.violation_count(), 0);
         assert!(!found.undecided.is_empty());
         assert_eq!(verified(&lines[..1]).doubts.len(), 1);
+    }
+
+    /// Where several sessions are open at the end, whatever order a map has them in.
+    #[test]
+    fn the_same_observations_come_to_the_same() {
+        let mut lines = Vec::new();
+        for event in ["opened", "welcome", "leaving", "relayed"] {
+            for session in 0..8 {
+                let keys = match event {
+                    "welcome" => r#","seq":0"#.to_owned(),
+                    "relayed" => format!(r#","seq":1,"from":"x{session}","k":1"#),
+                    _ => String::new(),
+                };
+                lines.push(format!(
+                    r#"{{"at_ns":1,"session":"s{session}","event":"{event}"{keys}}}"#
+                ));
+            }
+        }
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let first = verified(&lines).findings;
+        assert!(first.violation_count() > 1, "{first:#?}");
+        for _ in 0..8 {
+            assert_eq!(verified(&lines).findings, first);
+        }
     }
 
     /// By the names that the observations give them.

@@ -16,6 +16,10 @@ use crate::wire::classic::texts::{Piece, TextBuffer};
 use crate::wire::line::LineBuffer;
 use crate::wire::payload;
 
+/// Lines that one read can have brought: no line has less than a byte, and no reader a buffer of
+/// this many.
+const MAX_LINES: u64 = 1 << 20;
+
 /// Verifies a recorded trace.
 ///
 /// A trace that ends before its trailer (its run was killed) keeps what was certain by then, and
@@ -33,7 +37,8 @@ pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
         });
     };
     let title = format!("{} → {}", header.scenario, header.target);
-    if header.shards > MAX_SHARDS || header.max_read_line_bytes == 0 {
+    let no_line = header.max_read_line_bytes == 0 || header.terms.max_line_bytes == 0;
+    if header.shards > MAX_SHARDS || no_line {
         return Err(TraceError::OutOfOrder {
             at: 0,
             within: 0,
@@ -243,8 +248,8 @@ impl Shard {
     /// Tells the ledger of one event. An error says what cannot be.
     fn play(&mut self, tag: Tag) -> Result<(), &'static str> {
         if tag == Tag::Connecting {
-            let client = ClientId(self.number() as u32);
-            if let Some(handle) = self.ledger.connecting(client) {
+            let client = u32::try_from(self.number()).map_err(|_| "a client that cannot be")?;
+            if let Some(handle) = self.ledger.connecting(ClientId(client)) {
                 let buffer = LineBuffer::new(self.max_line_bytes);
                 match self.buffers.get_mut(handle.index()) {
                     Some(old) => *old = buffer,
@@ -353,11 +358,19 @@ impl Shard {
                 if pending > 0 {
                     return Err("a whole line in the middle of one");
                 }
-                for _ in 0..self.number() {
+                let lines = self.number();
+                if lines > MAX_LINES {
+                    return Err("more lines than a read has");
+                }
+                for _ in 0..lines {
                     let line = self.ledger.due(handle).ok_or(no_line)?;
                     chunk.clear();
                     chunk.extend_from_slice(line);
+                    let before = self.frames;
                     self.feed(handle, &chunk, now_ns);
+                    if self.frames == before {
+                        return Err("a whole line behind one that has no end");
+                    }
                 }
                 chunk.clear();
             }

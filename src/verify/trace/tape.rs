@@ -12,6 +12,7 @@
 
 use std::sync::mpsc::SyncSender;
 
+use crate::verify::ids::MAX_SESSIONS;
 use crate::wire::classic::texts::Piece;
 
 /// A block is handed to the writer once it holds this much. Twice deflate's window: larger blocks
@@ -328,6 +329,8 @@ pub(crate) struct Reading {
     at: usize,
     last_ns: u64,
     last_answer: u64,
+    /// Sessions under this number were opened, or are another shard's.
+    next_session: u32,
     /// The tape and who plays it are out of step: what was read is not what was asked for.
     broken: bool,
 }
@@ -387,6 +390,26 @@ impl Reading {
 
     pub(crate) fn text(&mut self) -> String {
         String::from_utf8_lossy(self.bytes()).into_owned()
+    }
+
+    /// A place in a list, from 0; `None` for none.
+    pub(crate) fn place(&mut self) -> Option<u32> {
+        let place = self.number().checked_sub(1)?;
+        let place = u32::try_from(place).ok();
+        self.broken |= place.is_none();
+        place
+    }
+
+    /// The number of a session that is opened; `None` where all were used up. Each is higher than
+    /// those before it, which ledgers rely on.
+    pub(crate) fn session(&mut self) -> Option<u32> {
+        let session = self.place()?;
+        if !(self.next_session..MAX_SESSIONS).contains(&session) {
+            self.broken = true;
+            return None;
+        }
+        self.next_session = session + 1;
+        Some(session)
     }
 
     pub(crate) fn time(&mut self) -> u64 {

@@ -75,7 +75,7 @@ impl View {
         self.ask(
             |d| d.open(client),
             |w, id| w.answer(id.map_or(0, |id| u64::from(id.0) + 1)),
-            |r| r.number().checked_sub(1).map(|id| SenderId(id as u32)),
+            |r| r.session().map(SenderId),
         )
     }
 
@@ -130,7 +130,7 @@ impl View {
         let client = self.ask(
             |d| d.client_of(session),
             |w, client| w.answer(client.map_or(0, |c| u64::from(c.0) + 1)),
-            |r| r.number().checked_sub(1).map(|c| ClientId(c as u32)),
+            |r| r.place().map(ClientId),
         );
         match client {
             Some(client) => self.client_name(client).to_owned(),

@@ -1,0 +1,12 @@
+//! Scenarios, with what `--set` puts into them.
+//! What must hold is in `fuzz/readers/scenario.rs`.
+
+#![no_main]
+
+#[allow(dead_code)] // each target takes one reader
+#[path = "../readers/mod.rs"]
+mod readers;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| readers::scenario::check(data));

@@ -1,0 +1,12 @@
+//! Recorded traces: blocks with checksums that fit around events that may say anything.
+//! What must hold is in `fuzz/readers/trace.rs`.
+
+#![no_main]
+
+#[allow(dead_code)] // each target takes one reader
+#[path = "../readers/mod.rs"]
+mod readers;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| readers::trace::check(data));

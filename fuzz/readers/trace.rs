@@ -1,0 +1,114 @@
+//! A recorded trace whose blocks are whole and whose checksums fit, around events that may say
+//! anything.
+//!
+//! An input: what the target promised (two bytes), the run's number (four), then blocks: a byte for
+//! the stream, two for the length, the contents. If the first byte is 255 the rest is a file as it
+//! stands.
+//!
+//! - No file panics, or takes more time or memory than its length allows (the fuzzer's limits).
+//! - What is verified twice comes to the same.
+//! - Without its trailer a trace that could be judged comes to the same findings, and to a doubt:
+//!   the trace of a run that was killed is never a pass.
+
+use std::io::Write as _;
+
+use chatbench::verify::ledger::Terms;
+use chatbench::verify::trace::{self, Header, Trailer};
+use chatbench::wire::Dialect;
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
+
+use super::input::Input;
+
+/// The stream of header and trailer, and the judge's.
+const FRAME: u16 = u16::MAX - 1;
+const JUDGE: u16 = u16::MAX;
+
+/// The seed of the corpus' load messages.
+const SEED: u64 = 7;
+
+/// # Panics
+/// Where something does not hold.
+pub(crate) fn check(data: &[u8]) {
+    let mut input = Input(data);
+    if data.first() == Some(&255) {
+        let _ = trace::verify(&data[1..]);
+        return;
+    }
+    let mut file = format!("{}{}\n", trace::file::MAGIC, trace::VERSION).into_bytes();
+    block(&mut file, FRAME, &json(&header(&mut input)));
+    let mut blocks = 1;
+    while !input.is_empty() {
+        let stream = match input.byte() % 4 {
+            0 => 0,
+            1 => 1,
+            _ => JUDGE,
+        };
+        let len = input.u16().into();
+        block(&mut file, stream, input.bytes(len));
+        blocks += 1;
+    }
+    let without_trailer = file.clone();
+    let trailer = Trailer {
+        blocks,
+        doubts: Vec::new(),
+    };
+    block(&mut file, FRAME, &json(&trailer));
+
+    let Ok(whole) = trace::verify(&file[..]) else {
+        let _ = trace::verify(&without_trailer[..]);
+        return;
+    };
+    let again = trace::verify(&file[..]).expect("it was read just now");
+    assert_eq!(again.findings, whole.findings, "verified twice");
+    let cut = trace::verify(&without_trailer[..]).expect("it can be judged with a trailer");
+    assert_eq!(cut.findings, whole.findings, "without its trailer");
+    assert!(!cut.doubts.is_empty(), "a trace that ends early passed");
+}
+
+fn header(input: &mut Input<'_>) -> Header {
+    let choice = input.byte();
+    let promises = input.promises();
+    Header {
+        scenario: "s".to_owned(),
+        target: "t".to_owned(),
+        terms: Terms {
+            run: input.u32(),
+            seed: SEED,
+            late_after_ns: [None, Some(5_000_000_000), Some(0)][usize::from(choice % 3)],
+            addresses_known: choice & 8 == 0,
+            max_line_bytes: if choice & 64 == 0 { 65_536 } else { 0 },
+            promises,
+            dialect: if choice & 16 == 0 {
+                Dialect::Ndjson
+            } else {
+                Dialect::Classic
+            },
+        },
+        max_read_line_bytes: 65_792,
+        shards: 1 + u16::from(choice & 32 != 0),
+        clients: ["observer-1", "a-1", "a-2", "b-1"]
+            .map(str::to_owned)
+            .into(),
+    }
+}
+
+fn json(content: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(content).expect("string keys and plain values")
+}
+
+fn block(file: &mut Vec<u8>, stream: u16, content: &[u8]) {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::none());
+    encoder.write_all(content).expect("a Vec takes all");
+    let stored = encoder.finish().expect("a Vec takes all");
+    let mut head = Vec::new();
+    head.extend(stream.to_le_bytes());
+    head.extend((content.len() as u32).to_le_bytes());
+    head.extend((stored.len() as u32).to_le_bytes());
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&head);
+    sum.update(&stored);
+    head.extend(sum.finalize().to_le_bytes());
+    file.extend(head);
+    file.extend(stored);
+}

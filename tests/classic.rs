@@ -27,6 +27,32 @@ fn kinds(result: &Value) -> Vec<&str> {
         .collect()
 }
 
+/// Nothing in a classic publish depends on its session, so that its bytes tell the sizes drawn.
+#[test]
+fn observers_and_other_groups_change_no_size_that_a_group_draws() {
+    let group = r#"
+[clients.t]
+count = 2
+script = [{ publish = { count = 100 } }, { await_acks = { within = "30s" } }]
+payload = { min = 48, max = 4000 }
+"#;
+    let bytes_out = |run: &str, first: &str| {
+        let text = format!(
+            "target.url = \"embedded+classic\"\n[run]\nwarmup = \"0s\"\n{run}\n{first}{group}"
+        );
+        let (_, result) = result_of(&[Scenario::new(&text).path()]);
+        assert_eq!(result["counts"]["sent"], 200, "{:#}", result["counts"]);
+        result["window"]["bytes_out"].as_u64().unwrap()
+    };
+    let alone = bytes_out("observers = 0", "");
+    assert_eq!(bytes_out("observers = 3", ""), alone, "observers");
+    assert_eq!(
+        bytes_out("", "[clients.earlier]\ncount = 2\n"),
+        alone,
+        "a group before it"
+    );
+}
+
 /// A run that could be judged and found nothing. How fast this machine is today is not the
 /// question: a starved generator may say so.
 fn assert_clean(code: Option<i32>, result: &Value) {

@@ -12,8 +12,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use rand::SeedableRng;
-use rand_pcg::Pcg64Mcg;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -25,7 +23,7 @@ use super::live::Live;
 use super::shard::Member;
 use super::source::Source;
 use crate::measure::{ShardRecorder, Window};
-use crate::scenario::pace::derive_seed;
+use crate::scenario::draws::Draws;
 use crate::scenario::plan::PayloadSize;
 use crate::verify::batch::Batch;
 use crate::verify::directory::ClientId;
@@ -70,9 +68,8 @@ pub(super) struct Client {
     pub(super) held: bool,
     /// A session whose connection does not stand yet.
     unbound: Option<Handle>,
-    /// Payload sizes and pauses. Each client's own, so that they do not depend on who happens to
-    /// be first.
-    pub(super) random: Pcg64Mcg,
+    /// Payload sizes and pauses.
+    pub(super) draws: Draws,
 }
 
 /// What a script waits for.
@@ -247,7 +244,7 @@ impl Fleet {
             generation: 0,
             held: false,
             unbound: None,
-            random: Pcg64Mcg::seed_from_u64(derive_seed(self.seed, u64::from(id.0))),
+            draws: member.draws,
         });
     }
 

@@ -8,6 +8,7 @@ use super::script::Script;
 use super::shard::Member;
 use super::source::Source;
 use crate::measure::group;
+use crate::scenario::draws::Draws;
 use crate::scenario::plan::{Group, Load, PayloadSize, Plan};
 use crate::verify::directory::ClientId;
 
@@ -27,16 +28,17 @@ pub(super) fn shard_count(plan: &Plan) -> usize {
 pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
     let mut names = Vec::new();
     let mut shares: Vec<Vec<Member>> = (0..shards).map(|_| Vec::new()).collect();
-    let mut add = |name: String, group: usize, rank, payload, source, script, connect_after| {
+    let mut add = |name: String, group: usize, part: Part, payload, draws, connect_after| {
         let claims = plan.groups.get(group).and_then(|g| g.claims.as_deref());
         let id = ClientId(names.len() as u32);
         shares[names.len() % shards].push(Member {
             id,
-            rank,
+            rank: part.rank,
             group: group::place(group),
             payload,
-            source,
-            script,
+            draws,
+            source: part.source,
+            script: part.script,
             claims: claims.and_then(|name| client_named(plan, name)),
             connect_after,
         });
@@ -48,27 +50,24 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
         add(
             name,
             plan.groups.len(), // behind the scenario's own
-            Rank::Observer,
+            Part::silent(Rank::Observer),
             payload,
-            Source::None,
-            None,
+            Draws::new(plan.seed, n), // it draws nothing
             Duration::ZERO,
         );
     }
     let mut place = 0;
     for (index, group) in plan.groups.iter().enumerate() {
         for n in 0..group.count {
-            let (rank, source, script) = part(plan, group, index, n);
             let connect_after = Duration::from_secs_f64(f64::from(place) / plan.run.connect_rate);
             place += 1;
             let name = format!("{}-{}", group.name, n + 1);
             add(
                 name,
                 index,
-                rank,
+                Part::of(plan, group, index, n),
                 group.payload,
-                source,
-                script,
+                plan.draws(index, n),
                 connect_after,
             );
         }
@@ -93,31 +92,137 @@ fn client_named(plan: &Plan, name: &str) -> Option<ClientId> {
     observer.then(|| ClientId(n - 1))
 }
 
-/// What client `n` of a group does.
-fn part(plan: &Plan, group: &Group, index: usize, n: u32) -> (Rank, Source, Option<Script>) {
-    match &group.load {
-        Load::Listen => (Rank::Listener, Source::None, None),
-        Load::Open { .. } => {
-            let schedule = plan.schedule(index, n);
-            (
-                Rank::Talker,
-                schedule.map_or(Source::None, Source::open),
-                None,
-            )
+/// What a client does in a run.
+struct Part {
+    rank: Rank,
+    source: Source,
+    script: Option<Script>,
+}
+
+impl Part {
+    /// It connects, listens and leaves when its rank does.
+    fn silent(rank: Rank) -> Self {
+        Self {
+            rank,
+            source: Source::None,
+            script: None,
         }
-        Load::Closed { in_flight } => (
-            Rank::Talker,
-            Source::Closed {
-                in_flight: *in_flight,
+    }
+
+    /// What client `n` of `group`, the plan's `index`-th, does.
+    fn of(plan: &Plan, group: &Group, index: usize, n: u32) -> Self {
+        match &group.load {
+            Load::Listen => Self::silent(Rank::Listener),
+            Load::Open { .. } => Self {
+                source: plan.schedule(index, n).map_or(Source::None, Source::open),
+                ..Self::silent(Rank::Talker)
             },
-            None,
-        ),
-        Load::Script { steps, repeat } => {
-            let script = Script {
-                steps: steps.clone(),
-                repeat: *repeat,
-            };
-            (Rank::Scripted, Source::None, Some(script))
+            Load::Closed { in_flight } => Self {
+                source: Source::Closed {
+                    in_flight: *in_flight,
+                },
+                ..Self::silent(Rank::Talker)
+            },
+            Load::Script { steps, repeat } => Self {
+                script: Some(Script {
+                    steps: steps.clone(),
+                    repeat: *repeat,
+                }),
+                ..Self::silent(Rank::Scripted)
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What one client sends and when, as far as it is drawn or scheduled.
+    #[derive(Debug, PartialEq)]
+    struct Workload {
+        due_ns: Vec<u64>,
+        sizes: Vec<u32>,
+        pauses: Vec<Duration>,
+    }
+
+    /// The workload of every client by name, from the roster as the shards get it.
+    fn workloads(plan: &Plan) -> BTreeMap<String, Workload> {
+        let shards = shard_count(plan);
+        let (names, shares) = members(plan, shards);
+        let of = |mut member: Member| {
+            member.source.begin(0);
+            let first = member.source.due_ns();
+            let later = std::iter::repeat_with(|| member.source.next_due_ns()).map_while(|due| due);
+            let due_ns = first.into_iter().chain(later).take(50).collect();
+            let payload = member.payload;
+            let longest = Duration::from_secs(1);
+            Workload {
+                due_ns,
+                sizes: (0..20).map(|_| member.draws.size(payload)).collect(),
+                pauses: (0..20)
+                    .map(|_| member.draws.pause(Duration::ZERO, longest))
+                    .collect(),
+            }
+        };
+        shares
+            .into_iter()
+            .flatten()
+            .map(|member| (names[member.id.0 as usize].clone(), of(member)))
+            .collect()
+    }
+
+    /// Groups of every kind of load, all of whose clients draw.
+    const GROUPS: [&str; 4] = [
+        "[clients.steady]\ncount = 3\nrate = 40\npayload = { min = 48, max = 4096 }\n",
+        "[clients.random]\ncount = 2\nrate = 30\narrival = 'poisson'\n\
+         payload = { min = 48, max = 4096 }\n",
+        "[clients.ramp]\ncount = 2\narrival = 'poisson'\n\
+         stages = [{ duration = '2s', rate = 50 }, { duration = '3s', rate = 10 }]\n\
+         payload = { min = 48, max = 4096 }\n",
+        "[clients.guests]\ncount = 3\npayload = { min = 48, max = 4096 }\n\
+         script = [{ publish = { count = 9 } }, { pause = { min = '0s', max = '1s' } }]\n",
+    ];
+
+    fn plan(groups: &str, observers: u32, shards: u32) -> Plan {
+        let mut text = String::new();
+        let _ = write!(
+            text,
+            "seed = 9\nrun = {{ observers = {observers}, shards = {shards}, duration = '5s' }}\n\
+             {groups}"
+        );
+        crate::scenario::parse("case.toml", &text, &[], None, None)
+            .unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    proptest! {
+        /// Whoever else takes part, and on however many shards, a client's workload is that of its
+        /// group running alone.
+        #[test]
+        fn a_groups_workload_depends_on_the_seed_and_its_name_alone(
+            order in Just(vec![0, 1, 2, 3]).prop_shuffle(),
+            observers in 0..5_u32,
+            shards in 1..6_u32,
+            strangers in 0..4_u32,
+        ) {
+            let mut text = String::new();
+            for &group in &order {
+                for n in 0..strangers {
+                    let _ = write!(text, "[clients.stranger-{group}-{n}]\nrate = 7\n");
+                }
+                text.push_str(GROUPS[group]);
+            }
+            let together = workloads(&plan(&text, observers, shards));
+            for group in GROUPS {
+                for (name, alone) in workloads(&plan(group, 0, 1)) {
+                    prop_assert_eq!(&together[&name], &alone, "{}", name);
+                }
+            }
         }
     }
 }

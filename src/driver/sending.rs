@@ -5,12 +5,9 @@ use std::cmp::Reverse;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use rand::RngExt;
-
 use super::connection::Talk;
 use super::fleet::{Fleet, Rank};
 use super::source::Source;
-use crate::scenario::plan::PayloadSize;
 use crate::verify::ids::publish_id;
 use crate::wire::ndjson::{self, Publish};
 use crate::wire::{classic, payload};
@@ -159,12 +156,7 @@ impl Fleet {
             return;
         };
         let handle = connection.handle;
-        let PayloadSize { min, max } = one.payload;
-        let size = if min == max {
-            min
-        } else {
-            one.random.random_range(min..=max)
-        };
+        let size = one.draws.size(one.payload);
         let Sent { now_ns, last, .. } = sent;
         let Some(header) = self.ledger.sending(handle, intended_ns, now_ns, last) else {
             return;

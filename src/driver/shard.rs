@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep_until};
@@ -22,6 +21,7 @@ use super::script::{self, Barriers, Script};
 use super::source::Source;
 use crate::measure::health::ShardLoad;
 use crate::measure::{Interval, ShardRecorder, Window};
+use crate::scenario::draws::Draws;
 use crate::scenario::plan::PayloadSize;
 use crate::verify::batch::Batch;
 use crate::verify::directory::{ClientId, Directory};
@@ -93,6 +93,7 @@ pub(super) struct Member {
     /// Where its latencies go ([`crate::measure::group::place`]).
     pub(super) group: usize,
     pub(super) payload: PayloadSize,
+    pub(super) draws: Draws,
     pub(super) source: Source,
     pub(super) script: Option<Script>,
     /// Whose address its messages claim, if not its own.
@@ -178,11 +179,7 @@ impl Shard {
 
     /// A duration for `client`, drawn evenly from `min` to `max`.
     pub(super) fn draw(&self, client: usize, min: Duration, max: Duration) -> Duration {
-        if min == max {
-            min
-        } else {
-            self.fleet().clients[client].random.random_range(min..=max)
-        }
+        self.fleet().clients[client].draws.pause(min, max)
     }
 
     /// A scripted client cannot go on.

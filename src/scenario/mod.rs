@@ -15,6 +15,7 @@ pub mod addresses;
 mod checks;
 mod clients;
 pub mod diagnostic;
+pub mod draws;
 pub mod estimate;
 pub mod pace;
 pub mod plan;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::scenario::diagnostic::Diagnostics;
+use crate::scenario::draws::Draws;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
 use crate::wire::Dialect;
 
@@ -70,6 +71,20 @@ impl Plan {
             client,
             *count,
         ))
+    }
+
+    /// What client `client` of group `group` draws besides its arrivals.
+    #[must_use]
+    pub fn draws(&self, group: usize, client: u32) -> Draws {
+        Draws::new(self.group_seed(group), client)
+    }
+
+    /// How long a run takes by plan, from the first connection to the end of the load. Its drain
+    /// comes on top of it, and may take up to [`Run::drain`].
+    #[must_use]
+    pub fn planned(&self) -> Duration {
+        let connecting = Duration::from_secs_f64(self.clients() as f64 / self.run.connect_rate);
+        connecting + self.run.warmup + self.run.duration
     }
 
     /// How many clients the plan has, observers included.

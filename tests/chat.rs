@@ -435,7 +435,7 @@ fn nobody_there() {
     let (code, _, stderr) = Client::start(&[&address.to_string()]).end_of_input();
     assert_eq!(code, Some(3));
     assert!(
-        stderr.starts_with(&format!("cannot connect to {address}: ")),
+        stderr.starts_with(&format!("cannot connect to ndjson://{address}: ")),
         "{stderr}"
     );
 }
@@ -443,8 +443,8 @@ fn nobody_there() {
 #[test]
 fn what_is_no_address_is_bad_usage() {
     for (given, words) in [
-        ("morse://127.0.0.1:1253", "no dialect"),
-        ("localhost", "the port is missing"),
+        ("morse://127.0.0.1:1253", "no such dialect"),
+        ("127.0.0.1:", "is not HOST:PORT"),
     ] {
         let (code, _, stderr) = Client::start(&[given]).end_of_input();
         assert_eq!(code, Some(2), "{given}: {stderr}");

@@ -1,7 +1,6 @@
 //! `chatbench chat`: the original's interactive client, for people. What is typed is published,
 //! what the others say is shown with who said it.
 
-mod address;
 mod classic;
 mod conversation;
 mod screen;
@@ -18,12 +17,13 @@ use tokio::signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use address::Address;
 use classic::Classic;
 use conversation::{Broken, Conversation, Server};
 use screen::{Screen, Shown};
 use typed::Typed;
 
+use crate::scenario::addresses::Url;
+use crate::target;
 use crate::wire::Dialect;
 use crate::wire::line::LineBuffer;
 
@@ -58,14 +58,14 @@ Exit codes: 0 left politely, 2 bad usage, 3 no connection, not this protocol, or
 pub struct Args {
     /// The server: HOST:PORT or ndjson://HOST:PORT; classic://HOST:PORT for the original's
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:1253")]
-    address: Address,
+    address: Url,
 }
 
 /// Why a conversation did not end as the person wished.
 #[derive(Debug, Error)]
 enum ChatError {
     #[error("cannot connect to {address}: {source}")]
-    Connect { address: Address, source: io::Error },
+    Connect { address: Url, source: io::Error },
     #[error("the server said nothing for {} s: it may not speak this protocol", PATIENCE.as_secs())]
     NoWelcome,
     #[error(transparent)]
@@ -125,8 +125,11 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-async fn connect(address: Address) -> Result<TcpStream, ChatError> {
-    let connecting = TcpStream::connect((&*address.host, address.port));
+async fn connect(address: Url) -> Result<TcpStream, ChatError> {
+    let connecting = async {
+        let host = target::resolve_as_one(&address).await;
+        host.map_err(io::Error::other)?.connect().await
+    };
     let connected = timeout(PATIENCE, connecting)
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));

@@ -17,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::EXIT_USAGE;
 use super::prometheus::PrometheusArgs;
+use crate::scenario::addresses::Url;
 use crate::scrape;
 use crate::scrape::endpoint::{self, Endpoint};
 use crate::server::fault::request::{self, Request};
@@ -27,7 +28,7 @@ mod limits;
 mod listen;
 
 use limits::{max_clients, parse_size, raise_file_limit};
-use listen::{Listen, Unfit, resolve};
+use listen::{Unfit, listen_url, resolve};
 
 /// Exit code after a second signal: ended without a drain.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -46,8 +47,8 @@ pub struct Args {
     /// Where to listen, ndjson://HOST:PORT or, for clients of the original, classic://HOST:PORT;
     /// port 0 is any free one. Several addresses at once: 127.0.0.1-127.0.0.8:PORT, or with commas.
     /// Repeatable: all hear each other
-    #[arg(long, value_name = "URL", default_value = "ndjson://127.0.0.1:1253")]
-    listen: Vec<Listen>,
+    #[arg(long, value_name = "URL", default_value = "ndjson://127.0.0.1:1253", value_parser = listen_url)]
+    listen: Vec<Url>,
 
     /// Allow listening on an address that other machines can reach
     #[arg(long)]

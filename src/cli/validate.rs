@@ -95,7 +95,7 @@ fn describe(plan: &Plan) -> String {
 fn headline(plan: &Plan) -> String {
     let target = match &plan.target.url {
         TargetUrl::Embedded(dialect) => format!("embedded {dialect} server"),
-        TargetUrl::At(dialect, address) => format!("{dialect}://{address}"),
+        TargetUrl::At(url) => url.to_string(),
     };
     let mut headline = format!(
         "{} · seed {} · {} clients → {target} · {}",
@@ -242,7 +242,7 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
     }
     let embedded = match plan.target.url {
         TargetUrl::Embedded(_) => ", and as many in the embedded server",
-        TargetUrl::At(..) => "",
+        TargetUrl::At(_) => "",
     };
     total(
         "descriptors",

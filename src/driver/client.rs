@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use memchr::memmem;
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::task::spawn_local;
 
 use super::fleet::Read;
@@ -75,8 +74,7 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
         .connecting(client)
         .ok_or(ConnectError::SessionsUsedUp)?;
     let attempt = async {
-        let address = shard.address_for(client);
-        let stream = TcpStream::connect(address).await.map_err(io_error)?;
+        let stream = shard.host_for(client).connect().await.map_err(io_error)?;
         stream.set_nodelay(true).map_err(io_error)?;
         let generation = shard.fleet().connected(client, handle, stream);
         if shard.dialect == Dialect::Ndjson {

@@ -27,6 +27,7 @@ use crate::measure::health::ShardLoad;
 use crate::measure::{Collector, Window};
 use crate::scenario::plan::{Plan, Target, TargetUrl};
 use crate::target::embedded::Embedded;
+use crate::target::host::Host;
 use crate::target::{self, TargetError};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::judge::Judge;
@@ -159,7 +160,7 @@ struct Coordinator<'a> {
 impl<'a> Coordinator<'a> {
     fn start(
         plan: &'a Plan,
-        addresses: &[SocketAddr],
+        hosts: Vec<Host>,
         url: String,
         embedded: Option<Embedded>,
         trace: Option<&Recording>,
@@ -183,7 +184,10 @@ impl<'a> Coordinator<'a> {
             run: run_id(started),
             seed: plan.seed,
             late_after_ns,
-            addresses_known: addresses.iter().all(|address| address.ip().is_loopback()),
+            addresses_known: hosts
+                .iter()
+                .flat_map(Host::addresses)
+                .all(|address| address.ip().is_loopback()),
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
             promises: plan.promises,
             dialect: plan.target.url.dialect(),
@@ -202,6 +206,7 @@ impl<'a> Coordinator<'a> {
             judge.record_on(trace.judge());
         }
         let barriers = Arc::new(Barriers::of(&plan.groups));
+        let hosts: Arc<[Host]> = hosts.into();
         let (report, reports) = mpsc::channel(REPORTS_AT_ONCE);
         let mut commands = Vec::new();
         let mut threads = Vec::new();
@@ -209,7 +214,7 @@ impl<'a> Coordinator<'a> {
             let spec = Spec {
                 index,
                 members,
-                addresses: addresses.into(),
+                hosts: hosts.clone(),
                 connect_timeout: plan.target.connect_timeout,
                 clock,
                 seed: plan.seed,

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +22,7 @@ use crate::measure::health::ShardLoad;
 use crate::measure::{Interval, ShardRecorder, Window};
 use crate::scenario::draws::Draws;
 use crate::scenario::plan::PayloadSize;
+use crate::target::host::Host;
 use crate::verify::batch::Batch;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ledger, Terms};
@@ -108,7 +108,7 @@ pub(super) struct Spec {
     pub(super) index: usize,
     pub(super) members: Vec<Member>,
     /// Dialled in turn.
-    pub(super) addresses: Box<[SocketAddr]>,
+    pub(super) hosts: Arc<[Host]>,
     pub(super) connect_timeout: Duration,
     pub(super) clock: Clock,
     pub(super) seed: u64,
@@ -126,7 +126,7 @@ pub(super) struct Spec {
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) clock: Clock,
-    addresses: Box<[SocketAddr]>,
+    hosts: Arc<[Host]>,
     pub(super) connect_timeout: Duration,
     pub(super) barriers: Arc<Barriers>,
     pub(super) dialect: Dialect,
@@ -149,11 +149,11 @@ impl Shard {
         self.fleet.borrow_mut()
     }
 
-    /// Where `client` connects: to each address as many as to any other, since every one has ports
+    /// Where `client` connects: to each host as many as to any other, since every one has ports
     /// of its own to connect from.
-    pub(super) fn address_for(&self, client: usize) -> SocketAddr {
+    pub(super) fn host_for(&self, client: usize) -> &Host {
         let ClientId(id) = self.fleet().clients[client].id;
-        self.addresses[id as usize % self.addresses.len()]
+        &self.hosts[id as usize % self.hosts.len()]
     }
 
     // These two, because a `fleet()` inside a longer condition lives until its end, and whatever
@@ -298,7 +298,7 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
     }
     Shard {
         clock: spec.clock,
-        addresses: spec.addresses,
+        hosts: spec.hosts,
         connect_timeout: spec.connect_timeout,
         barriers: spec.barriers,
         dialect,

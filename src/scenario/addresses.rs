@@ -1,22 +1,98 @@
-//! Several addresses in one URL: `127.0.0.1-127.0.0.8:1253`, `a.example:1,b.example:2`.
+//! URLs of servers, one form for every verb: `ndjson://HOST:PORT`, `classic://HOST:PORT`, and
+//! several addresses in one URL: `127.0.0.1-127.0.0.8:1253`, `a.example:1,b.example:2`.
 //!
 //! From one address to one port of another there are some 28,000 connections, one a local port.
 //! A server that listens on several addresses can be dialled at each in turn, and every one has
 //! ports of its own: no socket option and no second machine is needed.
 
+use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
 
 use thiserror::Error;
 
+use crate::wire::Dialect;
+
+/// The port of an address that names none, and of the original tutorial.
+pub const DEFAULT_PORT: u16 = 1253;
+
 /// The most addresses that a URL may stand for.
 pub const MAX_ADDRESSES: usize = 1024;
+
+/// A URL of a server: what it speaks and where it is. `[DIALECT://]HOST[:PORT][/]`, and further
+/// `HOST[:PORT]` between commas; the dialect is ndjson and the port [`DEFAULT_PORT`] if not given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Url {
+    /// What is spoken there.
+    pub dialect: Dialect,
+    /// The address part as it was given, but for a slash at its end.
+    pub list: String,
+    /// What it stands for, in order: `HOST:PORT`, IPv6 in brackets.
+    pub addresses: Vec<String>,
+}
+
+/// Why a text is no URL of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadUrl {
+    /// It begins with a scheme that is no dialect.
+    #[error("no such dialect as {0}://: use ndjson://HOST:PORT or classic://HOST:PORT")]
+    Scheme(String),
+    /// Nothing stands where the host belongs.
+    #[error("no host: use ndjson://HOST:PORT, as in ndjson://127.0.0.1:1253")]
+    NoHost,
+    /// The address part is not understood.
+    #[error(transparent)]
+    Addresses(#[from] BadAddresses),
+}
+
+impl Url {
+    /// Reads a URL whose ports are `least_port` at least: 0 stands for any free one, where the
+    /// URL is of a listener.
+    ///
+    /// # Errors
+    /// [`BadUrl`] says which part is wrong and how it would be right.
+    pub fn parse(text: &str, least_port: u16) -> Result<Self, BadUrl> {
+        let (dialect, list) = match text.split_once("://") {
+            None => (Dialect::Ndjson, text),
+            Some((scheme, list)) => match scheme.to_ascii_lowercase().as_str() {
+                "ndjson" => (Dialect::Ndjson, list),
+                "classic" => (Dialect::Classic, list),
+                _ => return Err(BadUrl::Scheme(scheme.to_owned())),
+            },
+        };
+        let list = list.strip_suffix('/').unwrap_or(list);
+        if list.is_empty() || list.starts_with(':') && !list.starts_with("::") {
+            return Err(BadUrl::NoHost);
+        }
+        Ok(Self {
+            dialect,
+            list: list.to_owned(),
+            addresses: expand(list, least_port)?,
+        })
+    }
+}
+
+/// A URL to connect to.
+impl FromStr for Url {
+    type Err = BadUrl;
+
+    fn from_str(text: &str) -> Result<Self, BadUrl> {
+        Self::parse(text, 1)
+    }
+}
+
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.dialect, self.list)
+    }
+}
 
 /// Why the address part of a URL is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadAddresses {
     /// No `HOST:PORT`.
     #[error(
-        "{part:?} is not HOST:PORT, an IPv6 host in brackets and the port from {least_port} on"
+        "{part:?} is not HOST:PORT, an IPv6 host in brackets and the port from {least_port} to 65535"
     )]
     NoAddress {
         /// What stands between the commas.
@@ -42,18 +118,22 @@ pub enum BadAddresses {
 }
 
 /// The addresses, `HOST:PORT` each, that a URL's address part stands for, in the order given.
-///
-/// # Errors
-/// [`BadAddresses`] says which part is wrong and how it would be right.
-pub fn expand(text: &str, least_port: u16) -> Result<Vec<String>, BadAddresses> {
+fn expand(text: &str, least_port: u16) -> Result<Vec<String>, BadAddresses> {
     let mut addresses = Vec::new();
     for part in text.split(',') {
         let no_address = || BadAddresses::NoAddress {
             part: part.to_owned(),
             least_port,
         };
-        let (host, port) = part.rsplit_once(':').ok_or_else(no_address)?;
-        let port: u16 = port.parse().map_err(|_| no_address())?;
+        // The colons of a bracketed IPv6 address are no port's.
+        let after_host = part.rfind(']').map_or(0, |bracket| bracket + 1);
+        let (host, port) = match part[after_host..].rsplit_once(':') {
+            Some((_, port)) => {
+                let host = &part[..part.len() - port.len() - 1];
+                (host, port_number(port).ok_or_else(no_address)?)
+            }
+            None => (part, DEFAULT_PORT),
+        };
         if port < least_port {
             return Err(no_address());
         }
@@ -70,6 +150,12 @@ pub fn expand(text: &str, least_port: u16) -> Result<Vec<String>, BadAddresses> 
         }
     }
     Ok(addresses)
+}
+
+/// A port in digits alone: `+80` is none.
+fn port_number(text: &str) -> Option<u16> {
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }
 
 type Range = ([u8; 3], std::ops::RangeInclusive<u8>);
@@ -110,6 +196,9 @@ mod tests {
     fn a_url_stands_for_one_address_or_for_several() {
         for (text, addresses) in [
             ("h:1", &["h:1"][..]),
+            ("h", &["h:1253"]),
+            ("[::1]", &["[::1]:1253"]),
+            ("127.0.0.1-127.0.0.2", &["127.0.0.1:1253", "127.0.0.2:1253"]),
             ("my-host-1.example.org:80", &["my-host-1.example.org:80"]),
             ("[::1]:5", &["[::1]:5"]),
             ("a:1,b:2", &["a:1", "b:2"]),
@@ -133,8 +222,9 @@ mod tests {
         };
         for (text, part) in [
             ("", ""),
-            ("h", "h"),
             (":1", ":1"),
+            ("h:", "h:"),
+            ("h:+1", "h:+1"),
             ("h:0", "h:0"),
             ("h:65536", "h:65536"),
             ("h:1,", ""),
@@ -142,7 +232,8 @@ mod tests {
             ("h:1,a b:2", "a b:2"),
             ("::1:5", "::1:5"),
             ("[nonsense]:5", "[nonsense]:5"),
-            ("127.0.0.1-127.0.0.8", "127.0.0.1-127.0.0.8"),
+            ("::1", "::1"),
+            ("h:1/", "h:1/"),
         ] {
             assert_eq!(expand(text, 1), Err(no_address(part)), "{text}");
         }
@@ -164,5 +255,69 @@ mod tests {
         }
         let five = ["10.0.0.0-10.0.0.255:1"; 5].join(",");
         assert_eq!(expand(&five, 1), Err(BadAddresses::TooMany));
+    }
+
+    #[test]
+    fn a_url_is_spelt_in_several_ways() {
+        use Dialect::{Classic, Ndjson};
+        for (text, dialect, shown) in [
+            ("ndjson://h:1", Ndjson, "ndjson://h:1"),
+            ("ndjson://h:1/", Ndjson, "ndjson://h:1"),
+            ("NDJSON://h:1", Ndjson, "ndjson://h:1"),
+            ("h:1", Ndjson, "ndjson://h:1"),
+            ("h:1/", Ndjson, "ndjson://h:1"),
+            ("[::1]:1", Ndjson, "ndjson://[::1]:1"),
+            ("classic://h", Classic, "classic://h"),
+            ("classic://[::1]/", Classic, "classic://[::1]"),
+            (
+                "classic://127.0.0.1-127.0.0.2:1,h:2/",
+                Classic,
+                "classic://127.0.0.1-127.0.0.2:1,h:2",
+            ),
+        ] {
+            let url: Url = text.parse().unwrap();
+            assert_eq!(
+                (url.dialect, url.to_string().as_str()),
+                (dialect, shown),
+                "{text}"
+            );
+            assert_eq!(
+                shown.parse(),
+                Ok(url),
+                "as it is shown it can be given again"
+            );
+        }
+        assert_eq!(Url::parse("ndjson://h:0", 0).unwrap().addresses, ["h:0"]);
+    }
+
+    #[test]
+    fn what_is_no_url_says_why() {
+        let scheme = |scheme: &str| BadUrl::Scheme(scheme.to_owned());
+        for (text, error) in [
+            ("ws://h:1", scheme("ws")),
+            ("://h:1", scheme("")),
+            ("ndjson+tls://h:1", scheme("ndjson+tls")),
+            ("", BadUrl::NoHost),
+            ("/", BadUrl::NoHost),
+            ("ndjson://", BadUrl::NoHost),
+            ("ndjson:///", BadUrl::NoHost),
+            ("ndjson://:1", BadUrl::NoHost),
+        ] {
+            assert_eq!(text.parse::<Url>(), Err(error), "{text}");
+        }
+        for text in [
+            "::1:1",
+            "ndjson://h:1//",
+            "ndjson://h:1/x",
+            "user@h:1",
+            "h:1?x",
+            "a b:1",
+            "h:0",
+        ] {
+            assert!(
+                matches!(text.parse::<Url>(), Err(BadUrl::Addresses(_))),
+                "{text}"
+            );
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::addresses::Url;
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::draws::Draws;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
@@ -113,8 +114,8 @@ pub struct Target {
 pub enum TargetUrl {
     /// The reference server, started as a child process on a free port that speaks this.
     Embedded(Dialect),
-    /// A server at `HOST:PORT` or at several of them ([`super::addresses::expand`]).
-    At(Dialect, String),
+    /// A server that is there already.
+    At(Url),
 }
 
 impl TargetUrl {
@@ -122,7 +123,8 @@ impl TargetUrl {
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         match self {
-            Self::Embedded(dialect) | Self::At(dialect, _) => *dialect,
+            Self::Embedded(dialect) => *dialect,
+            Self::At(url) => url.dialect,
         }
     }
 

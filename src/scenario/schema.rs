@@ -1,6 +1,6 @@
 //! The scenario's sections, one function each, and the plan they make.
 
-use super::addresses;
+use super::addresses::BadUrl;
 use super::checks;
 use super::clients;
 use super::diagnostic::{Diagnostic, Diagnostics, nearest};
@@ -155,7 +155,7 @@ fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
     let why_not = match url {
         _ if faults.is_empty() => None,
         TargetUrl::Embedded(_) => None,
-        TargetUrl::At(..) => Some((
+        TargetUrl::At(_) => Some((
             "`target.faults`: only the embedded server commits faults",
             "this target is another's",
         )),
@@ -173,39 +173,38 @@ fn target_url(node: &Node) -> Result<TargetUrl, Expected> {
     if let Some((_, dialect)) = EMBEDDED.iter().find(|(name, _)| name == url) {
         return Ok(TargetUrl::Embedded(*dialect));
     }
-    let Some((scheme, address)) = url.split_once("://") else {
+    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
+    if scheme.is_none() && !url.contains(':') {
+        // A bare word is no host here: it is more likely a misspelt `embedded`.
         let names = EMBEDDED.map(|(name, _)| name);
         let meant = nearest(url, names).map(|meant| format!("did you mean {meant:?}?"));
         return Err(Expected {
             what: "\"embedded\" or \"ndjson://HOST:PORT\"".to_owned(),
             help: meant.or_else(|| Some(format!("did you mean \"ndjson://{url}\"?"))),
         });
-    };
-    let dialect = match scheme {
-        "ndjson" => Dialect::Ndjson,
-        "classic" => Dialect::Classic,
-        later if LATER_SCHEMES.contains(&later) => {
-            return Err(Expected {
-                what: format!(
-                    "a target that this version drives: {later}:// comes with a later one"
-                ),
-                help: Some(SUPPORTED_URLS.to_owned()),
-            });
-        }
-        _ => {
-            return Err(Expected {
-                what: format!("a scheme that chatbench knows, not {scheme}://"),
-                help: Some(SUPPORTED_URLS.to_owned()),
-            });
-        }
-    };
-    match addresses::expand(address, 1) {
-        Ok(_) => Ok(TargetUrl::At(dialect, address.to_owned())),
-        Err(wrong) => Err(Expected {
-            what: format!("\"{dialect}://HOST:PORT\", or several: \"{dialect}://A-B:PORT\""),
-            help: Some(wrong.to_string()),
-        }),
     }
+    let (what, help) = match url.parse() {
+        Ok(url) => return Ok(TargetUrl::At(url)),
+        Err(BadUrl::Scheme(later)) if LATER_SCHEMES.contains(&later.as_str()) => (
+            format!("a target that this version drives: {later}:// comes with a later one"),
+            SUPPORTED_URLS.to_owned(),
+        ),
+        Err(BadUrl::Scheme(scheme)) => (
+            format!("a scheme that chatbench knows, not {scheme}://"),
+            SUPPORTED_URLS.to_owned(),
+        ),
+        Err(wrong) => {
+            let scheme = scheme.unwrap_or("ndjson");
+            (
+                format!("\"{scheme}://HOST:PORT\", or several: \"{scheme}://A-B:PORT\""),
+                wrong.to_string(),
+            )
+        }
+    };
+    Err(Expected {
+        what,
+        help: Some(help),
+    })
 }
 
 fn read_run(section: &mut Section<'_>, default_duration: &str) -> Run {
@@ -232,12 +231,18 @@ mod tests {
             "127.0.0.1:1253",
             "[::1]:1253",
             "chat.example.org:80",
+            "chat.example.org",
             "127.0.0.1-127.0.0.8:80",
             "a:1,b:2",
         ] {
             for dialect in [Dialect::Ndjson, Dialect::Classic] {
-                let expected = TargetUrl::At(dialect, address.to_owned());
-                assert_eq!(read(&format!("{dialect}://{address}")), Ok(expected));
+                for url in [
+                    format!("{dialect}://{address}"),
+                    format!("{dialect}://{address}/"),
+                ] {
+                    let expected = TargetUrl::At(url.parse().unwrap());
+                    assert_eq!(read(&url), Ok(expected));
+                }
             }
         }
         for (name, dialect) in EMBEDDED {
@@ -248,10 +253,9 @@ mod tests {
             "embeded",
             "embedded+ndjson",
             "classic://127.0.0.1:0",
-            "127.0.0.1:1253",
+            "localhost",
             "ndjson://",
             "ndjson://:1253",
-            "ndjson://127.0.0.1",
             "ndjson://127.0.0.1:",
             "ndjson://127.0.0.1:0",
             "ndjson://127.0.0.1:65536",

@@ -184,7 +184,7 @@ relay = ["p99.9 <= 5us"]
     assert_eq!(plan.seed, u64::MAX);
     assert_eq!(
         plan.target.url,
-        TargetUrl::At(Dialect::Ndjson, "[::1]:1253".to_owned())
+        TargetUrl::At("ndjson://[::1]:1253".parse().unwrap())
     );
     assert_eq!(plan.run.duration, Duration::from_secs(90));
     assert_eq!(plan.run.connect_rate, 0.5);

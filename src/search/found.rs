@@ -260,7 +260,7 @@ mod tests {
             ),
             (
                 "ndjson://[::1]:9",
-                TargetUrl::At(Dialect::Ndjson, "[::1]:9".to_owned()),
+                TargetUrl::At("[::1]:9".parse().unwrap()),
                 false,
             ),
         ] {

@@ -2,13 +2,14 @@
 //! others.
 
 pub mod embedded;
+pub mod host;
 
 use std::io;
-use std::net::SocketAddr;
 
 use thiserror::Error;
 
-use crate::scenario::addresses;
+use crate::scenario::addresses::Url;
+use host::Host;
 
 /// Why a target cannot be driven at all.
 #[derive(Debug, Error)]
@@ -32,35 +33,25 @@ pub enum TargetError {
     NotStarted(String),
 }
 
-/// Resolves every address that a URL's address part stands for, in its order.
+/// Resolves all addresses that a URL stands for as those of one host, for a single connection to
+/// whichever of them answers.
 ///
 /// # Errors
-/// [`TargetError`] names the address and what is wrong with it.
-///
-/// # Panics
-/// If `list` was not checked when the scenario was read.
-pub async fn resolve_all(list: &str) -> Result<Vec<SocketAddr>, TargetError> {
-    let addresses = addresses::expand(list, 1).expect("checked with the scenario");
-    let mut resolved = Vec::with_capacity(addresses.len());
-    for address in addresses {
-        resolved.push(resolve(&address).await?);
-    }
-    Ok(resolved)
+/// As [`resolve`].
+pub async fn resolve_as_one(url: &Url) -> Result<Host, TargetError> {
+    let hosts = resolve(url).await?;
+    let addresses = hosts.iter().flat_map(Host::addresses).copied();
+    Ok(addresses.collect())
 }
 
-/// Resolves `HOST:PORT`; of several addresses the first.
+/// Resolves every address that a URL stands for, in its order.
 ///
 /// # Errors
 /// [`TargetError`] names the address and what is wrong with it.
-async fn resolve(address: &str) -> Result<SocketAddr, TargetError> {
-    let mut found =
-        tokio::net::lookup_host(address)
-            .await
-            .map_err(|source| TargetError::Unresolvable {
-                address: address.to_owned(),
-                source,
-            })?;
-    found.next().ok_or_else(|| TargetError::Nowhere {
-        address: address.to_owned(),
-    })
+pub async fn resolve(url: &Url) -> Result<Vec<Host>, TargetError> {
+    let mut hosts = Vec::with_capacity(url.addresses.len());
+    for address in &url.addresses {
+        hosts.push(Host::resolve(address).await?);
+    }
+    Ok(hosts)
 }

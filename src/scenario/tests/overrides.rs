@@ -32,7 +32,7 @@ fn the_command_line_sets_any_key() {
     assert_eq!(plan.thresholds.len(), 1);
     assert_eq!(
         plan.target.url,
-        TargetUrl::At(Dialect::Ndjson, "127.0.0.1:7".to_owned())
+        TargetUrl::At("ndjson://127.0.0.1:7".parse().unwrap())
     );
     assert_eq!(plan.resolved["clients"]["talkers"]["rate"], 60);
 }
@@ -46,7 +46,7 @@ fn seed_and_target_options_are_over_everything() {
     assert_eq!(plan.resolved["seed"], 9);
     assert_eq!(
         plan.target.url,
-        TargetUrl::At(Dialect::Ndjson, "127.0.0.1:7".to_owned())
+        TargetUrl::At("ndjson://127.0.0.1:7".parse().unwrap())
     );
     let errors = parse("a.toml", TWO_GROUPS, &[], None, Some("ws://x")).unwrap_err();
     let error = errors.iter().next().unwrap();

@@ -92,6 +92,39 @@ late_after = "1ns"
     assert!(rss_bytes < Some(256 << 20), "{rss_bytes:?} bytes resident");
 }
 
+/// A target that reads nothing, and clients of every kind that would like to send it 1.3 GB
+/// together: the socket sets the pace, so what waits for it is bounded.
+#[test]
+fn a_full_socket_is_heeded_by_every_kind_of_load() {
+    let target = Double::start(Fault::Deaf);
+    let scenario = Scenario::new(
+        r#"
+[run]
+warmup = "0s"
+duration = "1s"
+drain = "100ms"
+[clients.closed]
+in_flight = 20000
+payload = { size = 16000 }
+[clients.open]
+rate = 20000
+payload = { size = 16000 }
+[clients.burst]
+script = [{ publish = { count = 20000 } }]
+payload = { size = 16000 }
+[clients.raw]
+count = 20
+script = [{ send_raw = { text = "1234567890123456", repeat = 1000000 } }]
+"#,
+    );
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_eq!(code, Some(3), "{}", result["reasons"]);
+    let rss_bytes = result["generator"]["max_rss_bytes"].as_u64();
+    assert!(rss_bytes < Some(128 << 20), "{rss_bytes:?} bytes resident");
+    let window = &result["window"];
+    assert!(window["held_by_target"].as_u64() > Some(0), "{window:#}");
+}
+
 #[test]
 fn scenario_ack() {
     short_form("ack", &["run.duration=500ms"]);

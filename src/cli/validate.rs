@@ -10,6 +10,7 @@ use humantime::format_duration;
 use crate::cli::overrides::Overrides;
 use crate::cli::{EXIT_USAGE, complain};
 use crate::scenario::estimate::{Amount, Estimate};
+use crate::scenario::footprint::Footprint;
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
 use crate::scenario::{self, pace::Profile};
 
@@ -248,6 +249,17 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
         "descriptors",
         format!("{}{embedded}", grouped(estimate.fds as f64)),
     );
+    let footprint = Footprint::of(plan, estimate);
+    let mut memory = format!(
+        "{}, at most {} where the target falls behind",
+        mebibytes(footprint.driver),
+        mebibytes(footprint.driver_at_most)
+    );
+    if footprint.server > 0 {
+        let server = mebibytes(footprint.server);
+        let _ = write!(memory, "; up to {server} in the embedded server");
+    }
+    total("memory", memory);
     total("judged", plan.promises.in_words().join(" · "));
     if let Some(thresholds) = plan.resolved["thresholds"].as_object() {
         for (i, (metric, exprs)) in thresholds.iter().enumerate() {
@@ -257,6 +269,13 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
             total(name, format!("{metric} {}", exprs.join(", ")));
         }
     }
+}
+
+fn mebibytes(bytes: u64) -> String {
+    format!(
+        "{} MiB",
+        grouped((bytes as f64 / f64::from(1 << 20)).ceil())
+    )
 }
 
 fn amount(amount: Amount) -> String {

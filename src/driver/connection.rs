@@ -41,6 +41,43 @@ impl Talk {
     }
 }
 
+/// What the socket did not take yet. Whoever sends adds nothing while anything is left, so this
+/// is never more than the largest piece of one write.
+#[derive(Debug, Default)]
+pub(super) struct Unsent {
+    bytes: Vec<u8>,
+    /// How many of them were sent since.
+    sent: usize,
+}
+
+impl Unsent {
+    pub(super) fn is_empty(&self) -> bool {
+        self.rest().is_empty()
+    }
+
+    /// What is still to be sent.
+    pub(super) fn rest(&self) -> &[u8] {
+        &self.bytes[self.sent..]
+    }
+
+    pub(super) fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The socket took the first `n` bytes of the rest.
+    pub(super) fn took(&mut self, n: usize) {
+        self.sent += n;
+        if self.is_empty() {
+            self.clear();
+        }
+    }
+
+    /// Nothing is to be sent any more, and no memory is kept.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
 /// One connection of a client.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -48,8 +85,7 @@ pub(super) struct Connection {
     /// Its session in the ledger.
     pub(super) handle: Handle,
     pub(super) talk: Talk,
-    /// What the socket did not take yet.
-    pub(super) unsent: Vec<u8>,
+    pub(super) unsent: Unsent,
     /// The welcome came, or the dialect has none.
     pub(super) welcomed: bool,
     /// Half-close once `unsent` is gone.
@@ -73,7 +109,7 @@ impl Connection {
             talk: Talk::new(dialect, &stream, max_read_line_bytes),
             stream,
             handle,
-            unsent: Vec::new(),
+            unsent: Unsent::default(),
             welcomed: dialect == Dialect::Classic,
             leaving: false,
             paused: false,

@@ -66,6 +66,8 @@ pub(super) struct Client {
     pub(super) generation: u32,
     /// It holds back what is due: its socket is full, or too much is unacked.
     pub(super) held: bool,
+    /// It stands in [`Fleet::due`] to go on filling its window.
+    pub(super) filling: bool,
     /// A session whose connection does not stand yet.
     unbound: Option<Handle>,
     /// Payload sizes and pauses.
@@ -243,6 +245,7 @@ impl Fleet {
             signals,
             generation: 0,
             held: false,
+            filling: false,
             unbound: None,
             draws: member.draws,
         });

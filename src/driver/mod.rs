@@ -12,6 +12,7 @@ mod clock;
 mod connection;
 mod fleet;
 mod live;
+mod memory;
 pub mod outcome;
 mod pacer;
 pub mod preflight;

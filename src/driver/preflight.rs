@@ -1,12 +1,18 @@
-//! Before anything starts: are there enough file descriptors and ports for this many clients?
+//! Before anything starts: are there enough file descriptors, ports and memory for this many
+//! clients?
 //!
-//! Running out of either in mid-run looks like a fault of the target and is not, so it is
+//! Running out of any in mid-run looks like a fault of the target and is not, so it is
 //! found out beforehand, with the command that mends it.
 
 use std::fs;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
+
+use super::memory;
+use crate::scenario::estimate::Estimate;
+use crate::scenario::footprint::{self, Footprint};
+use crate::scenario::plan::Plan;
 
 /// Descriptors that the process needs besides its clients' sockets.
 const OTHER_FDS: u64 = 64;
@@ -28,6 +34,20 @@ pub enum Shortage {
         /// The hard limit.
         limit: u64,
     },
+    /// More memory than can be had.
+    #[error(
+        "the run needs {} MiB of memory and {} MiB can be had; {cure}",
+        needed >> 20,
+        available >> 20
+    )]
+    Memory {
+        /// Bytes of driver and embedded server together.
+        needed: u64,
+        /// Bytes that can be had.
+        available: u64,
+        /// What would do.
+        cure: String,
+    },
     /// More clients than the target's addresses have ports for.
     #[error(
         "{clients} clients need as many ports and there are {ports} towards each of {addresses} \
@@ -48,13 +68,27 @@ pub enum Shortage {
     },
 }
 
-/// Raises the file limit as far as it goes and checks that `clients` connections fit, which dial
+/// Raises the file limit as far as it goes and checks that the clients of `plan` fit, which dial
 /// `addresses` in turn.
 ///
 /// # Errors
 /// [`Shortage`] says what is needed, what there is, and the cure.
-pub fn check(clients: u64, addresses: u64) -> Result<(), Shortage> {
-    shortage(clients, addresses, raise_file_limit(), ephemeral_ports())
+pub fn check(plan: &Plan, addresses: u64) -> Result<(), Shortage> {
+    let clients = plan.clients();
+    shortage(clients, addresses, raise_file_limit(), ephemeral_ports())?;
+    shortage_of_memory(plan, memory::available())
+}
+
+fn shortage_of_memory(plan: &Plan, available: u64) -> Result<(), Shortage> {
+    let needed = Footprint::of(plan, &Estimate::of(plan)).needed();
+    if needed <= available {
+        return Ok(());
+    }
+    Err(Shortage::Memory {
+        needed,
+        available,
+        cure: footprint::cure(plan, needed, available),
+    })
 }
 
 /// Raises the soft limit on open files to the hard one; returns what holds then.
@@ -107,6 +141,22 @@ fn shortage(clients: u64, addresses: u64, file_limit: u64, ports: u64) -> Result
 mod tests {
     use super::*;
 
+    fn plan(text: &str) -> Plan {
+        crate::scenario::parse("case.toml", text, &[], None, None)
+            .unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn more_memory_than_there_is_is_refused_with_what_would_do() {
+        let greedy = plan("[clients.a]\ncount = 100\nin_flight = 1000000");
+        assert_eq!(shortage_of_memory(&greedy, 8 << 30), Ok(()));
+        let short = shortage_of_memory(&greedy, 1 << 30)
+            .unwrap_err()
+            .to_string();
+        assert!(short.contains("and 1024 MiB can be had"), "{short}");
+        assert!(short.contains("clients.a.in_flight = "), "{short}");
+    }
+
     #[test]
     fn what_is_short_is_said_with_its_cure() {
         assert_eq!(shortage(936, 1, 1000, 28_232), Ok(()));
@@ -152,6 +202,6 @@ mod tests {
 
     #[test]
     fn a_few_clients_fit_anywhere() {
-        assert_eq!(check(10, 1), Ok(()));
+        assert_eq!(check(&plan("[clients.a]\ncount = 10"), 1), Ok(()));
     }
 }

@@ -86,23 +86,10 @@ pub async fn run(
     trace: Option<&Recording>,
     watch: &mut dyn FnMut(&Snapshot, &Collector),
 ) -> Result<Outcome, RunError> {
-    let mut embedded = None;
-    let (addresses, url) = match &plan.target.url {
-        TargetUrl::Embedded(dialect) => {
-            preflight::check(plan.clients(), u64::from(plan.target.addresses))?;
-            let Target {
-                addresses, faults, ..
-            } = &plan.target;
-            let server = Embedded::start(*dialect, *addresses, faults, plan.seed).await?;
-            let addresses = embedded.insert(server).addresses().to_vec();
-            let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
-            (addresses, format!("{dialect}://{}", list.join(",")))
-        }
-        TargetUrl::At(dialect, list) => {
-            let addresses = target::resolve_all(list).await?;
-            preflight::check(plan.clients(), addresses.len() as u64)?;
-            (addresses, format!("{dialect}://{list}"))
-        }
+    let mut signals = Signals::catch()?;
+    let (hosts, url, embedded) = tokio::select! {
+        ready = prepare(plan) => ready?,
+        signal = signals.next() => return Err(RunError::NotBegun(signal)),
     };
     let mut coordinator = Coordinator::start(plan, &addresses, url, embedded, trace, watch)?;
     let result = coordinator.go_through_phases().await;
@@ -119,6 +106,29 @@ pub async fn run(
             Err(error)
         }
     }
+}
+
+/// Sees to it that there is a target and that there is enough of everything to drive it.
+async fn prepare(plan: &Plan) -> Result<(Vec<Host>, String, Option<Embedded>), RunError> {
+    Ok(match &plan.target.url {
+        TargetUrl::Embedded(dialect) => {
+            preflight::check(plan, u64::from(plan.target.addresses))?;
+            let Target {
+                addresses, faults, ..
+            } = &plan.target;
+            let server = Embedded::start(*dialect, *addresses, faults, plan.seed).await?;
+            let addresses = server.addresses().to_vec();
+            let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+            let hosts = addresses.into_iter().map(Host::from).collect();
+            let url = format!("{dialect}://{}", list.join(","));
+            (hosts, url, Some(server))
+        }
+        TargetUrl::At(url) => {
+            let hosts = target::resolve(url).await?;
+            preflight::check(plan, hosts.len() as u64)?;
+            (hosts, url.to_string(), None)
+        }
+    })
 }
 
 /// Whoever directs the shards and hears their reports.

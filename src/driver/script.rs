@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client;
 use super::clock::ns;
+use super::sending::WRITE_BYTES;
 use super::shard::Shard;
 use super::source::Source;
-use crate::scenario::plan::{Group, Leave, Load, Repeat, Step};
+use crate::scenario::plan::{Group, Leave, Load, Raw, Repeat, Step};
 
 /// The barriers of a run, by name, over all shards.
 #[derive(Debug, Default)]
@@ -198,19 +199,21 @@ async fn await_acks(shard: &Rc<Shard>, client: usize, within: Duration) {
     }
 }
 
-/// A dribble is timed against its own beginning, so that late wake-ups do not add up.
-async fn send_raw(shard: &Rc<Shard>, client: usize, bytes: &[u8], every: Duration) {
+/// Sends `bytes` piece by piece, each when the socket has taken the one before it. A dribble is
+/// timed against its own beginning, so that late wake-ups do not add up.
+async fn send_raw(shard: &Rc<Shard>, client: usize, bytes: &Raw, every: Duration) {
     forget_errors(shard, client);
-    if every.is_zero() {
-        return shard.fleet().send_raw(client, bytes);
-    }
+    let piece_bytes = if every.is_zero() { WRITE_BYTES } else { 1 };
     let start = Instant::now();
-    for (i, byte) in bytes.iter().enumerate() {
+    for (i, piece) in bytes.pieces(piece_bytes).enumerate() {
+        until(shard, client, |s| s.fleet().is_sent(client)).await;
         if !shard.is_connected(client) {
             return;
         }
-        shard.fleet().send_raw(client, std::slice::from_ref(byte));
-        sleep_until(start + every * (i as u32 + 1)).await;
+        shard.fleet().send_raw(client, &piece);
+        if !every.is_zero() {
+            sleep_until(start + every * (i as u32 + 1)).await;
+        }
     }
 }
 

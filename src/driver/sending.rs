@@ -1,5 +1,9 @@
 //! The sending half of a fleet: what is due, composed into load messages and written, and what a
 //! full socket did not take.
+//!
+//! The socket sets the pace, whatever the load: a client composes one piece of at most
+//! [`WRITE_BYTES`] and one message, and composes no more until the socket has taken all of it. So
+//! memory does not depend on what a scenario would like to have in flight.
 
 use std::cmp::Reverse;
 use std::io;
@@ -14,6 +18,9 @@ use crate::wire::{classic, payload};
 
 /// Messages that a client behind its schedule sends in one write at most.
 const SEND_BATCH: usize = 256;
+
+/// Bytes of one write, from which on no message is added to it.
+pub(super) const WRITE_BYTES: usize = 64 << 10;
 
 /// Unacked messages of one client past which an open loop waits: what a target never acks must
 /// not pile up here. The wait is recorded as the target's.
@@ -51,19 +58,42 @@ impl Fleet {
         }
     }
 
-    /// Closed loop: sends as many messages as `client` may have in flight.
+    /// Closed loop: sends messages until as many are unacked as `client` may have in flight. What
+    /// is more than one write comes in its turn, after whoever has something to read.
     pub(super) fn fill_window(&mut self, client: usize, now_ns: u64) {
         let Source::Closed { in_flight } = self.clients[client].source else {
             return;
         };
-        if self.load_over {
-            return;
+        if self.load_over || !self.is_sent(client) {
+            return; // a full socket calls again once it has taken what it was given
         }
-        let missing = (in_flight as usize).saturating_sub(self.unacked(client));
-        for _ in 0..missing {
-            self.compose(client, now_ns, Sent::at(now_ns));
+        let mut missing = (in_flight as usize).saturating_sub(self.unacked(client));
+        let mut count = 0;
+        while missing > 0 && self.write_has_room(count) {
+            if !self.compose(client, now_ns, Sent::at(now_ns)) {
+                missing = 0;
+                break;
+            }
+            missing -= 1;
+            count += 1;
         }
         self.write_out(client);
+        if missing > 0 && self.is_sent(client) && !self.clients[client].filling {
+            self.clients[client].filling = true;
+            self.due.push(Reverse((now_ns + 1, client as u32)));
+            self.wake_pacer.notify_one();
+        }
+    }
+
+    /// Whether a write that holds `count` messages takes another.
+    fn write_has_room(&self, count: usize) -> bool {
+        count < SEND_BATCH && self.out.len() < WRITE_BYTES
+    }
+
+    /// Whether the socket of `client` took everything that it was given.
+    pub(super) fn is_sent(&self, client: usize) -> bool {
+        let connection = self.clients[client].connection.as_ref();
+        connection.is_none_or(|c| c.unsent.is_empty())
     }
 
     /// The load is over: each client that went by a schedule or in a closed loop sends its fence,
@@ -87,7 +117,8 @@ impl Fleet {
     /// Sends everything of `client` that is due by `now_ns`, and queues it for the next.
     pub(super) fn send_due(&mut self, client: usize, now_ns: u64, held_by_target: bool) {
         let Some(mut due_ns) = self.clients[client].source.due_ns() else {
-            return;
+            self.clients[client].filling = false;
+            return self.fill_window(client, now_ns);
         };
         let scheduled = matches!(self.clients[client].source, Source::Open { .. });
         if self.load_over && scheduled {
@@ -107,7 +138,7 @@ impl Fleet {
             return;
         }
         let mut count = 0;
-        while due_ns <= now_ns && count < SEND_BATCH {
+        while due_ns <= now_ns && self.write_has_room(count) {
             let sent = Sent {
                 held_by_target,
                 ..Sent::at(now_ns)
@@ -146,20 +177,21 @@ impl Fleet {
         }
     }
 
-    /// Appends one load message of `client` to what [`Fleet::write_out`] sends.
-    pub(super) fn compose(&mut self, client: usize, intended_ns: u64, sent: Sent) {
+    /// Appends one load message of `client` to what [`Fleet::write_out`] sends. `false` if it has
+    /// no connection or has sent all that a session can number.
+    pub(super) fn compose(&mut self, client: usize, intended_ns: u64, sent: Sent) -> bool {
         let claimed = self.clients[client]
             .claims
             .map(|other| self.address_of(other));
         let one = &mut self.clients[client];
         let Some(connection) = &one.connection else {
-            return;
+            return false;
         };
         let handle = connection.handle;
         let size = one.draws.size(one.payload);
         let Sent { now_ns, last, .. } = sent;
         let Some(header) = self.ledger.sending(handle, intended_ns, now_ns, last) else {
-            return;
+            return false;
         };
         self.text.clear();
         payload::encode(&mut self.text, self.seed, &header, size as usize);
@@ -184,6 +216,7 @@ impl Fleet {
         let bytes = (self.out.len() - start) as u64;
         self.recorder
             .sent(intended_ns, now_ns, sent.held_by_target, bytes);
+        true
     }
 
     /// What a classic client says that it is; nothing while it is not connected.
@@ -195,7 +228,7 @@ impl Fleet {
         }
     }
 
-    /// A script's bytes, as they stand.
+    /// A piece of a script's bytes, as they stand.
     pub(super) fn send_raw(&mut self, client: usize, bytes: &[u8]) {
         let Some(connection) = &self.clients[client].connection else {
             return;
@@ -225,7 +258,7 @@ impl Fleet {
                     Err(_) => out.len(), // broken: the reader will say so
                 }
             };
-            connection.unsent.extend_from_slice(&out[written..]);
+            connection.unsent.add(&out[written..]);
             if !blocked_before && !connection.unsent.is_empty() {
                 blocked.push(client);
                 self.wake_flusher.notify_one();
@@ -258,20 +291,20 @@ impl Fleet {
                 connection.unsent.clear();
                 break;
             }
-            match connection.stream.try_write(&connection.unsent) {
-                Ok(n) => drop(connection.unsent.drain(..n)),
+            match connection.stream.try_write(connection.unsent.rest()) {
+                Ok(n) => connection.unsent.took(n),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
                 Err(_) => connection.unsent.clear(),
             }
         }
-        connection.unsent = Vec::new();
         if connection.leaving {
             connection.half_close();
         }
         let now_ns = self.clock.now_ns();
         self.release(client, now_ns);
-        if matches!(self.clients[client].source, Source::Closed { .. }) {
-            self.fill_window(client, now_ns);
+        self.fill_window(client, now_ns);
+        if let Some(signals) = &self.clients[client].signals {
+            signals.news.notify_one();
         }
         Poll::Ready(())
     }

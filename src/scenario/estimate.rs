@@ -165,7 +165,9 @@ fn waits_s(steps: &[Step]) -> f64 {
             Step::Pause { min, max } => (min.as_secs_f64() + max.as_secs_f64()) / 2.0,
             Step::StopReading(time) => time.as_secs_f64(),
             Step::Publish { count, every } => f64::from(count - 1) * every.as_secs_f64(),
-            Step::SendRaw { bytes, every } => (bytes.len() - 1) as f64 * every.as_secs_f64(),
+            Step::SendRaw { bytes, every } => {
+                (bytes.len().saturating_sub(1)) as f64 * every.as_secs_f64()
+            }
             _ => 0.0,
         })
         .sum()

@@ -8,8 +8,9 @@
 //! come out at once.
 //!
 //! What comes out: [`plan`], the data that the driver carries out; [`pace`], the arrival schedules
-//! in it; [`estimate`], what the plan amounts to before it is run; [`addresses`], what a URL with
-//! several of them stands for.
+//! in it; [`draws`], what else its clients draw; [`estimate`], what the plan amounts to before it
+//! is run, and [`footprint`], how much memory; [`addresses`], what a URL with several of them stands
+//! for.
 
 pub mod addresses;
 mod checks;
@@ -17,6 +18,7 @@ mod clients;
 pub mod diagnostic;
 pub mod draws;
 pub mod estimate;
+pub mod footprint;
 pub mod pace;
 pub mod plan;
 mod promises;

@@ -242,7 +242,7 @@ pub enum Step {
     /// Bytes as they stand.
     SendRaw {
         /// What is sent.
-        bytes: Arc<[u8]>,
+        bytes: Raw,
         /// Zero: all in one go. Else one byte a write, so much time between two of them.
         every: Duration,
     },
@@ -258,6 +258,47 @@ pub enum Step {
     Barrier(String),
     /// Leave.
     Disconnect(Leave),
+}
+
+/// Bytes sent as they stand: some, so often in a row. They are not laid out in memory, since a
+/// script may have many such steps of 16 MiB each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raw {
+    once: Arc<[u8]>,
+    repeat: u64,
+}
+
+impl Raw {
+    /// `once`, `repeat` times.
+    #[must_use]
+    pub fn new(once: impl Into<Arc<[u8]>>, repeat: u64) -> Self {
+        let once = once.into();
+        Self { once, repeat }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.once.len() as u64 * self.repeat
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them in order, in pieces of `bytes` and one of what is left.
+    pub fn pieces(&self, bytes: usize) -> impl Iterator<Item = Vec<u8>> {
+        let total = self.len();
+        (0..total).step_by(bytes).map(move |at| {
+            let from = (at % self.once.len() as u64) as usize;
+            let wanted = (total - at).min(bytes as u64) as usize;
+            let mut piece = Vec::with_capacity(wanted);
+            piece.extend(self.once.iter().cycle().skip(from).take(wanted));
+            piece
+        })
+    }
 }
 
 /// How a client leaves.

@@ -1,12 +1,11 @@
 //! Scripts: steps from the file, and whether they make sense in their order.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
 use super::diagnostic::{Diagnostic, Span, nearest};
-use super::plan::{Leave, Step};
+use super::plan::{Leave, Raw, Step};
 use super::section::{Expected, Problems, Section, mismatch};
 use super::tree::{Entry, Node, Value};
 use super::value::{choice, duration, size, some_time, string, whole};
@@ -263,7 +262,7 @@ fn send_raw(mut section: Section<'_>) -> Option<(Step, Json)> {
         section.problem(Diagnostic::error(title).at(&section.span, ""));
         return None;
     }
-    let bytes: Arc<[u8]> = once.repeat(repeat as usize).into();
+    let bytes = Raw::new(once, repeat);
     Some((Step::SendRaw { bytes, every }, section.into_resolved()))
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::estimate::Estimate;
 use super::plan::{
-    Arrival, Comparison, Leave, Load, Metric, PayloadSize, Promises, Repeat, Stat, Step, TargetUrl,
+    Arrival, Comparison, Leave, Load, Metric, PayloadSize, Promises, Raw, Repeat, Stat, Step,
+    TargetUrl,
 };
 use super::*;
 use crate::wire::Dialect;
@@ -100,6 +101,41 @@ fn a_shorter_duration_cuts_stages_with_a_warning() {
 }
 
 #[test]
+fn raw_bytes_come_in_pieces_wherever_they_are_cut() {
+    let raw = Raw::new(*b"abc", 5);
+    assert_eq!(raw.len(), 15);
+    for bytes in [1, 2, 4, 15, 16] {
+        let pieces: Vec<Vec<u8>> = raw.pieces(bytes).collect();
+        assert_eq!(pieces.concat(), b"abcabcabcabcabc");
+        let whole = pieces
+            .iter()
+            .rev()
+            .skip(1)
+            .all(|piece| piece.len() == bytes);
+        assert!(whole, "{pieces:?}");
+    }
+}
+
+/// A file of a few kB may ask for terabytes, one after another: they are not laid out beforehand.
+#[test]
+fn raw_bytes_take_no_memory_before_they_are_sent() {
+    let steps = "{ send_raw = { text = 'x', repeat = '16MiB' } },".repeat(100_000);
+    let plan = plan(&format!("[clients.a]\nscript = [{steps}]"));
+    let Load::Script { steps, .. } = &plan.groups[0].load else {
+        panic!("{:?}", plan.groups[0].load);
+    };
+    assert_eq!(steps.len(), 100_002);
+}
+
+#[test]
+fn stages_longer_than_any_run_are_cut_at_the_longest() {
+    let stages = "[clients.ramp]\nstages = [{ duration = '20days', rate = 1 }, { duration = '20days', rate = 2 }]";
+    let plan = plan(stages);
+    assert_eq!(plan.run.duration, Duration::from_secs(30 * 24 * 3600));
+    assert_eq!(plan.warnings.iter().count(), 1, "{}", plan.warnings);
+}
+
+#[test]
 fn scripts_begin_connected_and_end_disconnected() {
     let steps = |script: &str| {
         let plan = plan(&format!("[clients.a]\nscript = {script}"));
@@ -128,7 +164,7 @@ fn scripts_begin_connected_and_end_disconnected() {
         [
             Step::Connect,
             Step::SendRaw {
-                bytes: [0xff, 0, 0xff, 0].into(),
+                bytes: Raw::new([0xff, 0], 2),
                 every: Duration::from_millis(1)
             },
             Step::ExpectError {

@@ -32,6 +32,8 @@ pub(crate) enum Fault {
     Silent,
     /// Turns everyone away.
     Full,
+    /// Welcomes everyone and reads nothing.
+    Deaf,
 }
 
 /// A running double. Its threads end with the test's process.
@@ -79,6 +81,13 @@ fn accept(listener: &TcpListener, fault: Fault) {
                 let mut line = Vec::new();
                 ndjson::encode_error(&mut line, "server-full", "come back later", None);
                 let _ = stream.write_all(&line);
+            }
+            Fault::Deaf => {
+                let mut line = Vec::new();
+                let peer = stream.peer_addr().unwrap();
+                ndjson::encode_welcome(&mut line, &peer.to_string(), 0, 65_536);
+                let _ = stream.write_all(&line);
+                idle.push(stream);
             }
             Fault::ClosesAtOnce => {}
             Fault::Silent => idle.push(stream),

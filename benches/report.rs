@@ -112,7 +112,7 @@ fn report() -> Report {
         embedded: true,
         clients: 1_000,
         connected: 1_000,
-        interrupted: false,
+        interrupted: None,
         findings: findings(),
         health: Health::new(&measured, 0, vec![load]),
         measured,

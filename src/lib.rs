@@ -18,6 +18,8 @@
 //!
 //! | room | what is in it |
 //! |---|---|
+//! | [`signals`] | being told to end |
+//! | [`input`] | files from outside, read up to a limit |
 //! | [`wire`] | what goes over a socket, sans-IO: lines, the ndjson codec, the load message |
 //! | [`server`] | the reference server: one log, a cursor a session |
 //! | [`scenario`] | TOML in, a checked plan out; arrival schedules |
@@ -59,6 +61,10 @@
 //! - Latency is measured from the intended send, and send times come from the schedule, never
 //!   from the clock.
 //! - `unsafe` is forbidden.
+
+pub mod signals;
+
+pub mod input;
 
 pub mod wire;
 

@@ -448,16 +448,26 @@ struct Running {
 impl Running {
     /// Starts a run and waits until it measures.
     fn until_measuring(args: &[&str]) -> Self {
+        Self::until(args, "phase=measure")
+    }
+
+    /// Starts a run and waits for a line that begins with `prefix`.
+    fn until(args: &[&str], prefix: &str) -> Self {
         let mut all = vec!["run", "--json", "-"];
         all.extend(args);
-        let mut child = chatbench(&all)
+        Self::start(chatbench(&all), prefix)
+    }
+
+    fn start(mut command: Command, prefix: &str) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stderr.take().unwrap());
         let mut running = Self { child, lines };
-        running.wait_for("phase=measure");
+        running.wait_for(prefix);
         running
     }
 
@@ -540,6 +550,108 @@ fn ctrl_c_drains_reports_and_exits_130() {
     );
     assert_eq!(result["counts"]["delivered"], result["counts"]["owed"]);
     wait_until_gone(server);
+}
+
+/// Sends `signal` once a line that begins with `phase` was said; the reasons of the result.
+fn reasons_of_interruption(args: &[&str], phase: &str, signal: Signal) -> Vec<String> {
+    let running = Running::until(args, phase);
+    running.signal(signal);
+    let (code, result, err) = running.finish();
+    let result = result.expect("a result all the same");
+    assert_eq!(code, Some(130), "{err}");
+    assert_eq!(result["verdict"], "interrupted");
+    assert_eq!(result["violations"], Value::Array(vec![]));
+    assert!(!err.contains("is the target up"), "{err}");
+    let reasons = result["reasons"].as_array().unwrap();
+    reasons
+        .iter()
+        .map(|r| r.as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// What was not seen because the run was ended is no reason of its own, nor is a time that was not
+/// over.
+#[test]
+fn an_interruption_says_in_which_phase_it_came_and_nothing_that_is_not_so() {
+    let scenario = Scenario::new(ENDLESS);
+    let file = scenario.path();
+    let connecting = [
+        "--set",
+        "run.connect_rate=2",
+        "--set",
+        "clients.listeners.count=500",
+    ];
+    let reasons = reasons_of_interruption(
+        &[&[file][..], &connecting].concat(),
+        "phase=connect",
+        Signal::INT,
+    );
+    assert_eq!(
+        reasons,
+        ["ended by Ctrl-C while clients were connecting: no load was sent"]
+    );
+    let silent = Double::start(Fault::Silent);
+    let url = silent.url();
+    let waiting = [
+        file,
+        "--target",
+        &url,
+        "--set",
+        "target.connect_timeout=10m",
+    ];
+    let reasons = reasons_of_interruption(&waiting, "phase=connect", Signal::TERM);
+    assert_eq!(
+        reasons,
+        ["ended by SIGTERM while clients were connecting: no load was sent"]
+    );
+    let warm_up = [file, "--set", "run.warmup=10m"];
+    let reasons = reasons_of_interruption(&warm_up, "phase=warm-up", Signal::HUP);
+    assert_eq!(
+        reasons,
+        ["ended by SIGHUP in the warm-up: nothing was measured"]
+    );
+    let reasons = reasons_of_interruption(&[file], "phase=measure", Signal::HUP);
+    assert_eq!(
+        reasons,
+        ["ended early by SIGHUP; these are the results until then"]
+    );
+    let barrier = Scenario::new(
+        r#"
+run = { warmup = "0s", duration = "10m" }
+[clients.early]
+script = [{ publish = {} }, { barrier = "all" }]
+repeat = "forever"
+[clients.late]
+script = [{ pause = "10m" }, { barrier = "all" }]
+repeat = "forever"
+"#,
+    );
+    let reasons = reasons_of_interruption(&[barrier.path()], "phase=measure", Signal::INT);
+    assert_eq!(
+        reasons,
+        ["ended early by Ctrl-C; these are the results until then"]
+    );
+}
+
+/// `nohup` has a program ignore SIGHUP, and means it.
+#[test]
+fn a_hangup_that_is_to_be_ignored_is_ignored() {
+    let scenario = Scenario::new(ENDLESS);
+    let ignoring = "trap '' HUP; exec \"$0\" run --json - \"$1\"";
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        ignoring,
+        env!("CARGO_BIN_EXE_chatbench"),
+        scenario.path(),
+    ]);
+    let running = Running::start(command, "phase=measure");
+    running.signal(Signal::HUP);
+    running.signal(Signal::INT);
+    let (code, result, err) = running.finish();
+    assert_eq!(code, Some(130), "{err}");
+    let reasons = &result.unwrap()["reasons"];
+    assert!(reasons[0].to_string().contains("Ctrl-C"), "{reasons}");
 }
 
 #[test]

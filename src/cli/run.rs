@@ -15,6 +15,7 @@ use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
 use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
 use crate::scenario::plan::Plan;
+use crate::signals::Signals;
 use crate::verify::trace::file::Recording;
 
 mod board;
@@ -32,7 +33,8 @@ Exit codes:
     2  bad usage or an invalid scenario; nothing was run
     3  inconclusive: nothing can be said, and why
    99  verified, but a threshold was crossed
-  130  interrupted: Ctrl-C ends the load early, drains and reports; a second one ends at once")]
+  130  interrupted: Ctrl-C, SIGTERM or SIGHUP ends the load early, drains and reports; a second \
+one ends at once")]
 pub struct Args {
     /// Scenario files, or directories of them
     #[arg(required = true, value_name = "FILE|DIR")]
@@ -123,6 +125,17 @@ pub fn main(args: Args) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(Verdict::Inconclusive.exit_code(), &error.to_string()),
     };
+    let signals = {
+        let _context = runtime.enter();
+        Signals::catch()
+    };
+    let mut signals = match signals {
+        Ok(signals) => signals,
+        Err(error) => return fail(Verdict::Inconclusive.exit_code(), &error.to_string()),
+    };
+    if plans.len() * args.repeat.get() > 1 && !args.quiet {
+        announce(&plans, args.repeat.get());
+    }
     let mut worst = Verdict::Pass;
     let mut reports = Vec::new();
     let repeats = args.repeat.get();
@@ -161,17 +174,26 @@ pub fn main(args: Args) -> ExitCode {
             // The shards' threads are not waited for.
             Err(RunError::Aborted) => std::process::exit(Verdict::Interrupted.exit_code().into()),
             Err(error) => {
-                worst = worst.max(Verdict::Inconclusive);
+                worst = worst.max(match error {
+                    RunError::NotBegun(_) => Verdict::Interrupted,
+                    _ => Verdict::Inconclusive,
+                });
                 if let Some(trace) = trace.take() {
                     trace.discard();
                 }
                 eprintln!("chatbench: {}: {error}", plan.name);
             }
         }
+        // Between two runs nobody else listens.
+        if runtime.block_on(signals.came()) {
+            worst = Verdict::Interrupted;
+        }
         if worst == Verdict::Interrupted {
             break;
         }
     }
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
     if let Err(error) = outputs.write_junit(&reports) {
         return fail(EXIT_USAGE, &error);
     }
@@ -212,8 +234,8 @@ fn recording(args: &Args, runs: usize) -> Result<Option<Recording>, String> {
 /// Ends the trace with what a replay of it could not know.
 fn finish_trace(trace: Recording, plan: &Plan, report: &Report) -> Result<(), String> {
     let mut doubts = verdict::doubts(plan, &report.outcome, report.environment.cpus);
-    if report.outcome.interrupted {
-        doubts.insert(0, "the run was ended early by Ctrl-C".to_owned());
+    if let Some(interruption) = &report.outcome.interrupted {
+        doubts.insert(0, format!("the run was {interruption}"));
     }
     trace.finish(doubts).map(drop).map_err(|e| e.to_string())
 }

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use serde_json::Value;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::overrides::{Overrides, quoted};
 use super::progress::Progress;
@@ -19,6 +18,7 @@ use crate::report::files::{self, Destination, Directory, SEARCH, SEARCH_HTML};
 use crate::report::{Rendered, Report, Style, Verdict, json};
 use crate::scenario::plan::{Metric, Plan};
 use crate::search::{self, About, Found, Limit, Probe, Search};
+use crate::signals::Signals;
 
 /// How often the value may double where no `--max` is given.
 const DOUBLINGS: i32 = 12;
@@ -188,9 +188,9 @@ impl<'a> Hunt<'a> {
             .enable_all()
             .build()
             .map_err(usage)?;
-        let mut interrupt = {
+        let mut signals = {
             let _context = runtime.enter();
-            signal(SignalKind::interrupt()).map_err(usage)?
+            Signals::catch().map_err(usage)?
         };
         while let Some(value) = self.search.next() {
             let mut held = false;
@@ -203,7 +203,7 @@ impl<'a> Hunt<'a> {
                 self.say(&probe);
                 self.probes.push(probe);
                 // Between two runs nobody else listens.
-                if runtime.block_on(came(&mut interrupt)) {
+                if runtime.block_on(signals.came()) {
                     self.interrupted = true;
                     break;
                 }
@@ -251,7 +251,7 @@ impl<'a> Hunt<'a> {
                 }
                 Ok(Some(Probe::new(value, &report)))
             }
-            Err(RunError::Aborted) => {
+            Err(RunError::Aborted | RunError::NotBegun(_)) => {
                 self.interrupted = true;
                 Ok(None)
             }
@@ -344,15 +344,6 @@ fn rerun(args: &Args, vary: &str, from: f64, max: f64, seed: u64) -> String {
     let run = args.overrides.rerun("search", &args.file, seed);
     let vary = quoted(vary);
     format!("{run} --vary {vary} --from {from} --max {max}")
-}
-
-/// Whether the signal has come since it was last asked for.
-async fn came(signal: &mut Signal) -> bool {
-    tokio::select! {
-        biased;
-        _ = signal.recv() => true,
-        () = std::future::ready(()) => false,
-    }
 }
 
 /// The scenario, with the key that is varied set to a value.

@@ -10,7 +10,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 use tracing::info;
 use tracing_subscriber::EnvFilter;
@@ -22,6 +21,7 @@ use crate::scrape;
 use crate::scrape::endpoint::{self, Endpoint};
 use crate::server::fault::request::{self, Request};
 use crate::server::{self, Config, ConfigError, Listener, Stats};
+use crate::signals::Signals;
 use crate::wire::Dialect;
 
 mod limits;
@@ -36,7 +36,7 @@ const EXIT_INTERRUPTED: u8 = 130;
 /// Arguments of `chatbench serve`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-One signal (Ctrl-C, SIGTERM) shuts down: nobody new comes in, everyone gets what is owed, then a \
+One signal (Ctrl-C, SIGTERM, SIGHUP) shuts down: nobody new comes in, everyone gets what is owed, then a \
 goodbye. A second one ends at once.
 
 Exit codes:
@@ -205,8 +205,8 @@ async fn serve(
     });
     let told_twice = async {
         match stdin_eof {
-            Some(eof) => tokio::select! { () = signals.next() => {}, _ = eof => {} },
-            None => signals.next().await,
+            Some(eof) => tokio::select! { _ = signals.next() => {}, _ = eof => {} },
+            None => drop(signals.next().await),
         }
         info!("shutting down");
         let _ = stop.send(());
@@ -285,28 +285,6 @@ fn tell_stats(stats: &Stats) {
          slow_consumers={slow_consumers} aborted={aborted} reads={reads} bytes_in={bytes_in} \
          writes={writes} bytes_out={bytes_out} bytes_a_write={bytes_a_write}"
     );
-}
-
-/// The two signals that ask a server to stop.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn catch() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
 }
 
 /// Completes when stdin ends. On a thread of its own, that the process does not wait for: tokio's

@@ -393,6 +393,20 @@ impl Fleet {
         }
     }
 
+    /// No client that has no session yet gets one any more.
+    pub(super) fn give_up_connecting(&mut self) {
+        for client in 0..self.clients.len() {
+            let one = &self.clients[client];
+            match (&one.connection, one.unbound) {
+                (Some(connection), _) if !connection.welcomed => {
+                    self.ended(client, Ending::Ours);
+                }
+                (None, Some(handle)) => self.abandon(client, handle),
+                _ => {}
+            }
+        }
+    }
+
     /// Goes through the `n` bytes that were read for `client`.
     fn received(&mut self, client: usize, n: usize) {
         let now_ns = self.clock.now_ns();

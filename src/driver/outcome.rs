@@ -1,7 +1,9 @@
 //! What a run hands to the report.
 
+use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::snapshot::Phase;
 use crate::measure::Measured;
 use crate::measure::health::Health;
 use crate::verify::findings::Findings;
@@ -23,8 +25,8 @@ pub struct Outcome {
     pub clients: u64,
     /// How many of them got their first welcome.
     pub connected: u64,
-    /// Whether the run was ended by Ctrl-C.
-    pub interrupted: bool,
+    /// What ended the run early, if anything did.
+    pub interrupted: Option<Interruption>,
     /// What verification found.
     pub findings: Findings,
     /// What was measured.
@@ -39,6 +41,42 @@ pub struct Outcome {
     pub faults: Vec<String>,
     /// Why nothing can be said, in words: target gone, drain unfinished.
     pub inconclusive: Vec<String>,
+}
+
+/// A signal that ended a run early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interruption {
+    /// Its name, as people know it: Ctrl-C, SIGTERM, SIGHUP.
+    pub signal: &'static str,
+    /// Where the run was when it came.
+    pub phase: Phase,
+}
+
+impl Interruption {
+    /// Whether it came before all load had been sent, so that what was not seen is missing for that
+    /// reason.
+    #[must_use]
+    pub fn cut_the_load_short(&self) -> bool {
+        self.phase != Phase::Drain
+    }
+}
+
+impl fmt::Display for Interruption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signal = self.signal;
+        match self.phase {
+            Phase::Connect => write!(
+                f,
+                "ended by {signal} while clients were connecting: no load was sent"
+            ),
+            Phase::WarmUp => write!(f, "ended by {signal} in the warm-up: nothing was measured"),
+            Phase::Measure => write!(
+                f,
+                "ended early by {signal}; these are the results until then"
+            ),
+            Phase::Drain => write!(f, "{signal} came in the drain, when all load had been sent"),
+        }
+    }
 }
 
 /// What a process used, from the start to the end of the run.

@@ -10,13 +10,12 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use thiserror::Error;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use super::clock::{Clock, ns};
 use super::live::Live;
-use super::outcome::{Outcome, ProcessUse};
+use super::outcome::{Interruption, Outcome, ProcessUse};
 use super::preflight::{self, Shortage};
 use super::process;
 use super::roster;
@@ -26,6 +25,7 @@ use super::snapshot::{Phase, Snapshot};
 use crate::measure::health::ShardLoad;
 use crate::measure::{Collector, Window};
 use crate::scenario::plan::{Plan, Target, TargetUrl};
+use crate::signals::Signals;
 use crate::target::embedded::Embedded;
 use crate::target::host::Host;
 use crate::target::{self, TargetError};
@@ -68,7 +68,10 @@ pub enum RunError {
     /// The system refused what a run needs.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
-    /// The second Ctrl-C.
+    /// A signal came before the first client began to connect.
+    #[error("ended by {0} before the target was ready: nothing was run")]
+    NotBegun(&'static str),
+    /// The second signal.
     #[error("interrupted")]
     Aborted,
 }
@@ -76,8 +79,8 @@ pub enum RunError {
 /// Carries out `plan`; `watch` is told ten times a second how it goes, with all that was recorded
 /// so far, and `trace` takes down everything that verification is told.
 ///
-/// The first SIGINT or SIGTERM ends the load early: the run still drains, and its outcome says
-/// that it was interrupted.
+/// The first SIGINT, SIGTERM or SIGHUP ends the load early: the run still drains, and its outcome
+/// says that it was interrupted.
 ///
 /// # Errors
 /// [`RunError`] if the load could not begin, or on the second signal.
@@ -91,7 +94,7 @@ pub async fn run(
         ready = prepare(plan) => ready?,
         signal = signals.next() => return Err(RunError::NotBegun(signal)),
     };
-    let mut coordinator = Coordinator::start(plan, &addresses, url, embedded, trace, watch)?;
+    let mut coordinator = Coordinator::start(plan, hosts, url, embedded, signals, trace, watch)?;
     let result = coordinator.go_through_phases().await;
     match result {
         Ok(()) => Ok(coordinator.conclude().await),
@@ -147,13 +150,15 @@ struct Coordinator<'a> {
     commands: Vec<mpsc::UnboundedSender<Command>>,
     threads: Vec<thread::JoinHandle<std::io::Result<()>>>,
     reports: mpsc::Receiver<Report>,
-    interrupts: [Signal; 2],
+    signals: Signals,
     look: tokio::time::Interval,
     told: Instant,
     phase: Phase,
     phase_began_ns: u64,
     window: Window,
-    interrupted: bool,
+    interrupted: Option<Interruption>,
+    /// The time that the drain may take was used up.
+    drain_over: bool,
     /// When the whole target went away.
     target_gone_ns: Option<u64>,
     unreachable: Vec<(ClientId, String)>,
@@ -173,6 +178,7 @@ impl<'a> Coordinator<'a> {
         hosts: Vec<Host>,
         url: String,
         embedded: Option<Embedded>,
+        signals: Signals,
         trace: Option<&Recording>,
         watch: &'a mut dyn FnMut(&Snapshot, &Collector),
     ) -> Result<Self, RunError> {
@@ -258,16 +264,14 @@ impl<'a> Coordinator<'a> {
             commands,
             threads,
             reports,
-            interrupts: [
-                signal(SignalKind::interrupt())?,
-                signal(SignalKind::terminate())?,
-            ],
+            signals,
             look,
             told: Instant::now(),
             phase: Phase::Connect,
             phase_began_ns: 0,
             window: Window::NEVER,
-            interrupted: false,
+            interrupted: None,
+            drain_over: false,
             target_gone_ns: None,
             unreachable: Vec::new(),
             foreign: None,
@@ -292,7 +296,6 @@ impl<'a> Coordinator<'a> {
                 None => future::pending().await,
             }
         };
-        let [interrupt, terminate] = &mut self.interrupts;
         tokio::select! {
             Some(report) = self.reports.recv() => {
                 self.take(report);
@@ -301,19 +304,18 @@ impl<'a> Coordinator<'a> {
                 }
             }
             _ = self.look.tick() => self.look_around(),
-            _ = interrupt.recv() => self.interrupt()?,
-            _ = terminate.recv() => self.interrupt()?,
+            signal = self.signals.next() => self.interrupt(signal)?,
             _ = child_ended => self.target_gone_ns = Some(self.clock.now_ns()),
         }
         Ok(())
     }
 
-    fn interrupt(&mut self) -> Result<(), RunError> {
-        if self.interrupted {
-            return Err(RunError::Aborted);
+    fn interrupt(&mut self, signal: &'static str) -> Result<(), RunError> {
+        let phase = self.phase;
+        match self.interrupted.replace(Interruption { signal, phase }) {
+            Some(_) => Err(RunError::Aborted),
+            None => Ok(()),
         }
-        self.interrupted = true;
-        Ok(())
     }
 
     fn take(&mut self, report: Report) {

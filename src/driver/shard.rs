@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
 use super::client;
@@ -43,6 +43,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 pub(super) enum Command {
     /// Connect the observers, or everyone else; the phase began at `start_ns`.
     Connect { observers: bool, start_ns: u64 },
+    /// Whoever has not connected yet does not any more.
+    StopConnecting,
     /// The load begins at `start_ns`.
     BeginLoad { start_ns: u64, window: Window },
     /// The load is over at `end_ns`: what was due before is sent, then nothing more.
@@ -232,13 +234,18 @@ async fn serve(
     let pacer = spawn_local(pacer::pace(shard.clone()));
     let pulse = spawn_local(pulse::beat(shard.clone()));
     let ticker = spawn_local(hand_over_regularly(shard.clone()));
+    let mut connecting = JoinSet::new();
     while let Some(command) = commands.recv().await {
         match command {
             Command::Connect {
                 observers,
                 start_ns,
             } => {
-                spawn_local(connect_all(shard.clone(), observers, start_ns));
+                connecting.spawn_local(connect_all(shard.clone(), observers, start_ns));
+            }
+            Command::StopConnecting => {
+                connecting.shutdown().await;
+                shard.fleet().give_up_connecting();
             }
             Command::BeginLoad { start_ns, window } => {
                 spawn_local(begin_load(shard.clone(), start_ns, window));
@@ -318,6 +325,7 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
 async fn connect_all(shard: Rc<Shard>, observers: bool, start_ns: u64) {
     let slots = Arc::new(Semaphore::new(CONNECTING_AT_ONCE));
     let start = Instant::from_std(shard.clock.instant(start_ns));
+    let mut attempts = JoinSet::new();
     for client in 0..shard.connect_after.len() {
         if (shard.fleet().clients[client].rank == Rank::Observer) != observers {
             continue;
@@ -329,13 +337,15 @@ async fn connect_all(shard: Rc<Shard>, observers: bool, start_ns: u64) {
             .await
             .expect("it is never closed");
         let shard = shard.clone();
-        spawn_local(async move {
+        attempts.spawn_local(async move {
             if let Err(error) = client::connect(&shard, client).await {
                 shard.trouble(client, &error);
             }
             drop(slot);
         });
+        while attempts.try_join_next().is_some() {}
     }
+    while attempts.join_next().await.is_some() {}
 }
 
 async fn begin_load(shard: Rc<Shard>, start_ns: u64, window: Window) {

@@ -126,7 +126,7 @@ pub(crate) fn outcome() -> Outcome {
         embedded: true,
         clients: 104,
         connected: 104,
-        interrupted: false,
+        interrupted: None,
         findings: Findings {
             counts: Counts {
                 sessions: 104,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::thresholds::Judged;
 use super::{figures, generator};
-use crate::driver::outcome::Outcome;
+use crate::driver::outcome::{Interruption, Outcome};
 use crate::measure::health::{OCCUPIED_SHARE, PAUSE_NS};
 use crate::scenario::plan::{Leave, Load, Plan, Repeat, Step};
 use crate::verify::findings::Findings;
@@ -83,10 +83,9 @@ pub(super) fn judge(
     thresholds: &[Judged],
     cpus: usize,
 ) -> Judgement {
-    let interrupted = "ended early by Ctrl-C; these are the results until then";
     let mut inconclusive = doubts(plan, outcome, cpus);
     inconclusive.extend(outcome.findings.undecided.iter().cloned());
-    if inconclusive.is_empty() {
+    if inconclusive.is_empty() && !cut_short(outcome) {
         // Where a run went wrong as a whole, missing samples are no reason of their own.
         inconclusive = unjudged(thresholds);
     }
@@ -101,7 +100,9 @@ pub(super) fn judge(
         inconclusive.insert(0, late);
         by_generator = true;
     }
-    let interrupted = outcome.interrupted.then(|| interrupted.to_owned());
+    let interrupted = outcome
+        .interrupted
+        .map(|interruption| interruption.to_string());
     let weighed = [
         (Verdict::Interrupted, Vec::from_iter(interrupted)),
         (Verdict::Fail, failed),
@@ -166,9 +167,18 @@ fn late_for_us(plan: &Plan, outcome: &Outcome) -> Option<String> {
     })
 }
 
+/// Whether the run was ended before it could see all that it was to.
+fn cut_short(outcome: &Outcome) -> bool {
+    let interruption = outcome.interrupted.as_ref();
+    interruption.is_some_and(Interruption::cut_the_load_short)
+}
+
 /// Why the run did not see what it was to check: only a run that did may pass.
 fn unseen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let mut reasons = Vec::new();
+    if cut_short(outcome) {
+        return reasons; // it saw nothing for the reason that it was ended
+    }
     let counts = &outcome.findings.counts;
     if outcome.connected < outcome.clients && !expects_refusal(plan) {
         reasons.push(format!(
@@ -289,6 +299,7 @@ fn crossed(plan: &Plan, outcome: &Outcome, thresholds: &[Judged]) -> (Vec<String
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::driver::snapshot::Phase;
     use crate::report::sample;
 
     fn verdict_of(change: impl FnOnce(&mut Plan, &mut Outcome)) -> (Verdict, Vec<String>) {
@@ -326,7 +337,12 @@ mod tests {
                 o.inconclusive.push("target gone".into());
             }),
             (Verdict::Fail, |_, o| violate(o)),
-            (Verdict::Interrupted, |_, o| o.interrupted = true),
+            (Verdict::Interrupted, |_, o| {
+                o.interrupted = Some(Interruption {
+                    signal: "Ctrl-C",
+                    phase: Phase::Measure,
+                });
+            }),
         ];
         for rows in 1..=table.len() {
             let (verdict, reasons) = verdict_of(|plan, outcome| {

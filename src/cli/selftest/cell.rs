@@ -207,7 +207,7 @@ pub(super) fn carry_out(cell: Cell) -> Option<Ran> {
         Err(error) => return Some(inconclusive(error.to_string())),
     };
     match outcome {
-        Ok(outcome) if outcome.interrupted => None,
+        Ok(outcome) if outcome.interrupted.is_some() => None,
         Ok(outcome) => Some(judge(cell, &outcome)),
         Err(error) => Some(inconclusive(error.to_string())),
     }

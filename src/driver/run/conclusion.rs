@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Coordinator;
 use crate::driver::outcome::{Outcome, ProcessUse};
 use crate::driver::process;
+use crate::measure::Window;
 use crate::measure::health::Health;
 use crate::scenario::plan::Load;
 use crate::target::embedded::Embedded;
@@ -54,16 +55,25 @@ impl Coordinator<'_> {
             ));
         }
         if self.cut > 0 {
-            inconclusive.push(format!(
-                "{} clients had not got to their end when the drain's {} were over; give \
-                 run.drain more time",
-                self.cut,
-                humantime::format_duration(self.plan.run.drain)
-            ));
+            let cut = self.cut;
+            inconclusive.push(if self.drain_over {
+                let drain = humantime::format_duration(self.plan.run.drain);
+                format!(
+                    "{cut} clients had not got to their end when the drain's {drain} were over; \
+                     give run.drain more time"
+                )
+            } else {
+                format!("{cut} clients were still connected when everyone else had left")
+            });
         }
         for (client, what) in self.unreachable.iter().take(3) {
             let client = self.directory.client_name(*client);
-            inconclusive.push(format!("{client} could not connect again: {what}"));
+            let again = if self.window == Window::NEVER {
+                ""
+            } else {
+                " again"
+            };
+            inconclusive.push(format!("{client} could not connect{again}: {what}"));
         }
         let health = Health::new(&measured, self.behind, self.loads);
         let used = process::own_use();

@@ -36,11 +36,13 @@ impl Coordinator<'_> {
             })
             .await?;
         }
+        if self.interrupted.is_some() {
+            self.tell_shards(Command::StopConnecting);
+            return Ok(());
+        }
         match self.unreachable.first() {
-            Some((client, what)) if !self.interrupted => {
-                Err(self.unreachable_by(*client, what.clone()))
-            }
-            _ => Ok(()),
+            Some((client, what)) => Err(self.unreachable_by(*client, what.clone())),
+            None => Ok(()),
         }
     }
 
@@ -54,7 +56,7 @@ impl Coordinator<'_> {
 
     /// Warm-up and the measured phase.
     async fn load(&mut self) -> Result<(), RunError> {
-        if self.interrupted {
+        if self.interrupted.is_some() {
             return Ok(());
         }
         let start_ns = self.clock.now_ns() + ns(LEAD);
@@ -111,6 +113,7 @@ impl Coordinator<'_> {
             self.wait_in_drain(until_ns, |c| c.live.all_open() == 0)
                 .await?;
         }
+        self.drain_over = self.clock.now_ns() >= until_ns;
         self.tell_shards(Command::Stop);
         self.wait_in_drain(u64::MAX, |c| c.shards_done == c.commands.len())
             .await?;
@@ -120,7 +123,7 @@ impl Coordinator<'_> {
 
     /// Waits until `over` says so, the time comes, or the run is interrupted.
     async fn wait(&mut self, until_ns: u64, over: impl Fn(&Self) -> bool) -> Result<(), RunError> {
-        while !over(self) && self.clock.now_ns() < until_ns && !self.interrupted {
+        while !over(self) && self.clock.now_ns() < until_ns && self.interrupted.is_none() {
             self.step().await?;
         }
         Ok(())

@@ -4,7 +4,8 @@ use console::measure_text_width;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::driver::outcome::Outcome;
+use crate::driver::outcome::{Interruption, Outcome};
+use crate::driver::snapshot::Phase;
 use crate::measure::{Collector, Window};
 use crate::report::sample;
 use crate::scenario::plan::{Group, Plan};
@@ -57,7 +58,10 @@ fn silence(_: &mut Plan, outcome: &mut Outcome) {
 }
 
 fn interrupt(_: &mut Plan, outcome: &mut Outcome) {
-    outcome.interrupted = true;
+    outcome.interrupted = Some(Interruption {
+        signal: "Ctrl-C",
+        phase: Phase::Measure,
+    });
     outcome.measured.window.end_ns = outcome.measured.window.start_ns + 4_200_000_000;
 }
 

@@ -48,7 +48,7 @@
 //!
 //! - `wire`, `server::log`, `server::cursor`, `scenario`, `measure` and `verify` open no socket,
 //!   read no clock and spawn nothing: time and bytes come in as arguments. (`scenario::load` reads
-//!   its file; everything behind it is pure.)
+//!   its file, by way of `input`; everything behind it is pure.)
 //! - The server and the verifier share `wire` and nothing else: the verifier must not inherit the
 //!   server's mistakes. `server` and `driver` never import each other; they meet over a socket.
 //! - A protocol violation of the system under test is data, never an `Err`. "No whole line yet"

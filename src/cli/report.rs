@@ -1,12 +1,12 @@
 //! `chatbench report`: the HTML page of a result or a search, made again.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::EXIT_USAGE;
+use crate::input;
 use crate::report::files::{Destination, HTML, RESULT, SEARCH, SEARCH_HTML};
-use crate::report::result::Error;
+use crate::report::result::{Error, MAX_FILE_BYTES};
 use crate::report::{RunResult, html};
 use crate::search::{self, Found};
 
@@ -71,7 +71,7 @@ fn page(path: &Path) -> Result<(String, &'static str), Error> {
         path.to_owned()
     };
     // What cannot be read is the result's business to say.
-    match fs::read(&search) {
+    match input::read(&search, MAX_FILE_BYTES) {
         Ok(bytes) if Found::is_search(&bytes) => {
             let found = Found::parse(&search, &bytes)?;
             Ok((search::page(&found), SEARCH_HTML))

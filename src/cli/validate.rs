@@ -184,6 +184,9 @@ fn does(group: &Group) -> String {
     }
 }
 
+/// The most rates of a group's stages that are shown.
+const SHOWN_RATES: usize = 8;
+
 /// `500/s`, or the stages' rates in a row: `0 → 100 → 5 000/s`.
 fn rates(profile: &Profile) -> String {
     let mut rates: Vec<f64> = Vec::new();
@@ -194,8 +197,14 @@ fn rates(profile: &Profile) -> String {
             }
         }
     }
-    let rates: Vec<String> = rates.into_iter().map(rate).collect();
-    format!("{}/s", rates.join(" → "))
+    let mut shown: Vec<String> = rates.iter().take(SHOWN_RATES).copied().map(rate).collect();
+    if let [.., _, last] = rates.as_slice()
+        && rates.len() > SHOWN_RATES
+    {
+        shown.pop();
+        shown.extend(["…".to_owned(), rate(*last)]);
+    }
+    format!("{}/s", shown.join(" → "))
 }
 
 fn verb(step: &Step) -> &'static str {

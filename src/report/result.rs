@@ -6,8 +6,8 @@
 //! the run has just ended or ended last year.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -20,6 +20,7 @@ use thiserror::Error;
 use super::files::RESULT;
 use super::json::SCHEMA;
 use super::{Environment, Report, json};
+use crate::input;
 
 /// Why a result cannot be read.
 #[derive(Debug, Error)]
@@ -337,6 +338,9 @@ pub struct Point {
     pub relay_max_ns: Option<u64>,
 }
 
+/// The longest result that is read: two weeks of timeline.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
 /// The classes of latency in the order of a message's life, with their names for people.
 const CLASSES: [(&str, &str); 8] = [
     ("ack", "ack"),
@@ -378,7 +382,7 @@ impl RunResult {
         } else {
             path.to_owned()
         };
-        match fs::read(&path) {
+        match input::read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => Self::parse(&path, &bytes),
             Err(source) => Err(Error::Io { path, source }),
         }
@@ -455,6 +459,8 @@ fn histogram<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram<u64
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::report::sample;
     use crate::verify::kind::Kind;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::diagnostic::{Diagnostic, Span};
+use super::diagnostic::{Diagnostic, Span, excerpt};
 use super::pace::{Profile, Stage};
 use super::plan::{Arrival, Group, Load, PayloadSize, Repeat, Run, Step};
 use super::script::{self, Script};
@@ -16,6 +16,9 @@ use crate::wire::{line, ndjson, payload};
 
 /// The most clients one group takes: more than the ports and addresses of one machine.
 pub(super) const MAX_COUNT: u32 = 1_000_000;
+
+/// The longest name of a group. It stands in every table.
+const MAX_NAME_BYTES: usize = 64;
 
 /// The keys that say what a group does. A group has one of them at most.
 const LOADS: [&str; 4] = ["rate", "stages", "in_flight", "script"];
@@ -83,9 +86,12 @@ pub(super) fn read(problems: &Problems, clients: Option<&Entry>) -> (Vec<Draft>,
 fn check_name(problems: &Problems, entry: &Entry) {
     let name = &entry.key;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-    if name.is_empty() || !name.chars().all(fits) {
-        let title =
-            format!("`clients.{name:?}`: a group's name is of letters, digits, `_` and `-`");
+    if name.is_empty() || name.len() > MAX_NAME_BYTES || !name.chars().all(fits) {
+        let shown = excerpt(name, MAX_NAME_BYTES);
+        let title = format!(
+            "`clients.{shown:?}`: a group's name is of letters, digits, `_` and `-`, \
+             {MAX_NAME_BYTES} at most"
+        );
         problems.push(Diagnostic::error(title).at(&entry.key_span, ""));
     }
 }

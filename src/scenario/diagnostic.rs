@@ -4,6 +4,7 @@
 //! end in one space of byte offsets, so a [`Span`] is enough to point into any of them, and a
 //! message can point at a line of the file and at an argument at once.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
@@ -29,6 +30,14 @@ pub struct Diagnostic {
     labels: Vec<(Span, String)>,
     helps: Vec<String>,
 }
+
+/// So many are kept of one scenario. Nobody reads more, and each is shown with the lines it is about.
+const MAX_SHOWN: usize = 50;
+
+/// The most characters of a title or a label, and of a help: keys and values of a file may be of any
+/// length.
+const TITLE_CHARS: usize = 400;
+const HELP_CHARS: usize = 2000;
 
 /// Whether a scenario can be run all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +82,7 @@ impl Diagnostic {
     fn new(severity: Severity, title: String) -> Self {
         Self {
             severity,
-            title,
+            title: excerpt(&title, TITLE_CHARS).into_owned(),
             labels: Vec::new(),
             helps: Vec::new(),
         }
@@ -81,13 +90,15 @@ impl Diagnostic {
 
     /// Points at a place. The first is where the diagnostic is.
     pub(super) fn at(mut self, span: &Span, label: impl Into<String>) -> Self {
-        self.labels.push((span.clone(), label.into()));
+        let label = excerpt(&label.into(), TITLE_CHARS).into_owned();
+        self.labels.push((span.clone(), label));
         self
     }
 
     /// Adds what to do about it.
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.helps.push(help.into());
+        self.helps
+            .push(excerpt(&help.into(), HELP_CHARS).into_owned());
         self
     }
 
@@ -108,6 +119,12 @@ impl Diagnostics {
     /// Puts `list` into the order of the texts.
     pub(super) fn new(sources: Sources, mut list: Vec<Diagnostic>) -> Self {
         list.sort_by_key(|d| d.labels.first().map_or(usize::MAX, |(span, _)| span.start));
+        if list.len() > MAX_SHOWN {
+            let more = list.split_off(MAX_SHOWN);
+            let severity = more.iter().map(|d| d.severity).min_by_key(|s| *s as u8);
+            let title = format!("{} more of these", more.len());
+            list.push(Diagnostic::new(severity.unwrap_or(Severity::Error), title));
+        }
         Self { sources, list }
     }
 
@@ -231,6 +248,14 @@ impl Source {
     fn local(&self, span: &Span) -> Range<usize> {
         let clamp = |at: usize| (at - self.base).min(self.text.len());
         clamp(span.start)..clamp(span.end)
+    }
+}
+
+/// The beginning of a text that may be of any length, for a message.
+pub(super) fn excerpt(text: &str, chars: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(chars) {
+        None => text.into(),
+        Some((at, _)) => format!("{}…", &text[..at]).into(),
     }
 }
 

@@ -190,9 +190,14 @@ fn peak_scheduled(plan: &Plan) -> f64 {
             _ => None,
         })
     };
-    profiles()
+    let mut joints: Vec<u64> = profiles()
         .flat_map(|profile| profile.pieces())
         .flat_map(|piece| [piece.start_ns, piece.end_ns - 1])
+        .collect();
+    joints.sort_unstable();
+    joints.dedup(); // thousands of groups may have the same two
+    joints
+        .into_iter()
         .map(|t_ns| profiles().map(|profile| profile.rate_at(t_ns)).sum())
         .fold(0.0, f64::max)
 }

@@ -51,7 +51,7 @@ pub fn load(
     target: Option<&str>,
 ) -> Result<Plan, Diagnostics> {
     let file = path.display().to_string();
-    let text = std::fs::read_to_string(path)
+    let text = input::read_text(path, MAX_FILE_BYTES)
         .map_err(|error| Diagnostics::unreadable(format!("cannot read {file}: {error}")))?;
     parse(&file, &text, overrides, seed, target)
 }

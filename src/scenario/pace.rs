@@ -182,9 +182,10 @@ impl Profile {
     /// The rate at `t_ns`, messages a second; at a jump, the rate from there on.
     #[must_use]
     pub fn rate_at(&self, t_ns: u64) -> f64 {
+        let at = self.pieces.partition_point(|piece| piece.end_ns <= t_ns);
         self.pieces
-            .iter()
-            .find(|piece| (piece.start_ns..piece.end_ns).contains(&t_ns))
+            .get(at)
+            .filter(|piece| piece.start_ns <= t_ns)
             .map_or(0.0, |piece| piece.rate_at(t_ns))
     }
 

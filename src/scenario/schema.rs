@@ -9,7 +9,7 @@ use super::promises;
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::threshold;
 use super::tree::{Node, Table, Value};
-use super::value::{duration, rate, some_time, string, whole};
+use super::value::{MAX_DURATION, connect_rate, duration, some_time, string, whole};
 use crate::server::fault::request::{self, Request};
 use crate::wire::Dialect;
 
@@ -36,7 +36,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     let seed = file.value("seed", whole(0..=u64::MAX), 1);
 
     let (drafts, clients) = clients::read(problems, file.entry("clients"));
-    let longest = clients::staged(&drafts);
+    let longest = clients::staged(&drafts).min(MAX_DURATION);
     let default_duration = if longest.is_zero() {
         DEFAULT_DURATION.to_owned()
     } else {
@@ -212,7 +212,7 @@ fn read_run(section: &mut Section<'_>, default_duration: &str) -> Run {
         warmup: section.value("warmup", duration, "1s"),
         duration: section.value("duration", some_time, default_duration),
         drain: section.value("drain", duration, "5s"),
-        connect_rate: section.value("connect_rate", rate, 1000),
+        connect_rate: section.value("connect_rate", connect_rate, 1000),
         observers: section.value("observers", whole(0..=1_000), 1),
         shards: section.optional("shards", whole(1..=1_024)),
     }
@@ -265,7 +265,7 @@ mod tests {
             "ndjson://a b:1",
             "ndjson://user@host:1",
             "ndjson://127.0.0.8-127.0.0.1:1",
-            "ndjson://a:1,b",
+            "ndjson://a:1,",
             "http://127.0.0.1:80",
         ] {
             assert!(read(wrong).is_err(), "{wrong}");

@@ -8,7 +8,7 @@
 use serde_json::Value as Json;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Diagnostic, Span, nearest};
+use super::diagnostic::{Diagnostic, Span, excerpt, nearest};
 
 /// A value and its place.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ impl Node {
     /// What it is, for "found …".
     pub(super) fn describe(&self) -> String {
         match &self.value {
-            Value::String(text) => format!("the string {text:?}"),
+            Value::String(text) => format!("the string {:?}", excerpt(text, SHOWN_CHARS)),
             Value::Integer(number) => format!("the number {number}"),
             Value::Float(number) => format!("the number {number}"),
             Value::Boolean(truth) => truth.to_string(),
@@ -106,6 +106,12 @@ impl From<Json> for Node {
     }
 }
 
+/// The most characters of a string that a message repeats.
+const SHOWN_CHARS: usize = 80;
+
+/// Syntax errors from which on a file is taken for something else than TOML.
+const MANY_ERRORS: usize = 8;
+
 /// Reads a file's text, which begins at `base` in the common space of offsets.
 ///
 /// # Errors
@@ -115,12 +121,21 @@ pub(super) fn parse_document(text: &str, base: usize) -> Result<Table, Vec<Diagn
     if errors.is_empty() {
         return Ok(table(document.get_ref(), base));
     }
-    Err(errors
-        .iter()
-        .map(|error| {
-            let span = error.span().unwrap_or(text.len()..text.len());
-            Diagnostic::error(format!("not TOML: {}", error.message())).at(&shift(span, base), "")
-        })
+    let mut found = errors.iter().map(|error| {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        Diagnostic::error(format!("not TOML: {}", error.message())).at(&shift(span, base), "")
+    });
+    if errors.len() < MANY_ERRORS {
+        return Err(found.collect());
+    }
+    let help = format!(
+        "{} places are no TOML: is this a scenario? README.md shows one",
+        errors.len()
+    );
+    Err(found
+        .next()
+        .map(|first| first.help(help))
+        .into_iter()
         .collect())
 }
 

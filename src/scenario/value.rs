@@ -69,6 +69,16 @@ pub(super) fn rate_or_silence(node: &Node) -> Result<f64, Expected> {
     }
 }
 
+/// New connections a second: one in a quarter of an hour at least, so that the last of a million
+/// clients has a time that can be told.
+pub(super) fn connect_rate(node: &Node) -> Result<f64, Expected> {
+    const LEAST: f64 = 0.001;
+    rate(node)
+        .ok()
+        .filter(|rate| *rate >= LEAST)
+        .ok_or_else(|| format!("a rate from {LEAST} to {MAX_RATE} a second").into())
+}
+
 /// A duration, which may be zero.
 pub(super) fn duration(node: &Node) -> Result<Duration, Expected> {
     let text = match &node.value {
@@ -235,6 +245,10 @@ mod tests {
         for wrong in [0.0, -0.0, -1.0, f64::NAN, f64::INFINITY, 1e8 + 1.0] {
             assert!(rate(&float(wrong)).is_err(), "{wrong}");
         }
+        for wrong in [0.0, 1e-300, 0.000_99, f64::NAN, 1e9] {
+            assert!(connect_rate(&float(wrong)).is_err(), "{wrong}");
+        }
+        assert_eq!(connect_rate(&float(0.001)), Ok(0.001));
         assert_eq!(rate_or_silence(&float(0.0)), Ok(0.0));
         assert!(rate(&node(json!("500"))).is_err());
     }

@@ -265,6 +265,34 @@ fn several_scenarios_end_in_a_table() {
 }
 
 #[test]
+fn several_runs_say_first_how_long_they_take() {
+    let scenario = Scenario::new(SMALL);
+    let output = output(&["run", scenario.path(), "--repeat", "2", "--no-progress"]);
+    let text = stderr(&output);
+    let first = "chatbench: 2 runs, about 1s in all, and up to 1m more while they drain\n";
+    assert!(text.starts_with(first), "{text}");
+}
+
+#[test]
+fn more_memory_than_there_is_is_said_before_anything_starts() {
+    let scenario = Scenario::new("[clients.a]\ncount = 1000\nin_flight = 1000000\n");
+    let limited = "ulimit -v 8000000; exec \"$0\" run \"$1\"";
+    let output = Command::new("sh")
+        .args([
+            "-c",
+            limited,
+            env!("CARGO_BIN_EXE_chatbench"),
+            scenario.path(),
+        ])
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(3), "{text}");
+    assert!(text.contains("of memory and"), "{text}");
+    assert!(text.contains("with clients.a.in_flight = "), "{text}");
+}
+
+#[test]
 fn without_a_terminal_progress_is_lines() {
     let scenario = Scenario::new(SMALL);
     let output = output(&["run", scenario.path()]);

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::complain;
-use crate::scenario::{self, diagnostic::Diagnostics, plan::Plan};
+use crate::scenario::{self, Options, diagnostic::Diagnostics, plan::Plan};
 
 /// Options that stand over the file's keys.
 #[derive(Debug, clap::Args)]
@@ -17,6 +17,19 @@ pub(super) struct Overrides {
     /// Set a key over the file's, e.g. clients.talkers.rate=2000 (repeatable)
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
+
+    /// The measured phase's length, over the file's: --set run.duration
+    #[arg(long, value_name = "TIME")]
+    duration: Option<String>,
+
+    /// Messages a second of the only group that has a rate, over the file's; of several groups:
+    /// --set clients.NAME.rate
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    rate: Option<String>,
+
+    /// Clients of the only group, over the file's; of several groups: --set clients.NAME.count
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    clients: Option<String>,
 
     /// The seed of all randomness, over the file's
     #[arg(long, value_name = "N")]
@@ -31,7 +44,15 @@ impl Overrides {
     /// All that is wrong with the file and with what was set.
     pub(super) fn load(&self, file: &Path, further: &[String]) -> Result<Plan, Diagnostics> {
         let set = [&self.set, further].concat();
-        scenario::load(file, &set, self.seed, self.target.as_deref())
+        let options = Options {
+            set: &set,
+            seed: self.seed,
+            target: self.target.as_deref(),
+            duration: self.duration.as_deref(),
+            rate: self.rate.as_deref(),
+            clients: self.clients.as_deref(),
+        };
+        scenario::load(file, &options)
     }
 
     /// The plans of all scenarios under `paths`, warnings printed; `None`, and every diagnostic
@@ -72,6 +93,15 @@ impl Overrides {
         if let Some(target) = &self.target {
             words.extend(["--target".to_owned(), quoted(target)]);
         }
+        for (option, value) in [
+            ("--duration", &self.duration),
+            ("--rate", &self.rate),
+            ("--clients", &self.clients),
+        ] {
+            if let Some(value) = value {
+                words.extend([option.to_owned(), quoted(value)]);
+            }
+        }
         for set in &self.set {
             words.extend(["--set".to_owned(), quoted(set)]);
         }
@@ -110,10 +140,13 @@ mod tests {
             target: Some("ndjson://[::1]:9".to_owned()),
             set: vec!["a.b=1".to_owned(), "description=\"x y\"".to_owned()],
             seed: None,
+            duration: Some("2s".to_owned()),
+            rate: None,
+            clients: None,
         };
         assert_eq!(
             overrides.rerun("run", Path::new("my file.toml"), 7),
-            "chatbench run 'my file.toml' --seed 7 --target 'ndjson://[::1]:9' --set a.b=1 \
+            "chatbench run 'my file.toml' --seed 7 --target 'ndjson://[::1]:9' --duration 2s --set a.b=1 \
              --set 'description=\"x y\"'"
         );
     }

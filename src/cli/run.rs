@@ -5,6 +5,9 @@ use std::io::{self, Write as _};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use humantime::format_duration;
 
 use super::EXIT_USAGE;
 use super::compare::TermsArgs;
@@ -210,6 +213,21 @@ pub fn main(args: Args) -> ExitCode {
         }
     }
     ExitCode::from(worst.exit_code())
+}
+
+/// Says how long several runs will take.
+fn announce(plans: &[(PathBuf, Plan)], repeats: usize) {
+    let once: Duration = plans.iter().map(|(_, plan)| plan.planned()).sum();
+    let drains: Duration = plans.iter().map(|(_, plan)| plan.run.drain).sum();
+    let times = repeats as u32;
+    let shown =
+        |time: Duration| format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64));
+    eprintln!(
+        "chatbench: {} runs, about {} in all, and up to {} more while they drain",
+        plans.len() * repeats,
+        shown(once.saturating_mul(times)),
+        shown(drains.saturating_mul(times)),
+    );
 }
 
 fn at_least_one(text: &str) -> Result<NonZero<usize>, String> {

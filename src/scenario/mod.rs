@@ -37,26 +37,44 @@ use plan::Plan;
 use section::Problems;
 use tree::{Node, Value};
 
+use crate::input;
+
+/// The longest scenario file that is read.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+
+/// What the command line says over a scenario's file.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// `PATH=VALUE`s over the file's keys, and over `duration`, `rate` and `clients`; `seed` and
+    /// `target` are over those.
+    pub set: &'a [String],
+    /// `seed`.
+    pub seed: Option<u64>,
+    /// `target.url`.
+    pub target: Option<&'a str>,
+    /// `run.duration`.
+    pub duration: Option<&'a str>,
+    /// The rate of the only group that has one.
+    pub rate: Option<&'a str>,
+    /// The count of the only group.
+    pub clients: Option<&'a str>,
+}
+
 /// Reads and checks the scenario file at `path`.
 ///
-/// `overrides` are `PATH=VALUE`s over the file's keys; `seed` and `target` are over those. The
-/// plan is named after the file and carries its [warnings](Plan::warnings).
+/// The plan is named after the file and carries its [warnings](Plan::warnings).
 ///
 /// # Errors
 /// Everything that is wrong with the file and the overrides, or that the file cannot be read.
-pub fn load(
-    path: &Path,
-    overrides: &[String],
-    seed: Option<u64>,
-    target: Option<&str>,
-) -> Result<Plan, Diagnostics> {
+pub fn load(path: &Path, options: &Options<'_>) -> Result<Plan, Diagnostics> {
     let file = path.display().to_string();
     let text = input::read_text(path, MAX_FILE_BYTES)
         .map_err(|error| Diagnostics::unreadable(format!("cannot read {file}: {error}")))?;
-    parse(&file, &text, overrides, seed, target)
+    parse_with(&file, &text, options)
 }
 
 /// Checks the scenario in `text`; `file` is what diagnostics call it, and names the plan.
+/// `overrides` are `PATH=VALUE`s over its keys; `seed` and `target` are over those.
 ///
 /// # Errors
 /// As [`load`].
@@ -67,6 +85,16 @@ pub fn parse(
     seed: Option<u64>,
     target: Option<&str>,
 ) -> Result<Plan, Diagnostics> {
+    let options = Options {
+        set: overrides,
+        seed,
+        target,
+        ..Options::default()
+    };
+    parse_with(file, text, &options)
+}
+
+fn parse_with(file: &str, text: &str, options: &Options<'_>) -> Result<Plan, Diagnostics> {
     let mut sources = Sources::default();
     let base = sources.add(file, text);
     let mut root = match tree::parse_document(text, base) {
@@ -74,7 +102,18 @@ pub fn parse(
         Err(errors) => return Err(Diagnostics::new(sources, errors)),
     };
     let problems = Problems::default();
-    for argument in overrides {
+    for (name, text, place) in [
+        ("--duration", options.duration, tree::Shorthand::Duration),
+        ("--rate", options.rate, tree::Shorthand::Rate),
+        ("--clients", options.clients, tree::Shorthand::Clients),
+    ] {
+        let Some(text) = text else { continue };
+        let base = sources.add("command line", &format!("{name} {text}"));
+        if let Err(error) = tree::set_shorthand(&mut root, place, text, base, name.len() + 1) {
+            problems.push(error);
+        }
+    }
+    for argument in options.set {
         let base = sources.add("command line", &format!("--set {argument}"));
         if let Err(error) = tree::set(&mut root, argument, base + "--set ".len()) {
             problems.push(error);
@@ -87,14 +126,14 @@ pub fn parse(
             problems.push(error);
         }
     };
-    if let Some(seed) = seed {
+    if let Some(seed) = options.seed {
         option(
             &["seed"],
             format!("--seed {seed}"),
             Value::Integer(seed.into()),
         );
     }
-    if let Some(url) = target {
+    if let Some(url) = options.target {
         let value = Value::String(url.to_owned());
         option(&["target", "url"], format!("--target {url}"), value);
     }

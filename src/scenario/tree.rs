@@ -171,6 +171,75 @@ pub(super) fn put_value(root: &mut Table, path: &[&str], value: Node) -> Result<
     put(root, &keys, value)
 }
 
+/// An option of the command line for a key that most scenarios have once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shorthand {
+    /// `run.duration`.
+    Duration,
+    /// The `rate` of the only group that has one.
+    Rate,
+    /// The `count` of the only group.
+    Clients,
+}
+
+/// Sets the value that `text` asks for, which stands `offset` bytes after the option's `base`.
+///
+/// # Errors
+/// The key could be that of several groups, or of none, or the value is not TOML.
+pub(super) fn set_shorthand(
+    root: &mut Table,
+    shorthand: Shorthand,
+    text: &str,
+    base: usize,
+    offset: usize,
+) -> Result<(), Diagnostic> {
+    let span = base..base + offset + text.len();
+    let key = match shorthand {
+        Shorthand::Duration => {
+            let value = set_value(text, base + offset)?;
+            return put_value(root, &["run", "duration"], value);
+        }
+        Shorthand::Rate => "rate",
+        Shorthand::Clients => "count",
+    };
+    let groups = match root.get("clients").map(|entry| &entry.node.value) {
+        Some(Value::Table(table)) => table.entries.as_slice(),
+        _ => &[],
+    };
+    let has_key = |group: &&Entry| match &group.node.value {
+        Value::Table(table) => shorthand == Shorthand::Clients || table.get(key).is_some(),
+        _ => false,
+    };
+    let of: Vec<String> = groups
+        .iter()
+        .filter(has_key)
+        .map(|group| group.key.clone())
+        .collect();
+    match of.as_slice() {
+        [group] => {
+            let value = set_value(text, base + offset)?;
+            put_value(root, &["clients", group, key], value)
+        }
+        [] => Err(Diagnostic::error(format!("no group has a `{key}`")).at(&span, "")),
+        several => {
+            const SHOWN: usize = 5;
+            let sets: Vec<String> = several
+                .iter()
+                .take(SHOWN)
+                .map(|group| format!("--set clients.{group}.{key}={text}"))
+                .collect();
+            let with = match shorthand {
+                Shorthand::Clients => String::new(),
+                _ => format!(" with a `{key}`"),
+            };
+            let title = format!("the file has {} groups{with}", several.len());
+            Err(Diagnostic::error(title)
+                .at(&span, "which of them is meant?")
+                .help(format!("name it: {}", sets.join(", or "))))
+        }
+    }
+}
+
 type Key = (String, Span);
 
 /// The keys of a dotted path: TOML's own reading of `path = 0`.

@@ -127,9 +127,15 @@ pub(super) fn judge(
 #[must_use]
 pub fn doubts(plan: &Plan, outcome: &Outcome, cpus: usize) -> Vec<String> {
     let mut doubts = outcome.inconclusive.clone();
-    doubts.extend(unseen(plan, outcome));
+    // What a run did not see because it was ended is no reason of its own.
+    let complete = !cut_short(outcome);
+    if complete {
+        doubts.extend(unseen(plan, outcome));
+    }
     doubts.extend(generator::reasons(&outcome.health, cpus));
-    doubts.extend(unexercised(plan, outcome));
+    if complete {
+        doubts.extend(unexercised(plan, outcome));
+    }
     doubts
 }
 
@@ -176,9 +182,6 @@ fn cut_short(outcome: &Outcome) -> bool {
 /// Why the run did not see what it was to check: only a run that did may pass.
 fn unseen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let mut reasons = Vec::new();
-    if cut_short(outcome) {
-        return reasons; // it saw nothing for the reason that it was ended
-    }
     let counts = &outcome.findings.counts;
     if outcome.connected < outcome.clients && !expects_refusal(plan) {
         reasons.push(format!(

@@ -72,17 +72,17 @@ pub struct Position {
 
 impl Diagnostic {
     pub(super) fn error(title: impl Into<String>) -> Self {
-        Self::new(Severity::Error, title.into())
+        Self::new(Severity::Error, &title.into())
     }
 
     pub(super) fn warning(title: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, title.into())
+        Self::new(Severity::Warning, &title.into())
     }
 
-    fn new(severity: Severity, title: String) -> Self {
+    fn new(severity: Severity, title: &str) -> Self {
         Self {
             severity,
-            title: excerpt(&title, TITLE_CHARS).into_owned(),
+            title: excerpt(title, TITLE_CHARS).into_owned(),
             labels: Vec::new(),
             helps: Vec::new(),
         }
@@ -123,7 +123,7 @@ impl Diagnostics {
             let more = list.split_off(MAX_SHOWN);
             let severity = more.iter().map(|d| d.severity).min_by_key(|s| *s as u8);
             let title = format!("{} more of these", more.len());
-            list.push(Diagnostic::new(severity.unwrap_or(Severity::Error), title));
+            list.push(Diagnostic::new(severity.unwrap_or(Severity::Error), &title));
         }
         Self { sources, list }
     }

@@ -231,19 +231,11 @@ fn read_stages(problems: &Problems, section: &mut Section<'_>) -> Vec<Stage> {
 /// The longest load message whose publish and whose relay both fit the line limit (F2), whatever
 /// the numbers and the address in them.
 pub(super) static MAX_PAYLOAD_BYTES: LazyLock<u32> = LazyLock::new(|| {
-    let mut publish = Vec::new();
-    ndjson::encode_publish(
-        &mut publish,
-        &ndjson::Publish {
-            message: "".into(),
-            id: Some(ndjson::MAX_ID),
-            client_ip: None,
-        },
-    );
+    let publish_bytes = ndjson::publish_line_bytes(0);
     let mut relay = Vec::new();
     let longest_address = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
     ndjson::encode_relay(&mut relay, u64::MAX, longest_address, "");
-    (line::DEFAULT_MAX_LINE_BYTES - publish.len().max(relay.len())) as u32
+    (line::DEFAULT_MAX_LINE_BYTES - publish_bytes.max(relay.len())) as u32
 });
 
 /// A payload is not read where nothing is published: a warning, since it harms nobody.

@@ -9,6 +9,7 @@
 //! spaces.
 
 mod plain;
+pub mod welcome;
 
 use std::borrow::Cow;
 
@@ -413,6 +414,20 @@ fn detail_of(error: &serde_json::Error) -> String {
     let room = MAX_DETAIL_BYTES - column.len() - 3;
     let cut = (0..=room).rev().find(|&at| what.is_char_boundary(at));
     format!("{}...{column}", &what[..cut.unwrap_or(0)])
+}
+
+/// How long the line of a publish of `payload_bytes` that need no escapes is at most, LF included,
+/// whatever its `id`.
+#[must_use]
+pub fn publish_line_bytes(payload_bytes: usize) -> usize {
+    let mut line = Vec::new();
+    let empty = Publish {
+        message: "".into(),
+        id: Some(MAX_ID),
+        client_ip: None,
+    };
+    encode_publish(&mut line, &empty);
+    line.len() + payload_bytes
 }
 
 /// Appends a publish, LF included.

@@ -68,7 +68,7 @@ fn rule_in_words(kind: Kind) -> Option<&'static str> {
             "owed: a welcome first, where there is one, and nothing from before the client joined"
         }
         "J2" => "owed: to a client that half-closes, the rest, and a bye that counts to its end",
-        "§6" => "owed: the error that the scenario's expect_error waits for",
+        "§6" => "owed: an error to who sent a frame that is refused, and to nobody else",
         _ => return None,
     })
 }

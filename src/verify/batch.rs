@@ -77,25 +77,33 @@ pub(super) struct Tally {
     pub(super) lost: u64,
     /// Lines that were wrong in themselves, where the ledger itself decides that.
     pub(super) irregular: u64,
+    /// Deliveries that did not come, where more lines that were wrong in themselves had than are
+    /// remembered: one of these may have stood for them.
+    pub(super) behind_wrong: u64,
+    /// Sessions whose numbers are too large to be followed.
+    pub(super) not_followed: u64,
 }
 
+/// Sums of numbers that a target states saturate: it may state any.
 impl Tally {
     pub(super) fn add(&mut self, other: &Self) {
         self.sessions += other.sessions;
         self.sent += other.sent;
         self.acked += other.acked;
         self.delivered += other.delivered;
-        self.optional += other.optional;
+        self.optional = self.optional.saturating_add(other.optional);
         self.duplicated += other.duplicated;
         self.errors_received += other.errors_received;
         self.unknown_frames += other.unknown_frames;
         self.uncompared += other.uncompared;
         self.cut_off += other.cut_off;
         self.unfinished += other.unfinished;
-        self.unresolved += other.unresolved;
+        self.unresolved = self.unresolved.saturating_add(other.unresolved);
         self.unasked_byes += other.unasked_byes;
         self.lost += other.lost;
         self.irregular += other.irregular;
+        self.behind_wrong = self.behind_wrong.saturating_add(other.behind_wrong);
+        self.not_followed += other.not_followed;
     }
 }
 
@@ -174,6 +182,12 @@ pub(super) enum Anomaly {
     Refused {
         message: Message,
         example: Option<Example>,
+    },
+    /// An error that nothing its receiver sent accounts for; `message` if it names another's: that
+    /// one was refused, and its sender was not told.
+    StrayError {
+        message: Option<Message>,
+        example: Example,
     },
     /// A refused message was acked all the same.
     AckOfRefused {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::batch::{Anomaly, Batch, Message};
 use super::directory::{ClientId, Directory};
+use super::errors::UnnamedError;
 use super::findings::Example;
 use super::ids::split_id;
 use super::kind::Kind;
 use super::ledger::{Ending, Terms};
 use super::own::{Conduct, Own};
 use super::trace::view::View;
+use crate::wire::ndjson::ErrorCode;
 use crate::wire::payload::SenderId;
 
 /// Bytes of an offending line that an example quotes.
@@ -82,32 +84,39 @@ impl Desk {
     }
 
     /// The target complained to `client`, of whose session `id` these are its conduct and what it
-    /// sent. Returns the message that was refused, if the error names one that still waited for its
-    /// answer; with an example if it was in order.
+    /// sent; `connecting` if it was not welcomed yet. Returns the message that was refused, if the error names one that still
+    /// waited for its answer; with an example if it was in order.
     pub(super) fn error(
         &mut self,
         (client, id): (ClientId, SenderId),
-        conduct: Conduct,
+        conduct: &mut Conduct,
+        connecting: bool,
         own: &mut Own,
         complaint: Complaint<'_>,
         now_ns: u64,
     ) -> Option<(Message, Option<Example>)> {
         self.batch.tally.errors_received += 1;
-        let (sender, k) = complaint.id.map(split_id)?;
-        if sender != id {
+        let before = *conduct;
+        conduct.told_off(complaint.code, connecting);
+        let named = complaint.id.map(split_id);
+        let mine = named.filter(|&(sender, _)| sender == id);
+        let Some((sender, k)) = mine.filter(|&(_, k)| own.waits_for(k) || own.was_acked(k)) else {
+            if connecting && !before.turned_away {
+                conduct.error_first = true; // in place of the welcome, if that does not come
+            } else {
+                self.error_about_none(client, before, own, complaint, now_ns);
+            }
             return None;
-        }
+        };
         let message = Message { sender, k };
         let Complaint { code, detail, .. } = complaint;
         let name = self.directory.client_name(client);
         let Some((_, order)) = own.take(k) else {
-            if own.was_acked(k) {
-                let text = format!(
-                    "{name} was acked its message {k}, and then it was refused: {code} ({detail})"
-                );
-                self.certain(Kind::RelayOfRejected, client, Some(message), text, now_ns);
-                own.settle_otherwise(k);
-            }
+            let text = format!(
+                "{name} was acked its message {k}, and then it was refused: {code} ({detail})"
+            );
+            self.certain(Kind::RelayOfRejected, client, Some(message), text, now_ns);
+            own.settle_otherwise(k);
             return None;
         };
         if order.acked_now {
@@ -124,9 +133,99 @@ impl Desk {
         Some((message, example))
     }
 
-    /// Nothing more is waited for of what a session sent.
-    pub(super) fn drop_pending(&mut self, own: Option<&mut Own>) {
+    /// The target complained to `client`, of such conduct before that, and not about a message of
+    /// its own: it ends the connection, it answers what a script sent byte for byte, it may answer
+    /// a message that waits, or nobody asked for it.
+    fn error_about_none(
+        &mut self,
+        client: ClientId,
+        conduct: Conduct,
+        own: &mut Own,
+        complaint: Complaint<'_>,
+        now_ns: u64,
+    ) {
+        let Complaint { code, detail, id } = complaint;
+        let cut_off = code == ErrorCode::SlowConsumer.as_str() && !conduct.cut_off;
+        if cut_off || own.take_owed_error() {
+            return;
+        }
+        let error = UnnamedError {
+            last_k: own.last_k,
+            at_ns: now_ns,
+            code: code.into(),
+            detail: detail.into(),
+        };
+        if own.refuse_raw() {
+            if !conduct.provoked {
+                let name = self.directory.client_name(client);
+                let text = format!(
+                    "{name} sent a publish byte for byte, as the protocol has it, and it was \
+                     refused: {code} ({detail})"
+                );
+                self.certain(Kind::MissingAck, client, None, text, now_ns);
+            }
+        } else if id.is_none() {
+            for error in own.unnamed_error(error) {
+                self.stray_error(client, None, &error);
+            }
+        } else {
+            let message = id.map(split_id).map(|(sender, k)| Message { sender, k });
+            self.stray_error(client, message, &error);
+        }
+    }
+
+    /// A session of `client` is welcomed by a target that takes lines of `max_line` bytes; an error
+    /// that it got first was not in place of that.
+    pub(super) fn welcomed(
+        &mut self,
+        client: ClientId,
+        conduct: Conduct,
+        max_line: u64,
+        now_ns: u64,
+    ) {
+        let max_line_bytes = usize::try_from(max_line).unwrap_or(usize::MAX);
+        self.terms.max_line_bytes = max_line_bytes.max(1);
+        if conduct.error_first {
+            let name = self.directory.client_name(client);
+            let text = format!("{name} got an error before its welcome, and was not turned away");
+            self.certain(Kind::StrayError, client, None, text, now_ns);
+        }
+    }
+
+    fn stray_error(&mut self, client: ClientId, named: Option<Message>, error: &UnnamedError) {
+        let name = self.directory.client_name(client);
+        let theirs = named.filter(|m| self.directory.was_opened(m.sender) && m.k > 0);
+        let about = match theirs {
+            Some(Message { sender, k }) => {
+                format!(", about message {k} of {}", self.directory.name(sender))
+            }
+            None if named.is_some() => ", about a message that nobody sent".to_owned(),
+            None => String::new(),
+        };
+        let UnnamedError {
+            code,
+            detail,
+            at_ns,
+            ..
+        } = error;
+        let text = format!(
+            "{name} got an error that nothing it sent accounts for{about}: {code} ({detail})"
+        );
+        let example = self.example(client, None, theirs, text, *at_ns);
+        let stray = Anomaly::StrayError {
+            message: theirs,
+            example,
+        };
+        self.batch.anomalies.push(stray);
+    }
+
+    /// Nothing more is waited for of what a session of `client` sent; of the errors that it got,
+    /// those are reported that none of the messages without an answer accounts for.
+    pub(super) fn drop_pending(&mut self, client: ClientId, own: Option<&mut Own>) {
         if let Some(own) = own {
+            for error in own.unexplained_errors() {
+                self.stray_error(client, None, &error);
+            }
             self.unacked -= own.pending.len() as u64;
             own.pending.clear();
             own.overtaken.clear();

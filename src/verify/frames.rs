@@ -1,8 +1,17 @@
 //! The next frame of a stream of lines, or why what came is none.
 
 use super::desk::quote;
-use crate::wire::line::Lines;
+use crate::wire::line::{Lines, SERVER_EXTRA_BYTES};
 use crate::wire::ndjson::{self, ServerFrame};
+
+/// The longest line that is read from a target whose welcome allows longer ones.
+const MAX_READ_LINE_BYTES: u64 = 64 << 20;
+
+/// The target takes lines of `max_line` bytes: its own may be as long, and somewhat longer (F2).
+pub(super) fn allow(lines: &mut Lines<'_>, max_line: u64) {
+    let longest = max_line.saturating_add(SERVER_EXTRA_BYTES as u64);
+    lines.allow(longest.min(MAX_READ_LINE_BYTES) as usize);
+}
 
 /// What came is no frame, or none of this protocol.
 #[derive(Debug)]

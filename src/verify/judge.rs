@@ -24,6 +24,7 @@ use super::batch::{Batch, Ended, Message, NO_NUMBER, Proof, Tally};
 use super::directory::Directory;
 use super::findings::{self, Example, Findings};
 use super::kind::Kind;
+use super::numbered::MAX_SEQ;
 use super::trace::tape::{Tag, Tape, Writing};
 use super::trace::view::View;
 use crate::wire::payload::SenderId;
@@ -96,6 +97,8 @@ pub struct Judge {
     refused: HashMap<Message, Option<Example>>,
     /// Their acks went to another.
     stray: HashSet<Message>,
+    /// The errors that answered these went to another.
+    errors_astray: HashSet<Message>,
     /// So many acks of theirs went to another, and which these were is not said.
     stray_unnamed: HashMap<SenderId, u64>,
     gaps: Vec<Gap>,
@@ -156,6 +159,7 @@ impl Judge {
             unanswered: HashMap::new(),
             refused: HashMap::new(),
             stray: HashSet::new(),
+            errors_astray: HashSet::new(),
             overdue: Vec::new(),
             stray_unnamed: HashMap::new(),
             gaps: Vec::new(),
@@ -302,6 +306,19 @@ impl Judge {
             undecided.push(format!(
                 "the target said goodbye to {} sessions that had not asked for it: it was shut down",
                 t.unasked_byes
+            ));
+        }
+        if t.behind_wrong > 0 {
+            undecided.push(format!(
+                "{} deliveries did not come where more wrong lines had than are remembered: whether \
+                 they were lost, or came as one of these, is not known",
+                t.behind_wrong
+            ));
+        }
+        if t.not_followed > 0 {
+            undecided.push(format!(
+                "{} sessions came to numbers over {MAX_SEQ}, the largest that is followed",
+                t.not_followed
             ));
         }
         if t.uncompared > 0 {

@@ -81,6 +81,8 @@ kinds! {
     LateRelay = "late-relay", "–";
     /// A scripted `expect_error` did not come.
     MissingError = "missing-error", "§6";
+    /// An error that nothing the client sent accounts for.
+    StrayError = "stray-error", "§6";
 }
 
 impl fmt::Display for Kind {

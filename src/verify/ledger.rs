@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::batch::Batch;
 use super::desk::Desk;
 use super::directory::{ClientId, Directory};
+pub use super::numbered::MAX_SEQ;
 use super::numbered::Numbered;
 use super::trace::tape::{Tag, Taken, Tape, Writing};
 use super::trace::view::View;
@@ -35,7 +36,7 @@ pub struct Terms {
     /// Whether the clients and the target see each other's addresses as they are (loopback), so
     /// that the welcome's can be checked too.
     pub addresses_known: bool,
-    /// The longest line that the target takes, in bytes.
+    /// The longest line that the target takes, in bytes, until a welcome of it says so.
     pub max_line_bytes: usize,
     /// What the target promises.
     #[serde(default)]
@@ -203,6 +204,15 @@ impl Ledger {
             tape.bytes(local.to_string().as_bytes());
         }
         either!(self, ledger => ledger.connected(handle, local));
+    }
+
+    /// The longest line that the target takes: as its latest welcome says, where there is one.
+    #[must_use]
+    pub fn max_line_bytes(&self) -> usize {
+        match &self.0 {
+            Kind::Numbered(ledger) => ledger.desk.terms.max_line_bytes,
+            Kind::Unnumbered(ledger) => ledger.desk.terms.max_line_bytes,
+        }
     }
 
     /// Messages of this session that wait for their acks.

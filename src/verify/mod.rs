@@ -8,6 +8,7 @@
 pub mod batch;
 mod desk;
 pub mod directory;
+mod errors;
 pub mod findings;
 mod frames;
 pub mod ids;

@@ -24,18 +24,19 @@ use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
 use super::own::{Conduct, Own};
 use super::reference::{Reference, Slot};
-use super::session::{NEVER, Session, Stage};
+use super::session::{NEVER, REORDER_WINDOW, Session, Stage};
 use crate::wire::line::Lines;
-use crate::wire::ndjson::{self, ServerFrame};
-
-/// A number skipped for this many numbers is given up: what still comes of it is reordered.
-const REORDER_WINDOW: u64 = 1024;
+use crate::wire::ndjson::ServerFrame;
 
 /// Numbers and anomalies that may gather before a flush asks for a hand-over.
 const FLUSH_AFTER: usize = 4096;
 
-/// The largest number taken for one: what every JSON reader keeps exact.
-const MAX_SEQ: u64 = ndjson::MAX_ID;
+/// Numbers under the largest that there is which are not followed: room for every sum of one and
+/// whatever is counted from it, and for those that stand for none.
+const ROOM: u64 = 1 << 32;
+
+/// The largest number that is followed.
+pub const MAX_SEQ: u64 = u64::MAX - ROOM;
 
 /// The ledger of one shard.
 #[derive(Debug)]
@@ -44,6 +45,8 @@ pub(super) struct Numbered {
     sessions: Vec<Session>,
     free: Vec<u32>,
     reference: Reference,
+    /// The numbers under this one were handed over.
+    watermark: u64,
     /// Lines kept since the last hand-over.
     kept_since_flush: usize,
     #[cfg(test)]
@@ -58,6 +61,7 @@ impl Numbered {
             sessions: Vec::new(),
             free: Vec::new(),
             reference: Reference::default(),
+            watermark: 0,
             kept_since_flush: 0,
             #[cfg(test)]
             never_compare: false,
@@ -175,10 +179,14 @@ impl Numbered {
         lines: &mut Lines<'_>,
         now_ns: u64,
     ) -> Option<Event> {
-        Some(match frames::next(lines)? {
+        let event = match frames::next(lines)? {
             Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
             Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
-        })
+        };
+        if event == Event::Welcome {
+            frames::allow(lines, self.desk.terms.max_line_bytes as u64);
+        }
+        Some(event)
     }
 
     fn frame(&mut self, handle: Handle, line: &[u8], frame: ServerFrame<'_>, now_ns: u64) -> Event {
@@ -188,8 +196,7 @@ impl Numbered {
         | ServerFrame::Bye { seq } = frame
             && seq > MAX_SEQ
         {
-            let what = format!("number {seq} is over {MAX_SEQ}: {}", quote(line));
-            return self.malformed(handle, &what, line.len(), now_ns);
+            return self.too_large(handle, line, seq, now_ns);
         }
         match frame {
             ServerFrame::Relay {
@@ -198,9 +205,12 @@ impl Numbered {
                 message,
             } => self.relay(handle, line, seq, &client_ip, &message, now_ns),
             ServerFrame::Ack { seq, id } => self.ack(handle, seq, id, now_ns),
-            ServerFrame::Welcome { client_ip, seq, .. } => {
-                self.welcome(handle, &client_ip, seq, now_ns)
-            }
+            ServerFrame::Welcome {
+                client_ip,
+                seq,
+                max_line,
+                ..
+            } => self.welcome(handle, &client_ip, seq, max_line, now_ns),
             ServerFrame::Error { code, detail, id } => {
                 let (code, detail) = (&*code, &*detail);
                 self.error(handle, Complaint { code, detail, id }, now_ns)
@@ -211,6 +221,22 @@ impl Numbered {
                 Event::Other
             }
         }
+    }
+
+    /// A frame under a number that is not followed. If the session stands near those, they may be
+    /// its own: nothing is said of it any more. Else no run comes so far.
+    fn too_large(&mut self, handle: Handle, line: &[u8], seq: u64, now_ns: u64) -> Event {
+        let session = self.session(handle);
+        if session.stage == Stage::Open && session.next < MAX_SEQ - ROOM {
+            let due = session.next;
+            let what = format!("number {seq}, where {due} was due: {}", quote(line));
+            return self.malformed(handle, &what, line.len(), now_ns);
+        }
+        if !session.conduct.gone {
+            session.conduct.gone = true;
+            self.desk.batch.tally.not_followed += 1;
+        }
+        Event::Other
     }
 
     fn malformed(&mut self, handle: Handle, what: &str, bytes: usize, now_ns: u64) -> Event {
@@ -237,6 +263,9 @@ impl Numbered {
             }
             watermark = watermark.min(self.sessions[index].horizon());
         }
+        // A session that irregular frames had carried on may wait for an earlier number again.
+        self.watermark = self.watermark.max(watermark);
+        let watermark = self.watermark;
         let facts = &mut self.desk.batch.facts;
         self.reference
             .retire_before(watermark, |seq, slot| facts.push(relayed(seq, slot)));

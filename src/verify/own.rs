@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::batch::Message;
 use super::directory::RawFate;
+use super::errors::{UnnamedError, UnnamedErrors};
 use super::ids::{MAX_K, publish_id};
 use super::ledger::Ending;
 use super::trace::view::View;
@@ -37,6 +38,8 @@ pub(super) struct Conduct {
     pub(super) stood: bool,
     /// The target gave an error before any welcome.
     pub(super) turned_away: bool,
+    /// One that names no message of the client's: nothing it sent accounts for it.
+    pub(super) error_first: bool,
 }
 
 /// How a session came to its end without the goodbye that the protocol has, by what its client
@@ -114,6 +117,8 @@ pub(super) struct Own {
     pub(super) settled_otherwise: VecDeque<u64>,
     /// What a script sent byte for byte.
     pub(super) raw: Option<Raw>,
+    /// Errors that name none of its messages, and may be about one that waits for its ack.
+    pub(super) errors: UnnamedErrors,
 }
 
 /// A message that waits for its ack.
@@ -135,6 +140,8 @@ pub(super) struct Raw {
     unread: Unread,
     /// Raw publishes that were in order, and wait for their acks.
     pub(super) acks_owed: u64,
+    /// Frames that are to be refused, and were not yet answered.
+    pub(super) errors_owed: u64,
 }
 
 /// What has not come to its end yet, by the dialect that it is in.
@@ -198,17 +205,21 @@ impl Own {
     /// whether the target can read it as what it is all the same.
     pub(super) fn survives_glued(&mut self, header: &Header, publish: &[u8]) -> bool {
         let id = publish_id(header.sender, header.k);
-        match self.raw.as_mut().map(|raw| &mut raw.unread) {
-            None => true,
-            Some(Unread::Lines(lines)) => {
+        let Some(raw) = self.raw.as_mut() else {
+            return true;
+        };
+        match &mut raw.unread {
+            Unread::Lines(lines) => {
                 let mut lines = lines.feed(publish);
-                matches!(
+                let survives = matches!(
                     lines.next(),
                     Some(Ok(line)) if ndjson::decode_publish(line).is_ok_and(|p| p.id == Some(id))
-                )
+                );
+                raw.errors_owed += u64::from(!survives);
+                survives
             }
             // An object that has begun holds the next one's brace as its own.
-            Some(Unread::Objects(objects)) => {
+            Unread::Objects(objects) => {
                 let mut objects = objects.feed(publish);
                 while let Some(Ok(_)) = objects.next() {}
                 false
@@ -231,9 +242,10 @@ impl Own {
                 Dialect::Classic => Unread::Objects(ObjectBuffer::new(max_line_bytes)),
             },
             acks_owed: 0,
+            errors_owed: 0,
         });
-        let mut blameless = true;
-        let acks_owed = &mut raw.acks_owed;
+        let (mut blameless, mut too_long) = (true, false);
+        let (acks_owed, errors_owed) = (&mut raw.acks_owed, &mut raw.errors_owed);
         let mut frame = |frame: &[u8]| match ndjson::decode_publish(frame) {
             Ok(publish) if !publish.message.is_empty() => {
                 directory.sent_raw(publish.message.as_bytes(), RawFate::Accepted);
@@ -244,6 +256,7 @@ impl Own {
                 for text in texts_of_rejected(frame) {
                     directory.sent_raw(text.as_bytes(), RawFate::Rejected);
                 }
+                *errors_owed += 1;
                 false
             }
         };
@@ -252,7 +265,7 @@ impl Own {
                 let mut lines = lines.feed(bytes);
                 while let Some(line) = lines.next() {
                     let Ok(line) = line else {
-                        blameless = false;
+                        too_long = true;
                         break;
                     };
                     blameless &= frame(line);
@@ -271,7 +284,8 @@ impl Own {
                 }
             }
         }
-        blameless && raw.unread.pending_bytes() == 0
+        raw.errors_owed += u64::from(too_long);
+        blameless && !too_long && raw.unread.pending_bytes() == 0
     }
 
     /// No ack is waited for any more. Bounded: a target that refuses everything is told so often
@@ -297,6 +311,60 @@ impl Own {
             return Vec::new();
         }
         messages
+    }
+
+    /// Takes a frame that a script sent and that is to be refused off the waiting list: what came
+    /// answers it. Bytes without a line end are no frame, and may be taken for one.
+    pub(super) fn take_owed_error(&mut self) -> bool {
+        let glued = self.has_unfinished_raw();
+        let Some(raw) = self.raw.as_mut() else {
+            return false;
+        };
+        let owed = raw.errors_owed > 0 || glued;
+        raw.errors_owed = raw.errors_owed.saturating_sub(1);
+        owed
+    }
+
+    /// A publish that a script sent byte for byte is answered with an error, if one waits.
+    pub(super) fn refuse_raw(&mut self) -> bool {
+        let raw = self.raw.as_mut().filter(|raw| raw.acks_owed > 0);
+        raw.is_some_and(|raw| {
+            raw.acks_owed -= 1;
+            true
+        })
+    }
+
+    /// Whether message `k` waits for its answer.
+    pub(super) fn waits_for(&self, k: u64) -> bool {
+        let mut waiting = self.overtaken.iter().chain(&self.pending);
+        waiting.any(|pending| pending.k == k)
+    }
+
+    /// The messages that wait for their answer, by k.
+    fn waiting(&self) -> Vec<u64> {
+        let mut waiting: Vec<u64> = self.overtaken.iter().map(|p| p.k).collect();
+        waiting.extend(self.pending.iter().map(|p| p.k));
+        waiting.sort_unstable();
+        waiting
+    }
+
+    /// Keeps an error that names none of its messages. Returns those that nothing accounts for, if
+    /// so many are kept that it is time to look.
+    pub(super) fn unnamed_error(&mut self, error: UnnamedError) -> Vec<UnnamedError> {
+        self.errors.push(error);
+        if self
+            .errors
+            .are_many(self.overtaken.len() + self.pending.len())
+        {
+            return self.unexplained_errors();
+        }
+        Vec::new()
+    }
+
+    /// Takes out the errors that none of its messages without an answer accounts for.
+    pub(super) fn unexplained_errors(&mut self) -> Vec<UnnamedError> {
+        let waiting = self.waiting();
+        self.errors.unexplained(&waiting)
     }
 
     /// Whether message `k`, which does not wait for its answer any more, was acked.

@@ -2,8 +2,9 @@
 //! waiting for. A listener that has seen nothing unusual is a few words.
 //!
 //! [`placing`] finds the place of each numbered frame; [`trouble`] is what it has to remember where
-//! frames do not come one after the other.
+//! frames do not come one after the other, [`excused`] for which numbers it got something else.
 
+mod excused;
 mod placing;
 mod trouble;
 
@@ -15,6 +16,9 @@ pub(super) use trouble::{Carried, Early, Form, Hole, SHORTEST_FRAME_BYTES, Since
 
 /// [`Session::next`] of a session that is owed nothing: not welcomed yet, or ended.
 pub(super) const NEVER: u64 = u64::MAX;
+
+/// A number skipped for this many numbers is given up: what still comes of it is reordered.
+pub(super) const REORDER_WINDOW: u64 = 1024;
 
 /// A session.
 #[derive(Debug)]
@@ -82,11 +86,27 @@ impl Session {
         }
     }
 
+    /// Numbers up to `highest_seq` under which nothing came.
+    pub(super) fn unseen(&self, highest_seq: u64) -> u64 {
+        let unseen = self.seen() + 1..highest_seq.saturating_add(1);
+        let excused = self.trouble.as_ref().map(|t| &t.excused);
+        let irregular = excused.map_or(0, |excused| excused.count_within(&unseen));
+        (unseen.end.saturating_sub(unseen.start)).saturating_sub(irregular)
+    }
+
+    /// The number due; behind many irregular frames in a row, one that is [`REORDER_WINDOW`] before
+    /// their end: what comes under an earlier one is not waited for.
+    fn passed(&self) -> u64 {
+        let excused = self.trouble.as_ref().map(|t| &t.excused);
+        let end = excused.map_or(self.next, |excused| excused.end_of_run(self.next));
+        self.next.max(end.saturating_sub(REORDER_WINDOW))
+    }
+
     /// The first number about which this session may still say something.
     pub(super) fn horizon(&self) -> u64 {
         match self.stage {
             Stage::Connecting => self.joined + 1,
-            Stage::Open => self.next.min(self.oldest_open),
+            Stage::Open => self.passed().min(self.oldest_open),
             Stage::Finished | Stage::Free => NEVER,
         }
     }

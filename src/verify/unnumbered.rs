@@ -330,6 +330,9 @@ impl Unnumbered {
             Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
             Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
         };
+        if event == Event::Welcome {
+            frames::allow(lines, self.desk.terms.max_line_bytes as u64);
+        }
         self.sessions[handle.0 as usize].update_wary();
         Some(event)
     }
@@ -347,7 +350,11 @@ impl Unnumbered {
                 self.relay(handle, heard, now_ns)
             }
             ServerFrame::Ack { id, .. } => self.ack(handle, id, now_ns),
-            ServerFrame::Welcome { client_ip, .. } => self.welcome(handle, &client_ip, now_ns),
+            ServerFrame::Welcome {
+                client_ip,
+                max_line,
+                ..
+            } => self.welcome(handle, &client_ip, max_line, now_ns),
             ServerFrame::Error { code, detail, id } => {
                 let (code, detail) = (&*code, &*detail);
                 self.error(handle, Complaint { code, detail, id }, now_ns)

@@ -55,6 +55,11 @@ impl LineBuffer {
         }
     }
 
+    /// Lines may be as long as this from here on, if that is longer than so far.
+    fn allow(&mut self, max_line_bytes: usize) {
+        self.max_line_bytes = self.max_line_bytes.max(max_line_bytes);
+    }
+
     /// Takes the bytes of one read and lends out the lines they complete.
     ///
     /// Iterate until `None`: only then is the unfinished rest kept for the next read. Dropping
@@ -91,6 +96,11 @@ impl<'a> Lines<'a> {
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
+    }
+
+    /// Lines may be as long as this from the next one on, if that is longer than so far.
+    pub fn allow(&mut self, max_line_bytes: usize) {
+        self.buffer.allow(max_line_bytes);
     }
 
     /// The bytes of a line that earlier chunks began.

@@ -111,7 +111,7 @@ impl Judge {
         } else if known.sent_ns > missing.at_ns {
             self.lost += 1;
             self.numbered_late(Kind::RealTime, missing.receiver, at, message, missing.at_ns);
-        } else if known.acked && !known.relayed {
+        } else if known.acked && !known.relayed && !self.has_irregular(at) {
             self.reached_nobody(missing, at, message);
         } else {
             self.lost_relay(missing, at, 1, Some(message));
@@ -221,9 +221,13 @@ impl Judge {
             )
         };
         let open = self.open.get(&seq);
+        open.is_some_and(|list| list.iter().any(speaks)) || self.has_irregular(seq)
+    }
+
+    /// Whether somebody got a line under number `seq` that is wrong in itself.
+    fn has_irregular(&self, seq: u64) -> bool {
         let mut irregular = self.irregular.range((seq, Kind::LostRelay, 0)..);
-        open.is_some_and(|list| list.iter().any(speaks))
-            || irregular.next().is_some_and(|(&(n, ..), _)| n == seq)
+        irregular.next().is_some_and(|(&(n, ..), _)| n == seq)
     }
 
     fn has_behind(&self, seq: u64) -> bool {
@@ -416,8 +420,8 @@ impl Judge {
     /// A message that was sent, and was neither acked nor refused by the end of its session.
     pub(super) fn judge_one_unacked(&mut self, unacked: Unacked) {
         let Unacked { message, by, at_ns } = unacked;
-        if self.stray.contains(&message) {
-            return; // its ack went to another, which is on record
+        if self.stray.contains(&message) || self.errors_astray.contains(&message) {
+            return; // its answer went to another, which is on record
         }
         let numbered = match self.unanswered.remove(&message) {
             Some(Unanswered::NumberedLate) => return,

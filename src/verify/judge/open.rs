@@ -4,6 +4,7 @@ use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
 use super::{EXCHANGE_SPAN, Judge, MAX_REMEMBERED, Relayed};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
+use crate::verify::kind::Kind;
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
 
@@ -235,6 +236,12 @@ impl Judge {
                 }
             }
             Anomaly::Refused { message, example } => self.refused(message, example),
+            Anomaly::StrayError { message, example } => {
+                if self.errors_astray.len() < MAX_REMEMBERED {
+                    self.errors_astray.extend(message);
+                }
+                self.findings.violation(Kind::StrayError, || example);
+            }
             Anomaly::AckOfRefused {
                 message,
                 seq,
@@ -255,7 +262,9 @@ impl Judge {
                 text,
                 at_ns,
             } => {
-                self.irregular_deliveries += 1;
+                // A relay with a wrong address is a delivery all the same, and counted as that.
+                let stands_in = kind != Kind::MisattributedRelay;
+                self.irregular_deliveries += u64::from(stands_in);
                 let first = || Irregular {
                     receiver,
                     receivers: 0,

@@ -143,11 +143,11 @@ impl Numbered {
     pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
         let session = &mut self.sessions[handle.0 as usize];
         let connecting = session.stage == Stage::Connecting;
-        session.conduct.told_off(complaint.code, connecting);
-        let (whose, conduct) = ((session.client, session.id), session.conduct);
+        let (whose, conduct) = ((session.client, session.id), &mut session.conduct);
+        let own = session.own.get_or_insert_default();
         let refused = self
             .desk
-            .error(whose, conduct, session.own(), complaint, now_ns);
+            .error(whose, conduct, connecting, own, complaint, now_ns);
         if let Some((message, example)) = refused {
             let refused = Anomaly::Refused { message, example };
             self.desk.batch.anomalies.push(refused);
@@ -212,9 +212,11 @@ impl Numbered {
             }));
     }
 
+    /// Nothing more is waited for: neither answers, nor what errors that came may be about.
     pub(super) fn drop_pending(&mut self, handle: Handle) {
-        let own = self.sessions[handle.0 as usize].own.as_deref_mut();
-        self.desk.drop_pending(own);
+        let session = &mut self.sessions[handle.0 as usize];
+        self.desk
+            .drop_pending(session.client, session.own.as_deref_mut());
     }
 
     /// A scripted `await_acks` took too long.

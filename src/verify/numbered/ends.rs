@@ -33,6 +33,7 @@ impl Numbered {
         handle: Handle,
         client_ip: &str,
         seq: u64,
+        max_line: u64,
         now_ns: u64,
     ) -> Event {
         if self.session(handle).stage != Stage::Connecting {
@@ -48,6 +49,9 @@ impl Numbered {
         } else {
             self.desk.directory.set_address(id, client_ip);
         }
+        let conduct = *self.conduct(handle);
+        let client = self.client(handle);
+        self.desk.welcomed(client, conduct, max_line, now_ns);
         let traffic = self.desk.unacked > 0 || seq > self.session(handle).joined;
         self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.open_at(handle, seq);
@@ -132,11 +136,8 @@ impl Numbered {
                 }
             }
             Stage::Open => {
-                let unseen = self
-                    .desk
-                    .directory
-                    .highest_seq()
-                    .saturating_sub(session.seen());
+                let highest_seq = self.desk.directory.highest_seq();
+                let unseen = session.unseen(highest_seq);
                 let mut moves = Vec::new();
                 self.session(handle).broke_off(&mut moves);
                 self.explain(handle, moves, now_ns);
@@ -179,21 +180,21 @@ impl Numbered {
             .conduct
             .parting(ending, malformed)
         {
-            Parting::Gone => tally.optional += unseen,
+            Parting::Gone => tally.optional = tally.optional.saturating_add(unseen),
             Parting::TimeUp => {
                 tally.unfinished += 1;
-                tally.unresolved += unseen;
+                tally.unresolved = tally.unresolved.saturating_add(unseen);
             }
             Parting::CutOff { innocent } => {
-                tally.optional += unseen;
+                tally.optional = tally.optional.saturating_add(unseen);
                 tally.cut_off += u64::from(innocent);
             }
             Parting::NoGoodbye => {
-                tally.unresolved += unseen;
+                tally.unresolved = tally.unresolved.saturating_add(unseen);
                 self.desk.no_goodbye(client, now_ns);
             }
             Parting::HungUp => {
-                tally.unresolved += unseen;
+                tally.unresolved = tally.unresolved.saturating_add(unseen);
                 self.desk.hung_up(client, ending, "", now_ns);
             }
             Parting::Excused => {}
@@ -205,6 +206,11 @@ impl Numbered {
         let mut moves = Vec::new();
         let session = &mut self.sessions[handle.0 as usize];
         let receiver = session.id;
+        if let Some(trouble) = &mut session.trouble {
+            let undecided = std::mem::take(&mut trouble.undecided);
+            let tally = &mut self.desk.batch.tally;
+            tally.behind_wrong = tally.behind_wrong.saturating_add(undecided);
+        }
         for Hole {
             from,
             until,

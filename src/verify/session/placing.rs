@@ -4,12 +4,12 @@
 //! overtake them, or is its number wrong? The stream runs on under one of these readings, and the
 //! cursor follows that.
 
+use std::iter;
+use std::ops::Range;
+
 use super::Session;
 use super::trouble::{Carried, Early, Hole, Since};
 use crate::verify::batch::Proof;
-
-/// Irregular frames remembered for each session, to tell what follows from them.
-const EXCUSES: usize = 64;
 
 /// Early frames remembered for each session.
 const MAX_EARLY: u64 = 16;
@@ -122,21 +122,14 @@ impl Session {
     fn jump(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
         let next = self.next;
         let trouble = self.trouble();
-        let accounted =
-            |n: u64| trouble.excused.contains(&n) || trouble.early.iter().any(|e| e.seq == n);
-        let mut due = next;
-        while due < seq && accounted(due) {
-            due += 1;
-        }
+        let due = trouble.first_open(next).min(seq);
         if due == seq {
             self.confirm_until(seq, moves);
         } else if seq - due <= trouble.swallowing {
             trouble.swallowed += seq - due;
         } else if let Some(at) = trouble.early.iter().position(|e| e.fresh) {
             let early = trouble.early[at];
-            let behind_it = (early.seq + 1..seq).take(EXCUSES);
-            let excused = behind_it.filter(|n| trouble.excused.contains(n)).count() as u64;
-            if early.seq < seq && early.seq + 1 + excused == seq {
+            if early.seq < seq && trouble.excused.end_of_run(early.seq + 1) >= seq {
                 // It was what it said, and what lies before it was lost.
                 self.commit(at, moves);
             } else if due + 1 == seq {
@@ -161,7 +154,7 @@ impl Session {
     fn confirm_until(&mut self, seq: u64, moves: &mut Vec<Move>) {
         let passed = self.next..seq;
         let trouble = self.trouble();
-        trouble.excused.retain(|&e| e >= seq);
+        trouble.excused.pass(seq);
         let early = trouble.early.extract_if(.., |e| passed.contains(&e.seq));
         early.for_each(|early| early.confirm(moves));
     }
@@ -232,13 +225,7 @@ impl Session {
         if self.fill(seq).is_some() || seq < self.next {
             return;
         }
-        let trouble = self.trouble();
-        if trouble.excused.len() == EXCUSES {
-            trouble.excused.pop_front();
-        }
-        if let Err(at) = trouble.excused.binary_search(&seq) {
-            trouble.excused.insert(at, seq);
-        }
+        self.trouble().excused.insert(seq);
     }
 
     /// Numbers `next..seq` did not come, but those that irregular frames stood for, and those that
@@ -246,27 +233,31 @@ impl Session {
     fn skip_to(&mut self, seq: u64, proof: Proof, at_ns: u64, moves: &mut Vec<Move>) {
         let skipped = self.next..seq;
         let trouble = self.trouble();
-        let excused = trouble.excused.iter().copied();
-        let mut came: Vec<u64> = excused.filter(|n| skipped.contains(n)).collect();
+        let certain_from = trouble.excused.certain_from(&skipped);
+        let mut came: Vec<Range<u64>> = trouble.excused.within(&skipped).collect();
         let was_real = |e: &mut Early| !e.fresh && skipped.contains(&e.seq);
         for early in trouble.early.extract_if(.., was_real) {
-            came.push(early.seq);
+            came.push(early.seq..early.seq + 1);
             early.confirm(moves);
         }
-        came.sort_unstable();
+        came.sort_unstable_by_key(|came| came.start);
         let mut from = skipped.start;
-        for until in came.into_iter().chain([seq]) {
-            if from < until {
+        for came in came.into_iter().chain(iter::once(seq..seq)) {
+            let until = came.start;
+            let certain = from.max(certain_from).min(until);
+            let undecided = certain.saturating_sub(from);
+            trouble.undecided = trouble.undecided.saturating_add(undecided);
+            if certain < until {
                 trouble.holes.push_back(Hole {
-                    from,
+                    from: certain,
                     until,
                     proof,
                     at_ns,
                 });
             }
-            from = until + 1;
+            from = came.end;
         }
-        trouble.excused.retain(|&e| e >= seq);
+        trouble.excused.pass(seq);
         self.oldest_open = trouble.oldest();
     }
 
@@ -343,6 +334,7 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
+    use super::super::excused::MAX_RUNS;
     use super::super::trouble::SHORTEST_FRAME_BYTES;
     use super::super::{Form, Stage};
     use super::*;
@@ -577,10 +569,13 @@ mod tests {
     fn an_irregular_frame_for_a_number_behind_excuses_nothing() {
         let mut session = open_at(10);
         feed(&mut session, &[11]);
-        let ahead = 12..12 + EXCUSES as u64;
-        ahead.clone().for_each(|n| session.excuse(n));
+        // As many runs as are remembered, each of one number.
+        let ahead = || (12..).step_by(2).take(MAX_RUNS);
+        ahead().for_each(|n| session.excuse(n));
         session.excuse(11);
-        assert_eq!(feed(&mut session, &[ahead.end, ahead.end + 1]).0, []);
+        let last = ahead().last().unwrap();
+        let between: Vec<_> = ahead().take(MAX_RUNS - 1).map(|n| (n + 1, n + 2)).collect();
+        assert_eq!(feed(&mut session, &[last + 1, last + 2]).0, between);
     }
 
     #[test]

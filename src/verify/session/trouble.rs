@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 
+use super::excused::Excused;
 use super::placing::Move;
 use super::{NEVER, Session};
 use crate::verify::batch::{Message, Proof};
@@ -18,7 +19,10 @@ pub(in crate::verify) struct Trouble {
     /// Frames whose number was ahead of the one due, not yet explained.
     pub(super) early: Vec<Early>,
     /// Numbers that an irregular frame stood for: not missed a second time.
-    pub(super) excused: VecDeque<u64>,
+    pub(in crate::verify) excused: Excused,
+    /// Numbers that did not come, where more irregular frames had than are remembered: whether one
+    /// of these stood for them is not known.
+    pub(in crate::verify) undecided: u64,
     /// How many numbers the malformed lines that came last can have swallowed.
     pub(super) swallowing: u64,
     /// Numbers that malformed lines did swallow, own acks perhaps among them.
@@ -131,6 +135,21 @@ impl Trouble {
     pub(in crate::verify) fn swallow(&mut self) {
         self.swallowed = self.swallowed.saturating_add(self.swallowing);
         self.swallowing = 0;
+    }
+
+    /// The first number from `seq` on for which nothing came, neither an irregular frame nor one
+    /// ahead of its time.
+    pub(super) fn first_open(&self, mut seq: u64) -> u64 {
+        loop {
+            let end = self.excused.end_of_run(seq);
+            if end > seq {
+                seq = end;
+            } else if self.early.iter().any(|early| early.seq == seq) {
+                seq += 1;
+            } else {
+                return seq;
+            }
+        }
     }
 
     pub(super) fn oldest(&self) -> u64 {

@@ -47,6 +47,13 @@ pub(super) const BUGS: &[Bug] = &[
     ("sends garbage", garbage),
     ("hangs up", hang_up),
     ("is slow", be_slow),
+    ("sends an error that nobody asked for", stray_error),
+    ("answers with an error that names nothing", refuse_unnamed),
+    ("alters every relay to one", alter_all_to_one),
+    (
+        "alters a message to one and keeps it from another",
+        alter_and_drop,
+    ),
 ];
 
 impl World {
@@ -223,7 +230,13 @@ fn flip_bit(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
 }
 
 fn change_letter(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
-    let (spot, id) = world.a_relay(rng)?;
+    let (spot, _) = world.a_relay(rng)?;
+    alter(world, rng, spot)
+}
+
+/// Changes a letter of a relay; nothing of another frame.
+fn alter(world: &mut World, rng: &mut dyn Rng, spot: Spot) -> Option<()> {
+    let id = world.relayed(spot)?;
     let mut text = world.texts[&id].clone().into_bytes();
     let at = rng.random_range(0..text.len());
     text[at] = other_letter(rng, text[at]);
@@ -254,6 +267,63 @@ fn truncate(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
     let text = text[..rng.random_range(0..text.len())].to_owned();
     let seq = world.frame(spot).seq;
     world.set_bytes(spot, world.relay_line(seq, &address(id.life), &text));
+    Some(())
+}
+
+/// To anyone, at any time: about nothing, what was acked or will be, what others sent, what nobody
+/// did.
+fn stray_error(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
+    let (life, at) = pick(rng, &world.all(|_| true))?;
+    let all: Vec<Id> = world.texts.keys().copied().collect();
+    let id = match rng.random_range(0..4) {
+        0 => None,
+        1 => Some(rng.random_range(0..=ndjson::MAX_ID)),
+        _ => Some(wire_id(pick(rng, &all)?)),
+    };
+    let code = if rng.random_bool(0.8) {
+        "malformed"
+    } else {
+        "no-such-code"
+    };
+    let mut line = Vec::new();
+    ndjson::encode_error(&mut line, code, "not yours", id);
+    let seq = world.frame((life, at)).seq;
+    for _ in 0..rng.random_range(1..3) {
+        world.insert(life, at, seq, line.clone());
+    }
+    Some(())
+}
+
+/// In place of the ack; or besides it.
+fn refuse_unnamed(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
+    let (spot, _) = world.an_ack(rng)?;
+    let mut line = Vec::new();
+    ndjson::encode_error(&mut line, "malformed", "no idea which", None);
+    if rng.random_bool(0.5) {
+        world.set_bytes(spot, line);
+    } else {
+        let seq = world.frame(spot).seq;
+        world.insert(spot.0, spot.1, seq, line);
+    }
+    Some(())
+}
+
+/// From some relay on, each has one letter changed.
+fn alter_all_to_one(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
+    let ((life, from), _) = world.a_relay(rng)?;
+    for at in from..world.lives[life].frames.len() {
+        alter(world, rng, (life, at));
+    }
+    Some(())
+}
+
+fn alter_and_drop(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
+    let (one, id) = world.a_relay(rng)?;
+    let others = world.all(|f| f.what == What::Relay(id));
+    let others: Vec<Spot> = others.into_iter().filter(|&spot| spot != one).collect();
+    let other = pick(rng, &others)?;
+    alter(world, rng, one);
+    world.remove(other);
     Some(())
 }
 

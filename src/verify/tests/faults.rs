@@ -1032,6 +1032,30 @@ fn garbage_frame() {
     }
 }
 
+/// To anyone, about what another sent, what nobody did, or nothing at all.
+#[test]
+fn stray_error() {
+    check("stray_error", |world, rng| {
+        let spots = world.spots(|_, _, f| f.what != What::Welcome);
+        let (life, at) = pick(rng, &spots)?;
+        let others: Vec<Id> = world
+            .texts
+            .keys()
+            .copied()
+            .filter(|id| id.life != life)
+            .collect();
+        let named = match rng.random_range(0..3) {
+            0 => None,
+            1 => Some(ndjson::MAX_ID),
+            _ => Some(wire_id(pick(rng, &others)?)),
+        };
+        let mut line = Vec::new();
+        ndjson::encode_error(&mut line, "malformed", "not yours", named);
+        world.insert(life, at, 0, line);
+        once(Kind::StrayError)
+    });
+}
+
 #[test]
 fn garbage_behind_the_bye() {
     check("garbage_behind_the_bye", |world, rng| {

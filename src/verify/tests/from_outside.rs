@@ -15,8 +15,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::history::{Frame, Role, Session, What, is_astray, named, read, same_address, sent_ns};
-use super::world::{Id, LATE_AFTER_NS, Observation, address, wire_id};
+use super::history::{
+    Frame, Role, Session, What, is_astray, is_refused_astray, named, read, same_address, sent_ns,
+};
+use super::world::{Id, LATE_AFTER_NS, Observation, address};
 use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::verify::kind::Kind;
 use crate::wire::Dialect;
@@ -520,6 +522,7 @@ impl Case<'_> {
     fn acks(&mut self) {
         for (index, session) in self.sessions.iter().enumerate() {
             let life = session.life;
+            self.add(Kind::StrayError, session.stray_errors());
             let mut strayed = self.strayed(Id { life, k: 0 });
             let mut order: Vec<u64> = Vec::new();
             let mut count = |kind| *self.verdict.entry(kind).or_default() += 1;
@@ -560,6 +563,7 @@ impl Case<'_> {
                 if !promised
                     || answered
                     || is_astray(self.sessions, id)
+                    || is_refused_astray(self.sessions, id)
                     || self.got[index].answered.is_none()
                 {
                     continue;
@@ -612,11 +616,8 @@ fn answered(session: &Session, dialect: Dialect) -> Option<usize> {
 
 /// Answered with an error before it was acked.
 fn is_refused(session: &Session, k: u64) -> bool {
-    let id = Some(wire_id(Id {
-        life: session.life,
-        k,
-    }));
-    session.frames.iter().any(|f| f.what == What::Error { id })
+    let life = session.life;
+    session.refuses(Id { life, k })
 }
 
 /// The exchanges that a permutation is made of.

@@ -214,7 +214,8 @@ fn a_receiver_that_falls_out_of_the_window_leaves_the_run_undecided() {
 
 #[test]
 fn absurd_numbers_are_violations_and_cost_nothing() {
-    for seq in [MAX_ID, MAX_ID - 1, MAX_ID + 1, u64::MAX] {
+    let followed = u64::MAX - (1 << 32);
+    for seq in [MAX_ID, MAX_ID + 1, followed, followed + 1, u64::MAX] {
         let mut bench = Bench::new(1, terms());
         let listener = bench.join(0, 0, 0);
         let sender = bench.join(0, 1, 0);
@@ -223,7 +224,7 @@ fn absurd_numbers_are_violations_and_cost_nothing() {
         bench.read(0, listener, &relay(seq, 1, 1));
         bench.leave(0, listener, 1);
         bench.leave(0, sender, 1);
-        let expected = if seq > MAX_ID {
+        let expected = if seq > followed {
             // No frame, and room enough in it to have been number 1.
             [(Kind::MalformedFrame, 1)]
         } else {
@@ -231,6 +232,64 @@ fn absurd_numbers_are_violations_and_cost_nothing() {
         };
         assert_eq!(kinds(&bench.finish()), expected, "{seq}");
     }
+}
+
+/// What the protocol allows is followed, up to where sums of numbers would have no room.
+#[test]
+fn numbers_may_be_as_large_as_they_are() {
+    for joined in [MAX_ID - 2, MAX_ID, u64::MAX / 2, u64::MAX - (1 << 32) - 3] {
+        let mut bench = Bench::new(1, terms());
+        let [sender, listener, breaks_off] = [0, 1, 2].map(|i| bench.join(0, i, joined));
+        for k in 1..=3 {
+            bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+            bench.read(0, sender, &ack(joined + k, 0, k));
+            if k != 2 {
+                bench.read(0, listener, &relay(joined + k, 0, k));
+            }
+        }
+        bench.ledgers[0].letting_go(breaks_off);
+        bench.ledgers[0].ended(breaks_off, Ending::Ours, b"", bench.now_ns);
+        bench.leave(0, sender, joined + 3);
+        bench.leave(0, listener, joined + 3);
+        let findings = bench.finish();
+        assert_eq!(kinds(&findings), [(Kind::AckWithoutRelay, 1)], "{joined}");
+        assert_eq!(findings.undecided, [""; 0], "{joined}");
+    }
+}
+
+/// Where they have none, that is said, and nobody is accused.
+#[test]
+fn numbers_at_the_very_end_are_not_followed() {
+    let mut bench = Bench::new(1, terms());
+    let [sender, listener] = [0, 1].map(|i| bench.join(0, i, u64::MAX - (1 << 32) - 1));
+    for k in 1..=3 {
+        bench.ledgers[0].sending(sender, 0, 0, false).unwrap();
+        bench.read(0, sender, &ack(u64::MAX - (1 << 32) - 1 + k, 0, k));
+        bench.read(0, listener, &relay(u64::MAX - (1 << 32) - 1 + k, 0, k));
+    }
+    for (client, seq) in [(2, u64::MAX - 9), (3, u64::MAX)] {
+        let ledger = &mut bench.ledgers[0];
+        let handle = ledger.connecting(ClientId(client)).unwrap();
+        ledger.connected(handle, address(client as usize).parse().unwrap());
+        let mut lines = Vec::new();
+        ndjson::encode_welcome(&mut lines, &address(client as usize), seq, 65_536);
+        ndjson::encode_relay(&mut lines, u64::MAX, &address(0), &text(0, 3, 0));
+        ndjson::encode_bye(&mut lines, u64::MAX);
+        bench.read(0, handle, &lines);
+        bench.ledgers[0].ended(handle, Ending::Eof, b"", bench.now_ns);
+    }
+    for handle in [sender, listener] {
+        bench.ledgers[0].leaving(handle);
+        bench.ledgers[0].ended(handle, Ending::Eof, b"", bench.now_ns);
+    }
+    let findings = bench.finish();
+    assert_eq!(kinds(&findings), []);
+    assert_eq!(findings.undecided.len(), 1, "{:?}", findings.undecided);
+    assert!(
+        findings.undecided[0].starts_with("4 sessions"),
+        "{:?}",
+        findings.undecided
+    );
 }
 
 /// A target whose numbers leap is one gap each time, not millions.

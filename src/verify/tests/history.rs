@@ -40,6 +40,7 @@ pub(super) enum What {
     },
     Error {
         id: Option<u64>,
+        code: String,
     },
     Nothing,
 }
@@ -149,7 +150,7 @@ fn parse(line: &[u8]) -> What {
         | ServerFrame::Ack { seq: n, .. }
         | ServerFrame::Relay { seq: n, .. }
         | ServerFrame::Bye { seq: n }
-            if n > ndjson::MAX_ID =>
+            if n > u64::MAX - (1 << 32) =>
         {
             What::Malformed
         }
@@ -160,7 +161,10 @@ fn parse(line: &[u8]) -> What {
         },
         ServerFrame::Bye { seq } => What::Bye(seq),
         ServerFrame::Ack { seq, id } => What::Ack { n: seq, id },
-        ServerFrame::Error { id, .. } => What::Error { id },
+        ServerFrame::Error { id, code, .. } => What::Error {
+            id,
+            code: code.into_owned(),
+        },
         ServerFrame::Unknown => What::Nothing,
         ServerFrame::Relay {
             seq,
@@ -264,7 +268,7 @@ fn give_roles(session: &mut Session) {
             mine.find_map(|(&k, _)| (*id == Some(wire_id(Id { life, k }))).then_some(k))
         };
         match &session.frames[i].what {
-            What::Error { id } => refused.extend(sent(id).filter(|k| !acked.contains(k))),
+            What::Error { id, .. } => refused.extend(sent(id).filter(|k| !acked.contains(k))),
             What::Ack { id, .. } => {
                 let role = match sent(id) {
                     None => Role::Stray,
@@ -310,6 +314,69 @@ impl Session {
         })
     }
 
+    /// Whether one of its errors names this message.
+    pub(super) fn refuses(&self, id: Id) -> bool {
+        let names = |f: &Frame| matches!(f.what, What::Error { id: named, .. } if named == Some(wire_id(id)));
+        self.frames.iter().any(names)
+    }
+
+    /// §6: how many errors nothing it sent accounts for. One may come in place of the welcome, and
+    /// one that says that it was too slow; each message has one answer, and an error that names none
+    /// may be the answer to one that was sent before it and has no other.
+    pub(super) fn stray_errors(&self) -> usize {
+        let life = self.life;
+        let mine = |named: Option<u64>, place: usize| {
+            let mut sent = self.sent.iter().filter(|(_, (sent, _))| *sent < place);
+            sent.find_map(|(&k, _)| (named == Some(wire_id(Id { life, k }))).then_some(k))
+        };
+        let (mut welcomed, mut early, mut too_slow) = (false, 0, false);
+        let (mut answered, mut complained) = (BTreeSet::new(), BTreeSet::new());
+        let (mut unnamed, mut strays) = (Vec::new(), 0);
+        for frame in &self.frames {
+            match &frame.what {
+                What::Welcome { .. } if !welcomed => {
+                    welcomed = true;
+                    strays += usize::from(early > 0);
+                }
+                What::Welcome { .. }
+                | What::Relay { .. }
+                | What::Wrong { .. }
+                | What::Ack { .. }
+                | What::Bye(_) => welcomed = true,
+                What::Error { id, code } => {
+                    let named = mine(*id, frame.place).filter(|k| !complained.contains(k));
+                    if let Some(k) = named {
+                        complained.insert(k);
+                        answered.insert(k);
+                    } else if !welcomed && early == 0 {
+                        early = 1;
+                    } else if code == "slow-consumer" && !too_slow {
+                        too_slow = true;
+                    } else if id.is_none() && !self.bade_bye_before(frame.place) {
+                        unnamed.push(frame.place);
+                    } else {
+                        strays += 1;
+                    }
+                }
+                _ => {}
+            }
+            if let Role::First { k, .. } = frame.role {
+                answered.insert(k);
+            }
+        }
+        let unanswered = self.sent.iter().filter(|(k, _)| !answered.contains(k));
+        let mut unanswered = unanswered.map(|(_, (sent, _))| *sent).peekable();
+        for place in unnamed {
+            strays += usize::from(unanswered.next_if(|sent| *sent < place).is_none());
+        }
+        strays
+    }
+
+    fn bade_bye_before(&self, place: usize) -> bool {
+        let mut before = self.frames.iter().take_while(|f| f.place < place);
+        before.any(|f| matches!(f.what, What::Bye(_)))
+    }
+
     /// Its own message that a frame is the ack or the echo of.
     pub(super) fn own(&self, frame: &Frame) -> Option<Id> {
         let life = self.life;
@@ -353,6 +420,12 @@ pub(super) fn same_address(one: &str, other: &str) -> bool {
 pub(super) fn sent_ns(sessions: &[Session], message: Id) -> u64 {
     let sender = sessions.iter().find(|s| s.life == message.life).unwrap();
     sender.sent[&message.k].1
+}
+
+/// Whether the error that names a message went to another.
+pub(super) fn is_refused_astray(sessions: &[Session], message: Id) -> bool {
+    let mut others = sessions.iter().filter(|s| s.life != message.life);
+    others.any(|s| s.refuses(message))
 }
 
 /// Whether a message's ack went to another.

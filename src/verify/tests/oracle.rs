@@ -10,8 +10,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::history::{Frame, Role, Session, What, is_astray, named, read, same_address, sent_ns};
-use super::world::{Id, LATE_AFTER_NS, Observation, address, wire_id};
+use super::history::{
+    Frame, Role, Session, What, is_astray, is_refused_astray, named, read, same_address, sent_ns,
+};
+use super::world::{Id, LATE_AFTER_NS, Observation, address};
 use crate::verify::kind::Kind;
 
 /// The shortest frame with a number in it: so much room a malformed line has for each that it may
@@ -62,7 +64,7 @@ pub(super) fn verdict(observations: &[Observation]) -> Verdict {
     wrong_lines(&sessions, &mut add);
     wrong_ends(&sessions, &accounts, &mut add);
     wrong_places(&sessions, &accounts, &truth, &late, &mut add);
-    wrong_acks(&sessions, &accounts, &mut add);
+    wrong_answers(&sessions, &accounts, &mut add);
     missing(&sessions, &accounts, &truth, &late, &mut add);
     for kind in late.values() {
         add(*kind, 1);
@@ -463,9 +465,11 @@ fn disorder(session: &Session, account: &Account, truth: &Truth, low: u64, high:
     }
 }
 
-/// S3, S5: acks again, astray, or out of the order sent though their numbers are in order.
-fn wrong_acks(sessions: &[Session], accounts: &[Account], add: &mut impl FnMut(Kind, usize)) {
+/// S3, S5, §6: acks again, astray, or out of the order sent though their numbers are in order;
+/// errors that nobody asked for.
+fn wrong_answers(sessions: &[Session], accounts: &[Account], add: &mut impl FnMut(Kind, usize)) {
     for (session, account) in sessions.iter().zip(accounts) {
+        add(Kind::StrayError, session.stray_errors());
         for frame in &session.frames {
             match frame.role {
                 Role::Again => add(Kind::DuplicateAck, 1),
@@ -495,8 +499,7 @@ fn missing(
 ) {
     let refused = |session: &Session, k: u64| {
         let life = session.life;
-        let id = Some(wire_id(Id { life, k }));
-        session.frames.iter().any(|f| f.what == What::Error { id })
+        session.refuses(Id { life, k })
     };
     // Messages without an ack, and the numbers that were theirs.
     let mut unacked: Vec<(usize, u64)> = Vec::new();
@@ -507,6 +510,7 @@ fn missing(
             !frames.any(|f| session.own(f) == Some(id))
                 && !refused(session, id.k)
                 && !is_astray(sessions, id)
+                && !is_refused_astray(sessions, id)
         });
         // A bye says that all is answered; without one, what came behind the missing ack does.
         let proved = waiting.filter(|id| {
@@ -547,6 +551,8 @@ fn missing(
         all.any(|(s, a)| {
             let frame = a.got.get(&n).map(|&i| &s.frames[i]);
             frame.is_some_and(|f| matches!(f.what, What::Relay { .. }))
+                || (s.frames.iter())
+                    .any(|f| matches!(f.what, What::Wrong { n: wrong, .. } if wrong == n))
         })
     };
     let mut skipped = Vec::new();

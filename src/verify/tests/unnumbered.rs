@@ -117,6 +117,7 @@ const TABLE: &[(&str, Outside, &str)] = &[
     ("reuse_number", Unseen, "numbers are not looked at"),
     ("torn_frame", Alike, ""),
     ("garbage_frame", Alike, ""),
+    ("stray_error", Alike, ""),
     ("garbage_behind_the_bye", Alike, ""),
     ("no_welcome", Alike, ""),
     ("no_bye", Alike, ""),

@@ -154,12 +154,12 @@ impl Unnumbered {
     pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
         let session = &mut self.sessions[handle.0 as usize];
         let connecting = session.stage == Stage::Connecting;
-        session.conduct.told_off(complaint.code, connecting);
         let whose = (session.track.client, session.track.id);
+        let conduct = &mut session.conduct;
         let own = session.own.get_or_insert_default();
         let refused = self
             .desk
-            .error(whose, session.conduct, own, complaint, now_ns);
+            .error(whose, conduct, connecting, own, complaint, now_ns);
         if let Some((message, example)) = refused {
             self.refused(message, example, now_ns);
         }
@@ -213,9 +213,11 @@ impl Unnumbered {
         self.drop_pending(handle);
     }
 
+    /// Nothing more is waited for: neither answers, nor what errors that came may be about.
     pub(super) fn drop_pending(&mut self, handle: Handle) {
-        let own = self.sessions[handle.0 as usize].own.as_deref_mut();
-        self.desk.drop_pending(own);
+        let session = &mut self.sessions[handle.0 as usize];
+        let client = session.track.client;
+        self.desk.drop_pending(client, session.own.as_deref_mut());
     }
 
     /// A scripted `await_acks` took too long.

@@ -88,7 +88,13 @@ impl Unnumbered {
         self.unjoined = unjoined;
     }
 
-    pub(super) fn welcome(&mut self, handle: Handle, client_ip: &str, now_ns: u64) -> Event {
+    pub(super) fn welcome(
+        &mut self,
+        handle: Handle,
+        client_ip: &str,
+        max_line: u64,
+        now_ns: u64,
+    ) -> Event {
         if self.session(handle).stage != Stage::Connecting {
             return self.malformed(handle, "a second welcome", 0, now_ns);
         }
@@ -102,6 +108,9 @@ impl Unnumbered {
         } else {
             self.desk.directory.set_address(id, client_ip);
         }
+        let conduct = *self.conduct(handle);
+        let client = self.client(handle);
+        self.desk.welcomed(client, conduct, max_line, now_ns);
         let traffic = self.desk.unacked > 0;
         self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.session(handle).stage = Stage::Open;

@@ -416,6 +416,46 @@ fn a_target_of_another_version_is_quoted() {
     assert_unreachable(&target.url(), &[], r#"\"protocol\":2"#);
 }
 
+/// However many reads it takes.
+#[test]
+fn what_a_welcome_lacks_is_named() {
+    let target = Double::start(Fault::NoSeq);
+    let said = "its welcome lacks `seq`, got `{\\\"type\\\":\\\"welcome\\\",";
+    assert_unreachable(&target.url(), &[], said);
+}
+
+#[test]
+fn numbers_over_2_to_the_53_are_followed() {
+    let target = Double::start(Fault::LargeNumbers);
+    let scenario = Scenario::new(SMALL);
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_eq!(code, Some(0), "{:#}", result["violations"]);
+}
+
+#[test]
+fn a_payload_that_the_welcome_does_not_allow_is_refused_before_any_load() {
+    let target = Double::start(Fault::ShortLines);
+    let set = ["clients.talkers.payload.size=600"];
+    let said = "a publish of 600 bytes, as `talkers` sends them, makes a line of up to";
+    assert_unreachable(&target.url(), &set, said);
+    assert_unreachable(&target.url(), &set, "and the target takes 512");
+    let scenario = Scenario::new(SMALL);
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_eq!(code, Some(0), "{:#}", result["reasons"]);
+}
+
+#[test]
+fn errors_that_nobody_asked_for_fail_a_run() {
+    let target = Double::start(Fault::StrayErrors);
+    let scenario = Scenario::new(SMALL);
+    let (code, result) = result_of(&[scenario.path(), "--target", &target.url()]);
+    assert_eq!(code, Some(1), "{:#}", result["reasons"]);
+    let violations = result["violations"].as_array().unwrap();
+    assert_eq!(violations.len(), 1, "{violations:#?}");
+    assert_eq!(violations[0]["kind"], "stray-error");
+    assert_eq!(violations[0]["count"], result["counts"]["sessions"]);
+}
+
 #[test]
 fn a_target_that_closes_at_once_is_named() {
     let target = Double::start(Fault::ClosesAtOnce);

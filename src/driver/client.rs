@@ -12,7 +12,9 @@ use tokio::task::spawn_local;
 
 use super::fleet::Read;
 use super::shard::Shard;
-use crate::verify::ledger::Ending;
+use crate::verify::ledger::{Ending, MAX_SEQ};
+use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
+use crate::wire::ndjson::welcome::{self, NotAWelcome};
 use crate::wire::ndjson::{ServerFrame, decode_server};
 use crate::wire::{Dialect, classic};
 
@@ -39,8 +41,29 @@ pub(super) enum ConnectError {
         detail: String,
     },
     /// It speaks, but something else.
-    #[error("it is no ndjson broadcast server: expected a welcome, got `{got}`")]
+    #[error("it is no ndjson broadcast server: {what}, got `{got}`")]
     NotThisProtocol {
+        /// Why it is none.
+        what: NotAWelcome,
+        /// The beginning of what came.
+        got: String,
+    },
+    /// It means to welcome, and does it wrong.
+    #[error("{what}, got `{got}`")]
+    WrongWelcome {
+        /// What is wrong with it.
+        what: NotAWelcome,
+        /// The beginning of what came.
+        got: String,
+    },
+    /// Its welcome is right, and its numbers cannot be followed.
+    #[error("its welcome stands at number {0}, and numbers are followed up to {MAX_SEQ}")]
+    NumbersTooLarge(u64),
+    /// Its first line has no end.
+    #[error("its first line has no end: {bytes} bytes, which begin `{got}`")]
+    NoLine {
+        /// So far.
+        bytes: usize,
         /// The beginning of what came.
         got: String,
     },
@@ -119,6 +142,8 @@ fn io_error(error: io::Error) -> ConnectError {
 
 /// Reads until the welcome is there.
 async fn welcome(shard: &Rc<Shard>, client: usize, generation: u32) -> Result<(), ConnectError> {
+    // A first line may come in any number of reads.
+    let mut heard = Vec::new();
     loop {
         match read(shard, client, generation).await {
             Read::Frames => {
@@ -129,38 +154,64 @@ async fn welcome(shard: &Rc<Shard>, client: usize, generation: u32) -> Result<()
                 {
                     return Ok(());
                 }
-                if fleet.last_read().contains(&b'\n') {
-                    return Err(not_a_welcome(fleet.last_read()));
+                heard.extend_from_slice(fleet.last_read());
+                let too_long = heard.len() > DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
+                if first_line(&heard).is_some() || too_long {
+                    return Err(not_a_welcome(&heard));
                 }
             }
             Read::Ended(Ending::Ours) => return Err(ConnectError::Closed),
-            Read::Ended(_) => {
-                let fleet = shard.fleet();
-                return Err(match fleet.last_read() {
-                    [] => ConnectError::Closed,
-                    got => not_a_welcome(got),
-                });
-            }
+            Read::Ended(_) if heard.is_empty() => return Err(ConnectError::Closed),
+            Read::Ended(_) => return Err(not_a_welcome(&heard)),
         }
     }
 }
 
+/// The first line that is not blank, if it is at its end.
+fn first_line(read: &[u8]) -> Option<&[u8]> {
+    let (whole, _) = read.split_at(memchr::memrchr(b'\n', read)?);
+    let mut lines = whole.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end);
+    lines.find(|line| !line.is_empty())
+}
+
 /// What came instead of a welcome.
 fn not_a_welcome(read: &[u8]) -> ConnectError {
-    let line = read.split(|&b| b == b'\n').next().unwrap_or(read);
-    if let Ok(ServerFrame::Error { code, detail, .. }) = decode_server(line) {
-        return ConnectError::Refused {
-            code: code.into_owned(),
-            detail: detail.into_owned(),
-        };
-    }
     if [classic::ACK, classic::RELAY]
         .iter()
         .any(|phrase| memmem::find(read, phrase.as_bytes()).is_some())
     {
         return ConnectError::OtherDialect(Dialect::Classic);
     }
-    ConnectError::NotThisProtocol { got: quoted(line) }
+    let Some(line) = first_line(read) else {
+        return ConnectError::NoLine {
+            bytes: read.len(),
+            got: quoted(read),
+        };
+    };
+    match decode_server(line) {
+        Ok(ServerFrame::Error { code, detail, .. }) => {
+            return ConnectError::Refused {
+                code: code.into_owned(),
+                detail: detail.into_owned(),
+            };
+        }
+        Ok(ServerFrame::Welcome { seq, .. }) if seq > MAX_SEQ => {
+            return ConnectError::NumbersTooLarge(seq);
+        }
+        _ => {}
+    }
+    let got = quoted(line);
+    match welcome::not_a_welcome(line) {
+        Some(
+            what @ (NotAWelcome::NoObject(_) | NotAWelcome::NoType | NotAWelcome::AnotherType(_)),
+        ) => ConnectError::NotThisProtocol { what, got },
+        Some(what) => ConnectError::WrongWelcome { what, got },
+        // A right welcome came behind something that is none.
+        None => ConnectError::NoLine {
+            bytes: read.len(),
+            got,
+        },
+    }
 }
 
 /// The first thing that a target said to any client: why it is no classic server's, if it is not.

@@ -457,6 +457,9 @@ impl Fleet {
         if !connection.welcomed && (welcomed || ledger.is_open(handle)) {
             // Perhaps open without its welcome, which is on record.
             connection.welcomed = true;
+            if welcomed {
+                live.heard_max_line(ledger.max_line_bytes() as u64);
+            }
             live.welcomed(one.rank, one.generation == 1);
         }
         if ledger.wants_flush() {

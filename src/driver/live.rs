@@ -14,9 +14,23 @@ pub(super) struct Live {
     connected: AtomicU64,
     /// Scripts that have not come to their end.
     scripts: AtomicU64,
+    /// The shortest line that a welcome has set as the limit; 0 while none has.
+    max_line_bytes: AtomicU64,
 }
 
 impl Live {
+    /// A welcome says that lines may be as long as this.
+    pub(super) fn heard_max_line(&self, bytes: u64) {
+        let shorter = |known| (known == 0 || bytes < known).then_some(bytes);
+        // An error means that a welcome had said so before.
+        let _ = self.max_line_bytes.fetch_update(Relaxed, Relaxed, shorter);
+    }
+
+    /// The longest line that the target takes, if any welcome said so.
+    pub(super) fn max_line_bytes(&self) -> Option<u64> {
+        Some(self.max_line_bytes.load(Relaxed)).filter(|&bytes| bytes > 0)
+    }
+
     /// A connection of a client of `rank` was welcomed, its client's first if `first`.
     pub(super) fn welcomed(&self, rank: Rank, first: bool) {
         self.open[rank as usize].fetch_add(1, Relaxed);

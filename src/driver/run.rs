@@ -65,6 +65,24 @@ pub enum RunError {
         /// What was seen.
         what: String,
     },
+    /// What a group sends does not fit the lines that the target takes.
+    #[error(
+        "{url}: a publish of {payload_bytes} bytes, as `{group}` sends them, makes a line of up to \
+         {line_bytes} bytes, and the target takes {max_line_bytes} (`max_line` in its welcome): \
+         lower clients.{group}.payload, or raise the target's limit"
+    )]
+    PayloadTooLong {
+        /// The target.
+        url: String,
+        /// Whose payload it is.
+        group: String,
+        /// The longest.
+        payload_bytes: u32,
+        /// What it makes.
+        line_bytes: u64,
+        /// What its welcome says.
+        max_line_bytes: u64,
+    },
     /// The system refused what a run needs.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),

@@ -26,6 +26,14 @@ pub(crate) enum Fault {
     SpeaksHttp,
     /// Welcomes to another version of the protocol.
     AnotherVersion,
+    /// Welcomes without a number, in three writes.
+    NoSeq,
+    /// Begins where 2^53 ends.
+    LargeNumbers,
+    /// Takes lines of 512 bytes.
+    ShortLines,
+    /// Sends each client an error besides what it is owed.
+    StrayErrors,
     /// Accepts and closes.
     ClosesAtOnce,
     /// Accepts and says nothing.
@@ -61,7 +69,14 @@ struct Room {
 }
 
 fn accept(listener: &TcpListener, fault: Fault) {
-    let room = Arc::new(Mutex::new(Room::default()));
+    let room = Arc::new(Mutex::new(Room {
+        seq: if fault == Fault::LargeNumbers {
+            (1 << 53) - 5
+        } else {
+            0
+        },
+        ..Room::default()
+    }));
     let mut idle = Vec::new();
     for stream in listener.incoming() {
         let mut stream = stream.unwrap();
@@ -75,6 +90,17 @@ fn accept(listener: &TcpListener, fault: Fault) {
                     b"{\"type\":\"welcome\",\"protocol\":2,\"client_ip\":\"127.0.0.1:1\",\
                       \"seq\":0,\"max_line\":65536}\n",
                 );
+                idle.push(stream);
+            }
+            Fault::NoSeq => {
+                stream.set_nodelay(true).unwrap();
+                for part in [
+                    "{\"type\":\"welcome\",\"protocol\":1,",
+                    "\"client_ip\":\"127.0.0.1:1\",",
+                    "\"max_line\":65536}\n",
+                ] {
+                    let _ = stream.write_all(part.as_bytes());
+                }
                 idle.push(stream);
             }
             Fault::Full => {
@@ -105,7 +131,15 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>, fault: Fault) {
     {
         let mut room = room.lock().unwrap();
         let mut line = Vec::new();
-        ndjson::encode_welcome(&mut line, &peer.to_string(), room.seq, 65_536);
+        let max_line = if fault == Fault::ShortLines {
+            512
+        } else {
+            65_536
+        };
+        ndjson::encode_welcome(&mut line, &peer.to_string(), room.seq, max_line);
+        if fault == Fault::StrayErrors {
+            ndjson::encode_error(&mut line, "malformed", "what was that?", None);
+        }
         let _ = stream.write_all(&line);
         room.clients.push((peer, stream.try_clone().unwrap()));
     }

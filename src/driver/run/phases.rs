@@ -8,8 +8,9 @@ use crate::driver::fleet::Rank;
 use crate::driver::shard::Command;
 use crate::driver::snapshot::Phase;
 use crate::measure::Window;
-use crate::scenario::plan::Load;
+use crate::scenario::plan::{Load, Step};
 use crate::verify::directory::ClientId;
+use crate::wire::ndjson;
 
 /// Between telling the shards when the load begins and its beginning.
 const LEAD: Duration = Duration::from_millis(20);
@@ -42,8 +43,36 @@ impl Coordinator<'_> {
         }
         match self.unreachable.first() {
             Some((client, what)) => Err(self.unreachable_by(*client, what.clone())),
-            None => Ok(()),
+            None => self.check_payloads(),
         }
+    }
+
+    /// Whether what is to be sent fits the lines that the target takes, as its welcomes say.
+    fn check_payloads(&self) -> Result<(), RunError> {
+        let Some(max_line_bytes) = self.live.max_line_bytes() else {
+            return Ok(());
+        };
+        for group in &self.plan.groups {
+            let publishes = match &group.load {
+                Load::Listen => false,
+                Load::Open { .. } | Load::Closed { .. } => true,
+                Load::Script { steps, .. } => steps
+                    .iter()
+                    .any(|step| matches!(step, Step::Publish { .. })),
+            };
+            let payload_bytes = group.payload.max;
+            let line_bytes = ndjson::publish_line_bytes(payload_bytes as usize) as u64;
+            if publishes && line_bytes > max_line_bytes {
+                return Err(RunError::PayloadTooLong {
+                    url: self.url.clone(),
+                    group: group.name.clone(),
+                    payload_bytes,
+                    line_bytes,
+                    max_line_bytes,
+                });
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn unreachable_by(&self, client: ClientId, what: String) -> RunError {

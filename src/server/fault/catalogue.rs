@@ -159,6 +159,8 @@ faults! {
         "one receiver is sent half a frame, and another right behind it", "";
     GarbageFrame = "garbage-frame" => ["malformed-frame"], Message,
         "one receiver is sent a line that is no frame", "";
+    StrayError = "stray-error" => ["stray-error"], Message,
+        "one receiver is sent an error that nothing it sent accounts for", "";
     NoWelcome = "no-welcome" => ["missing-welcome"], Join,
         "a client is sent no welcome", "";
     NoBye = "no-bye" => ["missing-bye"], Leave,
@@ -197,6 +199,7 @@ impl Fault {
                     | Self::ReuseNumber
                     | Self::TornFrame
                     | Self::GarbageFrame
+                    | Self::StrayError
                     | Self::NoWelcome
                     | Self::NoBye
             ),

@@ -369,6 +369,14 @@ impl Faults {
                 cursor.replace(entry, lines);
                 what = format!("to {name}, behind number {seq}");
             }
+            Fault::StrayError => {
+                // It names the message, which is another's, or none at all.
+                let named = d.publish_id.filter(|_| self.dice[at].below(2) == 0);
+                let mut lines = d.line.clone();
+                ndjson::encode_error(&mut lines, "malformed", "nobody asked for this", named);
+                cursor.replace(entry, lines);
+                what = format!("to {name}, behind number {seq}");
+            }
             Fault::FlipByte | Fault::TruncateMessage => {
                 let altered = if fault == Fault::FlipByte {
                     let place = self.dice[at].below(d.message.chars().count());
@@ -463,6 +471,7 @@ fn is_of_one_relay(fault: Fault) -> bool {
             | Fault::RelayNamesRecipient
             | Fault::TornFrame
             | Fault::GarbageFrame
+            | Fault::StrayError
             | Fault::HangUp
             | Fault::DelayRelay
     )

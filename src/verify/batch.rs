@@ -264,7 +264,14 @@ pub(super) enum Anomaly {
     Certain(Kind, Example),
     /// The target closed a connection without what it owed at the end: a violation of that kind,
     /// unless the whole target went away.
-    HungUp(Kind, Example),
+    HungUp {
+        kind: Kind,
+        /// The last number that its session had seen; [`NO_NUMBER`] where none are looked at.
+        seen: u64,
+        example: Example,
+    },
+    /// The target began its numbers anew: these are counted on from `added`.
+    NumberedAnew { added: u64, example: Example },
 }
 
 /// How it is known that a message was to be answered by the end of its session.

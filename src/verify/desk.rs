@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use super::batch::{Anomaly, Batch, Message};
 use super::directory::{ClientId, Directory};
-use super::errors::UnnamedError;
+use super::errors::{UnnamedError, UnnamedErrors};
 use super::findings::Example;
 use super::ids::split_id;
 use super::kind::Kind;
 use super::ledger::{Ending, Terms};
 use super::own::{Conduct, Own};
 use super::trace::view::View;
+use crate::scenario::plan::AckPromise;
 use crate::wire::ndjson::ErrorCode;
 use crate::wire::payload::SenderId;
 
@@ -60,7 +61,16 @@ impl Desk {
     }
 
     /// The target ended the connection of `client`, which did nothing wrong.
-    pub(super) fn hung_up(&mut self, client: ClientId, ending: Ending, when: &str, now_ns: u64) {
+    /// The last number that it had `seen` tells of which numbering it was, should the target begin
+    /// anew.
+    pub(super) fn hung_up(
+        &mut self,
+        client: ClientId,
+        seen: u64,
+        ending: Ending,
+        when: &str,
+        now_ns: u64,
+    ) {
         let how = if ending == Ending::Eof {
             "closed"
         } else {
@@ -70,17 +80,23 @@ impl Desk {
         let text =
             format!("the target {how} the connection of {name}, which did nothing wrong{when}");
         let example = self.example(client, None, None, text, now_ns);
-        let hung_up = Anomaly::HungUp(Kind::UnexpectedClose, example);
-        self.batch.anomalies.push(hung_up);
+        self.batch.anomalies.push(Anomaly::HungUp {
+            kind: Kind::UnexpectedClose,
+            seen,
+            example,
+        });
     }
 
     /// The target closed the connection of `client`, which had half-closed, without a bye.
-    pub(super) fn no_goodbye(&mut self, client: ClientId, now_ns: u64) {
+    pub(super) fn no_goodbye(&mut self, client: ClientId, seen: u64, now_ns: u64) {
         let name = self.directory.client_name(client);
         let text = format!("{name} half-closed and was closed without a bye");
         let example = self.example(client, None, None, text, now_ns);
-        let hung_up = Anomaly::HungUp(Kind::MissingBye, example);
-        self.batch.anomalies.push(hung_up);
+        self.batch.anomalies.push(Anomaly::HungUp {
+            kind: Kind::MissingBye,
+            seen,
+            example,
+        });
     }
 
     /// The target complained to `client`, of whose session `id` these are its conduct and what it
@@ -100,7 +116,9 @@ impl Desk {
         conduct.told_off(complaint.code, connecting);
         let named = complaint.id.map(split_id);
         let mine = named.filter(|&(sender, _)| sender == id);
-        let Some((sender, k)) = mine.filter(|&(_, k)| own.waits_for(k) || own.was_acked(k)) else {
+        let acks = self.terms.promises.ack == AckPromise::ExactlyOnce;
+        let may_refuse = |k| own.waits_for(k) || own.was_acked(k) || !acks && own.is_unanswered(k);
+        let Some((sender, k)) = mine.filter(|&(_, k)| may_refuse(k)) else {
             if connecting && !before.turned_away {
                 conduct.error_first = true; // in place of the welcome, if that does not come
             } else {
@@ -111,17 +129,15 @@ impl Desk {
         let message = Message { sender, k };
         let Complaint { code, detail, .. } = complaint;
         let name = self.directory.client_name(client);
-        let Some((_, order)) = own.take(k) else {
+        if own.was_acked(k) {
             let text = format!(
                 "{name} was acked its message {k}, and then it was refused: {code} ({detail})"
             );
             self.certain(Kind::RelayOfRejected, client, Some(message), text, now_ns);
             own.settle_otherwise(k);
             return None;
-        };
-        if order.acked_now {
-            self.unacked -= 1 + order.overtook;
         }
+        self.unacked -= u64::from(own.refuse(k));
         own.settle_otherwise(k);
         let example = (!conduct.provoked).then(|| {
             let text = format!(
@@ -164,6 +180,11 @@ impl Desk {
                 );
                 self.certain(Kind::MissingAck, client, None, text, now_ns);
             }
+        } else if self.terms.promises.ack == AckPromise::None
+            && id.is_none()
+            && own.unnamed_errors < own.last_k
+        {
+            own.unnamed_errors += 1; // any message that was sent may be what it is about
         } else if id.is_none() {
             for error in own.unnamed_error(error) {
                 self.stray_error(client, None, &error);
@@ -226,6 +247,7 @@ impl Desk {
             for error in own.unexplained_errors() {
                 self.stray_error(client, None, &error);
             }
+            own.errors = UnnamedErrors::default();
             self.unacked -= own.pending.len() as u64;
             own.pending.clear();
             own.overtaken.clear();

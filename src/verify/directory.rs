@@ -7,10 +7,12 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
 
 use super::ids::MAX_SESSIONS;
+use super::numbered::MAX_SEQ;
+use super::numberings::Numberings;
 use super::sends::Sends;
 use crate::wire::payload::SenderId;
 
@@ -25,6 +27,7 @@ pub struct Directory {
     sessions: RwLock<HashMap<SenderId, Entry>>,
     next_session: AtomicU32,
     highest_seq: AtomicU64,
+    numberings: Mutex<Numberings>,
     raw: RwLock<RawTexts>,
     /// When the latest messages were really sent.
     pub(super) sends: Sends,
@@ -62,6 +65,7 @@ impl Directory {
             sessions: RwLock::default(),
             next_session: AtomicU32::new(0),
             highest_seq: AtomicU64::new(0),
+            numberings: Mutex::default(),
             raw: RwLock::default(),
             sends: Sends::default(),
         }
@@ -157,6 +161,22 @@ impl Directory {
     /// Some session has seen `seq`.
     pub(super) fn saw(&self, seq: u64) {
         self.highest_seq.fetch_max(seq, Ordering::Release);
+    }
+
+    /// Asks the numberings.
+    pub(super) fn numberings<T>(&self, ask: impl FnOnce(&Numberings) -> T) -> T {
+        ask(&self.numberings.lock().expect("no panic while held"))
+    }
+
+    /// A session that began to connect when `joined` had been seen gets smaller numbers: see
+    /// [`Numberings::begin`].
+    pub(super) fn begin_numbering(&self, joined: u64) -> Option<(u64, bool)> {
+        let mut numberings = self.numberings.lock().expect("no panic while held");
+        let begun = numberings.begin(joined, self.highest_seq(), MAX_SEQ);
+        if let Some((added, true)) = begun {
+            self.saw(added);
+        }
+        begun
     }
 
     /// A script sent `text` byte for byte.

@@ -9,20 +9,21 @@
 //!
 //! Here is when what is settled, and what comes of it all; [`known`] keeps what is known of each
 //! number, [`open`] what waits for it; [`missing`] judges what did not come, [`order`] what came at
-//! the wrong place, [`deliveries`] what was wrong in itself.
+//! the wrong place, [`deliveries`] what was wrong in itself, [`restart`] that all began anew.
 
 mod deliveries;
 mod known;
 mod missing;
 mod open;
 mod order;
+mod restart;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::batch::{Batch, Ended, Message, NO_NUMBER, Proof, Tally};
 use super::directory::Directory;
-use super::findings::{self, Example, Findings};
+use super::findings::{Example, Findings};
 use super::kind::Kind;
 use super::numbered::MAX_SEQ;
 use super::trace::tape::{Tag, Tape, Writing};
@@ -33,6 +34,7 @@ use known::{Acked, Known, Record, Relayed};
 use missing::{Gap, Missing, Unacked, Unanswered};
 use open::{Contest, Open};
 use order::Track;
+use restart::{Anew, Heard, HungUp};
 
 /// Numbers that may wait to be settled. Past it the oldest are settled with what is known, and
 /// what comes of them later counts as not compared.
@@ -118,7 +120,11 @@ pub struct Judge {
     /// The latest send among the numbers settled, and whose it was.
     latest_sent: Option<(u64, Message, u64)>,
     /// Connections closed without what was owed at their end, by the kind of violation that is.
-    hung_up: BTreeMap<Kind, findings::Tally>,
+    hung_up: BTreeMap<Kind, HungUp>,
+    /// Its numbers began anew.
+    anew: Vec<Anew>,
+    /// When numberings were last heard of, the earliest first.
+    heard: VecDeque<Heard>,
     tally: Tally,
     findings: Findings,
     lost: u64,
@@ -173,6 +179,8 @@ impl Judge {
             forgot_early: false,
             latest_sent: None,
             hung_up: BTreeMap::new(),
+            anew: Vec::new(),
+            heard: VecDeque::new(),
             tally: Tally::default(),
             findings: Findings::default(),
             lost: 0,
@@ -193,8 +201,8 @@ impl Judge {
     /// Violations found so far. What a later frame may still explain is in it, so it can shrink.
     #[must_use]
     pub fn violation_count(&self) -> u64 {
-        let pending = self.gaps.len() + self.late_numbered.len();
-        let hung_up: u64 = self.hung_up.values().map(|tally| tally.count).sum();
+        let pending = self.gaps.len() + self.late_numbered.len() + self.anew.len();
+        let hung_up: u64 = self.hung_up.values().map(|h| h.tally.count).sum();
         self.findings.violation_count() + hung_up + pending as u64
     }
 
@@ -250,19 +258,20 @@ impl Judge {
         self.judge_unacked();
         self.report_gaps(0);
         self.report_late_numbered(u64::MAX);
-        for (kind, hung_up) in std::mem::take(&mut self.hung_up) {
+        let mut hung_up: Vec<_> = std::mem::take(&mut self.hung_up).into_iter().collect();
+        for (kind, HungUp { tally, .. }) in &hung_up {
+            if *kind == Kind::UnexpectedClose && !target_gone {
+                self.findings.counts.unexpected_closes = tally.count;
+            }
+        }
+        self.report_numbered_anew(&mut hung_up);
+        for (kind, HungUp { tally, .. }) in hung_up {
             if target_gone {
-                self.tally.unfinished += hung_up.count;
-                continue;
+                self.tally.unfinished += tally.count;
+            } else if tally.count > 0 {
+                let violations = &mut self.findings.violations;
+                violations.entry(kind).or_default().merge(tally);
             }
-            if kind == Kind::UnexpectedClose {
-                self.findings.counts.unexpected_closes = hung_up.count;
-            }
-            self.findings
-                .violations
-                .entry(kind)
-                .or_default()
-                .merge(hung_up);
         }
         self.state_undecided();
     }
@@ -373,6 +382,7 @@ impl Judge {
                 receivers: relayed.receivers,
             });
         }
+        self.heard(seq, &record);
         if seq != self.last_settled + 1 {
             self.last_unknown = seq.saturating_sub(1);
         }
@@ -446,13 +456,31 @@ impl Judge {
         self.senders.remove(&session);
     }
 
+    /// The number that the target states for `seq`.
+    fn stated(&self, seq: u64) -> u64 {
+        if seq == NO_NUMBER {
+            return seq;
+        }
+        self.directory.stated(seq)
+    }
+
     fn describe(&self, message: Option<Message>, seq: u64) -> String {
+        let seq = self.stated(seq);
         match message {
             Some(m) => {
                 let sender = self.directory.name(m.sender);
                 format!("message {} of {sender} (number {seq})", m.k)
             }
             None => format!("number {seq}"),
+        }
+    }
+
+    /// ` (number 5)`; nothing where there is none.
+    fn number(&self, seq: u64) -> String {
+        if seq == NO_NUMBER {
+            String::new()
+        } else {
+            format!(" (number {})", self.stated(seq))
         }
     }
 
@@ -469,7 +497,9 @@ impl Judge {
             sender: message.map(|m| self.directory.name(m.sender)),
             receiver: receiver.map(|r| self.directory.name(r)),
             k: message.map(|m| m.k).filter(|&k| k > 0),
-            seq: seq.filter(|&seq| seq != NO_NUMBER),
+            seq: seq
+                .filter(|&seq| seq != NO_NUMBER)
+                .map(|seq| self.stated(seq)),
             at_ns,
         }
     }
@@ -485,14 +515,5 @@ impl Judge {
     ) {
         let example = self.example(receiver, message, Some(seq), text, at_ns);
         self.findings.violation(kind, || example);
-    }
-}
-
-/// ` (number 5)`; nothing where there is none.
-fn number(seq: u64) -> String {
-    if seq == NO_NUMBER {
-        String::new()
-    } else {
-        format!(" (number {seq})")
     }
 }

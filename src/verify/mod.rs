@@ -17,6 +17,7 @@ pub mod kind;
 pub mod ledger;
 mod lines;
 mod numbered;
+mod numberings;
 mod own;
 mod reference;
 mod sends;

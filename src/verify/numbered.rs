@@ -90,7 +90,8 @@ impl Numbered {
     pub(super) fn connecting(&mut self, client: ClientId) -> Option<Handle> {
         // Whatever anyone has seen by now was numbered before this connection: not owed.
         let joined = self.desk.directory.highest_seq();
-        let session = Session::new(self.desk.directory.open(client)?, client, joined);
+        let mut session = Session::new(self.desk.directory.open(client)?, client, joined);
+        session.added = joined - self.desk.directory.stated(joined);
         self.desk.batch.tally.sessions += 1;
         let index = match self.free.pop() {
             Some(index) => {
@@ -194,17 +195,25 @@ impl Numbered {
         | ServerFrame::Ack { seq, .. }
         | ServerFrame::Welcome { seq, .. }
         | ServerFrame::Bye { seq } = frame
-            && seq > MAX_SEQ
         {
-            return self.too_large(handle, line, seq, now_ns);
+            let is_welcome = matches!(frame, ServerFrame::Welcome { .. });
+            let is_bye = matches!(frame, ServerFrame::Bye { .. });
+            if !is_welcome {
+                self.settle_numbering(handle, seq, is_bye, now_ns);
+            }
+            let added = self.session(handle).added;
+            if seq.saturating_add(added) > MAX_SEQ {
+                return self.too_large(handle, line, seq, now_ns);
+            }
         }
+        let added = self.session(handle).added;
         match frame {
             ServerFrame::Relay {
                 seq,
                 client_ip,
                 message,
-            } => self.relay(handle, line, seq, &client_ip, &message, now_ns),
-            ServerFrame::Ack { seq, id } => self.ack(handle, seq, id, now_ns),
+            } => self.relay(handle, line, seq + added, &client_ip, &message, now_ns),
+            ServerFrame::Ack { seq, id } => self.ack(handle, seq + added, id, now_ns),
             ServerFrame::Welcome {
                 client_ip,
                 seq,
@@ -215,7 +224,7 @@ impl Numbered {
                 let (code, detail) = (&*code, &*detail);
                 self.error(handle, Complaint { code, detail, id }, now_ns)
             }
-            ServerFrame::Bye { seq } => self.bye(handle, seq, now_ns),
+            ServerFrame::Bye { seq } => self.bye(handle, seq + added, now_ns),
             ServerFrame::Unknown => {
                 self.desk.batch.tally.unknown_frames += 1;
                 Event::Other
@@ -228,7 +237,7 @@ impl Numbered {
     fn too_large(&mut self, handle: Handle, line: &[u8], seq: u64, now_ns: u64) -> Event {
         let session = self.session(handle);
         if session.stage == Stage::Open && session.next < MAX_SEQ - ROOM {
-            let due = session.next;
+            let due = session.next - session.added;
             let what = format!("number {seq}, where {due} was due: {}", quote(line));
             return self.malformed(handle, &what, line.len(), now_ns);
         }
@@ -312,8 +321,9 @@ impl Numbered {
         text: String,
         at_ns: u64,
     ) -> Example {
-        let client = self.client(handle);
-        self.desk.example(client, seq, message, text, at_ns)
+        let Session { client, added, .. } = self.sessions[handle.0 as usize];
+        let stated = seq.map(|seq| seq - added.min(seq));
+        self.desk.example(client, stated, message, text, at_ns)
     }
 }
 

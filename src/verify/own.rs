@@ -119,6 +119,8 @@ pub(super) struct Own {
     pub(super) raw: Option<Raw>,
     /// Errors that name none of its messages, and may be about one that waits for its ack.
     pub(super) errors: UnnamedErrors,
+    /// How many came of a target that promises no acks.
+    pub(super) unnamed_errors: u64,
 }
 
 /// A message that waits for its ack.
@@ -151,7 +153,7 @@ enum Unread {
     Objects(ObjectBuffer),
 }
 
-/// How an ack (or a refusal) stood among those still awaited.
+/// How an ack stood among those still awaited.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AckOrder {
     /// It was awaited; `false` if it had been overtaken.
@@ -334,6 +336,20 @@ impl Own {
         })
     }
 
+    /// Message `k` is refused: it waits no more. Unlike an ack, that says nothing of those sent
+    /// before it. Whether it was still awaited.
+    pub(super) fn refuse(&mut self, k: u64) -> bool {
+        self.overtaken.retain(|p| p.k != k);
+        let before = self.pending.len();
+        self.pending.retain(|p| p.k != k);
+        self.pending.len() < before
+    }
+
+    /// Whether message `k` was sent, and neither refused nor echoed; of acks this knows nothing.
+    pub(super) fn is_unanswered(&self, k: u64) -> bool {
+        (1..=self.last_k).contains(&k) && !self.settled_otherwise.contains(&k)
+    }
+
     /// Whether message `k` waits for its answer.
     pub(super) fn waits_for(&self, k: u64) -> bool {
         let mut waiting = self.overtaken.iter().chain(&self.pending);
@@ -367,9 +383,11 @@ impl Own {
         self.errors.unexplained(&waiting)
     }
 
-    /// Whether message `k`, which does not wait for its answer any more, was acked.
+    /// Whether message `k` was acked.
     pub(super) fn was_acked(&self, k: u64) -> bool {
-        (1..=self.last_acked_k).contains(&k) && !self.settled_otherwise.contains(&k)
+        (1..=self.last_acked_k).contains(&k)
+            && !self.settled_otherwise.contains(&k)
+            && !self.waits_for(k)
     }
 
     /// Takes message `k` off the waiting list; `None` if it is not on it.

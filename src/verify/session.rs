@@ -30,6 +30,8 @@ pub(super) struct Session {
     /// No number up to this one is owed: the welcome's, and before it the highest that anyone had
     /// seen when the connection began.
     pub(super) joined: u64,
+    /// What is added to the numbers that the target states: 0 unless it has begun anew.
+    pub(super) added: u64,
     /// The first number that is still open: skipped and not given up, or due when an early frame
     /// came that is not explained.
     pub(super) oldest_open: u64,
@@ -61,6 +63,7 @@ impl Session {
             client,
             next: NEVER,
             joined,
+            added: 0,
             oldest_open: NEVER,
             stage: Stage::Connecting,
             conduct: Conduct::default(),

@@ -1,6 +1,6 @@
 //! Deliveries that were wrong in themselves: altered, invented, echoed, astray, late.
 
-use super::{Judge, MAX_REMEMBERED, NO_NUMBER, Open, number};
+use super::{Judge, MAX_REMEMBERED, NO_NUMBER, Open};
 use crate::verify::batch::Message;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -31,7 +31,7 @@ impl Judge {
             };
             let what = match irregular.message {
                 Some(message) => self.describe(Some(message), seq),
-                None => format!("a relay numbered {seq}"),
+                None => format!("a relay numbered {}", self.stated(seq)),
             };
             let text = format!("{receiver}{others} got {what} {}", irregular.text);
             let (receiver, message) = (Some(irregular.receiver), irregular.message);
@@ -84,7 +84,7 @@ impl Judge {
             "{} was relayed its own message {}{}: a sender gets the ack alone",
             self.directory.name(message.sender),
             message.k,
-            number(seq)
+            self.number(seq)
         );
         let receiver = Some(message.sender);
         self.violation(Kind::EchoedRelay, receiver, Some(message), seq, text, at_ns);
@@ -109,7 +109,7 @@ impl Judge {
             self.open(seq, Open::Stray(message));
         }
         let name = self.directory.name(receiver);
-        let at = number(seq);
+        let at = self.number(seq);
         let text = match message {
             Some(m) if m.sender == receiver => format!(
                 "{name} was sent an ack for its message {}{at}, which it never sent",

@@ -278,17 +278,20 @@ impl Judge {
         let name = self.directory.name(receiver);
         let (kind, text) = if message.sender == receiver {
             let text = format!(
-                "{name} got the ack of its message {} as number {claimed}, where number {due} was \
-                 due",
-                message.k
+                "{name} got the ack of its message {} as number {}, where number {} was due",
+                message.k,
+                self.stated(claimed),
+                self.stated(due),
             );
             (Kind::StrayAck, text)
         } else {
             self.irregular_deliveries += 1;
             let sender = self.directory.name(message.sender);
             let text = format!(
-                "{name} got message {} of {sender}, which is number {due}, as number {claimed}",
-                message.k
+                "{name} got message {} of {sender}, which is number {}, as number {}",
+                message.k,
+                self.stated(due),
+                self.stated(claimed),
             );
             (Kind::AlteredRelay, text)
         };
@@ -300,11 +303,16 @@ impl Judge {
         let receiver = self.directory.name(missing.receiver);
         let what = match count {
             1 => self.describe(message, seq),
-            _ => format!("numbers {seq} to {}", seq + count - 1),
+            _ => {
+                let (from, last) = (self.stated(seq), self.stated(seq + count - 1));
+                format!("numbers {from} to {last}")
+            }
         };
         let proof = match missing.proof {
-            Proof::Later(later) => format!("it got number {later} without it"),
-            Proof::Bye(bye) => format!("its bye says that number {bye} was its last"),
+            Proof::Later(later) => format!("it got number {} without it", self.stated(later)),
+            Proof::Bye(bye) => {
+                format!("its bye says that number {} was its last", self.stated(bye))
+            }
         };
         let text = format!("{receiver} was owed {what} and never got it: {proof}");
         let receiver = Some(missing.receiver);
@@ -354,7 +362,7 @@ impl Judge {
         let count = self.gaps.len().saturating_sub(keep);
         let gaps: Vec<Gap> = self.gaps.drain(..count).collect();
         for gap in gaps.into_iter().filter(|g| g.unexplained > 0) {
-            let (from, last) = (gap.from, gap.until - 1);
+            let (from, last) = (self.stated(gap.from), self.stated(gap.until - 1));
             let witness = self.directory.name(gap.witnesses[0]);
             let text = if from == last {
                 format!(
@@ -367,7 +375,7 @@ impl Judge {
                      after them, and no session got anything under them"
                 )
             };
-            let example = self.example(None, None, Some(from), text, gap.at_ns);
+            let example = self.example(None, None, Some(gap.from), text, gap.at_ns);
             self.findings.violation(Kind::SequenceGap, || example);
         }
     }
@@ -491,7 +499,7 @@ impl Judge {
         let what = if seq == NO_NUMBER {
             "was relayed or acked".to_owned()
         } else {
-            format!("became number {seq}")
+            format!("became number {}", self.stated(seq))
         };
         let text = format!(
             "message {} of {sender} was answered with an error, and {what} all the same",

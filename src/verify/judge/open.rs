@@ -106,9 +106,12 @@ impl Judge {
     pub(super) fn anomaly(&mut self, anomaly: Anomaly) {
         match anomaly {
             Anomaly::Certain(kind, example) => self.findings.violation(kind, || example),
-            Anomaly::HungUp(kind, example) => {
-                self.hung_up.entry(kind).or_default().add(1, || example);
-            }
+            Anomaly::HungUp {
+                kind,
+                seen,
+                example,
+            } => self.hung_up.entry(kind).or_default().add(seen, example),
+            Anomaly::NumberedAnew { added, example } => self.numbered_anew(added, example),
             Anomaly::Missing {
                 receiver,
                 from,

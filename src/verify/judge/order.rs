@@ -139,8 +139,9 @@ impl Judge {
             (Kind::OrderDivergence, "in another order than the others")
         };
         let text = format!(
-            "{receiver} got {} as number {seq}, which is message {} of {}: it saw the two {how}",
+            "{receiver} got {} as number {}, which is message {} of {}: it saw the two {how}",
             self.describe(Some(conflict.claim), other),
+            self.stated(seq),
             truth.k,
             self.directory.name(truth.sender),
         );
@@ -160,7 +161,8 @@ impl Judge {
             return;
         }
         let text = format!(
-            "number {seq} was given to two messages: message {} of {} and message {} of {}",
+            "number {} was given to two messages: message {} of {} and message {} of {}",
+            self.stated(seq),
             truth.k,
             self.directory.name(truth.sender),
             second.k,
@@ -181,9 +183,11 @@ impl Judge {
         }
         let sender = self.directory.name(message.sender);
         let text = format!(
-            "{sender} sent its message {} after it had seen number {seen}, and it became number \
-             {seq}: an effect before its cause",
-            message.k
+            "{sender} sent its message {} after it had seen number {}, and it became number {}: an \
+             effect before its cause",
+            message.k,
+            self.stated(seen),
+            self.stated(seq),
         );
         let example = self.example(None, Some(message), Some(seq), text, at_ns);
         self.late_numbered(seq, Kind::Causality, example);
@@ -216,6 +220,7 @@ impl Judge {
                 return self.reused(seq, truth, claim, at_ns);
             }
             (Some(joined), _) => {
+                let joined = self.stated(joined);
                 let text = format!(
                     "{name} joined after number {joined} and was sent {what}, which it was not owed"
                 );
@@ -279,9 +284,10 @@ impl Judge {
         };
         let message = self.known(low).map(|k| k.message);
         let text = format!(
-            "{} got {} only behind number {high}: it was owed {how}",
+            "{} got {} only behind number {}: it was owed {how}",
             self.directory.name(receiver),
             self.describe(message, low),
+            self.stated(high),
         );
         self.violation(kind, Some(receiver), message, low, text, at_ns);
     }

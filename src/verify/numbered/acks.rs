@@ -101,8 +101,9 @@ impl Numbered {
             }
             if out_of_order && place != Place::Skipped {
                 let name = self.name(handle);
+                let stated = seq - self.session(handle).added;
                 let text = format!(
-                    "{name} got the ack of its message {k} (number {seq}) behind the ack of a \
+                    "{name} got the ack of its message {k} (number {stated}) behind the ack of a \
                      message that it sent later"
                 );
                 self.certain_about(Kind::ReorderedAck, handle, seq, Some(message), text, now_ns);
@@ -134,7 +135,8 @@ impl Numbered {
             };
             self.desk.batch.anomalies.push(anomaly);
         } else {
-            let text = format!("{name} was acked its message {k} twice, now as number {seq}");
+            let stated = seq - self.session(handle).added;
+            let text = format!("{name} was acked its message {k} twice, now as number {stated}");
             self.certain_about(Kind::DuplicateAck, handle, seq, Some(message), text, now_ns);
         }
         Event::Other

@@ -52,10 +52,50 @@ impl Numbered {
         let conduct = *self.conduct(handle);
         let client = self.client(handle);
         self.desk.welcomed(client, conduct, max_line, now_ns);
-        let traffic = self.desk.unacked > 0 || seq > self.session(handle).joined;
+        let session = &mut self.sessions[handle.0 as usize];
+        let joined = session.joined;
+        if seq.saturating_add(session.added) < joined {
+            session.added = self.desk.directory.numbering_of_welcome(joined, seq);
+            // Of no numbering that is known: it is wrong, or there is another one.
+            let unknown = seq.saturating_add(session.added) < joined;
+            session.trouble().welcomed_at = unknown.then_some(seq);
+        }
+        let seq = seq.saturating_add(self.session(handle).added);
+        let traffic = self.desk.unacked > 0 || seq > joined;
         self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.open_at(handle, seq);
         Event::Welcome
+    }
+
+    /// A frame states number `seq`. If the session was welcomed at one that is too small, it shows
+    /// whether the numbers go on where they were, or began anew.
+    pub(super) fn settle_numbering(&mut self, handle: Handle, seq: u64, bye: bool, now_ns: u64) {
+        let session = &mut self.sessions[handle.0 as usize];
+        let trouble = session.trouble.as_deref_mut();
+        let Some(welcome) = trouble.and_then(|trouble| trouble.welcomed_at.take()) else {
+            return;
+        };
+        let known = session.joined - session.added;
+        // The next one that was due in the numbering that was known, or the last that it had.
+        if seq > known || bye && seq == known {
+            return;
+        }
+        let Some((added, is_new)) = self.desk.directory.begin_numbering(session.joined) else {
+            return;
+        };
+        session.added = added;
+        session.joined = added + welcome;
+        session.next = session.joined + 1;
+        if is_new {
+            let name = self.name(handle);
+            let text = format!(
+                "the numbers began anew: {name} was welcomed at number {welcome}, though number \
+                 {known} had been given out before it connected"
+            );
+            let example = self.example(handle, None, None, text, now_ns);
+            let anew = Anomaly::NumberedAnew { added, example };
+            self.desk.batch.anomalies.push(anew);
+        }
     }
 
     /// Everything after `seq` is owed, but nothing that was known before the connection began.
@@ -97,10 +137,13 @@ impl Numbered {
         let last = session.seen();
         let mut moves = Vec::new();
         session.close(seq, now_ns, &mut moves);
+        let added = session.added;
         if seq < last {
             let text = format!(
-                "{} was told by its bye that number {seq} is the last, but number {last} had come",
-                self.name(handle)
+                "{} was told by its bye that number {} is the last, but number {} had come",
+                self.name(handle),
+                seq - added,
+                last - added,
             );
             self.certain(Kind::MissingBye, handle, text, now_ns);
         }
@@ -137,6 +180,7 @@ impl Numbered {
             }
             Stage::Open => {
                 let highest_seq = self.desk.directory.highest_seq();
+                let highest_seq = self.desk.directory.highest_of(session.seen(), highest_seq);
                 let unseen = session.unseen(highest_seq);
                 let mut moves = Vec::new();
                 self.session(handle).broke_off(&mut moves);
@@ -149,9 +193,9 @@ impl Numbered {
                 self.report_maybe_unacked(handle, now_ns);
                 let malformed = self.session(handle).is_after_malformed();
                 if conduct.hung_up_early(ending, malformed) {
-                    let client = self.client(handle);
+                    let (client, seen) = (self.client(handle), self.session(handle).seen());
                     self.desk
-                        .hung_up(client, ending, ", before any welcome", now_ns);
+                        .hung_up(client, seen, ending, ", before any welcome", now_ns);
                 }
             }
             Stage::Free => {}
@@ -174,7 +218,7 @@ impl Numbered {
     fn ended_early(&mut self, handle: Handle, ending: Ending, unseen: u64, now_ns: u64) {
         // The bye may be what the malformed line was.
         let malformed = self.session(handle).is_after_malformed();
-        let client = self.client(handle);
+        let (client, seen) = (self.client(handle), self.session(handle).seen());
         let tally = &mut self.desk.batch.tally;
         match self.sessions[handle.0 as usize]
             .conduct
@@ -191,11 +235,11 @@ impl Numbered {
             }
             Parting::NoGoodbye => {
                 tally.unresolved = tally.unresolved.saturating_add(unseen);
-                self.desk.no_goodbye(client, now_ns);
+                self.desk.no_goodbye(client, seen, now_ns);
             }
             Parting::HungUp => {
                 tally.unresolved = tally.unresolved.saturating_add(unseen);
-                self.desk.hung_up(client, ending, "", now_ns);
+                self.desk.hung_up(client, seen, ending, "", now_ns);
             }
             Parting::Excused => {}
         }

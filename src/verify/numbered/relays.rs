@@ -34,7 +34,9 @@ impl Numbered {
                         now_ns,
                     );
                 }
-                Err(NotIntact::Foreign) => return self.foreign(handle, line, seq, text, now_ns),
+                Err(NotIntact::Foreign) => {
+                    return self.foreign(handle, line, seq, (client_ip, text), now_ns);
+                }
             };
         let message = Message {
             sender: header.sender,
@@ -295,7 +297,7 @@ impl Numbered {
         handle: Handle,
         line: &[u8],
         seq: u64,
-        text: &str,
+        (client_ip, text): (&str, &str),
         now_ns: u64,
     ) -> Event {
         let kind = match self.desk.directory.raw_fate(text) {
@@ -313,7 +315,8 @@ impl Numbered {
                     Place::Behind => {
                         self.desk.batch.tally.duplicated += 1;
                         let name = self.name(handle);
-                        let text = format!("{name} got a scripted text (number {seq}) again");
+                        let stated = seq - self.session(handle).added;
+                        let text = format!("{name} got a scripted text (number {stated}) again");
                         self.certain_about(Kind::DuplicateRelay, handle, seq, None, text, now_ns);
                     }
                 }
@@ -326,7 +329,11 @@ impl Numbered {
         let what = match (kind, text) {
             (Kind::RelayOfRejected, _) => format!("refused before: {}", quote(text.as_bytes())),
             (_, "") => "blank".to_owned(),
-            _ => format!("sent by nobody: {}", quote(text.as_bytes())),
+            _ => format!(
+                "sent by no client of this run, in the name of {}: {}",
+                quote(client_ip.as_bytes()),
+                quote(text.as_bytes())
+            ),
         };
         self.irregular(kind, handle, line, seq, None, what, now_ns)
     }

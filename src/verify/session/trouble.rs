@@ -23,6 +23,9 @@ pub(in crate::verify) struct Trouble {
     /// Numbers that did not come, where more irregular frames had than are remembered: whether one
     /// of these stood for them is not known.
     pub(in crate::verify) undecided: u64,
+    /// It was welcomed at this number, and larger ones had been seen when it began to connect. The
+    /// next frame that has one tells whether the target began its numbers anew.
+    pub(in crate::verify) welcomed_at: Option<u64>,
     /// How many numbers the malformed lines that came last can have swallowed.
     pub(super) swallowing: u64,
     /// Numbers that malformed lines did swallow, own acks perhaps among them.

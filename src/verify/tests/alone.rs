@@ -54,7 +54,11 @@ fn a_relay_that_nobody_sent_says_what_it_is() {
             Kind::RelayOfRejected,
             "refused before: `not json`",
         ),
-        ("not sent", Kind::PhantomRelay, "sent by nobody: `not sent`"),
+        (
+            "not sent",
+            Kind::PhantomRelay,
+            "sent by no client of this run, in the name of `127.0.0.1:10000`: `not sent`",
+        ),
         ("", Kind::PhantomRelay, "a relay numbered 1 blank"),
     ] {
         let (mut bench, client, listener) = two();

@@ -234,6 +234,41 @@ fn absurd_numbers_are_violations_and_cost_nothing() {
     }
 }
 
+/// Its own lines may be that long, and 256 bytes longer.
+#[test]
+fn lines_may_be_as_long_as_the_welcome_allows() {
+    for (max_line, malformed) in [(65_536, 1), (150_000, 0), (u64::MAX, 0)] {
+        for promises in [terms().promises, super::unnumbered::FROM_OUTSIDE] {
+            let mut bench = Bench::new(
+                1,
+                Terms {
+                    promises,
+                    ..terms()
+                },
+            );
+            let ledger = &mut bench.ledgers[0];
+            let handle = ledger.connecting(ClientId(0)).unwrap();
+            ledger.connected(handle, address(0).parse().unwrap());
+            let mut lines = Vec::new();
+            ndjson::encode_welcome(&mut lines, &address(0), 0, max_line);
+            let detail = "x".repeat(150_100);
+            lines.extend_from_slice(
+                format!("{{\"type\":\"news\",\"x\":\"{detail}\"}}\n").as_bytes(),
+            );
+            let mut buffer = LineBuffer::new(65_536 + 256);
+            for chunk in lines.chunks(10_000) {
+                let mut lines = buffer.feed(chunk);
+                while bench.ledgers[0].next(handle, &mut lines, 1).is_some() {}
+            }
+            bench.ledgers[0].letting_go(handle);
+            bench.ledgers[0].ended(handle, Ending::Ours, b"", 2);
+            let expected = [(Kind::MalformedFrame, malformed)];
+            let expected = &expected[..malformed as usize];
+            assert_eq!(kinds(&bench.finish()), expected, "{max_line}");
+        }
+    }
+}
+
 /// What the protocol allows is followed, up to where sums of numbers would have no room.
 #[test]
 fn numbers_may_be_as_large_as_they_are() {

@@ -1,7 +1,7 @@
 //! Proof that the verifier is right: a simulated server and network ([`world`]), histories of it
 //! that must raise nothing ([`clean`]), each fault of the catalogue at a dose of one ([`faults`]),
 //! what happens at the limits ([`guards`], [`limits`]), what a driver tells and asks ([`driven`]),
-//! which errors nobody asked for ([`errors`]), what is said of each bug ([`said`]), and that a recorded history comes to the same
+//! which errors nobody asked for ([`errors`]), a target that is started again ([`restart`]), what is said of each bug ([`said`]), and that a recorded history comes to the same
 //! ([`traces`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
 //! that differs, [`weaker`] has targets that promise less.
 //! Two checkers that know nothing of how the verifier works look all of it up by brute force:
@@ -27,6 +27,7 @@ mod liberties;
 mod limits;
 mod oracle;
 mod plays;
+mod restart;
 mod said;
 mod traces;
 mod unnumbered;

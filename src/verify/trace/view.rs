@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::tape::{Reading, Tape, Writing};
 use crate::verify::directory::{ClientId, Directory, RawFate};
+use crate::verify::numberings::APART;
 use crate::verify::sends::Sends;
 use crate::wire::payload::SenderId;
 
@@ -82,6 +83,57 @@ impl View {
     pub(crate) fn highest_seq(&self) -> u64 {
         let answer = |w: &mut Writing, seq: &u64| w.near_answer(*seq);
         self.ask(Directory::highest_seq, answer, Reading::near_answer)
+    }
+
+    /// The number that the target states for `number`. One that is too small to be of a later
+    /// numbering is its own.
+    pub(in crate::verify) fn stated(&self, number: u64) -> u64 {
+        if number < APART {
+            return number;
+        }
+        self.ask(
+            |d| d.numberings(|n| n.stated(number)),
+            |w, stated| w.answer(*stated),
+            Reading::number,
+        )
+    }
+
+    /// See [`Numberings::of_welcome`](crate::verify::numberings::Numberings::of_welcome).
+    pub(in crate::verify) fn numbering_of_welcome(&self, joined: u64, welcome: u64) -> u64 {
+        self.ask(
+            |d| d.numberings(|n| n.of_welcome(joined, welcome)),
+            |w, added| w.answer(*added),
+            Reading::number,
+        )
+    }
+
+    /// See [`Numberings::begin`](crate::verify::numberings::Numberings::begin).
+    pub(in crate::verify) fn begin_numbering(&self, joined: u64) -> Option<(u64, bool)> {
+        self.ask(
+            |d| d.begin_numbering(joined),
+            |w, begun| {
+                w.answer(begun.map_or(0, |(_, new)| 1 + u64::from(new)));
+                if let Some((added, _)) = begun {
+                    w.answer(*added);
+                }
+            },
+            |r| match r.number() {
+                0 => None,
+                known => Some((r.number(), known > 1)),
+            },
+        )
+    }
+
+    /// The highest number that was seen of the numbering that `number` lies in.
+    pub(in crate::verify) fn highest_of(&self, number: u64, highest: u64) -> u64 {
+        if highest.saturating_sub(number) < APART {
+            return highest;
+        }
+        self.ask(
+            |d| d.numberings(|n| n.highest_of(number, highest)),
+            |w, highest| w.answer(*highest),
+            Reading::number,
+        )
     }
 
     pub(crate) fn remembers(&self, session: SenderId) -> bool {

@@ -9,7 +9,7 @@ use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Event, Handle, Session, Unnumbered, quote};
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::{Ended, Message};
+use crate::verify::batch::{Ended, Message, NO_NUMBER};
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
 use crate::verify::own::Parting;
@@ -32,6 +32,8 @@ pub(super) struct Trouble {
     /// A malformed line came last.
     pub(super) after_malformed: bool,
     excuses: Vec<Excuse>,
+    /// How many messages those can have been that were forgotten for want of room.
+    forgotten: u64,
 }
 
 /// Something came that may have been messages.
@@ -263,7 +265,7 @@ impl Unnumbered {
                 if conduct.hung_up_early(ending, malformed) {
                     let client = self.client(handle);
                     self.desk
-                        .hung_up(client, ending, ", before any welcome", now_ns);
+                        .hung_up(client, NO_NUMBER, ending, ", before any welcome", now_ns);
                 }
             }
             Stage::Finished | Stage::Free => {}
@@ -299,12 +301,13 @@ impl Unnumbered {
                 }
             }
             Parting::NoGoodbye if self.desk.terms.dialect == crate::wire::Dialect::Ndjson => {
-                self.desk.no_goodbye(client, now_ns);
+                self.desk.no_goodbye(client, NO_NUMBER, now_ns);
             }
-            Parting::NoGoodbye => self
-                .desk
-                .hung_up(client, ending, " and was leaving", now_ns),
-            Parting::HungUp => self.desk.hung_up(client, ending, "", now_ns),
+            Parting::NoGoodbye => {
+                self.desk
+                    .hung_up(client, NO_NUMBER, ending, " and was leaving", now_ns)
+            }
+            Parting::HungUp => self.desk.hung_up(client, NO_NUMBER, ending, "", now_ns),
         }
     }
 
@@ -600,7 +603,11 @@ impl Unnumbered {
         let excuses = &trouble.excuses;
         let at = excuses.iter().position(claims);
         let Some(at) = at.or_else(|| excuses.iter().position(stands)) else {
-            return false;
+            // It may have come as one of those that are forgotten.
+            let undecided = trouble.forgotten > 0;
+            trouble.forgotten -= u64::from(undecided);
+            self.desk.batch.tally.behind_wrong += u64::from(undecided);
+            return undecided;
         };
         trouble.excuses[at].room -= 1;
         trouble.excuses.retain(|e| e.room > 0);
@@ -617,14 +624,15 @@ impl Session {
     /// Whether something came that may stand for a message that did not.
     fn may_have_got_others(&self) -> bool {
         let trouble = self.trouble.as_deref();
-        trouble.is_some_and(|t| !t.excuses.is_empty())
+        trouble.is_some_and(|t| !t.excuses.is_empty() || t.forgotten > 0)
     }
 }
 
 impl Trouble {
     fn excuse(&mut self, excuse: Excuse) {
         if self.excuses.len() == MAX_EXCUSES {
-            self.excuses.remove(0);
+            let oldest = self.excuses.remove(0);
+            self.forgotten = self.forgotten.saturating_add(oldest.room);
         }
         self.excuses.push(excuse);
     }

@@ -8,7 +8,7 @@ use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Session, Unnumbered, figures};
 use crate::scenario::plan::RelayPromise;
-use crate::verify::batch::{Anomaly, Message};
+use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::directory::ClientId;
 use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
@@ -413,7 +413,11 @@ impl Unnumbered {
             example.receiver = None;
         }
         self.desk.batch.anomalies.push(match loss.proof {
-            Proof::Close => Anomaly::HungUp(kind, example),
+            Proof::Close => Anomaly::HungUp {
+                kind,
+                seen: NO_NUMBER,
+                example,
+            },
             Proof::Bye | Proof::Later => Anomaly::Certain(kind, example),
         });
     }

@@ -138,7 +138,7 @@ mod tests {
             (
                 r#"{"type":"welcome","protocol":1,"client_ip":"a","seq":18446744073709551616,"max_line":9}"#,
                 "its welcome has a wrong `seq`: expected an integer from 0 to 2^64-1, without \
-                 fraction and exponent, and it is 1.8446744073709552e19",
+                 fraction and exponent, and it is 1.8446744073709552e+19",
             ),
             (
                 r#"{"type":"welcome","protocol":1,"client_ip":null,"seq":0,"max_line":9}"#,

@@ -1,0 +1,106 @@
+//! A target that was started again: it broke off every connection, and its numbers began anew. That
+//! is one event, and one violation.
+
+use super::{Judge, MAX_REMEMBERED, Record};
+use crate::verify::batch::NO_NUMBER;
+use crate::verify::findings::{Example, Tally};
+use crate::verify::kind::Kind;
+use crate::verify::numberings::APART;
+
+/// A connection may be seen to break off so long before the last is read of what others got before
+/// they broke off with it.
+const SKEW_NS: u64 = 1_000_000_000;
+
+/// Numberings of which it is remembered when they were last heard of. (Numbers that leap are taken
+/// for one, too.)
+const MAX_HEARD: usize = 64;
+
+/// Connections closed without what was owed at their end, alike in kind.
+#[derive(Debug, Default)]
+pub(super) struct HungUp {
+    pub(super) tally: Tally,
+    /// The last number that each had seen, and when it was closed; of the first so many.
+    closed: Vec<(u64, u64)>,
+}
+
+/// A later numbering.
+#[derive(Debug)]
+pub(super) struct Anew {
+    added: u64,
+    example: Example,
+}
+
+/// When anything was last heard of the numbers from one on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Heard {
+    from: u64,
+    until_ns: u64,
+}
+
+impl HungUp {
+    pub(super) fn add(&mut self, seen: u64, example: Example) {
+        if self.closed.len() < MAX_REMEMBERED {
+            self.closed.push((seen, example.at_ns));
+        }
+        self.tally.add(1, || example);
+    }
+}
+
+impl Judge {
+    pub(super) fn numbered_anew(&mut self, added: u64, example: Example) {
+        self.anew.push(Anew { added, example });
+    }
+
+    /// Number `seq` is settled: when it was last heard of.
+    pub(super) fn heard(&mut self, seq: u64, record: &Record) {
+        let relayed_ns = record.relayed.map_or(0, |r| r.last_ns);
+        let at_ns = record.acked.map_or(0, |a| a.acked_ns).max(relayed_ns);
+        let begins = seq.saturating_sub(self.last_settled) >= APART;
+        match self.heard.back_mut().filter(|_| !begins) {
+            Some(heard) => heard.until_ns = heard.until_ns.max(at_ns),
+            None => {
+                if self.heard.len() == MAX_HEARD {
+                    self.heard.pop_front();
+                }
+                self.heard.push_back(Heard {
+                    from: seq,
+                    until_ns: at_ns,
+                });
+            }
+        }
+    }
+
+    /// Counts each later numbering once, and with it the connections that had broken off when the
+    /// target went away: those that were not closed while it still talked to others. All the other
+    /// ones stay in `hung_up`.
+    pub(super) fn report_numbered_anew(&mut self, hung_up: &mut [(Kind, HungUp)]) {
+        let anew = std::mem::take(&mut self.anew);
+        for (at, Anew { added, example }) in anew.iter().enumerate() {
+            let from = if at == 0 { 0 } else { anew[at - 1].added };
+            let of_it = |seen: u64| seen != NO_NUMBER && (from..*added).contains(&seen);
+            let heard = self.heard.iter().filter(|heard| of_it(heard.from));
+            let heard_ns = heard.map(|heard| heard.until_ns).max().unwrap_or(0);
+            let mut broken_off = 0;
+            for (_, hung_up) in hung_up.iter_mut() {
+                let with_it =
+                    |&(seen, at_ns): &(u64, u64)| of_it(seen) && at_ns + SKEW_NS >= heard_ns;
+                let times: Vec<u64> = hung_up
+                    .closed
+                    .extract_if(.., |closed| with_it(closed))
+                    .map(|(_, at_ns)| at_ns)
+                    .collect();
+                broken_off += times.len() as u64;
+                hung_up.tally.count -= times.len() as u64;
+                hung_up.tally.examples.retain(|e| !times.contains(&e.at_ns));
+            }
+            let mut example = example.clone();
+            let and_they = match broken_off {
+                0 => String::new(),
+                1 => "; one connection had broken off by then".to_owned(),
+                n => format!("; {n} connections had broken off by then"),
+            };
+            example.text.push_str(&and_they);
+            self.findings.violation(Kind::SequenceReuse, || example);
+        }
+    }
+}

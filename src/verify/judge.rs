@@ -395,6 +395,7 @@ impl Judge {
             self.recent.pop_front();
         }
         self.recent.push_back((seq, known));
+        self.note_owed(seq);
         self.check_fifo(seq, known.message, &record);
         if !self.refused.is_empty() {
             let seen_ns = record.relayed.map(|r| r.first_ns);

@@ -13,9 +13,19 @@ pub(super) struct Irregular {
     pub(super) message: Option<Message>,
     pub(super) text: String,
     pub(super) at_ns: u64,
+    /// Its number is a message of the run's, in whose place it came.
+    pub(super) owed: bool,
 }
 
 impl Judge {
+    /// Number `seq` is a message of the run's.
+    pub(super) fn note_owed(&mut self, seq: u64) {
+        let of_it = (seq, Kind::LostRelay, 0)..(seq + 1, Kind::LostRelay, 0);
+        for (_, irregular) in self.irregular.range_mut(of_it) {
+            irregular.owed = true;
+        }
+    }
+
     /// Lines that were wrong in themselves, under numbers below `until`: alike for several
     /// receivers they are one violation.
     pub(super) fn judge_irregular(&mut self, until: u64) {
@@ -23,6 +33,11 @@ impl Judge {
             && entry.key().0 < until
         {
             let ((seq, kind, _), irregular) = entry.remove_entry();
+            // One with a wrong address is a delivery all the same, and counted as that.
+            let stands_in = kind != Kind::MisattributedRelay;
+            if stands_in && (irregular.owed || self.known(seq).is_some()) {
+                self.irregular_deliveries += irregular.receivers;
+            }
             let receiver = self.directory.name(irregular.receiver);
             let others = match irregular.receivers - 1 {
                 0 => String::new(),

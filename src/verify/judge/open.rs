@@ -265,15 +265,14 @@ impl Judge {
                 text,
                 at_ns,
             } => {
-                // A relay with a wrong address is a delivery all the same, and counted as that.
-                let stands_in = kind != Kind::MisattributedRelay;
-                self.irregular_deliveries += u64::from(stands_in);
+                let owed = seq < self.base && self.known(seq).is_some();
                 let first = || Irregular {
                     receiver,
                     receivers: 0,
                     message,
                     text,
                     at_ns,
+                    owed,
                 };
                 self.irregular
                     .entry((seq, kind, line))

@@ -314,10 +314,16 @@ impl Session {
         })
     }
 
-    /// Whether one of its errors names this message.
+    /// Whether one of its errors names this message; if that is its own, one that came after it was
+    /// sent.
     pub(super) fn refuses(&self, id: Id) -> bool {
-        let names = |f: &Frame| matches!(f.what, What::Error { id: named, .. } if named == Some(wire_id(id)));
-        self.frames.iter().any(names)
+        let sent = match self.sent.get(&id.k) {
+            Some((sent, _)) if id.life == self.life => *sent,
+            _ => 0,
+        };
+        let mut frames = self.frames.iter().filter(|f| f.place > sent);
+        frames
+            .any(|f| matches!(f.what, What::Error { id: named, .. } if named == Some(wire_id(id))))
     }
 
     /// §6: how many errors nothing it sent accounts for. One may come in place of the welcome, and

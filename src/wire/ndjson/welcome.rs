@@ -155,7 +155,7 @@ mod tests {
             ),
             (
                 r#"{"type":"welcome","protocol":1,"client_ip":"a","seq":0,"seq":1,"max_line":9}"#,
-                "its welcome is malformed: duplicate field `seq` at column 62",
+                "its welcome is malformed: duplicate field `seq` at column 60",
             ),
             (
                 r#"{"type":"relay","seq":1,"client_ip":"a","message":"x"}"#,

@@ -75,7 +75,7 @@ pub(super) struct Tally {
     pub(super) unasked_byes: u64,
     /// Owed deliveries proved missing, where the ledger itself decides that.
     pub(super) lost: u64,
-    /// Lines that were wrong in themselves, where the ledger itself decides that.
+    /// Owed deliveries in the place of which a wrong line came, where the ledger itself decides that.
     pub(super) irregular: u64,
     /// Deliveries that did not come, where more lines that were wrong in themselves had than are
     /// remembered: one of these may have stood for them.

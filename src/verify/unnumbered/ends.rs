@@ -610,6 +610,8 @@ impl Unnumbered {
             return undecided;
         };
         trouble.excuses[at].room -= 1;
+        // A wrong line came in its place.
+        self.desk.batch.tally.irregular += u64::from(!trouble.excuses[at].malformed);
         trouble.excuses.retain(|e| e.room > 0);
         true
     }

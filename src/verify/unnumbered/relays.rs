@@ -503,7 +503,6 @@ impl Unnumbered {
         what: &str,
         now_ns: u64,
     ) -> Event {
-        self.desk.batch.tally.irregular += 1;
         self.excuse(handle, claim);
         self.report_irregular(kind, handle, heard, claim, what, now_ns);
         Event::Other

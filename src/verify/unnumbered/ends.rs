@@ -305,7 +305,7 @@ impl Unnumbered {
             }
             Parting::NoGoodbye => {
                 self.desk
-                    .hung_up(client, NO_NUMBER, ending, " and was leaving", now_ns)
+                    .hung_up(client, NO_NUMBER, ending, " and was leaving", now_ns);
             }
             Parting::HungUp => self.desk.hung_up(client, NO_NUMBER, ending, "", now_ns),
         }

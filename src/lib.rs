@@ -20,6 +20,7 @@
 //! |---|---|
 //! | [`signals`] | being told to end |
 //! | [`input`] | files from outside, read up to a limit |
+//! | [`terminal`] | what may be written to a terminal: text from elsewhere, made harmless |
 //! | [`wire`] | what goes over a socket, sans-IO: lines, the ndjson codec, the load message |
 //! | [`server`] | the reference server: one log, a cursor a session |
 //! | [`scenario`] | TOML in, a checked plan out; arrival schedules |
@@ -60,11 +61,17 @@
 //!   reaching a limit is an ordinary, reported outcome.
 //! - Latency is measured from the intended send, and send times come from the schedule, never
 //!   from the clock.
+//! - Text from elsewhere goes through [`terminal::visible`] before it is part of a line on a
+//!   terminal; a lint keeps `println!` and its like out of this crate.
 //! - `unsafe` is forbidden.
+
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod signals;
 
 pub mod input;
+
+pub mod terminal;
 
 pub mod wire;
 

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used)] // all of this is a test
 
+#[path = "binary/pty.rs"]
+mod pty;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
@@ -10,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use chatbench::wire::ndjson;
+use pty::Terminal;
 
 /// Longer than anything here takes: a hang becomes a failure.
 const BOUND: Duration = Duration::from_secs(30);
@@ -263,14 +267,18 @@ fn a_lost_server_ends_the_client_though_stdin_is_open() {
         let (code, _, stderr) = client.ended();
         drop(stdin);
         assert_eq!(code, Some(3), "{sentence}: {stderr}");
-        let last = stderr.lines().last();
-        assert_eq!(last, Some("the server closed the connection"), "{sentence}");
+        let last = stderr.lines().last().unwrap();
+        assert!(
+            last.contains("was killed, or hung up"),
+            "{sentence}: {last}"
+        );
+        assert!(!last.contains("says goodbye"), "{last}");
         server.join().unwrap();
     }
 }
 
 #[test]
-fn a_server_that_shuts_down_is_a_lost_one() {
+fn a_server_that_shuts_down_says_goodbye() {
     let (address, server) = serve(|peer| {
         peer.welcome(65_536);
         peer.send(|out| ndjson::encode_bye(out, 41));
@@ -280,10 +288,8 @@ fn a_server_that_shuts_down_is_a_lost_one() {
     let (code, _, stderr) = client.ended();
     drop(stdin);
     assert_eq!(code, Some(3), "{stderr}");
-    assert!(
-        stderr.ends_with("the server closed the connection\n"),
-        "{stderr}"
-    );
+    let words = "the server says goodbye: it is shutting down\n";
+    assert!(stderr.ends_with(words), "{stderr}");
     server.join().unwrap();
 }
 
@@ -313,11 +319,14 @@ fn a_line_too_long_is_refused_in_words_and_the_rest_goes_on() {
         peer.hear_and_ack("short");
         peer.part();
     });
-    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(code, Some(1), "{stderr}");
     assert!(
         stderr.contains("✗ not sent: that makes a line of"),
         "{stderr}"
     );
+    let last = stderr.lines().last();
+    let words = "lines that were not taken: 1, each as said above";
+    assert_eq!(last, Some(words), "{stderr}");
     assert!(stderr.contains("at most 100"), "{stderr}");
 }
 
@@ -329,7 +338,7 @@ fn an_error_is_an_answer_in_words() {
         peer.send(|out| ndjson::encode_error(out, "malformed", "why\x1b[2J", id));
         peer.part();
     });
-    assert_eq!(code, Some(0), "{stderr}");
+    assert_eq!(code, Some(1), "{stderr}");
     assert!(
         stderr.contains("✗ the server could not read that (why\\u{1b}[2J)\n"),
         "{stderr}"
@@ -450,6 +459,153 @@ fn what_is_no_address_is_bad_usage() {
         assert_eq!(code, Some(2), "{given}: {stderr}");
         assert!(stderr.contains(words), "{given}: {stderr}");
     }
+}
+
+#[test]
+fn commands_are_answered_and_not_sent() {
+    let (code, stdout, stderr) = chat("/help\n/quti\n//quti\nend\n", |peer| {
+        peer.welcome(65_536);
+        peer.hear_and_ack("/quti");
+        peer.hear_and_ack("end");
+        peer.part();
+    });
+    assert_eq!(code, Some(1), "one line was refused: {stderr}");
+    assert_eq!(stdout, "");
+    assert!(stderr.contains("/q, /quit    leaves"), "{stderr}");
+    assert!(
+        stderr.contains(
+            "✗ not sent: /quti is no command, see /help; to send it as it is, write //quti\n"
+        ),
+        "{stderr}"
+    );
+}
+
+/// A client on a terminal of its own, past the welcome.
+fn on_a_terminal(address: SocketAddr) -> Terminal {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatbench"));
+    command.args(["chat", &address.to_string()]);
+    let mut terminal = Terminal::start(command, 100);
+    terminal.wait_for("> ");
+    terminal.wait_for("/help says more");
+    terminal
+}
+
+#[test]
+fn a_long_paste_is_sent_whole_and_a_paste_of_lines_is_a_message_a_line() {
+    let long = "0123456789".repeat(500);
+    let expected = long.clone();
+    let (address, server) = serve(move |peer| {
+        peer.welcome(65_536);
+        peer.hear_and_ack(&expected);
+        peer.hear_and_ack(&expected);
+        peer.hear_and_ack("one");
+        peer.hear_and_ack("two");
+        peer.part();
+    });
+    let mut terminal = on_a_terminal(address);
+    terminal.press(&format!("{long}\r"));
+    terminal.wait_for("✓ 42");
+    terminal.paste(&long);
+    terminal.press("\r");
+    terminal.wait_for("✓ 43");
+    terminal.paste("one\rtwo");
+    terminal.press("\r");
+    terminal.wait_for("✓ 45");
+    terminal.press("/q\r");
+    let (status, _) = terminal.end();
+    assert_eq!(status.code(), Some(0));
+    server.join().unwrap();
+}
+
+#[test]
+fn what_is_typed_survives_what_arrives_and_can_be_edited_and_called_back() {
+    let (say, saying) = mpsc::channel::<()>();
+    let (address, server) = serve(move |peer| {
+        peer.welcome(65_536);
+        saying.recv_timeout(BOUND).unwrap();
+        peer.send(|out| ndjson::encode_relay(out, 42, "127.0.0.1:9", "an \x1b[2Jinterruption"));
+        peer.seq = 42;
+        peer.hear_and_ack("hello");
+        peer.hear_and_ack("hello");
+        peer.part();
+    });
+    let mut terminal = on_a_terminal(address);
+    // Left twice and back over a wrong letter: `hel|lo`, then `x` typed and rubbed out.
+    terminal.press("hello\x1b[D\x1b[Dx\x7f");
+    say.send(()).unwrap();
+    let shown = terminal.wait_for("interruption");
+    assert!(!shown.contains("\x1b[2J"), "{shown:?}");
+    let again = terminal.wait_for("hello");
+    assert!(again.contains("> "), "the line is written again: {again:?}");
+    terminal.press("\r");
+    terminal.wait_for("✓ 43");
+    terminal.press("\x1b[A\r");
+    terminal.wait_for("✓ 44");
+    terminal.press("\x04");
+    let (status, rest) = terminal.end();
+    assert_eq!(status.code(), Some(0), "{rest}");
+    server.join().unwrap();
+}
+
+#[test]
+fn the_terminal_is_given_back_however_the_conversation_ends() {
+    for ending in ["killed", "goodbye", "interrupt", "terminate"] {
+        let (end, ending_now) = mpsc::channel::<()>();
+        let (address, server) = serve(move |peer| {
+            peer.welcome(65_536);
+            ending_now.recv_timeout(BOUND).unwrap();
+            match ending {
+                "killed" => {}
+                "goodbye" => peer.send(|out| ndjson::encode_bye(out, 41)),
+                _ => peer.part(),
+            }
+        });
+        let mut terminal = on_a_terminal(address);
+        assert!(!terminal.is_cooked(), "an editor has it");
+        terminal.press("half a li");
+        terminal.wait_for("half a li");
+        end.send(()).unwrap();
+        match ending {
+            "interrupt" => terminal.press("\x03"),
+            "terminate" => {
+                let id = i32::try_from(terminal.id()).unwrap();
+                let pid = rustix::process::Pid::from_raw(id).unwrap();
+                rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+            }
+            _ => {}
+        }
+        let (code, cooked, rest) = terminal.left();
+        assert!(cooked, "{ending}");
+        let (expected, words) = match ending {
+            "killed" => (3, "without a goodbye"),
+            "goodbye" => (3, "the server says goodbye"),
+            _ => (0, ""),
+        };
+        assert_eq!(code, Some(expected), "{ending}: {rest}");
+        assert!(rest.contains(words), "{ending}: {rest}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn a_line_that_a_terminal_cut_is_not_sent() {
+    let (address, server) = serve(|peer| {
+        peer.welcome(65_536);
+        peer.hear_and_ack("short");
+        peer.part();
+    });
+    // A dumb terminal has no line editor.
+    let mut command = Command::new("env");
+    command.args(["TERM=dumb", env!("CARGO_BIN_EXE_chatbench"), "chat"]);
+    command.arg(address.to_string());
+    let mut terminal = Terminal::start(command, 100);
+    terminal.wait_for("/help says more");
+    terminal.press(&format!("{}\nshort\n", "x".repeat(5_000)));
+    terminal.wait_for("✗ not sent: that is 4095 bytes, all that this terminal passes on");
+    terminal.wait_for("✓ 42");
+    terminal.press("/q\n");
+    assert_eq!(terminal.end().0.code(), Some(0));
+    server.join().unwrap();
 }
 
 #[test]

@@ -2,30 +2,38 @@
 //! what the others say is shown with who said it.
 
 mod classic;
+mod command;
 mod conversation;
+mod editor;
 mod screen;
 mod typed;
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::signal;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use classic::Classic;
+use command::{Command, HELP};
 use conversation::{Broken, Conversation, Server};
+use editor::Editor;
 use screen::{Screen, Shown};
 use typed::Typed;
 
 use crate::scenario::addresses::Url;
+use crate::signals::Signals;
 use crate::target;
+use crate::terminal;
 use crate::wire::Dialect;
 use crate::wire::line::LineBuffer;
+
+/// Exit code where a line of a pipe was not taken.
+const EXIT_REFUSED: u8 = 1;
 
 /// Exit code where nothing can be said to the server, or no more.
 const EXIT_NO_CONVERSATION: u8 = 3;
@@ -49,14 +57,22 @@ const READ_BYTES: usize = 64 * 1024;
 /// Arguments of `chatbench chat`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Lines typed are published; /q, /quit or Ctrl-D leave. With a pipe on stdin every line is published, \
-and the client leaves when all are acked. What others say goes to stdout, all else to stderr.
+Lines typed are published; /q, /quit, Ctrl-D or Ctrl-C leave, /help lists all commands. A line that \
+begins with a slash is sent by putting another before it: //text. With a pipe on stdin every line is \
+published, and the client leaves when all are acked. What others say goes to stdout, all else to \
+stderr.
 
 A classic server is one like the original: what it sends is shown as it comes, acks too.
 
-Exit codes: 0 left politely, 2 bad usage, 3 no connection, not this protocol, or connection lost.")]
+Exit codes:
+    0  left politely
+    1  left politely, but lines from a pipe were refused, each as it says on stderr
+    2  bad usage
+    3  no connection, not this protocol, or the server ended the conversation
+  130  a second Ctrl-C: left without waiting for the goodbye")]
 pub struct Args {
-    /// The server: HOST:PORT or ndjson://HOST:PORT; classic://HOST:PORT for the original's
+    /// The server: HOST, HOST:PORT or ndjson://HOST:PORT; classic://HOST:PORT for one like the
+    /// original. The port is 1253 where none is given
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:1253")]
     address: Url,
 }
@@ -72,14 +88,20 @@ enum ChatError {
     Broken(#[from] Broken),
     #[error("the server sent a line of more than {MAX_SERVER_LINE_BYTES} bytes")]
     LineTooLong,
-    #[error("the server closed the connection")]
+    #[error("the server says goodbye: it is shutting down{}", unanswered(*.0))]
+    Goodbye(usize),
+    #[error("the server closed the connection without a goodbye: it was killed, or hung up")]
     Closed,
+    #[error("the connection was cut off: the server was killed, or hung up on this client")]
+    Reset,
     #[error("the connection was lost: {0}")]
     Lost(io::Error),
     #[error("the server did not say goodbye within {} s", PATIENCE.as_secs())]
     NoGoodbye,
     #[error("the server left {0} of the lines sent unanswered")]
     Unanswered(usize),
+    #[error("lines that were not taken: {0}, each as said above")]
+    Refused(usize),
     #[error("interrupted before the server said goodbye")]
     Interrupted,
 }
@@ -96,29 +118,43 @@ pub fn main(args: Args) -> ExitCode {
         let stream = connect(args.address).await?;
         let local = stream.local_addr().map_err(lost)?;
         let (receiving, sending) = stream.into_split();
-        let screen = Screen::of_this_process();
+        let mut greetings = Vec::new();
         let mut side = match dialect {
             Dialect::Ndjson => Side::ndjson(),
             Dialect::Classic => {
                 let (classic, greeting) = Classic::begin(local);
-                let _ = screen.show(&[greeting]); // stderr alone
+                greetings.push(greeting);
                 Side::Classic(classic)
             }
         };
-        let typed = typed::lines_of_stdin();
+        let by_hand = io::stdin().is_terminal();
+        let (editor, typed) = match Editor::begin() {
+            Some((editor, typed)) => (Some(editor), typed),
+            None => (None, typed::lines_of_stdin()),
+        };
+        let mut screen = Screen::of_this_process(editor);
+        let _ = screen.show(&greetings); // stderr alone
+        let mut not_taken = 0;
         converse(&mut side, receiving, sending, typed, |shown| {
+            let refused = shown.iter().filter(|s| matches!(s, Shown::Refused(_)));
+            not_taken += refused.count();
             screen.show(shown)
         })
-        .await
+        .await?;
+        match not_taken {
+            1.. if !by_hand => Err(ChatError::Refused(not_taken)),
+            _ => Ok(()),
+        }
     });
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", screen::visible(&error.to_string()));
+            terminal::tell(&error);
             ExitCode::from(match error {
                 ChatError::Interrupted => EXIT_INTERRUPTED,
+                ChatError::Refused(_) => EXIT_REFUSED,
                 _ => EXIT_NO_CONVERSATION,
             })
         }
@@ -202,6 +238,14 @@ impl Side {
         Ok(())
     }
 
+    /// Why a conversation is over that the server ended.
+    fn ended(&self, unanswered: usize) -> ChatError {
+        match self {
+            Self::Ndjson { .. } => ChatError::Goodbye(unanswered),
+            Self::Classic(_) => ChatError::Closed, // an end is all that it can say
+        }
+    }
+
     /// Takes the end of what the server sends: its goodbye, where there is no other.
     fn hear_end(&mut self, shown: &mut Vec<Shown>) -> Result<(), ChatError> {
         match self {
@@ -234,8 +278,7 @@ async fn converse(
     mut typed: mpsc::Receiver<Typed>,
     mut show: impl FnMut(&[Shown]) -> io::Result<()>,
 ) -> Result<(), ChatError> {
-    let mut ctrl_c =
-        signal::unix::signal(signal::unix::SignalKind::interrupt()).map_err(ChatError::Lost)?;
+    let mut signals = Signals::catch().map_err(ChatError::Lost)?;
     let mut scratch = vec![0; READ_BYTES];
     let mut out = Vec::new();
     let mut shown = Vec::new();
@@ -260,16 +303,23 @@ async fn converse(
                 out.drain(..written.map_err(lost)?);
             }
             line = typed.recv(), if listens => match line {
-                Some(Typed::Line(text)) => match text.trim() {
-                    "" => {}
-                    "/q" | "/quit" => leave = true,
-                    _ => shown.extend(side.say(&text, &mut out)),
+                Some(Typed::Line(text)) => match Command::of(&text) {
+                    Command::Nothing => {}
+                    Command::Leave => leave = true,
+                    Command::Help => shown.extend(HELP.map(|line| Shown::Note(line.to_owned()))),
+                    Command::Say(text) => shown.extend(side.say(&text, &mut out)),
+                    Command::Unknown(word) => shown.push(Shown::Refused(format!(
+                        "not sent: {word} is no command, see /help; to send it as it is, write /{word}"
+                    ))),
                 },
                 Some(Typed::TooLong) => shown.push(refused("too long for any server")),
                 Some(Typed::NotText) => shown.push(refused("no UTF-8 text")),
+                Some(Typed::Cut) => shown.push(refused(
+                    "4095 bytes, all that this terminal passes on of a line: send it from a pipe",
+                )),
                 None => leave = true,
             },
-            _ = ctrl_c.recv() => match stage {
+            _ = signals.next() => match stage {
                 Stage::Talking => leave = true,
                 _ => return Err(ChatError::Interrupted),
             },
@@ -285,7 +335,7 @@ async fn converse(
 
         if side.server() == Server::Gone {
             return match (stage, side.unanswered()) {
-                (Stage::Greeting | Stage::Talking, _) => Err(ChatError::Closed),
+                (Stage::Greeting | Stage::Talking, unanswered) => Err(side.ended(unanswered)),
                 (_, 0) => Ok(()),
                 (_, unanswered) => Err(ChatError::Unanswered(unanswered)),
             };
@@ -310,10 +360,17 @@ fn refused(why: &str) -> Shown {
     Shown::Refused(format!("not sent: that is {why}"))
 }
 
-/// A reset is how a server that was killed says that it closed.
+fn unanswered(lines: usize) -> String {
+    match lines {
+        0 => String::new(),
+        1 => "; it left the last line sent unanswered".to_owned(),
+        n => format!("; it left the last {n} lines sent unanswered"),
+    }
+}
+
 fn lost(error: io::Error) -> ChatError {
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ChatError::Closed,
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => ChatError::Reset,
         _ => ChatError::Lost(error),
     }
 }

@@ -9,6 +9,7 @@ use crate::report::Style;
 use crate::report::compare::{self, Side, Terms};
 use crate::report::files::Destination;
 use crate::report::html::compared;
+use crate::terminal;
 
 /// Arguments of `chatbench compare`.
 #[derive(Debug, clap::Args)]
@@ -89,7 +90,7 @@ pub fn main(args: Args) -> ExitCode {
     match compared(&args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("chatbench: {error}");
+            terminal::complain(error);
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -121,7 +122,7 @@ fn compared(args: &Args) -> Result<u8, String> {
     if let (Some(page), Some(path)) = (&page, &args.html) {
         page.write(compared::render(&comparisons).as_bytes())
             .map_err(|e| e.to_string())?;
-        eprintln!("wrote {}", path.display());
+        terminal::tell(format_args!("wrote {}", path.display()));
     }
     Ok(worst)
 }

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use clap_complete::Shell;
 
+use crate::terminal;
+
 /// Arguments of `chatbench completions`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -34,7 +36,7 @@ pub fn main(args: Args) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cannot write the completions: {error}");
+            terminal::complain(format_args!("cannot write the completions: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -15,12 +15,14 @@ pub mod serve;
 pub mod validate;
 pub mod verify;
 
-use std::io::IsTerminal;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::report::Style;
 use crate::scenario::diagnostic::Diagnostics;
+use crate::terminal;
 
 /// Exit code of bad usage or an invalid scenario: nothing was run.
 pub const EXIT_USAGE: u8 = 2;
@@ -68,7 +70,9 @@ enum Verb {
 /// Parses the command line and carries out the verb.
 #[must_use]
 pub fn main() -> ExitCode {
-    match Cli::parse().verb {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    let parsed = Cli::try_parse_from(&given).unwrap_or_else(|error| refuse(error, &given));
+    match parsed.verb {
         Verb::Run(args) => run::main(args),
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
@@ -83,12 +87,22 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Says what is wrong with the command line, or the help that was asked for, and exits.
+///
+/// The arguments are repeated in what is said, and a file name may come from anywhere: what is said
+/// is about [`terminal::visible`] ones.
+fn refuse(error: clap::Error, given: &[OsString]) -> ! {
+    let visible = given
+        .iter()
+        .map(|argument| terminal::visible(&argument.to_string_lossy()).into_owned());
+    Cli::try_parse_from(visible).err().unwrap_or(error).exit()
+}
+
 /// Prints what is wrong with a scenario.
 fn complain(diagnostics: &Diagnostics) {
     if diagnostics.is_empty() {
         return;
     }
-    let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let colour = std::io::stderr().is_terminal() && !no_color;
-    eprintln!("{}\n", diagnostics.render(colour));
+    let colour = Style::detect(&std::io::stderr()).colour;
+    terminal::tell_page(&format!("{}\n\n", diagnostics.render(colour)));
 }

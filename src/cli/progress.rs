@@ -13,6 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::driver::snapshot::{Phase, Snapshot};
 use crate::report::style::Paint;
 use crate::report::{Style, figures};
+use crate::terminal::visible;
 
 /// Between two lines within one phase.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -106,7 +107,7 @@ impl Progress {
         match &mut self.shown {
             Shown::Nothing => {}
             Shown::Lines(out) => {
-                let _ = writeln!(out, "{text}");
+                let _ = writeln!(out, "{}", visible(text));
             }
             Shown::Bars { bar, style, .. } => bar.println(style.text(text)),
         }

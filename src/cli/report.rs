@@ -9,6 +9,7 @@ use crate::report::files::{Destination, HTML, RESULT, SEARCH, SEARCH_HTML};
 use crate::report::result::{Error, MAX_FILE_BYTES};
 use crate::report::{RunResult, html};
 use crate::search::{self, Found};
+use crate::terminal;
 
 /// Arguments of `chatbench report`.
 #[derive(Debug, clap::Args)]
@@ -37,7 +38,7 @@ pub fn main(args: Args) -> ExitCode {
     match write(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("chatbench: {error}");
+            terminal::complain(error);
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -59,7 +60,7 @@ fn write(args: &Args) -> Result<(), String> {
     destination
         .write(page.as_bytes())
         .map_err(|e| e.to_string())?;
-    eprintln!("wrote {shown}");
+    terminal::tell(format_args!("wrote {shown}"));
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use crate::report::compare::{self, Side};
 use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
 use crate::scenario::plan::Plan;
 use crate::signals::Signals;
+use crate::terminal;
 use crate::verify::trace::file::Recording;
 
 mod board;
@@ -184,7 +185,7 @@ pub fn main(args: Args) -> ExitCode {
                 if let Some(trace) = trace.take() {
                     trace.discard();
                 }
-                eprintln!("chatbench: {}: {error}", plan.name);
+                terminal::complain(format_args!("{}: {error}", plan.name));
             }
         }
         // Between two runs nobody else listens.
@@ -222,12 +223,12 @@ fn announce(plans: &[(PathBuf, Plan)], repeats: usize) {
     let times = repeats as u32;
     let shown =
         |time: Duration| format_duration(Duration::from_secs(time.as_secs_f64().ceil() as u64));
-    eprintln!(
-        "chatbench: {} runs, about {} in all, and up to {} more while they drain",
+    terminal::complain(format_args!(
+        "{} runs, about {} in all, and up to {} more while they drain",
         plans.len() * repeats,
         shown(once.saturating_mul(times)),
         shown(drains.saturating_mul(times)),
-    );
+    ));
 }
 
 fn at_least_one(text: &str) -> Result<NonZero<usize>, String> {
@@ -298,10 +299,8 @@ fn compared(
     let comparison = compare::compare(baseline, &new, args.terms.terms());
     if outputs.json_on_stdout() {
         if !args.quiet {
-            eprint!(
-                "\n{}",
-                compare::render(&comparison, Style::detect(&io::stderr()))
-            );
+            let text = compare::render(&comparison, Style::detect(&io::stderr()));
+            terminal::tell_page(&format!("\n{text}"));
         }
     } else {
         let text = compare::render(&comparison, Style::detect(&io::stdout()));
@@ -318,6 +317,6 @@ fn print(text: &str) {
 }
 
 fn fail(code: u8, error: &str) -> ExitCode {
-    eprintln!("chatbench: {error}");
+    terminal::complain(error);
     ExitCode::from(code)
 }

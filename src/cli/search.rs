@@ -19,6 +19,7 @@ use crate::report::{Rendered, Report, Style, Verdict, json};
 use crate::scenario::plan::{Metric, Plan};
 use crate::search::{self, About, Found, Limit, Probe, Search};
 use crate::signals::Signals;
+use crate::terminal;
 
 /// How often the value may double where no `--max` is given.
 const DOUBLINGS: i32 = 12;
@@ -116,7 +117,7 @@ pub fn main(args: Args) -> ExitCode {
         Ok(code) => ExitCode::from(code),
         Err(Refusal::Said) => ExitCode::from(EXIT_USAGE),
         Err(Refusal::Usage(error)) => {
-            eprintln!("chatbench: {error}");
+            terminal::complain(error);
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -279,7 +280,7 @@ impl<'a> Hunt<'a> {
             _ => "holds".to_owned(),
         };
         let value = search::shown(probe.value);
-        eprintln!("{}", style.text(&format!("{} = {value} {what}", self.vary)));
+        terminal::tell(style.text(&format!("{} = {value} {what}", self.vary)));
     }
 
     /// Says what was found.
@@ -294,7 +295,7 @@ impl<'a> Hunt<'a> {
         let text = |style| search::render(&found, style);
         if self.json == Some(Destination::Stdout) {
             if !self.args.quiet {
-                eprint!("{}", text(Style::detect(&io::stderr())));
+                terminal::tell_page(&text(Style::detect(&io::stderr())));
             }
         } else {
             let gap = if io::stdout().is_terminal() { "\n" } else { "" };

@@ -22,6 +22,7 @@ use crate::scrape::endpoint::{self, Endpoint};
 use crate::server::fault::request::{self, Request};
 use crate::server::{self, Config, ConfigError, Listener, Stats};
 use crate::signals::Signals;
+use crate::terminal;
 use crate::wire::Dialect;
 
 mod limits;
@@ -131,7 +132,7 @@ pub fn main(args: Args) -> ExitCode {
     match start(args) {
         Ok(code) => code,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}");
+            terminal::complain(error);
             ExitCode::from(EXIT_USAGE)
         }
     }
@@ -142,7 +143,7 @@ fn log_to_stderr(verbose: u8) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(terminal::Log::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();
 }
@@ -255,7 +256,7 @@ fn announce(listeners: &[Listener], endpoint: Option<&Endpoint>) -> Result<(), S
 fn tell_faults(stats: &Stats) {
     let mut stdout = io::stdout().lock();
     for told in &stats.faults {
-        let _ = writeln!(stdout, "{told}");
+        let _ = writeln!(stdout, "{}", terminal::visible(&told.to_string()));
     }
     if stats.more_faults > 0 {
         let _ = writeln!(stdout, "and {} faults more", stats.more_faults);

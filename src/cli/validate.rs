@@ -13,6 +13,7 @@ use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::footprint::Footprint;
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
 use crate::scenario::{self, pace::Profile};
+use crate::terminal::visible;
 
 /// Arguments of `chatbench validate`.
 #[derive(Debug, clap::Args)]
@@ -82,7 +83,7 @@ fn describe(plan: &Plan) -> String {
     out.push('\n');
     if let Some(description) = &plan.description {
         for line in description.trim().lines() {
-            let _ = writeln!(out, "  {}", line.trim());
+            let _ = writeln!(out, "  {}", visible(line.trim()));
         }
     }
     out.push('\n');
@@ -96,11 +97,11 @@ fn describe(plan: &Plan) -> String {
 fn headline(plan: &Plan) -> String {
     let target = match &plan.target.url {
         TargetUrl::Embedded(dialect) => format!("embedded {dialect} server"),
-        TargetUrl::At(url) => url.to_string(),
+        TargetUrl::At(url) => visible(&url.to_string()).into_owned(),
     };
     let mut headline = format!(
         "{} · seed {} · {} clients → {target} · {}",
-        plan.name,
+        visible(&plan.name),
         plan.seed,
         grouped(plan.clients() as f64),
         format_duration(plan.run.duration),
@@ -122,7 +123,7 @@ fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate) {
             (min, max) => format!("{}–{} B", grouped(min.into()), grouped(max.into())),
         };
         rows.push([
-            group.name.clone(),
+            visible(&group.name).into_owned(),
             grouped(group.count.into()),
             does(group),
             payload,
@@ -275,7 +276,10 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
             let exprs = exprs.as_array().map_or(&[][..], Vec::as_slice);
             let exprs: Vec<&str> = exprs.iter().filter_map(|e| e.as_str()).collect();
             let name = if i == 0 { "thresholds" } else { "" };
-            total(name, format!("{metric} {}", exprs.join(", ")));
+            total(
+                name,
+                visible(&format!("{metric} {}", exprs.join(", "))).into_owned(),
+            );
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::report::Style;
 use crate::report::files::Destination;
 use crate::report::verification::Verification;
 use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
+use crate::terminal;
 use crate::verify::trace::{self, TraceError, Verified};
 
 /// Arguments of `chatbench verify`.
@@ -129,6 +130,6 @@ fn read(path: &Path, promises: Option<Promises>) -> Result<Verified, TraceError>
 }
 
 fn fail(error: &str) -> ExitCode {
-    eprintln!("chatbench: {error}");
+    terminal::complain(error);
     ExitCode::from(EXIT_USAGE)
 }

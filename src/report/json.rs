@@ -9,6 +9,8 @@ mod groups;
 mod measured;
 mod processes;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Number;
@@ -16,6 +18,7 @@ use serde_json::Number;
 use super::thresholds::Judged;
 use super::{Environment, Report};
 use crate::scenario::plan::Promises;
+use crate::terminal;
 use findings::Counts;
 pub(super) use findings::{Coverage, Seen, Violations};
 use groups::Group;
@@ -28,10 +31,19 @@ pub const SCHEMA: u32 = 1;
 /// The report as JSON, indented, with a newline at its end.
 #[must_use]
 pub fn render(report: &Report) -> Vec<u8> {
-    let result = Result::new(report);
-    let mut json = serde_json::to_vec_pretty(&result).expect("string keys and plain values");
-    json.push(b'\n');
-    json
+    document(&Result::new(report))
+}
+
+/// `value` as an indented JSON document with a newline at its end, which is harmless on a terminal
+/// too.
+#[must_use]
+pub(crate) fn document(value: &impl Serialize) -> Vec<u8> {
+    let mut json = serde_json::to_string_pretty(value).expect("string keys and plain values");
+    json.push('\n');
+    match terminal::visible_json(&json) {
+        Cow::Owned(visible) => visible.into_bytes(),
+        Cow::Borrowed(_) => json.into_bytes(),
+    }
 }
 
 #[derive(Serialize)]

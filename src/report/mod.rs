@@ -16,6 +16,7 @@ pub mod hdr;
 pub mod html;
 pub mod json;
 pub mod junit;
+mod markdown;
 pub mod rendered;
 pub mod result;
 pub mod style;

@@ -6,6 +6,8 @@ use std::os::fd::AsFd;
 
 use console::measure_text_width;
 
+use crate::terminal;
+
 /// The width that the summary is laid out for; it is never narrower.
 pub const MIN_WIDTH: usize = 80;
 
@@ -70,11 +72,11 @@ impl Style {
         }
     }
 
-    /// `text` as this terminal can show it. Control characters come out escaped: names and
-    /// messages of the system under test must not steer the terminal.
+    /// `text` as this terminal can show it: [`terminal::visible`], and without characters that it
+    /// does not have.
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let plain = |c: char| !c.is_control() && (self.unicode || c.is_ascii());
+        let plain = |c: char| terminal::is_visible(c) && (self.unicode || c.is_ascii());
         if text.chars().all(plain) {
             return Cow::Borrowed(text);
         }
@@ -82,7 +84,7 @@ impl Style {
         for c in text.chars() {
             match c {
                 c if plain(c) => shown.push(c),
-                c if c.is_control() => shown.extend(c.escape_default()),
+                c if !terminal::is_visible(c) => shown.extend(terminal::escape(c)),
                 '·' | '–' | '—' | '−' => shown.push('-'),
                 '±' => shown.push_str("+-"),
                 '→' => shown.push_str("->"),

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::json::{Coverage, SCHEMA, Seen, Violations};
+use super::json::{Coverage, SCHEMA, Seen, Violations, document};
 use super::style::{Paint, Style, left};
 use super::{Verdict, summary, verdict, violations};
 use crate::verify::trace::Verified;
@@ -112,8 +112,6 @@ impl Verification {
             violations: Violations::all(findings),
             coverage: Coverage::new(&findings.coverage),
         };
-        let mut json = serde_json::to_vec_pretty(&result).expect("string keys and plain values");
-        json.push(b'\n');
-        json
+        document(&result)
     }
 }

@@ -11,6 +11,8 @@ use std::ops::Range;
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
 
+use crate::terminal::{visible, visible_lines, visible_lines_offset};
+
 /// Where in the texts: byte offsets, the texts laid end to end.
 pub type Span = Range<usize>;
 
@@ -173,12 +175,58 @@ impl Diagnostics {
             Renderer::plain()
         }
         .decor_style(DecorStyle::Ascii);
-        let rendered: Vec<String> = self
+        let shown = self.visible();
+        let rendered: Vec<String> = shown
             .list
             .iter()
-            .map(|diagnostic| renderer.render(&[self.group(diagnostic)]))
+            .map(|diagnostic| renderer.render(&[shown.group(diagnostic)]))
             .collect();
         rendered.join("\n\n")
+    }
+
+    /// The same with every text as a terminal may be given it, and the spans where they were.
+    fn visible(&self) -> Cow<'_, Self> {
+        let is_visible = |text: &str| matches!(visible(text), Cow::Borrowed(_));
+        let is_clean = self.sources.0.iter().all(|source| {
+            is_visible(&source.name) && matches!(visible_lines(&source.text), Cow::Borrowed(_))
+        }) && self.list.iter().all(|diagnostic| {
+            let labels = diagnostic.labels.iter().map(|(_, label)| label);
+            let mut texts = labels.chain(&diagnostic.helps).chain([&diagnostic.title]);
+            texts.all(|text| is_visible(text))
+        });
+        if is_clean {
+            return Cow::Borrowed(self);
+        }
+        let mut sources = Sources::default();
+        for source in &self.sources.0 {
+            sources.add(&visible(&source.name), &visible_lines(&source.text));
+        }
+        let place = |at: usize, source: &Source, shown: &Source| {
+            shown.base + visible_lines_offset(&source.text, at)
+        };
+        let list = self.list.iter().map(|diagnostic| {
+            let labels = diagnostic.labels.iter().map(|(span, label)| {
+                let source = self.sources.of(span);
+                let shown = &sources.0[self.sources.index_of(span)];
+                let local = source.local(span);
+                let span = place(local.start, source, shown)..place(local.end, source, shown);
+                (span, visible(label).into_owned())
+            });
+            Diagnostic {
+                severity: diagnostic.severity,
+                title: visible(&diagnostic.title).into_owned(),
+                labels: labels.collect(),
+                helps: diagnostic
+                    .helps
+                    .iter()
+                    .map(|help| visible(help).into_owned())
+                    .collect(),
+            }
+        });
+        Cow::Owned(Self {
+            list: list.collect(),
+            sources: sources.clone(),
+        })
     }
 
     fn group<'a>(&'a self, diagnostic: &'a Diagnostic) -> Group<'a> {
@@ -239,8 +287,11 @@ impl Sources {
     }
 
     fn of(&self, span: &Span) -> &Source {
-        let after = self.0.partition_point(|s| s.base <= span.start);
-        &self.0[after - 1]
+        &self.0[self.index_of(span)]
+    }
+
+    fn index_of(&self, span: &Span) -> usize {
+        self.0.partition_point(|s| s.base <= span.start) - 1
     }
 }
 
@@ -276,6 +327,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::is_visible;
 
     #[test]
     fn positions_count_lines_and_characters_from_one() {
@@ -307,6 +359,33 @@ mod tests {
                 "command line:1:7"
             ]
         );
+    }
+
+    #[test]
+    fn a_scenario_from_elsewhere_cannot_drive_the_terminal_and_is_pointed_at_all_the_same() {
+        let text = "x\u{202e} = \"\x1b[2J\u{9b}\"\nrate = 1 # \u{2066}\n";
+        let mut sources = Sources::default();
+        let file = sources.add("a\x1b.toml", text);
+        let rate = file + text.find("rate").unwrap();
+        let unknown = Diagnostic::error("no such key: x\u{202e}")
+            .at(&(file..file + 4), "here\u{7}")
+            .help("remove \u{9b}");
+        let late = Diagnostic::warning("rate").at(&(rate..rate + 4), "this");
+        let diagnostics = Diagnostics::new(sources, vec![unknown, late]);
+        let shown = diagnostics.render(false);
+        assert!(shown.chars().all(|c| c == '\n' || is_visible(c)), "{shown}");
+        for line in [
+            r"error: no such key: x\u{202e}",
+            r"--> a\u{1b}.toml:1:1",
+            r#"1 | x\u{202e} = "\u{1b}[2J\u{9b}""#,
+            r"  | ^^^^^^^^^ here\u{7}",
+            r"  = help: remove \u{9b}",
+            r"--> a\u{1b}.toml:2:1",
+            r"2 | rate = 1 # \u{2066}",
+            r"  | ^^^^ this",
+        ] {
+            assert!(shown.contains(line), "{line}\n{shown}");
+        }
     }
 
     #[test]

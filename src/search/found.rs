@@ -6,9 +6,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{Limit, Probe, Search};
-use crate::report::Environment;
 use crate::report::result::{Error, Target};
 use crate::report::thresholds::metric_name;
+use crate::report::{Environment, json};
 use crate::scenario::plan::{Plan, TargetUrl, Threshold};
 
 /// The format's version.
@@ -187,9 +187,7 @@ impl Found {
     /// As JSON, with a newline at its end.
     #[must_use]
     pub fn json(&self) -> Vec<u8> {
-        let mut json = serde_json::to_vec_pretty(self).expect("string keys and plain values");
-        json.push(b'\n');
-        json
+        json::document(self)
     }
 }
 

@@ -35,7 +35,8 @@ impl Classic {
             unanswered: 0,
             is_over: false,
         };
-        let greeting = format!("connected as {local}; what you type is sent, /q leaves");
+        let greeting =
+            format!("connected as {local}; what you type is sent, /q leaves, /help says more");
         (classic, Shown::Note(greeting))
     }
 

@@ -140,7 +140,7 @@ impl Conversation {
                 self.server = Server::Present;
                 self.max_line_bytes = max_line;
                 shown.push(Shown::Note(format!(
-                    "you are {client_ip}; what you type is sent, /q leaves"
+                    "you are {client_ip}; what you type is sent, /q leaves, /help says more"
                 )));
                 Ok(())
             }
@@ -222,7 +222,7 @@ mod tests {
         assert_eq!(conversation.server(), Server::Silent);
         let shown = heard(&mut conversation, &welcome(100));
         assert_eq!(conversation.server(), Server::Present);
-        let words = "you are 127.0.0.1:5; what you type is sent, /q leaves";
+        let words = "you are 127.0.0.1:5; what you type is sent, /q leaves, /help says more";
         assert_eq!(shown, [Shown::Note(words.to_owned())]);
     }
 

@@ -1,6 +1,6 @@
 //! What is typed or piped in: lines, each bounded, read on a thread of its own.
 
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, IsTerminal};
 use std::thread;
 
 use tokio::sync::mpsc;
@@ -8,6 +8,10 @@ use tokio::sync::mpsc;
 /// The longest line that is kept while it is being typed. What a server takes is less: this only
 /// keeps `chatbench chat < /dev/zero` out of all memory.
 const MAX_TYPED_BYTES: usize = 16 << 20;
+
+/// What a terminal that edits lines itself passes on of one, without its end: it leaves out the
+/// rest and does not say so.
+const MAX_TERMINAL_LINE_BYTES: usize = 4095;
 
 /// One line of input.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub(super) enum Typed {
     TooLong,
     /// Not UTF-8.
     NotText,
+    /// As much as a terminal passes on of a line: there may have been more.
+    Cut,
 }
 
 /// Reads stdin until it ends or nobody listens any more.
@@ -28,8 +34,15 @@ pub(super) fn lines_of_stdin() -> mpsc::Receiver<Typed> {
     let (send, receive) = mpsc::channel(1);
     thread::spawn(move || {
         let mut stdin = io::stdin().lock();
+        let from_terminal = stdin.is_terminal();
         // A broken stdin is an ended one.
         while let Ok(Some(typed)) = next_line(&mut stdin, MAX_TYPED_BYTES) {
+            let typed = match typed {
+                Typed::Line(line) if from_terminal && line.len() >= MAX_TERMINAL_LINE_BYTES => {
+                    Typed::Cut
+                }
+                typed => typed,
+            };
             if send.blocking_send(typed).is_err() {
                 break;
             }

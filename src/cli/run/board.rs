@@ -10,6 +10,7 @@ use crate::driver::snapshot::{Phase, Snapshot};
 use crate::measure::Collector;
 use crate::scenario::plan::Plan;
 use crate::scrape::run::{Figures, Which};
+use crate::terminal;
 
 /// Between two looks at the histograms: as often as shards hand anything in.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,7 +34,7 @@ impl Board {
             return Ok(None);
         };
         if !args.quiet {
-            eprintln!("metrics on {}", endpoint.url());
+            terminal::tell(format_args!("metrics on {}", endpoint.url()));
         }
         let (figures, latest) = watch::channel(Figures::default());
         let served = endpoint.serve(move || latest.borrow().page());

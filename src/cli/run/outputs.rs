@@ -10,6 +10,7 @@ use crate::report::files::{COMPARED, Destination, Directory};
 use crate::report::html::compared;
 use crate::report::{Rendered, Report, RunResult, Style, junit, summary};
 use crate::scenario::plan::Plan;
+use crate::terminal;
 
 /// Where results go: found to be writable before anything runs.
 pub(super) struct Outputs {
@@ -104,7 +105,7 @@ impl Outputs {
             print(&format!("{gap}{text}"));
         } else if !self.quiet {
             let text = summary::render(report, Style::detect(&io::stderr()));
-            eprint!("{gap}{text}");
+            terminal::tell_page(&format!("{gap}{text}"));
         }
         if let Some(json) = &self.json {
             json.write(rendered.json()).map_err(|e| e.to_string())?;

@@ -21,6 +21,7 @@ use super::EXIT_USAGE;
 use crate::report::{self, Style};
 use crate::server::fault::catalogue::Fault;
 use crate::server::fault::request::BadRequest;
+use crate::terminal;
 
 /// Clean runs for each run with a fault of one seed and scenario.
 const CLEAN_RUNS: u64 = 5;
@@ -98,9 +99,8 @@ fn parse_scenario(name: &str) -> Result<&'static cell::Scenario, String> {
 pub fn main(args: &Args) -> ExitCode {
     let cells = cells(args);
     if cells.is_empty() {
-        eprintln!(
-            "chatbench: no run is left: that fault cannot be seen in that scenario, or by that \
-             judge"
+        terminal::complain(
+            "no run is left: that fault cannot be seen in that scenario, or by that judge",
         );
         return ExitCode::from(EXIT_USAGE);
     }
@@ -112,11 +112,8 @@ pub fn main(args: &Args) -> ExitCode {
     let text = table::render(&ran, args.verbose, Style::detect(&io::stdout()));
     let _ = io::stdout().lock().write_all(text.as_bytes());
     let verdict = if interrupted {
-        eprintln!(
-            "chatbench: interrupted after {} of {} runs",
-            ran.len(),
-            cells.len()
-        );
+        let (ran, all) = (ran.len(), cells.len());
+        terminal::complain(format_args!("interrupted after {ran} of {all} runs"));
         report::Verdict::Interrupted
     } else {
         table::overall(&ran)
@@ -228,11 +225,11 @@ impl Progress {
         if wrong.contains(&ran.verdict) {
             self.bar.suspend(|| {
                 let subject = table::subject(ran.cell);
-                eprintln!(
-                    "{subject}: {}: {}",
-                    table::word(&ran.verdict),
+                let word = table::word(&ran.verdict);
+                terminal::tell(format_args!(
+                    "{subject}: {word}: {}",
                     table::rerun(ran.cell)
-                );
+                ));
             });
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Change, Comparison, Row, Side, percent};
 use crate::report::figures;
+use crate::report::markdown::{code, plain};
 use crate::report::style::{Paint, Style, left, right};
 
 /// Columns of a figure's name, and of a value.
@@ -59,12 +60,12 @@ pub fn render(comparison: &Comparison<'_>, style: Style) -> String {
 #[must_use]
 pub fn markdown(comparison: &Comparison<'_>) -> String {
     let (_, words) = conclusion(comparison);
-    let mut out = format!("**{words}**\n\n");
+    let mut out = format!("**{}**\n\n", plain(&words));
     for (label, side) in [("base", comparison.base), ("new", comparison.new)] {
         out.push_str(&format!(
             "- {label}: {} · {}\n",
             code(&side.name),
-            runs(side)
+            plain(&runs(side))
         ));
     }
     out.push_str("\n| figure | base | new | change | noise band | |\n|:--|--:|--:|--:|--:|:--|\n");
@@ -75,7 +76,7 @@ pub fn markdown(comparison: &Comparison<'_>) -> String {
             Change::Better => "better",
             Change::None | Change::Unknown => "",
         };
-        let name = &row.name;
+        let name = plain(&row.name);
         out.push_str(&format!(
             "| {name} | {base} | {new} | {change} | {noise} | {mark} |\n"
         ));
@@ -87,15 +88,6 @@ pub fn markdown(comparison: &Comparison<'_>) -> String {
         out.push_str(&format!("> {}\n", code(caveat)));
     }
     out
-}
-
-/// Text that came from outside, as code: nothing in it is markup, not even a line's end.
-fn code(text: &str) -> String {
-    let plain: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    format!("`{}`", plain.replace('`', "'"))
 }
 
 pub(in crate::report) fn runs(side: &Side) -> String {

@@ -21,7 +21,7 @@ use crate::wire::Dialect;
 
 /// Bytes that are still read from one client when the server shuts down. All that had come by then
 /// is to be accepted, but a client that never stops must not hold up the end.
-const MAX_DRAIN_BYTES: usize = 16 * READ_BYTES;
+const MAX_DRAIN_BYTES: u32 = 16 * READ_BYTES as u32;
 
 /// While publishers wait for readers, how often it is looked whether they must.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -180,7 +180,7 @@ impl<S: Stream> Hub<S> {
                     Input::Full => {
                         let session = broadcast.session(id);
                         if self.draining.get() {
-                            session.drain_bytes += max_bytes;
+                            session.drain_bytes += max_bytes as u32;
                         }
                         if session.drain_bytes < MAX_DRAIN_BYTES {
                             return yield_turn(cx);

@@ -83,17 +83,17 @@ pub enum Standing {
     GivenUp,
 }
 
-/// How one reader has got on lately.
+/// How one reader has got on lately. Small, since there is one a session: times are nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Nothing was left for it to take.
     caught_up: bool,
     /// When it had last taken enough to be brisk, and what it took since.
-    brisk_at: Duration,
-    brisk_bytes: u64,
+    brisk_at: u64,
+    brisk_bytes: u32,
     /// The same for steady.
-    steady_at: Duration,
-    steady_bytes: u64,
+    steady_at: u64,
+    steady_bytes: u32,
     /// How far the log may grow while the reader is brisk.
     leash: u64,
 }
@@ -102,6 +102,7 @@ impl Pace {
     /// A reader that is behind by nothing.
     #[must_use]
     pub fn new(now: Duration) -> Self {
+        let now = now.as_nanos() as u64;
         Self {
             caught_up: true,
             brisk_at: now,
@@ -143,12 +144,14 @@ impl Pace {
             self.leash = end; // it goes on after a pause: it is to catch up from here
         }
         self.leash += bytes / 2;
-        self.brisk_bytes += bytes;
-        if self.brisk_bytes >= limits.brisk_bytes {
+        let now = now.as_nanos() as u64;
+        let more = bytes.min(u64::from(u32::MAX / 2)) as u32; // both limits are far less
+        self.brisk_bytes += more;
+        if u64::from(self.brisk_bytes) >= limits.brisk_bytes {
             (self.brisk_at, self.brisk_bytes) = (now, 0);
         }
-        self.steady_bytes += bytes;
-        if self.steady_bytes >= limits.steady_bytes {
+        self.steady_bytes += more;
+        if u64::from(self.steady_bytes) >= limits.steady_bytes {
             (self.steady_at, self.steady_bytes) = (now, 0);
         }
     }
@@ -156,11 +159,11 @@ impl Pace {
     /// When it had last taken enough to be steady, or had begun to be behind.
     #[must_use]
     pub fn steady_at(&self) -> Duration {
-        self.steady_at
+        Duration::from_nanos(self.steady_at)
     }
 
     fn is_brisk(&self, now: Duration) -> bool {
-        now.saturating_sub(self.brisk_at) < BRISK_TIME
+        now.saturating_sub(Duration::from_nanos(self.brisk_at)) < BRISK_TIME
     }
 
     /// What the reader is entitled to, where it stands at `at` in a log that ends at `end`.
@@ -181,7 +184,7 @@ impl Pace {
         let brisk = self.caught_up || self.is_brisk(now);
         if brisk && end > self.leash {
             Standing::WaitedFor
-        } else if brisk || now.saturating_sub(self.steady_at) < patience {
+        } else if brisk || now.saturating_sub(self.steady_at()) < patience {
             Standing::KeptFor
         } else {
             Standing::GivenUp

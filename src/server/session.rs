@@ -91,7 +91,7 @@ pub(super) struct Session<S> {
     pub(super) lines: LineBuffer,
     pub(super) malformed_in_row: u32,
     /// Bytes read since the server began to shut down.
-    pub(super) drain_bytes: usize,
+    pub(super) drain_bytes: u32,
     pub(super) pace: Pace,
     pub(super) share: Share,
     pub(super) begun: Begun,

@@ -33,7 +33,7 @@ const SAMPLE_BYTES: u64 = 4 * 1024;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Share {
     round: u32,
-    left_bytes: usize,
+    left_bytes: u32,
     queued: bool,
     /// It was given its share and has had nothing read of it.
     untouched: bool,
@@ -80,17 +80,21 @@ impl Turns {
         }
         if share.round != self.round {
             share.round = self.round;
-            share.left_bytes = share.left_bytes.max(FREE_BYTES);
+            share.left_bytes = share.left_bytes.max(FREE_BYTES as u32);
         }
         let full = self.shared || !self.queue.is_empty() || end - self.began_at >= ROUND_BYTES;
-        let share_bytes = if full { share.left_bytes } else { READ_BYTES };
+        let share_bytes = if full {
+            share.left_bytes as usize
+        } else {
+            READ_BYTES
+        };
         share_bytes.min(room_bytes).min(READ_BYTES)
     }
 
     /// So much was read from a client.
     #[inline]
     pub fn read(&mut self, share: &mut Share, bytes: usize) {
-        share.left_bytes = share.left_bytes.saturating_sub(bytes);
+        share.left_bytes = share.left_bytes.saturating_sub(bytes as u32);
         share.untouched = false;
         self.read_bytes += bytes as u64;
     }
@@ -153,7 +157,7 @@ impl Turns {
     pub fn grant(&self, share: &mut Share, round: &Round) {
         *share = Share {
             round: self.round,
-            left_bytes: round.share_bytes,
+            left_bytes: round.share_bytes as u32,
             queued: false,
             untouched: true,
         };

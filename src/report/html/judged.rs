@@ -16,7 +16,7 @@ pub(super) fn thresholds(result: &RunResult) -> Markup {
         @if !result.thresholds.is_empty() {
             section {
                 h2 { "Thresholds" }
-                div.scroll { table {
+                div.scroll { table.stack {
                     thead { tr {
                         th scope="col" { "" } th scope="col" { "metric" }
                         th scope="col" { "must be" } th.n scope="col" { "was" }
@@ -43,10 +43,10 @@ fn threshold_row(threshold: &Threshold) -> Markup {
     html! {
         tr {
             td.(class) { (word) }
-            td { (threshold.metric) }
-            td { code { (threshold.expr) } }
-            td.n { (observed) }
-            td.n { (figures::count(threshold.samples)) }
+            td data-head="metric" { (threshold.metric) }
+            td data-head="must be" { code { (threshold.expr) } }
+            td.n data-head="was" { (observed) }
+            td.n data-head="samples" { (figures::count(threshold.samples)) }
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::wire::ndjson::ErrorCode;
 /// The most bytes one `send_raw` sends, repeats included: they are held in memory.
 pub(super) const MAX_RAW_BYTES: u64 = 16 << 20;
 
-const STEPS: [&str; 9] = [
+pub(super) const STEPS: [&str; 9] = [
     "connect",
     "publish",
     "await_acks",

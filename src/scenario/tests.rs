@@ -1,3 +1,4 @@
+mod documented;
 mod guards;
 mod overrides;
 mod properties;

@@ -17,13 +17,13 @@ pub(super) const METRICS: [(&str, Metric); 7] = [
     ("rates", Metric::Rates),
 ];
 
-const RATES: [(&str, RateName); 3] = [
+pub(super) const RATES: [(&str, RateName); 3] = [
     ("sent", RateName::Sent),
     ("acked", RateName::Acked),
     ("delivered", RateName::Delivered),
 ];
 
-const FIGURES: [(&str, Stat); 4] = [
+pub(super) const FIGURES: [(&str, Stat); 4] = [
     ("min", Stat::Min),
     ("mean", Stat::Mean),
     ("max", Stat::Max),

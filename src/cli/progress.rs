@@ -13,7 +13,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::driver::snapshot::{Phase, Snapshot};
 use crate::report::style::Paint;
 use crate::report::{Style, figures};
-use crate::terminal::visible;
+use crate::terminal::{self, visible};
 
 /// Between two lines within one phase.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -21,13 +21,19 @@ const LINE_EVERY: Duration = Duration::from_secs(10);
 /// Progress of one run. Dropping it clears what it shows.
 pub struct Progress {
     shown: Shown,
+    /// Which of several runs it is; empty where there is one.
+    which: String,
     phase: Option<Phase>,
+    interrupted: bool,
     /// When in the current phase the next line is due.
     next_line: Duration,
 }
 
 enum Shown {
-    Nothing,
+    /// No progress, but notes unless silence was asked for.
+    Nothing {
+        quiet: bool,
+    },
     Lines(Box<dyn Write + Send>),
     Bars {
         /// The bar of the current phase.
@@ -39,13 +45,15 @@ enum Shown {
 }
 
 impl Progress {
-    /// What standard error and the command line ask for: `silent` with `--quiet` and with
-    /// `--no-progress`, bars on a terminal, else lines.
+    /// What standard error and the command line ask for: nothing with `--quiet`, notes alone with
+    /// `--no-progress`, else bars on a terminal and lines elsewhere.
+    ///
+    /// `which` says which of several runs it is, and is empty where there is one.
     #[must_use]
-    pub fn new(silent: bool) -> Self {
+    pub fn new(quiet: bool, no_progress: bool, which: &str) -> Self {
         let stderr = io::stderr();
-        Self::showing(if silent {
-            Shown::Nothing
+        let shown = if quiet || no_progress {
+            Shown::Nothing { quiet }
         } else if stderr.is_terminal() {
             Shown::bars(
                 || ProgressDrawTarget::stderr_with_hz(10),
@@ -53,13 +61,16 @@ impl Progress {
             )
         } else {
             Shown::Lines(Box::new(stderr))
-        })
+        };
+        Self::showing(shown, which)
     }
 
-    const fn showing(shown: Shown) -> Self {
+    fn showing(shown: Shown, which: &str) -> Self {
         Self {
             shown,
+            which: visible(which).into_owned(),
             phase: None,
+            interrupted: false,
             next_line: Duration::ZERO,
         }
     }
@@ -67,14 +78,18 @@ impl Progress {
     /// Shows how far the run is. Cheap enough for ten times a second: bars redraw at that rate at
     /// most, a line is written at each change of phase and every 10 s.
     pub fn update(&mut self, snapshot: &Snapshot) {
+        if snapshot.interrupted && !self.interrupted {
+            self.interrupted = true;
+            self.note(&on_interrupt(snapshot));
+        }
         let entered = self.phase != Some(snapshot.phase);
         self.phase = Some(snapshot.phase);
         match &mut self.shown {
-            Shown::Nothing => {}
+            Shown::Nothing { .. } => {}
             Shown::Lines(out) => {
                 if entered || snapshot.elapsed >= self.next_line {
                     // Progress that cannot be shown is no reason to end the run.
-                    let _ = writeln!(out, "{}", line(snapshot));
+                    let _ = writeln!(out, "{}", line(snapshot, &self.which));
                     // The next full step, however late this one was.
                     let steps = snapshot.elapsed.as_secs() / LINE_EVERY.as_secs();
                     self.next_line =
@@ -83,7 +98,7 @@ impl Progress {
             }
             Shown::Bars { bar, target, style } => {
                 let (position, length) = extent(snapshot);
-                let text = message(snapshot, *style);
+                let text = message(snapshot, &self.which, *style);
                 if entered {
                     bar.finish_and_clear();
                     // Filled before it is first drawn.
@@ -105,7 +120,8 @@ impl Progress {
     /// for.
     pub fn note(&mut self, text: &str) {
         match &mut self.shown {
-            Shown::Nothing => {}
+            Shown::Nothing { quiet: true } => {}
+            Shown::Nothing { quiet: false } => terminal::tell(text),
             Shown::Lines(out) => {
                 let _ = writeln!(out, "{}", visible(text));
             }
@@ -118,7 +134,7 @@ impl Progress {
         if let Shown::Bars { bar, .. } = &self.shown {
             bar.finish_and_clear();
         }
-        self.shown = Shown::Nothing;
+        self.shown = Shown::Nothing { quiet: true };
     }
 }
 
@@ -141,6 +157,19 @@ impl Shown {
         let bar = ProgressBar::hidden();
         Self::Bars { bar, target, style }
     }
+}
+
+/// What a first Ctrl-C does, and what a second one would.
+fn on_interrupt(snapshot: &Snapshot) -> String {
+    let drain = match snapshot.phase {
+        // The planned length of the phase it is in is that of the drain.
+        Phase::Drain => format!(", {} at most", figures::span(snapshot.total)),
+        _ => String::new(),
+    };
+    format!(
+        "interrupted: nothing more is sent, what is under way is waited for{drain}, then comes the \
+         report; Ctrl-C again ends at once, without a report"
+    )
 }
 
 /// Columns of a bar.
@@ -172,9 +201,12 @@ fn extent(snapshot: &Snapshot) -> (u64, u64) {
 }
 
 /// What stands beside the bar: the weightiest first, as much of it as there is room for.
-fn message(snapshot: &Snapshot, style: Style) -> String {
+fn message(snapshot: &Snapshot, which: &str, style: Style) -> String {
     let count = figures::count;
     let mut items = Vec::new();
+    if !which.is_empty() {
+        items.push(style.text(which).into_owned());
+    }
     if snapshot.violations > 0 {
         let plural = if snapshot.violations == 1 { "" } else { "s" };
         let text = format!("{} violation{plural}", count(snapshot.violations));
@@ -225,20 +257,25 @@ fn load(snapshot: &Snapshot, style: Style) -> Vec<String> {
     items
 }
 
-/// A line for logs: every key on every line, so that a column is a column.
-fn line(snapshot: &Snapshot) -> String {
+/// A line for logs: every key on every line, so that a column is a column; which of several runs it
+/// is comes last, since it may have spaces.
+fn line(snapshot: &Snapshot, which: &str) -> String {
     let live = &snapshot.live;
     let ns = |ns: Option<u64>| ns.map_or("-".to_owned(), |ns| ns.to_string());
+    let run = match which {
+        "" => String::new(),
+        which => format!(" run={which}"),
+    };
     format!(
         "phase={} elapsed_s={:.1} total_s={:.1} done={} of={} clients={} sent={} acked={} \
          delivered={} sent_per_s={} acked_per_s={} delivered_per_s={} relay_p50_ns={} \
-         relay_p99_ns={} violations={}",
+         relay_p99_ns={} violations={}{run}",
         snapshot.phase.name(),
         snapshot.elapsed.as_secs_f64(),
         snapshot.total.as_secs_f64(),
         snapshot.done,
         snapshot.of,
-        live.clients,
+        snapshot.open, // and not what shards last handed in: that is a second old
         live.sent,
         live.acked,
         live.delivered,
@@ -274,12 +311,13 @@ mod tests {
                 delivered_per_s: 51_500,
                 relay_p50_ns: Some(160_000),
                 relay_p99_ns: None,
-                clients: 104,
+                clients: 7,
                 sent: 5_000,
                 acked: 4_990,
                 delivered: 515_000,
             },
             violations: 0,
+            interrupted: false,
         }
     }
 
@@ -307,7 +345,7 @@ mod tests {
     #[test]
     fn a_line_comes_at_each_change_of_phase_and_every_ten_seconds() {
         let out = Shared::default();
-        let mut progress = Progress::showing(Shown::Lines(Box::new(out.clone())));
+        let mut progress = Progress::showing(Shown::Lines(Box::new(out.clone())), "");
         for phase in [Phase::Connect, Phase::Measure] {
             for elapsed_ms in (0..=25_000).step_by(100) {
                 progress.update(&snapshot(phase, elapsed_ms));
@@ -339,11 +377,36 @@ mod tests {
     }
 
     #[test]
+    fn which_of_several_runs_it_is_stands_on_every_line_and_beside_the_bar() {
+        let drain = snapshot(Phase::Drain, 0);
+        let text = line(&drain, "churn, 2 of 5");
+        assert!(text.ends_with(" violations=0 run=churn, 2 of 5"), "{text}");
+        assert_eq!(
+            message(&drain, "churn, 2 of 5", PLAIN),
+            "churn, 2 of 5 · 40 of 1 004 closed"
+        );
+    }
+
+    #[test]
+    fn what_a_first_and_a_second_interrupt_do_is_said_once() {
+        let out = Shared::default();
+        let mut progress = Progress::showing(Shown::Lines(Box::new(out.clone())), "");
+        let mut snapshot = snapshot(Phase::Drain, 0);
+        snapshot.interrupted = true;
+        progress.update(&snapshot);
+        progress.update(&snapshot);
+        let text = out.text();
+        assert_eq!(text.matches("interrupted: nothing more is sent").count(), 1);
+        assert!(text.contains("is waited for, 30 s at most"), "{text}");
+        assert!(text.contains("Ctrl-C again ends at once, without a report"));
+    }
+
+    #[test]
     fn a_line_has_every_figure() {
         let mut snapshot = snapshot(Phase::Measure, 10_000);
         snapshot.violations = 3;
         assert_eq!(
-            line(&snapshot),
+            line(&snapshot, ""),
             "phase=measure elapsed_s=10.0 total_s=30.0 done=40 of=1004 clients=104 sent=5000 \
              acked=4990 delivered=515000 sent_per_s=500 acked_per_s=499 delivered_per_s=51500 \
              relay_p50_ns=160000 relay_p99_ns=- violations=3"
@@ -352,7 +415,7 @@ mod tests {
 
     #[test]
     fn beside_the_bar_stands_what_its_phase_is_about() {
-        let text = |phase| message(&snapshot(phase, 4_900), PLAIN);
+        let text = |phase| message(&snapshot(phase, 4_900), "", PLAIN);
         assert_eq!(text(Phase::Connect), "40 of 1 004 clients");
         assert_eq!(text(Phase::Drain), "40 of 1 004 closed");
         let load = "4/30 s · delivered 51.5 k/s · sent 500/s · p50 160 µs";
@@ -365,7 +428,7 @@ mod tests {
         let mut snapshot = snapshot(Phase::Drain, 0);
         snapshot.violations = 1;
         assert_eq!(
-            message(&snapshot, PLAIN),
+            message(&snapshot, "", PLAIN),
             "1 violation · 40 of 1 004 closed"
         );
         snapshot.violations = 2;
@@ -373,7 +436,7 @@ mod tests {
             colour: true,
             ..PLAIN
         };
-        assert!(message(&snapshot, red).starts_with("\x1b[1;31m2 violations\x1b[0m · "));
+        assert!(message(&snapshot, "", red).starts_with("\x1b[1;31m2 violations\x1b[0m · "));
     }
 
     #[test]
@@ -385,7 +448,7 @@ mod tests {
         for phase in [Phase::Connect, Phase::WarmUp, Phase::Measure, Phase::Drain] {
             let mut snapshot = snapshot(phase, 100);
             snapshot.violations = 9;
-            assert!(message(&snapshot, ascii).is_ascii());
+            assert!(message(&snapshot, "", ascii).is_ascii());
         }
     }
 
@@ -407,25 +470,28 @@ mod tests {
         let mut snapshot = snapshot(Phase::Measure, 12_000);
         snapshot.live.relay_p99_ns = Some(1_950_000);
         let at_80 = "12/30 s · delivered 51.5 k/s · p99 1.95 ms · sent 500/s";
-        assert_eq!(message(&snapshot, PLAIN), at_80);
+        assert_eq!(message(&snapshot, "", PLAIN), at_80);
         let wide = Style {
             width: 120,
             ..PLAIN
         };
-        assert_eq!(message(&snapshot, wide), format!("{at_80} · p50 160 µs"));
+        assert_eq!(
+            message(&snapshot, "", wide),
+            format!("{at_80} · p50 160 µs")
+        );
         snapshot.violations = 2;
         let kept = "2 violations · 12/30 s · delivered 51.5 k/s · p99 1.95 ms";
-        assert_eq!(message(&snapshot, PLAIN), kept);
+        assert_eq!(message(&snapshot, "", PLAIN), kept);
     }
 
     #[test]
     fn each_phase_has_its_bar_and_none_is_left_after_finish() {
         let bar = |progress: &Progress| match &progress.shown {
             Shown::Bars { bar, .. } => bar.clone(),
-            Shown::Nothing | Shown::Lines(_) => unreachable!("bars were asked for"),
+            Shown::Nothing { .. } | Shown::Lines(_) => unreachable!("bars were asked for"),
         };
         let shown = Shown::bars(ProgressDrawTarget::hidden, PLAIN);
-        let mut progress = Progress::showing(shown);
+        let mut progress = Progress::showing(shown, "");
         progress.update(&snapshot(Phase::Connect, 0));
         let connect = bar(&progress);
         assert_eq!(

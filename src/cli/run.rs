@@ -147,7 +147,8 @@ pub fn main(args: Args) -> ExitCode {
         .iter()
         .flat_map(|plan| std::iter::repeat_n(plan, repeats));
     for (index, (path, plan)) in runs.enumerate() {
-        let mut progress = Progress::new(args.quiet || args.no_progress);
+        let which = which(plan, index, plans.len(), repeats);
+        let mut progress = Progress::new(args.quiet, args.no_progress, &which);
         if let Some(board) = &mut board {
             board.show(plan);
         }
@@ -229,6 +230,21 @@ fn announce(plans: &[(PathBuf, Plan)], repeats: usize) {
         shown(once.saturating_mul(times)),
         shown(drains.saturating_mul(times)),
     ));
+}
+
+/// Which of several runs it is: `churn, 2 of 5`, `fanout, repeat 3 of 5`; empty where there is one.
+fn which(plan: &Plan, index: usize, plans: usize, repeats: usize) -> String {
+    let place = |what: &str, at: usize, of: usize| match of {
+        1 => String::new(),
+        of => format!(", {what}{} of {of}", at + 1),
+    };
+    match plans * repeats {
+        1 => String::new(),
+        _ => {
+            let repeat = place("repeat ", index % repeats, repeats);
+            plan.name.clone() + &place("", index / repeats, plans) + &repeat
+        }
+    }
 }
 
 fn at_least_one(text: &str) -> Result<NonZero<usize>, String> {

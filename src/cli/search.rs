@@ -229,7 +229,11 @@ impl<'a> Hunt<'a> {
     ) -> Result<Option<Probe>, Refusal> {
         let args = self.args;
         let plan = load(args, Some((&self.vary, value)))?;
-        let mut progress = Progress::new(args.quiet || args.no_progress);
+        let mut progress = Progress::new(
+            args.quiet,
+            args.no_progress,
+            &format!("{}={}", self.vary, search::shown(value)),
+        );
         let result = runtime.block_on(run(&plan, None, &mut |snapshot, _| {
             progress.update(snapshot);
         }));
@@ -344,7 +348,10 @@ fn rerun(args: &Args, vary: &str, from: f64, max: f64, seed: u64) -> String {
     let (from, max) = (search::shown(from), search::shown(max));
     let run = args.overrides.rerun("search", &args.file, seed);
     let vary = quoted(vary);
-    format!("{run} --vary {vary} --from {from} --max {max}")
+    let (precision, attempts) = (args.precision, args.attempts);
+    format!(
+        "{run} --vary {vary} --from {from} --max {max} --precision {precision} --attempts {attempts}"
+    )
 }
 
 /// The scenario, with the key that is varied set to a value.

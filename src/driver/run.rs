@@ -410,6 +410,7 @@ impl<'a> Coordinator<'a> {
             total,
             live: self.collector.live(),
             violations: self.judge.violation_count(),
+            interrupted: self.interrupted.is_some(),
         };
         (self.watch)(&snapshot, &self.collector);
     }

@@ -55,4 +55,6 @@ pub struct Snapshot {
     pub live: Live,
     /// Violations found so far.
     pub violations: u64,
+    /// Whether it was asked to end early.
+    pub interrupted: bool,
 }

@@ -8,8 +8,11 @@ use console::measure_text_width;
 
 use crate::terminal;
 
-/// The width that the summary is laid out for; it is never narrower.
-pub const MIN_WIDTH: usize = 80;
+/// The width of files, and of what is no terminal.
+pub const FILE_WIDTH: usize = 80;
+
+/// Nothing is laid out for less.
+pub const MIN_WIDTH: usize = 40;
 
 /// Lines longer than this are hard to read, however wide the terminal.
 const MAX_WIDTH: usize = 120;
@@ -43,7 +46,7 @@ pub(crate) enum Paint {
 impl Style {
     /// For files: plain, UTF-8, 80 columns.
     pub const FILE: Self = Self {
-        width: MIN_WIDTH,
+        width: FILE_WIDTH,
         colour: false,
         unicode: true,
     };
@@ -52,7 +55,9 @@ impl Style {
     #[must_use]
     pub fn detect(stream: &(impl IsTerminal + AsFd)) -> Self {
         let columns = stream.is_terminal().then(|| {
-            rustix::termios::tcgetwinsize(stream).map_or(MIN_WIDTH, |size| usize::from(size.ws_col))
+            // A terminal that does not know its width says 0.
+            let size = rustix::termios::tcgetwinsize(stream);
+            size.map_or(0, |size| usize::from(size.ws_col))
         });
         Self::from_environment(columns, |name| std::env::var(name).ok())
     }
@@ -66,7 +71,9 @@ impl Style {
         let charset = locale.unwrap_or_default().to_ascii_lowercase();
         let dumb = set("TERM").is_some_and(|term| term == "dumb");
         Self {
-            width: columns.unwrap_or(MIN_WIDTH).clamp(MIN_WIDTH, MAX_WIDTH),
+            width: columns
+                .filter(|columns| *columns > 0)
+                .map_or(FILE_WIDTH, |columns| columns.clamp(MIN_WIDTH, MAX_WIDTH)),
             colour: columns.is_some() && !dumb && set("NO_COLOR").is_none(),
             unicode: charset.contains("utf-8") || charset.contains("utf8"),
         }
@@ -125,7 +132,7 @@ impl Style {
     }
 
     /// Lines of `items` between `separator`s, the first after `head`, the others indented by
-    /// `indent`; none longer than the width unless a single item is. Items are taken as they are
+    /// `indent`; none longer than the width unless a single word is. Items are taken as they are
     /// (already [`Style::text`] or [`Style::paint`]).
     pub(crate) fn flow<T: AsRef<str>>(
         &self,
@@ -139,13 +146,26 @@ impl Style {
         out.push_str(head);
         let mut column = measure_text_width(head);
         let mut first = true;
-        for item in items {
+        let items: Vec<T> = items.into_iter().collect();
+        let room = self.width.saturating_sub(indent);
+        let pieces = items.iter().flat_map(|item| {
+            // What is too long for any line is broken between its words.
             let item = item.as_ref();
-            let (gap, width) = (measure_text_width(&separator), measure_text_width(item));
+            let at = if measure_text_width(item) > room {
+                ' '
+            } else {
+                '\n'
+            };
+            item.split(at)
+                .enumerate()
+                .map(|(i, piece)| (if i == 0 { &*separator } else { " " }, piece))
+        });
+        for (separator, item) in pieces {
+            let (gap, width) = (measure_text_width(separator), measure_text_width(item));
             if first {
                 first = false;
             } else if column + gap + width <= self.width {
-                out.push_str(&separator);
+                out.push_str(separator);
                 column += gap;
             } else {
                 out.push('\n');
@@ -242,8 +262,8 @@ mod tests {
     fn the_width_stays_within_reason() {
         let width = |columns| style(columns, &[]).width;
         assert_eq!(
-            [None, Some(20), Some(97), Some(400)].map(width),
-            [80, 80, 97, 120]
+            [None, Some(0), Some(20), Some(66), Some(97), Some(400)].map(width),
+            [80, 80, 40, 66, 97, 120]
         );
     }
 
@@ -274,6 +294,9 @@ mod tests {
         style.flow(&mut out, "> ", 2, " · ", items);
         let expected = "> \x1b[1;32maaa\x1b[0m\n  bbbb\n  cc\n  dddddddddddd\n";
         assert_eq!(out, expected);
+        out.clear();
+        style.flow(&mut out, "", 2, " · ", ["a b", "ccc ddd eee", "f"]);
+        assert_eq!(out, "a b · ccc\n  ddd eee\n  f\n");
         out.clear();
         style.flow(&mut out, "", 2, "·", ["aaa", "bb", "ccc", "d"]);
         assert_eq!(out, "aaa·bb·ccc\n  d\n");

@@ -35,7 +35,11 @@ pub fn render(report: &Report, style: Style) -> String {
     page.figures(report);
     page.thresholds(report);
     if report.verdict != Verdict::Pass {
-        page.labelled("run again", [&report.rerun]);
+        // A command is not broken: it is there to be copied.
+        let head = left(&style.paint(Paint::Faint, "run again"), LABEL);
+        page.out.push_str(&head);
+        page.out.push_str(&style.text(&report.rerun));
+        page.blank();
     }
     page.out
 }

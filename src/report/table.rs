@@ -31,11 +31,11 @@ pub fn render(reports: &[Report], style: Style) -> String {
     };
     let mut rows: Vec<_> = reports.iter().map(|report| row(report, style)).collect();
     rows.insert(0, HEAD.map(|name| style.paint(Paint::Strong, name)));
-    let widths = widths(&rows, style);
+    let columns = columns(&rows, style);
 
     let mut out = String::new();
     for row in &rows {
-        out.push_str(&line(row, &widths, style));
+        out.push_str(&line(row, &columns, style));
         out.push('\n');
     }
     out.push('\n');
@@ -72,26 +72,38 @@ fn row(report: &Report, style: Style) -> [String; HEAD.len()] {
     ]
 }
 
-/// What each column needs; names give way where it is more than there is.
-fn widths(rows: &[[String; HEAD.len()]], style: Style) -> [usize; HEAD.len()] {
-    let mut widths = [0; HEAD.len()];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = measure_text_width(cell).max(*width);
+/// The columns that there is room for, each with its width. Where there is too little, names give
+/// way, then the figures that say least.
+fn columns(rows: &[[String; HEAD.len()]], style: Style) -> Vec<(usize, usize)> {
+    let mut columns: Vec<_> = (0..HEAD.len())
+        .map(|column| {
+            let widths = rows.iter().map(|row| measure_text_width(&row[column]));
+            (column, widths.max().unwrap_or(0))
+        })
+        .collect();
+    let others = |columns: &[(usize, usize)]| -> usize {
+        columns[1..].iter().map(|(_, width)| width + GAP).sum()
+    };
+    for name in ["sent", "ack p99", "delivered", "relay p99"] {
+        if others(&columns) + NAME_MIN <= style.width {
+            break;
         }
+        columns.retain(|(column, _)| HEAD[*column] != name);
     }
-    let others: usize = widths[1..].iter().map(|width| width + GAP).sum();
-    widths[0] = widths[0].min(style.width.saturating_sub(others).max(NAME_MIN));
-    widths
+    let room = style.width.saturating_sub(others(&columns));
+    columns[0].1 = columns[0].1.min(room.max(NAME_MIN));
+    columns
 }
 
-fn line(row: &[String; HEAD.len()], widths: &[usize; HEAD.len()], style: Style) -> String {
-    let [name, verdict, figures @ ..] = row;
-    let name = truncate_str(name, widths[0], &style.text("…")).into_owned();
-    let gap = " ".repeat(GAP);
-    let mut line = left(&name, widths[0]) + &gap + &left(verdict, widths[1]);
-    for (figure, width) in figures.iter().zip(&widths[2..]) {
-        line.push_str(&right(figure, width + GAP));
+fn line(row: &[String; HEAD.len()], columns: &[(usize, usize)], style: Style) -> String {
+    let mut line = String::new();
+    for &(column, width) in columns {
+        let cell = &row[column];
+        match column {
+            0 => line.push_str(&left(&truncate_str(cell, width, &style.text("…")), width)),
+            1 => line.push_str(&(" ".repeat(GAP) + &left(cell, width))),
+            _ => line.push_str(&right(cell, width + GAP)),
+        }
     }
     line
 }
@@ -138,6 +150,14 @@ mod tests {
     fn the_table_fits_and_its_columns_stand_below_each_other() {
         for style in [
             Style::FILE,
+            Style {
+                width: 60,
+                ..Style::FILE
+            },
+            Style {
+                width: 40,
+                ..Style::FILE
+            },
             Style {
                 unicode: false,
                 ..Style::FILE

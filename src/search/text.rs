@@ -16,11 +16,13 @@ const BAR: usize = 18;
 pub fn render(found: &Found, style: Style) -> String {
     let mut out = String::new();
     let mut head = right(found.unit(), VALUE);
-    for name in ["acked", "delivered", "relay p50", "relay p99"] {
+    for name in figures_shown(style, ["acked", "delivered", "relay p50", "relay p99"]) {
         head.push_str(&right(name, FIGURE));
     }
-    head.push_str("  ");
-    head.push_str(&left("relay p99, log", BAR));
+    if has_curve(style) {
+        head.push_str("  ");
+        head.push_str(&left("relay p99, log", BAR));
+    }
     out.push_str(&style.paint(Paint::Strong, head.trim_end()));
     out.push('\n');
     let p99s = found.probes.iter().filter_map(|probe| probe.relay_p99_ns);
@@ -38,19 +40,21 @@ fn row(probe: &Probe, range: (u64, u64), style: Style, out: &mut String) {
     let rate = |rate: Option<f64>| rate.map_or("–".to_owned(), figures::rate);
     let latency = |ns: Option<u64>| ns.map_or("–".to_owned(), figures::latency);
     let mut line = right(&shown(probe.value), VALUE);
-    for figure in [
+    let all = [
         rate(probe.acked_per_s),
         rate(probe.delivered_per_s),
         latency(probe.relay_p50_ns),
         latency(probe.relay_p99_ns),
-    ] {
+    ];
+    for figure in figures_shown(style, all) {
         line.push_str(&right(&style.text(&figure), FIGURE));
     }
-    line.push_str("  ");
-    let bar = probe
-        .relay_p99_ns
-        .map_or(String::new(), |ns| bars::logarithmic(ns, range, BAR, style));
-    line.push_str(&left(&bar, BAR));
+    if has_curve(style)
+        && let Some(ns) = probe.relay_p99_ns
+    {
+        line.push_str("  ");
+        line.push_str(&bars::logarithmic(ns, range, BAR, style));
+    }
     out.push_str(line.trim_end());
     out.push('\n');
     if let (Some(limit), Some(reason)) = (probe.limit, &probe.reason) {
@@ -63,6 +67,17 @@ fn row(probe: &Probe, range: (u64, u64), style: Style, out: &mut String) {
             &format!("{}: {reason}", limit.name()),
         );
     }
+}
+
+/// Whether there is room for the curve.
+const fn has_curve(style: Style) -> bool {
+    style.width >= VALUE + 4 * FIGURE + 2 + BAR
+}
+
+/// Those of the four figures of a row that there is room for, the last ones first.
+fn figures_shown<T>(style: Style, all: [T; 4]) -> impl Iterator<Item = T> {
+    let room = (style.width - VALUE) / FIGURE;
+    all.into_iter().skip(4_usize.saturating_sub(room))
 }
 
 /// What the search found, and how sure that is.
@@ -146,8 +161,11 @@ mod tests {
         found.interrupted = true;
         let text = render(&found, ascii);
         assert!(text.is_ascii(), "{text}");
-        for line in text.lines() {
-            assert!(measure_text_width(line) <= 80, "{line}");
+        for width in 40..=80 {
+            let text = render(&found, Style { width, ..ascii });
+            for line in text.lines() {
+                assert!(measure_text_width(line) <= width, "{width}: {line}");
+            }
         }
     }
 

@@ -212,7 +212,9 @@ impl<S: Stream> Broadcast<S> {
         }
         let mut survey = self.survey();
         self.unfinished = false;
-        for session in self.sessions.iter_mut().flatten() {
+        let mut tries = self.flow.tries(try_full);
+        for (id, session) in self.sessions.iter_mut().enumerate() {
+            let Some(session) = session else { continue };
             if session.phase == Phase::Gone {
                 continue; // it holds nothing back, so the log may be trimmed past it
             }
@@ -220,7 +222,7 @@ impl<S: Stream> Broadcast<S> {
             let in_pass = matches!(session.next_write, NextWrite::InPass | NextWrite::Soon);
             let turn = if in_pass && session.cursor.is_behind(log) {
                 session.write_in_pass(log, &mut self.writer)
-            } else if try_full && flow::is_worth_a_try(session, log, &self.flow.limits) {
+            } else if tries.take_one(id, || flow::is_worth_a_try(session, log, &self.flow.limits)) {
                 // The next try is its own task's: what is left there is its waker.
                 match session.write_a_little(log, &mut self.writer) {
                     Turn::CaughtUp | Turn::More => Turn::Blocked,
@@ -241,7 +243,7 @@ impl<S: Stream> Broadcast<S> {
             }
             survey.look_at(session, log, &self.flow.limits, self.writer.now);
         }
-        self.conclude(&survey);
+        self.conclude(&survey, &tries);
         self.flushed = self.log.end();
         self.flushed_seq = self.log.seq();
     }

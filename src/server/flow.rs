@@ -20,6 +20,10 @@ use crate::wire::ndjson::ErrorCode;
 /// what garbage costs, its sender pays. What one read brings may go over it once.
 const MAX_LINES_QUEUED: u32 = 64;
 
+/// Sockets that were full and are tried in one pass all the same. A try is a system call in vain
+/// more often than not: of a thousand clients that do not read, each is tried six times a second.
+const MAX_TRIES: usize = 64;
+
 /// What decides who is read from.
 #[derive(Debug)]
 pub(super) struct Flow {
@@ -30,6 +34,8 @@ pub(super) struct Flow {
     keep_from: Offsets,
     /// Some reader is waited for.
     held: bool,
+    /// The session whose full socket is tried next.
+    try_from: usize,
     /// A client that is so far behind is not read from until it has caught up. One that floods
     /// and reads no acks stalls itself, before it is a slow consumer.
     stall_at_bytes: u64,
@@ -48,9 +54,19 @@ impl Flow {
             turns: Turns::new(input_bytes(backlog_bytes.saturating_sub(line_bytes))),
             keep_from: Offsets { line: 0, text: 0 },
             held: false,
+            try_from: 0,
             stall_at_bytes: backlog_bytes / 2,
             backlog_bytes,
             line_bytes,
+        }
+    }
+
+    /// Tries for a pass over all sessions.
+    pub(super) fn tries(&self, try_full: bool) -> Tries {
+        Tries {
+            from: self.try_from,
+            left: if try_full { MAX_TRIES } else { 0 },
+            next: if try_full { 0 } else { self.try_from },
         }
     }
 
@@ -69,6 +85,29 @@ impl Flow {
 /// The input that comes to no more than so many bytes of log.
 fn input_bytes(log_bytes: u64) -> usize {
     (log_bytes / MAX_GROWTH) as usize
+}
+
+/// Which of the sockets that were full a pass tries: so many, and the next pass those after.
+#[derive(Debug)]
+pub(super) struct Tries {
+    from: usize,
+    left: usize,
+    next: usize,
+}
+
+impl Tries {
+    /// Whether the socket of session `id` is one of them, if it is worth a try.
+    #[inline]
+    pub(super) fn take_one(&mut self, id: usize, is_worth_it: impl FnOnce() -> bool) -> bool {
+        if self.left == 0 || id < self.from || !is_worth_it() {
+            return false;
+        }
+        self.left -= 1;
+        if self.left == 0 {
+            self.next = id + 1;
+        }
+        true
+    }
 }
 
 /// What a pass finds out about the readers.
@@ -93,7 +132,8 @@ impl<S: Stream> Broadcast<S> {
     }
 
     /// Ends it: forgets what nobody needs.
-    pub(super) fn conclude(&mut self, survey: &Survey) {
+    pub(super) fn conclude(&mut self, survey: &Survey, tries: &Tries) {
+        self.flow.try_from = tries.next;
         survey.oldest.trim(&mut self.log, &mut self.classic_log);
         self.flow.keep_from = survey.keep_from;
         self.flow.held = survey.held;

@@ -339,6 +339,24 @@ impl Deed {
     }
 }
 
+#[test]
+fn full_sockets_are_tried_in_turn_so_many_a_pass() {
+    let mut flow = super::Flow::new(&config());
+    let mut tried: Vec<Vec<usize>> = Vec::new();
+    for pass in 0..4 {
+        let try_full = pass != 1; // a pass that tries none loses nobody's turn
+        let mut tries = flow.tries(try_full);
+        tried.push(
+            (0..200)
+                .filter(|&id| tries.take_one(id, || id % 2 == 0))
+                .collect(),
+        );
+        flow.try_from = tries.next;
+    }
+    let even = |from: usize, to: usize| (from..to).filter(|id| id % 2 == 0).collect::<Vec<_>>();
+    assert_eq!(tried, [even(0, 128), vec![], even(128, 200), even(0, 128)]);
+}
+
 /// How often bounds are reached in what the test above draws: or it would test nothing.
 #[test]
 fn the_bounds_that_are_drawn_are_reached() {

@@ -742,6 +742,30 @@ fn what_more_wrong_relays_than_a_session_remembers_stood_for_is_undecided() {
     }
 }
 
+/// Texts that nobody sent, in the place of others: each stands for one, wherever in the row.
+#[test]
+fn as_many_wrong_relays_in_a_row_as_a_session_remembers_stand_for_as_many() {
+    for count in [32, 33, 64] {
+        let mut bench = outside(OrderPromise::Total, 3);
+        talk(&mut bench, 5, &[1, 2]);
+        for k in 6..6 + count {
+            bench.send(0, false);
+            bench.ack(0, k as u64);
+            bench.relay(1, 0, k);
+            bench.read(2, &foreign(k));
+        }
+        talk(&mut bench, 5, &[1, 2]);
+        let findings = all_leave(bench, 3);
+        let expected = [(Kind::PhantomRelay, count as u64)];
+        assert_eq!(kinds(&findings), expected, "{count}");
+        let counts = findings.counts;
+        assert_eq!(
+            (counts.lost, counts.owed - counts.delivered),
+            (0, count as u64)
+        );
+    }
+}
+
 fn foreign(n: usize) -> Vec<u8> {
     let mut line = Vec::new();
     ndjson::encode_relay(&mut line, 0, &address(0), &format!("phantom {n}"));

@@ -41,6 +41,8 @@ pub(super) struct Trouble {
 struct Excuse {
     /// The furthest slot by then.
     behind: SlotId,
+    /// So many came before it without moving that: each a place further on than the one before.
+    in_row: usize,
     /// Which message it seems to have been.
     claim: Option<Message>,
     /// How many it can have been.
@@ -166,6 +168,7 @@ impl Unnumbered {
         trouble.after_malformed = true;
         trouble.excuse(Excuse {
             behind,
+            in_row: 0,
             claim: None,
             room: 1 + (bytes / SHORTEST_FRAME_BYTES) as u64,
             malformed: true,
@@ -179,6 +182,7 @@ impl Unnumbered {
         let behind = self.session(handle).track.cursor;
         self.session(handle).trouble().excuse(Excuse {
             behind,
+            in_row: 0,
             claim,
             room: 1,
             malformed: false,
@@ -189,6 +193,7 @@ impl Unnumbered {
     pub(super) fn excuse_only(&mut self, handle: Handle, message: Message) {
         self.session(handle).trouble().excuse(Excuse {
             behind: 0,
+            in_row: 0,
             claim: Some(message),
             room: 1,
             malformed: false,
@@ -587,7 +592,10 @@ impl Unnumbered {
         // What came in its place came about where it belongs: where exactly a message belongs
         // that few have had is not known to the slot.
         let (mut low, mut high) = (slot, slot);
-        for _ in 0..EXCUSED_SLOTS {
+        let excuses = &trouble.excuses;
+        let longest_row = excuses.iter().map(|e| e.in_row).max().unwrap_or(0);
+        let mut about = Vec::with_capacity(longest_row + 1);
+        for step in 1..=EXCUSED_SLOTS + longest_row {
             low = match self.sequence.before(low) {
                 0 => low,
                 before => before,
@@ -596,11 +604,12 @@ impl Unnumbered {
                 0 => high,
                 next => next,
             };
+            if step >= EXCUSED_SLOTS {
+                about.push(self.sequence.label(low)..=self.sequence.label(high));
+            }
         }
-        let about = self.sequence.label(low)..=self.sequence.label(high);
         let claims = |e: &Excuse| e.claim == Some(message);
-        let stands = |e: &Excuse| about.contains(&self.sequence.label(e.behind));
-        let excuses = &trouble.excuses;
+        let stands = |e: &Excuse| about[e.in_row].contains(&self.sequence.label(e.behind));
         let at = excuses.iter().position(claims);
         let Some(at) = at.or_else(|| excuses.iter().position(stands)) else {
             // It may have come as one of those that are forgotten.
@@ -631,7 +640,9 @@ impl Session {
 }
 
 impl Trouble {
-    fn excuse(&mut self, excuse: Excuse) {
+    fn excuse(&mut self, mut excuse: Excuse) {
+        let last = self.excuses.last().filter(|e| e.behind == excuse.behind);
+        excuse.in_row = last.map_or(0, |e| (e.in_row + 1).min(MAX_EXCUSES));
         if self.excuses.len() == MAX_EXCUSES {
             let oldest = self.excuses.remove(0);
             self.forgotten = self.forgotten.saturating_add(oldest.room);

@@ -1,4 +1,4 @@
-//! Results with histograms that may say anything.
+//! Results with arbitrary numbers and histograms.
 //! What must hold is in `fuzz/readers/result.rs`.
 
 #![no_main]

@@ -1,4 +1,4 @@
-//! Recorded traces: blocks with checksums that fit around events that may say anything.
+//! Recorded traces: arbitrary events in blocks with valid checksums.
 //! What must hold is in `fuzz/readers/trace.rs`.
 
 #![no_main]

@@ -1,8 +1,8 @@
-//! A result with a histogram that may say anything, behind checksums that fit.
+//! A result with an arbitrary histogram, deflated with a valid checksum, or with arbitrary numbers.
 //!
 //! An input: a byte for the form, one for which histogram is replaced, then the form's own.
 //! 0: the rest is the file. 1: the rest is the histogram as it stands. 2: a V2 histogram: its five
-//! fields and its counts. 3: the same, deflated. 4: the rest deflated, behind a stated length of its
+//! fields and its counts. 3: the same, deflated. 4: the rest deflated, with a stated length of its
 //! own. 5: other numbers in any places of the file, twelve bytes for each. 6: the same, of the result
 //! of a search. 7: the rest is the result of a search.
 //!

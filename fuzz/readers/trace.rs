@@ -1,7 +1,6 @@
-//! A recorded trace whose blocks are whole and whose checksums fit, around events that may say
-//! anything.
+//! A recorded trace: arbitrary events in whole blocks with valid checksums.
 //!
-//! An input: what the target promised (two bytes), the run's number (four), then blocks: a byte for
+//! An input: what the target promised (two bytes), the run's id (four), then blocks: a byte for
 //! the stream, two for the length, the contents. If the first byte is 255 the rest is a file as it
 //! stands.
 //!

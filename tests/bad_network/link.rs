@@ -232,7 +232,7 @@ fn device() -> io::Result<(TunTapInterface, String)> {
     Ok((device, name))
 }
 
-/// A packet on its way: when it is due, the how-manieth it is, where it goes to.
+/// A packet on its way: when it is due, its number, where it goes to.
 type UnderWay = Reverse<(Instant, u64, usize, Vec<u8>)>;
 
 async fn carry(

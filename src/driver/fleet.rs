@@ -168,6 +168,9 @@ pub(super) struct Fleet {
     /// The load is over: nothing more is sent on a schedule.
     pub(super) load_over: bool,
     pub(super) seed: u64,
+    /// Unacked messages of one client from which on an open loop or a script waits. The wait is
+    /// recorded as the target's.
+    pub(super) most_unacked: usize,
     pub(super) dialect: Dialect,
     max_read_line_bytes: usize,
     scratch: Box<[u8]>,
@@ -212,6 +215,7 @@ impl Fleet {
             due: BinaryHeap::new(),
             load_over: false,
             seed,
+            most_unacked: usize::MAX,
             dialect,
             max_read_line_bytes,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),

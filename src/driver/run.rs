@@ -24,6 +24,7 @@ use super::shard::{self, Command, Report, Spec};
 use super::snapshot::{Phase, Snapshot};
 use crate::measure::health::ShardLoad;
 use crate::measure::{Collector, Window};
+use crate::scenario::footprint::most_unacked;
 use crate::scenario::plan::{Plan, Target, TargetUrl};
 use crate::signals::Signals;
 use crate::target::embedded::Embedded;
@@ -252,6 +253,7 @@ impl<'a> Coordinator<'a> {
                 connect_timeout: plan.target.connect_timeout,
                 clock,
                 seed: plan.seed,
+                most_unacked: most_unacked(plan),
                 terms,
                 max_read_line_bytes,
                 directory: directory.clone(),

@@ -22,10 +22,6 @@ const SEND_BATCH: usize = 256;
 /// Bytes of one write, from which on no message is added to it.
 pub(super) const WRITE_BYTES: usize = 64 << 10;
 
-/// Unacked messages of one client past which an open loop waits: what a target never acks must
-/// not pile up here. The wait is recorded as the target's.
-const MAX_UNACKED: usize = 1 << 16;
-
 /// How a message is sent.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
@@ -51,7 +47,7 @@ impl Fleet {
     pub(super) fn after_acks(&mut self, client: usize, now_ns: u64) {
         match self.clients[client].source {
             Source::Closed { .. } => self.fill_window(client, now_ns),
-            _ if self.clients[client].held && self.unacked(client) < MAX_UNACKED => {
+            _ if self.clients[client].held && self.unacked(client) < self.most_unacked => {
                 self.release(client, now_ns);
             }
             _ => {}
@@ -133,7 +129,7 @@ impl Fleet {
         if due_ns > now_ns {
             return self.due.push(Reverse((due_ns, client as u32)));
         }
-        if !connection.unsent.is_empty() || self.unacked(client) >= MAX_UNACKED {
+        if !connection.unsent.is_empty() || self.unacked(client) >= self.most_unacked {
             self.clients[client].held = true;
             return;
         }

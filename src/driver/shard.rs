@@ -114,6 +114,8 @@ pub(super) struct Spec {
     pub(super) connect_timeout: Duration,
     pub(super) clock: Clock,
     pub(super) seed: u64,
+    /// Unacked messages of one client from which on it waits.
+    pub(super) most_unacked: u64,
     pub(super) terms: Terms,
     /// The longest line or text that a client reads, in bytes.
     pub(super) max_read_line_bytes: usize,
@@ -296,6 +298,7 @@ fn new_shard(spec: Spec, reports: mpsc::Sender<Report>) -> Shard {
         dialect,
         spec.max_read_line_bytes,
     );
+    fleet.most_unacked = spec.most_unacked as usize;
     let mut scripts = Vec::with_capacity(spec.members.len());
     let mut connect_after = Vec::with_capacity(spec.members.len());
     for mut member in spec.members {

@@ -17,8 +17,12 @@ const CLIENT_BYTES: u64 = 2 << 10;
 /// A message that waits for its ack.
 const UNACKED_BYTES: u64 = 40;
 
-/// Unacked messages from which on an open loop and a script wait.
+/// Unacked messages of all open loops and scripts together, at most: 640 MiB. Each has its share.
+const ALL_UNACKED: u64 = 1 << 24;
+
+/// The share of one client, from which on it waits for acks: not more than so many, and not fewer.
 const MOST_UNACKED: u64 = 1 << 16;
+const LEAST_UNACKED: u64 = 1 << 10;
 
 /// What may wait for a full socket, besides one message.
 const UNSENT_BYTES: u64 = 64 << 10;
@@ -56,6 +60,7 @@ impl Footprint {
         if estimate.bytes_in.open_ended {
             more = LINES_BYTES + JUDGE_BYTES;
         }
+        let most_unacked = most_unacked(plan);
         let mut longest = 0;
         for (group, messages) in plan.groups.iter().zip(&estimate.group_messages) {
             let count = u64::from(group.count);
@@ -65,8 +70,8 @@ impl Footprint {
                 Load::Closed { .. } => driver += window_bytes(group),
                 Load::Open { .. } | Load::Script { .. } => {
                     let each = match messages.open_ended {
-                        true => MOST_UNACKED,
-                        false => MOST_UNACKED.min((messages.count / count as f64).ceil() as u64),
+                        true => most_unacked,
+                        false => most_unacked.min((messages.count / count as f64).ceil() as u64),
                     };
                     more += count * each * UNACKED_BYTES;
                 }
@@ -92,6 +97,19 @@ impl Footprint {
     pub fn needed(&self) -> u64 {
         self.driver + self.server
     }
+}
+
+/// Unacked messages from which on an open loop or a script of `plan` waits: what a target never
+/// acks must not pile up in the driver, however many clients publish.
+#[must_use]
+pub fn most_unacked(plan: &Plan) -> u64 {
+    let publishers: u64 = plan
+        .groups
+        .iter()
+        .filter(|group| matches!(group.load, Load::Open { .. } | Load::Script { .. }))
+        .map(|group| u64::from(group.count))
+        .sum();
+    (ALL_UNACKED / publishers.max(1)).clamp(LEAST_UNACKED, MOST_UNACKED)
 }
 
 /// What the unacked messages of a closed loop take when all its windows are full.
@@ -151,9 +169,20 @@ mod tests {
     fn an_open_loop_takes_more_only_where_the_target_falls_behind() {
         let (_, footprint) = of("[clients.a]\ncount = 1000\nrate = 100000000\n");
         assert!(footprint.driver < 32 * MIB, "{footprint:?}");
-        assert!(footprint.driver_at_most > 1000 * (2 << 20), "{footprint:?}");
+        assert!(footprint.driver_at_most > 512 * MIB, "{footprint:?}");
         let (_, few) = of("[clients.a]\ncount = 1000\nrate = 1000\n");
         assert!(few.driver_at_most < 512 * MIB, "{few:?}");
+    }
+
+    #[test]
+    fn many_publishers_share_what_may_be_unacked() {
+        let share = |count: u64| {
+            let text = format!("[clients.a]\ncount = {count}\nrate = 1\n[clients.b]\n");
+            most_unacked(&of(&text).0)
+        };
+        assert_eq!([share(1), share(256)], [65_536; 2]);
+        assert_eq!(share(1_000), 16_777);
+        assert_eq!(share(1_000_000), 1_024);
     }
 
     #[test]

@@ -39,9 +39,13 @@ where
                 .await
                 .unwrap_or(End::Gone);
         }
-        let session = hub.remove(id, end);
-        if end == End::Done && session.phase == Phase::Closing {
-            linger(&hub, session.stream).await;
+        // All of the session would otherwise be part of this future, for as long as it is.
+        let (stream, phase) = {
+            let session = hub.remove(id, end);
+            (session.stream, session.phase)
+        };
+        if end == End::Done && phase == Phase::Closing {
+            linger(&hub, stream).await;
         }
     })
     .await;

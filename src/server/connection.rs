@@ -34,10 +34,11 @@ where
     coop::unconstrained(async {
         let mut end = poll_fn(|cx| hub.poll_session(id, cx)).await;
         if end == End::Closing {
+            // Beyond so many there is less time: the kernel keeps megabytes for each.
+            let place = hub.linger();
+            let time = hub.closing_time(place.is_some());
             let closing = poll_fn(|cx| hub.poll_closing(id, cx));
-            end = timeout(hub.closing_time(), closing)
-                .await
-                .unwrap_or(End::Gone);
+            end = timeout(time, closing).await.unwrap_or(End::Gone);
         }
         // All of the session would otherwise be part of this future, for as long as it is.
         let (stream, phase) = {

@@ -40,7 +40,8 @@ pub(super) const LEAVING: Duration = Duration::from_secs(30);
 /// The same for a client that is not read from because it does not take its answers.
 pub(super) const STALLED: Duration = Duration::from_secs(60);
 
-/// Connections that wait for their client to hang up, at most. Past it they are just closed.
+/// Connections that wait for their client to take the last lines or to hang up, at most. Past it
+/// there is little time for the one and none for the other.
 const MAX_LINGERING: usize = 256;
 
 /// How a session ends.
@@ -247,11 +248,13 @@ impl<S: Stream> Hub<S> {
     }
 
     /// How long a session that the server ends may take to be sent what it is owed.
-    pub(super) fn closing_time(&self) -> Duration {
+    pub(super) fn closing_time(&self, has_place: bool) -> Duration {
         if self.draining.get() {
             self.config.drain // which ends everything: a slow reader has all of it
-        } else {
+        } else if has_place {
             LAST_LINES
+        } else {
+            HANGING_UP
         }
     }
 

@@ -267,7 +267,7 @@ async fn serve(
     let load = shard.pulse.borrow().load();
     hand_over(&shard).await;
     let second = shard.clock.now_ns() / SECOND_NS;
-    hand_over_interval(&shard, second).await;
+    hand_over_seconds(&shard, second + 1).await;
     let _ = shard
         .reports
         .send(Report::Done {
@@ -414,7 +414,7 @@ async fn hand_over_regularly(shard: Rc<Shard>) {
         hand_over(&shard).await;
         let now_second = shard.clock.now_ns() / SECOND_NS;
         if now_second > second {
-            hand_over_interval(&shard, now_second - 1).await;
+            hand_over_seconds(&shard, now_second).await;
             second = now_second;
         }
     }
@@ -431,22 +431,24 @@ async fn hand_over(shard: &Rc<Shard>) {
         .await;
 }
 
-async fn hand_over_interval(shard: &Rc<Shard>, second: u64) {
-    let (interval, clients) = {
+/// Hands over every second before `second`: of a thread that was stopped there are several.
+async fn hand_over_seconds(shard: &Rc<Shard>, second: u64) {
+    let (seconds, clients) = {
         let mut fleet = shard.fleet();
         let open = fleet
             .clients
             .iter()
             .filter(|c| c.connection.is_some())
             .count();
-        (Box::new(fleet.recorder.take_interval()), open as u64)
+        (fleet.recorder.take_before(second), open as u64)
     };
-    let shard_index = shard.index;
-    let report = Report::Interval {
-        shard: shard_index,
-        second,
-        interval,
-        clients,
-    };
-    let _ = shard.reports.send(report).await;
+    for (second, interval) in seconds {
+        let report = Report::Interval {
+            shard: shard.index,
+            second,
+            interval: Box::new(interval),
+            clients,
+        };
+        let _ = shard.reports.send(report).await;
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 
 use super::percentile::percentile;
-use super::stretches::Stretches;
+use super::stretches::{Classes, Stretches};
 use super::{CEILING_NS, Interval, Measured, TimelinePoint, Window, add, group, histogram};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -16,6 +16,9 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// Seconds that may wait for a shard. Beyond them the oldest is closed with what there is: one
 /// stalled shard must not make the collector grow.
 const OPEN_SECONDS: usize = 8;
+
+/// No message is settled so many seconds after all that the shards handed in.
+const SECONDS_AHEAD: u64 = 3_600;
 
 /// Adds up what the shards hand in. Memory does not depend on the length of the run, but for one
 /// [`TimelinePoint`] (64 bytes) a second; whole histograms over time are kept in at most
@@ -32,6 +35,8 @@ pub struct Collector {
     open: BTreeMap<u64, Second>,
     timeline: Vec<TimelinePoint>,
     stretches: Stretches,
+    /// Messages of seconds that are closed, until there are too many such seconds.
+    late: BTreeMap<u64, Classes>,
     live: Live,
 }
 
@@ -50,6 +55,8 @@ struct Second {
     sent: u64,
     acked: u64,
     relay: Histogram<u64>,
+    /// What is kept of it over time.
+    classes: Classes,
     /// Each shard's clients at its end, where it has handed in.
     clients: Vec<Option<u64>>,
 }
@@ -110,7 +117,8 @@ impl Collector {
             shards: vec![Shard::default(); shards],
             open: BTreeMap::new(),
             timeline: Vec::new(),
-            stretches: Stretches::new(),
+            stretches: Stretches::default(),
+            late: BTreeMap::new(),
             live: Live::default(),
         }
     }
@@ -133,7 +141,6 @@ impl Collector {
     #[allow(clippy::needless_pass_by_value)]
     pub fn absorb(&mut self, shard: usize, second: u64, interval: Interval, clients: u64) {
         self.totals.merge(&interval);
-        self.stretches.absorb(&interval);
         self.delivered += interval.delivered();
         let state = &mut self.shards[shard];
         state.next_second = state.next_second.max(second + 1);
@@ -146,6 +153,9 @@ impl Collector {
             let max_ns = interval.relays().map(Histogram::max).max();
             let max_ns = max_ns.unwrap_or(0).max(interval.relay_outside.max());
             point.relay_max_ns = point.relay_max_ns.max(max_ns);
+            let mut late = Classes::new();
+            late.absorb(&interval);
+            self.stretches.add(second, &late);
         } else {
             let shards = self.shards.len();
             let open = self
@@ -158,6 +168,7 @@ impl Collector {
                 add(&mut open.relay, relay);
             }
             add(&mut open.relay, &interval.relay_outside);
+            open.classes.absorb(&interval);
             open.clients[shard] = Some(clients);
         }
 
@@ -182,11 +193,29 @@ impl Collector {
         self.saturated_messages += u64::from(last_relay_ns > CEILING_NS);
         let last_relay_ns = last_relay_ns.min(CEILING_NS);
         self.last_relay.saturating_record(last_relay_ns);
-        self.stretches.last_relay(last_relay_ns);
+        self.classes_at(last_ns).last_relay(last_relay_ns);
         if receivers > 1 {
             let spread_ns = last_ns.saturating_sub(first_ns);
             self.spread.saturating_record(spread_ns.min(CEILING_NS));
         }
+    }
+
+    /// What is kept over time of the second in which `at_ns` lies.
+    fn classes_at(&mut self, at_ns: u64) -> &mut Classes {
+        let known = self.shards.iter().map(|s| s.next_second).max().unwrap_or(0);
+        let second = (at_ns / SECOND_NS).min(known + SECONDS_AHEAD);
+        if second >= self.timeline.len() as u64 {
+            let shards = self.shards.len();
+            let open = self.open.entry(second);
+            return &mut open.or_insert_with(|| Second::new(shards)).classes;
+        }
+        while self.late.len() >= OPEN_SECONDS && !self.late.contains_key(&second) {
+            let Some((first, classes)) = self.late.pop_first() else {
+                break;
+            };
+            self.stretches.add(first, &classes);
+        }
+        self.late.entry(second).or_insert_with(Classes::new)
     }
 
     /// The last complete second and the totals.
@@ -241,6 +270,9 @@ impl Collector {
     pub fn finish(mut self, offered: Option<u64>) -> Measured {
         while !self.open.is_empty() {
             self.close_first();
+        }
+        for (second, classes) in &self.late {
+            self.stretches.add(*second, classes);
         }
         Measured {
             window: self.window,
@@ -304,7 +336,7 @@ impl Collector {
             ..self.live
         };
         self.timeline.push(point);
-        self.stretches.close(second);
+        self.stretches.add(second, &open.classes);
     }
 }
 
@@ -314,6 +346,7 @@ impl Second {
             sent: 0,
             acked: 0,
             relay: histogram(),
+            classes: Classes::new(),
             clients: vec![None; shards],
         }
     }
@@ -325,6 +358,7 @@ mod tests {
 
     use super::*;
     use crate::measure::ShardRecorder;
+    use crate::measure::stretches::Stretch;
 
     const WINDOW: Window = Window {
         start_ns: 0,
@@ -466,6 +500,32 @@ mod tests {
             ),
             (1, 1, 1)
         );
+    }
+
+    /// Shard 0 is stopped from second 1 to second 4 and then hands in both, shard 1 is not.
+    #[test]
+    fn a_stall_of_a_shard_moves_nothing_into_another_second() {
+        let mut collector = Collector::new(WINDOW, 2);
+        for second in 0..5 {
+            collector.absorb(1, second, interval(10, 100), 1);
+        }
+        collector.message(SECOND_NS, SECOND_NS, SECOND_NS + 300, 2);
+        for (second, n) in [(0, 1), (1, 2), (4, 3)] {
+            collector.absorb(0, second, interval(n, 100), 1);
+        }
+        // Both of what is closed, and of what is long settled.
+        collector.message(2 * SECOND_NS, 2 * SECOND_NS, 2 * SECOND_NS + 300, 2);
+        let measured = collector.finish(None);
+        let sent: Vec<_> = measured.timeline.iter().map(|p| p.sent).collect();
+        assert_eq!(sent, [11, 12, 10, 10, 13]);
+        let stretches = measured.stretches.iter();
+        let kept = |class: usize| {
+            let count = |s: &Stretch| s.encoded(class).map_or(0, |e| e.decoded().len());
+            let all = stretches.clone().map(|s| (s.begins_s, count(s)));
+            all.collect::<Vec<_>>()
+        };
+        assert_eq!(kept(1), [(0, 11), (1, 12), (2, 10), (3, 10), (4, 13)]);
+        assert_eq!(kept(2), [(0, 0), (1, 1), (2, 1), (3, 0), (4, 0)]);
     }
 
     proptest! {

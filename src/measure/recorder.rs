@@ -17,8 +17,14 @@ use super::{CEILING_NS, Window, WindowCounts, add, histogram};
 #[derive(Debug)]
 pub struct ShardRecorder {
     window: Window,
+    /// What happens in the second that begins at `begins_ns`.
     current: Interval,
+    begins_ns: u64,
+    /// Other seconds that were not handed over yet: as many as a thread was stopped for, at most.
+    others: Vec<(u64, Interval)>,
 }
+
+const SECOND_NS: u64 = 1_000_000_000;
 
 /// What a shard recorded since it last handed over.
 #[derive(Debug, PartialEq)]
@@ -71,7 +77,30 @@ impl ShardRecorder {
         Self {
             window,
             current: Interval::of_groups(groups),
+            begins_ns: 0,
+            others: Vec::new(),
         }
+    }
+
+    /// Makes `current` the second of `now_ns`: what a thread that was stopped for a while saw before
+    /// and after belongs to different seconds, whenever they are handed over.
+    #[inline]
+    fn turn_to(&mut self, now_ns: u64) {
+        if now_ns.wrapping_sub(self.begins_ns) >= SECOND_NS {
+            self.turn_page(now_ns / SECOND_NS);
+        }
+    }
+
+    #[cold]
+    fn turn_page(&mut self, second: u64) {
+        let known = self.others.iter().position(|(other, _)| *other == second);
+        let next = match known {
+            Some(place) => self.others.swap_remove(place).1,
+            None => Interval::of_groups(self.current.groups.len()),
+        };
+        let last = std::mem::replace(&mut self.current, next);
+        self.others.push((self.begins_ns / SECOND_NS, last));
+        self.begins_ns = second * SECOND_NS;
     }
 
     /// Replaces the window: once it is known when measuring begins, or when a run is cut short.
@@ -88,6 +117,7 @@ impl ShardRecorder {
     /// If `group` is not below the number given to [`Self::of_groups`].
     #[inline]
     pub fn relay(&mut self, group: usize, intended_ns: u64, now_ns: u64) {
+        self.turn_to(now_ns);
         let latency_ns = self.clamped(intended_ns, now_ns);
         if self.window.contains(intended_ns) {
             let relay = &mut self.current.groups[group].relay;
@@ -107,6 +137,7 @@ impl ShardRecorder {
     /// As [`Self::relay`].
     #[inline]
     pub fn ack(&mut self, group: usize, intended_ns: u64, now_ns: u64) {
+        self.turn_to(now_ns);
         if self.window.contains(intended_ns) {
             let latency_ns = self.clamped(intended_ns, now_ns);
             let ack = &mut self.current.groups[group].ack;
@@ -161,6 +192,7 @@ impl ShardRecorder {
     /// the target's, and would hide the generator's own in the send lag.
     #[inline]
     pub fn sent(&mut self, intended_ns: u64, actual_ns: u64, held_by_target: bool, bytes: u64) {
+        self.turn_to(actual_ns);
         if self.window.contains(intended_ns) && !held_by_target {
             let lag_ns = self.clamped(intended_ns, actual_ns);
             self.current.send_lag.saturating_record(lag_ns);
@@ -186,6 +218,7 @@ impl ShardRecorder {
     /// `n` bytes were read at `now_ns`.
     #[inline]
     pub fn received_bytes(&mut self, now_ns: u64, n: u64) {
+        self.turn_to(now_ns);
         self.current.bytes_in += n;
         if self.window.contains(now_ns) {
             self.current.in_window.bytes_in += n;
@@ -198,14 +231,35 @@ impl ShardRecorder {
         self.current.errors += 1;
     }
 
-    /// Hands over what was recorded since the last call, and begins anew.
+    /// Hands over what was recorded in the seconds before `second`, each for itself; the one just
+    /// before it always, even if nothing happened in it.
+    #[must_use = "what is taken is no longer in the recorder"]
+    pub fn take_before(&mut self, second: u64) -> Vec<(u64, Interval)> {
+        if self.begins_ns / SECOND_NS < second {
+            self.turn_page(second);
+        }
+        let over = self.others.extract_if(.., |(other, _)| *other < second);
+        let mut over: Vec<_> = over.collect();
+        over.sort_by_key(|(other, _)| *other);
+        let last = second.saturating_sub(1);
+        if over.last().is_none_or(|(other, _)| *other != last) {
+            over.push((last, Interval::of_groups(self.current.groups.len())));
+        }
+        over
+    }
+
+    /// Hands over all that was recorded since the last call, and begins anew.
     ///
     /// Fresh histograms are 3.5 MB of zeros and cost a full recorder 64 µs, once a second
     /// (`benches/measure.rs`; 0.5 ms on a machine that is busy with other things).
     #[must_use = "what is taken is no longer in the recorder"]
     pub fn take_interval(&mut self) -> Interval {
         let groups = self.current.groups.len();
-        std::mem::replace(&mut self.current, Interval::of_groups(groups))
+        let mut all = std::mem::replace(&mut self.current, Interval::of_groups(groups));
+        for (_, other) in self.others.drain(..) {
+            all.merge(&other);
+        }
+        all
     }
 
     /// From `from_ns` to `to_ns`, at most [`CEILING_NS`]; 0 if it would be negative (a message
@@ -333,6 +387,34 @@ mod tests {
                 "{row}"
             );
         }
+    }
+
+    /// A thread is stopped from 3.4 s to 6.2 s, and hands over at 6.3 s.
+    #[test]
+    fn what_was_seen_before_a_stall_belongs_to_the_second_before_it() {
+        let at = |tenths: u64| tenths * SECOND_NS / 10;
+        let mut recorder = ShardRecorder::new(WINDOW);
+        for now in [at(31), at(34), at(62)] {
+            recorder.sent(0, now, false, 10);
+            recorder.ack(0, 0, now);
+        }
+        recorder.relay(0, 0, at(34));
+        let seen = |over: Vec<(u64, Interval)>| {
+            let over = over.into_iter();
+            over.map(|(second, i)| (second, i.sent, i.acked, i.delivered()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(seen(recorder.take_before(6)), [(3, 2, 2, 1), (5, 0, 0, 0)]);
+        // What is of the second that is not over stays.
+        assert_eq!(seen(recorder.take_before(7)), [(6, 1, 1, 0)]);
+        assert_eq!(seen(recorder.take_before(8)), [(7, 0, 0, 0)]);
+        recorder.sent(0, at(85), false, 10);
+        recorder.sent(0, at(92), false, 10);
+        assert_eq!(
+            recorder.take_interval().sent,
+            2,
+            "all of it, for who asks for all"
+        );
     }
 
     #[test]

@@ -50,65 +50,71 @@ impl Stretch {
     }
 }
 
-/// The stretches of a run so far.
+/// A second's histograms, one for each of [`CLASSES`].
 #[derive(Debug)]
-pub(super) struct Stretches {
-    closed: Vec<Stretch>,
-    open: [Histogram<u64>; CLASSES.len()],
-}
+pub(super) struct Classes([Histogram<u64>; CLASSES.len()]);
 
-impl Stretches {
+impl Classes {
     pub(super) fn new() -> Self {
-        Self {
-            closed: Vec::new(),
-            open: std::array::from_fn(|_| histogram()),
-        }
+        Self(std::array::from_fn(|_| histogram()))
     }
 
-    /// Takes what a shard recorded.
+    /// Takes what a shard recorded in it.
     pub(super) fn absorb(&mut self, interval: &Interval) {
-        let [ack, relay, _, send_lag] = &mut self.open;
+        let [ack, relay, _, send_lag] = &mut self.0;
         group::acks(&interval.groups).for_each(|part| add(ack, part));
         group::relays(&interval.groups).for_each(|part| add(relay, part));
         add(send_lag, &interval.send_lag);
     }
 
-    /// Takes a settled message.
+    /// Takes a message that its last receiver got in it.
     pub(super) fn last_relay(&mut self, latency_ns: u64) {
-        let [_, _, last_relay, _] = &mut self.open;
+        let [_, _, last_relay, _] = &mut self.0;
         last_relay.saturating_record(latency_ns);
     }
+}
 
-    /// Second `second` is over: what came since the last one was is its stretch, if anything did.
-    ///
-    /// What a stalled shard hands in late goes to the second in which it came.
-    pub(super) fn close(&mut self, second: u64) {
-        let mut encoded = [const { None }; CLASSES.len()];
-        for (open, encoded) in self.open.iter_mut().zip(&mut encoded) {
-            if !open.is_empty() {
-                *encoded = Some(Encoded::new(open));
-                open.reset();
-            }
-        }
-        if encoded.iter().all(Option::is_none) {
+/// The stretches of a run so far.
+#[derive(Debug, Default)]
+pub(super) struct Stretches {
+    /// In their order, with gaps where nothing happened.
+    closed: Vec<Stretch>,
+}
+
+impl Stretches {
+    /// Takes what happened in second `second`, or what became known of it late.
+    pub(super) fn add(&mut self, second: u64, classes: &Classes) {
+        let Classes(parts) = classes;
+        if parts.iter().all(Histogram::is_empty) {
             return;
         }
-        // What came after the last second was over belongs to a second that is closed already.
-        let first_free = self.closed.last().map_or(0, Stretch::end_s);
-        self.closed.push(Stretch {
-            begins_s: second.max(first_free),
-            seconds: 1,
-            encoded,
-        });
+        let place = self.closed.partition_point(|s| s.begins_s <= second);
+        let holds = place > 0 && second < self.closed[place - 1].end_s();
+        if !holds {
+            let empty = Stretch {
+                begins_s: second,
+                seconds: 1,
+                encoded: [const { None }; CLASSES.len()],
+            };
+            self.closed.insert(place, empty);
+        }
+        let stretch = &mut self.closed[if holds { place - 1 } else { place }];
+        for (encoded, part) in stretch.encoded.iter_mut().zip(parts) {
+            if part.is_empty() {
+                continue;
+            }
+            *encoded = Some(match encoded.take() {
+                None => Encoded::new(part),
+                Some(earlier) => earlier.and(part),
+            });
+        }
         if self.closed.len() > MAX {
             self.join_shortest();
         }
     }
 
     /// All of them, in their order.
-    pub(super) fn finish(mut self) -> Vec<Stretch> {
-        let last = self.closed.last().map_or(0, |last| last.begins_s);
-        self.close(last);
+    pub(super) fn finish(self) -> Vec<Stretch> {
         self.closed
     }
 
@@ -124,11 +130,7 @@ impl Stretches {
         joined.seconds = second.end_s() - joined.begins_s;
         for (one, other) in joined.encoded.iter_mut().zip(second.encoded) {
             *one = match (one.take(), other) {
-                (Some(one), Some(other)) => {
-                    let mut sum = one.decoded();
-                    add(&mut sum, &other.decoded());
-                    Some(Encoded::new(&sum))
-                }
+                (Some(one), Some(other)) => Some(one.and(&other.decoded())),
                 (one, other) => one.or(other),
             };
         }
@@ -147,6 +149,13 @@ impl Encoded {
             v2: v2.into(),
             max_ns: histogram.max(),
         }
+    }
+
+    /// With another one added.
+    fn and(&self, other: &Histogram<u64>) -> Self {
+        let mut sum = self.decoded();
+        add(&mut sum, other);
+        Self::new(&sum)
     }
 
     /// Unpacks it.
@@ -183,18 +192,26 @@ mod tests {
         std::array::from_fn(|class| stretch.encoded(class).map_or(0, |e| e.decoded().len()))
     }
 
+    fn classes(interval: &Interval) -> Classes {
+        let mut classes = Classes::new();
+        classes.absorb(interval);
+        classes
+    }
+
     #[test]
     fn a_second_has_what_came_in_it_and_one_without_a_sample_is_left_out() {
-        let mut stretches = Stretches::new();
-        stretches.absorb(&interval(1, 1_000));
-        stretches.absorb(&interval(2, 5_000));
-        stretches.last_relay(7_000);
-        stretches.close(3);
-        stretches.close(4);
-        stretches.absorb(&interval(4, 9_000));
-        stretches.close(5);
-        // Whatever comes at the very end still belongs to somewhere.
-        stretches.last_relay(8_000);
+        let mut stretches = Stretches::default();
+        let mut third = classes(&interval(1, 1_000));
+        third.absorb(&interval(2, 5_000));
+        third.last_relay(7_000);
+        stretches.add(3, &third);
+        stretches.add(4, &Classes::new());
+        stretches.add(5, &classes(&interval(4, 9_000)));
+        // What becomes known late still belongs to its second, whether that had a sample or not.
+        let mut late = Classes::new();
+        late.last_relay(8_000);
+        stretches.add(3, &late);
+        stretches.add(1, &late);
         let all = stretches.finish();
         let seen: Vec<_> = all
             .iter()
@@ -203,26 +220,25 @@ mod tests {
         assert_eq!(
             seen,
             [
-                (3, 1, [3, 6, 1, 0]),
+                (1, 1, [0, 0, 1, 0]),
+                (3, 1, [3, 6, 2, 0]),
                 (5, 1, [4, 8, 0, 0]),
-                (6, 1, [0, 0, 1, 0])
             ]
         );
-        let relays = all[0].encoded(1).unwrap();
+        let relays = all[1].encoded(1).unwrap();
         assert_eq!(relays.decoded().count_at(5_000), 4);
         assert_eq!(relays.max_ns, relays.decoded().max());
     }
 
     #[test]
     fn however_long_the_run_there_are_so_many_and_nothing_is_lost() {
-        let mut stretches = Stretches::new();
+        let mut stretches = Stretches::default();
         let mut whole = histogram();
         let seconds = 3_000_u64;
         for second in 0..seconds {
             let part = interval(1 + second % 3, 1_000 * (1 + second));
             part.acks().for_each(|acks| add(&mut whole, acks));
-            stretches.absorb(&part);
-            stretches.close(second);
+            stretches.add(second, &classes(&part));
             assert!(stretches.closed.len() <= MAX);
         }
         let all = stretches.finish();

@@ -9,10 +9,11 @@
 use hdrhistogram::Histogram;
 
 use super::{add, histogram};
+use crate::scenario::plan::GROUPS_APART;
 
 /// Groups that have histograms of their own. Of a scenario with more, the last of them stands for
 /// the rest.
-pub const MAX_GROUPS: usize = 16;
+pub const MAX_GROUPS: usize = GROUPS_APART;
 
 /// The place of a scenario's group, by its position in the file, among those recorded.
 #[must_use]

@@ -4,13 +4,7 @@ use hdrhistogram::Histogram;
 
 use crate::measure::confidence::range;
 use crate::measure::group::{MAX_GROUPS, place};
-use crate::scenario::plan::Plan;
-
-/// What the observers are called among the groups.
-const OBSERVERS: &str = "observers";
-
-/// What the groups are called that have no histograms of their own.
-const OTHERS: &str = "others";
+use crate::scenario::plan::{OBSERVERS, OTHERS, Plan};
 
 /// Percentiles at which groups are compared.
 const COMPARED: [f64; 2] = [50.0, 99.0];

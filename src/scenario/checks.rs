@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::clients::{Draft, DraftLoad};
 use super::diagnostic::{Diagnostic, Span};
-use super::plan::{Metric, Repeat, Run, Step, Threshold};
+use super::plan::{GROUPS_APART, Metric, OBSERVERS, OTHERS, Repeat, Run, Step, Threshold};
 use super::section::Problems;
 use crate::wire::Dialect;
 use crate::wire::payload::MAX_SENDER;
@@ -18,10 +18,31 @@ pub(super) fn check(
     run: &Run,
     thresholds: &[(Threshold, Span)],
 ) {
+    names(problems, drafts, run);
     barriers(problems, drafts);
     sessions(problems, drafts);
     stages_within_duration(problems, drafts, run.duration);
     something_to_measure(problems, drafts, run, thresholds);
+}
+
+/// A group that is called like what results call others, where there are these: two rows of one
+/// name, or two clients, could not be told apart.
+fn names(problems: &Problems, drafts: &[Draft], run: &Run) {
+    let groups = drafts.len() + usize::from(run.observers > 0);
+    for draft in drafts {
+        let what = match draft.name.as_str() {
+            "observer" | OBSERVERS if run.observers > 0 => {
+                "results have the clients of `run.observers` under that name"
+            }
+            OTHERS if groups > GROUPS_APART => {
+                "results have the groups from the sixteenth on under that name"
+            }
+            _ => continue,
+        };
+        let title = format!("`clients.{}` has a name that is taken", draft.name);
+        let diagnostic = Diagnostic::error(title).at(&draft.span, what);
+        problems.push(diagnostic.help("give the group another name"));
+    }
 }
 
 /// One place at which a script names a barrier.

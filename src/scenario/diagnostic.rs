@@ -314,7 +314,7 @@ pub(super) fn excerpt(text: &str, chars: usize) -> Cow<'_, str> {
 ///
 /// Jaro-Winkler, since typos keep the beginning; 0.8 takes `durration` for `duration` and
 /// `deliverd` for `delivered`, and does not take `size` for `stages`.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     known
         .into_iter()

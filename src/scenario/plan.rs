@@ -389,6 +389,15 @@ pub enum OrderPromise {
     None,
 }
 
+/// Groups whose latencies are told apart; of more the last stand together.
+pub const GROUPS_APART: usize = 16;
+
+/// What results call the observers, among the groups.
+pub const OBSERVERS: &str = "observers";
+
+/// What results call the groups that are not told apart.
+pub const OTHERS: &str = "others";
+
 /// One threshold: `p99 < 20ms` on `ack`, or `delivered >= 50000` on `rates`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {

@@ -519,3 +519,23 @@ fn what_is_allowed_and_not_meant_is_a_warning() {
         assert_eq!(warnings(&fine), [] as [&str; 0], "{fine}");
     }
 }
+
+#[test]
+fn a_group_is_not_called_like_what_results_call_others() {
+    for name in ["observer", "observers"] {
+        let text = format!("[clients.{name}]\nrate = 1");
+        let taken = format!("1:10 `clients.{name}` has a name that is taken");
+        assert_eq!(errors(&text), [taken]);
+        // Without observers nobody else has it.
+        plan(&format!("run.observers = 0\n{text}"));
+    }
+    let groups = |n: usize| {
+        let more = (2..=n).map(|i| format!("[clients.g{i}]\n"));
+        format!("[clients.others]\nrate = 1\n{}", more.collect::<String>())
+    };
+    plan(&groups(15));
+    assert_eq!(
+        errors(&groups(16)),
+        ["1:10 `clients.others` has a name that is taken"]
+    );
+}

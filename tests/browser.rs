@@ -290,12 +290,9 @@ fn compared_sides_lie_over_each_other() {
         runs: (0..runs).map(|_| read()).collect(),
     };
     let (base, new) = (side("last-week", 3), side("today", 1));
-    let terms = Terms {
-        tolerance: 0.05,
-        assumed_noise: 0.5,
-    };
-    let page = compared::render(&[compare::compare(&base, &new, terms)]);
-    let texts = ["last-week", "noise band"];
+    let terms = Terms::default();
+    let page = compared::render(&[compare::compare(&base, &new, &terms)]);
+    let texts = ["last-week", "90 % within"];
     assert_reads(&page, 5, &texts, &["base, 3 runs ", "new "]);
 }
 
@@ -352,14 +349,11 @@ fn violations_are_told_where_they_were_found() {
         name: name.to_owned(),
         runs: runs.iter().map(|found_ns| read(found_ns)).collect(),
     };
-    let terms = Terms {
-        tolerance: 0.05,
-        assumed_noise: 0.5,
-    };
+    let terms = Terms::default();
     let twice = [250_000_000, 260_000_000];
     let base = side("last-week", &[&[], &[], &twice]);
     let new = side("today", &[&[1_200_000_000]]);
-    let compared = compared::render(&[compare::compare(&base, &new, terms)]);
+    let compared = compared::render(&[compare::compare(&base, &new, &terms)]);
     let texts = ["▼ marks a violation", "lost-relay"];
     let Some(seen) = assert_reads(&compared, 5, &texts, &[]) else {
         return;

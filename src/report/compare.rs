@@ -1,33 +1,43 @@
-//! Results side by side: what changed by more than the noise.
+//! Results side by side: what is worse, what is the same, and what cannot be told apart.
 //!
 //! A *side* is one result, or several of the same scenario run again (`run --repeat`). A figure of
-//! a side is the median of its runs. The *noise* of a figure is how far the runs of one side lie
-//! apart, greatest minus least, as a share of the base: of the sides with at least
-//! [`MIN_REPEATS`] runs the larger one. Without repeats nothing is known about the noise, and
-//! [`Terms::assumed_noise`] stands in for it. A figure has *changed* if its medians differ by more
-//! than the noise and by more than [`Terms::tolerance`]; a change for the worse is a regression.
+//! a side is the median of its runs. What is said of a figure is one of these ([`Outcome`]):
 //!
-//! The range of a few runs is a blunt measure, and on purpose: it assumes nothing about how runs
-//! are distributed, anyone can check it by eye, and it errs on the side of calling a difference
-//! noise.
+//! - *worse* or *better*: a permutation test over the runs and over all figures at once says that
+//!   it changed ([`statistics`]), and it changed by more than [`Terms::tolerance`];
+//! - *same*: the whole interval of the ratio lies within the tolerance;
+//! - *too noisy*: neither, so the runs cannot tell; more of them would.
+//!
+//! So nothing is called the same because it is noisy. Where the runs are too few for any test
+//! (fewer than three against three, or five against two), no spread says anything: then
+//! [`Terms::assumed_noise`], or what spread there is if that is more, bounds how far two runs of
+//! the same lie apart, and a note says that this is an assumption.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::Value;
 use thiserror::Error;
 
 use super::Verdict;
-use super::figures;
-use super::result::{self, RunResult};
+use super::result;
 
+mod figure;
+mod json;
+mod judge;
+mod side;
+mod statistics;
 mod text;
 
-pub(super) use text::{cells, conclusion, runs};
+pub use figure::{Unit, named};
+pub use json::render as json;
+pub(super) use judge::median;
+pub use side::Side;
+pub(super) use text::{cells, conclusion, runs, word};
 pub use text::{markdown, render};
 
-/// Runs from which a side's noise is read.
-pub const MIN_REPEATS: usize = 3;
+use figure::Figure;
+use judge::MOST_RUNS;
 
 /// Why results cannot be compared.
 #[derive(Debug, Error)]
@@ -62,119 +72,40 @@ pub enum Error {
     },
 }
 
-/// One result, or several of the same scenario.
-#[derive(Debug)]
-pub struct Side {
-    /// The path that it was read from.
-    pub name: String,
-    /// Its runs, at least one.
-    pub runs: Vec<RunResult>,
-}
-
-impl Side {
-    /// Reads a result file, a directory with one, or a directory of such directories, as
-    /// `run --repeat --out` writes it.
-    ///
-    /// # Errors
-    ///
-    /// Names the file or directory, and what is wrong with it.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let name = path.display().to_string();
-        if !path.is_dir() || path.join(super::files::RESULT).exists() {
-            let runs = vec![RunResult::load(path)?];
-            return Ok(Self { name, runs });
-        }
-        let cannot = |source| Error::Io {
-            path: path.to_owned(),
-            source,
-        };
-        let mut found = Vec::new();
-        for entry in fs::read_dir(path).map_err(cannot)? {
-            let file = entry.map_err(cannot)?.path().join(super::files::RESULT);
-            if file.exists() {
-                found.push(file);
-            }
-        }
-        if found.is_empty() {
-            return Err(Error::Empty(path.to_owned()));
-        }
-        // The runs of a search are of different loads: no side.
-        let search = path.join(super::files::SEARCH);
-        if search.exists() {
-            RunResult::load(&search)?;
-        }
-        found.sort_by_key(|file| numbered(file));
-        let runs = found.iter().map(|file| RunResult::load(file));
-        Ok(Self {
-            name,
-            runs: runs.collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// The verdicts of its runs, each once, in their order.
-    fn verdicts(&self) -> Vec<&str> {
-        let mut verdicts: Vec<&str> = Vec::new();
-        for run in &self.runs {
-            if !verdicts.contains(&run.verdict.as_str()) {
-                verdicts.push(&run.verdict);
-            }
-        }
-        verdicts
-    }
-}
-
-/// Where a run's result stands among the others: those of `--repeat` by their numbers, 2 before 10.
-fn numbered(file: &Path) -> (Option<u64>, PathBuf) {
-    let directory = file.parent().and_then(Path::file_name);
-    let number = directory.and_then(|name| name.to_str()?.parse().ok());
-    (number, file.to_owned())
-}
-
 /// What counts as a change. Shares of the base: 0.05 is 5 %.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Terms {
-    /// Differences up to this are of no interest, however little noise there is.
+    /// Differences up to this are of no interest.
     pub tolerance: f64,
-    /// The noise where there are no repeats to read it from.
+    /// How far two runs of the same may lie apart, where there are too few to tell.
     pub assumed_noise: f64,
+    /// The figures to judge, by [`named`]; all if there are none. Violations always are.
+    pub figures: Vec<String>,
 }
 
-/// How a figure is to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unit {
-    /// ns.
-    Latency,
-    /// Events a second.
-    Rate,
-    /// Bytes.
-    Memory,
-    /// A number of things.
-    Count,
-}
-
-impl Unit {
-    /// A figure in words.
-    fn show(self, figure: f64) -> String {
-        match self {
-            Self::Latency => figures::latency(figure.round() as u64),
-            Self::Rate => figures::rate(figure),
-            Self::Memory => figures::bytes(figure),
-            Self::Count => figures::count(figure.round() as u64),
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            tolerance: 0.05,
+            assumed_noise: 0.5,
+            figures: Vec::new(),
         }
     }
 }
 
 /// What came of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// Within the band.
-    None,
-    /// Beyond it, for the better.
-    Better,
-    /// Beyond it, for the worse: a regression.
+pub enum Outcome {
+    /// Changed for the worse: a regression.
     Worse,
+    /// Changed for the better.
+    Better,
+    /// The same within the tolerance.
+    Same,
+    /// These runs cannot tell.
+    TooNoisy,
     /// One side has no such figure.
-    Unknown,
+    OneSided,
 }
 
 /// One figure on both sides.
@@ -188,12 +119,27 @@ pub struct Row {
     pub base: Option<f64>,
     /// The other side's median.
     pub new: Option<f64>,
-    /// Their difference as a share of the base; `None` if there is nothing to divide by.
-    pub difference: Option<f64>,
-    /// The band within which differences are noise, as a share of the base.
-    pub band: f64,
     /// What to make of it.
-    pub change: Change,
+    pub outcome: Outcome,
+    /// By how much it changed; `None` if there is nothing to divide by.
+    pub change: Option<Change>,
+    /// Runs on each side that would probably tell, of a figure that is too noisy; `None` if not
+    /// even [`MOST_RUNS`] would.
+    pub runs_needed: Option<usize>,
+}
+
+/// By how much a figure changed, as a share of the base: 0.05 is 5 % more.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// Of the medians.
+    pub share: f64,
+    /// Between what it lies in truth, with a chance of 90 %.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// The chance that as great a change is seen somewhere in the table though nothing has
+    /// changed; `None` where the interval is an assumption, for want of runs.
+    pub p: Option<f64>,
 }
 
 /// One side against the base.
@@ -205,115 +151,105 @@ pub struct Comparison<'a> {
     pub new: &'a Side,
     /// Every figure that either side has.
     pub rows: Vec<Row>,
+    /// What it was judged by.
+    pub terms: &'a Terms,
     /// What limits the comparison, in words.
     pub caveats: Vec<String>,
 }
 
-/// A figure by its name, and which way is better.
-struct Figure {
-    name: String,
-    unit: Unit,
-    more_is_better: bool,
-    of: Reading,
-}
-
-type Reading = Box<dyn Fn(&RunResult) -> Option<f64>>;
-
-type Percentile = fn(&result::Latency) -> Option<u64>;
-
-/// Percentiles that are compared: a maximum is one sample, and moves like one.
-const PERCENTILES: [(&str, Percentile); 4] = [
-    ("p50", |l| l.p50),
-    ("p90", |l| l.p90),
-    ("p99", |l| l.p99),
-    ("p99.9", |l| l.p99_9),
-];
-
-fn all_figures() -> Vec<Figure> {
-    let mut all = vec![Figure {
-        name: "violations".to_owned(),
-        unit: Unit::Count,
-        more_is_better: false,
-        of: Box::new(|run| Some(run.violation_count() as f64)),
-    }];
-    for (class, shown) in [
-        ("ack", "ack"),
-        ("relay", "relay"),
-        ("last_relay", "last receiver"),
-    ] {
-        for (name, percentile) in PERCENTILES {
-            all.push(Figure {
-                name: format!("{shown} {name}"),
-                unit: Unit::Latency,
-                more_is_better: false,
-                of: Box::new(move |run| {
-                    let latency = run.latency_ns.get(class)?;
-                    percentile(latency).map(|ns| ns as f64)
-                }),
-            });
-        }
-    }
-    for name in ["sent", "acked", "delivered"] {
-        all.push(Figure {
-            name: name.to_owned(),
-            unit: Unit::Rate,
-            more_is_better: true,
-            of: Box::new(move |run| run.rate(name)),
-        });
-    }
-    all.push(Figure {
-        name: "server cpu a delivery".to_owned(),
-        unit: Unit::Latency,
-        more_is_better: false,
-        of: Box::new(|run| {
-            let relays = run.counts.delivered + run.counts.optional;
-            let cpu_s = run.server?.cpu_s;
-            (relays > 0).then(|| cpu_s * 1e9 / relays as f64)
-        }),
-    });
-    all.push(Figure {
-        name: "server rss".to_owned(),
-        unit: Unit::Memory,
-        more_is_better: false,
-        of: Box::new(|run| Some(run.server?.max_rss_bytes as f64)),
-    });
-    all
-}
-
 /// Compares two sides figure by figure.
 #[must_use]
-pub fn compare<'a>(base: &'a Side, new: &'a Side, terms: Terms) -> Comparison<'a> {
-    let rows = all_figures()
+pub fn compare<'a>(base: &'a Side, new: &'a Side, terms: &'a Terms) -> Comparison<'a> {
+    let chosen = |figure: &Figure| {
+        let mut names = terms.figures.iter();
+        figure.unit == Unit::Count
+            || terms.figures.is_empty()
+            || names.any(|name| figure::stands_for(name, &figure.name))
+    };
+    let figures: Vec<_> = figure::all().into_iter().filter(chosen).collect();
+    let read: Vec<_> = figures
         .iter()
-        .filter_map(|figure| row(figure, base, new, terms))
+        .map(|figure| judge::Runs {
+            base: base.runs.iter().map(&figure.of).collect(),
+            new: new.runs.iter().map(&figure.of).collect(),
+            more_is_better: figure.more_is_better,
+        })
         .collect();
-    Comparison {
+    // A violation is no measurement, and no noise is in it.
+    let (counts, measured): (Vec<_>, Vec<_>) = figures
+        .iter()
+        .zip(read)
+        .partition(|(figure, _)| figure.unit == Unit::Count);
+    let (measured, runs): (Vec<_>, Vec<_>) = measured.into_iter().unzip();
+    let judged = judge::all(&runs, terms);
+    let counts = counts
+        .into_iter()
+        .map(|(figure, runs)| count(figure, &runs));
+    let measured = measured
+        .into_iter()
+        .zip(judged)
+        .filter_map(|(figure, judged)| Some(judged?.row(figure)));
+    let mut comparison = Comparison {
         base,
         new,
-        rows,
-        caveats: caveats(base, new, terms),
+        rows: counts.chain(measured).collect(),
+        terms,
+        caveats: Vec::new(),
+    };
+    comparison.caveats = caveats(&comparison);
+    comparison
+}
+
+/// Of what is counted, the worst run of each side.
+fn count(figure: &Figure, runs: &judge::Runs) -> Row {
+    let worst = |values: &[Option<f64>]| values.iter().flatten().copied().reduce(f64::max);
+    let (base, new) = (worst(&runs.base), worst(&runs.new));
+    let outcome = match (base, new) {
+        (Some(base), Some(new)) if base == new => Outcome::Same,
+        (Some(base), Some(new)) if (new > base) == figure.more_is_better => Outcome::Better,
+        (Some(_), Some(_)) => Outcome::Worse,
+        _ => Outcome::OneSided,
+    };
+    Row {
+        name: figure.name.clone(),
+        unit: figure.unit,
+        base,
+        new,
+        outcome,
+        change: None,
+        runs_needed: None,
     }
 }
 
 impl Comparison<'_> {
-    /// Figures that changed for the worse.
-    pub fn regressions(&self) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(|row| row.change == Change::Worse)
+    fn of(&self, outcome: Outcome) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(move |row| row.outcome == outcome)
     }
 
-    /// A regression is a failure, and weighs more than what nothing can be said about.
+    /// Figures that changed for the worse.
+    pub fn regressions(&self) -> impl Iterator<Item = &Row> {
+        self.of(Outcome::Worse)
+    }
+
+    /// Figures that nothing can be said of: too noisy, or absent on one side.
+    pub fn undecided(&self) -> impl Iterator<Item = &Row> {
+        self.of(Outcome::TooNoisy).chain(self.of(Outcome::OneSided))
+    }
+
+    /// A regression is a failure, and weighs more than what nothing can be said of. Only where
+    /// everything is the same or better is it a pass.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         if self.regressions().next().is_some() {
             Verdict::Fail
-        } else if self.is_inconclusive() {
+        } else if self.is_inconclusive() || self.undecided().next().is_some() {
             Verdict::Inconclusive
         } else {
             Verdict::Pass
         }
     }
 
-    /// Runs of either side that nothing can be said about.
+    /// Whether nothing can be said of a run of either side.
     #[must_use]
     pub fn is_inconclusive(&self) -> bool {
         let unsure = |side: &Side| {
@@ -325,89 +261,13 @@ impl Comparison<'_> {
     }
 }
 
-fn row(figure: &Figure, base: &Side, new: &Side, terms: Terms) -> Option<Row> {
-    let values = |side: &Side| {
-        let mut values: Vec<f64> = side.runs.iter().filter_map(&figure.of).collect();
-        values.sort_by(f64::total_cmp);
-        values
-    };
-    let (base, new) = (values(base), values(new));
-    let (from, to) = (median(&base), median(&new));
-    if from.is_none() && to.is_none() {
-        return None;
-    }
-    let mut row = Row {
-        name: figure.name.clone(),
-        unit: figure.unit,
-        base: from,
-        new: to,
-        difference: None,
-        band: 0.0,
-        change: Change::Unknown,
-    };
-    let (Some(from), Some(to)) = (from, to) else {
-        return Some(row);
-    };
-    if figure.unit == Unit::Count {
-        // A violation is no measurement: the worst run counts, and there is no noise in one.
-        let (from, to) = (base[base.len() - 1], new[new.len() - 1]);
-        (row.base, row.new) = (Some(from), Some(to));
-        row.change = direction(to - from, figure.more_is_better);
-        return Some(row);
-    }
-    if from > 0.0 {
-        let difference = (to - from) / from;
-        row.band = noise(&base, &new, from)
-            .unwrap_or(terms.assumed_noise)
-            .max(terms.tolerance);
-        row.difference = Some(difference);
-        row.change = if difference.abs() <= row.band {
-            Change::None
-        } else {
-            direction(difference, figure.more_is_better)
-        };
-    } else {
-        row.change = direction(to, figure.more_is_better);
-    }
-    Some(row)
-}
-
-fn direction(difference: f64, more_is_better: bool) -> Change {
-    if difference == 0.0 {
-        Change::None
-    } else if (difference > 0.0) == more_is_better {
-        Change::Better
-    } else {
-        Change::Worse
-    }
-}
-
-/// The larger of the two sides' ranges, as a share of `base_median`; `None` without repeats.
-fn noise(base: &[f64], new: &[f64], base_median: f64) -> Option<f64> {
-    [base, new]
-        .into_iter()
-        .filter(|values| values.len() >= MIN_REPEATS)
-        .map(|values| (values[values.len() - 1] - values[0]) / base_median)
-        .max_by(f64::total_cmp)
-}
-
-pub(super) fn median(sorted: &[f64]) -> Option<f64> {
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        n if n % 2 == 1 => Some(sorted[middle]),
-        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
-    }
-}
-
-fn caveats(base: &Side, new: &Side, terms: Terms) -> Vec<String> {
-    let mut caveats = Vec::new();
-    if base.runs.len() < MIN_REPEATS && new.runs.len() < MIN_REPEATS {
-        caveats.push(format!(
-            "no side has {MIN_REPEATS} runs to read the noise from: ±{} is assumed; measure it \
-             with run --repeat {MIN_REPEATS}",
-            percent(terms.assumed_noise)
-        ));
+fn caveats(comparison: &Comparison<'_>) -> Vec<String> {
+    let (base, new) = (comparison.base, comparison.new);
+    let mut caveats: Vec<_> = few_runs(comparison).into_iter().collect();
+    caveats.extend(noisy(comparison));
+    let absent: Vec<_> = comparison.of(Outcome::OneSided).map(|r| &*r.name).collect();
+    if !absent.is_empty() {
+        caveats.push(format!("on one side only: {}", absent.join(", ")));
     }
     let differences = differences(
         &base.runs[0].scenario.resolved,
@@ -439,6 +299,52 @@ fn caveats(base: &Side, new: &Side, terms: Terms) -> Vec<String> {
         }
     }
     caveats
+}
+
+/// What is assumed where the runs are too few for a test, and how many would do.
+fn few_runs(comparison: &Comparison<'_>) -> Option<String> {
+    let (base, new) = (comparison.base.runs.len(), comparison.new.runs.len());
+    if statistics::can_tell(base, new) {
+        return None;
+    }
+    let more = match statistics::fewest_new(base) {
+        Some(enough) if enough <= 3 => format!("at least {enough} runs of the new side"),
+        _ => "at least 3 runs of each side".to_owned(),
+    };
+    Some(format!(
+        "{base} against {new} runs say nothing of the noise. That two runs of the same differ by \
+         less than {} is an assumption (--noise): what differs by more is called worse or better \
+         on its strength, and the rest cannot be told. To test it: {more} (run --repeat)",
+        percent(comparison.terms.assumed_noise)
+    ))
+}
+
+/// What is too noisy, and how many runs would do.
+fn noisy(comparison: &Comparison<'_>) -> Option<String> {
+    if !statistics::can_tell(comparison.base.runs.len(), comparison.new.runs.len()) {
+        return None;
+    }
+    let mut by_runs: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
+    for row in comparison.of(Outcome::TooNoisy) {
+        let runs = row.runs_needed.unwrap_or(usize::MAX);
+        by_runs.entry(runs).or_default().push(&row.name);
+    }
+    let figures = by_runs.iter().map(|(&runs, names)| {
+        let would = match runs {
+            usize::MAX => format!("not even {MOST_RUNS} runs would do"),
+            runs => format!("about {runs} runs of each side would do"),
+        };
+        format!("{} ({would})", names.join(", "))
+    });
+    let figures: Vec<_> = figures.collect();
+    (!figures.is_empty()).then(|| {
+        format!(
+            "too noisy to tell whether it changed by {}: {}. A higher --tolerance needs fewer \
+             runs; --figures judges only what is named",
+            percent(comparison.terms.tolerance),
+            figures.join("; ")
+        )
+    })
 }
 
 /// Checks that all runs of both sides are of one scenario.
@@ -507,5 +413,7 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
+#[cfg(test)]
+mod simulated;
 #[cfg(test)]
 mod tests;

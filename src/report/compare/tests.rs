@@ -3,15 +3,11 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use super::*;
-use crate::report::Style;
-use crate::report::sample;
-use crate::verify::kind::Kind;
+use std::fs;
 
-const TERMS: Terms = Terms {
-    tolerance: 0.05,
-    assumed_noise: 0.5,
-};
+use super::*;
+use crate::report::{RunResult, Style, sample};
+use crate::verify::kind::Kind;
 
 /// Runs whose relays are all `us` µs late.
 fn side(name: &str, runs_us: &[u64]) -> Side {
@@ -32,76 +28,179 @@ fn side(name: &str, runs_us: &[u64]) -> Side {
     }
 }
 
-fn relay_p99(base: &[u64], new: &[u64]) -> Change {
+fn relay_p99(base: &[u64], new: &[u64]) -> Outcome {
     let (base, new) = (side("base", base), side("new", new));
-    let comparison = compare(&base, &new, TERMS);
+    let terms = Terms::default();
+    let comparison = compare(&base, &new, &terms);
     let row = comparison.rows.into_iter().find(|r| r.name == "relay p99");
-    row.unwrap().change
+    row.unwrap().outcome
 }
 
 #[test]
-fn a_change_is_what_exceeds_noise_and_tolerance() {
-    let table: [(&str, &[u64], &[u64], Change); 9] = [
-        ("the same", &[100, 101, 102], &[100, 101, 102], Change::None),
+fn a_figure_is_worse_the_same_better_or_too_noisy_to_tell() {
+    let table: [(&str, &[u64], &[u64], Outcome); 14] = [
         (
-            "within the tolerance",
+            "the same",
+            &[100, 101, 102],
+            &[100, 101, 102],
+            Outcome::Same,
+        ),
+        (
+            "changed, but within the tolerance",
             &[100, 100, 100],
             &[104, 104, 104],
-            Change::None,
+            Outcome::Same,
         ),
         (
             "beyond it, without noise",
             &[100, 100, 100],
             &[107, 107, 107],
-            Change::Worse,
+            Outcome::Worse,
         ),
         (
             "and the other way",
             &[100, 100, 100],
             &[80, 80, 80],
-            Change::Better,
+            Outcome::Better,
         ),
         (
-            "within the base's noise",
+            "every new run is worse than every base run, however wide they range",
             &[80, 100, 120],
-            &[130, 130, 130],
-            Change::None,
+            &[130, 150, 170],
+            Outcome::Worse,
         ),
         (
-            "within the new side's noise",
+            "and the wider they range",
+            &[50, 100, 120],
+            &[130, 140, 200],
+            Outcome::Worse,
+        ),
+        (
+            "one base run is like the new ones",
+            &[80, 100, 150],
+            &[130, 140, 150],
+            Outcome::TooNoisy,
+        ),
+        (
+            "the new side is anything",
             &[100, 100, 100],
             &[70, 130, 140],
-            Change::None,
+            Outcome::TooNoisy,
         ),
         (
-            "beyond both",
-            &[80, 100, 120],
-            &[180, 200, 220],
-            Change::Worse,
+            "the same medians, but nobody knows how far apart",
+            &[50, 100, 200],
+            &[60, 100, 190],
+            Outcome::TooNoisy,
         ),
+        (
+            "five against two can tell",
+            &[99, 100, 101, 100, 99],
+            &[120, 121],
+            Outcome::Worse,
+        ),
+        (
+            "three against two cannot",
+            &[99, 100, 101],
+            &[120, 121],
+            Outcome::TooNoisy,
+        ),
+        ("nor can one", &[99, 100, 101], &[110], Outcome::TooNoisy),
         (
             "without repeats half is assumed",
             &[100],
             &[140],
-            Change::None,
+            Outcome::TooNoisy,
         ),
         (
-            "and more is a change all the same",
+            "and more is a change on that assumption",
             &[100],
             &[160],
-            Change::Worse,
+            Outcome::Worse,
         ),
     ];
-    for (says, base, new, change) in table {
-        assert_eq!(relay_p99(base, new), change, "{says}");
+    for (says, base, new, outcome) in table {
+        assert_eq!(relay_p99(base, new), outcome, "{says}");
     }
 }
 
 #[test]
-fn one_side_with_repeats_is_enough_to_know_the_noise() {
-    assert_eq!(relay_p99(&[99, 100, 101], &[110]), Change::Worse);
-    let (base, new) = (side("base", &[99, 100, 101]), side("new", &[110]));
-    assert_eq!(compare(&base, &new, TERMS).caveats, [""; 0]);
+fn equal_single_runs_say_nothing_of_the_noise() {
+    let one = side("one", &[100]);
+    let terms = Terms::default();
+    let comparison = compare(&one, &one, &terms);
+    assert_eq!(comparison.verdict(), Verdict::Inconclusive);
+    assert!(
+        comparison
+            .rows
+            .iter()
+            .all(|row| row.change.is_none_or(|c| c.p.is_none()))
+    );
+    let said = comparison.caveats.join("\n");
+    for says in [
+        "1 against 1 runs",
+        "50.0 % is an assumption",
+        "at least 3 runs of each side",
+    ] {
+        assert!(said.contains(says), "{says}: {said}");
+    }
+    // Whoever knows that two runs of the same agree to a hundredth may say so.
+    let known = Terms {
+        assumed_noise: 0.01,
+        ..Terms::default()
+    };
+    assert_eq!(compare(&one, &one, &known).verdict(), Verdict::Pass);
+    // What is seen to be an error is not assumed all the same.
+    let two = side("two", &[100, 140]);
+    assert_eq!(compare(&two, &two, &known).verdict(), Verdict::Inconclusive);
+}
+
+#[test]
+fn runs_that_would_do_are_said() {
+    let (five, one) = (side("base", &[99, 100, 101, 100, 99]), side("new", &[100]));
+    let terms = Terms::default();
+    let said = compare(&five, &one, &terms).caveats.join("\n");
+    assert!(said.contains("at least 2 runs of the new side"), "{said}");
+    let (base, new) = (side("base", &[80, 100, 120]), side("new", &[80, 100, 110]));
+    let comparison = compare(&base, &new, &terms);
+    let said = comparison.caveats.join("\n");
+    let row = comparison.undecided().next().unwrap();
+    let runs = row.runs_needed.unwrap();
+    assert!((50..500).contains(&runs), "{runs}");
+    let says = format!("relay p99.9 (about {runs} runs of each side would do)");
+    assert!(said.contains(&says), "{said}");
+}
+
+#[test]
+fn what_was_not_asked_for_is_not_judged() {
+    let (base, new) = (side("base", &[80, 100, 120]), side("new", &[80, 100, 110]));
+    let judged = |figures: &[&str]| {
+        let terms = Terms {
+            figures: figures.iter().map(|name| named(name).unwrap()).collect(),
+            ..Terms::default()
+        };
+        let comparison = compare(&base, &new, &terms);
+        let names = comparison.rows.iter().map(|row| row.name.clone());
+        (names.collect::<Vec<_>>(), comparison.verdict())
+    };
+    let (names, verdict) = judged(&["ack p50", "delivered"]);
+    assert_eq!(names, ["violations", "ack p50", "delivered"]);
+    assert_eq!(verdict, Verdict::Pass);
+    let (names, verdict) = judged(&["relay"]);
+    assert_eq!(
+        names,
+        [
+            "violations",
+            "relay p50",
+            "relay p90",
+            "relay p99",
+            "relay p99.9"
+        ]
+    );
+    assert_eq!(verdict, Verdict::Inconclusive);
+    let error = named("relay p95").unwrap_err();
+    assert!(error.contains("did you mean \"relay p9"), "{error}");
+    assert!(named("rel").is_err());
 }
 
 #[test]
@@ -112,11 +211,12 @@ fn a_violation_is_never_noise() {
         outcome.findings.violation(Kind::LostRelay, sample::example);
     });
     new.runs[1] = RunResult::of(&report);
-    let comparison = compare(&base, &new, TERMS);
+    let terms = Terms::default();
+    let comparison = compare(&base, &new, &terms);
     let worse: Vec<_> = comparison.regressions().map(|r| r.name.as_str()).collect();
     assert!(worse.contains(&"violations"), "{worse:?}");
-    let back = compare(&new, &base, TERMS);
-    assert_eq!(back.rows[0].change, Change::Better);
+    let back = compare(&new, &base, &terms);
+    assert_eq!(back.rows[0].outcome, Outcome::Better);
 }
 
 #[test]
@@ -126,25 +226,29 @@ fn a_lower_rate_is_worse() {
     for run in &mut new.runs {
         run.rates.insert("delivered".to_owned(), Some(40_000.0));
     }
-    let comparison = compare(&base, &new, TERMS);
+    let terms = Terms::default();
+    let comparison = compare(&base, &new, &terms);
     let worse: Vec<_> = comparison.regressions().map(|r| r.name.as_str()).collect();
     assert_eq!(worse, ["delivered"]);
 }
 
 #[test]
-fn a_figure_that_one_side_lacks_is_unknown_and_one_that_both_lack_is_not_shown() {
+fn a_figure_that_one_side_lacks_is_no_pass_and_one_that_both_lack_is_not_shown() {
     let base = side("base", &[100]);
     let mut new = side("new", &[100]);
     new.runs[0].server = None;
     new.runs[0].latency_ns.remove("ack");
-    let comparison = compare(&base, &new, TERMS);
-    let change = |name: &str| {
+    let terms = Terms::default();
+    let comparison = compare(&base, &new, &terms);
+    let outcome = |name: &str| {
         let row = comparison.rows.iter().find(|row| row.name == name);
-        row.map(|row| row.change)
+        row.map(|row| row.outcome)
     };
-    assert_eq!(change("server rss"), Some(Change::Unknown));
-    assert_eq!(change("ack p50"), Some(Change::Unknown));
-    let both = compare(&new, &new, TERMS);
+    assert_eq!(outcome("server rss"), Some(Outcome::OneSided));
+    assert_eq!(outcome("ack p50"), Some(Outcome::OneSided));
+    let said = comparison.caveats.join("\n");
+    assert!(said.contains("on one side only: ack p50"), "{said}");
+    let both = compare(&new, &new, &terms);
     assert!(both.rows.iter().all(|row| row.name != "server rss"));
 }
 
@@ -189,10 +293,15 @@ fn what_limits_a_comparison_is_said() {
     new.runs[0].environment.host = "elsewhere".to_owned();
     new.runs[0].verdict = "inconclusive".to_owned();
     new.runs[0].reasons = vec!["the target was gone".to_owned()];
-    let comparison = compare(&base, &new, TERMS);
+    let terms = Terms::default();
+    let comparison = compare(&base, &new, &terms);
     assert!(comparison.is_inconclusive());
     let caveats = comparison.caveats.join("\n");
-    for says in ["±50.0 % is assumed", "elsewhere", "the target was gone"] {
+    for says in [
+        "50.0 % is an assumption",
+        "elsewhere",
+        "the target was gone",
+    ] {
         assert!(caveats.contains(says), "{says}: {caveats}");
     }
 }
@@ -201,7 +310,8 @@ fn what_limits_a_comparison_is_said() {
 fn the_tables_read_as_expected() {
     let base = side("out/base", &[100, 104, 108]);
     let new = side("out/new", &[190, 200, 210]);
-    let comparison = compare(&base, &new, TERMS);
+    let terms = Terms::default();
+    let comparison = compare(&base, &new, &terms);
     assert_snapshot!("worse", render(&comparison, Style::FILE));
     let ascii = Style {
         unicode: false,
@@ -209,16 +319,19 @@ fn the_tables_read_as_expected() {
     };
     let text = render(&comparison, ascii);
     assert!(text.is_ascii() && !text.contains("\\u{"), "{text}");
-    assert!(text.contains(" +-"), "the band: {text}");
+    assert!(text.contains("+76...+110 %"), "the interval: {text}");
     assert_snapshot!("worse-markdown", markdown(&comparison));
-    let same = compare(&base, &base, TERMS);
+    let same = compare(&base, &base, &terms);
     assert_snapshot!("same", render(&same, Style::FILE));
+    let noisy = side("out/noisy", &[70, 120, 140]);
+    let noisy = compare(&base, &noisy, &terms);
+    assert_snapshot!("noisy", render(&noisy, Style::FILE));
 }
 
 #[test]
 fn a_name_cannot_break_out_of_the_markdown() {
     let base = side("a|b`\n# c", &[100]);
-    let text = markdown(&compare(&base, &base, TERMS));
+    let text = markdown(&compare(&base, &base, &Terms::default()));
     assert!(text.contains(r"`a|b'\n# c`"), "{text}");
 }
 
@@ -255,12 +368,47 @@ fn a_directory_of_results_is_one_side() {
 #[test]
 fn another_scenario_is_said_where_it_was_allowed() {
     let (base, mut new) = (side("base", &[100]), side("new", &[100]));
-    let says = |new: &Side| compare(&base, new, TERMS).caveats.join("\n");
+    let says = |new: &Side| compare(&base, new, &Terms::default()).caveats.join("\n");
     assert!(!says(&new).contains("scenario"));
     new.runs[0].scenario.resolved["clients"]["listeners"]["count"] = 7.into();
     let said = says(&new);
     assert!(
         said.contains("not the same scenario: clients.listeners was absent"),
         "{said}"
+    );
+}
+
+/// Whatever a comparison comes to is what the published schema says.
+#[test]
+fn every_outcome_is_valid() {
+    let schema = include_str!("../../../docs/compare.schema.json");
+    let schema = serde_json::from_str(schema).unwrap();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    let mut none = side("none", &[100]);
+    none.runs[0].latency_ns.clear();
+    let sides = [
+        side("base", &[100, 100, 100]),
+        side("worse", &[150, 160, 170]),
+        side("better", &[50, 60, 70]),
+        side("noisy", &[50, 100, 200]),
+        side("one", &[100]),
+        none,
+    ];
+    let terms = Terms::default();
+    let mut outcomes = std::collections::BTreeSet::new();
+    for base in &sides {
+        let all: Vec<_> = sides.iter().map(|new| compare(base, new, &terms)).collect();
+        let written: Value = serde_json::from_slice(&json(&all)).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&written).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        for comparison in written["comparisons"].as_array().unwrap() {
+            for figure in comparison["figures"].as_array().unwrap() {
+                outcomes.insert(figure["outcome"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(
+        outcomes.iter().collect::<Vec<_>>(),
+        ["better", "one-sided", "same", "too-noisy", "worse"]
     );
 }

@@ -1,13 +1,14 @@
 //! A comparison as a table: on a terminal, or in a pull request.
 
-use super::{Change, Comparison, Row, Side, percent};
+use super::{Change, Comparison, Outcome, Row, Side, percent};
 use crate::report::figures;
 use crate::report::markdown::{code, plain};
 use crate::report::style::{Paint, Style, left, right};
 
-/// Columns of a figure's name, and of a value.
+/// Columns of a figure's name, of a value, and of an interval.
 const NAME: usize = 24;
-const VALUE: usize = 11;
+const VALUE: usize = 10;
+const INTERVAL: usize = 14;
 
 /// The comparison for a terminal, its last line ended.
 #[must_use]
@@ -21,26 +22,22 @@ pub fn render(comparison: &Comparison<'_>, style: Style) -> String {
     }
     out.push('\n');
     let head = format!(
-        "{}{}{}{}{}",
+        "{}{}{}{}{}  outcome",
         left("figure", NAME),
         right("base", VALUE),
         right("new", VALUE),
         right("change", VALUE),
-        right("noise band", VALUE)
+        right("90 % within", INTERVAL)
     );
     out.push_str(&style.paint(Paint::Strong, &head));
     out.push('\n');
     for row in &comparison.rows {
-        let cells = cells(row);
         out.push_str(&left(&style.text(&row.name), NAME));
-        for cell in &cells {
-            out.push_str(&right(&style.text(cell), VALUE));
+        for (cell, width) in cells(row).iter().zip([VALUE, VALUE, VALUE, INTERVAL]) {
+            out.push_str(&right(&style.text(cell), width));
         }
-        match row.change {
-            Change::Worse => out.push_str(&format!("  {}", style.paint(Paint::Bad, "worse"))),
-            Change::Better => out.push_str(&format!("  {}", style.paint(Paint::Good, "better"))),
-            Change::None | Change::Unknown => (),
-        }
+        let (paint, word) = word(row.outcome);
+        out.push_str(&format!("  {}", style.paint(paint, word)));
         out.push('\n');
     }
     out.push('\n');
@@ -68,17 +65,16 @@ pub fn markdown(comparison: &Comparison<'_>) -> String {
             plain(&runs(side))
         ));
     }
-    out.push_str("\n| figure | base | new | change | noise band | |\n|:--|--:|--:|--:|--:|:--|\n");
+    out.push_str(
+        "\n| figure | base | new | change | 90 % within | outcome |\n|:--|--:|--:|--:|--:|:--|\n",
+    );
     for row in &comparison.rows {
-        let [base, new, change, noise] = cells(row);
-        let mark = match row.change {
-            Change::Worse => "**worse**",
-            Change::Better => "better",
-            Change::None | Change::Unknown => "",
-        };
+        let [base, new, change, interval] = cells(row);
+        let (paint, word) = word(row.outcome);
+        let mark = if paint == Paint::Bad { "**" } else { "" };
         let name = plain(&row.name);
         out.push_str(&format!(
-            "| {name} | {base} | {new} | {change} | {noise} | {mark} |\n"
+            "| {name} | {base} | {new} | {change} | {interval} | {mark}{word}{mark} |\n"
         ));
     }
     if !comparison.caveats.is_empty() {
@@ -99,34 +95,72 @@ pub(in crate::report) fn runs(side: &Side) -> String {
     )
 }
 
-/// Base, new, change and the band of noise, as every form of the table has them.
+/// What came of a figure in a word.
+pub(in crate::report) const fn word(outcome: Outcome) -> (Paint, &'static str) {
+    match outcome {
+        Outcome::Worse => (Paint::Bad, "worse"),
+        Outcome::Better => (Paint::Good, "better"),
+        Outcome::Same => (Paint::Faint, "same"),
+        Outcome::TooNoisy => (Paint::Doubt, "too noisy"),
+        Outcome::OneSided => (Paint::Doubt, "one side"),
+    }
+}
+
+/// Base, new, change and its interval, as every form of the table has them.
 pub(in crate::report) fn cells(row: &Row) -> [String; 4] {
     let show = |figure: Option<f64>| figure.map_or("–".to_owned(), |f| row.unit.show(f));
-    let (change, noise) = match row.difference {
-        Some(share) => (
-            format!(
-                "{}{}",
-                if share < 0.0 { "−" } else { "+" },
-                percent(share.abs())
-            ),
-            format!("±{}", percent(row.band)),
+    let (change, interval) = match row.change {
+        Some(Change {
+            share, low, high, ..
+        }) => (
+            signed(share, true),
+            format!("{}…{} %", signed(low, false), signed(high, false)),
         ),
         None => ("–".to_owned(), "–".to_owned()),
     };
-    [show(row.base), show(row.new), change, noise]
+    [show(row.base), show(row.new), change, interval]
 }
 
+/// A share with its sign, in percent; with one more digit below 10 %.
+fn signed(share: f64, alone: bool) -> String {
+    let unit = if alone { " %" } else { "" };
+    let sign = if share < 0.0 { "−" } else { "+" };
+    let percent = share.abs() * 100.0;
+    if percent >= 9.95 {
+        format!("{sign}{percent:.0}{unit}")
+    } else {
+        format!("{sign}{percent:.1}{unit}")
+    }
+}
+
+/// What a comparison comes to.
 pub(in crate::report) fn conclusion(comparison: &Comparison<'_>) -> (Paint, String) {
     let names: Vec<_> = comparison
         .regressions()
         .map(|row| row.name.as_str())
         .collect();
+    let undecided = comparison.undecided().count();
     match names.len() {
         0 if comparison.is_inconclusive() => (
             Paint::Doubt,
             "Inconclusive: a run that nothing can be said about".to_owned(),
         ),
-        0 => (Paint::Good, "No regression".to_owned()),
+        0 if undecided > 0 => (
+            Paint::Doubt,
+            format!(
+                "Inconclusive: {} of {} figures cannot be told from these runs; no regression \
+                 among the others",
+                undecided,
+                comparison.rows.len()
+            ),
+        ),
+        0 => (
+            Paint::Good,
+            format!(
+                "No regression: every figure is better, or the same within {}",
+                percent(comparison.terms.tolerance)
+            ),
+        ),
         1 => (Paint::Bad, format!("1 regression: {}", names[0])),
         n => (Paint::Bad, format!("{n} regressions: {}", names.join(", "))),
     }

@@ -3,13 +3,17 @@
 //! A side of several runs is drawn as it is compared: the median of its runs, and the range
 //! between the least and the greatest of them around it.
 
+use std::ops::Range;
+
 use hdrhistogram::Histogram;
 use maud::{Markup, html};
 
 use super::chart::{Axis, Chart, Column, Drawing, Line, Marks, Moments, Scale};
 use super::judged::shortened;
 use super::{chart, charts, document};
-use crate::report::compare::{Change, Comparison, Row, Side, cells, conclusion, median, runs};
+use crate::report::compare::{
+    Comparison, Outcome, Row, Side, cells, conclusion, median, runs, word,
+};
 use crate::report::figures;
 use crate::report::result::{Point, RunResult, Violations};
 use crate::report::style::Paint;
@@ -138,9 +142,9 @@ fn changes(comparison: &Comparison<'_>, label: &str) -> Markup {
             @for caveat in &comparison.caveats { p.note { strong.doubt { "Note" } " " (caveat) } }
             div.scroll { table {
                 thead { tr {
-                    th scope="col" { "figure" } th scope="col" { "is" }
+                    th scope="col" { "figure" } th scope="col" { "outcome" }
                     th.n scope="col" { "base" } th.n scope="col" { (label) }
-                    th.n scope="col" { "change" } th.n scope="col" { "noise band" }
+                    th.n scope="col" { "change" } th.n scope="col" { "90 % within" }
                 } }
                 tbody { @for row in &comparison.rows { (change(row)) } }
             } }
@@ -149,22 +153,28 @@ fn changes(comparison: &Comparison<'_>, label: &str) -> Markup {
 }
 
 fn change(row: &Row) -> Markup {
-    let (class, word) = match row.change {
-        Change::Worse => ("bad", "▲ worse"),
-        Change::Better => ("good", "▼ better"),
-        Change::None => ("faint", "same"),
-        Change::Unknown => ("faint", "not on both sides"),
+    let class = match word(row.outcome).0 {
+        Paint::Bad => "bad",
+        Paint::Good => "good",
+        Paint::Doubt => "doubt",
+        _ => "faint",
     };
     // The arrow says which way the figure went; of a rate down is the worse way.
-    let word = match (row.change, row.difference) {
-        (Change::Worse, Some(difference)) if difference < 0.0 => "▼ worse",
-        (Change::Better, Some(difference)) if difference > 0.0 => "▲ better",
-        _ => word,
+    let up = row.change.map_or(row.new > row.base, |c| c.share > 0.0);
+    let arrow = match row.outcome {
+        Outcome::Worse | Outcome::Better if up => "▲ ",
+        Outcome::Worse | Outcome::Better => "▼ ",
+        _ => "",
+    };
+    let word = match row.outcome {
+        Outcome::TooNoisy => "too noisy to tell",
+        Outcome::OneSided => "on one side only",
+        outcome => word(outcome).1,
     };
     html! {
         tr {
             th scope="row" { (row.name) }
-            td.(class) { (word) }
+            td.(class) { (arrow) (word) }
             @for cell in cells(row) { td.n { (cell) } }
         }
     }
@@ -276,7 +286,7 @@ fn since_start_s(run: &RunResult, at_ns: u64) -> f64 {
         .iter()
         .find(|p| is_whole(run, p))
         .map(|p| p.t_ns);
-    let measured_ns = Some(run.window.start_ns).filter(|start_ns| *start_ns <= run.elapsed_ns);
+    let measured_ns = run.window.measured().map(|phase| phase.start);
     let zero_ns = first_ns.or(measured_ns).unwrap_or(0);
     charts::seconds(at_ns) - charts::seconds(zero_ns)
 }
@@ -380,7 +390,10 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 /// Whether a second of a run lies within its measured phase as a whole.
 fn is_whole(run: &RunResult, point: &Point) -> bool {
-    run.window.start_ns <= point.t_ns && point.t_ns.saturating_add(SECOND_NS) <= run.window.end_ns
+    let whole = |phase: Range<u64>| {
+        phase.start <= point.t_ns && point.t_ns.saturating_add(SECOND_NS) <= phase.end
+    };
+    run.window.measured().is_some_and(whole)
 }
 
 /// Those seconds, counted from the first.
@@ -425,14 +438,16 @@ mod tests {
 
     use super::super::chart::data_of;
     use super::*;
-    use crate::report::compare::{Terms, compare};
+    use crate::report::compare::{Change, Terms, compare};
     use crate::report::sample;
     use crate::verify::findings::Example;
     use crate::verify::kind::Kind;
 
-    const TERMS: Terms = Terms {
+    /// Two runs of the same are within a hundredth: so that single ones can be told apart.
+    static TERMS: Terms = Terms {
         tolerance: 0.05,
-        assumed_noise: 0.1,
+        assumed_noise: 0.01,
+        figures: Vec::new(),
     };
 
     /// Runs whose relays are all so many µs late.
@@ -459,7 +474,7 @@ mod tests {
     fn the_verdict_comes_first_and_the_table_marks_what_changed() {
         let (base, same) = (side("base", &[100, 101, 102]), side("same", &[100, 101]));
         let worse = side("<b>worse</b>", &[200, 201]);
-        let [same, worse] = [&same, &worse].map(|new| compare(&base, new, TERMS));
+        let [same, worse] = [&same, &worse].map(|new| compare(&base, new, &TERMS));
         let page = render(&[worse]);
         assert!(page.contains("<span class=\"verdict fail\">REGRESSION</span>"));
         let row = page.split("<tr>").find(|row| row.contains("relay p99<"));
@@ -473,19 +488,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_noisy_is_not_green() {
+        let (base, noisy) = (
+            side("base", &[100, 100, 100]),
+            side("noisy", &[70, 100, 150]),
+        );
+        let page = render(&[compare(&base, &noisy, &TERMS)]);
+        assert!(page.contains("<span class=\"verdict inconclusive\">INCONCLUSIVE</span>"));
+        assert!(page.contains("<td class=\"doubt\">too noisy to tell</td>"));
+        assert!(!page.contains("NO REGRESSION"));
+    }
+
+    #[test]
     fn a_figure_that_falls_is_marked_as_falling() {
         let (base, new) = (side("base", &[100]), side("new", &[100]));
-        let mut comparison = compare(&base, &new, TERMS);
+        let mut comparison = compare(&base, &new, &TERMS);
         let delivered = comparison.rows.iter_mut().find(|r| r.name == "delivered");
         let delivered = delivered.unwrap();
-        (delivered.change, delivered.difference) = (Change::Worse, Some(-0.5));
+        delivered.outcome = Outcome::Worse;
+        delivered.change = Some(Change {
+            share: -0.5,
+            low: -0.6,
+            high: -0.4,
+            p: None,
+        });
         assert!(render(&[comparison]).contains("▼ worse"));
     }
 
     #[test]
     fn a_side_is_drawn_as_the_median_of_its_runs_with_their_range() {
         let (base, one) = (side("base", &[100, 140, 110]), side("one", &[300]));
-        let page = render(&[compare(&base, &one, TERMS), compare(&base, &base, TERMS)]);
+        let page = render(&[compare(&base, &one, &TERMS), compare(&base, &base, &TERMS)]);
         let relay = chart(&data_of(&page), "relay");
         let lines = relay["lines"].as_array().unwrap();
         let names: Vec<_> = lines.iter().map(|line| &line["name"]).collect();
@@ -508,10 +541,11 @@ mod tests {
         for point in &mut run.timeline {
             point.t_ns += 5 * second_ns;
         }
-        run.window.start_ns = window.start_ns + 5 * second_ns - 1;
-        run.window.end_ns = window.end_ns + 5 * second_ns;
+        let measured = window.measured().unwrap();
+        run.window.start_ns = Some(measured.start + 5 * second_ns - 1);
+        run.window.end_ns = Some(measured.end + 5 * second_ns);
         let base = side("base", &[100]);
-        let data = data_of(&render(&[compare(&base, &late, TERMS)]));
+        let data = data_of(&render(&[compare(&base, &late, &TERMS)]));
         let deliveries = chart(&data, "deliveries");
         assert_eq!(deliveries["at"].as_array().unwrap().len(), 10);
         assert_eq!(deliveries["x"]["end_s"], 10.0);
@@ -545,7 +579,7 @@ mod tests {
             losing("base", 1, 4_211_000_000),
             losing("new", 2, 5_500_000_000),
         );
-        let page = render(&[compare(&base, &new, TERMS)]);
+        let page = render(&[compare(&base, &new, &TERMS)]);
         assert_eq!(
             data_of(&page)["marks"],
             serde_json::json!([
@@ -583,14 +617,14 @@ mod tests {
             losing("early", 1, 500_000_000),
             losing("late", 1, 12_300_000_000),
         );
-        let page = render(&[compare(&early, &late, TERMS)]);
+        let page = render(&[compare(&early, &late, &TERMS)]);
         assert_eq!(data_of(&page)["marks"], Value::Array(vec![]));
         assert!(
             page.contains(">−1.500 s<") && page.contains(">10.300 s<"),
             "{page}"
         );
         let fine = side("fine", &[100]);
-        let page = render(&[compare(&fine, &fine, TERMS)]);
+        let page = render(&[compare(&fine, &fine, &TERMS)]);
         assert!(!page.contains("Violations") && !page.contains("▼ marks"));
     }
 
@@ -611,7 +645,7 @@ mod tests {
             name: "bad".to_owned(),
             runs: vec![bad; 20],
         };
-        let page = render(&[compare(&side, &side, TERMS)]);
+        let page = render(&[compare(&side, &side, &TERMS)]);
         assert!(
             page.len() < 1 << 20,
             "{}",
@@ -627,9 +661,9 @@ mod tests {
         none.runs[0].timeline.clear();
         none.runs[0].verdict = "inconclusive".to_owned();
         let base = side("base", &[100]);
-        let page = render(&[compare(&base, &none, TERMS)]);
-        assert!(page.contains("INCONCLUSIVE") && page.contains("not on both sides"));
-        let page = render(&[compare(&none, &none, TERMS)]);
+        let page = render(&[compare(&base, &none, &TERMS)]);
+        assert!(page.contains("INCONCLUSIVE") && page.contains("on one side only"));
+        let page = render(&[compare(&none, &none, &TERMS)]);
         assert_eq!(data_of(&page)["charts"], Value::Array(vec![]));
         assert!(!page.contains("Over time"));
     }

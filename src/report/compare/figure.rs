@@ -1,0 +1,128 @@
+//! The figures that are compared, and how each is read from a result.
+
+use crate::report::figures;
+use crate::report::result::{self, RunResult};
+use crate::scenario::diagnostic::nearest;
+
+/// How a figure is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// ns.
+    Latency,
+    /// Events a second.
+    Rate,
+    /// Bytes.
+    Memory,
+    /// A number of things.
+    Count,
+}
+
+impl Unit {
+    /// A figure in words.
+    pub(super) fn show(self, figure: f64) -> String {
+        match self {
+            Self::Latency => figures::latency(figure.round() as u64),
+            Self::Rate => figures::rate(figure),
+            Self::Memory => figures::bytes(figure),
+            Self::Count => figures::count(figure.round() as u64),
+        }
+    }
+}
+
+/// A figure by its name, and which way is better.
+pub(super) struct Figure {
+    pub name: String,
+    pub unit: Unit,
+    pub more_is_better: bool,
+    pub of: Reading,
+}
+
+pub(super) type Reading = Box<dyn Fn(&RunResult) -> Option<f64>>;
+
+type Percentile = fn(&result::Latency) -> Option<u64>;
+
+/// Percentiles that are compared: a maximum is one sample, and moves like one.
+const PERCENTILES: [(&str, Percentile); 4] = [
+    ("p50", |l| l.p50),
+    ("p90", |l| l.p90),
+    ("p99", |l| l.p99),
+    ("p99.9", |l| l.p99_9),
+];
+
+/// All that is compared, in the order of the tables.
+pub(super) fn all() -> Vec<Figure> {
+    let mut all = vec![Figure {
+        name: "violations".to_owned(),
+        unit: Unit::Count,
+        more_is_better: false,
+        of: Box::new(|run| Some(run.violation_count() as f64)),
+    }];
+    for (class, shown) in [
+        ("ack", "ack"),
+        ("relay", "relay"),
+        ("last_relay", "last receiver"),
+    ] {
+        for (name, percentile) in PERCENTILES {
+            all.push(Figure {
+                name: format!("{shown} {name}"),
+                unit: Unit::Latency,
+                more_is_better: false,
+                of: Box::new(move |run| {
+                    let latency = run.latency_ns.get(class)?;
+                    percentile(latency).map(|ns| ns as f64)
+                }),
+            });
+        }
+    }
+    for name in ["sent", "acked", "delivered"] {
+        all.push(Figure {
+            name: name.to_owned(),
+            unit: Unit::Rate,
+            more_is_better: true,
+            of: Box::new(move |run| run.rate(name)),
+        });
+    }
+    all.push(Figure {
+        name: "server cpu per delivery".to_owned(),
+        unit: Unit::Latency,
+        more_is_better: false,
+        of: Box::new(|run| {
+            let relays = run.counts?.delivered.saturating_add(run.counts?.optional);
+            let cpu_s = run.server?.cpu_s;
+            (relays > 0).then(|| cpu_s * 1e9 / relays as f64)
+        }),
+    });
+    all.push(Figure {
+        name: "server rss".to_owned(),
+        unit: Unit::Memory,
+        more_is_better: false,
+        of: Box::new(|run| Some(run.server?.max_rss_bytes as f64)),
+    });
+    all
+}
+
+/// The figure, or the figures of the class, that `name` stands for: `relay p99`, `relay`.
+///
+/// # Errors
+///
+/// Says what there is, and which of them is the nearest.
+pub fn named(name: &str) -> Result<String, String> {
+    let name = name.trim();
+    let names: Vec<String> = all().into_iter().map(|figure| figure.name).collect();
+    if names.iter().any(|figure| stands_for(name, figure)) {
+        return Ok(name.to_owned());
+    }
+    let hint = nearest(name, names.iter().map(String::as_str))
+        .map_or(String::new(), |near| format!("; did you mean {near:?}?"));
+    Err(format!(
+        "no such figure{hint} There are: {}",
+        names.join(", ")
+    ))
+}
+
+/// Whether `name` chooses `figure`: by its whole name, or by its first words.
+pub(super) fn stands_for(name: &str, figure: &str) -> bool {
+    figure
+        .strip_prefix(name)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+}

@@ -1,0 +1,211 @@
+//! What is said of each figure, from nothing but its values in each run.
+
+use super::figure::Figure;
+use super::statistics::{self, LEVEL, Sample};
+use super::{Change, Outcome, Row, Terms};
+
+/// No more runs than this are advised.
+pub(super) const MOST_RUNS: usize = 1_000;
+
+/// A figure in every run; `None` in a run that lacks it.
+pub(super) struct Runs {
+    pub base: Vec<Option<f64>>,
+    pub new: Vec<Option<f64>>,
+    pub more_is_better: bool,
+}
+
+/// What came of a figure.
+#[derive(Debug)]
+pub(super) struct Judged {
+    base: Option<f64>,
+    new: Option<f64>,
+    pub outcome: Outcome,
+    pub change: Option<Change>,
+    pub runs_needed: Option<usize>,
+}
+
+impl Judged {
+    pub(super) fn row(self, figure: &Figure) -> Row {
+        Row {
+            name: figure.name.clone(),
+            unit: figure.unit,
+            base: self.base,
+            new: self.new,
+            outcome: self.outcome,
+            change: self.change,
+            runs_needed: self.runs_needed,
+        }
+    }
+}
+
+/// Judges all figures of a table together; `None` for one that neither side has.
+pub(super) fn all(figures: &[Runs], terms: &Terms) -> Vec<Option<Judged>> {
+    let logarithms: Vec<Logarithms> = figures.iter().map(Logarithms::of).collect();
+    let tested: Vec<usize> = (0..figures.len())
+        .filter(|&i| logarithms[i].can_tell())
+        .collect();
+    let samples: Vec<Sample> = tested.iter().map(|&i| logarithms[i].harm()).collect();
+    let runs = figures.first().map_or(0, |runs| runs.base.len());
+    let mut chances = vec![None; figures.len()];
+    for (&i, chance) in tested.iter().zip(statistics::test(&samples, runs)) {
+        chances[i] = Some(chance);
+    }
+    let judge = |((runs, logarithms), chances)| one(runs, &logarithms, chances, terms);
+    figures
+        .iter()
+        .zip(logarithms)
+        .zip(chances)
+        .map(judge)
+        .collect()
+}
+
+fn one(
+    runs: &Runs,
+    logarithms: &Logarithms,
+    chances: Option<statistics::Chances>,
+    terms: &Terms,
+) -> Option<Judged> {
+    let (base, new) = (median_of(&runs.base), median_of(&runs.new));
+    if base.is_none() && new.is_none() {
+        return None;
+    }
+    let mut judged = Judged {
+        base,
+        new,
+        outcome: Outcome::OneSided,
+        change: None,
+        runs_needed: None,
+    };
+    let (Some(from), Some(to)) = (base, new) else {
+        return Some(judged);
+    };
+    let (here, there) = (present(&logarithms.base), present(&logarithms.new));
+    let shift = logarithms.log(to) - logarithms.log(from);
+    let (low, high) = statistics::interval(&here, &there).unwrap_or_else(|| {
+        let noise = assumed(&here, &there, terms);
+        (shift - noise, shift + noise)
+    });
+    let worse = (shift > 0.0) != runs.more_is_better;
+    let p = chances.map(|c| if worse { c.greater } else { c.less });
+    let share = |log: f64| log.exp_m1();
+    let within = |log: f64| share(log).abs() <= terms.tolerance + 1e-9;
+    let outside = low > 0.0 || high < 0.0;
+    judged.outcome = if within(low) && within(high) {
+        Outcome::Same
+    } else if outside && !within(shift) && p.is_none_or(|p| p <= LEVEL + 1e-9) {
+        if worse {
+            Outcome::Worse
+        } else {
+            Outcome::Better
+        }
+    } else {
+        judged.runs_needed = runs_needed(&here, &there, shift, terms);
+        Outcome::TooNoisy
+    };
+    // Of nothing there is no share.
+    judged.change = (from > 0.0).then(|| Change {
+        share: share(shift),
+        low: share(low),
+        high: share(high),
+        p,
+    });
+    Some(judged)
+}
+
+/// How far two runs of the same may lie apart, where no test can say: as assumed, or as seen if
+/// that is more.
+fn assumed(base: &[f64], new: &[f64], terms: &Terms) -> f64 {
+    let range = |values: &[f64]| {
+        let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        values.iter().map(|v| greatest - v).fold(0.0, f64::max)
+    };
+    terms.assumed_noise.ln_1p().max(range(base)).max(range(new))
+}
+
+/// Runs on each side with which a figure of this spread would probably be decided: four times of
+/// five, by the usual formula for a difference of means, at a level that leaves room for the other
+/// figures of the table.
+fn runs_needed(base: &[f64], new: &[f64], shift: f64, terms: &Terms) -> Option<usize> {
+    let fewest = (1..).find(|&n| statistics::can_tell(n, n))?;
+    if !statistics::can_tell(base.len(), new.len()) {
+        return Some(fewest);
+    }
+    let deviation = statistics::deviation(base, new)?;
+    let distance = shift.exp_m1().abs();
+    let (gap, quantiles) = if distance > terms.tolerance {
+        // To tell it from none: 1 in 400, and four of five.
+        (shift.abs(), 2.807 + 0.842)
+    } else {
+        // To hold its interval within the tolerance, whose both ends can be missed.
+        ((1.0 + terms.tolerance).ln() - shift.abs(), 1.645 + 1.282)
+    };
+    let runs = 2.0 * (quantiles * deviation / gap).powi(2) + 1.0;
+    // More than there are: these have not decided it.
+    let runs = runs.ceil().max((base.len().min(new.len()) + 1) as f64);
+    (gap > 0.0 && runs <= MOST_RUNS as f64).then_some(runs as usize)
+}
+
+/// A figure's values as logarithms, so that differences are ratios.
+struct Logarithms {
+    base: Vec<Option<f64>>,
+    new: Vec<Option<f64>>,
+    more_is_better: bool,
+    least: f64,
+}
+
+impl Logarithms {
+    fn of(runs: &Runs) -> Self {
+        let values = || runs.base.iter().chain(&runs.new).flatten().copied();
+        // Nought has no logarithm: it counts as far less than anything that was seen.
+        let least = values().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min) / 1_000.0;
+        let mut logarithms = Self {
+            base: Vec::new(),
+            new: Vec::new(),
+            more_is_better: runs.more_is_better,
+            least: if least.is_finite() { least } else { 1.0 },
+        };
+        let of = |values: &[Option<f64>]| {
+            values
+                .iter()
+                .map(|v| v.map(|v| logarithms.log(v)))
+                .collect()
+        };
+        (logarithms.base, logarithms.new) = (of(&runs.base), of(&runs.new));
+        logarithms
+    }
+
+    fn log(&self, value: f64) -> f64 {
+        value.max(self.least).ln()
+    }
+
+    fn can_tell(&self) -> bool {
+        statistics::can_tell(present(&self.base).len(), present(&self.new).len())
+    }
+
+    /// All runs, base first, turned so that greater is worse.
+    fn harm(&self) -> Sample {
+        let sign = if self.more_is_better { -1.0 } else { 1.0 };
+        let all = self.base.iter().chain(&self.new);
+        all.map(|v| v.map(|v| sign * v)).collect()
+    }
+}
+
+fn present(values: &[Option<f64>]) -> Vec<f64> {
+    values.iter().flatten().copied().collect()
+}
+
+fn median_of(values: &[Option<f64>]) -> Option<f64> {
+    let mut present = present(values);
+    present.sort_by(f64::total_cmp);
+    median(&present)
+}
+
+/// The middle of sorted values.
+pub(in crate::report) fn median(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[middle]),
+        _ => Some(f64::midpoint(sorted[middle - 1], sorted[middle])),
+    }
+}

@@ -120,6 +120,7 @@ fn report() -> Report {
         server: Some(used),
         faults: Vec::new(),
         inconclusive: Vec::new(),
+        error: None,
     };
     Report::new(&plan, outcome)
 }

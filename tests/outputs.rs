@@ -233,7 +233,7 @@ fn a_single_file_is_not_overwritten_without_force_nor_shared() {
 }
 
 #[test]
-fn repeats_are_a_side_that_is_compared_with_its_noise() {
+fn repeats_are_a_side_that_is_compared() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (file, base) = (path("probe.toml"), path("base"));
@@ -245,11 +245,24 @@ fn repeats_are_a_side_that_is_compared_with_its_noise() {
         let passed = text.replace("\"verdict\": \"inconclusive\"", "\"verdict\": \"pass\"");
         fs::write(&result, passed).unwrap();
     }
-    let same = succeeds(&["compare", &base, &base]);
+    // However slow this machine is today, it is not ten thousand times slower.
+    let generous = ["--tolerance", "1000000"];
+    let same = succeeds(&["compare", &base, &base, generous[0], generous[1]]);
     let text = String::from_utf8(same.stdout).unwrap();
     assert!(
         text.contains("3 runs · pass") && text.contains("No regression"),
         "{text}"
+    );
+    // One run says nothing of the noise, so that it is not even the same as itself.
+    let one = path("base/1");
+    let alone = output(&["compare", &one, &one, "--json", "-"]);
+    assert_eq!(alone.status.code(), Some(3), "{}", stderr(&alone));
+    let written: Value = serde_json::from_slice(&alone.stdout).unwrap();
+    schema::assert_valid(schema::COMPARISON, &written);
+    assert_eq!(written["comparisons"][0]["outcome"], "inconclusive");
+    refused(
+        &["compare", &base, &base, "--figures", "relay p98"],
+        "no such figure; did you mean",
     );
 
     // The same results, but one of them has lost something.
@@ -302,7 +315,7 @@ fn a_run_is_compared_with_its_baseline_at_once() {
     let run = Run::new(&small(), &[]);
     let (file, out) = (run.path("probe.toml"), run.path("out"));
     // However slow this machine is today, it is not ten thousand times slower.
-    let generous = ["--tolerance", "1000000", "--noise", "1000000"];
+    let generous = ["--tolerance", "1000000", "--noise", "0"];
     let mut args = vec!["run", &file, "-q", "--baseline", &out];
     args.extend(generous);
     let compared = runs(&args);

@@ -1,12 +1,11 @@
 //! `chatbench completions`: what a shell needs to complete this command line.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use crate::terminal;
+use super::printed;
 
 /// Arguments of `chatbench completions`.
 #[derive(Debug, clap::Args)]
@@ -32,12 +31,5 @@ pub fn main(args: Args) -> ExitCode {
         "chatbench",
         &mut script,
     );
-    match io::stdout().write_all(&script) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-        Err(error) => {
-            terminal::complain(format_args!("cannot write the completions: {error}"));
-            ExitCode::FAILURE
-        }
-    }
+    printed(&String::from_utf8_lossy(&script))
 }

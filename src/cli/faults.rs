@@ -1,8 +1,9 @@
 //! `chatbench faults`: the catalogue, as text.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
+use super::printed;
 use crate::report::Style;
 use crate::server::fault::catalogue::Fault;
 use crate::wire::Dialect;
@@ -18,10 +19,7 @@ pub struct Args {}
 /// Carries out the verb.
 #[must_use]
 pub fn main(_: &Args) -> ExitCode {
-    let stdout = io::stdout();
-    let text = render(Style::detect(&stdout));
-    let _ = stdout.lock().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    printed(&render(Style::detect(&io::stdout())))
 }
 
 /// A paragraph a fault.

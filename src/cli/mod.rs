@@ -21,10 +21,12 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::report::Style;
+use crate::report::files::{self, Destination};
 use crate::scenario::diagnostic::Diagnostics;
 use crate::terminal;
 
-/// Exit code of bad usage or an invalid scenario: nothing was run.
+/// Exit code of bad usage or an invalid scenario, when nothing was run; also of output that could
+/// not be written.
 pub const EXIT_USAGE: u8 = 2;
 
 /// Does everyone get every message, exactly once, in order? How late? How much can it carry?
@@ -55,7 +57,7 @@ enum Verb {
     Verify(verify::Args),
     /// Find the highest load that still meets the thresholds, with nothing lost
     Search(search::Args),
-    /// Compare results: what changed by more than the noise; a regression exits 1
+    /// Compare results: what is worse, the same, or too noisy to tell; a regression exits 1
     Compare(compare::Args),
     /// Write the HTML report of a result again
     Report(report::Args),
@@ -96,6 +98,26 @@ fn refuse(error: clap::Error, given: &[OsString]) -> ! {
         .iter()
         .map(|argument| terminal::visible(&argument.to_string_lossy()).into_owned());
     Cli::try_parse_from(visible).err().unwrap_or(error).exit()
+}
+
+/// Prints to standard output. A reader that hangs up early (`| head`) has had enough, which is no
+/// error of ours; what a full disk does not take is lost, and that is one.
+fn print(text: &str) -> Result<(), files::Error> {
+    Destination::Stdout.write(text.as_bytes())
+}
+
+/// The exit code of a verb that printed `text`, and had nothing else to say.
+fn printed(text: &str) -> ExitCode {
+    match print(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(EXIT_USAGE, &error.to_string()),
+    }
+}
+
+/// Says what is wrong, and ends with `code`.
+fn fail(code: u8, error: &str) -> ExitCode {
+    terminal::complain(error);
+    ExitCode::from(code)
 }
 
 /// Prints what is wrong with a scenario.

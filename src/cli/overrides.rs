@@ -36,6 +36,9 @@ pub(super) struct Overrides {
     seed: Option<u64>,
 }
 
+/// Scenario files of which at least one is invalid: each, and what is wrong with it.
+pub(super) type Invalid = Vec<(PathBuf, Option<String>)>;
+
 impl Overrides {
     /// The plan of `file`; `further` is set over everything else, as `PATH=VALUE`.
     ///
@@ -55,18 +58,26 @@ impl Overrides {
         scenario::load(file, &options)
     }
 
-    /// The plans of all scenarios under `paths`, warnings printed; `None`, and every diagnostic
-    /// printed, if anything is wrong with any of them.
-    pub(super) fn load_all(&self, paths: &[PathBuf]) -> Option<Vec<(PathBuf, Plan)>> {
+    /// The plans of all scenarios under `paths`, warnings printed.
+    ///
+    /// # Errors
+    ///
+    /// If anything is wrong with any of them: every file, and what is wrong with it. All of that
+    /// is printed.
+    pub(super) fn load_all(&self, paths: &[PathBuf]) -> Result<Vec<(PathBuf, Plan)>, Invalid> {
         let files = match scenario::files(paths) {
             Ok(files) => files,
             Err(diagnostics) => {
                 complain(&diagnostics);
-                return None;
+                let wrong = Some(diagnostics.render(false));
+                return Err(paths
+                    .iter()
+                    .map(|path| (path.clone(), wrong.clone()))
+                    .collect());
             }
         };
         let mut plans = Vec::new();
-        let mut all_valid = true;
+        let mut invalid = Vec::new();
         for file in files {
             match self.load(&file, &[]) {
                 Ok(plan) => {
@@ -75,11 +86,15 @@ impl Overrides {
                 }
                 Err(diagnostics) => {
                     complain(&diagnostics);
-                    all_valid = false;
+                    invalid.push((file, Some(diagnostics.render(false))));
                 }
             }
         }
-        all_valid.then_some(plans)
+        if invalid.is_empty() {
+            return Ok(plans);
+        }
+        let valid = plans.into_iter().map(|(file, _)| (file, None));
+        Err(invalid.into_iter().chain(valid).collect())
     }
 
     /// The command line that does the same to `file` with `seed` again.

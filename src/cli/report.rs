@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::EXIT_USAGE;
 use crate::input;
-use crate::report::files::{Destination, HTML, RESULT, SEARCH, SEARCH_HTML};
+use crate::report::files::{Destination, HTML, Places, RESULT, SEARCH, SEARCH_HTML};
 use crate::report::result::{Error, MAX_FILE_BYTES};
 use crate::report::{RunResult, html};
 use crate::search::{self, Found};
@@ -56,6 +56,13 @@ fn write(args: &Args) -> Result<(), String> {
     });
     let shown = path.display().to_string();
     let destination = Destination::File(path);
+    let mut places = Places::new();
+    for read in [RunResult::file(&args.result), args.result.join(SEARCH)] {
+        places.input("the result", &read);
+    }
+    destination
+        .claim("--html", &mut places)
+        .map_err(|e| e.to_string())?;
     destination.check(args.force).map_err(|e| e.to_string())?;
     destination
         .write(page.as_bytes())

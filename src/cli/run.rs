@@ -1,19 +1,20 @@
 //! `chatbench run`: scenarios one after another, each to a summary, a result and a verdict.
 
 use std::ffi::OsString;
-use std::io::{self, Write as _};
+use std::io;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use humantime::format_duration;
 
-use super::EXIT_USAGE;
 use super::compare::TermsArgs;
 use super::overrides::Overrides;
 use super::progress::Progress;
 use super::prometheus::PrometheusArgs;
+use super::{EXIT_USAGE, fail, print};
+use crate::driver::outcome::Outcome;
 use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
 use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
@@ -34,7 +35,7 @@ use outputs::Outputs;
 Exit codes:
     0  pass: verified, and within the thresholds
     1  fail: at least one violation
-    2  bad usage or an invalid scenario; nothing was run
+    2  bad usage or an invalid scenario, and nothing was run; or an output could not be written
     3  inconclusive: nothing can be said, and why
    99  verified, but a threshold was crossed
   130  interrupted: Ctrl-C, SIGTERM or SIGHUP ends the load early, drains and reports; a second \
@@ -105,8 +106,15 @@ pub struct Args {
 #[must_use]
 #[allow(clippy::needless_pass_by_value)] // a verb owns its arguments
 pub fn main(args: Args) -> ExitCode {
-    let Some(plans) = args.overrides.load_all(&args.paths) else {
-        return ExitCode::from(EXIT_USAGE);
+    let plans = match args.overrides.load_all(&args.paths) {
+        Ok(plans) => plans,
+        Err(scenarios) => {
+            // What is wrong with them is said already.
+            return match outputs::write_invalid(&args, &scenarios) {
+                Ok(()) => ExitCode::from(EXIT_USAGE),
+                Err(error) => fail(EXIT_USAGE, &error),
+            };
+        }
     };
     let prepared = baseline(&args, &plans)
         .and_then(|baseline| Ok((baseline, Outputs::prepare(&args, &plans)?)));
@@ -142,11 +150,15 @@ pub fn main(args: Args) -> ExitCode {
     }
     let mut worst = Verdict::Pass;
     let mut reports = Vec::new();
+    // An output that could not be written; the others still are.
+    let mut lost = None;
     let repeats = args.repeat.get();
-    let runs = plans
+    let runs: Vec<_> = plans
         .iter()
-        .flat_map(|plan| std::iter::repeat_n(plan, repeats));
-    for (index, (path, plan)) in runs.enumerate() {
+        .flat_map(|plan| std::iter::repeat_n(plan, repeats))
+        .collect();
+    for (index, (path, plan)) in runs.iter().enumerate() {
+        let started = SystemTime::now();
         let which = which(plan, index, plans.len(), repeats);
         let mut progress = Progress::new(args.quiet, args.no_progress, &which);
         if let Some(board) = &mut board {
@@ -159,62 +171,63 @@ pub fn main(args: Args) -> ExitCode {
             }
         }));
         progress.finish();
-        match result {
-            Ok(outcome) => {
-                let mut report = Report::new(plan, outcome);
-                let traced = match trace.take() {
-                    Some(trace) => finish_trace(trace, plan, &report),
-                    None => Ok(()),
-                };
-                report.rerun = args.overrides.rerun("run", path, plan.seed);
-                worst = worst.max(report.verdict);
-                if let Err(error) = outputs.write(index, &report) {
-                    return fail(EXIT_USAGE, &error);
-                }
-                if let Err(error) = traced {
-                    return fail(EXIT_USAGE, &error);
-                }
-                reports.push(report);
-            }
-            // The shards' threads are not waited for.
-            Err(RunError::Aborted) => std::process::exit(Verdict::Interrupted.exit_code().into()),
-            Err(error) => {
-                worst = worst.max(match error {
-                    RunError::NotBegun(_) => Verdict::Interrupted,
-                    _ => Verdict::Inconclusive,
-                });
-                if let Some(trace) = trace.take() {
-                    trace.discard();
-                }
-                terminal::complain(format_args!("{}: {error}", plan.name));
-            }
+        let aborted = matches!(result, Err(RunError::Aborted));
+        let outcome = result.unwrap_or_else(|error| {
+            terminal::complain(format_args!("{}: {error}", plan.name));
+            Outcome::of_error(plan, started, &error)
+        });
+        let mut report = Report::new(plan, outcome);
+        report.rerun = args.overrides.rerun("run", path, plan.seed);
+        worst = worst.max(report.verdict);
+        lost = lost.or(outputs.write(index, &report).err());
+        match trace.take() {
+            // It would end in the middle of what it is to tell.
+            Some(trace) if report.outcome.error.is_some() => trace.discard(),
+            Some(trace) => lost = lost.or(finish_trace(trace, plan, &report).err()),
+            None => (),
         }
+        reports.push(report);
         // Between two runs nobody else listens.
         if runtime.block_on(signals.came()) {
             worst = Verdict::Interrupted;
         }
-        if worst == Verdict::Interrupted {
+        if worst == Verdict::Interrupted || lost.is_some() {
+            if aborted {
+                let not_run = not_run(&runs, reports.len());
+                lost = lost.or(outputs.write_junit(&reports, &not_run).err());
+                if let Some(error) = lost {
+                    terminal::complain(&error);
+                }
+                // The shards' threads are not waited for.
+                std::process::exit(Verdict::Interrupted.exit_code().into());
+            }
             break;
         }
     }
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
-    if let Err(error) = outputs.write_junit(&reports) {
-        return fail(EXIT_USAGE, &error);
-    }
-    if plans.len() * repeats > 1 && !outputs.json_on_stdout() {
+    let not_run = not_run(&runs, reports.len());
+    lost = lost.or(outputs.write_junit(&reports, &not_run).err());
+    if runs.len() > 1 && !outputs.json_on_stdout() {
         let text = table::render(&reports, Style::detect(&io::stdout()));
-        print(&format!("\n{text}"));
+        lost = lost.or(print(&format!("\n{text}")).err().map(|e| e.to_string()));
     }
-    if let Some(baseline) = baseline
-        && !reports.is_empty()
-    {
+    if let Some(baseline) = baseline {
         match compared(&args, &baseline, &reports, &outputs) {
             Ok(verdict) => worst = worst.max(verdict),
-            Err(error) => return fail(EXIT_USAGE, &error),
+            Err(error) => lost = lost.or(Some(error)),
         }
     }
-    ExitCode::from(worst.exit_code())
+    match lost {
+        Some(error) => fail(EXIT_USAGE, &error),
+        None => ExitCode::from(worst.exit_code()),
+    }
+}
+
+/// The names of the scenarios whose turn did not come.
+fn not_run<'a>(runs: &[&'a (PathBuf, Plan)], done: usize) -> Vec<&'a str> {
+    let left = runs.iter().skip(done);
+    left.map(|(_, plan)| plan.name.as_str()).collect()
 }
 
 /// Says how long several runs will take.
@@ -312,7 +325,8 @@ fn compared(
         name: "this run".to_owned(),
         runs: reports.iter().map(RunResult::of).collect(),
     };
-    let comparison = compare::compare(baseline, &new, args.terms.terms());
+    let terms = args.terms.terms();
+    let comparison = compare::compare(baseline, &new, &terms);
     if outputs.json_on_stdout() {
         if !args.quiet {
             let text = compare::render(&comparison, Style::detect(&io::stderr()));
@@ -320,19 +334,9 @@ fn compared(
         }
     } else {
         let text = compare::render(&comparison, Style::detect(&io::stdout()));
-        print(&format!("\n{text}"));
+        print(&format!("\n{text}")).map_err(|e| e.to_string())?;
     }
     let verdict = comparison.verdict();
     outputs.write_compared(comparison)?;
     Ok(verdict)
-}
-
-/// A reader that hangs up early (`| head`) is no error of ours.
-fn print(text: &str) {
-    let _ = io::stdout().lock().write_all(text.as_bytes());
-}
-
-fn fail(code: u8, error: &str) -> ExitCode {
-    terminal::complain(error);
-    ExitCode::from(code)
 }

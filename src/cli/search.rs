@@ -3,7 +3,7 @@
 use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -12,9 +12,10 @@ use serde_json::Value;
 
 use super::overrides::{Overrides, quoted};
 use super::progress::Progress;
-use super::{EXIT_USAGE, complain};
+use super::{EXIT_USAGE, complain, print};
+use crate::driver::outcome::Outcome;
 use crate::driver::run::{RunError, run};
-use crate::report::files::{self, Destination, Directory, SEARCH, SEARCH_HTML};
+use crate::report::files::{self, Destination, Directory, Places, SEARCH, SEARCH_HTML};
 use crate::report::{Rendered, Report, Style, Verdict, json};
 use crate::scenario::plan::{Metric, Plan};
 use crate::search::{self, About, Found, Limit, Probe, Search};
@@ -163,10 +164,18 @@ impl<'a> Hunt<'a> {
         }
         let json = args.json.clone().map(Destination::from);
         let html = args.html.clone().map(Destination::File);
-        for destination in [&json, &html].into_iter().flatten() {
-            destination.check(args.force).map_err(usage)?;
+        let mut places = Places::new();
+        places.input("the scenario", &args.file);
+        for (option, destination) in [("--json", &json), ("--html", &html)] {
+            if let Some(destination) = destination {
+                destination.claim(option, &mut places).map_err(usage)?;
+                destination.check(args.force).map_err(usage)?;
+            }
         }
         if let Some(out) = &args.out {
+            for name in [SEARCH, SEARCH_HTML] {
+                places.output("--out", &out.join(name)).map_err(usage)?;
+            }
             prepare_directory(out, args.force).map_err(usage)?;
         }
         let started = json::rfc3339(SystemTime::now());
@@ -234,6 +243,7 @@ impl<'a> Hunt<'a> {
             args.no_progress,
             &format!("{}={}", self.vary, search::shown(value)),
         );
+        let started = SystemTime::now();
         let result = runtime.block_on(run(&plan, None, &mut |snapshot, _| {
             progress.update(snapshot);
         }));
@@ -245,32 +255,37 @@ impl<'a> Hunt<'a> {
                     self.interrupted = true;
                     return Ok(None);
                 }
-                if let Some(out) = &args.out {
-                    let name = match attempt {
-                        1 => search::shown(value),
-                        n => format!("{}-{n}", search::shown(value)),
-                    };
-                    Directory::prepare(&out.join(name), args.force)
-                        .and_then(|directory| directory.write(&Rendered::new(&report)))
-                        .map_err(usage)?;
-                }
+                self.keep(value, attempt, &report)?;
                 Ok(Some(Probe::new(value, &report)))
             }
             Err(RunError::Aborted | RunError::NotBegun(_)) => {
                 self.interrupted = true;
                 Ok(None)
             }
-            Err(error @ RunError::Shortage(_)) => Ok(Some(Probe::failed(
-                value,
-                Limit::Generator,
-                error.to_string(),
-            ))),
-            Err(error) => Ok(Some(Probe::failed(
-                value,
-                Limit::Inconclusive,
-                error.to_string(),
-            ))),
+            Err(error) => {
+                let outcome = Outcome::of_error(&plan, started, &error);
+                self.keep(value, attempt, &Report::new(&plan, outcome))?;
+                let limit = match error {
+                    RunError::Shortage(_) => Limit::Generator,
+                    _ => Limit::Inconclusive,
+                };
+                Ok(Some(Probe::failed(value, limit, error.to_string())))
+            }
         }
+    }
+
+    /// Writes a probe's results, if they are to be kept.
+    fn keep(&self, value: f64, attempt: u32, report: &Report) -> Result<(), Refusal> {
+        let Some(out) = &self.args.out else {
+            return Ok(());
+        };
+        let name = match attempt {
+            1 => search::shown(value),
+            n => format!("{}-{n}", search::shown(value)),
+        };
+        Directory::prepare(&out.join(name), self.args.force)
+            .and_then(|directory| directory.write(&Rendered::new(report)))
+            .map_err(usage)
     }
 
     /// A line for whoever waits.
@@ -297,30 +312,31 @@ impl<'a> Hunt<'a> {
             self.interrupted,
         );
         let text = |style| search::render(&found, style);
+        // Whatever cannot be written, the rest still is.
+        let mut lost = None;
         if self.json == Some(Destination::Stdout) {
             if !self.args.quiet {
                 terminal::tell_page(&text(Style::detect(&io::stderr())));
             }
         } else {
             let gap = if io::stdout().is_terminal() { "\n" } else { "" };
-            // A reader that hangs up early (`| head`) is no error of ours.
             let text = text(Style::detect(&io::stdout()));
-            let _ = write!(io::stdout().lock(), "{gap}{text}");
+            lost = print(&format!("{gap}{text}")).err();
         }
         // Each is made once, and by whoever asks first.
         let json = LazyCell::new(|| found.json());
         let page = LazyCell::new(|| search::page(&found));
         if let Some(destination) = &self.json {
-            destination.write(&json).map_err(usage)?;
+            lost = lost.or(destination.write(&json).err());
         }
         if let Some(destination) = &self.html {
-            destination.write(page.as_bytes()).map_err(usage)?;
+            lost = lost.or(destination.write(page.as_bytes()).err());
         }
         if let Some(out) = &self.args.out {
-            files::write(&out.join(SEARCH), &json).map_err(usage)?;
-            files::write(&out.join(SEARCH_HTML), page.as_bytes()).map_err(usage)?;
+            lost = lost.or(files::write(&out.join(SEARCH), &json).err());
+            lost = lost.or(files::write(&out.join(SEARCH_HTML), page.as_bytes()).err());
         }
-        Ok(self.exit_code())
+        lost.map_or_else(|| Ok(self.exit_code()), |error| Err(usage(error)))
     }
 
     fn exit_code(&self) -> u8 {

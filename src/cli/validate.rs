@@ -1,14 +1,13 @@
 //! `chatbench validate`: check scenarios, print what they would do, run nothing.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use humantime::format_duration;
 
 use crate::cli::overrides::Overrides;
-use crate::cli::{EXIT_USAGE, complain};
+use crate::cli::{EXIT_USAGE, complain, fail, print};
 use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::footprint::Footprint;
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
@@ -49,7 +48,9 @@ pub fn main(args: Args) -> ExitCode {
                 valid += 1;
                 warned += usize::from(!plan.warnings.is_empty());
                 complain(&plan.warnings);
-                print(&describe(&plan));
+                if let Err(error) = print(&describe(&plan)) {
+                    return fail(EXIT_USAGE, &error.to_string());
+                }
             }
             Err(diagnostics) => complain(&diagnostics),
         }
@@ -61,20 +62,18 @@ pub fn main(args: Args) -> ExitCode {
             warned => format!(" ({warned} with warnings)"),
         };
         let all = files.len();
-        print(&format!(
+        let said = print(&format!(
             "{all} scenarios: {valid} valid{warned}, {invalid} invalid\n"
         ));
+        if let Err(error) = said {
+            return fail(EXIT_USAGE, &error.to_string());
+        }
     }
     if invalid == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::from(EXIT_USAGE)
     }
-}
-
-/// A reader that hangs up early (`| head`) is no error of ours.
-fn print(text: &str) {
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 fn describe(plan: &Plan) -> String {

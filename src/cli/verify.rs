@@ -3,19 +3,18 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufReader, Write as _};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 
-use super::EXIT_USAGE;
+use super::{EXIT_USAGE, fail, print};
 use crate::report::Style;
-use crate::report::files::Destination;
+use crate::report::files::{Destination, Places};
 use crate::report::verification::Verification;
 use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
-use crate::terminal;
 use crate::verify::trace::{self, TraceError, Verified};
 
 /// Arguments of `chatbench verify`.
@@ -100,22 +99,30 @@ fn promised_ack(name: &str) -> Result<AckPromise, serde::de::value::Error> {
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
     let json = args.json.clone().map(Destination::from);
-    if let Some(Err(error)) = json.as_ref().map(|json| json.check(args.force)) {
-        return fail(&error.to_string());
+    let mut places = Places::new();
+    places.input("the trace", &args.trace);
+    let checked = json.as_ref().map_or(Ok(()), |json| {
+        json.claim("--json", &mut places)?;
+        json.check(args.force)
+    });
+    if let Err(error) = checked {
+        return fail(EXIT_USAGE, &error.to_string());
     }
     let verified = match read(&args.trace, args.promises()) {
         Ok(verified) => verified,
-        Err(error) => return fail(&format!("{}: {error}", args.trace.display())),
+        Err(error) => return fail(EXIT_USAGE, &format!("{}: {error}", args.trace.display())),
     };
     let verification = Verification::new(verified);
     if json != Some(Destination::Stdout) {
         let text = verification.render(Style::detect(&io::stdout()));
-        let _ = io::stdout().lock().write_all(text.as_bytes()); // `| head` is no error
+        if let Err(error) = print(&text) {
+            return fail(EXIT_USAGE, &error.to_string());
+        }
     }
     if let Some(json) = json
         && let Err(error) = json.write(&verification.json())
     {
-        return fail(&error.to_string());
+        return fail(EXIT_USAGE, &error.to_string());
     }
     ExitCode::from(verification.verdict.exit_code())
 }
@@ -127,9 +134,4 @@ fn read(path: &Path, promises: Option<Promises>) -> Result<Verified, TraceError>
         let file = File::open(path)?;
         trace::verify_against(BufReader::with_capacity(1 << 20, file), promises)
     }
-}
-
-fn fail(error: &str) -> ExitCode {
-    terminal::complain(error);
-    ExitCode::from(EXIT_USAGE)
 }

@@ -3,9 +3,12 @@
 use std::fmt;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::process;
+use super::run::RunError;
 use super::snapshot::Phase;
-use crate::measure::Measured;
 use crate::measure::health::Health;
+use crate::measure::{Collector, Measured, Window};
+use crate::scenario::plan::{Plan, TargetUrl};
 use crate::verify::findings::Findings;
 
 /// Everything a run saw, before it is judged against thresholds and put into words.
@@ -41,6 +44,46 @@ pub struct Outcome {
     pub faults: Vec<String>,
     /// Why nothing can be said, in words: target gone, drain unfinished.
     pub inconclusive: Vec<String>,
+    /// What kept the run from coming about, or from being judged: then there is nothing else.
+    pub error: Option<Failure>,
+}
+
+/// What kept a run from coming about, or from being judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// In words.
+    pub what: String,
+    /// Whether it was a signal.
+    pub interrupted: bool,
+}
+
+impl Outcome {
+    /// That of a run of `plan` which did not come about, or was ended before it could be judged.
+    #[must_use]
+    pub fn of_error(plan: &Plan, started: SystemTime, error: &RunError) -> Self {
+        let measured = Collector::new(Window::NEVER, 0).finish(None);
+        Self {
+            started,
+            epoch: Instant::now(),
+            elapsed: started.elapsed().unwrap_or_default(),
+            target_url: plan.target_url().to_owned(),
+            embedded: matches!(plan.target.url, TargetUrl::Embedded(_)),
+            clients: plan.clients(),
+            connected: 0,
+            interrupted: None,
+            findings: Findings::default(),
+            health: Health::new(&measured, 0, Vec::new()),
+            measured,
+            generator: process::own_use(),
+            server: None,
+            faults: Vec::new(),
+            inconclusive: Vec::new(),
+            error: Some(Failure {
+                what: error.to_string(),
+                interrupted: matches!(error, RunError::Aborted | RunError::NotBegun(_)),
+            }),
+        }
+    }
 }
 
 /// A signal that ended a run early.

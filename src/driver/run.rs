@@ -91,7 +91,7 @@ pub enum RunError {
     #[error("ended by {0} before the target was ready: nothing was run")]
     NotBegun(&'static str),
     /// The second signal.
-    #[error("interrupted")]
+    #[error("ended at once by a second signal: nothing of the run was judged")]
     Aborted,
 }
 

@@ -303,6 +303,11 @@ impl Collector {
         let Some((second, open)) = self.open.pop_first() else {
             return;
         };
+        if open.clients.iter().all(Option::is_none) {
+            // Messages were settled of it, and no shard has come to its end: no point yet.
+            self.stretches.add(second, &open.classes);
+            return;
+        }
         let clients = open
             .clients
             .iter()

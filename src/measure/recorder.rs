@@ -99,7 +99,9 @@ impl ShardRecorder {
             None => Interval::of_groups(self.current.groups.len()),
         };
         let last = std::mem::replace(&mut self.current, next);
-        self.others.push((self.begins_ns / SECOND_NS, last));
+        if !last.is_empty() {
+            self.others.push((self.begins_ns / SECOND_NS, last));
+        }
         self.begins_ns = second * SECOND_NS;
     }
 
@@ -294,6 +296,20 @@ impl Interval {
             connect: histogram(),
             due_and_sent: 0,
         }
+    }
+
+    /// Whether nothing happened in it.
+    fn is_empty(&self) -> bool {
+        let histograms = [
+            &self.relay_outside,
+            &self.heartbeat,
+            &self.unread_bytes,
+            &self.connect,
+        ];
+        let counts = [self.sent, self.acked, self.bytes_in, self.errors];
+        counts == [0; 4]
+            && histograms.iter().all(|histogram| histogram.is_empty())
+            && self.relays().next().is_none()
     }
 
     /// Relays received, inside the window or not.

@@ -11,7 +11,11 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Rendered, Style, hdr, junit, summary};
+mod places;
+
+pub use places::Places;
+
+use super::{Rendered, Style, hdr, junit, result, summary};
 
 /// The JSON result in an output directory.
 pub const RESULT: &str = "result.json";
@@ -57,6 +61,18 @@ pub enum Error {
     /// An earlier file would be lost.
     #[error("{} exists already: name another file, or add --force", .0.display())]
     Exists(PathBuf),
+    /// Two outputs are one file, or one is a file that is read.
+    #[error("{one} {}: {}", if *is_input { format!("would overwrite {other}") } else {
+        format!("and {other} are one file")
+    }, if *is_input { "name another file" } else { "one would overwrite the other" })]
+    SameFile {
+        /// The output.
+        one: String,
+        /// What it is as well.
+        other: String,
+        /// Whether that is read.
+        is_input: bool,
+    },
     /// The system refused.
     #[error("cannot write {}: {source}", path.display())]
     Io {
@@ -104,6 +120,18 @@ impl Destination {
         check_writable(path)
     }
 
+    /// Claims the file that it is, if it is one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SameFile`], as [`Places::output`].
+    pub fn claim(&self, option: &str, places: &mut Places) -> Result<(), Error> {
+        match self {
+            Self::Stdout => Ok(()),
+            Self::File(path) => places.output(option, path),
+        }
+    }
+
     /// Writes all of `content`.
     ///
     /// A reader of standard output that has gone away has had enough: that is no error.
@@ -132,6 +160,21 @@ pub struct Directory {
 }
 
 impl Directory {
+    /// Claims all the files that a run may write into the directory at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SameFile`], as [`Places::output`].
+    pub fn claim(path: &Path, places: &mut Places) -> Result<(), Error> {
+        for name in [RESULT, SUMMARY, HTML, JUNIT, HLOG] {
+            places.output("--out", &path.join(name))?;
+        }
+        for class in result::class_names() {
+            places.output("--out", &path.join(format!("{class}.hgrm")))?;
+        }
+        Ok(())
+    }
+
     /// Makes the directory, and checks that files can be written into it.
     ///
     /// # Errors
@@ -170,7 +213,10 @@ impl Directory {
         put(RESULT, rendered.json())?;
         put(SUMMARY, summary::render(report, Style::FILE).as_bytes())?;
         put(HTML, rendered.page().as_bytes())?;
-        put(JUNIT, junit::render([result]).as_bytes())?;
+        put(
+            JUNIT,
+            junit::render([junit::Suite::Result(result)]).as_bytes(),
+        )?;
         put(HLOG, &hdr::hlog(result, &report.outcome.measured.stretches))?;
         for (class, _, latency) in result.classes() {
             let table = hdr::hgrm(&latency.histogram);

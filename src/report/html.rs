@@ -15,7 +15,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::figures;
-use super::result::{Latency, Point, Promised, RunResult};
+use super::result::{Counts, Latency, Point, Promised, RunResult};
 use chart::Drawing;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -35,14 +35,19 @@ pub fn render(result: &RunResult) -> String {
     let body = html! {
         (header(result))
         main {
-            (tiles(result))
-            (judged::violations(result))
-            (judged::thresholds(result))
-            (latency::by_class(result))
-            (latency::by_group(result))
-            (over_time(result))
-            (counts(result))
-            (latency::generator(result))
+            // Of a run that did not come about there are no figures.
+            @if let Some(all) = &result.counts {
+                (tiles(result, all))
+                (judged::violations(result))
+                (judged::thresholds(result))
+                (latency::by_class(result))
+                (latency::by_group(result))
+                (over_time(result))
+                (counts(result, all))
+                (latency::generator(result))
+            } @else {
+                section { p { "Nothing was measured, and nothing verified." } }
+            }
             (scenario(result))
             (environment(result))
         }
@@ -87,7 +92,6 @@ fn header(result: &RunResult) -> Markup {
     } else {
         result.target.url.clone()
     };
-    let measured_ns = result.window.end_ns.saturating_sub(result.window.start_ns);
     html! {
         header {
             div.title {
@@ -98,9 +102,10 @@ fn header(result: &RunResult) -> Markup {
                 p.question { (description) }
             }
             p.facts {
-                (figures::count(result.counts.clients)) " clients → " (target)
+                @if let Some(counts) = &result.counts { (figures::count(counts.clients)) " clients → " }
+                (target)
                 " · seed " (scenario.seed)
-                " · " (figures::span(std::time::Duration::from_nanos(measured_ns))) " measured"
+                " · " (figures::span(result.window.length())) " measured"
                 " · " time datetime=(result.started) { (result.started) }
             }
             @if !result.reasons.is_empty() {
@@ -114,8 +119,7 @@ fn header(result: &RunResult) -> Markup {
 }
 
 /// The figures that most people came for.
-fn tiles(result: &RunResult) -> Markup {
-    let counts = &result.counts;
+fn tiles(result: &RunResult, counts: &Counts) -> Markup {
     let latency = |class: &str, figure: fn(&Latency) -> Option<u64>| {
         latency_text(result.latency_ns.get(class).and_then(figure))
     };
@@ -216,8 +220,7 @@ pub(crate) fn chart(id: &str, says: &str) -> Markup {
     }
 }
 
-fn counts(result: &RunResult) -> Markup {
-    let counts = &result.counts;
+fn counts(result: &RunResult, counts: &Counts) -> Markup {
     let all = [
         ("clients", counts.clients),
         ("connected", counts.connected),
@@ -241,7 +244,7 @@ fn counts(result: &RunResult) -> Markup {
             section {
                 h2 { "Exercised" }
                 p.note { "What this run really put to the test." }
-                (plain_table(result.coverage.iter().map(|(name, n)| {
+                (plain_table(result.coverage.iter().flatten().map(|(name, n)| {
                     (name.replace('_', " "), figures::count(*n))
                 })))
             }

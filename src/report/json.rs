@@ -60,10 +60,11 @@ struct Result<'a> {
     reasons: &'a [String],
     notes: &'a [String],
     rerun: &'a str,
+    error: Option<&'a str>,
     judged: Promised,
-    counts: Counts,
+    counts: Option<Counts>,
     violations: Vec<Violations<'a>>,
-    coverage: Coverage,
+    coverage: Option<Coverage>,
     window: Window,
     latency_ns: Latencies,
     groups: Vec<Group<'a>>,
@@ -89,6 +90,7 @@ impl<'a> Result<'a> {
     fn new(report: &'a Report) -> Self {
         let outcome = &report.outcome;
         let measured = &outcome.measured;
+        let ran = outcome.error.is_none();
         Self {
             schema: SCHEMA,
             chatbench: env!("CARGO_PKG_VERSION"),
@@ -111,10 +113,11 @@ impl<'a> Result<'a> {
             reasons: &report.reasons,
             notes: &report.notes,
             rerun: &report.rerun,
+            error: outcome.error.as_ref().map(|error| error.what.as_str()),
             judged: Promised::new(&report.promises),
-            counts: Counts::new(report),
+            counts: ran.then(|| Counts::new(report)),
             violations: Violations::all(&outcome.findings),
-            coverage: Coverage::new(&outcome.findings.coverage),
+            coverage: ran.then(|| Coverage::new(&outcome.findings.coverage)),
             window: Window::new(measured),
             latency_ns: Latencies::new(report),
             groups: Group::all(report),

@@ -11,19 +11,39 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use super::figures;
 use super::result::{RunResult, Threshold};
 
+/// The test that there is of every scenario.
+const JUDGED: &str = "the run can be judged";
+
 /// Examples of each kind of violation in a failure's text.
 const EXAMPLES: usize = 10;
 
+/// What is known of a scenario that was to run.
+#[derive(Debug)]
+pub enum Suite<'a> {
+    /// It ran, or was to and did not come about.
+    Result(&'a RunResult),
+    /// It has no result: its file is invalid, or its turn never came.
+    NotRun {
+        /// Its name.
+        name: &'a str,
+        /// Why.
+        why: &'a str,
+    },
+}
+
 /// The results of one command as one document.
 #[must_use]
-pub fn render<'a>(results: impl IntoIterator<Item = &'a RunResult>) -> String {
+pub fn render<'a>(suites: impl IntoIterator<Item = Suite<'a>>) -> String {
     let mut report = Report::new("chatbench");
-    for result in results {
-        report.add_test_suite(suite(result));
+    for of in suites {
+        report.add_test_suite(match of {
+            Suite::Result(result) => suite(result),
+            Suite::NotRun { name, why } => not_run(name, why),
+        });
     }
-    report
-        .to_string()
-        .expect("a String takes all, and the crate drops what XML cannot hold")
+    let xml = report.to_string().expect("a String takes all");
+    // The crate drops control characters; what else XML cannot hold are these two.
+    xml.replace(['\u{fffe}', '\u{ffff}'], "\u{fffd}")
 }
 
 fn suite(result: &RunResult) -> TestSuite {
@@ -44,19 +64,46 @@ fn suite(result: &RunResult) -> TestSuite {
         }
         _ => TestCaseStatus::success(),
     };
-    suite.add_test_case(case(result, "the run can be judged", judged));
-    suite.add_test_case(case(result, "no violations", violations(result)));
+    suite.add_test_case(case(result, JUDGED, judged));
+    // Of a run that did not come about nothing else was looked at, and nothing is green.
+    let looked_at = |status: TestCaseStatus| match &result.error {
+        None => status,
+        Some(_) => {
+            let mut skipped = TestCaseStatus::skipped();
+            skipped.set_message("the run did not come about");
+            skipped
+        }
+    };
+    let status = looked_at(violations(result));
+    suite.add_test_case(case(result, "no violations", status));
     for threshold in &result.thresholds {
         let name = format!("{} {}", threshold.metric, threshold.expr);
-        suite.add_test_case(case(result, &name, crossed(threshold, result)));
+        let status = looked_at(crossed(threshold, result));
+        suite.add_test_case(case(result, &name, status));
     }
     suite
 }
 
 fn case(result: &RunResult, name: &str, status: TestCaseStatus) -> TestCase {
+    case_of(&result.scenario.name, name, status)
+}
+
+fn case_of(scenario: &str, name: &str, status: TestCaseStatus) -> TestCase {
     let mut case = TestCase::new(name, status);
-    case.set_classname(format!("chatbench.{}", result.scenario.name));
+    case.set_classname(format!("chatbench.{scenario}"));
     case
+}
+
+/// The suite of a scenario that has no result.
+fn not_run(name: &str, why: &str) -> TestSuite {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status
+        .set_message(why.lines().next().unwrap_or_default())
+        .set_type("not-run")
+        .set_description(why);
+    let mut suite = TestSuite::new(name);
+    suite.add_test_case(case_of(name, JUDGED, status));
+    suite
 }
 
 fn violations(result: &RunResult) -> TestCaseStatus {
@@ -123,7 +170,7 @@ mod tests {
     use crate::verify::kind::Kind;
 
     fn rendered(change: sample::Change) -> String {
-        render([&RunResult::of(&sample::report(change))])
+        render([Suite::Result(&RunResult::of(&sample::report(change)))])
     }
 
     #[test]
@@ -137,6 +184,25 @@ mod tests {
             xml.contains(r#"<testcase name="relay p99 &lt; 50ms" classname="chatbench.fanout""#),
             "{xml}"
         );
+    }
+
+    /// A file may be called anything, and a target say anything.
+    #[test]
+    fn what_xml_cannot_hold_is_not_in_it() {
+        let all: String = (0..=0x2_ffff).filter_map(char::from_u32).collect();
+        let mut result = RunResult::of(&sample::report(|_, _| ()));
+        result.scenario.name = all.clone();
+        result.rerun = all.clone();
+        result.target.url = all.clone();
+        let not_run = Suite::NotRun {
+            name: &all,
+            why: &all,
+        };
+        let xml = render([Suite::Result(&result), not_run]);
+        let legal = |c: char| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..);
+        let bad: Vec<_> = xml.chars().filter(|c| !legal(*c)).collect();
+        assert!(bad.is_empty(), "{bad:?}");
+        assert!(xml.contains('\u{fffd}'));
     }
 
     #[test]

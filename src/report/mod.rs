@@ -13,6 +13,7 @@ pub mod files;
 mod generator;
 pub mod groups;
 pub mod hdr;
+mod histogram;
 pub mod html;
 pub mod json;
 pub mod junit;

@@ -6,20 +6,21 @@
 //! the run has just ended or ended last year.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::Deserializer as HistogramReader;
+use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 use thiserror::Error;
 
 use super::files::RESULT;
 use super::json::SCHEMA;
-use super::{Environment, Report, json};
+use super::{Environment, Report, histogram, json};
 use crate::input;
 
 /// Why a result cannot be read.
@@ -89,18 +90,21 @@ pub struct RunResult {
     pub rerun: String,
     /// By what the target was judged; earlier versions do not say.
     pub judged: Option<Promised>,
-    /// What was counted over the whole run.
-    pub counts: Counts,
+    /// What kept the run from coming about, or from being judged.
+    pub error: Option<String>,
+    /// What was counted over the whole run, if it came about.
+    pub counts: Option<Counts>,
     /// What was broken, a kind each.
     pub violations: Vec<Violations>,
     /// What the run exercised.
-    pub coverage: BTreeMap<String, u64>,
+    pub coverage: Option<BTreeMap<String, u64>>,
     /// The measured phase.
     pub window: Window,
     /// Latencies by class; see [`RunResult::classes`] for an order.
+    #[serde(deserialize_with = "classes")]
     pub latency_ns: BTreeMap<String, Latency>,
     /// Latencies by group of clients; an older result has none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "groups")]
     pub groups: Vec<Group>,
     /// Events a second in the measured phase.
     pub rates: BTreeMap<String, Option<f64>>,
@@ -199,10 +203,27 @@ pub struct Example {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[allow(missing_docs)]
 pub struct Window {
-    pub start_ns: u64,
-    pub end_ns: u64,
+    pub start_ns: Option<u64>,
+    pub end_ns: Option<u64>,
     #[serde(default)]
     pub unsent: u64,
+}
+
+impl Window {
+    /// From when to when was measured; `None` if the run did not come to that. Earlier versions
+    /// wrote a phase without a length then.
+    #[must_use]
+    pub fn measured(&self) -> Option<Range<u64>> {
+        let phase = self.start_ns?..self.end_ns?;
+        (!phase.is_empty()).then_some(phase)
+    }
+
+    /// How long that was.
+    #[must_use]
+    pub fn length(&self) -> Duration {
+        let length = self.measured().map(|phase| phase.end - phase.start);
+        Duration::from_nanos(length.unwrap_or(0))
+    }
 }
 
 /// One group of clients.
@@ -353,6 +374,11 @@ const CLASSES: [(&str, &str); 8] = [
     ("connect", "connect"),
 ];
 
+/// The keys of the classes of latency.
+pub(super) fn class_names() -> impl Iterator<Item = &'static str> {
+    CLASSES.into_iter().map(|(key, _)| key)
+}
+
 impl RunResult {
     /// The result of a run that has just ended: what its JSON says, so that a report made now and
     /// one made again later are the same.
@@ -371,17 +397,23 @@ impl RunResult {
             .expect("what is written can be read: a property of both, and a test")
     }
 
+    /// The file that [`RunResult::load`] reads.
+    #[must_use]
+    pub fn file(path: &Path) -> PathBuf {
+        if path.is_dir() {
+            path.join(RESULT)
+        } else {
+            path.to_owned()
+        }
+    }
+
     /// Reads a result file, or the one in a directory that `run --out` wrote.
     ///
     /// # Errors
     ///
     /// Names the file, and what is wrong with it.
     pub fn load(path: &Path) -> Result<Self, Error> {
-        let path = if path.is_dir() {
-            path.join(RESULT)
-        } else {
-            path.to_owned()
-        };
+        let path = Self::file(path);
         match input::read(&path, MAX_FILE_BYTES) {
             Ok(bytes) => Self::parse(&path, &bytes),
             Err(source) => Err(Error::Io { path, source }),
@@ -438,7 +470,8 @@ impl RunResult {
     /// Violations of all kinds.
     #[must_use]
     pub fn violation_count(&self) -> u64 {
-        self.violations.iter().map(|kind| kind.count).sum()
+        let counts = self.violations.iter().map(|kind| kind.count);
+        counts.fold(0, u64::saturating_add)
     }
 
     /// A rate by its name; `None` if nothing was measured.
@@ -448,13 +481,61 @@ impl RunResult {
     }
 }
 
-/// A histogram as results hold it: HdrHistogram V2, deflated, in base64.
 fn histogram<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram<u64>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    let bytes = BASE64.decode(&text).map_err(de::Error::custom)?;
-    HistogramReader::new()
-        .deserialize(&mut bytes.as_slice())
-        .map_err(|error| de::Error::custom(format!("not a histogram: {error}")))
+    histogram::decode(&text).map_err(de::Error::custom)
+}
+
+/// Classes of latency, and groups of clients, that a result may have: each holds histograms, which
+/// are short in the file and long in memory.
+const MOST_CLASSES: usize = 64;
+
+fn classes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Latency>, D::Error> {
+    struct Classes;
+    impl<'de> Visitor<'de> for Classes {
+        type Value = BTreeMap<String, Latency>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MOST_CLASSES} classes of latency")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut classes = BTreeMap::new();
+            while let Some((class, latency)) = map.next_entry()? {
+                classes.insert(class, latency);
+                if classes.len() > MOST_CLASSES {
+                    return Err(de::Error::invalid_length(classes.len(), &self));
+                }
+            }
+            Ok(classes)
+        }
+    }
+    deserializer.deserialize_map(Classes)
+}
+
+fn groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Group>, D::Error> {
+    struct Groups;
+    impl<'de> Visitor<'de> for Groups {
+        type Value = Vec<Group>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MOST_CLASSES} groups")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut groups = Vec::new();
+            while let Some(group) = list.next_element()? {
+                groups.push(group);
+                if groups.len() > MOST_CLASSES {
+                    return Err(de::Error::invalid_length(groups.len(), &self));
+                }
+            }
+            Ok(groups)
+        }
+    }
+    deserializer.deserialize_seq(Groups)
 }
 
 #[cfg(test)]
@@ -481,7 +562,7 @@ mod tests {
         let report = sample::report(|_, _| ());
         let result = RunResult::of(&report);
         assert_eq!(result.verdict, "pass");
-        assert_eq!(result.counts.delivered, 515_000);
+        assert_eq!(result.counts.unwrap().delivered, 515_000);
         assert_eq!(result.rate("sent"), Some(500.0));
         assert_eq!(result.rate("no such rate"), None);
         assert!(result.latency_ns["relay"].histogram == report.outcome.measured.relay);

@@ -156,6 +156,7 @@ pub(crate) fn outcome() -> Outcome {
         }),
         faults: Vec::new(),
         inconclusive: Vec::new(),
+        error: None,
     }
 }
 

@@ -26,6 +26,12 @@ pub fn render(report: &Report, style: Style) -> String {
     page.title(report);
     page.blank();
     page.verdict(report);
+    if report.outcome.error.is_some() {
+        // No run, no figures.
+        page.blank();
+        page.labelled("run again", [&report.rerun]);
+        return page.out;
+    }
     violations::render(&report.outcome.findings, style, &mut page.out);
     page.blank();
     page.latencies(report);
@@ -121,7 +127,9 @@ impl Page {
             let head = format!("{indent}{} ", style.text("–"));
             style.paragraph(&mut self.out, &head, VERDICT + 2, reason);
         }
-        style.flow(&mut self.out, &indent, VERDICT, " · ", &counts);
+        if report.outcome.error.is_none() {
+            style.flow(&mut self.out, &indent, VERDICT, " · ", &counts);
+        }
     }
 
     /// What is not in these figures, and what else must be known about them.

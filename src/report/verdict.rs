@@ -83,6 +83,17 @@ pub(super) fn judge(
     thresholds: &[Judged],
     cpus: usize,
 ) -> Judgement {
+    if let Some(error) = &outcome.error {
+        return Judgement {
+            verdict: if error.interrupted {
+                Verdict::Interrupted
+            } else {
+                Verdict::Inconclusive
+            },
+            by_generator: false,
+            reasons: vec![error.what.clone()],
+        };
+    }
     let mut inconclusive = doubts(plan, outcome, cpus);
     inconclusive.extend(outcome.findings.undecided.iter().cloned());
     if inconclusive.is_empty() && !cut_short(outcome) {

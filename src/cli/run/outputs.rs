@@ -4,10 +4,13 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
-use super::{Args, print};
-use crate::report::compare::Comparison;
-use crate::report::files::{COMPARED, Destination, Directory};
+use super::Args;
+use crate::cli::overrides::Invalid;
+use crate::cli::print;
+use crate::report::compare::{Comparison, Side};
+use crate::report::files::{COMPARED, Destination, Directory, Places};
 use crate::report::html::compared;
+use crate::report::junit::Suite;
 use crate::report::{Rendered, Report, RunResult, Style, junit, summary};
 use crate::scenario::plan::Plan;
 use crate::terminal;
@@ -41,10 +44,23 @@ impl Outputs {
                 ));
             }
         }
-        for destination in [&json, &html, &junit].into_iter().flatten() {
-            destination.check(args.force).map_err(|e| e.to_string())?;
+        let mut places = Places::new();
+        for (file, _) in plans {
+            places.input("the scenario", file);
         }
-        let mut directories = Vec::new();
+        for file in baseline_files(args)? {
+            places.input("the baseline", &file);
+        }
+        let files = [("--json", &json), ("--html", &html), ("--junit", &junit)];
+        for (option, destination) in files {
+            if let Some(destination) = destination {
+                claim(option, destination, &mut places)?;
+            }
+        }
+        if let Some(trace) = &args.trace {
+            claim("--trace", &Destination::File(trace.clone()), &mut places)?;
+        }
+        let mut paths = Vec::new();
         if let Some(out) = &args.out {
             let mut names = HashSet::new();
             for (_, plan) in plans {
@@ -65,14 +81,26 @@ impl Outputs {
                     } else {
                         path.clone()
                     };
-                    directories
-                        .push(Directory::prepare(&path, args.force).map_err(|e| e.to_string())?);
+                    Directory::claim(&path, &mut places).map_err(|e| e.to_string())?;
+                    paths.push(path);
                 }
             }
         }
         // Beside the results, which --baseline takes of one scenario only.
         let beside = args.out.as_ref().filter(|_| args.baseline.is_some());
         let compared = beside.map(|out| Destination::File(out.join(COMPARED)));
+        if let Some(compared) = &compared {
+            claim("--out", compared, &mut places)?;
+        }
+        // Nothing is made, or looked at, before all is known to be apart.
+        for (_, destination) in files {
+            if let Some(destination) = destination {
+                destination.check(args.force).map_err(|e| e.to_string())?;
+            }
+        }
+        let prepare = |path| Directory::prepare(path, args.force).map_err(|e| e.to_string());
+        let directories = paths.iter().map(|path| prepare(path));
+        let directories = directories.collect::<Result<Vec<_>, _>>()?;
         if let Some(compared) = &compared {
             compared.check(args.force).map_err(|e| e.to_string())?;
         }
@@ -91,34 +119,36 @@ impl Outputs {
         matches!(self.json, Some(Destination::Stdout))
     }
 
-    /// Writes the result of run number `index`, counted over plans and repeats.
+    /// Writes the result of run number `index`, counted over plans and repeats, into every place
+    /// that it goes to: what one does not take, the others still do.
     ///
     /// # Errors
     ///
-    /// Names the path, and what the system said.
+    /// Names the first path that did not take it, and what the system said.
     pub(super) fn write(&self, index: usize, report: &Report) -> Result<(), String> {
         let rendered = Rendered::new(report);
+        let mut lost = None;
         // A summary has blank lines of its own: two in a row stand a line apart all the same.
         let gap = if index > 0 { "\n" } else { "" };
-        if !self.json_on_stdout() {
+        if report.outcome.error.is_some() {
+            // Said already, and there is nothing to sum up.
+        } else if !self.json_on_stdout() {
             let text = summary::render(report, Style::detect(&io::stdout()));
-            print(&format!("{gap}{text}"));
+            lost = print(&format!("{gap}{text}")).err();
         } else if !self.quiet {
             let text = summary::render(report, Style::detect(&io::stderr()));
             terminal::tell_page(&format!("{gap}{text}"));
         }
         if let Some(json) = &self.json {
-            json.write(rendered.json()).map_err(|e| e.to_string())?;
+            lost = lost.or(json.write(rendered.json()).err());
         }
         if let Some(destination) = &self.html {
-            destination
-                .write(rendered.page().as_bytes())
-                .map_err(|e| e.to_string())?;
+            lost = lost.or(destination.write(rendered.page().as_bytes()).err());
         }
         if let Some(directory) = self.directories.get(index) {
-            directory.write(&rendered).map_err(|e| e.to_string())?;
+            lost = lost.or(directory.write(&rendered).err());
         }
-        Ok(())
+        lost.map_or(Ok(()), |error| Err(error.to_string()))
     }
 
     /// Writes the page of the comparison with the baseline.
@@ -136,18 +166,72 @@ impl Outputs {
             .map_err(|e| e.to_string())
     }
 
-    /// Writes the verdicts of all runs.
+    /// Writes the verdicts of all runs; `not_run` are the scenarios whose turn never came.
     ///
     /// # Errors
     ///
     /// As [`Outputs::write`].
-    pub(super) fn write_junit(&self, reports: &[Report]) -> Result<(), String> {
+    pub(super) fn write_junit(&self, reports: &[Report], not_run: &[&str]) -> Result<(), String> {
         let Some(destination) = &self.junit else {
             return Ok(());
         };
         let results: Vec<_> = reports.iter().map(RunResult::of).collect();
+        let not_run = not_run.iter().map(|name| Suite::NotRun {
+            name,
+            why: "not run: an earlier run was interrupted",
+        });
+        let suites = results.iter().map(Suite::Result).chain(not_run);
         destination
-            .write(junit::render(&results).as_bytes())
+            .write(junit::render(suites).as_bytes())
             .map_err(|e| e.to_string())
     }
+}
+
+/// Says in the JUnit file, if one was asked for, that nothing was run, and why.
+///
+/// # Errors
+///
+/// Names the path, and what is wrong with it.
+pub(super) fn write_invalid(args: &Args, scenarios: &Invalid) -> Result<(), String> {
+    let Some(junit) = args.junit.clone().map(Destination::File) else {
+        return Ok(());
+    };
+    let mut places = Places::new();
+    for (file, _) in scenarios {
+        places.input("the scenario", file);
+    }
+    claim("--junit", &junit, &mut places)?;
+    junit.check(args.force).map_err(|e| e.to_string())?;
+    let names: Vec<_> = scenarios
+        .iter()
+        .map(|(file, _)| {
+            file.file_stem()
+                .unwrap_or(file.as_os_str())
+                .to_string_lossy()
+        })
+        .collect();
+    let suites = names
+        .iter()
+        .zip(scenarios)
+        .map(|(name, (_, wrong))| Suite::NotRun {
+            name,
+            why: wrong
+                .as_deref()
+                .unwrap_or("not run: another scenario is invalid"),
+        });
+    junit
+        .write(junit::render(suites).as_bytes())
+        .map_err(|e| e.to_string())
+}
+
+fn claim(option: &str, destination: &Destination, places: &mut Places) -> Result<(), String> {
+    destination.claim(option, places).map_err(|e| e.to_string())
+}
+
+/// The results that are compared with.
+fn baseline_files(args: &Args) -> Result<Vec<PathBuf>, String> {
+    let Some(path) = &args.baseline else {
+        return Ok(Vec::new());
+    };
+    Side::files(path).map_err(|e| e.to_string())
 }

@@ -8,7 +8,7 @@
 mod cell;
 mod table;
 
-use std::io::{self, IsTerminal, Write as _};
+use std::io::{self, IsTerminal};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use std::thread;
 
 use cell::{Cell, Judge, Ran, Verdict, carry_out, scenarios_of};
 
-use super::EXIT_USAGE;
+use super::{EXIT_USAGE, fail, print};
 use crate::report::{self, Style};
 use crate::server::fault::catalogue::Fault;
 use crate::server::fault::request::BadRequest;
@@ -110,7 +110,9 @@ pub fn main(args: &Args) -> ExitCode {
     );
     let (ran, interrupted) = run_all(&cells, jobs, &Progress::new(args, cells.len()));
     let text = table::render(&ran, args.verbose, Style::detect(&io::stdout()));
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    if let Err(error) = print(&text) {
+        return fail(EXIT_USAGE, &error.to_string());
+    }
     let verdict = if interrupted {
         let (ran, all) = (ran.len(), cells.len());
         terminal::complain(format_args!("interrupted after {ran} of {all} runs"));

@@ -96,6 +96,7 @@ impl Coordinator<'_> {
             server,
             faults,
             inconclusive,
+            error: None,
         }
     }
 }

@@ -65,9 +65,9 @@ impl World {
                 let shift = if new && changed(i) { factor } else { 1.0 };
                 let value = Some(1_000.0 * shift * noise.exp());
                 if new {
-                    figure.new.push(value)
+                    figure.new.push(value);
                 } else {
-                    figure.base.push(value)
+                    figure.base.push(value);
                 }
             }
         }

@@ -231,11 +231,10 @@ fn over_time(result: &RunResult) -> [Chart; 4] {
 /// What was before and after the measured phase, if that ever began.
 fn phases(result: &RunResult) -> Vec<Span> {
     let elapsed_s = seconds(result.elapsed_ns);
-    let window = result.window;
-    if window.start_ns > result.elapsed_ns {
+    let Some(measured) = result.window.measured() else {
         return Vec::new();
-    }
-    let (begins_s, ends_s) = (seconds(window.start_ns), seconds(window.end_ns));
+    };
+    let (begins_s, ends_s) = (seconds(measured.start), seconds(measured.end));
     let warm_s = (begins_s - warmup(result).as_secs_f64()).max(0.0);
     let all = [
         ("connect", 0.0, warm_s),
@@ -394,7 +393,7 @@ mod tests {
             12.345,
             "the drain goes on after the last point"
         );
-        (result.elapsed_ns, result.window.end_ns) = (11_250_000_000, 11_200_000_000);
+        (result.elapsed_ns, result.window.end_ns) = (11_250_000_000, Some(11_200_000_000));
         assert_eq!(end_of(&result), 11.25);
     }
 }

@@ -1,10 +1,7 @@
 //! What was measured, as JSON: the window's counts and rates, the latencies with their intervals
 //! and histograms, the timeline.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Serializer, V2DeflateSerializer};
 use serde::Serialize;
 
 use crate::measure::confidence::{Range, range};
@@ -13,13 +10,14 @@ use crate::measure::percentile::{min_samples, percentile};
 use crate::measure::{Measured, TimelinePoint};
 use crate::report::Report;
 use crate::report::caveats::Missing;
+use crate::report::histogram::encode;
 use crate::report::thresholds::per_second;
 
 /// Over the measured phase alone; `rates` are these by its length.
 #[derive(Serialize)]
 pub(super) struct Window {
-    start_ns: u64,
-    end_ns: u64,
+    start_ns: Option<u64>,
+    end_ns: Option<u64>,
     offered: Option<u64>,
     sent: u64,
     held_by_target: u64,
@@ -33,11 +31,13 @@ pub(super) struct Window {
 }
 
 impl Window {
-    pub(super) const fn new(measured: &Measured) -> Self {
+    pub(super) fn new(measured: &Measured) -> Self {
         let counts = &measured.counts;
+        // A run that was cut short before it measured anything has no such phase.
+        let window = Some(measured.window).filter(|window| window.length_ns() > 0);
         Self {
-            start_ns: measured.window.start_ns,
-            end_ns: measured.window.end_ns,
+            start_ns: window.map(|window| window.start_ns),
+            end_ns: window.map(|window| window.end_ns),
             offered: measured.offered,
             sent: counts.sent,
             held_by_target: counts.held_by_target,
@@ -139,7 +139,7 @@ impl Latency {
                 p99: interval(99.0),
                 p99_9: interval(99.9),
             },
-            histogram: encoded(histogram),
+            histogram: encode(histogram),
         }
     }
 }
@@ -152,15 +152,6 @@ impl Latency {
             ..Self::new(histogram, messages, 0)
         }
     }
-}
-
-/// HdrHistogram V2, deflated, in base64: the form that every HdrHistogram implementation reads.
-fn encoded(histogram: &Histogram<u64>) -> String {
-    let mut bytes = Vec::new();
-    V2DeflateSerializer::new()
-        .serialize(histogram, &mut bytes)
-        .expect("a Vec takes all, and no count exceeds an i64");
-    BASE64.encode(bytes)
 }
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use hdrhistogram::serialization::Deserializer;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::report::sample;
+use crate::report::{RunResult, sample};
 use crate::verify::kind::Kind;
 
 fn parsed(report: &Report) -> Value {
@@ -175,4 +175,77 @@ fn the_same_report_is_the_same_bytes() {
     let text = String::from_utf8(make()).unwrap();
     assert!(text.starts_with("{\n  \"schema\": 1,\n  \"chatbench\": "));
     assert!(text.ends_with("}\n"));
+}
+
+/// Interrupted while connecting, and in the warm-up: there was no measured phase, and no figure
+/// stands in for it.
+#[test]
+fn a_run_that_did_not_come_to_measuring_has_no_window() {
+    use crate::driver::outcome::Interruption;
+    use crate::driver::snapshot::Phase;
+    use crate::measure::Window;
+    let second_ns = 1_000_000_000;
+    let warming_up = Window {
+        start_ns: 60 * second_ns,
+        end_ns: 60 * second_ns,
+    };
+    for window in [Window::NEVER, warming_up] {
+        let report = sample::report(|_, outcome| {
+            outcome.interrupted = Some(Interruption {
+                signal: "Ctrl-C",
+                phase: Phase::WarmUp,
+            });
+            outcome.measured.window = window;
+        });
+        let result = parsed(&report);
+        assert_eq!(result["window"]["start_ns"], Value::Null);
+        assert_eq!(result["window"]["end_ns"], Value::Null);
+        assert_eq!(result["rates"]["sent"], Value::Null);
+        let text = String::from_utf8(render(&report)).unwrap();
+        assert!(!text.contains(&u64::MAX.to_string()), "{text}");
+        assert_eq!(RunResult::of(&report).window.measured(), None);
+    }
+}
+
+#[test]
+fn a_run_that_did_not_come_about_has_a_reason_and_no_figures() {
+    use crate::driver::outcome::Outcome;
+    use crate::driver::run::RunError;
+    let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    for (error, verdict) in [
+        (RunError::System(refused), "inconclusive"),
+        (RunError::Aborted, "interrupted"),
+    ] {
+        let report = sample::report(|plan, outcome| {
+            *outcome = Outcome::of_error(plan, std::time::SystemTime::now(), &error);
+        });
+        let result = parsed(&report);
+        let reasons = json!([error.to_string()]);
+        assert_eq!(
+            (&result["verdict"], &result["reasons"], &result["error"]),
+            (&verdict.into(), &reasons, &reasons[0])
+        );
+        assert_eq!(
+            (&result["counts"], &result["coverage"]),
+            (&Value::Null, &Value::Null)
+        );
+        let schema = include_str!("../../../docs/result.schema.json");
+        let schema = serde_json::from_str(schema).unwrap();
+        let validator = jsonschema::validator_for(&schema).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&result).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        let says = error.to_string();
+        let style = crate::report::Style::FILE;
+        let summary = crate::report::summary::render(&report, style).replace("\n       ", " ");
+        assert!(summary.contains(&says), "{says}: {summary}");
+        assert!(
+            !summary.contains("0 sent") && !summary.contains("no violation"),
+            "{summary}"
+        );
+        let page = crate::report::html::render(&RunResult::of(&report));
+        assert!(
+            page.contains(&says) && !page.contains("relay p99"),
+            "{says}"
+        );
+    }
 }

@@ -1,0 +1,205 @@
+//! Histograms as results hold them: HdrHistogram V2, deflated, in base64. A result may come from
+//! anywhere, so that no length in it is believed before it is checked: twelve bytes of a header can
+//! ask for gigabytes, and so can a kilobyte of deflated zeros.
+
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::read::ZlibDecoder;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+
+use crate::measure::{CEILING_NS, DIGITS};
+
+/// What a V2 histogram begins with, deflated and not.
+const DEFLATED: u32 = 0x1c84_9314;
+const PLAIN: u32 = 0x1c84_9313;
+
+/// Cookie, payload's length, offset, digits, lowest, highest, ratio.
+const HEADER: usize = 40;
+
+/// The longest that a histogram of [`DIGITS`] digits up to [`CEILING_NS`] can be: 33,792 counts of
+/// at most nine bytes each. Those of real runs are some hundred bytes to a few KiB.
+const MOST_BYTES: usize = HEADER + 33_792 * 9;
+
+/// In the form that every HdrHistogram implementation reads.
+pub(super) fn encode(histogram: &Histogram<u64>) -> String {
+    let mut bytes = Vec::new();
+    V2DeflateSerializer::new()
+        .serialize(histogram, &mut bytes)
+        .expect("a Vec takes all, and no count exceeds an i64");
+    BASE64.encode(bytes)
+}
+
+/// Back from it.
+///
+/// # Errors
+///
+/// What is wrong with it, in words.
+pub(super) fn decode(text: &str) -> Result<Histogram<u64>, String> {
+    let bytes = BASE64.decode(text).map_err(|error| error.to_string())?;
+    let plain = inflate(&bytes)?;
+    check(&plain)?;
+    Deserializer::new()
+        .deserialize(&mut plain.as_slice())
+        .map_err(|error| format!("not a histogram: {error}"))
+}
+
+fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    if number(bytes, 0) != Some(DEFLATED) {
+        return Err("not a histogram: not of HdrHistogram's form V2, deflated".to_owned());
+    }
+    let deflated = &bytes[8..];
+    if number(bytes, 4).is_none_or(|length| length as usize != deflated.len()) {
+        return Err("not a histogram: it is not as long as it says".to_owned());
+    }
+    let mut plain = Vec::new();
+    ZlibDecoder::new(deflated)
+        .take(MOST_BYTES as u64 + 1)
+        .read_to_end(&mut plain)
+        .map_err(|error| format!("not a histogram: {error}"))?;
+    if plain.len() > MOST_BYTES {
+        return Err(format!("not a histogram: longer than {MOST_BYTES} bytes"));
+    }
+    Ok(plain)
+}
+
+/// Whether a plain histogram is what its header says, and of bounds that a run's are within.
+fn check(plain: &[u8]) -> Result<(), String> {
+    let bad = |what: String| Err(format!("not a histogram: {what}"));
+    let (Some(PLAIN), Some(length)) = (number(plain, 0), number(plain, 4)) else {
+        return bad("no header".to_owned());
+    };
+    let (Some(digits), Some(lowest), Some(highest)) =
+        (number(plain, 12), long(plain, 16), long(plain, 24))
+    else {
+        return bad("its header is cut short".to_owned());
+    };
+    if plain.len() < HEADER || length as usize != plain.len() - HEADER {
+        return bad(format!("{length} bytes of counts are not what follows"));
+    }
+    if digits > u32::from(DIGITS) || lowest == 0 || highest > CEILING_NS {
+        return bad(format!(
+            "{digits} digits from {lowest} to {highest} are beyond what a run records, {DIGITS} \
+             from 1 to {CEILING_NS}"
+        ));
+    }
+    Ok(())
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at + 4)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    let bytes = bytes.get(at..at + 8)?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+    use hdrhistogram::serialization::V2Serializer;
+
+    use super::*;
+    use crate::measure::histogram;
+
+    fn plain(histogram: &Histogram<u64>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        V2Serializer::new()
+            .serialize(histogram, &mut bytes)
+            .unwrap();
+        bytes
+    }
+
+    /// With right lengths and checksums around whatever is inside.
+    fn wrapped(plain: &[u8]) -> String {
+        let mut deflated = ZlibEncoder::new(Vec::new(), Compression::best());
+        deflated.write_all(plain).unwrap();
+        let deflated = deflated.finish().unwrap();
+        let length = u32::try_from(deflated.len()).unwrap();
+        let bytes = [
+            &DEFLATED.to_be_bytes()[..],
+            &length.to_be_bytes(),
+            &deflated,
+        ];
+        BASE64.encode(bytes.concat())
+    }
+
+    fn filled() -> Histogram<u64> {
+        let mut filled = histogram();
+        for i in 0..10_000_u64 {
+            filled.record(i * i * 1_000).unwrap();
+        }
+        filled
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for histogram in [histogram(), filled()] {
+            assert!(decode(&encode(&histogram)).unwrap() == histogram);
+            assert!(decode(&wrapped(&plain(&histogram))).unwrap() == histogram);
+        }
+        let mut full = histogram();
+        let mut value = 0;
+        while value < CEILING_NS {
+            full.record_n(value.max(1), i64::MAX as u64 >> 20).unwrap();
+            value = full.next_non_equivalent(value.max(1));
+        }
+        let bytes = plain(&full).len();
+        assert!(bytes <= MOST_BYTES, "{bytes}");
+        assert!(decode(&encode(&full)).unwrap() == full);
+    }
+
+    #[test]
+    fn no_length_is_believed() {
+        let good = plain(&filled());
+        let with = |at: usize, bytes: &[u8]| {
+            let mut bad = good.clone();
+            bad[at..at + bytes.len()].copy_from_slice(bytes);
+            wrapped(&bad)
+        };
+        let huge = i32::MAX.to_be_bytes();
+        let table = [
+            (with(4, &huge), "2147483647 bytes of counts"),
+            (with(4, &0_u32.to_be_bytes()), "0 bytes of counts"),
+            (with(12, &5_u32.to_be_bytes()), "5 digits"),
+            (with(12, &u32::MAX.to_be_bytes()), "digits"),
+            (with(16, &0_u64.to_be_bytes()), "from 0"),
+            (with(24, &u64::MAX.to_be_bytes()), "beyond"),
+            (with(24, &(1_u64 << 62).to_be_bytes()), "beyond"),
+            (wrapped(&good[..HEADER - 1]), "not a histogram"),
+            (wrapped(&good[..20]), "cut short"),
+            (wrapped(&[]), "no header"),
+            (wrapped(&vec![0; 100 << 20]), "longer than"),
+            (BASE64.encode([0x1c, 0x84]), "V2"),
+            (BASE64.encode(PLAIN.to_be_bytes()), "V2"),
+            (
+                BASE64.encode([DEFLATED.to_be_bytes(), huge].concat()),
+                "as long",
+            ),
+            ("!".to_owned(), "symbol"),
+        ];
+        for (text, says) in table {
+            let error = decode(&text).unwrap_err();
+            assert!(error.contains(says), "{says}: {error}");
+        }
+    }
+
+    #[test]
+    fn any_changed_byte_is_read_or_refused() {
+        let good = plain(&filled());
+        for at in 0..good.len().min(400) {
+            for change in [0x01, 0x80, 0xff] {
+                let mut bad = good.clone();
+                bad[at] ^= change;
+                let _ = decode(&wrapped(&bad));
+            }
+        }
+    }
+}

@@ -8,7 +8,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use chatbench::scenario::plan::OrderPromise;
-use chatbench::verify::ledger::Terms;
+use chatbench::verify::ledger::{Ending, Terms};
+use chatbench::wire::ndjson;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fixtures::{BATCH, Fleet, Frames, TERMS, read};
 
@@ -179,5 +180,101 @@ fn deliver_late(terms: Terms, batches: usize) -> Duration {
     began.elapsed()
 }
 
-criterion_group!(benches, delivery, first_receiver, ack, judge, late);
+/// A target that sends every receiver everything, and each in an order of its own: a delivery.
+/// It must not cost more the more of them there are.
+fn disordered(c: &mut Criterion) {
+    const SESSIONS: usize = 20;
+    let mut group = c.benchmark_group("verify/disordered");
+    group.sample_size(10);
+    let mut from_outside = TERMS;
+    from_outside.promises.use_seq = false;
+    for (name, terms) in [("from outside", from_outside), ("numbered", TERMS)] {
+        for messages in [512, 1024, 2048, 8192] {
+            group.throughput(Throughput::Elements((SESSIONS * messages) as u64));
+            let shuffle: fn(&mut [&[u8]], u64) = shuffled;
+            let name = BenchmarkId::new(name, messages);
+            group.bench_function(name, |b| {
+                b.iter_custom(|rounds| {
+                    let one = |_| deliver_in_order(terms, messages, SESSIONS, shuffle);
+                    (0..rounds).map(one).sum()
+                });
+            });
+        }
+    }
+    let reversed: fn(&mut [&[u8]], u64) = |lines, _| lines.reverse();
+    group.throughput(Throughput::Elements(100_096));
+    group.bench_function("numbered, in reverse/100096", |b| {
+        b.iter_custom(|rounds| {
+            let one = |_| deliver_in_order(TERMS, 100_096, 1, reversed);
+            (0..rounds).map(one).sum()
+        });
+    });
+    group.finish();
+}
+
+/// In an order that `seed` draws.
+fn shuffled(lines: &mut [&[u8]], seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for last in (1..lines.len()).rev() {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        lines.swap(last, (state >> 33) as usize % (last + 1));
+    }
+}
+
+/// All is sent and acked; then each receiver gets it in the order that `arrange` makes.
+fn deliver_in_order(
+    terms: Terms,
+    messages: usize,
+    sessions: usize,
+    arrange: fn(&mut [&[u8]], u64),
+) -> Duration {
+    let mut fleet = Fleet::held_to(terms, 1, sessions);
+    let mut relays = Vec::new();
+    for _ in 0..messages / BATCH {
+        let frames = fleet.send();
+        fleet.acknowledge(&frames);
+        relays.extend_from_slice(&frames.relays);
+    }
+    let lines: Vec<&[u8]> = relays.split_inclusive(|&b| b == b'\n').collect();
+    let mut orders: Vec<Vec<&[u8]>> = vec![lines; sessions];
+    (0..)
+        .zip(&mut orders)
+        .for_each(|(seed, lines)| arrange(lines, seed));
+    let began = Instant::now();
+    for at in (0..messages).step_by(BATCH) {
+        for (&receiver, lines) in fleet.receivers.iter().zip(&orders) {
+            read(
+                &mut fleet.ledger,
+                receiver,
+                &lines[at..at + BATCH].concat(),
+                2,
+            );
+        }
+        let batch = fleet.ledger.take_batch();
+        fleet.judge.absorb(0, batch, |_| ());
+    }
+    for &receiver in &fleet.receivers {
+        fleet.ledger.leaving(receiver);
+        let mut bye = Vec::new();
+        ndjson::encode_bye(&mut bye, messages as u64);
+        read(&mut fleet.ledger, receiver, &bye, 3);
+        fleet.ledger.ended(receiver, Ending::Eof, b"", 3);
+    }
+    let batch = fleet.ledger.take_batch();
+    fleet.judge.absorb(0, batch, |_| ());
+    black_box(fleet.judge.finish(false, |_| ()));
+    began.elapsed()
+}
+
+criterion_group!(
+    benches,
+    delivery,
+    first_receiver,
+    ack,
+    judge,
+    late,
+    disordered
+);
 criterion_main!(benches);

@@ -82,6 +82,8 @@ pub(super) struct Tally {
     pub(super) behind_wrong: u64,
     /// Sessions whose numbers are too large to be followed.
     pub(super) not_followed: u64,
+    /// Deliveries out of order, among so many that they were not compared with each other's.
+    pub(super) disordered: u64,
 }
 
 /// Sums of numbers that a target states saturate: it may state any.
@@ -104,6 +106,7 @@ impl Tally {
         self.irregular += other.irregular;
         self.behind_wrong = self.behind_wrong.saturating_add(other.behind_wrong);
         self.not_followed += other.not_followed;
+        self.disordered += other.disordered;
     }
 }
 
@@ -148,7 +151,30 @@ pub(super) enum Anomaly {
         /// The first number after them.
         until: u64,
         proof: Proof,
+        /// They are not waited for any longer, and may come all the same.
+        given_up: bool,
         at_ns: u64,
+    },
+    /// `receiver` was owed `message`, as far as is known: that is a violation, if nothing that is
+    /// learned by the end of the run says otherwise.
+    LostUnless {
+        kind: Kind,
+        receiver: SenderId,
+        message: Message,
+        doubt: LossDoubt,
+        example: Example,
+    },
+    /// `receiver` got what was given up.
+    CameAfterAll {
+        receiver: SenderId,
+        message: Message,
+    },
+    /// `receiver` got it so long after others that it may be what was given up, or else it came
+    /// again: then that is the example.
+    CameLongAfter {
+        receiver: SenderId,
+        message: Message,
+        example: Example,
     },
     /// `receiver` got an intact message as number `seq`, which is another to others of its shard.
     Conflict {
@@ -205,6 +231,7 @@ pub(super) enum Anomaly {
         due: u64,
         /// The last number not owed, where `seq` is none that ever was.
         joined: Option<u64>,
+        doubt: ClaimDoubt,
         at_ns: u64,
     },
     /// The last that came to `receiver` before its stream broke off was number `seq`, where `due`
@@ -224,6 +251,8 @@ pub(super) enum Anomaly {
         high: u64,
         /// Either is known to be the ack of a message of its own.
         own: bool,
+        /// One sender's relays came to it out of the order sent by that.
+        fifo: bool,
         since: Since,
         at_ns: u64,
     },
@@ -272,6 +301,30 @@ pub(super) enum Anomaly {
     },
     /// The target began its numbers anew: these are counted on from `added`.
     NumberedAnew { added: u64, example: Example },
+}
+
+/// What may say that a number did not come twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClaimDoubt {
+    /// Nothing.
+    None,
+    /// There was no room to find out what it was; its number is not missed.
+    Unplaced,
+    /// It had been given up.
+    GivenUp,
+    /// It may have been given up: that is forgotten.
+    Forgotten,
+}
+
+/// What may say that a loss is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LossDoubt {
+    /// It is not waited for any longer, and may come all the same.
+    pub(super) given_up: bool,
+    /// Only its place among others says that it was owed: it was not, if their order is in dispute.
+    pub(super) by_place: bool,
+    /// Only a closed connection says that it will not come: it may have been the whole target.
+    pub(super) by_close: bool,
 }
 
 /// How it is known that a message was to be answered by the end of its session.

@@ -131,6 +131,13 @@ impl Findings {
         self.violations(kind, 1, example);
     }
 
+    /// Counts violations of which no example is left.
+    pub(super) fn count(&mut self, kind: Kind, count: u64) {
+        if count > 0 {
+            self.violations.entry(kind).or_default().count += count;
+        }
+    }
+
     /// Counts `count` violations of one kind that one example stands for.
     pub(super) fn violations(&mut self, kind: Kind, count: u64, example: impl FnOnce() -> Example) {
         self.violations.entry(kind).or_default().add(count, example);

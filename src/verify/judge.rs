@@ -9,8 +9,10 @@
 //!
 //! Here is when what is settled, and what comes of it all; [`known`] keeps what is known of each
 //! number, [`open`] what waits for it; [`missing`] judges what did not come, [`order`] what came at
-//! the wrong place, [`deliveries`] what was wrong in itself, [`restart`] that all began anew.
+//! the wrong place, [`deliveries`] what was wrong in itself, [`restart`] that all began anew;
+//! [`deferred`] holds losses that may yet turn out to be none.
 
+mod deferred;
 mod deliveries;
 mod known;
 mod missing;
@@ -22,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use super::batch::{Batch, Ended, Message, NO_NUMBER, Proof, Tally};
+use super::bounds;
 use super::directory::Directory;
 use super::findings::{Example, Findings};
 use super::kind::Kind;
@@ -29,6 +32,7 @@ use super::numbered::MAX_SEQ;
 use super::trace::tape::{Tag, Tape, Writing};
 use super::trace::view::View;
 use crate::wire::payload::SenderId;
+use deferred::Deferred;
 use deliveries::Irregular;
 use known::{Acked, Known, Record, Relayed};
 use missing::{Gap, Missing, Unacked, Unanswered};
@@ -36,20 +40,12 @@ use open::{Contest, Open};
 use order::Track;
 use restart::{Anew, Heard, HungUp};
 
-/// Numbers that may wait to be settled. Past it the oldest are settled with what is known, and
-/// what comes of them later counts as not compared.
-const MAX_RECORDS: usize = 1 << 18;
-
 /// How many settled numbers are remembered.
 const NEIGHBOURS: u64 = 1024;
 
 /// How far around a number another one of the same message is looked for: half of what is
 /// remembered, so that it can be looked for on both sides.
 const EXCHANGE_SPAN: u64 = NEIGHBOURS / 2;
-
-/// Anomalies that may wait for their number to be settled. Past it the oldest are judged with
-/// what is known.
-const MAX_OPEN: usize = 1 << 17;
 
 /// Causes remembered so that each is counted once; and of each sort, messages whose fate is
 /// decided by what may still come.
@@ -82,6 +78,9 @@ pub struct Judge {
     /// What the latest [`NEIGHBOURS`] settled numbers were.
     recent: VecDeque<(u64, Known)>,
     missing: Vec<Missing>,
+    deferred: Deferred,
+    /// Losses that are none if others are out of order, as they are.
+    misplaced: u64,
     /// By the number with which they are judged.
     open: BTreeMap<u64, Vec<Open>>,
     open_count: usize,
@@ -157,6 +156,8 @@ impl Judge {
             records: VecDeque::new(),
             recent: VecDeque::new(),
             missing: Vec::new(),
+            deferred: Deferred::default(),
+            misplaced: 0,
             open: BTreeMap::new(),
             open_count: 0,
             irregular: BTreeMap::new(),
@@ -203,7 +204,7 @@ impl Judge {
     pub fn violation_count(&self) -> u64 {
         let pending = self.gaps.len() + self.late_numbered.len() + self.anew.len();
         let hung_up: u64 = self.hung_up.values().map(|h| h.tally.count).sum();
-        self.findings.violation_count() + hung_up + pending as u64
+        self.findings.violation_count() + self.deferred.count() + hung_up + pending as u64
     }
 
     /// Takes in what `shard` has learned; `settled` gets each message that is now complete.
@@ -256,6 +257,7 @@ impl Judge {
             self.judge_one_unacked(unacked);
         }
         self.judge_unacked();
+        self.report_deferred(target_gone);
         self.report_gaps(0);
         self.report_late_numbered(u64::MAX);
         let mut hung_up: Vec<_> = std::mem::take(&mut self.hung_up).into_iter().collect();
@@ -284,11 +286,13 @@ impl Judge {
         counts.sent = self.tally.sent;
         counts.acked = self.tally.acked;
         counts.delivered = self.tally.delivered;
-        counts.lost = self.lost + self.tally.lost;
+        // What may still come is lost when all is in.
+        let uncertain = self.deferred.count() + self.misplaced;
+        counts.lost = (self.lost + self.tally.lost).saturating_sub(uncertain);
         let irregular = self.irregular_deliveries + self.tally.irregular;
         counts.owed = self.tally.delivered + counts.lost + irregular;
         counts.optional = self.tally.optional;
-        counts.unresolved = self.tally.unresolved;
+        counts.unresolved = self.tally.unresolved + self.misplaced;
         counts.duplicated = self.tally.duplicated;
         counts.errors_received = self.tally.errors_received;
         counts.unknown_frames = self.tally.unknown_frames;
@@ -337,13 +341,27 @@ impl Judge {
                 t.uncompared
             ));
         }
+        if self.misplaced > 0 {
+            undecided.push(format!(
+                "{} deliveries did not come, and only their place among others says that they were \
+                 owed, whose order is in dispute",
+                self.misplaced
+            ));
+        }
+        if t.disordered > 0 {
+            undecided.push(format!(
+                "{} deliveries came out of the order of the others, so many that they were not \
+                 compared one by one",
+                t.disordered
+            ));
+        }
     }
 
     /// Settles every number that nobody will say more about.
     fn settle_told(&mut self, settled: &mut impl FnMut(Settled)) {
         let told = self.told;
         self.judge_missing(told);
-        if self.missing.len() > MAX_OPEN {
+        if self.missing.len() > bounds::open_anomalies() {
             self.judge_missing(u64::MAX);
         }
         let unjudged = self.missing.iter().map(|m| m.from).min();
@@ -352,7 +370,7 @@ impl Judge {
             self.settle_next(settled);
         }
         self.judge_open(until);
-        while self.open_count > MAX_OPEN {
+        while self.open_count > bounds::open_anomalies() {
             let Some((&oldest, _)) = self.open.first_key_value() else {
                 break;
             };

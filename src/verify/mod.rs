@@ -6,6 +6,7 @@
 //! in [`findings::Findings`].
 
 pub mod batch;
+mod bounds;
 mod desk;
 pub mod directory;
 mod errors;

@@ -16,6 +16,7 @@ mod sending;
 use std::net::SocketAddr;
 
 use super::batch::{Anomaly, Batch, Fact, Message};
+use super::bounds;
 use super::desk::{Complaint, Desk, quote};
 use super::directory::ClientId;
 use super::findings::Example;
@@ -24,7 +25,7 @@ use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
 use super::own::{Conduct, Own};
 use super::reference::{Reference, Slot};
-use super::session::{NEVER, REORDER_WINDOW, Session, Stage};
+use super::session::{Carried, Move, NEVER, Place, Session, Stage};
 use crate::wire::line::Lines;
 use crate::wire::ndjson::ServerFrame;
 
@@ -47,6 +48,8 @@ pub(super) struct Numbered {
     reference: Reference,
     /// The numbers under this one were handed over.
     watermark: u64,
+    /// The highest number that was found to be one.
+    highest: u64,
     /// Lines kept since the last hand-over.
     kept_since_flush: usize,
     #[cfg(test)]
@@ -62,6 +65,7 @@ impl Numbered {
             free: Vec::new(),
             reference: Reference::default(),
             watermark: 0,
+            highest: 0,
             kept_since_flush: 0,
             #[cfg(test)]
             never_compare: false,
@@ -161,13 +165,13 @@ impl Numbered {
     fn after_match(&mut self, handle: Handle, now_ns: u64) {
         let mut moves = Vec::new();
         let session = &mut self.sessions[handle.0 as usize];
-        session.went_on(&mut moves);
         let (receiver, seq) = (session.id, session.next - 1);
         if let Some(slot) = self.reference.slot(seq) {
             let message = Message {
                 sender: slot.sender,
                 k: slot.k,
             };
+            session.went_on_with(message, &mut moves);
             self.check_lateness(receiver, seq, message, slot.intended_ns, now_ns);
         }
         self.explain(handle, moves, now_ns);
@@ -262,12 +266,11 @@ impl Numbered {
     pub(super) fn take_batch(&mut self) -> Batch {
         // Sessions yet to come are owed nothing up to here.
         let mut watermark = self.desk.directory.highest_seq() + 1;
+        let window = bounds::reorder_window() as u64;
         for index in 0..self.sessions.len() {
             let session = &self.sessions[index];
-            if session.next != NEVER
-                && session.oldest_open.saturating_add(REORDER_WINDOW) < session.next
-            {
-                let before = session.next - REORDER_WINDOW;
+            if session.next != NEVER && session.oldest_open.saturating_add(window) < session.next {
+                let before = session.next - window;
                 self.give_up_holes(Handle(index as u32), before);
             }
             watermark = watermark.min(self.sessions[index].horizon());
@@ -286,6 +289,25 @@ impl Numbered {
 
     fn session(&mut self, handle: Handle) -> &mut Session {
         &mut self.sessions[handle.0 as usize]
+    }
+
+    /// Finds number `seq` its place in a session's stream, as [`Session::place`] does.
+    fn place(
+        &mut self,
+        handle: Handle,
+        seq: u64,
+        carried: Carried,
+        moves: &mut Vec<Move>,
+    ) -> Place {
+        let session = &mut self.sessions[handle.0 as usize];
+        let near = (session.next).saturating_add(bounds::reorder_window() as u64);
+        session.place(seq, carried, near.max(self.highest), moves)
+    }
+
+    /// Number `seq` is one that the target gave out.
+    fn saw(&mut self, seq: u64) {
+        self.highest = self.highest.max(seq);
+        self.desk.directory.saw(seq);
     }
 
     fn name(&self, handle: Handle) -> String {

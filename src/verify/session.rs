@@ -8,6 +8,7 @@ mod excused;
 mod placing;
 mod trouble;
 
+use super::bounds;
 use super::directory::ClientId;
 use super::own::{Conduct, Own};
 use crate::wire::payload::SenderId;
@@ -16,9 +17,6 @@ pub(super) use trouble::{Carried, Early, Form, Hole, SHORTEST_FRAME_BYTES, Since
 
 /// [`Session::next`] of a session that is owed nothing: not welcomed yet, or ended.
 pub(super) const NEVER: u64 = u64::MAX;
-
-/// A number skipped for this many numbers is given up: what still comes of it is reordered.
-pub(super) const REORDER_WINDOW: u64 = 1024;
 
 /// A session.
 #[derive(Debug)]
@@ -97,12 +95,13 @@ impl Session {
         (unseen.end.saturating_sub(unseen.start)).saturating_sub(irregular)
     }
 
-    /// The number due; behind many irregular frames in a row, one that is [`REORDER_WINDOW`] before
+    /// The number due; behind many irregular frames in a row, one that is [`bounds::reorder_window`] before
     /// their end: what comes under an earlier one is not waited for.
     fn passed(&self) -> u64 {
         let excused = self.trouble.as_ref().map(|t| &t.excused);
         let end = excused.map_or(self.next, |excused| excused.end_of_run(self.next));
-        self.next.max(end.saturating_sub(REORDER_WINDOW))
+        self.next
+            .max(end.saturating_sub(bounds::reorder_window() as u64))
     }
 
     /// The first number about which this session may still say something.

@@ -6,7 +6,9 @@
 //! order of events: its own count of them, which unlike the clock never ties. The messages stand
 //! in the order that they are found to have ([`sequence`]); a session is a cursor in it and a few
 //! exceptions ([`track`]), and nearly every delivery moves the cursor to the next slot after a
-//! comparison of bytes. A message is judged once every session has passed it ([`settle`]).
+//! comparison of bytes. A message is judged once every session has passed it ([`settle`]):
+//! pair by pair ([`disputes`]), or where that would take too long ([`effort`]), all at once
+//! ([`disorder`]).
 //!
 //! Nothing is concluded from time passing. A delivery is *owed* if its message was sent after the
 //! receiver had provably joined and taken by the target before the receiver left, or if it lies
@@ -15,7 +17,9 @@
 
 mod addresses;
 mod answers;
+mod disorder;
 mod disputes;
+mod effort;
 mod ends;
 mod irregulars;
 mod messages;
@@ -186,7 +190,8 @@ impl Unnumbered {
                 left_behind: 0,
                 holes: BTreeMap::new(),
                 ahead: BTreeMap::new(),
-                fills: Vec::new(),
+                fills: BTreeMap::new(),
+                gave_up: false,
                 parted: None,
             },
             stage: Stage::Connecting,

@@ -4,8 +4,9 @@
 //! latest [`NEIGHBOURS`](super::NEIGHBOURS) for a while after that.
 
 use super::open::Open;
-use super::{EXCHANGE_SPAN, Judge, MAX_RECORDS, Settled};
+use super::{EXCHANGE_SPAN, Judge, Settled};
 use crate::verify::batch::{Fact, Message};
+use crate::verify::bounds;
 use crate::wire::payload::SenderId;
 
 /// What is known of one number.
@@ -57,14 +58,14 @@ impl Judge {
             self.base = self.base.max(self.told.min(seq));
         }
         // Before anything was settled, shards may report from different starts.
-        while seq < self.base && self.recent.is_empty() && self.records.len() < MAX_RECORDS {
+        while seq < self.base && self.recent.is_empty() && self.records.len() < bounds::records() {
             self.records.push_front(Record::default());
             self.base -= 1;
         }
         if seq < self.base {
             return None;
         }
-        while seq - self.base >= MAX_RECORDS as u64 {
+        while seq - self.base >= bounds::records() as u64 {
             if self.records.is_empty() {
                 self.base = seq;
                 break;

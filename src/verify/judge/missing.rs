@@ -1,8 +1,9 @@
 //! What did not come: relays, whole numbers, acks.
 
+use super::deferred::Awaited;
 use super::open::LastWord;
 use super::{Cause, EXCHANGE_SPAN, Judge, MAX_REMEMBERED, NEIGHBOURS, NO_NUMBER, Open, Proof};
-use crate::verify::batch::{Message, NoAck};
+use crate::verify::batch::{LossDoubt, Message, NoAck};
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
@@ -15,7 +16,14 @@ const MAX_WITNESSES: usize = 64;
 
 /// A longer run of numbers that were settled without a receiver is no longer believed to have
 /// existed number by number.
-const MAX_SETTLED_RUN: u64 = super::MAX_RECORDS as u64;
+const MAX_SETTLED_RUN: u64 = 1 << 18;
+
+/// Numbers say themselves that they were owed.
+const GIVEN_UP: LossDoubt = LossDoubt {
+    given_up: true,
+    by_place: false,
+    by_close: false,
+};
 
 /// `receiver` is past `from..until` and never saw them.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +32,8 @@ pub(super) struct Missing {
     pub(super) from: u64,
     pub(super) until: u64,
     pub(super) proof: Proof,
+    /// They may come all the same.
+    pub(super) given_up: bool,
     pub(super) at_ns: u64,
 }
 
@@ -149,6 +159,7 @@ impl Judge {
             from,
             until: seq,
             proof: Proof::Later(seq),
+            given_up: false,
             at_ns,
         };
         if settled == due {
@@ -315,9 +326,22 @@ impl Judge {
             }
         };
         let text = format!("{receiver} was owed {what} and never got it: {proof}");
-        let receiver = Some(missing.receiver);
-        let example = self.example(receiver, message, Some(seq), text, missing.at_ns);
-        self.findings.violations(Kind::LostRelay, count, || example);
+        let receiver = missing.receiver;
+        let example = self.example(Some(receiver), message, Some(seq), text, missing.at_ns);
+        if !missing.given_up {
+            self.findings.violations(Kind::LostRelay, count, || example);
+            return;
+        }
+        for number in seq..seq + count {
+            let awaited = Awaited::Number(number);
+            self.defer(
+                Kind::LostRelay,
+                awaited,
+                receiver,
+                GIVEN_UP,
+                example.clone(),
+            );
+        }
     }
 
     /// One violation for each message, however many receivers miss it.
@@ -333,7 +357,13 @@ impl Judge {
             self.directory.name(missing.receiver)
         );
         let kind = Kind::AckWithoutRelay;
-        self.violation(kind, None, Some(message), seq, text, missing.at_ns);
+        let example = self.example(None, Some(message), Some(seq), text, missing.at_ns);
+        if missing.given_up {
+            let (awaited, receiver) = (Awaited::Number(seq), missing.receiver);
+            self.defer(kind, awaited, receiver, GIVEN_UP, example);
+        } else {
+            self.findings.violation(kind, || example);
+        }
     }
 
     /// One violation for each run of skipped numbers, however many sessions noticed.
@@ -355,6 +385,28 @@ impl Judge {
         if self.gaps.len() > MAX_GAPS {
             self.report_gaps(MAX_GAPS / 2);
         }
+    }
+
+    /// Somebody got a number that nobody had got anything under: it was not skipped. Whether it was
+    /// taken for that.
+    pub(super) fn was_no_gap(&mut self, seq: u64) -> bool {
+        let lies_in = |g: &Gap| g.from <= seq && seq < g.until;
+        let Some(at) = self.gaps.iter().position(lies_in) else {
+            return false;
+        };
+        let gap = self.gaps.remove(at);
+        let parts = [(gap.from, seq), (seq + 1, gap.until)];
+        for (from, until) in parts.into_iter().filter(|(from, until)| from < until) {
+            let part = Gap {
+                from,
+                until,
+                unexplained: gap.unexplained.min(until - from),
+                witnesses: gap.witnesses.clone(),
+                at_ns: gap.at_ns,
+            };
+            self.gaps.insert(at, part);
+        }
+        true
     }
 
     /// Counts all gaps but the latest `keep`.

@@ -1,9 +1,10 @@
 //! Anomalies that wait until their number is settled, and who judges each.
 
+use super::deferred::Awaited;
 use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
 use super::{EXCHANGE_SPAN, Judge, MAX_REMEMBERED, Relayed};
-use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
+use crate::verify::batch::{Anomaly, ClaimDoubt, Message, NO_NUMBER, NoAck};
 use crate::verify::kind::Kind;
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
@@ -30,6 +31,7 @@ pub(super) enum Open {
         receiver: SenderId,
         low: u64,
         own: bool,
+        fifo: bool,
         since: Since,
         at_ns: u64,
     },
@@ -62,6 +64,9 @@ impl Open {
     ) -> Option<(u64, Message)> {
         let (of, seq, claim) = match *self {
             Self::Claim(contest) | Self::Contested(contest) => {
+                if contest.doubt != ClaimDoubt::None {
+                    message?; // it may as well be what its number says
+                }
                 ((contest.receiver, contest.due), contest.seq, contest.claim)
             }
             // It may as well be what its number says, where that is not known.
@@ -87,6 +92,7 @@ pub(super) struct Contest {
     pub(super) truth: Option<Message>,
     /// The last number not owed, where `seq` is none that ever was.
     pub(super) joined: Option<u64>,
+    pub(super) doubt: ClaimDoubt,
     pub(super) at_ns: u64,
 }
 
@@ -117,6 +123,7 @@ impl Judge {
                 from,
                 until,
                 proof,
+                given_up,
                 at_ns,
             } => {
                 self.missing.push(Missing {
@@ -124,8 +131,35 @@ impl Judge {
                     from,
                     until,
                     proof,
+                    given_up,
                     at_ns,
                 });
+            }
+            Anomaly::LostUnless {
+                kind,
+                receiver,
+                message,
+                doubt,
+                example,
+            } => self.defer(kind, Awaited::Message(message), receiver, doubt, example),
+            Anomaly::CameAfterAll { receiver, message } => {
+                if self.came_after_all(Awaited::Message(message), receiver) {
+                    self.tally.lost = self.tally.lost.saturating_sub(1);
+                }
+            }
+            Anomaly::CameLongAfter {
+                receiver,
+                message,
+                example,
+            } => {
+                if self.came_after_all(Awaited::Message(message), receiver) {
+                    self.tally.lost -= 1;
+                    self.tally.delivered += 1;
+                    self.tally.uncompared += 1; // nobody knows what it came behind
+                } else {
+                    self.tally.duplicated += 1;
+                    self.findings.violation(Kind::DuplicateRelay, || example);
+                }
             }
             Anomaly::Conflict {
                 receiver,
@@ -163,6 +197,7 @@ impl Judge {
                 message,
                 due,
                 joined,
+                doubt,
                 at_ns,
             } => {
                 let claim = Contest {
@@ -172,6 +207,7 @@ impl Judge {
                     due: Some(due),
                     truth: None,
                     joined,
+                    doubt,
                     at_ns,
                 };
                 self.open(due, Open::Claim(claim));
@@ -181,6 +217,7 @@ impl Judge {
                 low,
                 high,
                 own,
+                fifo,
                 since,
                 at_ns,
             } => {
@@ -188,6 +225,7 @@ impl Judge {
                     receiver,
                     low,
                     own,
+                    fifo,
                     since,
                     at_ns,
                 };
@@ -324,9 +362,10 @@ impl Judge {
                         receiver,
                         low,
                         own,
+                        fifo,
                         since,
                         at_ns,
-                    } => self.judge_displaced(receiver, (low, seq), own, since, at_ns),
+                    } => self.judge_displaced(receiver, (low, seq), (own, fifo), since, at_ns),
                     Open::LastWord(last_word) => self.judge_last_word(seq, last_word),
                     Open::Echoed { message, at_ns } => {
                         let then = Open::EchoedThen {

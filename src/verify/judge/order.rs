@@ -1,9 +1,10 @@
 //! What came at the wrong place: numbers given twice, exchanged, or too late.
 
+use super::deferred::Awaited;
 use super::{
     Acked, Cause, Contest, EXCHANGE_SPAN, Judge, Known, NEIGHBOURS, Open, Record, Relayed,
 };
-use crate::verify::batch::Message;
+use crate::verify::batch::{ClaimDoubt, Message};
 use crate::verify::kind::Kind;
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
@@ -67,6 +68,7 @@ impl Judge {
                 due: None,
                 truth: Some(truth),
                 joined: None,
+                doubt: ClaimDoubt::None,
                 at_ns: conflict.first_ns,
             };
             self.contest(seq, contest);
@@ -119,9 +121,15 @@ impl Judge {
     }
 
     /// What the numbers from `low` to `high` are.
-    fn known_between(&self, low: u64, high: u64) -> Vec<(u64, Known)> {
-        let numbers = low..=high.min(low.saturating_add(NEIGHBOURS));
-        numbers.filter_map(|n| Some((n, self.known(n)?))).collect()
+    fn known_between(&self, low: u64, high: u64) -> impl Iterator<Item = (u64, Known)> {
+        let high = high.min(low.saturating_add(NEIGHBOURS));
+        let from = self.recent.partition_point(|&(n, _)| n < low);
+        let settled = self.recent.range(from..).copied();
+        let settled = settled.take_while(move |&(n, _)| n <= high);
+        let passed = low.saturating_sub(self.base) as usize;
+        let waiting = self.records.range(passed.min(self.records.len())..);
+        let waiting = (low.max(self.base)..=high).zip(waiting);
+        settled.chain(waiting.filter_map(|(n, record)| Some((n, record.known()?))))
     }
 
     /// Two messages that are two numbers to the others were each other's to this receiver.
@@ -132,7 +140,7 @@ impl Judge {
             return; // the other half of the same exchange
         }
         let receiver = self.directory.name(conflict.receiver);
-        let known = self.known_between(seq.min(other), seq.max(other));
+        let known: Vec<_> = self.known_between(seq.min(other), seq.max(other)).collect();
         let (kind, how) = if is_one_sender_twice(&known) {
             (Kind::ReorderedRelay, "out of the order they were sent in")
         } else {
@@ -203,6 +211,7 @@ impl Judge {
             due,
             truth,
             joined,
+            doubt,
             at_ns,
         } = contest;
         if self.counted.contains(&Cause::Reuse(seq)) {
@@ -214,6 +223,33 @@ impl Judge {
         let name = self.directory.name(receiver);
         let what = self.describe(Some(claim), seq);
         let truth = truth.or_else(|| self.known(seq).map(|k| k.message));
+        if joined.is_none() && truth.is_none_or(|truth| truth == claim) {
+            match doubt {
+                ClaimDoubt::None => {}
+                ClaimDoubt::Unplaced => {
+                    // It is what it says, and when it was due is not known.
+                    self.tally.delivered += 1;
+                    self.tally.uncompared += 1;
+                    return;
+                }
+                ClaimDoubt::GivenUp => {
+                    self.withdraw_number(seq, receiver);
+                    self.tally.delivered += 1;
+                    let text = format!(
+                        "{name} got {what} so long after later numbers that it was given up: it \
+                         was owed everyone's messages in one order"
+                    );
+                    let kind = Kind::OrderDivergence;
+                    return self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
+                }
+                ClaimDoubt::Forgotten => {
+                    self.withdraw_number(seq, receiver);
+                    self.tally.delivered += 1;
+                    self.tally.uncompared += 1;
+                    return;
+                }
+            }
+        }
         let other = self.number_of(claim, seq);
         let (kind, text) = match (joined, truth) {
             (_, Some(truth)) if truth != claim && other.is_none() => {
@@ -244,6 +280,13 @@ impl Judge {
         self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
     }
 
+    /// `receiver` got number `seq` after all: neither is it lost, nor was it given to nothing.
+    fn withdraw_number(&mut self, seq: u64, receiver: SenderId) {
+        if !self.was_no_gap(seq) && self.came_after_all(Awaited::Number(seq), receiver) {
+            self.lost = self.lost.saturating_sub(1);
+        }
+    }
+
     /// `receiver` got number `low` behind number `high`. Whose messages they are decides what it
     /// is: its own acks, one sender's messages, two senders'; or one that was not even sent when a
     /// later number had come.
@@ -251,15 +294,14 @@ impl Judge {
         &mut self,
         receiver: SenderId,
         (low, high): (u64, u64),
-        own: bool,
+        (own, fifo): (bool, bool),
         since: Since,
         at_ns: u64,
     ) {
-        let known = self.known_between(low, high);
-        let sent_later = known
-            .iter()
-            .find(|(n, k)| *n < since.seq && k.sent_ns > since.at_ns);
-        if let Some(&(n, known)) = sent_later {
+        let mut before = self.known_between(low, high.min(since.seq.saturating_sub(1)));
+        let sent_later = before.find(|(_, known)| known.sent_ns > since.at_ns);
+        drop(before);
+        if let Some((n, known)) = sent_later {
             let kind = if known.message.sender == receiver {
                 Kind::Causality
             } else {
@@ -268,13 +310,13 @@ impl Judge {
             return self.numbered_late(kind, receiver, n, known.message, since.at_ns);
         }
         let is_own = |n: u64| {
-            let mut at = known.iter().filter(|(m, _)| *m == n);
-            at.any(|(_, k)| k.message.sender == receiver)
+            let known = self.known(n);
+            known.is_some_and(|known| known.message.sender == receiver)
         };
         let own = own || is_own(low) || is_own(high);
         let (kind, how) = if own {
             (Kind::ReorderedAck, "its acks and relays in one order")
-        } else if is_one_sender_twice(&known) {
+        } else if fifo {
             (
                 Kind::ReorderedRelay,
                 "one sender's messages in the order sent",

@@ -17,7 +17,7 @@ impl Numbered {
         in_order: bool,
         acked_ns: u64,
     ) {
-        self.desk.directory.saw(seq);
+        self.saw(seq);
         if let (Some(message), true) = (message, in_order) {
             self.desk.batch.facts.push(Fact::Acked {
                 seq,
@@ -48,8 +48,8 @@ impl Numbered {
                         },
                     };
                     let mut moves = Vec::new();
-                    session.place(seq, carried, &mut moves);
-                    self.desk.directory.saw(seq);
+                    self.place(handle, seq, carried, &mut moves);
+                    self.saw(seq);
                     self.explain(handle, moves, now_ns);
                     return Event::Other;
                 }
@@ -86,7 +86,7 @@ impl Numbered {
             form: Form::Ack { sent_ns, in_order },
         };
         let mut moves = Vec::new();
-        let place = session.place(seq, carried, &mut moves);
+        let place = self.place(handle, seq, carried, &mut moves);
         if place != Place::Early && seq <= pending.seen {
             self.desk.batch.anomalies.push(Anomaly::AckBehind {
                 seq,

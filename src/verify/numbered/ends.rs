@@ -267,6 +267,7 @@ impl Numbered {
                 from,
                 until,
                 proof,
+                given_up: seq != NEVER,
                 at_ns,
             });
         }

@@ -1,7 +1,7 @@
 //! Relays: is the message what was sent, and is its number in place?
 
 use super::{Event, Handle, Numbered, is_late, quote, relayed};
-use crate::verify::batch::{Anomaly, Fact, Message};
+use crate::verify::batch::{Anomaly, ClaimDoubt, Fact, Message};
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::reference::Slot;
@@ -83,12 +83,17 @@ impl Numbered {
             form: Form::Relay { clean },
         };
         let mut moves = Vec::new();
-        let place = self.session(handle).place(seq, carried, &mut moves);
+        let place = self.place(handle, seq, carried, &mut moves);
         match place {
             Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, Some(line)),
             Place::Early => {}
-            Place::Behind => {
-                self.claim(handle, seq, message, now_ns);
+            Place::Behind | Place::Late | Place::Forgotten => {
+                let doubt = match place {
+                    Place::Late => ClaimDoubt::GivenUp,
+                    Place::Forgotten => ClaimDoubt::Forgotten,
+                    _ => ClaimDoubt::None,
+                };
+                self.claim(handle, seq, message, doubt, now_ns);
                 self.explain(handle, moves, now_ns);
                 return Event::Other;
             }
@@ -116,7 +121,7 @@ impl Numbered {
             form,
         } = carried;
         let Some(message) = message else {
-            self.desk.directory.saw(seq); // a scripted text
+            self.saw(seq); // a scripted text
             return;
         };
         let receiver = self.session(handle).id;
@@ -124,7 +129,7 @@ impl Numbered {
         self.check_lateness(receiver, seq, message, intended_ns, at_ns);
         match self.known(seq) {
             None if clean => {
-                self.desk.directory.saw(seq);
+                self.saw(seq);
                 match line {
                     Some(line) => {
                         self.keep(seq, line, message, intended_ns, receiver, at_ns);
@@ -183,7 +188,7 @@ impl Numbered {
                         self.acked(seq, carried.message, sent_ns, in_order, carried.at_ns);
                     }
                 },
-                Move::Unexplained(early) => {
+                Move::Unexplained(early) | Move::Unplaced(early) => {
                     if let Some(claim) = early.carried.message {
                         let receiver = self.session(handle).id;
                         self.desk.batch.anomalies.push(Anomaly::Claim {
@@ -192,6 +197,10 @@ impl Numbered {
                             message: claim,
                             due: early.due,
                             joined: None,
+                            doubt: match step {
+                                Move::Unplaced(_) => ClaimDoubt::Unplaced,
+                                _ => ClaimDoubt::None,
+                            },
                             at_ns: early.carried.at_ns,
                         });
                     }
@@ -211,6 +220,7 @@ impl Numbered {
                     low,
                     high,
                     own,
+                    fifo,
                     since,
                 } => {
                     let receiver = self.session(handle).id;
@@ -219,6 +229,7 @@ impl Numbered {
                         low,
                         high,
                         own,
+                        fifo,
                         since,
                         at_ns: now_ns,
                     });
@@ -259,7 +270,14 @@ impl Numbered {
     }
 
     /// An intact message under a number that had come, or that was never owed.
-    pub(super) fn claim(&mut self, handle: Handle, seq: u64, message: Message, at_ns: u64) {
+    pub(super) fn claim(
+        &mut self,
+        handle: Handle,
+        seq: u64,
+        message: Message,
+        doubt: ClaimDoubt,
+        at_ns: u64,
+    ) {
         let session = self.session(handle);
         let joined = (seq <= session.joined || session.next == NEVER).then_some(session.joined);
         let claim = Anomaly::Claim {
@@ -268,6 +286,7 @@ impl Numbered {
             message,
             due: session.seen() + 1,
             joined,
+            doubt,
             at_ns,
         };
         self.desk.batch.anomalies.push(claim);
@@ -309,9 +328,13 @@ impl Numbered {
                     form: Form::Relay { clean: true },
                 };
                 let mut moves = Vec::new();
-                match self.session(handle).place(seq, carried, &mut moves) {
+                match self.place(handle, seq, carried, &mut moves) {
                     Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, None),
                     Place::Early => {}
+                    Place::Late | Place::Forgotten => {
+                        self.desk.batch.tally.delivered += 1;
+                        self.desk.batch.tally.uncompared += 1;
+                    }
                     Place::Behind => {
                         self.desk.batch.tally.duplicated += 1;
                         let name = self.name(handle);

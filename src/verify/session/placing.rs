@@ -4,15 +4,14 @@
 //! overtake them, or is its number wrong? The stream runs on under one of these readings, and the
 //! cursor follows that.
 
+use std::cmp::Ordering;
 use std::iter;
 use std::ops::Range;
 
-use super::Session;
 use super::trouble::{Carried, Early, Hole, Since};
-use crate::verify::batch::Proof;
-
-/// Early frames remembered for each session.
-const MAX_EARLY: u64 = 16;
+use super::{NEVER, Session};
+use crate::verify::batch::{Message, Proof};
+use crate::verify::bounds;
 
 /// Where a number falls in a session's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +24,10 @@ pub(in crate::verify) enum Place {
     Early,
     /// One that had come, or that was never owed.
     Behind,
+    /// One that had not come when it was given up.
+    Late,
+    /// One that had come, or that had been given up: that is forgotten.
+    Forgotten,
 }
 
 /// What a frame revealed about earlier ones.
@@ -34,12 +37,16 @@ pub(in crate::verify) enum Move {
     Confirmed(Early),
     /// The early frame's number came again, or can never have been its own.
     Unexplained(Early),
+    /// Nothing says what the early frame was, and there is no room to wait for it any longer.
+    Unplaced(Early),
     /// `low` and `high` came the other way round; `high` had come by `since_ns`.
-    /// `own` if either is known to be an ack.
+    /// `own` if either is known to be an ack; `fifo` if one sender's relays came out of the order
+    /// sent by that.
     Displaced {
         low: u64,
         high: u64,
         own: bool,
+        fifo: bool,
         since: Since,
     },
     /// The stream broke off behind the early frame: its number is wrong, or the numbers from
@@ -49,26 +56,45 @@ pub(in crate::verify) enum Move {
 
 impl Session {
     /// Takes number `seq` where it belongs; skipped numbers become a hole. What that reveals
-    /// about earlier frames goes to `moves`.
+    /// about earlier frames goes to `moves`. Numbers over `plausible` are not believed for their
+    /// own sake.
     pub(in crate::verify) fn place(
         &mut self,
         seq: u64,
         carried: Carried,
+        plausible: u64,
         moves: &mut Vec<Move>,
     ) -> Place {
-        if seq > self.next {
-            return self.jump(seq, carried, moves);
+        let message = carried.relayed();
+        let trouble = self.trouble.as_deref_mut();
+        let overtaken = trouble.zip(message).is_some_and(|(t, m)| t.is_overtaken(m));
+        let place = match seq.cmp(&self.next) {
+            Ordering::Greater => self.jump(seq, carried, plausible, moves),
+            Ordering::Less => self.fall_back(seq, carried, overtaken, moves),
+            Ordering::Equal => {
+                self.next += 1;
+                self.went_on(moves);
+                Place::Onward
+            }
+        };
+        if let (Some(trouble), Some(message)) = (self.trouble.as_deref_mut(), message) {
+            trouble.remember(message);
         }
-        if seq < self.next {
-            return self.fall_back(seq, carried, moves);
-        }
-        self.next += 1;
+        place
+    }
+
+    /// The frame due has come, with `message`: what [`Session::place`] would make of it.
+    pub(in crate::verify) fn went_on_with(&mut self, message: Message, moves: &mut Vec<Move>) {
+        let Some(trouble) = self.trouble.as_deref_mut() else {
+            return;
+        };
+        trouble.is_overtaken(message);
         self.went_on(moves);
-        Place::Onward
+        self.trouble().remember(message);
     }
 
     /// The frame due has come: nothing is fresh any more, and what it overtook is unexplained.
-    pub(in crate::verify) fn went_on(&mut self, moves: &mut Vec<Move>) {
+    fn went_on(&mut self, moves: &mut Vec<Move>) {
         let next = self.next;
         let Some(trouble) = self.trouble.as_deref_mut() else {
             return;
@@ -83,9 +109,16 @@ impl Session {
     }
 
     /// Number `seq` under the one due: fills a hole, or has no business here.
-    fn fall_back(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
+    fn fall_back(
+        &mut self,
+        seq: u64,
+        carried: Carried,
+        overtaken: bool,
+        moves: &mut Vec<Move>,
+    ) -> Place {
         let Some(hole) = self.fill(seq) else {
-            return Place::Behind;
+            let trouble = self.trouble.as_deref_mut();
+            return trouble.map_or(Place::Behind, |trouble| trouble.was_given_up(seq));
         };
         let newest = self.next - 1;
         let trouble = self.trouble();
@@ -97,10 +130,11 @@ impl Session {
             .early
             .iter_mut()
             .find(|e| e.due <= seq && !e.reported);
-        let mut own = carried.is_ack();
+        let (mut own, mut fifo) = (carried.is_ack(), overtaken);
         let high = partner.map_or(newest, |early| {
             early.reported = true;
             own |= early.carried.is_ack();
+            fifo |= early.overtook;
             early.seq.max(newest)
         });
         let (Proof::Later(proof) | Proof::Bye(proof)) = hole.proof;
@@ -112,6 +146,7 @@ impl Session {
             low: seq,
             high,
             own,
+            fifo,
             since,
         });
         Place::Skipped
@@ -119,14 +154,12 @@ impl Session {
 
     /// Number `seq` is ahead of the one due. Frames were lost, or overtaken, or a number is
     /// wrong: the cursor follows the reading under which the stream runs on.
-    fn jump(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
-        let next = self.next;
+    fn jump(&mut self, seq: u64, carried: Carried, plausible: u64, moves: &mut Vec<Move>) -> Place {
+        self.absorb(seq, moves);
+        let due = self.next;
         let trouble = self.trouble();
-        let due = trouble.first_open(next).min(seq);
-        if due == seq {
-            self.confirm_until(seq, moves);
-        } else if seq - due <= trouble.swallowing {
-            trouble.swallowed += seq - due;
+        if seq - due <= trouble.swallowing {
+            trouble.swallowed += seq - due; // nothing, where all before it is accounted for
         } else if let Some(at) = trouble.early.iter().position(|e| e.fresh) {
             let early = trouble.early[at];
             if early.seq < seq && trouble.excused.end_of_run(early.seq + 1) >= seq {
@@ -139,24 +172,34 @@ impl Session {
             } else {
                 if early.seq < seq {
                     self.commit(at, moves);
+                    self.absorb(seq, moves);
                 }
-                return self.set_aside(seq, carried, moves);
+                if self.next < seq {
+                    return self.set_aside(seq, carried, plausible, moves);
+                }
             }
         } else {
-            return self.set_aside(seq, carried, moves);
+            return self.set_aside(seq, carried, plausible, moves);
         }
         self.next = seq + 1;
         self.went_on(moves);
         Place::Onward
     }
 
-    /// Early frames under `seq` are what they said, and came before their time.
-    fn confirm_until(&mut self, seq: u64, moves: &mut Vec<Move>) {
-        let passed = self.next..seq;
+    /// What follows from the number due on, up to `seq`, and is accounted for, has come: early frames
+    /// are what they said, and came before their time.
+    fn absorb(&mut self, seq: u64, moves: &mut Vec<Move>) {
+        let next = self.next;
         let trouble = self.trouble();
-        trouble.excused.pass(seq);
-        let early = trouble.early.extract_if(.., |e| passed.contains(&e.seq));
+        let due = trouble.first_open(next).min(seq);
+        if due == next {
+            return;
+        }
+        trouble.excused.pass(due);
+        let early = (trouble.early).extract_if(.., |e| (next..due).contains(&e.seq));
         early.for_each(|early| early.confirm(moves));
+        self.next = due;
+        self.oldest_open = self.trouble().oldest();
     }
 
     /// The early frame at `at` is what it said; what lies before it was skipped.
@@ -168,24 +211,67 @@ impl Session {
         moves.push(Move::Confirmed(early));
     }
 
-    fn set_aside(&mut self, seq: u64, carried: Carried, moves: &mut Vec<Move>) -> Place {
-        let due = self.next;
-        let trouble = self.trouble();
-        for early in &mut trouble.early {
-            early.fresh = false;
-        }
-        if trouble.early.len() as u64 == MAX_EARLY {
-            moves.push(Move::Unexplained(trouble.early.remove(0)));
-        }
-        trouble.early.push(Early {
+    fn set_aside(
+        &mut self,
+        seq: u64,
+        carried: Carried,
+        plausible: u64,
+        moves: &mut Vec<Move>,
+    ) -> Place {
+        let early = Early {
             seq,
-            due,
+            due: self.next,
             carried,
             fresh: true,
             reported: false,
-        });
+            overtook: false,
+        };
+        let trouble = self.trouble();
+        if trouble.at_its_word {
+            if seq > plausible {
+                self.leave_unplaced(early, moves);
+                return Place::Early;
+            }
+            self.skip_to(seq, Proof::Later(seq), carried.at_ns, moves);
+            self.next = seq + 1;
+            return Place::Onward;
+        }
+        for early in &mut trouble.early {
+            early.fresh = false;
+        }
+        trouble.early.push(early);
         self.oldest_open = trouble.oldest();
+        if self.trouble().early.len() > bounds::early_frames() {
+            self.take_at_their_word(plausible, moves);
+        }
         Place::Early
+    }
+
+    /// All early frames are what they say: what lies between them was skipped.
+    fn take_at_their_word(&mut self, plausible: u64, moves: &mut Vec<Move>) {
+        let mut early = std::mem::take(&mut self.trouble().early);
+        early.sort_unstable_by_key(|e| e.seq);
+        for early in early {
+            if early.seq < self.next {
+                moves.push(Move::Unexplained(early)); // it came twice
+            } else if early.seq > plausible {
+                self.leave_unplaced(early, moves);
+            } else {
+                let proof = Proof::Later(early.seq);
+                self.skip_to(early.seq, proof, early.carried.at_ns, moves);
+                self.next = early.seq + 1;
+                moves.push(Move::Confirmed(early));
+            }
+        }
+        let trouble = self.trouble();
+        trouble.at_its_word = !trouble.holes.is_empty();
+        self.oldest_open = trouble.oldest();
+    }
+
+    /// Nobody can say what `early` was; its number is not missed.
+    fn leave_unplaced(&mut self, early: Early, moves: &mut Vec<Move>) {
+        self.excuse(early.seq);
+        moves.push(Move::Unplaced(early));
     }
 
     /// The stream ends, and `last` is the last number owed: whatever did not come is a hole.
@@ -248,12 +334,13 @@ impl Session {
             let undecided = certain.saturating_sub(from);
             trouble.undecided = trouble.undecided.saturating_add(undecided);
             if certain < until {
-                trouble.holes.push_back(Hole {
+                let hole = Hole {
                     from: certain,
                     until,
                     proof,
                     at_ns,
-                });
+                };
+                trouble.holes.insert(certain, hole);
             }
             from = came.end;
         }
@@ -265,8 +352,11 @@ impl Session {
     fn fill(&mut self, seq: u64) -> Option<Hole> {
         let trouble = self.trouble.as_deref_mut()?;
         let holes = &mut trouble.holes;
-        let at = holes.iter().position(|h| h.from <= seq && seq < h.until)?;
-        let hole = holes.remove(at)?;
+        let (&from, &hole) = holes.range(..=seq).next_back()?;
+        if seq >= hole.until {
+            return None;
+        }
+        holes.remove(&from);
         for part in [
             Hole {
                 from: seq + 1,
@@ -275,9 +365,10 @@ impl Session {
             Hole { until: seq, ..hole },
         ] {
             if part.from < part.until {
-                holes.insert(at, part);
+                holes.insert(part.from, part);
             }
         }
+        trouble.at_its_word &= !trouble.holes.is_empty();
         self.oldest_open = trouble.oldest();
         Some(hole)
     }
@@ -298,9 +389,8 @@ impl Session {
             }
             self.next = early.seq + 1;
             let holes = &self.trouble().holes;
-            let lacking = holes
-                .iter()
-                .any(|h| h.from <= early.due && early.due < h.until);
+            let before = holes.range(..=early.due).next_back();
+            let lacking = before.is_some_and(|(_, hole)| early.due < hole.until);
             if early.seq > from || lacking {
                 moves.push(Move::LastWord { early, from });
                 continue;
@@ -323,12 +413,19 @@ impl Session {
         let Some(trouble) = &mut self.trouble else {
             return Vec::new();
         };
-        let stale = trouble.early.extract_if(.., |e| e.due < seq);
-        moves.extend(stale.map(Move::Unexplained));
-        let count = trouble.holes.iter().take_while(|h| h.from < seq).count();
-        let given_up = trouble.holes.drain(..count).collect();
+        let stale: Vec<Early> = trouble.early.extract_if(.., |e| e.due < seq).collect();
+        let left = trouble.holes.split_off(&seq);
+        let given_up = std::mem::replace(&mut trouble.holes, left);
+        trouble.at_its_word &= !trouble.holes.is_empty();
+        for early in stale {
+            self.leave_unplaced(early, moves);
+        }
+        let trouble = self.trouble();
+        if seq != NEVER {
+            given_up.values().for_each(|hole| trouble.give_up(hole));
+        }
         self.oldest_open = trouble.oldest();
-        given_up
+        given_up.into_values().collect()
     }
 }
 
@@ -336,7 +433,9 @@ impl Session {
 mod tests {
     use super::super::excused::MAX_RUNS;
     use super::super::trouble::SHORTEST_FRAME_BYTES;
-    use super::super::{Form, Stage};
+    use proptest::prelude::*;
+
+    use super::super::{Form, NEVER, Stage};
     use super::*;
     use crate::verify::directory::ClientId;
     use crate::wire::payload::SenderId;
@@ -359,13 +458,13 @@ mod tests {
     fn feed(session: &mut Session, numbers: &[u64]) -> (Vec<(u64, u64)>, String) {
         let mut moves = Vec::new();
         for &n in numbers {
-            session.place(n, RELAY, &mut moves);
+            session.place(n, RELAY, NEVER, &mut moves);
         }
         (holes_of(session), in_words(&moves))
     }
 
     fn holes_of(session: &Session) -> Vec<(u64, u64)> {
-        let holes = session.trouble.iter().flat_map(|t| &t.holes);
+        let holes = session.trouble.iter().flat_map(|t| t.holes.values());
         holes.map(|h| (h.from, h.until)).collect()
     }
 
@@ -373,6 +472,7 @@ mod tests {
         let words = moves.iter().map(|m| match m {
             Move::Confirmed(e) => format!("{} was real", e.seq),
             Move::Unexplained(e) => format!("{} at {}?", e.seq, e.due),
+            Move::Unplaced(e) => format!("{} at {}, whatever it was", e.seq, e.due),
             Move::Displaced { low, high, .. } => format!("{high} before {low}"),
             Move::LastWord { early, from } => format!("{} where {from} was due", early.seq),
         });
@@ -417,6 +517,48 @@ mod tests {
             let found = feed(&mut session, numbers);
             assert_eq!(found, (holes.to_vec(), (*moves).to_owned()), "{numbers:?}");
             assert_eq!(session.next, *next, "{numbers:?}");
+        }
+    }
+
+    /// Numbers that each come once, in any order, up to the bye.
+    fn assert_all_explained(numbers: &[u64]) {
+        let mut session = open_at(10);
+        let (_, mut words) = feed(&mut session, numbers);
+        let mut moves = Vec::new();
+        let last = 10 + numbers.len() as u64;
+        session.close(last, 0, &mut moves);
+        words += &in_words(&moves);
+        let unexplained = words.contains('?') || words.contains("whatever");
+        assert!(!unexplained, "{numbers:?}: {words}");
+        assert_eq!(holes_of(&session), [], "{numbers:?}: {words}");
+        assert_eq!(session.next, last + 1, "{numbers:?}");
+    }
+
+    /// The fourth was once taken to stand in the place of the twelfth, and to come twice.
+    #[test]
+    fn a_frame_that_an_early_one_accounts_for_is_in_place() {
+        assert_all_explained(&[11, 13, 12, 17, 14, 16, 18, 20, 19, 21, 15, 22]);
+    }
+
+    /// More are ahead of their time than are remembered.
+    #[test]
+    fn numbers_in_reverse_have_all_come() {
+        for count in [2, 15, 16, 17, 18, 1000] {
+            let reversed: Vec<u64> = (11..11 + count).rev().collect();
+            assert_all_explained(&reversed);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_once_has_come_in_whatever_order(
+            delays in prop::collection::vec(0..400_u64, 1..600),
+            most in 1..400_u64,
+        ) {
+            let mut numbers: Vec<(u64, u64)> = (11..).zip(&delays).map(|(n, d)| (n + d % most, n)).collect();
+            numbers.sort_unstable();
+            let numbers: Vec<u64> = numbers.into_iter().map(|(_, n)| n).collect();
+            assert_all_explained(&numbers);
         }
     }
 
@@ -480,7 +622,7 @@ mod tests {
             let mut moves = Vec::new();
             for (&n, at_ns) in numbers.iter().zip(1..) {
                 let carried = Carried { at_ns, ..RELAY };
-                session.place(n, carried, &mut moves);
+                session.place(n, carried, NEVER, &mut moves);
             }
             let since: Vec<Since> = moves
                 .iter()
@@ -582,8 +724,8 @@ mod tests {
     fn what_was_skipped_long_ago_is_given_up() {
         for (until, holes, words, left) in [
             (11, &[][..], "", &[(11, 12), (14, 15)][..]),
-            (12, &[(11, 12)], "61 at 11?", &[(14, 15)]),
-            (15, &[(11, 12), (14, 15)], "61 at 11?", &[]),
+            (12, &[(11, 12)], "61 at 11, whatever it was", &[(14, 15)]),
+            (15, &[(11, 12), (14, 15)], "61 at 11, whatever it was", &[]),
         ] {
             let mut session = open_at(10);
             feed(&mut session, &[61, 12, 13, 15, 16]);

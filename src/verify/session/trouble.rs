@@ -1,12 +1,14 @@
 //! What went wrong in a session, as far as later frames depend on it: numbers that did not come,
 //! frames that came too early, irregular ones that stand for others. Absent nearly always.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
 use super::excused::Excused;
-use super::placing::Move;
+use super::placing::{Move, Place};
 use super::{NEVER, Session};
 use crate::verify::batch::{Message, Proof};
+use crate::verify::bounds;
+use crate::wire::payload::SenderId;
 
 /// The shortest frame that carries a number: `{"type":"ack","seq":1}`.
 pub(in crate::verify) const SHORTEST_FRAME_BYTES: usize = 22;
@@ -14,10 +16,19 @@ pub(in crate::verify) const SHORTEST_FRAME_BYTES: usize = 22;
 /// What went wrong in a session, as far as later frames depend on it.
 #[derive(Debug, Default)]
 pub(in crate::verify) struct Trouble {
-    /// Numbers skipped, ascending, apart.
-    pub(in crate::verify) holes: VecDeque<Hole>,
+    /// Numbers skipped, apart; by the first of each run.
+    pub(in crate::verify) holes: BTreeMap<u64, Hole>,
+    /// Numbers that are not waited for any longer, as runs by their first.
+    given_up: BTreeMap<u64, u64>,
+    /// Which numbers up to this one were given up is forgotten.
+    forgotten_until: u64,
     /// Frames whose number was ahead of the one due, not yet explained.
     pub(super) early: Vec<Early>,
+    /// There were more early frames than can be explained: while numbers are missing, each frame is
+    /// what its number says.
+    pub(super) at_its_word: bool,
+    /// The latest message that came of each sender while numbers were missing.
+    latest: HashMap<SenderId, u64>,
     /// Numbers that an irregular frame stood for: not missed a second time.
     pub(in crate::verify) excused: Excused,
     /// Numbers that did not come, where more irregular frames had than are remembered: whether one
@@ -82,6 +93,8 @@ pub(in crate::verify) struct Early {
     pub(super) fresh: bool,
     /// A displacement that it is part of is on record.
     pub(super) reported: bool,
+    /// It is a relay, and an earlier message of its sender came behind it.
+    pub(super) overtook: bool,
 }
 
 impl Session {
@@ -108,6 +121,11 @@ impl Carried {
     pub(super) fn is_ack(&self) -> bool {
         matches!(self.form, Form::Ack { .. })
     }
+
+    /// The message, if it is another's.
+    pub(super) fn relayed(&self) -> Option<Message> {
+        self.message.filter(|_| !self.is_ack())
+    }
 }
 
 impl Early {
@@ -125,6 +143,7 @@ impl Early {
             low: self.due,
             high: self.seq,
             own: self.carried.is_ack(),
+            fifo: self.overtook,
             since: Since {
                 seq: self.seq,
                 at_ns: self.carried.at_ns,
@@ -155,8 +174,57 @@ impl Trouble {
         }
     }
 
+    /// The numbers of `hole` are not waited for any longer.
+    pub(super) fn give_up(&mut self, hole: &Hole) {
+        self.given_up.insert(hole.from, hole.until);
+        while self.given_up.len() > bounds::given_up_runs()
+            && let Some((_, until)) = self.given_up.pop_first()
+        {
+            self.forgotten_until = self.forgotten_until.max(until);
+        }
+    }
+
+    /// Where number `seq` falls, which is behind the one due and in no hole.
+    pub(super) fn was_given_up(&mut self, seq: u64) -> Place {
+        let run = self.given_up.range(..=seq).next_back();
+        if let Some((&from, &until)) = run.filter(|(_, until)| seq < **until) {
+            self.given_up.remove(&from);
+            let parts = [(from, seq), (seq + 1, until)];
+            self.given_up
+                .extend(parts.into_iter().filter(|(from, until)| from < until));
+            Place::Late
+        } else if seq < self.forgotten_until {
+            Place::Forgotten
+        } else {
+            Place::Behind
+        }
+    }
+
+    /// Whether a later message of the sender of `message`, which comes now, came before it.
+    pub(super) fn is_overtaken(&mut self, message: Message) -> bool {
+        let is_later = |m: Message| m.sender == message.sender && m.k > message.k;
+        for early in &mut self.early {
+            early.overtook |= early.carried.relayed().is_some_and(is_later);
+        }
+        let latest = self.latest.get(&message.sender);
+        latest.is_some_and(|&k| k > message.k)
+    }
+
+    /// `message` has come, and has its place.
+    pub(super) fn remember(&mut self, message: Message) {
+        if self.holes.is_empty() && self.early.is_empty() {
+            self.latest = HashMap::new();
+            return;
+        }
+        let latest = self.latest.entry(message.sender).or_default();
+        *latest = message.k.max(*latest);
+    }
+
     pub(super) fn oldest(&self) -> u64 {
-        let hole = self.holes.front().map_or(NEVER, |h| h.from);
+        let hole = self
+            .holes
+            .first_key_value()
+            .map_or(NEVER, |(&from, _)| from);
         let early = self.early.iter().map(|e| e.due).min().unwrap_or(NEVER);
         hole.min(early)
     }

@@ -36,7 +36,7 @@ const WRONG_LINE: [Kind; 4] = [
 ];
 
 /// What did not come, and to how many.
-const LOSS: [Kind; 2] = [Kind::LostRelay, Kind::AckWithoutRelay];
+pub(super) const LOSS: [Kind; 2] = [Kind::LostRelay, Kind::AckWithoutRelay];
 
 /// A history, and both verdicts on it.
 struct Judged {

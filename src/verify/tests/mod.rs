@@ -6,7 +6,8 @@
 //! that differs, [`weaker`] has targets that promise less.
 //! Two checkers that know nothing of how the verifier works look all of it up by brute force:
 //! [`oracle`] with the target's numbers ([`agreement`] holds the verifier against it), and
-//! [`from_outside`] without ([`agreement_outside`], [`plays`]). [`breaks`] and [`inferred`] are what
+//! [`from_outside`] without ([`agreement_outside`], [`plays`]); [`disorder`] has targets without any
+//! order held against both. [`breaks`] and [`inferred`] are what
 //! they found.
 
 mod agreement;
@@ -15,6 +16,7 @@ mod alone;
 mod breaks;
 mod bugs;
 mod clean;
+mod disorder;
 mod driven;
 mod errors;
 mod faults;

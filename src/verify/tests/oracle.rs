@@ -410,7 +410,7 @@ fn wrong_places(
             // Half of an exchange, where the stream broke off: what is missing is counted.
             let is_half = !session.polite() && account.missing().iter().any(|&n| n < high);
             if !is_late && !is_half {
-                add(disorder(session, account, truth, low, high), 1);
+                add(disarray(session, account, truth, low, high), 1);
             }
         }
     }
@@ -444,7 +444,27 @@ fn cycles(arrival: &[u64]) -> Vec<(u64, u64)> {
     cycles
 }
 
-/// What it is that a session got `low` and `high` the other way round.
+/// What it is that a session got the numbers from `low` to `high`, which are what they say, in
+/// another order.
+fn disarray(session: &Session, account: &Account, truth: &Truth, low: u64, high: u64) -> Kind {
+    let got = || account.got.range(low..=high);
+    let is_own = |n| {
+        let frame = account.got.get(&n).map(|&i| &session.frames[i]);
+        frame.is_some_and(|f| session.own(f).is_some())
+    };
+    let sender = |n: &u64| truth.message_of[n].life;
+    let mut pairs = got().flat_map(|one| got().map(move |other| (one, other)));
+    if is_own(low) || is_own(high) {
+        Kind::ReorderedAck
+    } else if pairs.any(|((a, came), (b, before))| a < b && before < came && sender(a) == sender(b))
+    {
+        Kind::ReorderedRelay
+    } else {
+        Kind::OrderDivergence
+    }
+}
+
+/// What it is that a session got the messages `low` and `high` under each other's number.
 fn disorder(session: &Session, account: &Account, truth: &Truth, low: u64, high: u64) -> Kind {
     let is_own = |n| {
         let frame = account.got.get(&n).map(|&i| &session.frames[i]);

@@ -172,10 +172,15 @@ pub(super) fn address(life: usize) -> String {
 
 impl World {
     pub(super) fn new(seed: u64, shards: usize) -> Self {
+        Self::talking(seed, shards, 12)
+    }
+
+    /// A world in which each client sends fewer than `messages`.
+    pub(super) fn talking(seed: u64, shards: usize, messages: usize) -> Self {
         let mut rng = rng(seed);
         let count = rng.random_range(3..9_usize);
         let mut lives: Vec<Life> = (0..count)
-            .map(|i| draw_life(&mut rng, i < 2, shards))
+            .map(|i| draw_life(&mut rng, i < 2, shards, messages))
             .collect();
         lives.sort_by_key(|life| life.connect_ns);
         let mut world = Self {
@@ -424,7 +429,7 @@ pub(super) fn wire_id(id: Id) -> u64 {
     publish_id(SenderId(id.life as u32), id.k)
 }
 
-fn draw_life(rng: &mut impl Rng, core: bool, shards: usize) -> Life {
+fn draw_life(rng: &mut impl Rng, core: bool, shards: usize, messages: usize) -> Life {
     let connect_ns = if core {
         rng.random_range(0..1000)
     } else {
@@ -437,7 +442,7 @@ fn draw_life(rng: &mut impl Rng, core: bool, shards: usize) -> Life {
         _ => (End::Polite, SPAN_NS),
     };
     let count = if rng.random_bool(0.7) {
-        rng.random_range(1..12)
+        rng.random_range(1..messages)
     } else {
         0
     };

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Unnumbered;
 use super::sequence::SlotId;
-use super::track::Track;
 use super::witnesses::Proof;
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::Message;
@@ -16,6 +15,9 @@ use crate::verify::session::NEVER;
 
 /// Pairs that one late delivery can be part of; of more the nearest count.
 const MAX_PAIRS: usize = 256;
+
+/// What it takes to look for a circle that a pair closes, for each receiver.
+const CIRCLE: u64 = 256;
 
 /// Two slots that some got the other way round, the earlier one first.
 type Pair = (SlotId, SlotId);
@@ -70,12 +72,22 @@ impl Unnumbered {
         if !self.promises_order(OrderPromise::Fifo) {
             return;
         }
-        let inverted = self.inverted(slots);
+        let receivers = slots.iter().filter_map(|&id| self.sequence.get(id));
+        let deliveries = receivers.map(|slot| u64::from(slot.receivers)).sum();
+        self.settling.effort.earn(deliveries);
+        match self.inverted(slots) {
+            Some(inverted) if self.judge_pairs(slots, &inverted) => {}
+            _ => self.judge_disorder(slots),
+        }
+    }
+
+    /// Judges pair by pair. `false`, and nothing is reported, if that is too much.
+    fn judge_pairs(&mut self, slots: &[SlotId], inverted: &Inverted) -> bool {
         let mut tangles: BTreeMap<usize, Vec<Tangle>> = BTreeMap::new();
         let mut late: BTreeMap<SlotId, Alike> = BTreeMap::new();
         let mut alike = Vec::new();
         let mut ties = Vec::new();
-        for (&pair, by) in &inverted {
+        for (&pair, by) in inverted {
             let keepers = self.keepers(pair, by);
             if keepers.len() == by.len() && self.is_disputed(pair) {
                 ties.push((pair, by, keepers));
@@ -104,19 +116,26 @@ impl Unnumbered {
         }
         if self.promises_order(OrderPromise::Causal) {
             for &slot in slots {
-                self.judge_cause(slot, &mut late);
+                if !self.judge_cause(slot, &mut late) {
+                    return false;
+                }
             }
         }
         let mut suspects = Vec::new();
         if self.promises_order(OrderPromise::Total) {
             for &slot in slots {
-                self.judge_real_time(slot, &mut late, &mut suspects);
+                if !self.judge_real_time(slot, &mut late, &mut suspects) {
+                    return false;
+                }
             }
         }
         let is_wrong = |tangles: &Vec<Tangle>| tangles.iter().any(|t| t.wrong != Wrong::Nothing);
         let nothing_wrong = late.is_empty() && alike.is_empty() && !tangles.values().any(is_wrong);
-        if self.promises_order(OrderPromise::Total) && nothing_wrong {
-            self.judge_circles(&suspects, &inverted, &mut tangles, &mut late);
+        if self.promises_order(OrderPromise::Total)
+            && nothing_wrong
+            && !self.judge_circles(&suspects, inverted, &mut tangles, &mut late)
+        {
+            return false;
         }
         // Of who got more in a wrong order it is part of that.
         late.retain(|_, alike| {
@@ -159,28 +178,53 @@ impl Unnumbered {
             self.desk
                 .certain(kind, receiver, Some(message), text, at_ns);
         }
+        true
     }
 
-    /// Every pair among `slots` and what lies behind that somebody got the other way round.
-    fn inverted(&self, slots: &[SlotId]) -> Inverted {
+    /// What it takes to ask everybody about a pair.
+    fn asking_all(&self) -> u64 {
+        (self.sessions.len() + self.past.len()) as u64
+    }
+
+    /// Every pair among `slots` and what lies behind that somebody got the other way round; `None`
+    /// if there are too many to look at each.
+    fn inverted(&self, slots: &[SlotId]) -> Option<Inverted> {
         let mut inverted = Inverted::new();
         if self.tracks().all(|track| track.fills.is_empty()) {
-            return inverted;
+            return Some(inverted);
         }
         let settled: BTreeSet<SlotId> = slots.iter().copied().collect();
+        let effort = &self.settling.effort;
         for (who, track) in self.tracks().enumerate() {
-            for fill in track.fills.iter().filter(|f| settled.contains(&f.slot)) {
+            let fills = track
+                .fills
+                .iter()
+                .filter(|(slot, _)| settled.contains(*slot));
+            for (&late, fill) in fills.filter(|(slot, _)| !self.is_unordered(**slot)) {
                 let until = self.sequence.label(fill.cursor);
-                let behind = self.sequence.behind(fill.slot).map(|(id, _)| id);
-                let passed = behind.take_while(|&id| self.sequence.label(id) <= until);
-                let got = passed.filter(|&id| track.got_before(id, fill, &self.sequence));
-                for other in got.take(MAX_PAIRS) {
-                    let by = inverted.entry((fill.slot, other)).or_default();
+                let behind = self.sequence.behind(late);
+                let mut pairs = 0;
+                for (other, slot) in behind {
+                    if self.sequence.label(other) > until || pairs == MAX_PAIRS {
+                        break;
+                    }
+                    if !effort.spend(1) {
+                        return None;
+                    }
+                    if slot.unordered || !track.got_before(other, fill, &self.sequence) {
+                        continue;
+                    }
+                    pairs += 1;
+                    // Each is to be asked who got it how.
+                    if !effort.spend(self.asking_all()) {
+                        return None;
+                    }
+                    let by = inverted.entry((late, other)).or_default();
                     by.push((who, fill.at_ns));
                 }
             }
         }
-        inverted
+        Some(inverted)
     }
 
     /// Who got both of a pair, and as their slots stand.
@@ -256,40 +300,44 @@ impl Unnumbered {
 
     /// S8 where all agree with the slots' order: does something stand before what its sender had
     /// seen when it sent it?
-    fn judge_cause(&self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) {
-        let Some(message) = self.message(slot) else {
-            return;
-        };
-        let Some(seen) = self.messages.get(message).map(|sent| sent.seen) else {
-            return;
+    /// `false` if looking it up is too much.
+    fn judge_cause(&self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) -> bool {
+        let sent = self.message(slot).and_then(|m| self.messages.get(m));
+        let Some(seen) = sent.map(|sent| sent.seen) else {
+            return true;
         };
         let until = self.sequence.label(seen);
         let behind = self.sequence.behind(slot).map(|(id, _)| id);
         let causes = behind.take_while(|&id| self.sequence.label(id) <= until);
         for cause in causes.take(MAX_PAIRS) {
+            if !self.settling.effort.spend(self.asking_all()) {
+                return false;
+            }
             if self.saw_before_sending(slot, cause)
                 && let Some((who, at_ns)) = self.in_order(slot, cause)
             {
                 self.effect_first(slot, cause, who, at_ns, late);
-                return;
+                break;
             }
         }
+        true
     }
 
     /// S8 likewise: was something that stands before `slot` sent after the target had
-    /// provably taken `slot`? `suspects` are such pairs of which nobody got both.
+    /// provably taken `slot`? `suspects` are such pairs of which nobody got both. `false` if looking
+    /// it up is too much.
     fn judge_real_time(
         &mut self,
         slot: SlotId,
         late: &mut BTreeMap<SlotId, Alike>,
         suspects: &mut Vec<Pair>,
-    ) {
+    ) -> bool {
         let Some(sent) = self
             .message(slot)
             .and_then(|m| self.messages.get(m))
             .copied()
         else {
-            return;
+            return true;
         };
         let suspected = self
             .settling
@@ -302,8 +350,14 @@ impl Unnumbered {
                 let Some(earlier) = self.message(before) else {
                     break;
                 };
+                if !self.settling.effort.spend(1) {
+                    return false;
+                }
                 let sent_at = self.messages.get(earlier).map_or(0, |m| m.sent_at);
                 if sent_at > sent.accepted_at() {
+                    if !self.settling.effort.spend(self.asking_all()) {
+                        return false;
+                    }
                     match self.in_order(before, slot) {
                         Some((who, at_ns)) => self.ordered_late(before, slot, who, at_ns, late),
                         None => suspects.push((before, slot)),
@@ -318,6 +372,7 @@ impl Unnumbered {
         {
             self.settling.latest_sent = Some((sent.sent_at, slot));
         }
+        true
     }
 
     fn effect_first(
@@ -400,50 +455,64 @@ impl Unnumbered {
             return false;
         };
         let track = self.tracks().find(|track| track.id == message.sender);
-        track.is_some_and(|track| {
-            let filled_at = track.filled_at(cause);
-            self.sequence.label(cause) <= self.sequence.label(sent.seen)
-                && track.got(cause, &self.sequence)
-                && (filled_at == NEVER || filled_at < sent.sent_at)
-        })
+        track
+            .filter(|_| !self.is_unordered(cause))
+            .is_some_and(|track| {
+                let filled_at = track.filled_at(cause);
+                self.sequence.label(cause) <= self.sequence.label(sent.seen)
+                    && track.got(cause, &self.sequence)
+                    && (filled_at == NEVER || filled_at < sent.sent_at)
+            })
     }
 
     /// Somebody who got both in the order of their slots, if more did than the other way round.
     fn in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
+        if self.is_unordered(first) || self.is_unordered(then) {
+            return None;
+        }
         let (kept, inverted, who) = self.votes(first, then);
         let at_ns = self.sequence.get(then).map_or(0, |slot| slot.first_ns);
         who.filter(|_| kept > inverted).map(|who| (who, at_ns))
     }
 
     /// S4, S8 where nobody is contradicted by another who got the same two, and nothing else is
-    /// wrong: do three or more contradict each other, or they and the time?
+    /// wrong: do three or more contradict each other, or they and the time? `false` if looking it up is
+    /// too much.
     fn judge_circles(
         &self,
         suspects: &[Pair],
         inverted: &Inverted,
         tangles: &mut BTreeMap<usize, Vec<Tangle>>,
         late: &mut BTreeMap<SlotId, Alike>,
-    ) {
+    ) -> bool {
+        let effort = || self.settling.effort.spend(CIRCLE * self.asking_all());
         for (&pair, by) in inverted {
+            if !effort() {
+                return false;
+            }
             let (who, at_ns) = by[0];
             if self.is_forced(pair.0, pair.1, Proof::Deliveries) {
                 tangle(tangles.entry(who).or_default(), pair, Wrong::Order, at_ns);
-                return;
+                return true;
             }
             if self.is_forced(pair.0, pair.1, Proof::Time) {
                 self.ordered_late(pair.1, pair.0, who, at_ns, late);
-                return;
+                return true;
             }
         }
         for &(before, slot) in suspects {
+            if !effort() {
+                return false;
+            }
             if self.is_forced(before, slot, Proof::Time) {
                 let at_ns = self.sequence.get(slot).map_or(0, |slot| slot.first_ns);
                 let mut tracks = self.tracks();
                 let who = tracks.position(|t| t.got(slot, &self.sequence));
                 self.ordered_late(before, slot, who.unwrap_or(0), at_ns, late);
-                return;
+                return true;
             }
         }
+        true
     }
 
     /// How many got both in the order of their slots, how many the other way round, and one of the
@@ -455,7 +524,7 @@ impl Unnumbered {
             if !track.got(first, &self.sequence) || !track.got(then, &self.sequence) {
                 continue;
             }
-            if is_inverted(track, first, then, self) {
+            if track.is_inverted(first, then, &self.sequence) {
                 inverted += 1;
             } else {
                 kept += 1;
@@ -497,15 +566,6 @@ impl Unnumbered {
         self.desk
             .certain(kind, client, Some(first), text, tangle.at_ns);
     }
-}
-
-/// Whether `track` got `then` before `first`, which stands before it.
-fn is_inverted(track: &Track, first: SlotId, then: SlotId, ledger: &Unnumbered) -> bool {
-    track.fills.iter().any(|fill| {
-        fill.slot == first
-            && ledger.sequence.label(then) <= ledger.sequence.label(fill.cursor)
-            && track.got_before(then, fill, &ledger.sequence)
-    })
 }
 
 /// Adds a pair to what its session got the other way round: what shares a slot is one.

@@ -9,7 +9,8 @@ use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Event, Handle, Session, Unnumbered, quote};
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::{Ended, Message, NO_NUMBER};
+use crate::verify::batch::{Ended, LossDoubt, Message, NO_NUMBER};
+use crate::verify::bounds;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
 use crate::verify::own::Parting;
@@ -18,10 +19,6 @@ use crate::wire::payload::SenderId;
 
 /// Irregular frames remembered for each session, to tell what follows from them.
 const MAX_EXCUSES: usize = 64;
-
-/// Sessions that are over and got what is not judged yet. Past it the oldest are forgotten, and the
-/// run says so.
-const MAX_PAST: usize = 1 << 16;
 
 /// How far from its place something may come that stands for a message.
 const EXCUSED_SLOTS: usize = 32;
@@ -348,7 +345,7 @@ impl Unnumbered {
         } else {
             self.addresses.done(track.id);
         }
-        if self.past.len() > MAX_PAST
+        if self.past.len() > bounds::past_sessions()
             && let Some(oldest) = self.past.pop_front()
         {
             self.addresses.done(oldest.id);
@@ -455,7 +452,12 @@ impl Unnumbered {
             // Whether the target ever took it is not known yet.
             self.doubt(handle, message, known, at_ns);
         } else if !self.is_excused(handle, slot, message) {
-            self.lose(handle, slot, known.proof, at_ns);
+            let doubt = LossDoubt {
+                given_up: false,
+                by_place: !known.is_owed(),
+                by_close: known.proof == Proof::Close,
+            };
+            self.lose(handle, slot, known.proof, doubt, at_ns);
         }
         0
     }
@@ -525,7 +527,7 @@ impl Unnumbered {
         }
     }
 
-    /// A session has passed `slot` so long ago that it will not come any more.
+    /// A session has passed `slot` so long ago that it is not waited for any longer.
     pub(super) fn give_up(&mut self, index: u32, slot: SlotId, runs: &mut Runs) {
         let handle = Handle(index);
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
@@ -545,7 +547,13 @@ impl Unnumbered {
             return;
         };
         hole.given_up = true;
+        session.track.gave_up = true;
         let at_ns = hole.at_ns;
+        let doubt = LossDoubt {
+            given_up: true,
+            by_place: !known.is_owed(),
+            by_close: false,
+        };
         let known = Known {
             still_there: true,
             ..known
@@ -553,17 +561,29 @@ impl Unnumbered {
         if !self.is_owed(&self.sessions[index as usize].track, slot, known) {
             self.desk.batch.tally.optional += 1;
         } else if !self.is_excused(handle, slot, message) {
-            self.lose(handle, slot, Proof::Later, at_ns);
+            if let Some(hole) = self.session(handle).track.holes.get_mut(&slot) {
+                hole.lost = true;
+            }
+            self.lose(handle, slot, Proof::Later, doubt, at_ns);
         }
     }
 
-    /// `handle` was owed `slot`, and it will not come.
-    pub(super) fn lose(&mut self, handle: Handle, slot: SlotId, proof: Proof, at_ns: u64) {
+    /// `handle` was owed `slot`, and it will not come, as far as is known.
+    pub(super) fn lose(
+        &mut self,
+        handle: Handle,
+        slot: SlotId,
+        proof: Proof,
+        doubt: LossDoubt,
+        at_ns: u64,
+    ) {
         let track = &self.sessions[handle.0 as usize].track;
         self.settling.losses.push(Loss {
             slot,
+            session: track.id,
             receiver: track.client,
             proof,
+            doubt,
             at_ns,
         });
     }

@@ -4,11 +4,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use super::sequence::SlotId;
 use crate::verify::batch::Message;
+use crate::verify::bounds;
 use crate::verify::session::NEVER;
 use crate::wire::payload::SenderId;
-
-/// Sessions that are over and have messages of which nobody got anything: so many are remembered.
-const MAX_ENDED: usize = 1 << 16;
 
 /// A message. Moments are places in the ledger's own order of events: unlike times they never tie.
 #[derive(Debug, Clone, Copy)]
@@ -212,7 +210,7 @@ impl Messages {
         }
         self.ended.insert(id);
         let mut forgotten = Vec::new();
-        while self.ended.len() > MAX_ENDED
+        while self.ended.len() > bounds::ended_senders()
             && let Some(oldest) = self.ended.pop_first()
         {
             self.senders.remove(&oldest);

@@ -2,11 +2,12 @@
 
 use super::messages::Sent;
 use super::sequence::SlotId;
-use super::settle::{Doubt, REORDER_WINDOW};
-use super::track::{Ahead, Fill, Hole, MAX_FILLS};
+use super::settle::{Doubt, Loss};
+use super::track::{Ahead, Fill, Hole};
 use super::{Event, Handle, Unnumbered, is_late, quote};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::bounds;
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
@@ -95,19 +96,20 @@ impl Unnumbered {
             let track = &self.sessions[handle.0 as usize].track;
             track.got(sent.slot, &self.sequence)
         };
-        // What was given up is lost, on record: that it comes after all is no delivery.
-        let given_up = {
-            let track = &self.sessions[handle.0 as usize].track;
-            track.holes.get(&sent.slot).is_some_and(|h| h.given_up)
-        };
+        let track = &self.sessions[handle.0 as usize].track;
+        let given_up = track.holes.get(&sent.slot).is_some_and(|h| h.given_up);
         if duplicate || given_up {
-            let track = &self.sessions[handle.0 as usize].track;
             let left_behind = self.sequence.label(track.left_behind);
-            return if self.sequence.label(sent.slot) <= left_behind {
-                self.out_of_the_window()
-            } else {
-                self.again(handle, message, now_ns)
-            };
+            if self.sequence.label(sent.slot) <= left_behind {
+                self.withdraw_loss(handle, message, sent.slot);
+                return self.out_of_the_window();
+            }
+        }
+        if duplicate {
+            return self.again(handle, message, now_ns);
+        }
+        if given_up && let Some(event) = self.after_all(handle, message, &sent, now_ns) {
+            return event;
         }
         if sent.accepted_at() < connecting_at {
             self.before_its_time(handle, message, now_ns);
@@ -200,11 +202,7 @@ impl Unnumbered {
                     && self.sequence.label(track.start) < label
                     && track.wants(message.sender)
                 {
-                    let passed = Hole {
-                        at_ns: 0,
-                        given_up: false,
-                    };
-                    track.holes.insert(id, passed);
+                    track.holes.insert(id, Hole::default());
                 }
             }
         }
@@ -253,7 +251,7 @@ impl Unnumbered {
                 if track.wants(between.sender()) {
                     let hole = Hole {
                         at_ns: now_ns,
-                        given_up: false,
+                        ..Hole::default()
                     };
                     track.holes.insert(passed, hole);
                 }
@@ -266,20 +264,22 @@ impl Unnumbered {
             return;
         }
         let fill = Fill {
-            slot,
             cursor: track.cursor,
             at,
             at_ns: now_ns,
         };
-        if !(total || self.overtaken_by_its_own(handle, slot)) {
+        if !(total || self.overtaken_by_its_own(handle, slot).is_some()) {
             return;
         }
         let track = &mut self.sessions[handle.0 as usize].track;
-        if track.fills.len() == MAX_FILLS {
+        if track.fills.len() >= bounds::late_deliveries() {
             self.desk.batch.tally.uncompared += 1;
+            if let Some(slot) = self.sequence.get_mut(slot) {
+                (slot.unordered, slot.disputed, slot.filled) = (true, true, true);
+            }
             return;
         }
-        track.fills.push(fill);
+        track.fills.insert(slot, fill);
         let cursor = fill.cursor;
         let until = self.sequence.get(slot).map_or(0, |s| s.until);
         let is_further = self.sequence.label(cursor) > self.sequence.label(until);
@@ -301,8 +301,8 @@ impl Unnumbered {
             .behind(slot)
             .map(|(id, slot)| (id, slot.sender()));
         let between = behind.take_while(|(id, _)| self.sequence.label(*id) <= start);
-        let between: Vec<_> = between.take(REORDER_WINDOW as usize + 1).collect();
-        if between.len() > REORDER_WINDOW as usize {
+        let between: Vec<_> = between.take(bounds::reorder_window() + 1).collect();
+        if between.len() > bounds::reorder_window() {
             return false;
         }
         let has_nothing = track.cursor == track.start;
@@ -311,10 +311,7 @@ impl Unnumbered {
             track.cursor = track.start;
             return true;
         }
-        let hole = Hole {
-            at_ns: 0,
-            given_up: false,
-        };
+        let hole = Hole::default();
         let wanted = between
             .into_iter()
             .filter(|(_, sender)| track.wants(*sender));
@@ -324,18 +321,14 @@ impl Unnumbered {
         true
     }
 
-    /// Whether `handle` had a later message of the same sender before `slot`, where that matters.
-    fn overtaken_by_its_own(&mut self, handle: Handle, slot: SlotId) -> bool {
+    /// A later message of the same sender that `handle` had before `slot`, where that matters.
+    fn overtaken_by_its_own(&mut self, handle: Handle, slot: SlotId) -> Option<u64> {
         if !self.promises_order(OrderPromise::Fifo) {
-            return false;
+            return None;
         }
         let track = &mut self.sessions[handle.0 as usize].track;
-        let Some(Message { sender, k }) = self.sequence.get(slot).map(|s| s.message) else {
-            return false;
-        };
-        let Some(sent) = self.messages.sender(sender) else {
-            return false;
-        };
+        let Message { sender, k } = self.sequence.get(slot)?.message;
+        let sent = self.messages.sender(sender)?;
         let cursor = self.sequence.label(track.cursor);
         let known = track.ahead.get(&sender).filter(|a| a.filled < k);
         let mut holes_until = known.map_or(k, |ahead| ahead.holes_until.max(k));
@@ -343,10 +336,10 @@ impl Unnumbered {
         let overtaken = loop {
             let next = sent.get(holes_until + 1).map_or(0, |sent| sent.slot);
             if next == 0 || self.sequence.label(next) > cursor {
-                break false;
+                break None;
             }
             if track.got(next, &self.sequence) {
-                break true;
+                break Some(holes_until + 1);
             }
             holes_until += 1;
         };
@@ -388,16 +381,72 @@ impl Unnumbered {
         }
     }
 
+    /// What was not waited for any longer comes all the same: it is no loss. If it is settled, only
+    /// what came of its own sender is still looked at; else nothing is different.
+    fn after_all(
+        &mut self,
+        handle: Handle,
+        message: Message,
+        sent: &Sent,
+        now_ns: u64,
+    ) -> Option<Event> {
+        let slot = sent.slot;
+        let settled = self.is_settled(slot);
+        self.withdraw_loss(handle, message, slot);
+        let track = &mut self.sessions[handle.0 as usize].track;
+        let client = track.client;
+        track.holes.get_mut(&slot)?.given_up = false;
+        if !settled {
+            return None;
+        }
+        self.sessions[handle.0 as usize].track.holes.remove(&slot);
+        if let Some(later) = self.overtaken_by_its_own(handle, slot) {
+            self.report_overtaken(client, message, later, now_ns);
+        } else if self.promises_order(OrderPromise::Causal) {
+            self.desk.batch.tally.uncompared += 1;
+        }
+        Some(self.deliver(handle, slot, sent, None, now_ns))
+    }
+
+    /// `handle` got `slot`, which may have been given up as lost: it is not.
+    fn withdraw_loss(&mut self, handle: Handle, message: Message, slot: SlotId) {
+        let track = &mut self.sessions[handle.0 as usize].track;
+        let receiver = track.id;
+        let hole = track.holes.get_mut(&slot);
+        let lost = hole.is_some_and(|hole| std::mem::take(&mut hole.lost));
+        let waiting = self.settling.losses.len();
+        let is_it = |loss: &Loss| loss.slot == slot && loss.session == receiver;
+        self.settling.losses.retain(|loss| !is_it(loss));
+        if lost && self.settling.losses.len() == waiting {
+            let came = Anomaly::CameAfterAll { receiver, message };
+            self.desk.batch.anomalies.push(came);
+        }
+    }
+
+    /// It comes so long after others got it that nothing is known of it any more.
+    fn long_after(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
+        let text = self.got_again(handle, message);
+        let client = self.client(handle);
+        let example = self.desk.example(client, None, Some(message), text, now_ns);
+        self.desk.batch.anomalies.push(Anomaly::CameLongAfter {
+            receiver: self.sessions[handle.0 as usize].track.id,
+            message,
+            example,
+        });
+        Event::Other
+    }
+
+    fn got_again(&self, handle: Handle, message: Message) -> String {
+        let sender = self.desk.directory.name(message.sender);
+        let name = self.name(handle);
+        format!("{name} got message {} of {sender} again", message.k)
+    }
+
     /// The same message again.
     fn again(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
         self.desk.batch.tally.duplicated += 1;
         if self.desk.terms.promises.relay != RelayPromise::AtLeastOnce {
-            let sender = self.desk.directory.name(message.sender);
-            let text = format!(
-                "{} got message {} of {sender} again",
-                self.name(handle),
-                message.k
-            );
+            let text = self.got_again(handle, message);
             self.certain_about(Kind::DuplicateRelay, handle, message, text, now_ns);
         }
         Event::Other
@@ -435,6 +484,11 @@ impl Unnumbered {
         let left_behind = self.session(handle).track.left_behind != 0;
         if left_behind || self.messages.has_given_up(header.sender) {
             self.desk.batch.tally.uncompared += u64::from(!left_behind);
+            let receiver = self.session(handle).track.id;
+            if self.session(handle).track.gave_up {
+                let came = Anomaly::CameAfterAll { receiver, message };
+                self.desk.batch.anomalies.push(came);
+            }
             return self.out_of_the_window();
         }
         let never_sent = match self.messages.sender(header.sender) {
@@ -450,7 +504,11 @@ impl Unnumbered {
         // Everybody has passed it. Who was there when it was due has had it.
         let joined_ns = self.session(handle).first_ns;
         if header.intended_ns >= joined_ns {
-            return self.again(handle, message, now_ns);
+            let once = self.desk.terms.promises.relay != RelayPromise::AtLeastOnce;
+            return match self.session(handle).track.gave_up && once {
+                true => self.long_after(handle, message, now_ns),
+                false => self.again(handle, message, now_ns),
+            };
         }
         self.before_its_time(handle, message, now_ns);
         Event::Other

@@ -50,6 +50,8 @@ pub(super) struct Slot {
     pub(super) disputed: bool,
     /// Somebody got it behind later ones.
     pub(super) filled: bool,
+    /// Who got it before or behind what is not known any more.
+    pub(super) unordered: bool,
     freed: bool,
 }
 
@@ -100,6 +102,7 @@ impl Slot {
             lost: false,
             disputed: false,
             filled: false,
+            unordered: false,
             freed: false,
         }
     }

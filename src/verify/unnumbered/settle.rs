@@ -2,33 +2,22 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use super::effort::Effort;
 use super::ends::Runs;
 use super::sequence::{Sequence, SlotId};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Session, Unnumbered, figures};
 use crate::scenario::plan::RelayPromise;
-use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::batch::{Anomaly, LossDoubt, Message, NO_NUMBER};
+use crate::verify::bounds;
 use crate::verify::directory::ClientId;
 use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
 use crate::wire::payload::SenderId;
 
-/// A message that a session has not got when it got one made so many later is given up, where
-/// later ones prove anything.
-pub(super) const REORDER_WINDOW: u64 = 1024;
-
-/// Messages that may wait for the slowest session. Past it the oldest are settled without it.
-const MAX_SLOTS: usize = 1 << 18;
-
 /// Bytes of lines that may be kept.
 const MAX_LINE_BYTES: usize = 64 << 20;
-
-/// Settled messages that are remembered, to know what comes of them later.
-const HISTORY: usize = 4096;
-
-/// Deliveries in doubt that are remembered. Past it they are taken for not owed.
-const MAX_DOUBTS: usize = 1 << 16;
 
 /// What is being settled.
 #[derive(Debug, Default)]
@@ -45,6 +34,10 @@ pub(super) struct Settling {
     pub(super) doubts: Vec<Doubt>,
     /// The latest send among what is settled, and where it stands.
     pub(super) latest_sent: Option<(u64, SlotId)>,
+    /// What may still be looked up pair by pair.
+    pub(super) effort: Effort,
+    /// That there is no order at all is on record.
+    pub(super) no_order: bool,
 }
 
 /// How it is known that a delivery will not come any more.
@@ -62,8 +55,10 @@ pub(super) enum Proof {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     pub(super) slot: SlotId,
+    pub(super) session: SenderId,
     pub(super) receiver: ClientId,
     pub(super) proof: Proof,
+    pub(super) doubt: LossDoubt,
     pub(super) at_ns: u64,
 }
 
@@ -126,17 +121,23 @@ impl Settling {
     }
 
     pub(super) fn doubt(&mut self, doubt: Doubt) {
-        if self.doubts.len() < MAX_DOUBTS {
+        if self.doubts.len() < bounds::doubts() {
             self.doubts.push(doubt);
         }
     }
 }
 
 impl Unnumbered {
+    /// Whether `slot` is judged already.
+    pub(super) fn is_settled(&self, slot: SlotId) -> bool {
+        let last = self.settling.last;
+        last != 0 && self.sequence.label(slot) <= self.sequence.label(last)
+    }
+
     /// Settles what every session has passed.
     pub(super) fn settle(&mut self) {
         self.give_up_old_holes();
-        while self.sequence.len() > MAX_SLOTS || self.sequence.line_bytes() > MAX_LINE_BYTES {
+        while self.sequence.len() > bounds::slots() || self.sequence.line_bytes() > MAX_LINE_BYTES {
             if !self.leave_slowest_behind() {
                 break;
             }
@@ -158,6 +159,7 @@ impl Unnumbered {
         let settled = self.settled_until(until);
         self.settle_slots(&settled);
         self.judge_doubts(until == NEVER);
+        self.desk.batch.tally.disordered += self.settling.effort.take_refused();
         self.forget_past();
     }
 
@@ -201,7 +203,7 @@ impl Unnumbered {
         self.settling.uncounted.extend(slots);
         self.count_settled();
         self.settling.remembered += slots.len();
-        while self.settling.remembered > HISTORY {
+        while self.settling.remembered > bounds::history() {
             let head = self.sequence.head();
             if self.settling.uncounted.contains(&head) {
                 self.settling.uncounted.retain(|&id| id != head);
@@ -365,12 +367,19 @@ impl Unnumbered {
                 continue;
             }
             let first_ns = self.sequence.get(slot).map_or(0, |s| s.first_ns);
+            let proof = match self.is_witnessed_behind(track, slot, false) {
+                true => Proof::Later,
+                false => known.proof,
+            };
             losses.push(Loss {
                 slot,
+                session: doubt.session,
                 receiver: doubt.receiver,
-                proof: match self.is_witnessed_behind(track, slot, false) {
-                    true => Proof::Later,
-                    false => known.proof,
+                proof,
+                doubt: LossDoubt {
+                    given_up: false,
+                    by_place: !known.is_owed(),
+                    by_close: proof == Proof::Close,
                 },
                 at_ns: doubt.at_ns.max(first_ns),
             });
@@ -412,7 +421,15 @@ impl Unnumbered {
         if reached_nobody {
             example.receiver = None;
         }
+        let doubt = loss.doubt;
         self.desk.batch.anomalies.push(match loss.proof {
+            _ if doubt.given_up || doubt.by_place => Anomaly::LostUnless {
+                kind,
+                receiver: loss.session,
+                message,
+                doubt,
+                example,
+            },
             Proof::Close => Anomaly::HungUp {
                 kind,
                 seen: NO_NUMBER,
@@ -429,7 +446,7 @@ impl Unnumbered {
             if *stage != Stage::Open {
                 continue;
             }
-            let old = track.cursor.saturating_sub(REORDER_WINDOW);
+            let old = track.cursor.saturating_sub(bounds::reorder_window() as u64);
             let holes = track.holes.range(..old).filter(|(_, h)| !h.given_up);
             let holes: Vec<SlotId> = holes.map(|(&slot, _)| slot).collect();
             let mut runs = Runs::new();

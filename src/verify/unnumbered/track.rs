@@ -8,10 +8,6 @@ use crate::verify::directory::ClientId;
 use crate::verify::session::NEVER;
 use crate::wire::payload::SenderId;
 
-/// Deliveries out of the order of the others that are remembered for each session, to find out
-/// who was wrong. Past it they are not judged, and the run says so.
-pub(super) const MAX_FILLS: usize = 4096;
-
 /// A session's deliveries.
 #[derive(Debug)]
 pub(super) struct Track {
@@ -36,8 +32,10 @@ pub(super) struct Track {
     pub(super) holes: BTreeMap<SlotId, Hole>,
     /// Where the same sender's messages behind a late one were found to be holes, too.
     pub(super) ahead: BTreeMap<SenderId, Ahead>,
-    /// Deliveries that filled holes, in the order they came.
-    pub(super) fills: Vec<Fill>,
+    /// Deliveries that filled holes.
+    pub(super) fills: BTreeMap<SlotId, Fill>,
+    /// Something was not waited for any longer.
+    pub(super) gave_up: bool,
     /// Nothing more will come, and nothing that came may have been another message.
     pub(super) parted: Option<Parted>,
 }
@@ -54,12 +52,14 @@ pub(super) struct Parted {
 }
 
 /// A slot that was passed over.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Hole {
     /// When it was passed over.
     pub(super) at_ns: u64,
-    /// Too long ago: it is lost.
+    /// Too long ago: it is not waited for any longer.
     pub(super) given_up: bool,
+    /// It was owed by then, and is lost unless it comes all the same.
+    pub(super) lost: bool,
 }
 
 /// What is known of one sender's messages behind the last late one: the k's in
@@ -74,7 +74,6 @@ pub(super) struct Ahead {
 /// A message that came behind later ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fill {
-    pub(super) slot: SlotId,
     /// The furthest slot by then.
     pub(super) cursor: SlotId,
     /// When, in the ledger's own order of events.
@@ -110,14 +109,21 @@ impl Track {
 
     /// When it got `slot` late, if it did; [`NEVER`] if it was in its place.
     pub(super) fn filled_at(&self, slot: SlotId) -> u64 {
-        let fill = self.fills.iter().find(|fill| fill.slot == slot);
-        fill.map_or(NEVER, |fill| fill.at)
+        self.fills.get(&slot).map_or(NEVER, |fill| fill.at)
     }
 
     /// Whether it had got `slot` when it got `fill`, which came behind its cursor.
     pub(super) fn got_before(&self, slot: SlotId, fill: &Fill, sequence: &Sequence) -> bool {
         let filled_at = self.filled_at(slot);
         self.got(slot, sequence) && (filled_at == NEVER || filled_at < fill.at)
+    }
+
+    /// Whether it got `then` before `first`, which stands before it.
+    pub(super) fn is_inverted(&self, first: SlotId, then: SlotId, sequence: &Sequence) -> bool {
+        self.fills.get(&first).is_some_and(|fill| {
+            sequence.label(then) <= sequence.label(fill.cursor)
+                && self.got_before(then, fill, sequence)
+        })
     }
 
     /// The slot up to which it has everything; a hole that is not given up ends that.
@@ -137,6 +143,6 @@ impl Track {
         if self.holes.is_empty() {
             self.ahead.clear();
         }
-        self.fills.retain(|fill| sequence.get(fill.slot).is_some());
+        self.fills.retain(|&slot, _| sequence.get(slot).is_some());
     }
 }

@@ -121,6 +121,7 @@ fn report() -> Report {
         faults: Vec::new(),
         inconclusive: Vec::new(),
         error: None,
+        unfinished: None,
     };
     Report::new(&plan, outcome)
 }

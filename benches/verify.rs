@@ -256,7 +256,7 @@ fn deliver_in_order(
         fleet.judge.absorb(0, batch, |_| ());
     }
     for &receiver in &fleet.receivers {
-        fleet.ledger.leaving(receiver);
+        fleet.ledger.leaving(receiver, 0);
         let mut bye = Vec::new();
         ndjson::encode_bye(&mut bye, messages as u64);
         read(&mut fleet.ledger, receiver, &bye, 3);

@@ -13,6 +13,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use binary::{chatbench, output, stderr};
@@ -758,6 +759,88 @@ fn a_target_that_dies_in_mid_run_is_a_verdict() {
     );
     let reasons = result["reasons"].to_string();
     assert!(reasons.contains("the target went away"), "{reasons}");
+}
+
+/// A load of a second, and two more for the target to finish.
+const HANGS: &str = r#"
+[run]
+warmup = "0s"
+duration = "1s"
+drain = "2s"
+[clients.talkers]
+count = 2
+rate = 100
+[clients.listeners]
+count = 3
+[verify]
+late_after = "1s"
+[thresholds]
+relay = ["max < 500ms"]
+ack = ["max < 1h"]
+"#;
+
+/// What comes of a target that stands still from the beginning of the measured phase to the end.
+fn hung(set: &[&str]) -> (Option<i32>, Value) {
+    let scenario = Scenario::new(HANGS);
+    let mut args = vec![scenario.path()];
+    args.extend(set.iter().flat_map(|set| ["--set", set]));
+    let running = Running::until_measuring(&args);
+    let server = running.server();
+    kill_process(server, Signal::STOP).unwrap();
+    let (code, result, err) = running.finish();
+    (code, result.unwrap_or_else(|| panic!("{err}")))
+}
+
+#[test]
+fn a_target_that_hangs_for_good_is_judged_by_how_long_it_was_waited_for() {
+    let (code, result) = hung(&[]);
+    assert_eq!(code, Some(1), "{:#}", result["reasons"]);
+    let violations = result["violations"].as_array().unwrap();
+    assert_eq!(violations.len(), 1, "{violations:#?}");
+    assert_eq!(violations[0]["kind"], "late-relay");
+    // The same where the order is inferred.
+    let (code, result) = hung(&["verify.use_seq=false"]);
+    assert_eq!(code, Some(1), "{:#}", result["reasons"]);
+    assert_eq!(result["violations"][0]["kind"], "late-relay");
+    // Late as a threshold, or not at all: then what was outstanding still crosses `max < 500ms`.
+    for set in ["verify.late=threshold", "verify.late_after=none"] {
+        let (code, result) = hung(&[set]);
+        assert_eq!(code, Some(99), "{set}: {:#}", result["reasons"]);
+        let [relay, ack] = &result["thresholds"].as_array().unwrap()[..] else {
+            panic!("{:#}", result["thresholds"]);
+        };
+        let (relay, ack) = if relay["metric"] == "relay" {
+            (relay, ack)
+        } else {
+            (ack, relay)
+        };
+        assert_eq!(relay["ok"], false, "{relay:#}");
+        assert_eq!(relay["at_least"], true, "{relay:#}");
+        assert_eq!(ack["ok"], Value::Null, "an hour is not over: {ack:#}");
+        let reasons = result["reasons"].to_string();
+        assert!(reasons.contains("the target was silent since"), "{reasons}");
+        assert!(result["latency_ns"]["relay"]["outstanding"]["max"].as_u64() > Some(2_000_000_000));
+    }
+}
+
+/// It is the generator that stands still, past the end of the drain: what came meanwhile lies in its
+/// sockets.
+#[test]
+fn a_generator_that_stands_still_to_the_end_accuses_nobody_of_its_silence() {
+    let scenario = Scenario::new(HANGS);
+    let running = Running::until_measuring(&[scenario.path()]);
+    running.signal(Signal::STOP);
+    thread::sleep(Duration::from_secs(4));
+    running.signal(Signal::CONT);
+    let (code, result, err) = running.finish();
+    let result = result.unwrap_or_else(|| panic!("{err}"));
+    assert_eq!(
+        code,
+        Some(3),
+        "{:#} {:#}",
+        result["reasons"],
+        result["violations"]
+    );
 }
 
 #[test]

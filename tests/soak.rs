@@ -235,7 +235,7 @@ impl World {
         }
         let client = self.clients.swap_remove(place);
         if polite {
-            self.ledgers[client.shard].leaving(client.handle);
+            self.ledgers[client.shard].leaving(client.handle, 0);
             let mut bye = Vec::new();
             ndjson::encode_bye(&mut bye, self.head);
             self.read(&client, &bye);
@@ -259,7 +259,7 @@ impl World {
             self.read_until(0, self.head);
             let client = self.clients.swap_remove(0);
             let mut bye = Vec::new();
-            self.ledgers[client.shard].leaving(client.handle);
+            self.ledgers[client.shard].leaving(client.handle, 0);
             ndjson::encode_bye(&mut bye, self.head);
             self.read(&client, &bye);
             self.ledgers[client.shard].ended(client.handle, Ending::Eof, b"", self.head);
@@ -304,7 +304,7 @@ fn come_and_go(terms: Terms, sessions: usize) -> usize {
             ndjson::encode_welcome(&mut told, &address.to_string(), 0, 65_536);
             ndjson::encode_bye(&mut told, 0);
         }
-        ledger.leaving(handle);
+        ledger.leaving(handle, 0);
         let mut buffer = LineBuffer::new(65_536);
         let mut lines = buffer.feed(&told);
         while ledger.next(handle, &mut lines, 1).is_some() {}

@@ -224,7 +224,7 @@ impl Session {
         if let Some(client) = &mut self.clients[client]
             && !std::mem::replace(&mut client.leaving, true)
         {
-            self.ledger.leaving(client.handle);
+            self.ledger.leaving(client.handle, self.now_ns);
         }
     }
 

@@ -282,6 +282,10 @@ fn recording(args: &Args, runs: usize) -> Result<Option<Recording>, String> {
 /// Ends the trace with what a replay of it could not know.
 fn finish_trace(trace: Recording, plan: &Plan, report: &Report) -> Result<(), String> {
     let mut doubts = verdict::doubts(plan, &report.outcome, report.environment.cpus);
+    if report.outcome.findings.unfinished == 0 {
+        // A replay comes to the other reasons for that by itself.
+        doubts.extend(verdict::unfinished(&report.outcome));
+    }
     if let Some(interruption) = &report.outcome.interrupted {
         doubts.insert(0, format!("the run was {interruption}"));
     }

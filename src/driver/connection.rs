@@ -13,6 +13,13 @@ use crate::wire::Dialect;
 use crate::wire::classic::texts::TextBuffer;
 use crate::wire::line::LineBuffer;
 
+/// A client that has so much to read at once may look slow to the target: it is a quarter of the
+/// least that a socket holds, and so less than any server needs to find one full.
+const BEHIND_BYTES: u64 = 16 << 10;
+
+/// For so long after that the target may still act on it.
+const BEHIND_FOR_NS: u64 = 1_000_000_000;
+
 /// What a connection speaks, and what has come in it and is not whole yet.
 #[derive(Debug)]
 pub(super) enum Talk {
@@ -90,6 +97,10 @@ pub(super) struct Connection {
     pub(super) welcomed: bool,
     /// Half-close once `unsent` is gone.
     pub(super) leaving: bool,
+    /// Bytes read since the socket was last found empty.
+    unbroken_bytes: u64,
+    /// When there was last more in the socket than a client that keeps up finds there.
+    behind_ns: Option<u64>,
     /// The script has stopped reading.
     paused: bool,
     /// Who reads, while reading is stopped.
@@ -112,6 +123,8 @@ impl Connection {
             unsent: Unsent::default(),
             welcomed: dialect == Dialect::Classic,
             leaving: false,
+            unbroken_bytes: 0,
+            behind_ns: None,
             paused: false,
             parked: None,
             reader: None,
@@ -148,6 +161,30 @@ impl Connection {
         self.paused
     }
 
+    /// The socket was found empty.
+    pub(super) fn caught_up(&mut self) {
+        self.unbroken_bytes = 0;
+    }
+
+    /// `n` bytes were read at `now_ns`.
+    pub(super) fn took(&mut self, n: usize, now_ns: u64) {
+        self.unbroken_bytes += n as u64;
+        if self.unbroken_bytes >= BEHIND_BYTES {
+            self.behind_ns = Some(now_ns);
+        }
+    }
+
+    /// What there may be is not read for now.
+    pub(super) fn fall_behind(&mut self, now_ns: u64) {
+        self.behind_ns = Some(now_ns);
+    }
+
+    /// Whether by `now_ns` the target may have taken this client for one that does not read.
+    pub(super) fn may_be_slow(&self, now_ns: u64) -> bool {
+        self.behind_ns
+            .is_some_and(|behind_ns| now_ns.saturating_sub(behind_ns) < BEHIND_FOR_NS)
+    }
+
     /// Bytes that have come and were not read yet; `None` while reading is stopped.
     pub(super) fn unread_bytes(&self) -> Option<u64> {
         if self.paused {
@@ -161,5 +198,51 @@ impl Connection {
         if !paused && let Some(reader) = self.parked.take() {
             reader.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::directory::{ClientId, Directory};
+    use crate::verify::ledger::{Ledger, Terms};
+
+    #[tokio::test]
+    async fn who_found_little_or_found_it_long_ago_keeps_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let directory = std::sync::Arc::new(Directory::new(vec!["c".to_owned()]));
+        let terms = Terms {
+            run: 1,
+            seed: 1,
+            late_after_ns: None,
+            addresses_known: true,
+            max_line_bytes: 1_000,
+            promises: Default::default(),
+            dialect: Dialect::Ndjson,
+        };
+        let handle = Ledger::new(terms, directory)
+            .connecting(ClientId(0))
+            .unwrap();
+        let mut connection = Connection::new(Dialect::Ndjson, stream, handle, 1_000);
+        assert!(!connection.may_be_slow(0), "nothing was read");
+        connection.took(16_000, 1);
+        connection.caught_up();
+        connection.took(16_000, 2);
+        assert!(!connection.may_be_slow(2), "it was empty in between");
+        connection.took(500, 3);
+        assert!(connection.may_be_slow(3));
+        connection.caught_up();
+        assert!(
+            connection.may_be_slow(1_000_000_002),
+            "it has only just caught up"
+        );
+        assert!(!connection.may_be_slow(1_000_000_003));
+        connection.fall_behind(2_000_000_000);
+        assert!(
+            connection.may_be_slow(2_000_000_000),
+            "it did not read at all"
+        );
     }
 }

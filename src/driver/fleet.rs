@@ -178,11 +178,15 @@ pub(super) struct Fleet {
     pub(super) out: Vec<u8>,
     pub(super) blocked: Vec<usize>,
     last_read_bytes: usize,
+    /// When the target last said anything to any of them.
+    pub(super) heard_ns: u64,
     /// Messages of open loops that were due within the window.
     pub(super) offered: u64,
     /// Messages of open loops that were due when the load ended and not sent, through no fault of
     /// the target.
     pub(super) behind_at_end: u64,
+    /// Of those, messages of clients whose connections were gone: nobody could have sent them.
+    pub(super) cut_off_at_end: u64,
     /// Messages of open loops that were due when the load ended and not sent, whosever fault.
     pub(super) unsent_at_end: u64,
     pub(super) window: Window,
@@ -229,8 +233,10 @@ impl Fleet {
             offered: 0,
             behind_at_end: 0,
             unsent_at_end: 0,
+            cut_off_at_end: 0,
             window: Window::NEVER,
             last_read_bytes: 0,
+            heard_ns: 0,
         }
     }
 
@@ -319,6 +325,7 @@ impl Fleet {
             scratch,
             ledger,
             parked,
+            clock,
             ..
         } = self;
         let one = &mut clients[client];
@@ -334,11 +341,16 @@ impl Fleet {
         }
         if ledger.is_full() {
             // Where each delivery is a finding, the judge decides how fast this shard reads.
+            connection.fall_behind(clock.now_ns());
             parked.push(cx.waker().clone());
             return Poll::Pending;
         }
         let mut buffer = ReadBuf::new(scratch);
-        match ready!(Pin::new(&mut connection.stream).poll_read(cx, &mut buffer)) {
+        let polled = Pin::new(&mut connection.stream).poll_read(cx, &mut buffer);
+        if polled.is_pending() {
+            connection.caught_up();
+        }
+        match ready!(polled) {
             Ok(()) if !buffer.filled().is_empty() => {
                 let n = buffer.filled().len();
                 self.last_read_bytes = n;
@@ -421,13 +433,16 @@ impl Fleet {
             scratch,
             live,
             wake_hand_over,
+            heard_ns,
             ..
         } = self;
         let one = &mut clients[client];
         let Some(connection) = one.connection.as_mut() else {
             return;
         };
+        connection.took(n, now_ns);
         recorder.received_bytes(now_ns, n as u64);
+        *heard_ns = now_ns;
         let handle = connection.handle;
         let mut tally = Tally {
             group: one.group,
@@ -487,7 +502,8 @@ impl Fleet {
         }
         connection.leaving = true;
         connection.set_paused(false);
-        self.ledger.leaving(connection.handle);
+        let now_ns = self.clock.now_ns();
+        self.ledger.leaving(connection.handle, now_ns);
         if connection.unsent.is_empty() {
             connection.half_close();
         }
@@ -537,6 +553,7 @@ impl Fleet {
         let now_ns = self.clock.now_ns();
         let one = &mut self.clients[client];
         if let Some(mut connection) = one.connection.take() {
+            let behind = connection.may_be_slow(now_ns);
             let unread = match &mut connection.talk {
                 Talk::Ndjson(lines) => lines.pending(),
                 Talk::Classic { texts, .. } => {
@@ -555,6 +572,9 @@ impl Fleet {
                     &[]
                 }
             };
+            if behind {
+                self.ledger.fell_behind(connection.handle);
+            }
             self.ledger.ended(connection.handle, ending, unread, now_ns);
             if ending == Ending::Ours {
                 connection.abort_reader();
@@ -569,8 +589,21 @@ impl Fleet {
         Read::Ended(ending)
     }
 
+    /// Clients that have left, and whose connections the target has not ended.
+    pub(super) fn leaving(&self) -> u64 {
+        let connections = self.clients.iter().filter_map(|c| c.connection.as_ref());
+        connections.filter(|connection| connection.leaving).count() as u64
+    }
+
     /// The time is up: what is still connected is cut. Returns how many that were.
     pub(super) fn cut_all(&mut self) -> u64 {
+        let now_ns = self.clock.now_ns();
+        for client in &self.clients {
+            if let Some(connection) = &client.connection {
+                let heard_all = connection.unread_bytes() == Some(0);
+                self.ledger.time_up(connection.handle, heard_all, now_ns);
+            }
+        }
         let mut cut = 0;
         for client in 0..self.clients.len() {
             if self.is_connected(client) {

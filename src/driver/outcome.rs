@@ -42,10 +42,12 @@ pub struct Outcome {
     pub server: Option<ProcessUse>,
     /// What the embedded server said that it did wrong on purpose, a line a fault.
     pub faults: Vec<String>,
-    /// Why nothing can be said, in words: target gone, drain unfinished.
+    /// Why nothing can be said, in words: the target is gone, a client could not connect again.
     pub inconclusive: Vec<String>,
     /// What kept the run from coming about, or from being judged: then there is nothing else.
     pub error: Option<Failure>,
+    /// Clients were cut, because the time was up.
+    pub unfinished: Option<Unfinished>,
 }
 
 /// What kept a run from coming about, or from being judged.
@@ -78,12 +80,28 @@ impl Outcome {
             server: None,
             faults: Vec::new(),
             inconclusive: Vec::new(),
+            unfinished: None,
             error: Some(Failure {
                 what: error.to_string(),
                 interrupted: matches!(error, RunError::Aborted | RunError::NotBegun(_)),
             }),
         }
     }
+}
+
+/// The drain was over before all clients had got to their end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unfinished {
+    /// How many had not.
+    pub clients: u64,
+    /// Of these, how many had left, and waited for the target to answer.
+    pub unanswered: u64,
+    /// How long the drain was; `None` if it was not over when everyone else had left.
+    pub drain: Option<Duration>,
+    /// When the target had last said anything to anyone, in ns since the run's epoch; 0 for never.
+    pub heard_ns: u64,
+    /// When the run stopped listening.
+    pub ended_ns: u64,
 }
 
 /// A signal that ended a run early.

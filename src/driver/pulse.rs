@@ -39,6 +39,10 @@ pub(super) struct Pulse {
     next_client: usize,
     began: Option<ThreadUse>,
     ended: Option<ThreadUse>,
+    /// When it last beat, once the measured phase has begun.
+    last_ns: Option<u64>,
+    /// The longest that it was late by since then, the drain included.
+    latest_ns: u64,
 }
 
 impl Pulse {
@@ -47,6 +51,24 @@ impl Pulse {
         if self.began.is_none() && window.contains(now_ns) {
             self.began = Some(thread_use(now_ns));
         }
+    }
+
+    /// A beat that was due at `due_ns` comes at `now_ns`.
+    fn beat(&mut self, window: Window, due_ns: u64, now_ns: u64) {
+        if window.start_ns <= due_ns {
+            self.latest_ns = self.latest_ns.max(now_ns.saturating_sub(due_ns));
+            self.last_ns = Some(now_ns);
+        }
+    }
+
+    /// The longest that the shard stood still between the beginning of the measured phase and
+    /// `now_ns`. A pause that has just ended, before the pulse could beat again, is one.
+    pub(super) fn longest_pause_ns(&self, now_ns: u64) -> u64 {
+        let since_last_ns = self
+            .last_ns
+            .map_or(0, |last_ns| now_ns.saturating_sub(last_ns));
+        self.latest_ns
+            .max(since_last_ns.saturating_sub(ns(BEAT_EVERY)))
     }
 
     /// The load has ended, and the measured phase with it.
@@ -95,11 +117,12 @@ pub(super) async fn beat(shard: Rc<Shard>) -> io::Result<()> {
         let mut beats = [0; 8];
         if rustix::io::read(timer.get_ref(), &mut beats).is_ok() {
             let mut fleet = shard.fleet();
+            let mut pulse = shard.pulse.borrow_mut();
             for _ in 0..u64::from_ne_bytes(beats) {
                 due_ns += every_ns;
                 fleet.recorder.heartbeat(due_ns, now_ns);
+                pulse.beat(fleet.window, due_ns, now_ns);
             }
-            let mut pulse = shard.pulse.borrow_mut();
             pulse.watch(fleet.window, now_ns);
             if let Some(bytes) = fleet.unread_bytes(pulse.next_client) {
                 fleet.recorder.unread(now_ns, bytes);
@@ -149,6 +172,19 @@ mod tests {
         pulse.watch(Window::NEVER, 5);
         pulse.load_ends(10);
         assert_eq!(pulse.load(), ShardLoad::default());
+    }
+
+    #[test]
+    fn a_pause_is_seen_in_the_drain_too_and_before_the_next_beat() {
+        let mut pulse = Pulse::default();
+        pulse.beat(WINDOW, 900, 5_000_900);
+        assert_eq!(pulse.longest_pause_ns(9_000_000), 0, "not measured yet");
+        pulse.beat(WINDOW, 1_000, 1_700);
+        assert_eq!(pulse.longest_pause_ns(1_800), 700);
+        pulse.beat(WINDOW, 2_500, 9_500);
+        assert_eq!(pulse.longest_pause_ns(9_600), 7_000, "behind the window");
+        let since_last_ns = 50_000_000;
+        assert_eq!(pulse.longest_pause_ns(9_500 + since_last_ns), 45_000_000);
     }
 
     #[test]

@@ -75,6 +75,16 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
     (names, shares)
 }
 
+/// Where the latencies of each client go, by its number.
+pub(super) fn groups(shares: &[Vec<Member>]) -> Vec<usize> {
+    let members = shares.iter().flatten();
+    let mut groups = vec![0; members.clone().count()];
+    for member in members {
+        groups[member.id.0 as usize] = member.group;
+    }
+    groups
+}
+
 /// The client of this name, as [`members`] numbers and names them.
 fn client_named(plan: &Plan, name: &str) -> Option<ClientId> {
     let (group, n) = name.rsplit_once('-')?;

@@ -187,8 +187,15 @@ struct Coordinator<'a> {
     offered: u64,
     behind: u64,
     unsent: u64,
+    /// Of these, messages of clients whose connections were gone.
+    cut_off: u64,
     loads: Vec<ShardLoad>,
     cut: u64,
+    /// Of these, clients that had left and were not answered.
+    unanswered: u64,
+    /// When the target last said anything to anyone; 0 for never.
+    heard_ns: u64,
+    longest_pause_ns: u64,
 }
 
 impl<'a> Coordinator<'a> {
@@ -206,7 +213,8 @@ impl<'a> Coordinator<'a> {
         let shard_count = roster::shard_count(plan);
         let (names, members) = roster::members(plan, shard_count);
         let clients = trace.map(|_| names.clone()).unwrap_or_default();
-        let directory = Arc::new(Directory::new(names));
+        let groups = roster::groups(&members);
+        let directory = Arc::new(Directory::new(names).with_groups(groups));
         let live = Arc::new(Live::default());
         let scripts = members
             .iter()
@@ -228,7 +236,8 @@ impl<'a> Coordinator<'a> {
             dialect: plan.target.url.dialect(),
         };
         let max_read_line_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
-        let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns);
+        let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns)
+            .with_relays(plan.promises.relay);
         if let Some(trace) = trace {
             trace.begin(&Header {
                 scenario: plan.name.clone(),
@@ -299,8 +308,12 @@ impl<'a> Coordinator<'a> {
             offered: 0,
             behind: 0,
             unsent: 0,
+            cut_off: 0,
             loads: Vec::new(),
             cut: 0,
+            unanswered: 0,
+            heard_ns: 0,
+            longest_pause_ns: 0,
         })
     }
 
@@ -365,15 +378,23 @@ impl<'a> Coordinator<'a> {
                 offered,
                 behind,
                 unsent,
+                cut_off,
                 load,
                 cut,
+                unanswered,
+                heard_ns,
+                longest_pause_ns,
             } => {
                 self.shards_done += 1;
                 self.offered += offered;
                 self.behind += behind;
                 self.unsent += unsent;
+                self.cut_off += cut_off;
                 self.loads.push(load);
                 self.cut += cut;
+                self.unanswered += unanswered;
+                self.heard_ns = self.heard_ns.max(heard_ns);
+                self.longest_pause_ns = self.longest_pause_ns.max(longest_pause_ns);
             }
         }
     }

@@ -311,7 +311,9 @@ impl Fleet {
             let unsent = client.source.count_due_before(end_ns);
             self.offered += unsent;
             self.unsent_at_end += unsent;
-            if !client.held {
+            if client.connection.is_none() {
+                self.cut_off_at_end += unsent;
+            } else if !client.held {
                 self.behind_at_end += unsent;
             }
         }

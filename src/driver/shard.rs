@@ -80,10 +80,18 @@ pub(super) enum Report {
         behind: u64,
         /// Messages of open loops that were due when the load ended and never sent.
         unsent: u64,
+        /// Of these, messages of clients whose connections were gone.
+        cut_off: u64,
         /// What its thread did in the measured phase.
         load: ShardLoad,
         /// Clients that were still connected.
         cut: u64,
+        /// Of these, clients that had left and were not answered.
+        unanswered: u64,
+        /// When the target last said anything to a client of this shard; 0 for never.
+        heard_ns: u64,
+        /// The longest that it stood still, from the beginning of the measured phase to its end.
+        longest_pause_ns: u64,
     },
 }
 
@@ -260,10 +268,14 @@ async fn serve(
     ticker.abort();
     pacer.abort();
     pulse.abort();
+    let longest_pause_ns = shard.pulse.borrow().longest_pause_ns(shard.clock.now_ns());
+    let unanswered = shard.fleet().leaving();
     let cut = shard.fleet().cut_all();
+    let heard_ns = shard.fleet().heard_ns;
     let offered = shard.fleet().offered;
     let behind = shard.fleet().behind_at_end;
     let unsent = shard.fleet().unsent_at_end;
+    let cut_off = shard.fleet().cut_off_at_end;
     let load = shard.pulse.borrow().load();
     hand_over(&shard).await;
     let second = shard.clock.now_ns() / SECOND_NS;
@@ -274,8 +286,12 @@ async fn serve(
             offered,
             behind,
             unsent,
+            cut_off,
             load,
             cut,
+            unanswered,
+            heard_ns,
+            longest_pause_ns,
         })
         .await;
 }

@@ -9,7 +9,9 @@ use hdrhistogram::Histogram;
 
 use super::percentile::percentile;
 use super::stretches::{Classes, Stretches};
-use super::{CEILING_NS, Interval, Measured, TimelinePoint, Window, add, group, histogram};
+use super::{
+    CEILING_NS, Censored, Interval, Measured, TimelinePoint, Window, add, group, histogram,
+};
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -31,6 +33,7 @@ pub struct Collector {
     last_relay: Histogram<u64>,
     spread: Histogram<u64>,
     saturated_messages: u64,
+    censored: Censored,
     shards: Vec<Shard>,
     open: BTreeMap<u64, Second>,
     timeline: Vec<TimelinePoint>,
@@ -114,6 +117,7 @@ impl Collector {
             last_relay: histogram(),
             spread: histogram(),
             saturated_messages: 0,
+            censored: Censored::default(),
             shards: vec![Shard::default(); shards],
             open: BTreeMap::new(),
             timeline: Vec::new(),
@@ -218,6 +222,35 @@ impl Collector {
         self.late.entry(second).or_insert_with(Classes::new)
     }
 
+    /// The ack of a message of `group`, due at `intended_ns`, had not come by `until_ns`, when the run
+    /// stopped listening.
+    pub fn ack_outstanding(&mut self, group: usize, intended_ns: u64, until_ns: u64) {
+        self.censored.ack(self.window, group, intended_ns, until_ns);
+    }
+
+    /// A message that was due at `intended_ns` had not come to some receivers when they, or the run,
+    /// stopped listening: to so many clients of a group, until when. Its first receiver had got
+    /// it at `first_ns`, if one had.
+    pub fn message_outstanding(
+        &mut self,
+        intended_ns: u64,
+        first_ns: Option<u64>,
+        waiting: impl IntoIterator<Item = (usize, u64, u64)>,
+    ) {
+        let (mut receivers, mut latest_ns) = (u64::from(first_ns.is_some()), 0);
+        for (group, clients, until_ns) in waiting {
+            let censored = &mut self.censored;
+            censored.relays(self.window, group, intended_ns, until_ns, clients);
+            receivers += clients;
+            latest_ns = latest_ns.max(until_ns);
+        }
+        if latest_ns > 0 {
+            let several = receivers > 1;
+            let censored = &mut self.censored;
+            censored.message(self.window, intended_ns, first_ns, latest_ns, several);
+        }
+    }
+
     /// The last complete second and the totals.
     #[must_use]
     pub const fn live(&self) -> Live {
@@ -289,6 +322,7 @@ impl Collector {
             due_and_sent: self.totals.due_and_sent,
             unsent: 0,
             connect: self.totals.connect,
+            censored: self.censored.finish(),
             counts: self.totals.in_window,
             offered,
             timeline: self.timeline,

@@ -106,6 +106,9 @@ pub struct Health {
     pub behind: u64,
     /// Of these, never sent, whosever fault.
     pub unsent: u64,
+    /// Of these, messages of clients whose connections were gone: the target hung up, or they never
+    /// had one.
+    pub cut_off: u64,
     /// Figures that say more about the generator than about the target.
     pub doubts: Vec<Doubt>,
     /// The longest time that a shard stood still.
@@ -137,6 +140,7 @@ impl Health {
             offered: measured.offered.unwrap_or(0),
             behind,
             unsent: measured.unsent,
+            cut_off: 0,
             doubts,
             longest_pause_ns: measured.heartbeat.max(),
         }
@@ -152,7 +156,8 @@ impl Health {
     #[must_use]
     pub fn fell_behind(&self) -> bool {
         let too_many = |messages| messages as f64 > self.offered as f64 * BEHIND_SHARE;
-        too_many(self.behind) || too_many(self.unsent) && self.occupied() >= OCCUPIED_SHARE
+        let held = self.unsent.saturating_sub(self.cut_off);
+        too_many(self.behind) || too_many(held) && self.occupied() >= OCCUPIED_SHARE
     }
 
     /// The doubt that voids the run, if any does: the one with most of the generator in it.
@@ -305,6 +310,21 @@ mod tests {
         };
         assert!(!Health::new(&held, 0, vec![ShardLoad::default()]).is_saturated());
         assert!(Health::new(&held, 0, vec![never_idle]).is_saturated());
+    }
+
+    #[test]
+    fn what_clients_without_a_connection_did_not_send_is_nobodys_lateness() {
+        let mut hung_up = measured(|_| 0, |_| 0, MS);
+        hung_up.unsent = 5_000;
+        let never_idle = ShardLoad {
+            wall_ns: 100,
+            cpu_ns: 95,
+            waited_ns: 0,
+        };
+        let mut health = Health::new(&hung_up, 0, vec![never_idle]);
+        assert!(health.is_saturated());
+        health.cut_off = 5_000;
+        assert!(!health.is_saturated());
     }
 
     #[test]

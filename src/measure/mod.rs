@@ -6,6 +6,7 @@
 //!
 //! Every time is in ns since the run's epoch, one monotonic clock for the whole process.
 
+pub mod censored;
 pub mod collector;
 pub mod confidence;
 pub mod drift;
@@ -17,6 +18,7 @@ pub mod stretches;
 
 use hdrhistogram::Histogram;
 
+pub use censored::Censored;
 pub use collector::{Collector, Counted, Live};
 pub use group::GroupLatencies;
 pub use recorder::{Interval, ShardRecorder};
@@ -104,6 +106,8 @@ pub struct Measured {
     pub unread_bytes: Histogram<u64>,
     /// From connecting to the welcome; every connection of the run.
     pub connect: Histogram<u64>,
+    /// What had not come when the run stopped listening: how late it is at least.
+    pub censored: Censored,
     /// What happened within the window.
     pub counts: WindowCounts,
     /// Messages sent that were due within the window, whenever they were sent.

@@ -3,6 +3,7 @@
 
 use super::{figures, generator};
 use crate::driver::outcome::Outcome;
+use crate::measure::Measured;
 use crate::measure::drift::{Drift, drift};
 use crate::scenario::plan::{AckPromise, Load, Plan, Promises, Repeat};
 
@@ -15,13 +16,57 @@ const LOOKS: u32 = 32;
 pub struct Missing {
     /// Messages sent and due in the measured phase that were not acked.
     pub acks: u64,
-    /// Deliveries of the whole run that are proved lost, or were still to come when their
-    /// receiver was cut.
-    pub relays: u64,
+    /// Deliveries of the whole run that are proved lost.
+    pub lost: u64,
+    /// Deliveries of the whole run that were still to come when their receiver was cut or hung up
+    /// on: nobody knows whether they would have.
+    pub unresolved: u64,
     /// Messages sent and due in the measured phase that nobody is known to have received.
     pub last_relays: u64,
     /// Messages due in the measured phase that were never sent.
     pub unsent: u64,
+}
+
+/// What had not come when the run stopped listening, and is in the figures as late as that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Outstanding {
+    /// Acks.
+    pub acks: u64,
+    /// Deliveries.
+    pub relays: u64,
+    /// Messages that somebody still waited for.
+    pub messages: u64,
+}
+
+impl Outstanding {
+    /// What the figures of a run have of it.
+    #[must_use]
+    pub fn of(measured: &Measured) -> Self {
+        let censored = &measured.censored;
+        Self {
+            acks: censored.ack.len(),
+            relays: censored.relay.len(),
+            messages: censored.last_relay.len(),
+        }
+    }
+
+    /// In words; empty if nothing was outstanding.
+    #[must_use]
+    pub fn in_words(&self) -> Vec<String> {
+        let all = [
+            (self.acks, ["ack", "acks"]),
+            (self.relays, ["delivery", "deliveries"]),
+        ];
+        let some = all.into_iter().filter(|(n, _)| *n > 0);
+        let counted = some.map(|(n, [one, many])| {
+            format!("{} {}", figures::count(n), if n == 1 { one } else { many })
+        });
+        let mut words: Vec<String> = counted.collect();
+        if !words.is_empty() {
+            words.push("at least as late as when the run stopped listening (≥)".to_owned());
+        }
+        words
+    }
 }
 
 impl Missing {
@@ -30,6 +75,7 @@ impl Missing {
     pub fn of(promises: &Promises, outcome: &Outcome) -> Self {
         let measured = &outcome.measured;
         let counts = &outcome.findings.counts;
+        let outstanding = Outstanding::of(measured);
         let without = |samples| measured.due_and_sent.saturating_sub(samples);
         Self {
             acks: if promises.ack == AckPromise::None {
@@ -37,7 +83,8 @@ impl Missing {
             } else {
                 without(measured.ack.len())
             },
-            relays: counts.lost + counts.unresolved,
+            lost: counts.lost,
+            unresolved: counts.unresolved.max(outstanding.relays),
             // Alone, a client has nobody to send to.
             last_relays: if outcome.clients > 1 {
                 without(measured.last_relay.len())
@@ -48,12 +95,35 @@ impl Missing {
         }
     }
 
+    /// Deliveries that no latency was recorded of.
+    #[must_use]
+    pub const fn relays(&self) -> u64 {
+        self.lost + self.unresolved
+    }
+
+    /// Without what is in the figures, as late as it is at least.
+    #[must_use]
+    pub const fn but_for(&self, outstanding: Outstanding) -> Self {
+        Self {
+            acks: self.acks.saturating_sub(outstanding.acks),
+            lost: self.lost,
+            unresolved: self.unresolved.saturating_sub(outstanding.relays),
+            last_relays: self.last_relays.saturating_sub(outstanding.messages),
+            unsent: self.unsent,
+        }
+    }
+
     /// In words; empty if nothing is missing.
     #[must_use]
     pub fn in_words(&self) -> Vec<String> {
         let all = [
             (self.acks, ["ack", "acks"], "that did not come"),
-            (self.relays, ["delivery", "deliveries"], "that did not come"),
+            (self.lost, ["lost delivery", "lost deliveries"], ""),
+            (
+                self.unresolved,
+                ["delivery", "deliveries"],
+                "still to come when their receivers were cut off",
+            ),
             (
                 self.last_relays,
                 ["message", "messages"],
@@ -64,7 +134,8 @@ impl Missing {
         let some = all.into_iter().filter(|(n, ..)| *n > 0);
         some.map(|(n, [one, many], how)| {
             let what = if n == 1 { one } else { many };
-            format!("{} {what} {how}", figures::count(n))
+            let text = format!("{} {what} {how}", figures::count(n));
+            text.trim_end().to_owned()
         })
         .collect()
     }
@@ -180,16 +251,17 @@ mod tests {
             missing.in_words(),
             [
                 "3 acks that did not come",
-                "11 deliveries that did not come",
+                "5 lost deliveries",
+                "6 deliveries still to come when their receivers were cut off",
                 "3 messages with no known delivery",
                 "40 messages due and never sent"
             ]
         );
         let one = Missing {
-            relays: 1,
+            lost: 1,
             ..Missing::default()
         };
-        assert_eq!(one.in_words(), ["1 delivery that did not come"]);
+        assert_eq!(one.in_words(), ["1 lost delivery"]);
         let mut promises = plan.promises;
         promises.ack = AckPromise::None;
         outcome.clients = 1;

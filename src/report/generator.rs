@@ -17,7 +17,11 @@ pub(super) fn reasons(health: &Health, cpus: usize) -> Vec<String> {
         reasons.push(format!(
             "the generator, not the target, set the rate: {} of {} messages that were due were \
              never sent; {}",
-            figures::count(health.behind.max(health.unsent)),
+            figures::count(
+                health
+                    .behind
+                    .max(health.unsent.saturating_sub(health.cut_off))
+            ),
             figures::count(health.offered),
             cure(health, cpus),
         ));
@@ -61,43 +65,82 @@ pub(super) fn notes(health: &Health, cpus: usize) -> Vec<String> {
         notes.push(format!(
             "a shard of the generator was never idle ({}): how fast it goes is as much the \
              generator's doing as the target's; {}",
-            percent(health.occupied()),
+            occupied(health),
             cure(health, cpus),
+        ));
+    }
+    if health.cut_off > 0 {
+        notes.push(format!(
+            "{} of the messages that were never sent were due from clients without a connection",
+            figures::count(health.cut_off),
         ));
     }
     notes
 }
 
-/// Why a crossed threshold cannot be held against the target, if that is so.
+/// What a shard was occupied with: running, and waiting for a core.
+pub(super) fn occupied(health: &Health) -> String {
+    let busiest = health
+        .shards
+        .iter()
+        .max_by(|a, b| a.occupied().total_cmp(&b.occupied()));
+    let Some(shard) = busiest else {
+        return "busy 0 %".to_owned();
+    };
+    let busy = format!("busy {}", percent(shard.busy()));
+    let never_idle = shard.occupied() >= OCCUPIED_SHARE && shard.waited() >= 0.005;
+    if shard.waited() < WAITED_SHARE && !never_idle {
+        return busy;
+    }
+    format!("{busy}, waiting for a core {}", percent(shard.waited()))
+}
+
+/// How the generator did, in a word or two.
+pub(super) fn state(health: &Health) -> &'static str {
+    state_of(health.is_saturated(), health.occupied())
+}
+
+/// The same, by whether it is saturated, and the share of the time that it had something to do.
+pub(super) fn state_of(saturated: bool, occupied: f64) -> &'static str {
+    if saturated {
+        "SATURATED"
+    } else if occupied >= OCCUPIED_SHARE {
+        "never idle"
+    } else {
+        "not saturated"
+    }
+}
+
+/// Why a crossed threshold cannot be held against the target, if that is so: what is to be said
+/// behind the figure.
 pub(super) fn excuse(threshold: &Threshold, judged: &Judged, outcome: &Outcome) -> Option<String> {
     let observed = judged.observed.filter(|_| judged.ok == Some(false))?;
     let upper = matches!(threshold.op, Comparison::Less | Comparison::LessOrEqual);
     match threshold.metric {
         Metric::Ack | Metric::Relay | Metric::LastRelay if upper => {
             let measured = &outcome.measured;
-            let own = match threshold.stat {
+            // What lay in a socket while the generator stood still came later for that.
+            let paused_ns = match judged.at_least {
+                true => outcome.health.longest_pause_ns as f64,
+                false => 0.0,
+            };
+            let own: f64 = match threshold.stat {
                 Stat::Percentile(p) => own_ns(measured, p) as f64,
                 Stat::Max => own_ns(measured, 100.0) as f64,
                 Stat::Mean => measured.send_lag.mean() + measured.heartbeat.mean(),
                 _ => return None,
             };
+            let own = own.max(paused_ns);
             (own >= NOTED_OWN_NS as f64 && observed - own < threshold.limit).then(|| {
                 format!(
-                    "{} {} cannot be judged: it was {}, of which up to {} may be the generator's \
-                     own lateness",
-                    judged.metric,
-                    judged.expr,
-                    judged.observed_text().unwrap_or_default(),
+                    "of which up to {} may be the generator's own lateness",
                     figures::latency(own.min(observed) as u64),
                 )
             })
         }
         Metric::Rates if !upper && outcome.health.occupied() >= OCCUPIED_SHARE => Some(format!(
-            "{} {} cannot be judged: it was {}, with a shard of the generator never idle ({})",
-            judged.metric,
-            judged.expr,
-            judged.observed_text().unwrap_or_default(),
-            percent(outcome.health.occupied()),
+            "with a shard of the generator never idle ({})",
+            occupied(&outcome.health),
         )),
         _ => None,
     }
@@ -249,7 +292,7 @@ mod tests {
                 "up to 30.0 ms of ack p99.9 (33.0 ms) may be the generator's",
             ),
             (&paused, "stood still for 150 ms"),
-            (&busy, "never idle (97 %)"),
+            (&busy, "never idle (busy 97 %)"),
         ];
         for (health, said) in table {
             let notes = notes(health, 2);
@@ -273,7 +316,7 @@ mod tests {
             limit,
             expr: "as written".to_owned(),
         };
-        let judged = judge(&threshold, &outcome.measured);
+        let judged = judge(&threshold, &outcome.measured, 0);
         excuse(&threshold, &judged, &outcome).is_some()
     }
 

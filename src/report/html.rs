@@ -366,11 +366,7 @@ fn environment(result: &RunResult) -> Markup {
                 "cpu {:.2} s · rss {} · {}",
                 result.generator.cpu_s,
                 figures::bytes(result.generator.max_rss_bytes as f64),
-                if result.generator.saturated {
-                    "SATURATED"
-                } else {
-                    "not saturated"
-                }
+                result.generator.state()
             ),
         ),
     ];

@@ -116,7 +116,7 @@ impl<'a> Result<'a> {
             error: outcome.error.as_ref().map(|error| error.what.as_str()),
             judged: Promised::new(&report.promises),
             counts: ran.then(|| Counts::new(report)),
-            violations: Violations::all(&outcome.findings),
+            violations: Violations::all(&outcome.findings, report.late),
             coverage: ran.then(|| Coverage::new(&outcome.findings.coverage)),
             window: Window::new(measured),
             latency_ns: Latencies::new(report),
@@ -156,6 +156,13 @@ struct Threshold<'a> {
     ok: Option<bool>,
     samples: u64,
     samples_wanted: u64,
+    /// It is only known to be no less than `observed`.
+    at_least: bool,
+    /// Samples that had not come when the run stopped listening.
+    outstanding: u64,
+    /// Why it is not held against the target that it was crossed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    excuse: Option<&'a str>,
 }
 
 impl<'a> Threshold<'a> {
@@ -174,6 +181,9 @@ impl<'a> Threshold<'a> {
             ok: judged.ok,
             samples: judged.samples,
             samples_wanted: judged.wanted,
+            at_least: judged.at_least,
+            outstanding: judged.outstanding,
+            excuse: judged.excuse.as_deref(),
         }
     }
 }

@@ -29,6 +29,8 @@ pub mod verification;
 mod violations;
 
 #[cfg(test)]
+mod one_story;
+#[cfg(test)]
 pub(crate) mod sample;
 
 use std::time::Duration;
@@ -76,6 +78,9 @@ pub struct Report {
     pub verdict: Verdict,
     /// Whether it is inconclusive because of the generator: the target may be all right.
     pub by_generator: bool,
+    /// What relays that came too late count as: a failure, a crossed threshold, or nothing that
+    /// can be said.
+    pub late: Verdict,
     /// Why it is not a pass, in words, the weightiest first; empty for a pass.
     pub reasons: Vec<String>,
     /// What a reader of the figures should know besides.
@@ -88,10 +93,20 @@ impl Report {
     /// Judges what a run saw against what its plan asked.
     #[must_use]
     pub fn new(plan: &Plan, outcome: Outcome) -> Self {
+        let counts = &outcome.findings.counts;
+        let unresolved = counts.unresolved;
+        let unresolved = unresolved.saturating_sub(outcome.findings.outstanding_relays());
         let thresholds: Vec<_> = plan
             .thresholds
             .iter()
-            .map(|threshold| thresholds::judge(threshold, &outcome.measured))
+            .map(|threshold| {
+                let mut judged = thresholds::judge(threshold, &outcome.measured, unresolved);
+                judged.excuse = generator::excuse(threshold, &judged, &outcome);
+                if judged.excuse.is_some() {
+                    judged.ok = None;
+                }
+                judged
+            })
             .collect();
         let environment = Environment::here();
         let judged = verdict::judge(plan, &outcome, &thresholds, environment.cpus);
@@ -112,6 +127,7 @@ impl Report {
             thresholds,
             verdict: judged.verdict,
             by_generator: judged.by_generator,
+            late: judged.late,
             reasons: judged.reasons,
             notes,
             drift,

@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use super::files::RESULT;
 use super::json::SCHEMA;
-use super::{Environment, Report, histogram, json};
+use super::{Environment, Report, figures, generator, histogram, json};
 use crate::input;
 
 /// Why a result cannot be read.
@@ -176,10 +176,26 @@ pub struct Violations {
     pub kind: String,
     /// The rule it breaks; `–` if none of the protocol's.
     pub rule: String,
+    /// The verdict that these lead to on their own: `fail` but for late relays.
+    #[serde(default = "fail")]
+    pub counts_as: String,
     /// How many there were.
     pub count: u64,
     /// The first of them.
     pub examples: Vec<Example>,
+}
+
+/// What older results do not say.
+fn fail() -> String {
+    "fail".to_owned()
+}
+
+impl Violations {
+    /// Whether a run fails for these.
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        self.counts_as == "fail"
+    }
 }
 
 /// One violation.
@@ -268,6 +284,23 @@ pub struct Latency {
     /// All of them.
     #[serde(deserialize_with = "histogram")]
     pub histogram: Histogram<u64>,
+    /// Those that had not come when the run stopped listening.
+    #[serde(default)]
+    pub outstanding: Option<Outstanding>,
+}
+
+/// What had not come when the run stopped listening, and the percentiles of all samples if it had
+/// come then: the true ones are no less.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[allow(missing_docs)]
+pub struct Outstanding {
+    pub count: u64,
+    pub p50: Option<u64>,
+    pub p90: Option<u64>,
+    pub p99: Option<u64>,
+    pub p99_9: Option<u64>,
+    pub p99_99: Option<u64>,
+    pub max: Option<u64>,
 }
 
 /// 95 % intervals of percentiles, `[low, high]`.
@@ -308,6 +341,14 @@ pub struct Shard {
     pub waited: f64,
 }
 
+impl Generator {
+    /// How it did, in a word or two.
+    pub(super) fn state(&self) -> &'static str {
+        let occupied = self.shards.iter().map(|shard| shard.busy + shard.waited);
+        generator::state_of(self.saturated, occupied.fold(0.0, f64::max))
+    }
+}
+
 /// A latency of which more than half may be the generator's own.
 #[derive(Debug, Clone, Deserialize)]
 #[allow(missing_docs)]
@@ -343,6 +384,44 @@ pub struct Threshold {
     /// Samples that it takes.
     #[serde(default)]
     pub samples_wanted: u64,
+    /// Whether it is only known to be no less than `observed`.
+    #[serde(default)]
+    pub at_least: bool,
+    /// Samples that had not come when the run stopped listening.
+    #[serde(default)]
+    pub outstanding: u64,
+    /// Why it is not held against the target that it was crossed.
+    #[serde(default)]
+    pub excuse: Option<String>,
+}
+
+impl Threshold {
+    /// What was seen, in words: `at least 5.20 s`; `None` for nothing.
+    #[must_use]
+    pub fn observed_text(&self) -> Option<String> {
+        let observed = self.observed?;
+        Some(match (self.metric.as_str(), self.at_least) {
+            ("rates", _) => figures::rate(observed),
+            (_, true) => format!("at least {}", figures::latency(observed.round() as u64)),
+            (_, false) => figures::latency(observed.round() as u64),
+        })
+    }
+
+    /// Why it cannot be judged.
+    #[must_use]
+    pub fn doubt(&self) -> String {
+        if let (Some(excuse), Some(was)) = (&self.excuse, self.observed_text()) {
+            return format!("it was {was}, {excuse}: it cannot be judged");
+        }
+        if self.samples < self.samples_wanted {
+            let (samples, wanted) = (self.samples, self.samples_wanted);
+            return format!("{samples} of {wanted} samples: it cannot be judged");
+        }
+        let outstanding = figures::count(self.outstanding);
+        let was = self.observed_text().map(|was| format!("it was {was}, "));
+        let was = was.unwrap_or_default();
+        format!("{was}with {outstanding} outstanding: it cannot be judged")
+    }
 }
 
 /// One second of the run.
@@ -467,10 +546,11 @@ impl RunResult {
         known.chain(others)
     }
 
-    /// Violations of all kinds.
+    /// Violations of all kinds, but for relays that came late where these count as something else.
     #[must_use]
     pub fn violation_count(&self) -> u64 {
-        let counts = self.violations.iter().map(|kind| kind.count);
+        let failures = self.violations.iter().filter(|kind| kind.fails());
+        let counts = failures.map(|kind| kind.count);
         counts.fold(0, u64::saturating_add)
     }
 

@@ -7,8 +7,8 @@ use crate::measure::health::{Health, ShardLoad};
 use crate::measure::{Collector, Measured, ShardRecorder, Window};
 use crate::report::{Environment, Report};
 use crate::scenario::plan::{
-    AckPromise, Comparison, Group, Load, Metric, OrderPromise, PayloadSize, Plan, Promises,
-    RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
+    AckPromise, Comparison, Group, LateCounts, Load, Metric, OrderPromise, PayloadSize, Plan,
+    Promises, RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
 };
 use crate::verify::findings::{Counts, Coverage, Example, Findings};
 use crate::wire::Dialect;
@@ -63,6 +63,7 @@ pub(crate) fn plan() -> Plan {
             use_seq: true,
             late_after: None,
         },
+        late: LateCounts::AsViolations,
         thresholds: vec![
             threshold(Metric::Relay, 99.0, 50.0, "p99 < 50ms"),
             threshold(Metric::LastRelay, 99.0, 80.0, "p99 < 80ms"),
@@ -157,6 +158,7 @@ pub(crate) fn outcome() -> Outcome {
         faults: Vec::new(),
         inconclusive: Vec::new(),
         error: None,
+        unfinished: None,
     }
 }
 

@@ -3,11 +3,14 @@
 mod labelled;
 mod latencies;
 
-use super::caveats::Missing;
+use std::iter;
+
+use super::caveats::{Missing, Outstanding};
 use super::style::{Paint, Style, left};
 use super::{Report, Verdict, figures, violations};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
-use crate::verify::findings::Counts;
+use crate::verify::findings::Findings;
+use crate::verify::kind::Kind;
 pub(super) use labelled::exercised;
 
 /// Columns of the labels (`throughput`) and so the indent of what goes with them.
@@ -32,7 +35,7 @@ pub fn render(report: &Report, style: Style) -> String {
         page.labelled("run again", [&report.rerun]);
         return page.out;
     }
-    violations::render(&report.outcome.findings, style, &mut page.out);
+    violations::render(&report.outcome.findings, report.late, style, &mut page.out);
     page.blank();
     page.latencies(report);
     page.shape(report);
@@ -134,7 +137,13 @@ impl Page {
 
     /// What is not in these figures, and what else must be known about them.
     fn caveats(&mut self, report: &Report) {
-        let missing = Missing::of(&report.promises, &report.outcome).in_words();
+        let outstanding = Outstanding::of(&report.outcome.measured);
+        let waited_for = outstanding.in_words();
+        if !waited_for.is_empty() {
+            self.labelled("outstanding", waited_for);
+        }
+        let missing = Missing::of(&report.promises, &report.outcome);
+        let missing = missing.but_for(outstanding).in_words();
         if !missing.is_empty() {
             self.labelled("not in these", missing);
         }
@@ -154,19 +163,16 @@ impl Page {
                 Some(false) => style.paint(Paint::Bad, "✗"),
                 None => style.paint(Paint::Doubt, "?"),
             };
-            let observed = threshold.observed_text().unwrap_or_else(|| {
-                format!(
-                    "{} of {} samples",
-                    figures::count(threshold.samples),
-                    figures::count(threshold.wanted)
-                )
-            });
+            let observed = threshold.observed_text();
+            let observed = observed.unwrap_or_else(|| threshold.samples_text());
             let label = if i == 0 {
                 style.paint(Paint::Faint, "thresholds")
             } else {
                 String::new()
             };
             let head = format!("{}{mark} ", left(&label, LABEL));
+            let excuse = threshold.excuse.iter().map(|excuse| format!(", {excuse}"));
+            let observed: String = iter::once(observed).chain(excuse).collect();
             let text = format!("{} {} ({observed})", threshold.metric, threshold.expr);
             style.paragraph(&mut self.out, &head, LABEL + 2, &text);
         }
@@ -192,7 +198,7 @@ fn length(report: &Report) -> String {
 /// The counts that the verdict rests on, and what can be claimed from them.
 fn counts(report: &Report) -> Vec<String> {
     let findings = &report.outcome.findings;
-    let mut items = counted(&findings.counts);
+    let mut items = counted(findings, report.promises.relay);
     if findings.violation_count() == 0 {
         items.push(claim(report));
     }
@@ -200,7 +206,8 @@ fn counts(report: &Report) -> Vec<String> {
 }
 
 /// The counts that a verdict rests on; exceptions only where there are any.
-pub(super) fn counted(counts: &Counts) -> Vec<String> {
+pub(super) fn counted(findings: &Findings, promised: RelayPromise) -> Vec<String> {
+    let counts = &findings.counts;
     let mut items = vec![
         format!("{} sent", figures::count(counts.sent)),
         format!("{} acked", figures::count(counts.acked)),
@@ -208,12 +215,13 @@ pub(super) fn counted(counts: &Counts) -> Vec<String> {
         format!("{} delivered", figures::count(counts.delivered)),
     ];
     let exceptions = [
-        (counts.optional, "optional"),
-        (counts.lost, "lost"),
-        (counts.duplicated, "duplicated"),
-        (counts.errors_received, "errors received"),
-        (counts.unexpected_closes, "unexpected closes"),
-        (counts.unknown_frames, "frames of unknown type"),
+        (counts.optional, "optional".to_owned()),
+        (counts.unresolved, "unresolved".to_owned()),
+        (counts.lost, lost(findings, promised)),
+        (counts.duplicated, "duplicated".to_owned()),
+        (counts.errors_received, "errors received".to_owned()),
+        (counts.unexpected_closes, "unexpected closes".to_owned()),
+        (counts.unknown_frames, "frames of unknown type".to_owned()),
     ];
     for (n, what) in exceptions {
         if n > 0 {
@@ -223,9 +231,51 @@ pub(super) fn counted(counts: &Counts) -> Vec<String> {
     items
 }
 
+/// `lost`, and as what it is reported where not every lost delivery is a lost-relay of its own: of a
+/// message that reached nobody there is one violation, whoever it was owed to.
+fn lost(findings: &Findings, promised: RelayPromise) -> String {
+    if promised == RelayPromise::AtMostOnce {
+        return "lost, which is allowed".to_owned();
+    }
+    let tally = |kind| {
+        findings
+            .violations
+            .get(&kind)
+            .map_or(0, |tally| tally.count)
+    };
+    let named = tally(Kind::LostRelay);
+    let others = findings.counts.lost.saturating_sub(named);
+    if others == 0 {
+        return "lost".to_owned();
+    }
+    let causes = [
+        Kind::AckWithoutRelay,
+        Kind::MissingAck,
+        Kind::Causality,
+        Kind::RealTime,
+        Kind::OrderDivergence,
+    ];
+    let causes = causes.into_iter().filter(|&kind| tally(kind) > 0);
+    let causes: Vec<_> = causes.map(|kind| kind.name().to_owned()).collect();
+    let of_them = if named == 0 {
+        "all of them".to_owned()
+    } else {
+        format!(
+            "{} as lost-relay, {}",
+            figures::count(named),
+            figures::count(others)
+        )
+    };
+    match causes.is_empty() {
+        true => "lost".to_owned(),
+        false => format!("lost ({of_them} as {})", causes.join(", ")),
+    }
+}
+
 /// What a run without violations has shown: no more than was promised and so checked.
 fn claim(report: &Report) -> String {
-    if matches!(report.verdict, Verdict::Inconclusive | Verdict::Interrupted) {
+    let unfinished = report.outcome.unfinished.is_some() || report.outcome.findings.unfinished > 0;
+    if unfinished || matches!(report.verdict, Verdict::Inconclusive | Verdict::Interrupted) {
         return "no violation seen".to_owned();
     }
     let promises = &report.promises;

@@ -2,12 +2,17 @@
 //!
 //! A threshold is met, crossed, or cannot be judged: without a sample, or with too few for its
 //! percentile, there is nothing to compare, and that is never a pass.
+//!
+//! What had not come when the run stopped listening has a known lower bound ([`Censored`]). A
+//! threshold that is crossed with these bounds is crossed whatever would still have come; one that
+//! holds if nothing of it ever comes holds; what lies between cannot be judged.
 
 use hdrhistogram::Histogram;
 
 use super::figures;
-use crate::measure::Measured;
-use crate::measure::percentile::{min_samples, percentile};
+use crate::measure::censored::{highest, together};
+use crate::measure::percentile::min_samples;
+use crate::measure::{Censored, Measured, histogram};
 use crate::scenario::plan::{Comparison, Metric, RateName, Stat, Threshold};
 
 /// A threshold and what came of it.
@@ -21,12 +26,18 @@ pub struct Judged {
     pub observed: Option<f64>,
     /// Whether `observed` is a rate and not a time.
     pub is_rate: bool,
+    /// Whether it is only known to be at least that.
+    pub at_least: bool,
     /// Samples behind it; for rates, the events counted.
     pub samples: u64,
+    /// Of these, so many had not come when the run stopped listening, and count as late as that.
+    pub outstanding: u64,
     /// Samples that it takes.
     pub wanted: u64,
     /// Whether it holds; `None` if that cannot be judged.
     pub ok: Option<bool>,
+    /// Why it cannot, where that is the generator: it was crossed, perhaps by that alone.
+    pub excuse: Option<String>,
 }
 
 impl Judged {
@@ -35,11 +46,30 @@ impl Judged {
     pub fn observed_text(&self) -> Option<String> {
         self.observed.map(|observed| {
             if self.is_rate {
-                figures::rate(observed)
+                return figures::rate(observed);
+            }
+            let latency = figures::latency(observed.round() as u64);
+            if self.at_least {
+                format!("at least {latency}")
             } else {
-                figures::latency(observed.round() as u64)
+                latency
             }
         })
+    }
+}
+
+impl Judged {
+    /// Why there is no figure.
+    #[must_use]
+    pub fn samples_text(&self) -> String {
+        if self.samples >= self.wanted {
+            return format!("{} outstanding", figures::count(self.outstanding));
+        }
+        format!(
+            "{} of {} samples",
+            figures::count(self.samples),
+            figures::count(self.wanted)
+        )
     }
 }
 
@@ -57,58 +87,120 @@ pub const fn metric_name(metric: Metric) -> &'static str {
     }
 }
 
-/// Compares one threshold with what was measured.
-#[must_use]
-pub fn judge(threshold: &Threshold, measured: &Measured) -> Judged {
-    let (observed, samples, wanted) = match (threshold.stat, histogram(threshold.metric, measured))
-    {
-        (Stat::Rate(name), _) => rate(name, measured),
-        (stat, Some(histogram)) => latency(stat, histogram),
-        // The schema has no such expression; were there one, it would not hold.
-        (_, None) => (None, 0, 1),
-    };
-    Judged {
-        metric: metric_name(threshold.metric),
-        expr: threshold.expr.clone(),
-        observed,
-        is_rate: matches!(threshold.stat, Stat::Rate(_)),
-        samples,
-        wanted,
-        ok: observed.map(|observed| holds(observed, threshold.op, threshold.limit)),
-    }
+/// What a figure lies between.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Range {
+    low: f64,
+    /// `None` if nothing bounds it from above.
+    high: Option<f64>,
 }
 
-/// The figure, the samples behind it and the samples that it takes.
-fn latency(stat: Stat, histogram: &Histogram<u64>) -> (Option<f64>, u64, u64) {
-    let samples = histogram.len();
-    let wanted = match stat {
-        Stat::Percentile(p) => min_samples(p),
-        Stat::Stddev => 2,
-        Stat::Min | Stat::Mean | Stat::Max | Stat::Rate(_) => 1,
+/// Compares one threshold with what was measured. `unresolved` deliveries may have been owed
+/// besides, and never came: nobody knows.
+#[must_use]
+pub fn judge(threshold: &Threshold, measured: &Measured, unresolved: u64) -> Judged {
+    let mut judged = Judged {
+        metric: metric_name(threshold.metric),
+        expr: threshold.expr.clone(),
+        observed: None,
+        is_rate: false,
+        at_least: false,
+        samples: 0,
+        outstanding: 0,
+        wanted: 1,
+        ok: None,
+        excuse: None,
     };
-    if samples < wanted {
-        return (None, samples, wanted);
+    let nothing = histogram();
+    if let Stat::Rate(name) = threshold.stat {
+        let (observed, events) = rate(name, measured);
+        judged.observed = observed;
+        judged.is_rate = true;
+        judged.samples = events;
+        judged.wanted = 0;
+        judged.ok = observed.map(|observed| holds(observed, threshold.op, threshold.limit));
+    } else if let Some((came, outstanding)) = histograms(threshold.metric, measured, &nothing) {
+        let relays = matches!(
+            threshold.metric,
+            Metric::Relay | Metric::LastRelay | Metric::Spread
+        );
+        let never = outstanding.len() + if relays { unresolved } else { 0 };
+        judged.samples = came.len() + outstanding.len();
+        judged.outstanding = outstanding.len();
+        judged.wanted = match threshold.stat {
+            Stat::Percentile(p) => min_samples(p),
+            Stat::Stddev => 2,
+            Stat::Min | Stat::Mean | Stat::Max | Stat::Rate(_) => 1,
+        };
+        if judged.samples >= judged.wanted
+            && let Some(range) = latency(threshold.stat, came, outstanding, never)
+        {
+            judged.observed = Some(range.low);
+            judged.at_least = range.high != Some(range.low);
+            judged.ok = decided(range, threshold.op, threshold.limit);
+        }
     }
-    let observed = match stat {
-        Stat::Min => Some(histogram.min() as f64),
-        Stat::Max => Some(histogram.max() as f64),
-        Stat::Mean => Some(histogram.mean()),
-        Stat::Stddev => Some(histogram.stdev()),
-        Stat::Percentile(p) => percentile(histogram, p).map(|ns| ns as f64),
-        Stat::Rate(_) => None,
+    // The schema has no other expressions; were there one, it would not hold.
+    judged
+}
+
+/// What a figure lies between, of samples that came, of lower bounds of others, and if `never`
+/// samples (these, and what nobody knows of) are later than any.
+fn latency(
+    stat: Stat,
+    came: &Histogram<u64>,
+    outstanding: &Histogram<u64>,
+    never: u64,
+) -> Option<Range> {
+    let all = together(came, outstanding);
+    let certain = never == 0;
+    let at_most = |figure: f64| certain.then_some(figure);
+    Some(match stat {
+        Stat::Min => Range {
+            low: all.min() as f64,
+            high: (!came.is_empty()).then(|| came.min() as f64),
+        },
+        Stat::Max => Range {
+            low: all.max() as f64,
+            high: at_most(all.max() as f64),
+        },
+        Stat::Mean => Range {
+            low: all.mean(),
+            high: at_most(all.mean()),
+        },
+        // It can be anything, by what is still to come.
+        Stat::Stddev if !certain => return None,
+        Stat::Stddev => Range {
+            low: all.stdev(),
+            high: Some(all.stdev()),
+        },
+        Stat::Percentile(p) => Range {
+            low: all.value_at_quantile(p / 100.0) as f64,
+            high: highest(came, never, p).map(|ns| ns as f64),
+        },
+        Stat::Rate(_) => return None,
+    })
+}
+
+/// Whether a figure holds wherever in its range it is; `None` if that depends.
+fn decided(range: Range, op: Comparison, limit: f64) -> Option<bool> {
+    let low = holds(range.low, op, limit);
+    let high = match range.high {
+        Some(high) => holds(high, op, limit),
+        None => holds(f64::INFINITY, op, limit),
     };
-    (observed, samples, wanted)
+    (low == high).then_some(low)
 }
 
 /// The same for a rate: an event that never came is an observation, a window that never was is
 /// none.
-fn rate(name: RateName, measured: &Measured) -> (Option<f64>, u64, u64) {
+fn rate(name: RateName, measured: &Measured) -> (Option<f64>, u64) {
     let events = match name {
         RateName::Sent => measured.counts.sent,
         RateName::Acked => measured.counts.acked,
         RateName::Delivered => measured.counts.delivered,
     };
-    (per_second(events, measured), events, 0)
+    (per_second(events, measured), events)
 }
 
 /// Events of the measured phase as a rate; `None` if there was no measured phase.
@@ -118,16 +210,22 @@ pub fn per_second(events: u64, measured: &Measured) -> Option<f64> {
     (length_ns > 0).then(|| events as f64 * 1e9 / length_ns as f64)
 }
 
-const fn histogram(metric: Metric, measured: &Measured) -> Option<&Histogram<u64>> {
-    match metric {
-        Metric::Ack => Some(&measured.ack),
-        Metric::Relay => Some(&measured.relay),
-        Metric::LastRelay => Some(&measured.last_relay),
-        Metric::Spread => Some(&measured.spread),
-        Metric::SendLag => Some(&measured.send_lag),
-        Metric::Connect => Some(&measured.connect),
-        Metric::Rates => None,
-    }
+/// What came, and how late at least is what did not; `nothing` where that is not asked.
+const fn histograms<'a>(
+    metric: Metric,
+    measured: &'a Measured,
+    nothing: &'a Histogram<u64>,
+) -> Option<(&'a Histogram<u64>, &'a Histogram<u64>)> {
+    let outstanding: &Censored = &measured.censored;
+    Some(match metric {
+        Metric::Ack => (&measured.ack, &outstanding.ack),
+        Metric::Relay => (&measured.relay, &outstanding.relay),
+        Metric::LastRelay => (&measured.last_relay, &outstanding.last_relay),
+        Metric::Spread => (&measured.spread, &outstanding.spread),
+        Metric::SendLag => (&measured.send_lag, nothing),
+        Metric::Connect => (&measured.connect, nothing),
+        Metric::Rates => return None,
+    })
 }
 
 fn holds(observed: f64, op: Comparison, limit: f64) -> bool {
@@ -282,17 +380,118 @@ mod tests {
             ("a metric without histogram", Rates, Max, Less, 1e12, None),
         ];
         for (says, metric, stat, op, limit, ok) in table {
-            let judged = judge(&threshold(metric, stat, op, limit), &relays_500);
+            let judged = judge(&threshold(metric, stat, op, limit), &relays_500, 0);
             assert_eq!(judged.ok, ok, "{says}: {judged:?}");
             assert_eq!(judged.observed.is_some(), ok.is_some(), "{says}");
         }
     }
 
+    /// As [`measured`], and so many more had waited for a second when the run stopped listening.
+    fn hung(came: u64, outstanding: u64) -> Measured {
+        let window = Window {
+            start_ns: 0,
+            end_ns: 2 * SECOND_NS,
+        };
+        let mut recorder = ShardRecorder::new(window);
+        for i in 1..=came {
+            recorder.relay(0, 0, i * 1_000);
+        }
+        let mut collector = Collector::new(window, 1);
+        collector.absorb(0, 0, recorder.take_interval(), 1);
+        collector.message_outstanding(0, None, [(0, outstanding, SECOND_NS)]);
+        collector.finish(None)
+    }
+
+    #[test]
+    fn what_is_outstanding_crosses_what_its_bound_reaches_and_leaves_open_what_it_might() {
+        use Comparison::{Greater, Less};
+        use Stat::{Max, Mean, Min, Percentile, Stddev};
+        const MS: f64 = 1e6;
+        const S: f64 = 1e9;
+        // Of 1,000, ten were outstanding.
+        let table = [
+            (
+                "the greatest is over it",
+                Max,
+                Less,
+                500.0 * MS,
+                Some(false),
+            ),
+            ("or may be", Max, Less, 2.0 * S, None),
+            (
+                "over the least that it can be",
+                Max,
+                Greater,
+                500.0 * MS,
+                Some(true),
+            ),
+            (
+                "p50 is among those that came",
+                Percentile(50.0),
+                Less,
+                MS,
+                Some(true),
+            ),
+            ("so is p98", Percentile(98.0), Less, MS, Some(true)),
+            (
+                "p99.5 is not",
+                Percentile(99.5),
+                Less,
+                500.0 * MS,
+                Some(false),
+            ),
+            ("nor is it known", Percentile(99.5), Less, 2.0 * S, None),
+            ("the mean is over 5 ms", Mean, Less, 5.0 * MS, Some(false)),
+            ("and has no upper bound", Mean, Less, 2.0 * S, None),
+            ("the least came", Min, Less, MS, Some(true)),
+            (
+                "nothing is known of the deviation",
+                Stddev,
+                Less,
+                1e12,
+                None,
+            ),
+        ];
+        for (says, stat, op, limit, ok) in table {
+            let judged = judge(
+                &threshold(Metric::Relay, stat, op, limit),
+                &hung(990, 10),
+                0,
+            );
+            assert_eq!(judged.ok, ok, "{says}: {judged:?}");
+            assert_eq!((judged.samples, judged.outstanding), (1_000, 10), "{says}");
+        }
+        let max = threshold(Metric::Relay, Max, Less, 500.0 * MS);
+        let judged = judge(&max, &hung(990, 10), 0);
+        assert_eq!(judged.observed_text().as_deref(), Some("at least 1.00 s"));
+        let last = threshold(Metric::LastRelay, Max, Less, 500.0 * MS);
+        assert_eq!(judge(&last, &hung(990, 10), 0).ok, Some(false));
+        let ack = threshold(Metric::Ack, Max, Less, 500.0 * MS);
+        assert_eq!(judge(&ack, &hung(990, 10), 0).ok, None, "none was sent");
+    }
+
+    #[test]
+    fn what_nobody_knows_whether_it_was_owed_lets_no_upper_limit_hold() {
+        use Comparison::Less;
+        let max = threshold(Metric::Relay, Stat::Max, Less, 1e12);
+        assert_eq!(judge(&max, &measured(500), 0).ok, Some(true));
+        assert_eq!(judge(&max, &measured(500), 1).ok, None);
+        let p90 = threshold(Metric::Relay, Stat::Percentile(90.0), Less, 1e12);
+        assert_eq!(
+            judge(&p90, &measured(500), 1).ok,
+            Some(true),
+            "however it is"
+        );
+        assert_eq!(judge(&p90, &measured(500), 100).ok, None);
+        let crossed = threshold(Metric::Relay, Stat::Max, Less, 1.0);
+        assert_eq!(judge(&crossed, &measured(500), 100).ok, Some(false));
+    }
+
     #[test]
     fn one_sample_has_no_deviation() {
         let stddev = threshold(Metric::Relay, Stat::Stddev, Comparison::Less, 1e12);
-        assert_eq!(judge(&stddev, &measured(1)).ok, None);
-        assert_eq!(judge(&stddev, &measured(2)).ok, Some(true));
+        assert_eq!(judge(&stddev, &measured(1), 0).ok, None);
+        assert_eq!(judge(&stddev, &measured(2), 0).ok, Some(true));
     }
 
     #[test]
@@ -301,7 +500,7 @@ mod tests {
         measured.window = Window::NEVER;
         let stat = Stat::Rate(RateName::Delivered);
         let rate = threshold(Metric::Rates, stat, Comparison::GreaterOrEqual, 0.0);
-        assert_eq!(judge(&rate, &measured).ok, None);
+        assert_eq!(judge(&rate, &measured, 0).ok, None);
     }
 
     #[test]
@@ -309,6 +508,7 @@ mod tests {
         let mut judged = judge(
             &threshold(Metric::Relay, Stat::Max, Comparison::Less, 1.0),
             &measured(50),
+            0,
         );
         assert_eq!(judged.observed_text().as_deref(), Some("50.0 µs"));
         judged.is_rate = true;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::json::{Coverage, SCHEMA, Seen, Violations, document};
 use super::style::{Paint, Style, left};
 use super::{Verdict, summary, verdict, violations};
+use crate::scenario::plan::RelayPromise;
 use crate::verify::trace::Verified;
 
 /// Columns that the verdict's details are indented by.
@@ -29,7 +30,7 @@ impl Verification {
     /// Judges what was found.
     #[must_use]
     pub fn new(verified: Verified) -> Self {
-        let violated = verdict::violated(&verified.findings);
+        let violated = verdict::violated(&verified.findings, Verdict::Fail);
         let mut reasons: Vec<String> = verified.doubts.clone();
         reasons.extend(verified.findings.undecided.iter().cloned());
         let verdict = match (&violated, reasons.is_empty()) {
@@ -59,7 +60,7 @@ impl Verification {
         };
         let word = self.verdict.name().to_uppercase();
         let head = left(&format!("{}   ", style.paint(paint, &word)), INDENT);
-        let mut counts = summary::counted(&findings.counts);
+        let mut counts = summary::counted(findings, RelayPromise::ExactlyOnce);
         if findings.violation_count() == 0 {
             counts.push("no violation seen".to_owned());
         }
@@ -75,7 +76,7 @@ impl Verification {
         } else {
             style.flow(&mut out, &head, INDENT, " · ", &counts);
         }
-        violations::render(findings, style, &mut out);
+        violations::render(findings, Verdict::Fail, style, &mut out);
         let exercised = summary::exercised(&findings.coverage);
         if !exercised.is_empty() {
             out.push('\n');
@@ -109,7 +110,7 @@ impl Verification {
             exit_code: self.verdict.exit_code(),
             reasons: &self.reasons,
             counts: Seen::new(&findings.counts),
-            violations: Violations::all(findings),
+            violations: Violations::all(findings, Verdict::Fail),
             coverage: Coverage::new(&findings.coverage),
         };
         document(&result)

@@ -1,7 +1,7 @@
 //! Violations in words: each kind with its count, its rule and its first examples.
 
-use super::figures;
 use super::style::{Paint, Style, right};
+use super::{Verdict, figures};
 use crate::verify::findings::{Example, Findings, Tally};
 use crate::verify::kind::Kind;
 
@@ -12,23 +12,33 @@ const EXAMPLES_SHOWN: usize = 3;
 const MOMENT: usize = 12;
 
 /// Writes a paragraph a kind to `out`, each after a blank line; nothing if there are none.
-pub(super) fn render(findings: &Findings, style: Style, out: &mut String) {
+/// Late relays count as `late`.
+pub(super) fn render(findings: &Findings, late: Verdict, style: Style, out: &mut String) {
     for (kind, tally) in &findings.violations {
         if tally.count > 0 {
             out.push('\n');
-            render_kind(*kind, tally, style, out);
+            let counts_as = if *kind == Kind::LateRelay {
+                late
+            } else {
+                Verdict::Fail
+            };
+            render_kind(*kind, counts_as, tally, style, out);
         }
     }
 }
 
-fn render_kind(kind: Kind, tally: &Tally, style: Style, out: &mut String) {
-    let mut items = vec![
-        style.paint(Paint::Bad, kind.name()),
-        figures::count(tally.count),
-    ];
+fn render_kind(kind: Kind, counts_as: Verdict, tally: &Tally, style: Style, out: &mut String) {
+    let paint = match counts_as {
+        Verdict::Fail => Paint::Bad,
+        _ => Paint::Doubt,
+    };
+    let mut items = vec![style.paint(paint, kind.name()), figures::count(tally.count)];
     // Some kinds break a bound that the scenario sets, and no rule of the protocol.
     if kind.rule() != "–" {
         items.push(format!("rule {}", style.text(kind.rule())));
+    }
+    if counts_as != Verdict::Fail {
+        items.push(format!("counts as {counts_as}"));
     }
     style.flow(out, "", 2, " · ", items);
     if let Some(words) = rule_in_words(kind) {
@@ -147,7 +157,7 @@ mod tests {
         findings.violation(Kind::LateRelay, sample::example);
         findings.violation(Kind::MissingError, sample::example);
         let mut out = String::new();
-        render(&findings, Style::FILE, &mut out);
+        render(&findings, Verdict::Fail, Style::FILE, &mut out);
         assert!(out.contains("\nlate-relay · 1\n   4.211 s"), "{out}");
         assert!(out.contains("\nmissing-error · 1 · rule §6\n"), "{out}");
     }
@@ -166,7 +176,7 @@ mod tests {
             .violations
             .insert(Kind::LostRelay, Tally::default());
         let mut out = String::new();
-        render(&findings, Style::FILE, &mut out);
+        render(&findings, Verdict::Fail, Style::FILE, &mut out);
         assert_eq!(out, "");
     }
 }

@@ -181,6 +181,32 @@ fn stages_within_duration(problems: &Problems, drafts: &[Draft], duration: Durat
     }
 }
 
+/// A run that asks nothing of its target cannot pass: say so before it runs.
+pub(super) fn something_to_verify(
+    problems: &Problems,
+    drafts: &[Draft],
+    thresholds: &[(Threshold, Span)],
+) {
+    let asks_nothing = |draft: &Draft| match &draft.load {
+        DraftLoad::Listen => true,
+        DraftLoad::Script(script, repeat) => !repeat.puts_to_the_test(&script.steps),
+        DraftLoad::Rate(..) | DraftLoad::Stages { .. } | DraftLoad::Closed { .. } => false,
+    };
+    let Some(first) = drafts.first() else {
+        return;
+    };
+    if thresholds.is_empty() && drafts.iter().all(asks_nothing) && !problems.has_errors() {
+        let title = "no client publishes, and no threshold is set: there is nothing to verify";
+        problems.push(
+            Diagnostic::warning(title)
+                .at(&first.span, "only listens")
+                .help(
+                    "the run will be inconclusive; give a group a `rate`, `in_flight` or `script`",
+                ),
+        );
+    }
+}
+
 /// A threshold without samples makes a run inconclusive: say so before it runs.
 fn something_to_measure(
     problems: &Problems,

@@ -29,6 +29,8 @@ pub struct Plan {
     pub groups: Vec<Group>,
     /// What the target promises, which is what is verified.
     pub promises: Promises,
+    /// What deliveries that came later than promised count as.
+    pub late: LateCounts,
     /// What the measured figures must meet.
     pub thresholds: Vec<Threshold>,
     /// Every key with its value, defaults filled in: the report's `scenario.resolved`.
@@ -213,6 +215,25 @@ pub enum Repeat {
     Forever,
 }
 
+impl Repeat {
+    /// Whether a script of these steps asks anything of the target but to let a client connect
+    /// once, and leave.
+    #[must_use]
+    pub fn puts_to_the_test(self, steps: &[Step]) -> bool {
+        let asks = |step: &&Step| {
+            !matches!(
+                step,
+                Step::Connect
+                    | Step::Pause { .. }
+                    | Step::Barrier(_)
+                    | Step::Disconnect(Leave::Polite)
+            )
+        };
+        let connects = steps.iter().filter(|step| **step == Step::Connect);
+        self != Self::Times(1) || connects.count() > 1 || steps.iter().any(|step| asks(&step))
+    }
+}
+
 /// One step of a script.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
@@ -361,6 +382,15 @@ pub enum AckPromise {
     ExactlyOnce,
     /// Not at all.
     None,
+}
+
+/// What deliveries that came later than promised count as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LateCounts {
+    /// Violations: a broken promise like any other.
+    AsViolations,
+    /// A crossed threshold.
+    AsThreshold,
 }
 
 /// How often a relay comes to each receiver that is owed it.

@@ -8,7 +8,8 @@
 use super::clients::{Draft, DraftLoad};
 use super::diagnostic::{Diagnostic, Span};
 use super::plan::{
-    AckPromise, Metric, OrderPromise, Promises, RateName, RelayPromise, Stat, TargetUrl, Threshold,
+    AckPromise, LateCounts, Metric, OrderPromise, Promises, RateName, RelayPromise, Stat,
+    TargetUrl, Threshold,
 };
 use super::section::{Problems, Section};
 use super::tree::{Entry, Value};
@@ -32,6 +33,16 @@ const ORDERS: [(&str, OrderPromise); 4] = [
     ("fifo", OrderPromise::Fifo),
     ("none", OrderPromise::None),
 ];
+
+const LATES: [(&str, LateCounts); 2] = [
+    ("violation", LateCounts::AsViolations),
+    ("threshold", LateCounts::AsThreshold),
+];
+
+/// Reads what deliveries that came later than promised count as.
+pub(super) fn read_late(section: &mut Section<'_>) -> LateCounts {
+    section.value("late", choice(&LATES), LATES[0].0)
+}
 
 /// Reads the section. A target that speaks `dialect` promises the first of each key's choices
 /// where the file says nothing, and order by numbers if its dialect has any.

@@ -50,8 +50,9 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     let run = section(problems, &mut file, &empty, "run", |section| {
         read_run(section, &default_duration)
     });
-    let promises = section(problems, &mut file, &empty, "verify", |section| {
-        promises::read(section, target.url.dialect())
+    let (promises, late) = section(problems, &mut file, &empty, "verify", |section| {
+        let promises = promises::read(section, target.url.dialect());
+        (promises, promises::read_late(section))
     });
     let thresholds = section(problems, &mut file, &empty, "thresholds", threshold::read);
 
@@ -65,6 +66,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
         &promises,
         &thresholds,
     );
+    checks::something_to_verify(problems, &drafts, &thresholds);
     file.resolve("clients", clients);
     Plan {
         name: name.to_owned(),
@@ -74,6 +76,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
         groups: drafts.into_iter().map(|draft| draft.finish(&run)).collect(),
         run,
         promises,
+        late,
         thresholds: thresholds
             .into_iter()
             .map(|(threshold, _)| threshold)

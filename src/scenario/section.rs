@@ -92,7 +92,15 @@ pub(super) const KEYS: [(&str, &[&str]); 7] = [
     ("clients.*.payload", &["size", "min", "max"]),
     (
         "verify",
-        &["ack", "relay", "order", "echo", "use_seq", "late_after"],
+        &[
+            "ack",
+            "relay",
+            "order",
+            "echo",
+            "use_seq",
+            "late_after",
+            "late",
+        ],
     ),
     (
         "thresholds",

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::estimate::Estimate;
 use super::plan::{
-    Arrival, Comparison, Leave, Load, Metric, PayloadSize, Promises, Raw, Repeat, Stat, Step,
-    TargetUrl,
+    Arrival, Comparison, LateCounts, Leave, Load, Metric, PayloadSize, Promises, Raw, Repeat, Stat,
+    Step, TargetUrl,
 };
 use super::*;
 use crate::wire::Dialect;
@@ -57,6 +57,7 @@ fn only_a_group_is_required_and_the_rest_has_defaults() {
     assert_eq!(plan.run.observers, 1);
     assert_eq!(plan.run.shards, None);
     assert_eq!(plan.promises.late_after, Some(Duration::from_secs(5)));
+    assert_eq!(plan.late, LateCounts::AsViolations);
     assert_eq!(plan.groups[0].count, 1);
     assert_eq!(plan.groups[0].payload, PayloadSize { min: 64, max: 64 });
     let Load::Open { profile, arrival } = &plan.groups[0].load else {
@@ -213,6 +214,7 @@ order = "total"
 echo = false
 use_seq = true
 late_after = "none"
+late = "threshold"
 [thresholds]
 relay = ["p99.9 <= 5us"]
 "#,
@@ -238,6 +240,7 @@ relay = ["p99.9 <= 5us"]
     assert_eq!(*repeat, Repeat::Forever);
     assert_eq!(steps.len(), 7);
     assert_eq!(plan.promises.late_after, None);
+    assert_eq!(plan.late, LateCounts::AsThreshold);
     let threshold = &plan.thresholds[0];
     assert_eq!(threshold.metric, Metric::Relay);
     assert_eq!(threshold.stat, Stat::Percentile(99.9));

@@ -7,6 +7,7 @@
 use super::findings::{Coverage, Example};
 use super::judge::Settled;
 use super::kind::Kind;
+use super::outstanding::Cut;
 use super::session::Since;
 use crate::wire::payload::SenderId;
 
@@ -23,6 +24,8 @@ pub struct Batch {
     pub(super) settled: Vec<Settled>,
     pub(super) anomalies: Vec<Anomaly>,
     pub(super) ended: Vec<Ended>,
+    /// What the sessions that are cut now still waited for.
+    pub(super) cut: Cut,
     pub(super) tally: Tally,
     pub(super) coverage: Coverage,
 }
@@ -67,6 +70,8 @@ pub(super) struct Tally {
     pub(super) uncompared: u64,
     /// Sessions that the target cut off as slow although their script never stopped reading.
     pub(super) cut_off: u64,
+    /// Sessions that the target ended while they had much to read: perhaps as slow.
+    pub(super) may_be_slow: u64,
     /// Sessions whose tail is not proved: no bye when the time was up.
     pub(super) unfinished: u64,
     /// Numbers that these sessions, and those the target hung up on, had not seen by then.
@@ -99,6 +104,7 @@ impl Tally {
         self.unknown_frames += other.unknown_frames;
         self.uncompared += other.uncompared;
         self.cut_off += other.cut_off;
+        self.may_be_slow += other.may_be_slow;
         self.unfinished += other.unfinished;
         self.unresolved = self.unresolved.saturating_add(other.unresolved);
         self.unasked_byes += other.unasked_byes;
@@ -124,6 +130,8 @@ pub(super) enum Fact {
     Acked {
         seq: u64,
         message: Message,
+        /// When it was due.
+        intended_ns: u64,
         /// Before the send.
         sent_ns: u64,
         /// After the ack was read.

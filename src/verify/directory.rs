@@ -24,6 +24,8 @@ pub struct ClientId(pub u32);
 #[derive(Debug)]
 pub struct Directory {
     names: Vec<String>,
+    /// Where each client's latencies go; all of those that are not in it, to the first place.
+    groups: Vec<usize>,
     sessions: RwLock<HashMap<SenderId, Entry>>,
     next_session: AtomicU32,
     highest_seq: AtomicU64,
@@ -62,6 +64,7 @@ impl Directory {
     pub fn new(names: Vec<String>) -> Self {
         Self {
             names,
+            groups: Vec::new(),
             sessions: RwLock::default(),
             next_session: AtomicU32::new(0),
             highest_seq: AtomicU64::new(0),
@@ -69,6 +72,18 @@ impl Directory {
             raw: RwLock::default(),
             sends: Sends::default(),
         }
+    }
+
+    /// Says where each client's latencies go ([`crate::measure::group::place`]).
+    #[must_use]
+    pub fn with_groups(mut self, groups: Vec<usize>) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Where a client's latencies go.
+    pub(super) fn group(&self, client: ClientId) -> usize {
+        self.groups.get(client.0 as usize).copied().unwrap_or(0)
     }
 
     /// A number for a new session of `client`, never given out before; `None` once all of

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::kind::Kind;
+use super::outstanding::Outstanding;
 
 /// Examples kept of each kind; all are counted.
 pub const EXAMPLES_PER_KIND: usize = 100;
@@ -43,6 +44,11 @@ pub struct Findings {
     pub counts: Counts,
     /// What the run exercised.
     pub coverage: Coverage,
+    /// What was owed for certain and had not come when the run stopped listening.
+    pub outstanding: Vec<Outstanding>,
+    /// Sessions whose end the target did not state before the time was up, or the whole target
+    /// gone: what they were still owed is not known.
+    pub unfinished: u64,
     /// Why parts of the run could not be judged, in words; any of these keeps a run from passing.
     pub undecided: Vec<String>,
 }
@@ -143,13 +149,48 @@ impl Findings {
         self.violations.entry(kind).or_default().add(count, example);
     }
 
-    /// Counts a violation of which no example would be kept any more; `false`, and nothing is
+    /// Counts `count` violations of which no example would be kept any more; `false`, and nothing is
     /// counted, while one would be. Of millions, putting each into words takes longer than finding
     /// it.
-    pub(super) fn counts_without_example(&mut self, kind: Kind) -> bool {
+    pub(super) fn counts_without_example(&mut self, kind: Kind, count: u64) -> bool {
         let full = |tally: &&mut Tally| tally.examples.len() == EXAMPLES_PER_KIND;
         let tally = self.violations.get_mut(&kind).filter(full);
-        tally.map(|tally| tally.count += 1).is_some()
+        tally.map(|tally| tally.count += count).is_some()
+    }
+
+    /// That sessions ended before the target had said what it owed them: one of `undecided`.
+    #[must_use]
+    pub fn unproved(&self) -> Option<String> {
+        match self.unfinished {
+            0 => None,
+            1 => Some(
+                "1 session ended without a bye, so what it was still owed is not known".to_owned(),
+            ),
+            n => Some(format!(
+                "{n} sessions ended without a bye, so what they were still owed is not known"
+            )),
+        }
+    }
+
+    /// Why parts of the run could not be judged, other than [`Self::unproved`].
+    pub fn undecided_before_the_end(&self) -> impl Iterator<Item = &str> {
+        let unproved = self.unproved();
+        let others = self.undecided.iter().map(String::as_str);
+        others.filter(move |reason| Some(*reason) != unproved.as_deref())
+    }
+
+    /// Deliveries that were owed for certain, and had not come when the run stopped listening.
+    #[must_use]
+    pub fn outstanding_relays(&self) -> u64 {
+        let relays = self.outstanding.iter().flat_map(|o| &o.relays);
+        relays.map(|waiting| waiting.clients).sum()
+    }
+
+    /// Acks that were owed for certain, and had not come when the run stopped listening.
+    #[must_use]
+    pub fn outstanding_acks(&self) -> u64 {
+        let acks = self.outstanding.iter().filter_map(|o| o.ack);
+        acks.map(|waiting| waiting.clients).sum()
     }
 
     /// All violations, of every kind.

@@ -18,6 +18,7 @@ mod known;
 mod missing;
 mod open;
 mod order;
+mod outstanding;
 mod restart;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -31,6 +32,7 @@ use super::kind::Kind;
 use super::numbered::MAX_SEQ;
 use super::trace::tape::{Tag, Tape, Writing};
 use super::trace::view::View;
+use crate::scenario::plan::RelayPromise;
 use crate::wire::payload::SenderId;
 use deferred::Deferred;
 use deliveries::Irregular;
@@ -38,6 +40,7 @@ use known::{Acked, Known, Record, Relayed};
 use missing::{Gap, Missing, Unacked, Unanswered};
 use open::{Contest, Open};
 use order::Track;
+use outstanding::Ends;
 use restart::{Anew, Heard, HungUp};
 
 /// How many settled numbers are remembered.
@@ -69,6 +72,8 @@ pub struct Settled {
 pub struct Judge {
     directory: View,
     late_after_ns: Option<u64>,
+    /// What is promised of relays: what may be lost is never late.
+    relay: RelayPromise,
     watermarks: Vec<u64>,
     /// Every shard has told all about the numbers under this one.
     told: u64,
@@ -124,6 +129,7 @@ pub struct Judge {
     anew: Vec<Anew>,
     /// When numberings were last heard of, the earliest first.
     heard: VecDeque<Heard>,
+    ends: Ends,
     tally: Tally,
     findings: Findings,
     lost: u64,
@@ -150,6 +156,7 @@ impl Judge {
         Self {
             directory: View::new(directory),
             late_after_ns,
+            relay: RelayPromise::ExactlyOnce,
             watermarks: vec![0; shards],
             told: 0,
             base: 0,
@@ -182,11 +189,26 @@ impl Judge {
             hung_up: BTreeMap::new(),
             anew: Vec::new(),
             heard: VecDeque::new(),
+            ends: Ends::default(),
             tally: Tally::default(),
             findings: Findings::default(),
             lost: 0,
             irregular_deliveries: 0,
         }
+    }
+
+    /// Takes what is promised of relays into account.
+    #[must_use]
+    pub const fn with_relays(mut self, relay: RelayPromise) -> Self {
+        self.relay = relay;
+        self
+    }
+
+    /// Sets how late a delivery may be, in ns.
+    #[cfg(test)]
+    pub(super) fn with_late_after(mut self, ns: u64) -> Self {
+        self.late_after_ns = Some(ns);
+        self
     }
 
     /// Writes down from here on in which order batches come, and what the directory says.
@@ -218,12 +240,14 @@ impl Judge {
             settled: complete,
             anomalies,
             ended,
+            cut,
             tally,
             coverage,
         } = batch;
         self.tally.add(&tally);
         self.findings.coverage.add(&coverage);
         complete.into_iter().for_each(&mut settled);
+        self.cut(cut);
         for fact in facts {
             self.fact(&fact, &mut settled);
         }
@@ -258,6 +282,7 @@ impl Judge {
         }
         self.judge_unacked();
         self.report_deferred(target_gone);
+        self.judge_unanswered();
         self.report_gaps(0);
         self.report_late_numbered(u64::MAX);
         let mut hung_up: Vec<_> = std::mem::take(&mut self.hung_up).into_iter().collect();
@@ -301,6 +326,8 @@ impl Judge {
 
     fn state_undecided(&mut self) {
         let t = self.tally;
+        self.findings.unfinished = t.unfinished;
+        let unproved = self.findings.unproved();
         let undecided = &mut self.findings.undecided;
         if t.cut_off > 0 {
             undecided.push(format!(
@@ -309,12 +336,14 @@ impl Judge {
                 t.cut_off
             ));
         }
-        if t.unfinished > 0 {
+        if t.may_be_slow > 0 {
             undecided.push(format!(
-                "{} sessions ended without a bye, so what they were still owed is not known",
-                t.unfinished
+                "{} clients were hung up on with much left to read: as slow consumers, it may be, and \
+                 that the generator could not keep up; lower the rate or the number of clients",
+                t.may_be_slow
             ));
         }
+        undecided.extend(unproved);
         if t.unasked_byes > 0 {
             undecided.push(format!(
                 "the target said goodbye to {} sessions that had not asked for it: it was shut down",
@@ -392,7 +421,8 @@ impl Judge {
             return;
         };
         self.base += 1;
-        if let Some(relayed) = &record.relayed {
+        let complete = !self.settle_outstanding(seq, &record);
+        if let Some(relayed) = record.relayed.as_ref().filter(|_| complete) {
             settled(Settled {
                 intended_ns: relayed.intended_ns,
                 first_ns: relayed.first_ns,
@@ -435,6 +465,9 @@ impl Judge {
 
     /// Lets go of sessions of which nothing is under way any more.
     fn forget_ended(&mut self) {
+        if !self.ends.is_empty() {
+            return; // what was outstanding is judged at the end, and named then
+        }
         while let Some(&ended) = self.ended.front() {
             // Violations that are not judged yet name their sessions.
             let waiting = !self.missing.is_empty() || self.open_count > 0;

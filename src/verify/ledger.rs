@@ -356,10 +356,19 @@ impl Ledger {
         either!(self, ledger => ledger.conduct(handle).stopped_reading = true);
     }
 
+    /// The client had so much to read lately that it may be cut off as slow, though it never
+    /// stopped reading.
+    pub fn fell_behind(&mut self, handle: Handle) {
+        self.note(Tag::FellBehind, handle);
+        either!(self, ledger => ledger.conduct(handle).fell_behind = true);
+    }
+
     /// The client half-closes: the rest is owed and, where the dialect has one, a bye (J2).
-    pub fn leaving(&mut self, handle: Handle) {
-        self.note(Tag::Leaving, handle);
-        either!(self, ledger => ledger.leaving(handle));
+    pub fn leaving(&mut self, handle: Handle, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::LeavingAt, handle) {
+            tape.time(now_ns);
+        }
+        either!(self, ledger => ledger.leaving(handle, now_ns));
     }
 
     /// The client resets or closes the connection: nothing more is owed (J3).
@@ -411,6 +420,15 @@ impl Ledger {
         let name = desk.directory.client_name(client);
         let text = format!("{name} expected an error `{code}` within {within}, and none came");
         desk.certain(super::kind::Kind::MissingError, client, None, text, now_ns);
+    }
+
+    /// The run stops listening: every session is told so, and then cut. `heard_all` says that
+    /// everything that had arrived for this one was read.
+    pub fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::TimeUp, handle) {
+            tape.time(now_ns).number(u64::from(heard_all));
+        }
+        either!(self, ledger => ledger.time_up(handle, heard_all, now_ns));
     }
 
     /// The connection is over; `unread` are its last bytes without a line end (of a classic

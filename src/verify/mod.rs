@@ -19,6 +19,7 @@ pub mod ledger;
 mod lines;
 mod numbered;
 mod numberings;
+pub mod outstanding;
 mod own;
 mod reference;
 mod sends;

@@ -10,6 +10,7 @@
 
 mod acks;
 mod ends;
+mod outstanding;
 mod relays;
 mod sending;
 

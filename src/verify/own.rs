@@ -30,6 +30,8 @@ pub(super) struct Conduct {
     pub(super) gone: bool,
     /// Its script stopped reading: being cut off as slow is its own doing.
     pub(super) stopped_reading: bool,
+    /// It had much to read by the end: it may have been cut off as slow.
+    pub(super) fell_behind: bool,
     /// It sent what is no frame: being closed is its own doing.
     pub(super) provoked: bool,
     /// The target said `slow-consumer`.
@@ -55,6 +57,9 @@ pub(super) enum Parting {
         /// It is not its own doing.
         innocent: bool,
     },
+    /// The target ended it while it had much to read: it may have been cut off as slow, and the
+    /// word for that not have fitted into its socket.
+    MayBeSlow,
     /// It half-closed and was not answered.
     NoGoodbye,
     /// The target closed it, though it had done nothing wrong.
@@ -87,6 +92,11 @@ impl Conduct {
         } else if self.cut_off {
             Parting::CutOff {
                 innocent: !self.stopped_reading && !excused,
+            }
+        } else if self.fell_behind && !excused {
+            match self.stopped_reading {
+                true => Parting::CutOff { innocent: false },
+                false => Parting::MayBeSlow,
             }
         } else if self.leaving && !excused && !after_malformed {
             Parting::NoGoodbye

@@ -33,6 +33,10 @@ pub(super) struct Session {
     /// The first number that is still open: skipped and not given up, or due when an early frame
     /// came that is not explained.
     pub(super) oldest_open: u64,
+    /// When its welcome came; [`NEVER`] before, and without one.
+    pub(super) welcomed_ns: u64,
+    /// When it left; [`NEVER`] before.
+    pub(super) left_ns: u64,
     pub(super) stage: Stage,
     pub(super) conduct: Conduct,
     /// What it sent; absent for a pure listener.
@@ -63,6 +67,8 @@ impl Session {
             joined,
             added: 0,
             oldest_open: NEVER,
+            welcomed_ns: NEVER,
+            left_ns: NEVER,
             stage: Stage::Connecting,
             conduct: Conduct::default(),
             own: None,

@@ -23,6 +23,7 @@ mod effort;
 mod ends;
 mod irregulars;
 mod messages;
+mod outstanding;
 mod relays;
 mod sequence;
 mod settle;
@@ -39,6 +40,7 @@ use super::directory::ClientId;
 use super::frames::{self, NoFrame};
 use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
+use super::outstanding::Crowds;
 use super::own::{Conduct, Own, Pending};
 use super::session::{NEVER, Stage};
 use crate::scenario::plan::{AckPromise, OrderPromise};
@@ -51,7 +53,7 @@ use addresses::Addresses;
 use ends::Trouble;
 use irregulars::Irregulars;
 use messages::Messages;
-use sequence::{Sequence, Slot};
+use sequence::{Sequence, Slot, SlotId};
 use settle::Settling;
 use texts::OpenText;
 use track::Track;
@@ -71,6 +73,8 @@ struct Session {
     /// By when the target had provably registered it; [`NEVER`] until then.
     joined_at: u64,
     leaving_at: u64,
+    /// When it left; [`NEVER`] before.
+    left_ns: u64,
     /// When it first got anything.
     first_ns: u64,
     conduct: Conduct,
@@ -99,6 +103,8 @@ pub(super) struct Unnumbered {
     irregulars: Irregulars,
     /// The number of the next session.
     next_session: SenderId,
+    /// Slots that somebody still waited for when the run stopped listening.
+    waited_for: BTreeMap<SlotId, Crowds>,
     /// Events so far.
     clock: u64,
     kept_since_flush: usize,
@@ -121,6 +127,7 @@ impl Unnumbered {
             addresses: Addresses::default(),
             irregulars: Irregulars::default(),
             next_session: SenderId(0),
+            waited_for: BTreeMap::new(),
             clock: 0,
             kept_since_flush: 0,
             #[cfg(test)]
@@ -200,6 +207,7 @@ impl Unnumbered {
             connected_at: NEVER,
             joined_at: NEVER,
             leaving_at: NEVER,
+            left_ns: NEVER,
             first_ns: 0,
             conduct: Conduct::default(),
             own: None,
@@ -446,11 +454,12 @@ impl Unnumbered {
         }
     }
 
-    pub(super) fn leaving(&mut self, handle: Handle) {
+    pub(super) fn leaving(&mut self, handle: Handle, now_ns: u64) {
         let at = self.tick();
         let session = self.session(handle);
         session.conduct.leaving = true;
         session.leaving_at = at;
+        session.left_ns = now_ns;
     }
 
     pub(super) fn wants_flush(&self) -> bool {
@@ -458,6 +467,7 @@ impl Unnumbered {
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {
+        self.hand_over_waited_for();
         self.settle();
         self.kept_since_flush = 0;
         let mut batch = std::mem::take(&mut self.desk.batch);

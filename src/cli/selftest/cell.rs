@@ -3,6 +3,7 @@
 
 use crate::driver::outcome::Outcome;
 use crate::driver::run::run;
+use crate::report::verdict::unfinished;
 use crate::scenario::{self, plan::Plan};
 use crate::server::fault::catalogue::Fault;
 use crate::server::fault::told::Told;
@@ -231,8 +232,10 @@ fn judge(cell: Cell, outcome: &Outcome) -> Ran {
         details.extend(texts.map(|example| format!("  {}", example.text)));
     }
     if cell.fault.is_none() && verdict == Verdict::Right {
-        let doubts = findings.undecided.iter().chain(&outcome.inconclusive);
-        details.extend(doubts.cloned());
+        let doubts = outcome.inconclusive.iter().map(String::as_str);
+        let doubts = findings.undecided_before_the_end().chain(doubts);
+        details.extend(doubts.map(str::to_owned));
+        details.extend(unfinished(outcome));
         if !details.is_empty() {
             verdict = Verdict::Inconclusive;
         }

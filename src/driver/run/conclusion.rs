@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Coordinator;
-use crate::driver::outcome::{Outcome, ProcessUse};
+use crate::driver::outcome::{Outcome, ProcessUse, Unfinished};
 use crate::driver::process;
 use crate::measure::Window;
 use crate::measure::health::Health;
@@ -13,7 +13,8 @@ use crate::target::embedded::Embedded;
 impl Coordinator<'_> {
     /// Everything is in: the judgement and the figures.
     pub(super) async fn conclude(mut self) -> Outcome {
-        let elapsed = Duration::from_nanos(self.clock.now_ns());
+        let ended_ns = self.clock.now_ns();
+        let elapsed = Duration::from_nanos(ended_ns);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -40,6 +41,14 @@ impl Coordinator<'_> {
                 message.receivers,
             );
         });
+        for message in &findings.outstanding {
+            if let Some(ack) = message.ack {
+                collector.ack_outstanding(ack.group, message.intended_ns, ack.until_ns);
+            }
+            let relays = message.relays.iter();
+            let relays = relays.map(|w| (w.group, w.clients, w.until_ns));
+            collector.message_outstanding(message.intended_ns, message.first_ns, relays);
+        }
         let open_loop = self
             .plan
             .groups
@@ -54,18 +63,15 @@ impl Coordinator<'_> {
                 gone_ns as f64 / 1e9
             ));
         }
-        if self.cut > 0 {
-            let cut = self.cut;
-            inconclusive.push(if self.drain_over {
-                let drain = humantime::format_duration(self.plan.run.drain);
-                format!(
-                    "{cut} clients had not got to their end when the drain's {drain} were over; \
-                     give run.drain more time"
-                )
-            } else {
-                format!("{cut} clients were still connected when everyone else had left")
-            });
-        }
+        // A script may be at a pause between two connections.
+        let clients = self.cut.max(self.live.scripts());
+        let unfinished = (clients > 0 && self.window != Window::NEVER).then_some(Unfinished {
+            clients,
+            unanswered: self.unanswered,
+            drain: self.drain_over.then_some(self.plan.run.drain),
+            heard_ns: self.heard_ns,
+            ended_ns,
+        });
         for (client, what) in self.unreachable.iter().take(3) {
             let client = self.directory.client_name(*client);
             let again = if self.window == Window::NEVER {
@@ -75,7 +81,9 @@ impl Coordinator<'_> {
             };
             inconclusive.push(format!("{client} could not connect{again}: {what}"));
         }
-        let health = Health::new(&measured, self.behind, self.loads);
+        let mut health = Health::new(&measured, self.behind, self.loads);
+        health.cut_off = self.cut_off;
+        health.longest_pause_ns = health.longest_pause_ns.max(self.longest_pause_ns);
         let used = process::own_use();
         Outcome {
             started: self.started,
@@ -97,6 +105,7 @@ impl Coordinator<'_> {
             faults,
             inconclusive,
             error: None,
+            unfinished,
         }
     }
 }

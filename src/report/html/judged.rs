@@ -33,13 +33,11 @@ fn threshold_row(threshold: &Threshold) -> Markup {
     let (class, word) = match threshold.ok {
         Some(true) => ("good", "✓ met"),
         Some(false) => ("bad", "✗ crossed"),
-        None => ("doubt", "? too few samples"),
+        None if threshold.excuse.is_some() => ("doubt", "? perhaps the generator"),
+        None if threshold.samples < threshold.samples_wanted => ("doubt", "? too few samples"),
+        None => ("doubt", "? not decided"),
     };
-    let observed = match threshold.observed {
-        Some(rate) if threshold.metric == "rates" => figures::rate(rate),
-        Some(ns) => figures::latency(ns.round() as u64),
-        None => "–".to_owned(),
-    };
+    let observed = threshold.observed_text().unwrap_or_else(|| "–".to_owned());
     html! {
         tr {
             td.(class) { (word) }
@@ -72,8 +70,9 @@ fn violation_kind(kind: &Violations) -> Markup {
     html! {
         details open {
             summary {
-                strong.bad { (kind.kind) } " · " (figures::count(kind.count))
+                strong.bad[kind.fails()].doubt[!kind.fails()] { (kind.kind) } " · " (figures::count(kind.count))
                 @if kind.rule != "–" { " · rule " (kind.rule) }
+                @if !kind.fails() { " · counts as " (kind.counts_as) }
             }
             div.scroll { table {
                 thead { tr {

@@ -4,7 +4,7 @@
 use maud::{Markup, html};
 
 use super::{chart, latency_text, plain_table};
-use crate::report::caveats::Missing;
+use crate::report::caveats::{Missing, Outstanding};
 use crate::report::figures;
 use crate::report::result::{Latency, RunResult};
 
@@ -24,7 +24,12 @@ pub(super) fn by_class(result: &RunResult) -> Markup {
             (chart("percentiles", "Latency by percentile, one line a class, both axes logarithmic; \
                 the table below has the same figures"))
             (table("class", result.classes().map(|(_, name, latency)| (name.to_owned(), latency))))
-            @let missing = missing(result);
+            @let outstanding = outstanding(result);
+            @let waited_for = outstanding.in_words();
+            @if !waited_for.is_empty() {
+                p.note { "Outstanding: " (waited_for.join(" · ")) "." }
+            }
+            @let missing = missing(result).but_for(outstanding).in_words();
             @if !missing.is_empty() {
                 p.note { "Not in these figures: " (missing.join(" · ")) "." }
             }
@@ -74,33 +79,71 @@ fn table<'a>(head: &str, rows: impl Iterator<Item = (String, &'a Latency)>) -> M
             } }
             tbody { @for (name, l) in rows { tr {
                 th scope="row" { (name) }
-                @for (ns, interval) in [
-                    (l.min, None), (l.mean, None), (l.p50, l.ci95.p50), (l.p90, None),
-                    (l.p99, l.ci95.p99), (l.p99_9, l.ci95.p99_9), (l.p99_99, None), (l.max, None),
-                ] {
+                @for (ns, at_least, interval) in cells(l) {
                     td.n {
-                        (latency_text(ns))
-                        @if let Some([low_ns, high_ns]) = interval {
-                            small { (figures::latency_range(low_ns, high_ns)) }
+                        @match at_least {
+                            Some(at_least_ns) => { "≥ " (figures::latency(at_least_ns)) }
+                            None => {
+                                (latency_text(ns))
+                                @if let Some([low_ns, high_ns]) = interval {
+                                    small { (figures::latency_range(low_ns, high_ns)) }
+                                }
+                            }
                         }
                     }
                 }
-                td.n { (figures::count(l.count)) }
+                td.n { (figures::count(l.count + l.outstanding.map_or(0, |o| o.count))) }
             } } }
         } }
     }
 }
 
+/// What came, what it is at least, and its interval.
+type Cell = (Option<u64>, Option<u64>, Option<[u64; 2]>);
+
+/// The columns of a class: what came, what it is at least where something was outstanding and that
+/// makes a difference, and the interval.
+fn cells(l: &Latency) -> [Cell; 8] {
+    let o = l.outstanding.unwrap_or_default();
+    // What is outstanding only ever raises a figure; what it does not raise is what it is.
+    let raised = |came: Option<u64>, at_least: Option<u64>| at_least.filter(|_| came != at_least);
+    let max = l.outstanding.and(o.max);
+    [
+        (l.min, None, None),
+        (l.mean.filter(|_| l.outstanding.is_none()), None, None),
+        (l.p50, raised(l.p50, o.p50), l.ci95.p50),
+        (l.p90, raised(l.p90, o.p90), None),
+        (l.p99, raised(l.p99, o.p99), l.ci95.p99),
+        (l.p99_9, raised(l.p99_9, o.p99_9), l.ci95.p99_9),
+        (l.p99_99, raised(l.p99_99, o.p99_99), None),
+        (l.max, max, None),
+    ]
+}
+
 /// What no percentile holds, because there is no latency of what never came.
-fn missing(result: &RunResult) -> Vec<String> {
+fn missing(result: &RunResult) -> Missing {
+    let lost = result.counts.as_ref().map_or(0, |counts| counts.lost);
     let missing = |class: &str| result.latency_ns.get(class).map_or(0, |l| l.missing);
-    let missing = Missing {
+    Missing {
         acks: missing("ack"),
-        relays: missing("relay"),
+        lost,
+        unresolved: missing("relay").saturating_sub(lost),
         last_relays: missing("last_relay"),
         unsent: result.window.unsent,
+    }
+}
+
+/// What had not come when the run stopped listening, and is in the figures as late as that.
+fn outstanding(result: &RunResult) -> Outstanding {
+    let count = |class: &str| {
+        let latency = result.latency_ns.get(class);
+        latency.and_then(|l| l.outstanding).map_or(0, |o| o.count)
     };
-    missing.in_words()
+    Outstanding {
+        acks: count("ack"),
+        relays: count("relay"),
+        messages: count("last_relay"),
+    }
 }
 
 /// How far the figures may be the generator's own.

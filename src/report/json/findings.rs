@@ -3,8 +3,9 @@
 
 use serde::Serialize;
 
-use crate::report::Report;
+use crate::report::{Report, Verdict};
 use crate::verify::findings::{self, Example, Findings};
+use crate::verify::kind::Kind;
 
 /// Over the whole run, warm-up and drain included.
 #[derive(Serialize)]
@@ -65,17 +66,24 @@ impl Seen {
 pub(in crate::report) struct Violations<'a> {
     kind: &'static str,
     rule: &'static str,
+    /// The verdict that these lead to on their own.
+    counts_as: &'static str,
     count: u64,
     examples: Vec<Violation<'a>>,
 }
 
 impl<'a> Violations<'a> {
-    pub(in crate::report) fn all(findings: &'a Findings) -> Vec<Self> {
+    /// All kinds; late relays count as `late`.
+    pub(in crate::report) fn all(findings: &'a Findings, late: Verdict) -> Vec<Self> {
         let kinds = findings.violations.iter();
         kinds
             .map(|(kind, tally)| Self {
                 kind: kind.name(),
                 rule: kind.rule(),
+                counts_as: match kind {
+                    Kind::LateRelay => late.name(),
+                    _ => Verdict::Fail.name(),
+                },
                 count: tally.count,
                 examples: tally.examples.iter().map(Violation::new).collect(),
             })

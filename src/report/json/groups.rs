@@ -1,9 +1,10 @@
 //! Latencies by group, as JSON.
 
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use super::measured::Latency;
-use crate::measure::GroupLatencies;
+use crate::measure::{GroupLatencies, histogram};
 use crate::report::Report;
 
 /// One group of clients.
@@ -25,17 +26,31 @@ impl<'a> Group<'a> {
     pub(super) fn all(report: &'a Report) -> Vec<Self> {
         let measured = &report.outcome.measured;
         let messages = measured.last_relay.len();
-        let groups = report.groups.iter().zip(&measured.groups);
+        let nothing = histogram();
+        let part = |came: &Option<Histogram<u64>>, at_least: Option<&Histogram<u64>>, messages| {
+            if came.is_none() && at_least.is_none() {
+                return None;
+            }
+            let came = came.as_ref().unwrap_or(&nothing);
+            let messages = Option::unwrap_or(messages, came.len());
+            let latency = Latency::of_group(came, messages);
+            Some(latency.with(came, at_least.unwrap_or(&nothing)))
+        };
+        let censored = &measured.censored.groups;
+        let groups = report.groups.iter().zip(&measured.groups).enumerate();
         groups
-            .map(|(group, GroupLatencies { ack, relay })| Self {
-                name: &group.name,
-                clients: group.clients,
-                latency_ns: Latencies {
-                    ack: ack.as_ref().map(|ack| Latency::of_group(ack, ack.len())),
-                    relay: relay
-                        .as_ref()
-                        .map(|relay| Latency::of_group(relay, messages)),
-                },
+            .map(|(place, (group, GroupLatencies { ack, relay }))| {
+                let censored = censored.get(place);
+                let acks = censored.and_then(|c| c.ack.as_ref());
+                let relays = censored.and_then(|c| c.relay.as_ref());
+                Self {
+                    name: &group.name,
+                    clients: group.clients,
+                    latency_ns: Latencies {
+                        ack: part(ack, acks, None),
+                        relay: part(relay, relays, Some(messages)),
+                    },
+                }
             })
             .collect()
     }

@@ -4,6 +4,7 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::measure::censored;
 use crate::measure::confidence::{Range, range};
 use crate::measure::drift::Drift;
 use crate::measure::percentile::{min_samples, percentile};
@@ -72,15 +73,18 @@ impl Latencies {
         let each =
             |histogram: &Histogram<u64>, missing| Latency::new(histogram, histogram.len(), missing);
         let messages = measured.last_relay.len();
+        let censored = &measured.censored;
+        let relay = Latency::new(&measured.relay, messages, missing.relays());
+        let last_relay = each(&measured.last_relay, missing.last_relays);
         Self {
-            ack: each(&measured.ack, missing.acks),
-            relay: Latency::new(&measured.relay, messages, missing.relays),
-            last_relay: each(&measured.last_relay, missing.last_relays),
-            spread: each(&measured.spread, 0),
+            ack: each(&measured.ack, missing.acks).with(&measured.ack, &censored.ack),
+            relay: relay.with(&measured.relay, &censored.relay),
+            last_relay: last_relay.with(&measured.last_relay, &censored.last_relay),
+            spread: each(&measured.spread, 0).with(&measured.spread, &censored.spread),
             send_lag: each(&measured.send_lag, measured.unsent),
             connect: each(&measured.connect, 0),
             ack_service: each(&measured.ack_service, missing.acks),
-            relay_service: Latency::new(&measured.relay_service, messages, missing.relays),
+            relay_service: Latency::new(&measured.relay_service, messages, missing.relays()),
         }
     }
 }
@@ -104,6 +108,39 @@ pub(super) struct Latency {
     missing: Option<u64>,
     ci95: Intervals,
     histogram: String,
+    /// Those that had not come when the run stopped listening, as late as they are at least.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outstanding: Option<Outstanding>,
+}
+
+/// The percentiles are those of all samples, these taken to be as late as they are at least.
+#[derive(Serialize)]
+struct Outstanding {
+    count: u64,
+    p50: Option<u64>,
+    p90: Option<u64>,
+    p99: Option<u64>,
+    p99_9: Option<u64>,
+    p99_99: Option<u64>,
+    max: Option<u64>,
+    /// Their lower bounds.
+    histogram: String,
+}
+
+impl Outstanding {
+    fn new(came: &Histogram<u64>, at_least: &Histogram<u64>) -> Self {
+        let bound = |p| censored::percentile(came, at_least, p).map(|bound| bound.ns);
+        Self {
+            count: at_least.len(),
+            p50: bound(50.0),
+            p90: bound(90.0),
+            p99: bound(99.0),
+            p99_9: bound(99.9),
+            p99_99: bound(99.99),
+            max: bound(100.0),
+            histogram: encode(at_least),
+        }
+    }
 }
 
 /// 95 % intervals, each `[low, high]` or `null`.
@@ -140,11 +177,20 @@ impl Latency {
                 p99_9: interval(99.9),
             },
             histogram: encode(histogram),
+            outstanding: None,
         }
     }
 }
 
 impl Latency {
+    /// With what had not come: `at_least` so late.
+    pub(super) fn with(self, came: &Histogram<u64>, at_least: &Histogram<u64>) -> Self {
+        Self {
+            outstanding: (!at_least.is_empty()).then(|| Outstanding::new(came, at_least)),
+            ..self
+        }
+    }
+
     /// That of one group: what never came is counted for all groups together.
     pub(super) fn of_group(histogram: &Histogram<u64>, messages: u64) -> Self {
         Self {

@@ -4,7 +4,7 @@
 use super::{Page, latency};
 use crate::measure::percentile::percentile;
 use crate::report::thresholds::per_second;
-use crate::report::{Report, figures};
+use crate::report::{Report, figures, generator};
 use crate::verify::findings::Coverage;
 
 /// Faults shown of those that the embedded server was told to commit; the JSON result has more.
@@ -37,11 +37,6 @@ impl Page {
         }
         let lag = latency(percentile(&outcome.measured.send_lag, 99.0));
         let wake = latency(percentile(&outcome.measured.heartbeat, 99.0));
-        let saturated = if outcome.health.is_saturated() {
-            "SATURATED"
-        } else {
-            "not saturated"
-        };
         self.labelled(
             "generator",
             [
@@ -52,8 +47,8 @@ impl Page {
                 ),
                 format!("send lag p99 {lag}"),
                 format!("wake-up p99 {wake}"),
-                format!("busy {:.0} %", outcome.health.busiest() * 100.0),
-                saturated.to_owned(),
+                generator::occupied(&outcome.health),
+                generator::state(&outcome.health).to_owned(),
             ],
         );
         let exercised = exercised(&outcome.findings.coverage);

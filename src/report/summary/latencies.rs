@@ -5,10 +5,11 @@ use std::borrow::Cow;
 
 use hdrhistogram::Histogram;
 
-use super::{LABEL, Page, latency};
-use crate::measure::GroupLatencies;
+use super::{LABEL, Page};
+use crate::measure::censored::{AtLeast, percentile, together};
 use crate::measure::confidence::range;
-use crate::measure::percentile::percentile;
+use crate::measure::percentile::percentile as exactly;
+use crate::measure::{GroupLatencies, histogram};
 use crate::report::style::{Paint, left, right};
 use crate::report::{Report, bars, figures, groups};
 use crate::scenario::plan::AckPromise;
@@ -40,9 +41,23 @@ impl Page {
         } else {
             &[50.0, 90.0, 99.0, 99.9]
         };
-        let column = if wide { 9 } else { 8 };
+        // A lower bound takes a column more than a figure.
+        let bounds = !report.outcome.measured.censored.last_relay.is_empty()
+            || !report.outcome.measured.censored.ack.is_empty();
+        let (first, column) = match (wide, bounds) {
+            (true, _) => (CLASS, 9),
+            (false, true) => (CLASS - 5, 9),
+            (false, false) => (CLASS, 8),
+        };
 
-        let mut head = left("latency from the intended send", CLASS);
+        let mut head = left(
+            if first < CLASS {
+                "latency"
+            } else {
+                "latency from the intended send"
+            },
+            first,
+        );
         for quantile in quantiles {
             head.push_str(&right(&format!("p{quantile}"), column));
         }
@@ -52,11 +67,13 @@ impl Page {
         self.blank();
 
         let measured = &report.outcome.measured;
+        let censored = &measured.censored;
+        let nothing = histogram();
         let rows = [
-            ("ack", &measured.ack),
-            ("relay", &measured.relay),
-            ("last receiver", &measured.last_relay),
-            ("spread first → last", &measured.spread),
+            ("ack", &measured.ack, &censored.ack),
+            ("relay", &measured.relay, &censored.relay),
+            ("last receiver", &measured.last_relay, &censored.last_relay),
+            ("spread first → last", &measured.spread, &censored.spread),
         ];
         let unpromised = report.promises.ack == AckPromise::None && measured.ack.is_empty();
         let service = [
@@ -67,24 +84,25 @@ impl Page {
         ];
         let mut lines = Vec::new();
         let rows = rows.into_iter().zip(service);
-        for ((class, response), service) in rows.skip(usize::from(unpromised)) {
-            lines.push((Cow::from(class), response));
+        for ((class, response, at_least), service) in rows.skip(usize::from(unpromised)) {
+            lines.push((Cow::from(class), response, at_least));
             // That of a part of the deliveries compares with nothing.
             let service = service.filter(|s| s.len() == response.len());
             if let Some(service) = service.filter(|s| is_noticeable(response, s, quantiles)) {
-                lines.push(("  from the actual send".into(), service));
+                lines.push(("  from the actual send".into(), service, &nothing));
             }
-            lines.extend(by_group(class, report));
+            for (group, came, at_least) in by_group(class, report) {
+                lines.push((group, came, at_least.unwrap_or(&nothing)));
+            }
         }
-        for (class, histogram) in lines {
-            let mut row = left(&style.text(&class), CLASS);
-            for quantile in quantiles {
-                let ns = percentile(histogram, *quantile);
-                row.push_str(&right(&style.text(&latency(ns)), column));
+        for (class, came, at_least) in lines {
+            let mut row = left(&style.text(&class), first);
+            for quantile in quantiles.iter().chain(&[100.0]) {
+                let cell = at_least_text(percentile(came, at_least, *quantile));
+                row.push_str(&right(&style.text(&cell), column));
             }
-            let max = percentile(histogram, 100.0);
-            row.push_str(&right(&style.text(&latency(max)), column));
-            row.push_str(&right(&figures::short_count(histogram.len()), 10));
+            let samples = came.len() + at_least.len();
+            row.push_str(&right(&figures::short_count(samples), 10));
             self.out.push_str(&row);
             self.blank();
         }
@@ -110,12 +128,22 @@ impl Page {
         let style = self.style;
         let measured = &report.outcome.measured;
         let messages = measured.last_relay.len();
+        let censored = &measured.censored;
         let rows = [
-            ("ack", &measured.ack, measured.ack.len()),
-            ("relay", &measured.relay, messages),
-            ("last receiver", &measured.last_relay, messages),
+            ("ack", &measured.ack, &censored.ack, measured.ack.len()),
+            ("relay", &measured.relay, &censored.relay, messages),
+            (
+                "last receiver",
+                &measured.last_relay,
+                &censored.last_relay,
+                messages,
+            ),
         ];
-        let interval = |histogram, quantile, messages| {
+        let interval = |histogram, at_least: &Histogram<u64>, quantile, messages| {
+            // That of those that came alone would say less than is known.
+            if !at_least.is_empty() {
+                return None;
+            }
             range(histogram, quantile, messages).map(|range| {
                 style
                     .text(&figures::latency_range(range.low_ns, range.high_ns))
@@ -124,8 +152,8 @@ impl Page {
         };
         let rows: Vec<_> = rows
             .into_iter()
-            .map(|(class, histogram, n)| {
-                let cells = INTERVALS.map(|quantile| interval(histogram, quantile, n));
+            .map(|(class, histogram, at_least, n)| {
+                let cells = INTERVALS.map(|quantile| interval(histogram, at_least, quantile, n));
                 (class, cells)
             })
             .filter(|(_, cells)| cells.iter().any(Option::is_some))
@@ -151,9 +179,22 @@ impl Page {
     }
 }
 
-/// The groups' shares of a class where they differ: the fastest and the slowest of more than
-/// three.
-fn by_group<'a>(class: &str, report: &'a Report) -> Vec<(Cow<'a, str>, &'a Histogram<u64>)> {
+/// A figure, and whether it may be more.
+fn at_least_text(figure: Option<AtLeast>) -> String {
+    match figure {
+        None => "–".to_owned(),
+        Some(AtLeast { ns, open: false }) => figures::latency(ns),
+        Some(AtLeast { ns: 0, .. }) => "–".to_owned(), // as if nothing were known
+        Some(AtLeast { ns, open: true }) => format!("≥{}", figures::latency(ns)),
+    }
+}
+
+/// A line of the table: a name, what came, and lower bounds of what did not.
+type Line<'a> = (Cow<'a, str>, &'a Histogram<u64>, Option<&'a Histogram<u64>>);
+
+/// The groups' shares of a class where they differ, and all where something was outstanding: the
+/// fastest and the slowest of more than three.
+fn by_group<'a>(class: &str, report: &'a Report) -> Vec<Line<'a>> {
     type Share = fn(&GroupLatencies) -> Option<&Histogram<u64>>;
     let measured = &report.outcome.measured;
     let (of, preposition, messages): (Share, _, _) = match class {
@@ -161,25 +202,36 @@ fn by_group<'a>(class: &str, report: &'a Report) -> Vec<(Cow<'a, str>, &'a Histo
         "relay" => (|g| g.relay.as_ref(), "to", measured.last_relay.len()),
         _ => return Vec::new(),
     };
-    let groups = report.groups.iter().zip(&measured.groups);
+    let censored = &measured.censored.groups;
+    let groups = report.groups.iter().zip(&measured.groups).enumerate();
     let mut shares: Vec<_> = groups
-        .filter_map(|(group, latencies)| Some((group.name.as_str(), of(latencies)?)))
+        .filter_map(|(place, (group, latencies))| {
+            let at_least = censored.get(place).and_then(of);
+            Some((group.name.as_str(), of(latencies)?, at_least))
+        })
         .collect();
-    let histograms: Vec<_> = shares.iter().map(|(_, histogram)| *histogram).collect();
-    if !groups::differ(&histograms, messages) {
+    let histograms: Vec<_> = shares.iter().map(|(_, histogram, _)| *histogram).collect();
+    let outstanding = shares.iter().filter(|(.., at_least)| at_least.is_some());
+    let one_hung = (1..shares.len()).contains(&outstanding.count());
+    if !one_hung && !groups::differ(&histograms, messages) {
         return Vec::new();
     }
     if shares.len() > 3 {
-        shares.sort_by_key(|(_, histogram)| histogram.value_at_quantile(0.5));
+        let median = |came, at_least: Option<&Histogram<u64>>| {
+            let nothing = histogram();
+            together(came, at_least.unwrap_or(&nothing)).value_at_quantile(0.5)
+        };
+        shares.sort_by_key(|&(_, came, at_least)| median(came, at_least));
         shares.drain(1..shares.len() - 1);
     }
     let room = CLASS - preposition.len() - 4; // the indent, a space, one to the next column
-    let line = |(name, histogram): (&str, &'a Histogram<u64>)| {
+    let line = |(name, came, at_least): (&str, &'a Histogram<u64>, _)| {
         let name = match name.char_indices().nth(room) {
             Some((end, _)) => &name[..end],
             None => name,
         };
-        (format!("  {preposition} {name}").into(), histogram)
+        let name = format!("  {preposition} {name}").into();
+        (name, came, at_least)
     };
     shares.into_iter().map(line).collect()
 }
@@ -187,10 +239,7 @@ fn by_group<'a>(class: &str, report: &'a Report) -> Vec<(Cow<'a, str>, &'a Histo
 /// Whether any percentile shown is noticeably lower from the actual send.
 fn is_noticeable(response: &Histogram<u64>, service: &Histogram<u64>, quantiles: &[f64]) -> bool {
     quantiles.iter().any(|&quantile| {
-        let (response, service) = (
-            percentile(response, quantile),
-            percentile(service, quantile),
-        );
+        let (response, service) = (exactly(response, quantile), exactly(service, quantile));
         response.zip(service).is_some_and(|(response, service)| {
             let gap = response.saturating_sub(service);
             gap > SERVICE_GAP_NS && gap as f64 > response as f64 * SERVICE_GAP_SHARE

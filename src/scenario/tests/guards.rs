@@ -487,13 +487,25 @@ fn only_the_embedded_server_commits_faults() {
 #[test]
 fn what_is_allowed_and_not_meant_is_a_warning() {
     assert_eq!(
-        warnings("[clients.a]\npayload = { size = 64 }"),
+        warnings("[clients.a]\npayload = { size = 64 }\n[clients.b]\nrate = 1"),
         ["2:1 `clients.a.payload` has no effect: the group only listens"]
     );
     assert_eq!(
-        warnings("[clients.a]\nscript = []\npayload = { size = 64 }"),
+        warnings("[clients.a]\nscript = []\npayload = { size = 64 }\n[clients.b]\nrate = 1"),
         ["3:1 `clients.a.payload` has no effect: the group has a script without `publish`"]
     );
+    let nothing = "no client publishes, and no threshold is set: there is nothing to verify";
+    for idle in [
+        "[clients.a]",
+        "[clients.a]\nscript = [{ pause = '1s' }]",
+        "[clients.a]\nscript = []\n[clients.b]\ncount = 3",
+    ] {
+        let found = warnings(idle);
+        assert!(
+            found.len() == 1 && found[0].ends_with(nothing),
+            "{idle}: {found:?}"
+        );
+    }
     assert_eq!(
         warnings("[clients.a]\n[thresholds]\nconnect = ['max < 1s']\nack = ['max < 1s']"),
         ["4:8 a threshold without samples: no client publishes"]
@@ -512,6 +524,8 @@ fn what_is_allowed_and_not_meant_is_a_warning() {
     // Each of these has nothing to warn of.
     for fine in [
         "[clients.a]\n[thresholds]\nconnect = ['max < 1s']".to_owned(),
+        "[clients.a]\nscript = [{ disconnect = 'abort' }]".to_owned(),
+        "[clients.a]\n[clients.b]\nrate = 1".to_owned(),
         format!("run.warmup = '0s'\n{script}"),
         script.replace("script =", "repeat = 'forever'\nscript ="),
         format!("[clients.b]\nrate = 1\n{script}"),

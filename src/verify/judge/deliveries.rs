@@ -70,7 +70,7 @@ impl Judge {
         let Some(limit_ns) = self.late_after_ns.filter(|&limit| took_ns > limit) else {
             return;
         };
-        if self.findings.counts_without_example(Kind::LateRelay) {
+        if self.findings.counts_without_example(Kind::LateRelay, 1) {
             return;
         }
         let text = format!(

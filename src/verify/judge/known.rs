@@ -21,6 +21,7 @@ pub(super) struct Record {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Acked {
     pub(super) message: Message,
+    pub(super) intended_ns: u64,
     pub(super) sent_ns: u64,
     pub(super) acked_ns: u64,
 }
@@ -84,11 +85,13 @@ impl Judge {
             Fact::Acked {
                 seq,
                 message,
+                intended_ns,
                 sent_ns,
                 acked_ns,
             } => {
                 let acked = Acked {
                     message,
+                    intended_ns,
                     sent_ns,
                     acked_ns,
                 };

@@ -29,6 +29,11 @@ struct PassedOver {
 }
 
 impl Track {
+    /// Whether message `k` has a number, or a later one of its sender has.
+    pub(super) fn has_come_to(&self, k: u64) -> bool {
+        k <= self.last_k
+    }
+
     /// Whether message `k`, of a session that joined behind number `joined`, was given no number
     /// though a later one was: all that it could have are others'.
     pub(super) fn is_swallowed(&self, k: u64, joined: u64) -> bool {

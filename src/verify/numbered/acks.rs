@@ -13,7 +13,7 @@ impl Numbered {
         &mut self,
         seq: u64,
         message: Option<Message>,
-        sent_ns: u64,
+        (intended_ns, sent_ns): (u64, u64),
         in_order: bool,
         acked_ns: u64,
     ) {
@@ -22,6 +22,7 @@ impl Numbered {
             self.desk.batch.facts.push(Fact::Acked {
                 seq,
                 message,
+                intended_ns,
                 sent_ns,
                 acked_ns,
             });
@@ -97,7 +98,8 @@ impl Numbered {
             moves.retain(|m| !matches!(m, Move::Displaced { low, .. } if *low == seq));
         } else {
             if place != Place::Early {
-                self.acked(seq, Some(message), sent_ns, in_order, now_ns);
+                let times = (pending.intended_ns, sent_ns);
+                self.acked(seq, Some(message), times, in_order, now_ns);
             }
             if out_of_order && place != Place::Skipped {
                 let name = self.name(handle);

@@ -9,8 +9,9 @@ use crate::verify::session::{Hole, NEVER, Stage};
 
 impl Numbered {
     /// The client half-closes: the rest and a bye are owed (J2).
-    pub(in crate::verify) fn leaving(&mut self, handle: Handle) {
+    pub(in crate::verify) fn leaving(&mut self, handle: Handle, now_ns: u64) {
         self.conduct(handle).leaving = true;
+        self.session(handle).left_ns = now_ns;
     }
 
     /// Whether the session is welcomed, or goes on as if it were.
@@ -64,6 +65,7 @@ impl Numbered {
         let traffic = self.desk.unacked > 0 || seq > joined;
         self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.open_at(handle, seq);
+        self.session(handle).welcomed_ns = now_ns;
         Event::Welcome
     }
 
@@ -232,6 +234,10 @@ impl Numbered {
             Parting::CutOff { innocent } => {
                 tally.optional = tally.optional.saturating_add(unseen);
                 tally.cut_off += u64::from(innocent);
+            }
+            Parting::MayBeSlow => {
+                tally.optional += unseen;
+                tally.may_be_slow += 1;
             }
             Parting::NoGoodbye => {
                 tally.unresolved = tally.unresolved.saturating_add(unseen);

@@ -185,7 +185,8 @@ impl Numbered {
                 Move::Confirmed(Early { seq, carried, .. }) => match carried.form {
                     Form::Relay { .. } => self.deliver(handle, seq, carried, None),
                     Form::Ack { sent_ns, in_order } => {
-                        self.acked(seq, carried.message, sent_ns, in_order, carried.at_ns);
+                        let times = (carried.intended_ns, sent_ns);
+                        self.acked(seq, carried.message, times, in_order, carried.at_ns);
                     }
                 },
                 Move::Unexplained(early) | Move::Unplaced(early) => {

@@ -263,7 +263,7 @@ fn an_error_may_stand_for_the_welcome_and_nothing_behind_the_bye() {
         for (unread, malformed) in [(&b""[..], 0), (b"and another", 1)] {
             let mut bench = Bench::new(1, terms);
             let handle = bench.join(0, 0, 0);
-            bench.ledgers[0].leaving(handle);
+            bench.ledgers[0].leaving(handle, 0);
             let mut bye = Vec::new();
             ndjson::encode_bye(&mut bye, 0);
             bench.read(0, handle, &bye);

@@ -75,7 +75,7 @@ impl Bench {
     }
 
     pub(super) fn leave(&mut self, shard: usize, handle: Handle, last: u64) {
-        self.ledgers[shard].leaving(handle);
+        self.ledgers[shard].leaving(handle, self.now_ns);
         let mut bye = Vec::new();
         ndjson::encode_bye(&mut bye, last);
         assert_eq!(self.read(shard, handle, &bye), [Event::Bye]);
@@ -314,7 +314,7 @@ fn numbers_at_the_very_end_are_not_followed() {
         bench.ledgers[0].ended(handle, Ending::Eof, b"", bench.now_ns);
     }
     for handle in [sender, listener] {
-        bench.ledgers[0].leaving(handle);
+        bench.ledgers[0].leaving(handle, bench.now_ns);
         bench.ledgers[0].ended(handle, Ending::Eof, b"", bench.now_ns);
     }
     let findings = bench.finish();
@@ -651,7 +651,7 @@ proptest! {
                     handles[i] = bench.join(shard, i, 0);
                 }
                 3 => {
-                    bench.ledgers[shard].leaving(handles[i]);
+                    bench.ledgers[shard].leaving(handles[i], bench.now_ns);
                 }
                 _ => drop(bench.read(shard, handles[i], &line)),
             }

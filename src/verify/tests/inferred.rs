@@ -185,7 +185,7 @@ fn who_got_nothing_is_not_forgotten_while_it_may_have_been_owed_something() {
     let mut bench = bench(Dialect::Classic, 4);
     bench.send(0, false);
     bench.relay(1, 0, 1);
-    bench.ledger.leaving(bench.clients[2]);
+    bench.ledger.leaving(bench.clients[2], bench.now_ns);
     bench.relay(3, 0, 1);
     bench.end(3, Ending::Ours);
     bench.ack(0, 1);

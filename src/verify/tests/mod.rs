@@ -28,6 +28,7 @@ mod judged;
 mod liberties;
 mod limits;
 mod oracle;
+mod outstanding;
 mod plays;
 mod restart;
 mod said;

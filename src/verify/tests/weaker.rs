@@ -181,7 +181,7 @@ impl Bench {
     }
 
     pub(super) fn half_close(&mut self, client: usize) {
-        self.ledger.leaving(self.clients[client]);
+        self.ledger.leaving(self.clients[client], self.now_ns);
         self.saw(client, Saw::Leaving);
     }
 
@@ -875,7 +875,7 @@ proptest! {
             let handle = bench.clients[client];
             match action {
                 0 => bench.send(client, false),
-                1 => bench.ledger.leaving(handle),
+                1 => bench.ledger.leaving(handle, bench.now_ns),
                 2 => bench.hand_over(),
                 3 => {
                     bench.ledger.ended(handle, Ending::Eof, &bytes, bench.now_ns);

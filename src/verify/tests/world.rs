@@ -656,7 +656,7 @@ impl<'w> Player<'w> {
                 let ledger = &mut self.ledgers[life.shard];
                 match life.end {
                     End::Polite => {
-                        ledger.leaving(connection.handle);
+                        ledger.leaving(connection.handle, now_ns);
                         self.saw(i, now_ns, Saw::Leaving);
                     }
                     End::Abort => {

@@ -276,7 +276,7 @@ impl Teller {
                 let code = observation.code.as_deref().unwrap_or_default();
                 ndjson::encode_error(&mut frame, code, "", Some(publish_id(id, k)));
             }
-            What::Leaving => self.ledger.leaving(handle),
+            What::Leaving => self.ledger.leaving(handle, self.now_ns),
             What::Bye => ndjson::encode_bye(&mut frame, seq),
             What::Aborted => {
                 self.ledger.letting_go(handle);

@@ -50,7 +50,8 @@ pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
         .map(|index| Shard::new(index, &header, &directory))
         .collect();
     let late_after_ns = header.terms.late_after_ns;
-    let mut judge = Judge::new(directory, shards.len(), late_after_ns);
+    let mut judge =
+        Judge::new(directory, shards.len(), late_after_ns).with_relays(header.terms.promises.relay);
     judge.tape().set_tape(Tape::Reading(Box::default()));
     let mut place = Place::default();
     while let Some(tag) = next_tag(judge.tape(), JUDGE, &mut blocks, &mut place)? {
@@ -288,8 +289,19 @@ impl Shard {
                 let bytes = reading(self.ledger.tape()).bytes().to_vec();
                 self.ledger.sending_raw(handle, &bytes);
             }
+            Tag::FellBehind => self.ledger.fell_behind(handle),
             Tag::StopsReading => self.ledger.stops_reading(handle),
-            Tag::Leaving => self.ledger.leaving(handle),
+            // When is not known: as if it had waited for nothing.
+            Tag::Leaving => self.ledger.leaving(handle, 0),
+            Tag::LeavingAt => {
+                let now_ns = self.time();
+                self.ledger.leaving(handle, now_ns);
+            }
+            Tag::TimeUp => {
+                let now_ns = self.time();
+                let heard_all = self.number() != 0;
+                self.ledger.time_up(handle, heard_all, now_ns);
+            }
             Tag::LettingGo => self.ledger.letting_go(handle),
             Tag::Read => {
                 let now_ns = self.time();

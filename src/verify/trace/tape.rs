@@ -37,6 +37,7 @@ pub(crate) enum Tag {
     SentPublish = 4,
     SendingRaw = 5,
     StopsReading = 6,
+    /// It left, at a time that is not known; older versions wrote that.
     Leaving = 7,
     LettingGo = 8,
     /// A read begins.
@@ -65,10 +66,16 @@ pub(crate) enum Tag {
     SendingLast = 23,
     /// A piece of a classic stream.
     Piece = 24,
+    /// It left.
+    LeavingAt = 25,
+    /// The run stops listening to a session.
+    TimeUp = 26,
+    /// It may be cut off as slow.
+    FellBehind = 27,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 27] = [
         Self::Connecting,
         Self::Connected,
         Self::Sending,
@@ -93,6 +100,9 @@ impl Tag {
         Self::Finish,
         Self::SendingLast,
         Self::Piece,
+        Self::LeavingAt,
+        Self::TimeUp,
+        Self::FellBehind,
     ];
 }
 

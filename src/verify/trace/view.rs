@@ -194,6 +194,11 @@ impl View {
         self.directory.client_name(client)
     }
 
+    /// It goes into measurements, not into findings, so no trace holds it.
+    pub(in crate::verify) fn group(&self, client: ClientId) -> usize {
+        self.directory.group(client)
+    }
+
     /// When the latest messages were really sent. It goes into measurements, not into findings, so
     /// no trace holds it.
     pub(in crate::verify) fn sends(&self) -> &Sends {

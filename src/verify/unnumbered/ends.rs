@@ -283,7 +283,7 @@ impl Unnumbered {
             .conduct
             .parting(ending, session.is_after_malformed());
         let rest = match parting {
-            Parting::Gone | Parting::CutOff { .. } => Rest::Gone,
+            Parting::Gone | Parting::CutOff { .. } | Parting::MayBeSlow => Rest::Gone,
             Parting::TimeUp | Parting::NoGoodbye | Parting::HungUp | Parting::Excused => {
                 Rest::Unknown
             }
@@ -295,6 +295,7 @@ impl Unnumbered {
             Parting::CutOff { innocent } => {
                 self.desk.batch.tally.cut_off += u64::from(innocent);
             }
+            Parting::MayBeSlow => self.desk.batch.tally.may_be_slow += 1,
             Parting::TimeUp => {
                 // Without a bye in the dialect, who got everything that was sent got it all.
                 let classic = self.desk.terms.dialect == crate::wire::Dialect::Classic;

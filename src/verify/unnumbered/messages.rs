@@ -176,6 +176,13 @@ impl Messages {
         })
     }
 
+    /// The messages of `id` that have no slot.
+    pub(super) fn without_slot(&self, id: SenderId) -> impl Iterator<Item = (u64, &Sent)> {
+        let sender = self.senders.get(&id);
+        let ks = sender.map_or(0..0, |s| s.ks().start.max(s.placed_k + 1)..s.ks().end);
+        ks.filter_map(move |k| Some((k, sender?.get(k)?)))
+    }
+
     /// The k's of `id` that are acked and have no slot yet; they are about to get one.
     pub(super) fn take_acked(&mut self, id: SenderId) -> std::ops::Range<u64> {
         if !self.unplaced.contains(&id) {

@@ -288,7 +288,9 @@ impl Unnumbered {
     }
 
     fn count(&mut self, id: SlotId) {
-        if let Some(slot) = self.sequence.get(id).filter(|slot| slot.receivers > 0) {
+        let complete = self.waited_for.remove(&id).is_none();
+        let slot = self.sequence.get(id).filter(|slot| slot.receivers > 0);
+        if let Some(slot) = slot.filter(|_| complete) {
             self.desk.batch.settled.push(figures(slot));
         }
     }

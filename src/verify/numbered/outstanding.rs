@@ -1,0 +1,52 @@
+//! What the sessions of a shard still wait for when the run stops listening.
+
+use super::{Handle, Numbered};
+use crate::verify::batch::Message;
+use crate::verify::outstanding::{Listener, Unanswered, rounded_down};
+use crate::verify::session::{NEVER, Stage};
+
+impl Numbered {
+    /// The run stops listening to this session, which is about to be cut. `heard_all` says that
+    /// everything that had arrived was read.
+    pub(in crate::verify) fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
+        let session = &self.sessions[handle.0 as usize];
+        let conduct = session.conduct;
+        let own_doing = conduct.gone || conduct.provoked || conduct.cut_off;
+        if session.stage != Stage::Open || own_doing {
+            return;
+        }
+        // What a wrong frame stands for, or a line swallowed, did come in a way.
+        let heard_all = heard_all && !conduct.stopped_reading && session.trouble.is_none();
+        let group = self.desk.directory.group(session.client);
+        let cut = &mut self.desk.batch.cut;
+        if heard_all {
+            cut.listeners.push(Listener {
+                session: session.id,
+                group,
+                next: session.next,
+                joined_at: session.welcomed_ns,
+                until_ns: match session.left_ns {
+                    NEVER => now_ns,
+                    left_ns => rounded_down(left_ns),
+                },
+            });
+        }
+        let Some(own) = session.own.as_deref() else {
+            return;
+        };
+        let waiting = own.pending.iter();
+        let waiting = waiting.filter(|pending| !own.settled_otherwise.contains(&pending.k));
+        cut.unanswered.extend(waiting.map(|pending| Unanswered {
+            message: Message {
+                sender: session.id,
+                k: pending.k,
+            },
+            group,
+            intended_ns: pending.intended_ns,
+            sent_ns: pending.sent_ns,
+            sent_at: pending.sent_ns,
+            ack_until_ns: heard_all.then_some(now_ns),
+            to_all: true,
+        }));
+    }
+}

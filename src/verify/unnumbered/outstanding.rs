@@ -1,0 +1,110 @@
+//! What the sessions still wait for when the run stops listening.
+
+use std::collections::BTreeMap;
+
+use super::{Handle, Unnumbered};
+use crate::verify::batch::Message;
+use crate::verify::outstanding::{Listener, PassedOver, Unanswered, rounded_down};
+use crate::verify::session::{NEVER, Stage};
+
+impl Unnumbered {
+    /// The run stops listening to this session, which is about to be cut, as all are.
+    /// `heard_all` says that everything that had arrived was read.
+    pub(in crate::verify) fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
+        let session = &self.sessions[handle.0 as usize];
+        let (track, conduct) = (&session.track, session.conduct);
+        let own_doing = conduct.gone || conduct.provoked || conduct.cut_off;
+        if session.stage != Stage::Open || own_doing {
+            return;
+        }
+        // What a wrong frame stands for, or a line swallowed, did come in a way.
+        let heard_all = heard_all && !conduct.stopped_reading && session.trouble.is_none();
+        let group = self.desk.directory.group(track.client);
+        if heard_all && session.joined_at != NEVER {
+            let listener = Listener {
+                session: track.id,
+                group,
+                next: NEVER,
+                joined_at: session.joined_at,
+                until_ns: match session.left_ns {
+                    NEVER => now_ns,
+                    left_ns => rounded_down(left_ns),
+                },
+            };
+            self.desk.batch.cut.listeners.push(listener);
+            let holes = track.holes.iter().filter(|(_, hole)| !hole.given_up);
+            let behind = self.sequence.behind(track.cursor).map(|(id, _)| id);
+            let missed = holes.map(|(&id, _)| id).chain(behind);
+            let owed = missed.filter(|&id| {
+                let message = self.sequence.get(id).map(|slot| slot.message);
+                let sent = message.and_then(|m| self.messages.get(m));
+                let wanted = message.is_some_and(|m| track.wants(m.sender));
+                wanted && sent.is_some_and(|sent| session.joined_at < sent.sent_at)
+            });
+            for slot in owed {
+                let crowds = self.waited_for.entry(slot).or_default();
+                crowds.entry(listener.class()).or_default().add(&listener);
+            }
+        }
+        let session = &self.sessions[handle.0 as usize];
+        let mut unanswered: BTreeMap<u64, Unanswered> = BTreeMap::new();
+        let id = session.track.id;
+        let blank = Unanswered {
+            message: Message { sender: id, k: 0 },
+            group,
+            intended_ns: 0,
+            sent_ns: 0,
+            sent_at: 0,
+            ack_until_ns: None,
+            to_all: false,
+        };
+        for (k, sent) in self
+            .messages
+            .without_slot(id)
+            .filter(|(_, sent)| !sent.refused)
+        {
+            let message = Message { sender: id, k };
+            let one = Unanswered {
+                message,
+                intended_ns: sent.intended_ns,
+                sent_ns: sent.sent_ns,
+                sent_at: sent.sent_at,
+                to_all: true,
+                ..blank
+            };
+            unanswered.insert(k, one);
+        }
+        let pending = session.own.iter().flat_map(|own| &own.pending);
+        for pending in pending.filter(|_| heard_all) {
+            let message = Message {
+                sender: id,
+                k: pending.k,
+            };
+            let one = unanswered.entry(pending.k).or_insert(Unanswered {
+                message,
+                intended_ns: pending.intended_ns,
+                sent_ns: pending.sent_ns,
+                ..blank
+            });
+            one.ack_until_ns = Some(now_ns);
+        }
+        let cut = &mut self.desk.batch.cut;
+        cut.unanswered.extend(unanswered.into_values());
+    }
+
+    /// Hands over what has a place in the order and was waited for.
+    pub(super) fn hand_over_waited_for(&mut self) {
+        for (&slot, crowds) in self.waited_for.iter_mut().filter(|(_, c)| !c.is_empty()) {
+            let Some(slot) = self.sequence.get(slot) else {
+                continue;
+            };
+            self.desk.batch.cut.passed_over.push(PassedOver {
+                message: slot.message,
+                intended_ns: slot.intended_ns,
+                sent_ns: slot.sent_ns,
+                first_ns: (slot.receivers > 0).then_some(slot.first_ns),
+                crowds: std::mem::take(crowds),
+            });
+        }
+    }
+}

@@ -485,8 +485,8 @@ fn on_a_terminal(address: SocketAddr) -> Terminal {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatbench"));
     command.args(["chat", &address.to_string()]);
     let mut terminal = Terminal::start(command, 100);
-    terminal.wait_for("> ");
     terminal.wait_for("/help says more");
+    terminal.wait_for("> "); // before it or not, the prompt stands below it now
     terminal
 }
 

@@ -311,6 +311,7 @@ mod tests {
         change(&mut outcome);
         let threshold = Threshold {
             metric,
+            group: None,
             stat,
             op,
             limit,

@@ -150,7 +150,7 @@ struct Target<'a> {
 
 #[derive(Serialize)]
 struct Threshold<'a> {
-    metric: &'static str,
+    metric: &'a str,
     expr: &'a str,
     observed: Option<Number>,
     ok: Option<bool>,
@@ -175,7 +175,7 @@ impl<'a> Threshold<'a> {
             }
         };
         Self {
-            metric: judged.metric,
+            metric: &judged.metric,
             expr: &judged.expr,
             observed: judged.observed.and_then(number),
             ok: judged.ok,

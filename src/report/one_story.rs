@@ -12,7 +12,7 @@ use crate::scenario::plan::{LateCounts, Stat};
 use crate::verify::kind::Kind;
 
 /// Things that happen in runs, each with what it takes for granted.
-const HAPPENS: [(&str, sample::Change); 15] = [
+const HAPPENS: [(&str, sample::Change); 16] = [
     ("the target hung", |_, o| {
         o.unfinished = Some(Unfinished {
             clients: 104,
@@ -37,6 +37,11 @@ const HAPPENS: [(&str, sample::Change); 15] = [
         o.findings.unfinished = 3;
         o.findings.undecided = Vec::from_iter(o.findings.unproved());
         o.findings.counts.unresolved = 1_763;
+    }),
+    ("an end was not proved", |_, o| {
+        o.findings.unfinished = 3;
+        o.findings.undecided = Vec::from_iter(o.findings.unproved());
+        o.findings.counts.unresolved = 12;
     }),
     ("relays were late", |plan, o| {
         plan.promises.late_after = Some(Duration::from_secs(2));

@@ -28,6 +28,7 @@ pub(crate) fn plan() -> Plan {
     };
     let threshold = |metric, percentile, limit_ms: f64, expr: &str| Threshold {
         metric,
+        group: None,
         stat: Stat::Percentile(percentile),
         op: Comparison::Less,
         limit: limit_ms * 1e6,

@@ -11,15 +11,16 @@ use hdrhistogram::Histogram;
 
 use super::figures;
 use crate::measure::censored::{highest, together};
+use crate::measure::group::place;
 use crate::measure::percentile::min_samples;
-use crate::measure::{Censored, Measured, histogram};
+use crate::measure::{Censored, GroupLatencies, Measured, histogram};
 use crate::scenario::plan::{Comparison, Metric, RateName, Stat, Threshold};
 
 /// A threshold and what came of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judged {
-    /// What is measured, by its name in the scenario: `last_relay`.
-    pub metric: &'static str,
+    /// What is measured, by its name in the scenario: `last_relay`, `relay.listeners`.
+    pub metric: String,
     /// The expression as it was written.
     pub expr: String,
     /// The observed figure, if there is one: ns, or messages a second.
@@ -87,6 +88,16 @@ pub const fn metric_name(metric: Metric) -> &'static str {
     }
 }
 
+/// What a threshold is about, by its name in scenarios and results: `relay.listeners`.
+#[must_use]
+pub fn name(threshold: &Threshold) -> String {
+    let metric = metric_name(threshold.metric);
+    match &threshold.group {
+        Some(group) => format!("{metric}.{}", group.name),
+        None => metric.to_owned(),
+    }
+}
+
 /// What a figure lies between.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Range {
@@ -100,7 +111,7 @@ struct Range {
 #[must_use]
 pub fn judge(threshold: &Threshold, measured: &Measured, unresolved: u64) -> Judged {
     let mut judged = Judged {
-        metric: metric_name(threshold.metric),
+        metric: name(threshold),
         expr: threshold.expr.clone(),
         observed: None,
         is_rate: false,
@@ -119,7 +130,7 @@ pub fn judge(threshold: &Threshold, measured: &Measured, unresolved: u64) -> Jud
         judged.samples = events;
         judged.wanted = 0;
         judged.ok = observed.map(|observed| holds(observed, threshold.op, threshold.limit));
-    } else if let Some((came, outstanding)) = histograms(threshold.metric, measured, &nothing) {
+    } else if let Some((came, outstanding)) = histograms(threshold, measured, &nothing) {
         let relays = matches!(
             threshold.metric,
             Metric::Relay | Metric::LastRelay | Metric::Spread
@@ -211,13 +222,27 @@ pub fn per_second(events: u64, measured: &Measured) -> Option<f64> {
 }
 
 /// What came, and how late at least is what did not; `nothing` where that is not asked.
-const fn histograms<'a>(
-    metric: Metric,
+fn histograms<'a>(
+    threshold: &Threshold,
     measured: &'a Measured,
     nothing: &'a Histogram<u64>,
 ) -> Option<(&'a Histogram<u64>, &'a Histogram<u64>)> {
     let outstanding: &Censored = &measured.censored;
-    Some(match metric {
+    if let Some(group) = &threshold.group {
+        let place = place(group.position);
+        let of = |groups: &'a [GroupLatencies]| {
+            let group = groups.get(place)?;
+            match threshold.metric {
+                Metric::Ack => group.ack.as_ref(),
+                Metric::Relay => group.relay.as_ref(),
+                // Nothing else is measured by group; scenarios cannot ask for it.
+                _ => None,
+            }
+        };
+        let of = |groups| of(groups).unwrap_or(nothing);
+        return Some((of(&measured.groups), of(&outstanding.groups)));
+    }
+    Some(match threshold.metric {
         Metric::Ack => (&measured.ack, &outstanding.ack),
         Metric::Relay => (&measured.relay, &outstanding.relay),
         Metric::LastRelay => (&measured.last_relay, &outstanding.last_relay),
@@ -241,6 +266,7 @@ fn holds(observed: f64, op: Comparison, limit: f64) -> bool {
 mod tests {
     use super::*;
     use crate::measure::{Collector, ShardRecorder, Window};
+    use crate::scenario::plan::OfGroup;
 
     const SECOND_NS: u64 = 1_000_000_000;
 
@@ -262,6 +288,7 @@ mod tests {
     fn threshold(metric: Metric, stat: Stat, op: Comparison, limit: f64) -> Threshold {
         Threshold {
             metric,
+            group: None,
             stat,
             op,
             limit,
@@ -384,6 +411,50 @@ mod tests {
             assert_eq!(judged.ok, ok, "{says}: {judged:?}");
             assert_eq!(judged.observed.is_some(), ok.is_some(), "{says}");
         }
+    }
+
+    #[test]
+    fn a_threshold_of_a_group_is_about_its_clients_alone() {
+        const US: f64 = 1_000.0;
+        let window = Window {
+            start_ns: 0,
+            end_ns: 2 * SECOND_NS,
+        };
+        // The second group is ten times as late, and two more relays to it never came.
+        let mut recorder = ShardRecorder::of_groups(window, 2);
+        for i in 1..=500 {
+            recorder.relay(0, 0, i * 1_000);
+            recorder.relay(1, 0, i * 10_000);
+        }
+        let mut collector = Collector::new(window, 1);
+        collector.absorb(0, 0, recorder.take_interval(), 1);
+        collector.message_outstanding(0, None, [(1, 2, SECOND_NS)]);
+        let measured = collector.finish(None);
+        let of = |position: Option<usize>, stat, limit| {
+            let mut threshold = threshold(Metric::Relay, stat, Comparison::Less, limit);
+            threshold.group = position.map(|position| OfGroup {
+                name: format!("group-{position}"),
+                position,
+            });
+            judge(&threshold, &measured, 0)
+        };
+        let p99 = Stat::Percentile(99.0);
+        for (position, stat, limit, ok) in [
+            (Some(0), p99, 500.0 * US, Some(true)),
+            (Some(1), p99, 500.0 * US, Some(false)),
+            (Some(1), p99, 5_000.0 * US, Some(true)),
+            (None, p99, 500.0 * US, Some(false)),
+            (Some(1), Stat::Max, 900_000.0 * US, Some(false)),
+            (Some(2), p99, 1e12, None),
+        ] {
+            let judged = of(position, stat, limit);
+            assert_eq!(judged.ok, ok, "{judged:?}");
+        }
+        assert_eq!(of(Some(0), Stat::Max, 600.0 * US).ok, Some(true));
+        assert_eq!(of(Some(1), p99, 1e12).metric, "relay.group-1");
+        assert_eq!(of(None, p99, 1e12).metric, "relay");
+        assert_eq!(of(Some(0), p99, 1e12).samples, 500);
+        assert_eq!(of(Some(1), p99, 1e12).samples, 502);
     }
 
     /// As [`measured`], and so many more had waited for a second when the run stopped listening.

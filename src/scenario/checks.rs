@@ -207,6 +207,18 @@ pub(super) fn something_to_verify(
     }
 }
 
+/// Whether the clients of a group publish anything.
+fn publishes(draft: &Draft) -> bool {
+    match &draft.load {
+        DraftLoad::Listen => false,
+        DraftLoad::Rate(..) | DraftLoad::Stages { .. } | DraftLoad::Closed { .. } => true,
+        DraftLoad::Script(script, _) => script
+            .steps
+            .iter()
+            .any(|step| matches!(step, Step::Publish { .. })),
+    }
+}
+
 /// A threshold without samples makes a run inconclusive: say so before it runs.
 fn something_to_measure(
     problems: &Problems,
@@ -229,6 +241,23 @@ fn something_to_measure(
                     until_the_end |= *repeat == Repeat::Forever;
                 }
             }
+        }
+    }
+    for (threshold, span) in thresholds {
+        let Some(group) = threshold
+            .group
+            .as_ref()
+            .filter(|_| threshold.metric == Metric::Ack)
+        else {
+            continue;
+        };
+        let publishes = drafts.get(group.position).is_some_and(publishes);
+        if !publishes {
+            let title = format!(
+                "a threshold without samples: clients of `{}` publish nothing",
+                group.name
+            );
+            problems.push(Diagnostic::warning(title).at(span, ""));
         }
     }
     let needs_messages = |(t, _): &&(Threshold, Span)| t.metric != Metric::Connect;

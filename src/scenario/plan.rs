@@ -433,6 +433,8 @@ pub const OTHERS: &str = "others";
 pub struct Threshold {
     /// What is measured.
     pub metric: Metric,
+    /// Of which group of clients; `None` for all of them together.
+    pub group: Option<OfGroup>,
     /// Which figure of it.
     pub stat: Stat,
     /// How it must compare.
@@ -441,6 +443,15 @@ pub struct Threshold {
     pub limit: f64,
     /// The expression as it was written.
     pub expr: String,
+}
+
+/// The group that a threshold is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OfGroup {
+    /// Its name.
+    pub name: String,
+    /// Its position in the file; the observers' is after all of these.
+    pub position: usize,
 }
 
 /// What a threshold is about.

@@ -4,7 +4,7 @@ use super::addresses::BadUrl;
 use super::checks;
 use super::clients;
 use super::diagnostic::{Diagnostic, Diagnostics, nearest};
-use super::plan::{Plan, Run, Target, TargetUrl};
+use super::plan::{OBSERVERS, Plan, Run, Target, TargetUrl};
 use super::promises;
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::threshold;
@@ -54,7 +54,16 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
         let promises = promises::read(section, target.url.dialect());
         (promises, promises::read_late(section))
     });
-    let thresholds = section(problems, &mut file, &empty, "thresholds", threshold::read);
+    let observers = (run.observers > 0).then_some(OBSERVERS);
+    let groups = Vec::from_iter(
+        drafts
+            .iter()
+            .map(|draft| draft.name.as_str())
+            .chain(observers),
+    );
+    let thresholds = section(problems, &mut file, &empty, "thresholds", |section| {
+        threshold::read(section, &groups)
+    });
 
     checks::check(problems, &drafts, &run, &thresholds);
     checks::claims(problems, &drafts, &run, target.url.dialect());

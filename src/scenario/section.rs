@@ -261,19 +261,19 @@ impl<'a> Section<'a> {
         let Some(entry) = self.entry(key) else {
             return Vec::new();
         };
-        let path = self.path_of(key);
-        match &entry.node.value {
+        self.elements_of(&self.path_of(key), &entry.node)
+    }
+
+    /// The elements of an array that stands at `path`, likewise.
+    pub(super) fn elements_of<'n>(&self, path: &str, node: &'n Node) -> Vec<(String, &'n Node)> {
+        match &node.value {
             Value::Array(nodes) => nodes
                 .iter()
                 .enumerate()
                 .map(|(i, node)| (format!("{path}.{i}"), node))
                 .collect(),
             _ => {
-                self.problem(mismatch(
-                    &path,
-                    &entry.node,
-                    &"an array, in square brackets".into(),
-                ));
+                self.problem(mismatch(path, node, &"an array, in square brackets".into()));
                 Vec::new()
             }
         }

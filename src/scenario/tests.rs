@@ -3,6 +3,7 @@ mod guards;
 mod overrides;
 mod properties;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::estimate::Estimate;
@@ -248,6 +249,99 @@ relay = ["p99.9 <= 5us"]
     assert_eq!(threshold.limit, 5_000.0);
     assert_eq!(threshold.expr, "p99.9 <= 5us");
     assert!(plan.warnings.is_empty(), "{}", plan.warnings);
+}
+
+#[test]
+fn thresholds_may_be_of_a_group_of_clients() {
+    let talk = "[clients.talkers]\nrate = 1\n[clients.listeners]\n[thresholds]\n";
+    type Asked = (Metric, Option<(String, usize)>, String);
+    let of = |plan: &Plan| -> Vec<Asked> {
+        let thresholds = plan.thresholds.iter().cloned();
+        thresholds
+            .map(|t| {
+                (
+                    t.metric,
+                    t.group.map(|group| (group.name, group.position)),
+                    t.expr,
+                )
+            })
+            .collect()
+    };
+    let by_group = plan(&format!(
+        "{talk}relay.listeners = ['p99 < 1ms', 'max < 1s']\nrelay.'*' = ['p50 < 1ms']\n\
+         relay.observers = ['max < 2s']\nack.talkers = ['p50 < 3ms']\nspread = ['max < 9s']",
+    ));
+    let group = |name: &str, position| Some((name.to_owned(), position));
+    assert_eq!(
+        of(&by_group),
+        [
+            (Metric::Ack, group("talkers", 0), "p50 < 3ms".into()),
+            (Metric::Relay, group("listeners", 1), "p99 < 1ms".into()),
+            (Metric::Relay, group("listeners", 1), "max < 1s".into()),
+            (Metric::Relay, None, "p50 < 1ms".into()),
+            (Metric::Relay, group("observers", 2), "max < 2s".into()),
+            (Metric::Spread, None, "max < 9s".into()),
+        ]
+    );
+    assert!(by_group.warnings.is_empty(), "{}", by_group.warnings);
+    // What it was resolved to is a scenario that asks the same.
+    let again = toml::to_string(&by_group.resolved).unwrap();
+    let asked = |plan: &Plan| -> BTreeSet<(Option<String>, String)> {
+        let thresholds = plan.thresholds.iter().cloned();
+        thresholds
+            .map(|t| (t.group.map(|group| group.name), t.expr))
+            .collect()
+    };
+    assert_eq!(asked(&plan(&again)), asked(&by_group));
+
+    for (line, expected) in [
+        (
+            "relay.listner = ['max < 1s']",
+            "5:7 `thresholds.relay.listner`: no group of clients is called so",
+        ),
+        (
+            "relay.listeners = 'max < 1s'",
+            "5:19 `thresholds.relay.listeners`: expected an array",
+        ),
+        (
+            "relay.listeners = ['max < 1']",
+            "5:20 `thresholds.relay.listeners.0`: expected a latency",
+        ),
+        (
+            "spread.listeners = ['max < 1s']",
+            "5:1 `thresholds.spread`: expected an array",
+        ),
+    ] {
+        let errors = errors(&format!("{talk}{line}"));
+        assert!(errors[0].starts_with(expected), "{line}: {errors:?}");
+        assert_eq!(errors.len(), 1, "{errors:?}");
+    }
+    let unobserved = "[run]\nobservers = 0\n";
+    let errors = errors(&format!("{unobserved}{talk}relay.observers = ['max < 1s']"));
+    assert!(
+        errors[0].contains("no group of clients is called so"),
+        "{errors:?}"
+    );
+
+    let silent = warnings(&format!("{talk}ack.listeners = ['max < 1s']"));
+    assert!(
+        silent[0].contains("clients of `listeners` publish nothing"),
+        "{silent:?}"
+    );
+}
+
+#[test]
+fn of_too_many_groups_the_last_have_no_thresholds() {
+    let groups: String = (0..16)
+        .map(|i| format!("[clients.g{i}]\nrate = 1\n"))
+        .collect();
+    let with = |group: &str| format!("{groups}[thresholds]\nrelay.{group} = ['max < 1s']");
+    assert_eq!(plan(&with("g14")).thresholds.len(), 1);
+    let errors = errors(&with("g15"));
+    assert!(
+        errors[0].contains("has no figures of its own"),
+        "{errors:?}"
+    );
 }
 
 #[test]

@@ -1,10 +1,18 @@
 //! `[thresholds]`: what the measured figures must meet. `p99 < 20ms` on a latency, `delivered >=
 //! 50000` on the rates.
+//!
+//! Acks and relays are measured by group of clients, too: `relay.listeners = ["p99 < 20ms"]`. As
+//! such a metric is a table then, `"*"` in it is what an array would have been: all clients.
 
-use super::diagnostic::{Span, nearest};
-use super::plan::{Comparison, Metric, RateName, Stat, Threshold};
+use serde_json::{Map, Value as Json};
+
+use super::diagnostic::{Diagnostic, Span, nearest};
+use super::plan::{Comparison, GROUPS_APART, Metric, OfGroup, RateName, Stat, Threshold};
 use super::section::{Expected, Section, mismatch};
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Table, Value};
+
+/// Stands for all clients beside the names of groups.
+pub(super) const ALL_CLIENTS: &str = "*";
 
 /// The metrics, by the key they have in a scenario and in a result.
 pub(super) const METRICS: [(&str, Metric); 7] = [
@@ -34,25 +42,121 @@ pub(super) const FIGURES: [(&str, Stat); 4] = [
 const LATENCY_FIGURES: &str =
     "min, mean, max, stddev, p50, p90, p99, p99.9, p99.99 (or any other percentile)";
 
-/// Reads every threshold of the section and where it stands, metric by metric.
-pub(super) fn read(section: &mut Section<'_>) -> Vec<(Threshold, Span)> {
+/// Reads every threshold of the section and where it stands, metric by metric. `groups` are the
+/// names of the groups of clients, the observers' last.
+pub(super) fn read(section: &mut Section<'_>, groups: &[&str]) -> Vec<(Threshold, Span)> {
     let mut thresholds = Vec::new();
     for (key, metric) in METRICS {
-        let mut exprs = Vec::new();
-        for (path, node) in section.elements(key) {
-            match threshold(metric, node) {
-                Ok(threshold) => {
-                    exprs.push(threshold.expr.clone());
-                    thresholds.push((threshold, node.span.clone()));
-                }
-                Err(expected) => section.problem(mismatch(&path, node, &expected)),
-            }
-        }
-        if !exprs.is_empty() {
-            section.resolve(key, exprs.into());
+        let Some(entry) = section.entry(key) else {
+            continue;
+        };
+        let path = section.path_of(key);
+        let resolved = match &entry.node.value {
+            Value::Table(table) => by_group(section, metric, entry, table, groups, &mut thresholds),
+            _ => exprs(section, metric, None, &path, &entry.node, &mut thresholds),
+        };
+        if let Some(resolved) = resolved {
+            section.resolve(key, resolved);
         }
     }
     thresholds
+}
+
+/// Reads the thresholds of one metric, group by group, and gives them as they were written.
+fn by_group(
+    section: &Section<'_>,
+    metric: Metric,
+    entry: &Entry,
+    table: &Table,
+    groups: &[&str],
+    thresholds: &mut Vec<(Threshold, Span)>,
+) -> Option<Json> {
+    let path = section.path_of(&entry.key);
+    if !matches!(metric, Metric::Ack | Metric::Relay) {
+        let expected = Expected {
+            what: "an array, in square brackets".to_owned(),
+            help: Some("only `ack` and `relay` are measured by group of clients".to_owned()),
+        };
+        section.problem(mismatch(&path, &entry.node, &expected));
+        return None;
+    }
+    let mut resolved = Map::new();
+    for entry in &table.entries {
+        let group = match position(&entry.key, groups) {
+            Ok(position) => position.map(|position| OfGroup {
+                name: entry.key.clone(),
+                position,
+            }),
+            Err(Expected { what, help }) => {
+                let title = format!("`{path}.{}`: {what}", entry.key);
+                let label = help.unwrap_or_default();
+                section.problem(Diagnostic::error(title).at(&entry.key_span, label));
+                continue;
+            }
+        };
+        let path = format!("{path}.{}", entry.key);
+        if let Some(exprs) = exprs(
+            section,
+            metric,
+            group.as_ref(),
+            &path,
+            &entry.node,
+            thresholds,
+        ) {
+            resolved.insert(entry.key.clone(), exprs);
+        }
+    }
+    (!resolved.is_empty()).then_some(Json::Object(resolved))
+}
+
+/// The position of the group called `name`; `None` for all clients.
+fn position(name: &str, groups: &[&str]) -> Result<Option<usize>, Expected> {
+    if name == ALL_CLIENTS {
+        return Ok(None);
+    }
+    let Some(position) = groups.iter().position(|group| *group == name) else {
+        let known = groups.iter().copied().chain([ALL_CLIENTS]);
+        return Err(Expected {
+            what: "no group of clients is called so".to_owned(),
+            help: Some(match nearest(name, known) {
+                Some(meant) => format!("did you mean `{meant}`?"),
+                None => format!("there are {}, and \"*\" for all clients", groups.join(", ")),
+            }),
+        });
+    };
+    if groups.len() > GROUPS_APART && position >= GROUPS_APART - 1 {
+        return Err(Expected {
+            what: "the group has no figures of its own".to_owned(),
+            help: Some(format!(
+                "of more than {GROUPS_APART} groups only the first {} have",
+                GROUPS_APART - 1
+            )),
+        });
+    }
+    Ok(Some(position))
+}
+
+/// Reads an array of thresholds, and gives them as they were written.
+fn exprs(
+    section: &Section<'_>,
+    metric: Metric,
+    group: Option<&OfGroup>,
+    path: &str,
+    node: &Node,
+    thresholds: &mut Vec<(Threshold, Span)>,
+) -> Option<Json> {
+    let mut exprs = Vec::new();
+    for (path, node) in section.elements_of(path, node) {
+        match threshold(metric, node) {
+            Ok(mut threshold) => {
+                threshold.group = group.cloned();
+                exprs.push(threshold.expr.clone());
+                thresholds.push((threshold, node.span.clone()));
+            }
+            Err(expected) => section.problem(mismatch(&path, node, &expected)),
+        }
+    }
+    (!exprs.is_empty()).then(|| exprs.into())
 }
 
 fn threshold(metric: Metric, node: &Node) -> Result<Threshold, Expected> {
@@ -72,6 +176,7 @@ fn threshold(metric: Metric, node: &Node) -> Result<Threshold, Expected> {
     };
     Ok(Threshold {
         metric,
+        group: None,
         stat,
         op,
         limit,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Limit, Probe, Search};
 use crate::report::result::{Error, Target};
-use crate::report::thresholds::metric_name;
+use crate::report::thresholds::name;
 use crate::report::{Environment, json};
 use crate::scenario::plan::{Plan, TargetUrl, Threshold};
 
@@ -92,7 +92,7 @@ impl About {
     #[must_use]
     pub fn new(plan: &Plan, started: String, rerun: String) -> Self {
         let kept = |threshold: &Threshold| Kept {
-            metric: metric_name(threshold.metric).to_owned(),
+            metric: name(threshold),
             expr: threshold.expr.clone(),
             limit_ns: threshold.limit,
         };
@@ -195,6 +195,7 @@ impl Found {
 mod tests {
     use super::*;
     use crate::report::sample;
+    use crate::report::thresholds::metric_name;
     use crate::scenario::plan::Metric;
     use crate::search::sample as searched;
     use crate::wire::Dialect;

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use hdrhistogram::Histogram;
 
 use super::{LABEL, Page};
-use crate::measure::censored::{AtLeast, percentile, together};
+use crate::measure::censored::{AtLeast, percentile};
 use crate::measure::confidence::range;
 use crate::measure::percentile::percentile as exactly;
 use crate::measure::{GroupLatencies, histogram};
@@ -192,8 +192,7 @@ fn at_least_text(figure: Option<AtLeast>) -> String {
 /// A line of the table: a name, what came, and lower bounds of what did not.
 type Line<'a> = (Cow<'a, str>, &'a Histogram<u64>, Option<&'a Histogram<u64>>);
 
-/// The groups' shares of a class where they differ, and all where something was outstanding: the
-/// fastest and the slowest of more than three.
+/// The groups' shares of a class where they differ, and all where something was outstanding.
 fn by_group<'a>(class: &str, report: &'a Report) -> Vec<Line<'a>> {
     type Share = fn(&GroupLatencies) -> Option<&Histogram<u64>>;
     let measured = &report.outcome.measured;
@@ -204,7 +203,7 @@ fn by_group<'a>(class: &str, report: &'a Report) -> Vec<Line<'a>> {
     };
     let censored = &measured.censored.groups;
     let groups = report.groups.iter().zip(&measured.groups).enumerate();
-    let mut shares: Vec<_> = groups
+    let shares: Vec<_> = groups
         .filter_map(|(place, (group, latencies))| {
             let at_least = censored.get(place).and_then(of);
             Some((group.name.as_str(), of(latencies)?, at_least))
@@ -215,14 +214,6 @@ fn by_group<'a>(class: &str, report: &'a Report) -> Vec<Line<'a>> {
     let one_hung = (1..shares.len()).contains(&outstanding.count());
     if !one_hung && !groups::differ(&histograms, messages) {
         return Vec::new();
-    }
-    if shares.len() > 3 {
-        let median = |came, at_least: Option<&Histogram<u64>>| {
-            let nothing = histogram();
-            together(came, at_least.unwrap_or(&nothing)).value_at_quantile(0.5)
-        };
-        shares.sort_by_key(|&(_, came, at_least)| median(came, at_least));
-        shares.drain(1..shares.len() - 1);
     }
     let room = CLASS - preposition.len() - 4; // the indent, a space, one to the next column
     let line = |(name, came, at_least): (&str, &'a Histogram<u64>, _)| {

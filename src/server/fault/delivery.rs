@@ -34,10 +34,10 @@ pub(super) struct Held {
 pub(super) enum Why {
     /// The session is kept one message behind, to lose the last one.
     Tail,
-    /// To change places with the next message, if that is from the right sender.
+    /// To change places with the next message, if that is from the right sender. The address tells
+    /// senders apart: a session's place is given to the next once it is over.
     Swap {
         fault: Fault,
-        sender: usize,
         client_ip: String,
         message: String,
     },
@@ -154,11 +154,10 @@ impl Faults {
                 Why::Ack { .. } => self.held.push(held),
                 Why::Swap {
                     fault,
-                    sender,
                     client_ip,
                     message,
                 } if d.untouched.contains(&id)
-                    && (*fault == Fault::SwapSameSender) == (d.sender == Some(*sender)) =>
+                    && (*fault == Fault::SwapSameSender) == (d.client_ip == *client_ip) =>
                 {
                     let cursor = &mut b.session(id).cursor;
                     let at = self.dice.iter().position(|dice| dice.fault == *fault);
@@ -430,7 +429,9 @@ impl Faults {
                 return; // told when it is sent
             }
             Fault::SwapSameSender | Fault::SwapSenders => {
-                let Some(sender) = d.sender else { return };
+                if d.sender.is_none() {
+                    return;
+                }
                 cursor.replace(entry, Vec::new());
                 self.held.push(Held {
                     id,
@@ -438,7 +439,6 @@ impl Faults {
                     line: d.line.clone(),
                     why: Why::Swap {
                         fault,
-                        sender,
                         client_ip: d.client_ip.clone(),
                         message: d.message.to_owned(),
                     },

@@ -7,13 +7,14 @@
 //! of a search. 7: the rest is the result of a search.
 //!
 //! - No file panics, or takes memory that it only states (the fuzzer's limits).
-//! - What is read can be shown: as a page, as a table by percentile, beside itself.
+//! - What is read can be shown, as a page and as a table by percentile, and is not worse than itself.
 
 use std::io::Write as _;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use chatbench::report::compare::{self, Side, Terms};
 use chatbench::report::{RunResult, Style, hdr, html};
 use chatbench::search::{self, Found};
 use flate2::Compression;
@@ -101,6 +102,16 @@ fn read(file: &[u8]) {
         let _ = hdr::hgrm(&latency.histogram);
     }
     let _ = hdr::hlog(&result, &[]);
+    let side = || Side {
+        name: "result.json".to_owned(),
+        runs: vec![result.clone()],
+    };
+    let (base, new, terms) = (side(), side(), Terms::default());
+    let compared = compare::compare(&base, &new, &terms);
+    assert_eq!(compared.regressions().count(), 0, "worse than itself");
+    let _ = compare::markdown(&compared);
+    let _ = compare::render(&compared, Style::FILE);
+    let _ = compare::json(&[compared]);
 }
 
 /// The same of what a search found.

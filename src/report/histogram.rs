@@ -19,9 +19,14 @@ const PLAIN: u32 = 0x1c84_9313;
 /// Cookie, payload's length, offset, digits, lowest, highest, ratio.
 const HEADER: usize = 40;
 
-/// The longest that a histogram of [`DIGITS`] digits up to [`CEILING_NS`] can be: 33,792 counts of
-/// at most nine bytes each. Those of real runs are some hundred bytes to a few KiB.
-const MOST_BYTES: usize = HEADER + 33_792 * 9;
+/// Counts of a histogram of [`DIGITS`] digits up to [`CEILING_NS`].
+const MOST_COUNTS: u64 = 33_792;
+
+/// The longest that such a histogram can be: at most nine bytes for each count. Those of real runs
+/// are some hundred bytes to a few KiB.
+const MOST_BYTES: usize = HEADER + MOST_COUNTS as usize * MOST_BYTES_OF_A_COUNT;
+
+const MOST_BYTES_OF_A_COUNT: usize = 9;
 
 /// In the form that every HdrHistogram implementation reads.
 pub(super) fn encode(histogram: &Histogram<u64>) -> String {
@@ -85,7 +90,33 @@ fn check(plain: &[u8]) -> Result<(), String> {
              from 1 to {CEILING_NS}"
         ));
     }
+    if skips_too_much(&plain[HEADER..]) {
+        return bad(format!(
+            "it skips more than the {MOST_COUNTS} values there can be"
+        ));
+    }
     Ok(())
+}
+
+/// Whether a run of zeros is longer than a histogram. The crate negates its length without a check.
+///
+/// A count is zigzag, in seven bits a byte whose top bit says that more follow, but for a ninth of
+/// eight bits. One below zero is so many values without a sample.
+fn skips_too_much(counts: &[u8]) -> bool {
+    let (mut zigzag, mut len) = (0_u64, 0);
+    for &byte in counts {
+        let last = len + 1 == MOST_BYTES_OF_A_COUNT;
+        let bits = if last { byte } else { byte & 0x7f };
+        zigzag |= u64::from(bits) << (7 * len);
+        len += 1;
+        if byte < 0x80 || last {
+            if zigzag & 1 == 1 && zigzag >> 1 >= MOST_COUNTS {
+                return true;
+            }
+            (zigzag, len) = (0, 0);
+        }
+    }
+    false
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
@@ -172,6 +203,7 @@ mod tests {
             (with(12, &u32::MAX.to_be_bytes()), "digits"),
             (with(16, &0_u64.to_be_bytes()), "from 0"),
             (with(24, &u64::MAX.to_be_bytes()), "beyond"),
+            (with(HEADER, &[0xff; 9]), "it skips more"),
             (with(24, &(1_u64 << 62).to_be_bytes()), "beyond"),
             (wrapped(&good[..HEADER - 1]), "not a histogram"),
             (wrapped(&good[..20]), "cut short"),

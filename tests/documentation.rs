@@ -106,6 +106,9 @@ fn words_are_a_shells() {
     assert_eq!(words("a b; done"), ["a", "b"]);
 }
 
+/// Stands for the placeholders that the pages have for an address, such as `HOST:PORT`.
+const ADDRESS: &str = "127.0.0.1:1253";
+
 #[test]
 fn every_command_parses_and_every_file_that_it_names_is_there() {
     let mut seen = 0;
@@ -115,7 +118,11 @@ fn every_command_parses_and_every_file_that_it_names_is_there() {
             if command.contains(['…', '*', '<']) {
                 continue;
             }
-            let words = words(&command.replace("HOST:PORT", "127.0.0.1:1253"));
+            let command = command
+                .replace("HOST:PORT", ADDRESS)
+                .replace("[ADDR]", ADDRESS)
+                .replace("SHELL", "bash");
+            let words = words(&command);
             let parsed = Cli::try_parse_from(&words);
             let is_verb = words.len() == 2; // a verb alone, spoken of
             if let Err(error) = parsed

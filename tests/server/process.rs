@@ -214,7 +214,7 @@ fn bad_usage_says_what_would_do() {
     for (args, cure) in [
         (&["--listen", "ndjson://0.0.0.0:0"][..], "--allow-remote"),
         (&["--listen", "morse://127.0.0.1:0"], "classic://HOST:PORT"),
-        (&["--listen", "127.0.0.1:0"], "ndjson://HOST:PORT"),
+        (&["--listen", "127.0.0.1:port"], "is not HOST:PORT"),
         (
             &[
                 "--listen",

@@ -49,7 +49,7 @@ impl Plan {
 
     /// The seed of group `group`'s own randomness: schedules, sizes, pauses.
     ///
-    /// It hangs on the group's name and not on its place, so that adding a group leaves the
+    /// It depends on the group's name and not on its place, so that adding a group leaves the
     /// others' traffic as it was.
     #[must_use]
     pub fn group_seed(&self, group: usize) -> u64 {

@@ -228,19 +228,12 @@ fn something_to_measure(
 ) {
     let mut scripts_publish = false;
     let mut until_the_end = false;
-    for draft in drafts {
-        match &draft.load {
-            DraftLoad::Listen => {}
-            DraftLoad::Rate(..) | DraftLoad::Stages { .. } | DraftLoad::Closed { .. } => {
-                until_the_end = true;
-            }
-            DraftLoad::Script(script, repeat) => {
-                let publishes = |step: &Step| matches!(step, Step::Publish { .. });
-                if script.steps.iter().any(publishes) {
-                    scripts_publish = true;
-                    until_the_end |= *repeat == Repeat::Forever;
-                }
-            }
+    for draft in drafts.iter().filter(|draft| publishes(draft)) {
+        if let DraftLoad::Script(_, repeat) = &draft.load {
+            scripts_publish = true;
+            until_the_end |= *repeat == Repeat::Forever;
+        } else {
+            until_the_end = true;
         }
     }
     for (threshold, span) in thresholds {

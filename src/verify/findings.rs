@@ -18,7 +18,7 @@ pub struct Example {
     pub sender: Option<String>,
     /// The receiving client, by name, where one is involved.
     pub receiver: Option<String>,
-    /// The how-manieth of its sender the message was, from 1.
+    /// The message's place among those of its sender, from 1.
     pub k: Option<u64>,
     /// The number that the target gave it.
     pub seq: Option<u64>,

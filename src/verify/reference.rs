@@ -22,7 +22,7 @@ const MAX_BYTES: usize = 64 << 20;
 pub(super) struct Slot {
     /// The message's sender; [`NOBODY`] while no clean line was seen.
     pub(super) sender: SenderId,
-    /// The how-manieth of its sender it is.
+    /// Its place among its sender's messages.
     pub(super) k: u64,
     /// When it was due.
     pub(super) intended_ns: u64,

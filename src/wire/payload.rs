@@ -1,7 +1,7 @@
 //! The load message: the text a driver publishes, which describes itself.
 //!
 //! Whoever receives it can tell, from the text alone, which run and which sender it came from,
-//! the how-manieth of that sender it is, when it was due, when the one before it was due, how
+//! its place among that sender's messages, when it was due, when the one before it was due, how
 //! long it must be, and whether a single byte of it was changed.
 //!
 //! Every byte is from the alphabet `A–Z a–z 0–9 - _`, so no encoding along the way has a reason
@@ -79,7 +79,7 @@ pub struct Header {
     pub run: u32,
     /// Who sent it.
     pub sender: SenderId,
-    /// The how-manieth message of that sender it is, from 1.
+    /// Its place among that sender's messages, from 1.
     pub k: u64,
     /// Whether it says that it is its sender's last.
     pub last: bool,

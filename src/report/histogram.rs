@@ -28,6 +28,10 @@ const MOST_BYTES: usize = HEADER + MOST_COUNTS as usize * MOST_BYTES_OF_A_COUNT;
 
 const MOST_BYTES_OF_A_COUNT: usize = 9;
 
+/// Samples of all values together: what JSON's numbers hold exactly. The crate adds counts up
+/// without a check, and histograms of up to 2,048 runs or seconds may be merged.
+const MOST_SAMPLES: u64 = 1 << 53;
+
 /// In the form that every HdrHistogram implementation reads.
 pub(super) fn encode(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
@@ -90,33 +94,52 @@ fn check(plain: &[u8]) -> Result<(), String> {
              from 1 to {CEILING_NS}"
         ));
     }
-    if skips_too_much(&plain[HEADER..]) {
-        return bad(format!(
-            "it skips more than the {MOST_COUNTS} values there can be"
-        ));
+    let mut samples = 0_u64;
+    for count in counts(&plain[HEADER..]) {
+        match count {
+            Count::Skipped(values) if values > MOST_COUNTS => {
+                return bad(format!(
+                    "it skips more than the {MOST_COUNTS} values there can be"
+                ));
+            }
+            Count::Skipped(_) => {}
+            Count::Samples(n) => samples = samples.saturating_add(n),
+        }
+    }
+    if samples > MOST_SAMPLES {
+        return bad(format!("more than {MOST_SAMPLES} samples"));
     }
     Ok(())
 }
 
-/// Whether a run of zeros is longer than a histogram. The crate negates its length without a check.
-///
-/// A count is zigzag, in seven bits a byte whose top bit says that more follow, but for a ninth of
-/// eight bits. One below zero is so many values without a sample.
-fn skips_too_much(counts: &[u8]) -> bool {
+/// What one number of a histogram's counts says.
+enum Count {
+    /// A value has so many samples.
+    Samples(u64),
+    /// So many values have none. The crate negates this without a check.
+    Skipped(u64),
+}
+
+/// The counts as they are stored: zigzag, in seven bits a byte whose top bit says that more follow,
+/// but for a ninth of eight bits. One below zero is so many values without a sample.
+fn counts(bytes: &[u8]) -> impl Iterator<Item = Count> {
     let (mut zigzag, mut len) = (0_u64, 0);
-    for &byte in counts {
+    bytes.iter().filter_map(move |&byte| {
         let last = len + 1 == MOST_BYTES_OF_A_COUNT;
         let bits = if last { byte } else { byte & 0x7f };
         zigzag |= u64::from(bits) << (7 * len);
         len += 1;
-        if byte < 0x80 || last {
-            if zigzag & 1 == 1 && zigzag >> 1 >= MOST_COUNTS {
-                return true;
-            }
-            (zigzag, len) = (0, 0);
+        if byte >= 0x80 && !last {
+            return None;
         }
-    }
-    false
+        let number = zigzag;
+        (zigzag, len) = (0, 0);
+        Some(if number & 1 == 1 {
+            Count::Skipped((number >> 1).saturating_add(1))
+        } else {
+            Count::Samples(number >> 1)
+        })
+    })
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {
@@ -179,7 +202,8 @@ mod tests {
         let mut full = histogram();
         let mut value = 0;
         while value < CEILING_NS {
-            full.record_n(value.max(1), i64::MAX as u64 >> 20).unwrap();
+            full.record_n(value.max(1), MOST_SAMPLES / MOST_COUNTS)
+                .unwrap();
             value = full.next_non_equivalent(value.max(1));
         }
         let bytes = plain(&full).len();
@@ -204,6 +228,15 @@ mod tests {
             (with(16, &0_u64.to_be_bytes()), "from 0"),
             (with(24, &u64::MAX.to_be_bytes()), "beyond"),
             (with(HEADER, &[0xff; 9]), "it skips more"),
+            // 2^62 samples of one value, then 2^53 and one.
+            (
+                with(HEADER, &[&[0x80; 8][..], &[0x80]].concat()),
+                "more than 9007199254740992 samples",
+            ),
+            (
+                with(HEADER, &[0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x20]),
+                "more than 9007199254740992 samples",
+            ),
             (with(24, &(1_u64 << 62).to_be_bytes()), "beyond"),
             (wrapped(&good[..HEADER - 1]), "not a histogram"),
             (wrapped(&good[..20]), "cut short"),

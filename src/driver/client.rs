@@ -10,7 +10,7 @@ use memchr::memmem;
 use thiserror::Error;
 use tokio::task::spawn_local;
 
-use super::fleet::Read;
+use super::fleet::{ConnId, Read};
 use super::shard::Shard;
 use crate::verify::ledger::{Ending, MAX_SEQ};
 use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
@@ -99,34 +99,32 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
     let attempt = async {
         let stream = shard.host_for(client).connect().await.map_err(io_error)?;
         stream.set_nodelay(true).map_err(io_error)?;
-        let generation = shard.fleet().connected(client, handle, stream);
+        let id = shard.fleet().connected(client, handle, stream);
         if shard.dialect == Dialect::Ndjson {
-            welcome(shard, client, generation).await?;
+            welcome(shard, id).await?;
         }
-        Ok(generation)
+        Ok(id)
     };
     let outcome = match tokio::time::timeout(shard.connect_timeout, attempt).await {
         Ok(outcome) => outcome,
-        Err(_) if shard.fleet().connected_without_welcome(client) => {
-            // Others were welcomed, so this is the right protocol and a broken promise.
-            Ok(shard.fleet().clients[client].generation)
-        }
+        // Where others were welcomed this is the right protocol, and a broken promise.
         Err(_) => {
-            let within = shard.connect_timeout.into();
-            Err(if shard.is_connected(client) {
-                ConnectError::NoWelcome(within)
-            } else {
-                ConnectError::TimedOut(within)
+            let unwelcomed = shard.fleet().connected_without_welcome(client);
+            unwelcomed.ok_or_else(|| {
+                let within = shard.connect_timeout.into();
+                if shard.is_connected(client) {
+                    ConnectError::NoWelcome(within)
+                } else {
+                    ConnectError::TimedOut(within)
+                }
             })
         }
     };
     match outcome {
-        Ok(generation) => {
+        Ok(id) => {
             let took_ns = clock.now_ns() - started_ns;
-            let mut fleet = shard.fleet();
-            fleet.recorder.connected(took_ns);
-            let reader = spawn_local(read_on(shard.clone(), client, generation));
-            fleet.set_reader(client, generation, reader.abort_handle());
+            let reader = spawn_local(read_on(shard.clone(), client, id));
+            shard.fleet().reads(id, reader.abort_handle(), took_ns);
             Ok(())
         }
         Err(error) => {
@@ -141,17 +139,14 @@ fn io_error(error: io::Error) -> ConnectError {
 }
 
 /// Reads until the welcome is there.
-async fn welcome(shard: &Rc<Shard>, client: usize, generation: u32) -> Result<(), ConnectError> {
+async fn welcome(shard: &Rc<Shard>, id: ConnId) -> Result<(), ConnectError> {
     // A first line may come in any number of reads.
     let mut heard = Vec::new();
     loop {
-        match read(shard, client, generation).await {
+        match read(shard, id).await {
             Read::Frames => {
                 let mut fleet = shard.fleet();
-                if fleet
-                    .connection(client, generation)
-                    .is_some_and(|c| c.welcomed)
-                {
+                if fleet.is_welcomed(id) {
                     return Ok(());
                 }
                 heard.extend_from_slice(fleet.last_read());
@@ -237,13 +232,13 @@ fn quoted(line: &[u8]) -> String {
         .to_string()
 }
 
-async fn read(shard: &Rc<Shard>, client: usize, generation: u32) -> Read {
-    poll_fn(|cx| shard.fleet().poll_read(client, generation, cx)).await
+async fn read(shard: &Rc<Shard>, id: ConnId) -> Read {
+    poll_fn(|cx| shard.fleet().poll_read(id, cx)).await
 }
 
 /// Reads a connection to its end.
-async fn read_on(shard: Rc<Shard>, client: usize, generation: u32) {
-    while read(&shard, client, generation).await == Read::Frames {
+async fn read_on(shard: Rc<Shard>, client: usize, id: ConnId) {
+    while read(&shard, id).await == Read::Frames {
         if shard.dialect == Dialect::Classic && !shard.heard.replace(true) {
             let foreign = not_classic(shard.fleet().last_read());
             if let Some(error) = foreign {
@@ -255,14 +250,14 @@ async fn read_on(shard: Rc<Shard>, client: usize, generation: u32) {
 
 /// Starts a writer for each socket that has become full.
 pub(super) async fn flush_blocked(shard: Rc<Shard>) {
-    let blocked = shard.fleet().wake_flusher.clone();
+    let woken = shard.fleet().wake_flusher.clone();
     loop {
-        blocked.notified().await;
-        let clients = shard.fleet().take_blocked();
-        for (client, generation) in clients {
+        woken.notified().await;
+        let blocked = shard.fleet().take_blocked();
+        for id in blocked {
             let shard = shard.clone();
             spawn_local(async move {
-                poll_fn(|cx| shard.fleet().poll_flush(client, generation, cx)).await;
+                poll_fn(|cx| shard.fleet().poll_flush(id, cx)).await;
             });
         }
     }

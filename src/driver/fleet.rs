@@ -1,195 +1,131 @@
 //! The clients of one shard and everything they share: its ledger, its recorder, its buffers.
 //!
 //! One thread owns a fleet, so nothing in here is locked, and a delivery allocates nothing. The
-//! methods never wait: they are called from the tasks of [`super::client`], [`super::pacer`] and
-//! [`super::script`] between two awaits.
+//! methods never wait: the tasks of a shard call them between two awaits.
 
-use std::cell::RefCell;
+mod connection;
+mod leaving;
+mod reading;
+mod sending;
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
-use std::pin::Pin;
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::Waker;
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+pub(super) use self::connection::ConnId;
+use self::connection::Connection;
+use self::reading::READ_BYTES;
+pub(super) use self::reading::Read;
+pub(super) use self::sending::WRITE_BYTES;
+use super::channel::Totals;
 use super::clock::Clock;
-use super::connection::{Connection, Talk};
+use super::inbox::Inbox;
 use super::live::Live;
-use super::shard::Member;
+use super::member::{Member, Rank};
+use super::pulse::Pulse;
 use super::source::Source;
-use crate::measure::{ShardRecorder, Window};
+use crate::measure::{Interval, ShardRecorder, Window};
 use crate::scenario::draws::Draws;
 use crate::scenario::plan::PayloadSize;
 use crate::verify::batch::Batch;
 use crate::verify::directory::ClientId;
-use crate::verify::ledger::{Ending, Event, Handle, Ledger};
+use crate::verify::ledger::{Ending, Handle, Ledger, Terms};
 use crate::wire::Dialect;
-
-/// Bytes of one read at most. One clock read stamps every line in it: the last of 64 KiB of short
-/// lines is stamped about 30 µs early by the work done for those before it.
-const READ_BYTES: usize = 64 << 10;
-
-/// When a client leaves at the end of the run. Who sends leaves first, so that everyone else is
-/// still there for its last message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rank {
-    /// Joins first and leaves last.
-    Observer,
-    /// Has nothing to say.
-    Listener,
-    /// Publishes on a schedule or in a closed loop.
-    Talker,
-    /// Goes by a script, and leaves by it.
-    Scripted,
-}
 
 /// A client of this shard.
 #[derive(Debug)]
-pub(super) struct Client {
-    pub(super) id: ClientId,
-    pub(super) rank: Rank,
+struct Client {
+    id: ClientId,
+    rank: Rank,
     /// Where its latencies go ([`crate::measure::group::place`]).
     group: usize,
-    pub(super) payload: PayloadSize,
-    pub(super) source: Source,
+    payload: PayloadSize,
+    source: Source,
     /// Whose address its messages claim, by its place in this fleet; its own if absent.
-    pub(super) claims: Option<usize>,
-    pub(super) connection: Option<Connection>,
-    /// What a script waits for; absent for everyone else.
-    pub(super) signals: Option<Rc<Signals>>,
-    /// Connections this client has had: tells a task that its connection is not the present one.
-    pub(super) generation: u32,
+    claims: Option<usize>,
+    connection: Option<Connection>,
+    /// Connections that it has had, the present one included.
+    connections: u32,
+    /// What came for its script; absent for everyone else.
+    inbox: Option<Rc<Inbox>>,
     /// It holds back what is due: its socket is full, or too much is unacked.
-    pub(super) held: bool,
+    held: bool,
     /// It stands in [`Fleet::due`] to go on filling its window.
-    pub(super) filling: bool,
+    filling: bool,
     /// A session whose connection does not stand yet.
     unbound: Option<Handle>,
     /// Payload sizes and pauses.
-    pub(super) draws: Draws,
+    draws: Draws,
 }
 
-/// What a script waits for.
-#[derive(Debug, Default)]
-pub(super) struct Signals {
-    /// Something came, or the connection ended.
-    pub(super) news: Notify,
-    /// Codes of the errors that came and were not expected yet.
-    pub(super) errors: RefCell<VecDeque<Box<str>>>,
-}
-
-impl Signals {
-    /// An error came. Of a target that complains without end the latest are kept.
-    fn error(&self, code: Box<str>) {
-        const KEPT: usize = 1024;
-        let mut errors = self.errors.borrow_mut();
-        if errors.len() == KEPT {
-            errors.pop_front();
+impl Client {
+    /// A client that has not connected yet.
+    fn new(member: Member) -> Self {
+        Self {
+            id: member.id,
+            rank: member.rank,
+            group: member.group,
+            payload: member.payload,
+            source: member.source,
+            // Only a classic client's messages claim anything, and one shard has all of those.
+            claims: member.claims.map(|client| client.0 as usize),
+            connection: None,
+            connections: 0,
+            inbox: (member.rank == Rank::Scripted).then(Rc::default),
+            held: false,
+            filling: false,
+            unbound: None,
+            draws: member.draws,
         }
-        errors.push_back(code);
     }
-}
 
-/// What one read brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Read {
-    /// Frames.
-    Frames,
-    /// The end: the connection is gone from the fleet.
-    Ended(Ending),
-}
-
-/// What came in one read.
-#[derive(Debug, Default)]
-struct Tally {
-    /// The client's.
-    group: usize,
-    frames: u64,
-    acks: u64,
-    welcomed: bool,
-}
-
-impl Tally {
-    /// Takes what a frame was to the recorder and to the client's script.
-    #[inline]
-    fn take(
-        &mut self,
-        event: Event,
-        recorder: &mut ShardRecorder,
-        script: Option<&Signals>,
-        now_ns: u64,
-    ) {
-        self.frames += 1;
-        match event {
-            Event::Relay {
-                intended_ns,
-                sent_ns,
-            } => {
-                recorder.relay(self.group, intended_ns, now_ns);
-                if let Some(sent_ns) = sent_ns {
-                    recorder.relay_service(intended_ns, sent_ns, now_ns);
-                }
-            }
-            Event::Ack {
-                intended_ns,
-                sent_ns,
-            } => {
-                recorder.ack(self.group, intended_ns, now_ns);
-                recorder.ack_service(intended_ns, sent_ns, now_ns);
-                self.acks += 1;
-            }
-            Event::Error { code } => {
-                recorder.error();
-                if let Some(script) = script {
-                    script.error(code);
-                }
-            }
-            Event::Welcome => self.welcomed = true,
-            Event::Bye | Event::Other => {}
-        }
+    /// The connection of that id, if it is still there.
+    fn connection_of(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.connection.as_mut().filter(|c| c.id == id)
     }
 }
 
 /// The clients of one shard.
 #[derive(Debug)]
 pub(super) struct Fleet {
-    pub(super) clock: Clock,
-    pub(super) clients: Vec<Client>,
-    pub(super) ledger: Ledger,
-    pub(super) recorder: ShardRecorder,
-    pub(super) live: Arc<Live>,
+    clock: Clock,
+    clients: Vec<Client>,
+    ledger: Ledger,
+    recorder: ShardRecorder,
+    live: Arc<Live>,
     /// Clients by when their next message is due.
-    pub(super) due: BinaryHeap<Reverse<(u64, u32)>>,
+    due: BinaryHeap<Reverse<(u64, u32)>>,
     /// The load is over: nothing more is sent on a schedule.
-    pub(super) load_over: bool,
-    pub(super) seed: u64,
+    load_over: bool,
+    seed: u64,
     /// Unacked messages of one client from which on an open loop or a script waits. The wait is
     /// recorded as the target's.
-    pub(super) most_unacked: usize,
-    pub(super) dialect: Dialect,
+    most_unacked: usize,
+    dialect: Dialect,
     max_read_line_bytes: usize,
+    /// What was last read.
     scratch: Box<[u8]>,
-    pub(super) text: Vec<u8>,
-    pub(super) out: Vec<u8>,
-    pub(super) blocked: Vec<usize>,
     last_read_bytes: usize,
+    /// The load message that is being composed.
+    text: Vec<u8>,
+    /// What is written next.
+    out: Vec<u8>,
+    /// Connections whose sockets have become full.
+    blocked: Vec<ConnId>,
     /// When the target last said anything to any of them.
-    pub(super) heard_ns: u64,
-    /// Messages of open loops that were due within the window.
-    pub(super) offered: u64,
-    /// Messages of open loops that were due when the load ended and not sent, through no fault of
-    /// the target.
-    pub(super) behind_at_end: u64,
-    /// Of those, messages of clients whose connections were gone: nobody could have sent them.
-    pub(super) cut_off_at_end: u64,
-    /// Messages of open loops that were due when the load ended and not sent, whosever fault.
-    pub(super) unsent_at_end: u64,
-    pub(super) window: Window,
+    heard_ns: u64,
+    totals: Totals,
+    window: Window,
+    pulse: Pulse,
+    /// The next client whose socket is looked at.
+    next_look: usize,
     /// Rung when a socket has become full.
     pub(super) wake_flusher: Rc<Notify>,
     /// Rung when something is due earlier than the pacer knows.
@@ -202,63 +138,66 @@ pub(super) struct Fleet {
 
 impl Fleet {
     pub(super) fn new(
+        members: Vec<Member>,
         clock: Clock,
+        terms: &Terms,
         ledger: Ledger,
-        recorder: ShardRecorder,
         live: Arc<Live>,
-        seed: u64,
-        dialect: Dialect,
+        most_unacked: usize,
         max_read_line_bytes: usize,
     ) -> Self {
+        let groups = members.iter().map(|m| m.group + 1).max();
+        let recorder = ShardRecorder::of_groups(Window::NEVER, groups.unwrap_or_default());
         Self {
             clock,
-            clients: Vec::new(),
+            clients: members.into_iter().map(Client::new).collect(),
             ledger,
             recorder,
             live,
             due: BinaryHeap::new(),
             load_over: false,
-            seed,
-            most_unacked: usize::MAX,
-            dialect,
+            seed: terms.seed,
+            most_unacked,
+            dialect: terms.dialect,
             max_read_line_bytes,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
+            last_read_bytes: 0,
             text: Vec::new(),
             out: Vec::new(),
             blocked: Vec::new(),
-            parked: Vec::new(),
+            heard_ns: 0,
+            totals: Totals::default(),
+            window: Window::NEVER,
+            pulse: Pulse::default(),
+            next_look: 0,
             wake_flusher: Rc::default(),
             wake_pacer: Rc::default(),
+            parked: Vec::new(),
             wake_hand_over: Rc::default(),
-            offered: 0,
-            behind_at_end: 0,
-            unsent_at_end: 0,
-            cut_off_at_end: 0,
-            window: Window::NEVER,
-            last_read_bytes: 0,
-            heard_ns: 0,
         }
     }
 
-    pub(super) fn add(&mut self, member: Member) {
-        let Member { id, rank, .. } = member;
-        let signals = (rank == Rank::Scripted).then(Rc::default);
-        self.clients.push(Client {
-            id,
-            rank,
-            group: member.group,
-            payload: member.payload,
-            source: member.source,
-            // Only a classic client's messages claim anything, and one shard has all of those.
-            claims: member.claims.map(|client| client.0 as usize),
-            connection: None,
-            signals,
-            generation: 0,
-            held: false,
-            filling: false,
-            unbound: None,
-            draws: member.draws,
-        });
+    /// Which of all clients `client` is.
+    pub(super) fn id_of(&self, client: usize) -> ClientId {
+        self.clients[client].id
+    }
+
+    pub(super) fn rank_of(&self, client: usize) -> Rank {
+        self.clients[client].rank
+    }
+
+    /// What came for the script of `client`, if it has one.
+    pub(super) fn inbox_of(&self, client: usize) -> Option<Rc<Inbox>> {
+        self.clients[client].inbox.clone()
+    }
+
+    /// A pause of `client`, drawn evenly from `min` to `max`.
+    pub(super) fn draw_pause(&mut self, client: usize, min: Duration, max: Duration) -> Duration {
+        self.clients[client].draws.pause(min, max)
+    }
+
+    pub(super) fn is_load_over(&self) -> bool {
+        self.load_over
     }
 
     /// `client` begins to connect: its new session, or `None` when no more can be told apart.
@@ -268,38 +207,40 @@ impl Fleet {
         handle
     }
 
-    /// The connection stands; the welcome is still to come, if the dialect has one. Returns the
-    /// connection's generation.
-    pub(super) fn connected(&mut self, client: usize, handle: Handle, stream: TcpStream) -> u32 {
+    /// The connection of `client` stands; the welcome is still to come, if the dialect has one.
+    pub(super) fn connected(&mut self, client: usize, handle: Handle, stream: TcpStream) -> ConnId {
         if let Ok(local) = stream.local_addr() {
             self.ledger.connected(handle, local);
         }
-        let client = &mut self.clients[client];
-        client.generation += 1;
-        client.held = false;
-        client.unbound = None;
-        let connection = Connection::new(self.dialect, stream, handle, self.max_read_line_bytes);
+        let one = &mut self.clients[client];
+        one.connections += 1;
+        one.held = false;
+        one.unbound = None;
+        let id = ConnId::new(client, one.connections);
+        let connection =
+            Connection::new(id, self.dialect, stream, handle, self.max_read_line_bytes);
         if connection.welcomed {
-            self.live.welcomed(client.rank, client.generation == 1);
+            self.live.welcomed(one.rank, one.connections == 1);
         }
-        client.connection = Some(connection);
-        client.generation
+        one.connection = Some(connection);
+        id
     }
 
-    /// Remembers the task that reads `client`'s connection.
-    pub(super) fn set_reader(&mut self, client: usize, generation: u32, reader: AbortHandle) {
-        if let Some(connection) = self.connection(client, generation) {
+    /// A connection that took so long to stand is read by a task from here on.
+    pub(super) fn reads(&mut self, id: ConnId, reader: AbortHandle, took_ns: u64) {
+        self.recorder.connected(took_ns);
+        if let Some(connection) = self.connection(id) {
             connection.set_reader(reader);
         }
     }
 
-    /// The connection of `client`, if it still is that of `generation`.
-    pub(super) fn connection(&mut self, client: usize, generation: u32) -> Option<&mut Connection> {
-        let client = &mut self.clients[client];
-        if client.generation != generation {
-            return None;
-        }
-        client.connection.as_mut()
+    /// Whether a connection is there and was welcomed.
+    pub(super) fn is_welcomed(&mut self, id: ConnId) -> bool {
+        self.connection(id).is_some_and(|c| c.welcomed)
+    }
+
+    fn connection(&mut self, id: ConnId) -> Option<&mut Connection> {
+        self.clients[id.client].connection_of(id)
     }
 
     /// Whether `client` has a connection.
@@ -313,89 +254,19 @@ impl Fleet {
         connection.map_or(0, |c| self.ledger.unacked(c.handle))
     }
 
-    /// Reads once from `client`'s connection and goes through what came.
-    pub(super) fn poll_read(
-        &mut self,
-        client: usize,
-        generation: u32,
-        cx: &mut Context<'_>,
-    ) -> Poll<Read> {
-        let Self {
-            clients,
-            scratch,
-            ledger,
-            parked,
-            clock,
-            ..
-        } = self;
-        let one = &mut clients[client];
-        let Some(connection) = one
-            .connection
-            .as_mut()
-            .filter(|_| one.generation == generation)
-        else {
-            return Poll::Ready(Read::Ended(Ending::Ours));
-        };
-        if connection.is_paused(cx.waker()) {
-            return Poll::Pending;
-        }
-        if ledger.is_full() {
-            // Where each delivery is a finding, the judge decides how fast this shard reads.
-            connection.fall_behind(clock.now_ns());
-            parked.push(cx.waker().clone());
-            return Poll::Pending;
-        }
-        let mut buffer = ReadBuf::new(scratch);
-        let polled = Pin::new(&mut connection.stream).poll_read(cx, &mut buffer);
-        if polled.is_pending() {
-            connection.caught_up();
-        }
-        match ready!(polled) {
-            Ok(()) if !buffer.filled().is_empty() => {
-                let n = buffer.filled().len();
-                self.last_read_bytes = n;
-                self.received(client, n);
-                Poll::Ready(Read::Frames)
-            }
-            Ok(()) => {
-                self.last_read_bytes = 0;
-                Poll::Ready(self.ended(client, Ending::Eof))
-            }
-            Err(_) => {
-                self.last_read_bytes = 0;
-                Poll::Ready(self.ended(client, Ending::Broken))
-            }
-        }
-    }
-
-    /// What the ledger has learned since the last call, for the judge.
-    pub(super) fn take_batch(&mut self) -> Batch {
-        let batch = self.ledger.take_batch();
-        self.parked.drain(..).for_each(Waker::wake);
-        batch
-    }
-
-    /// The bytes of the last read, to say what a target is that is not this protocol's.
-    pub(super) fn last_read(&self) -> &[u8] {
-        &self.scratch[..self.last_read_bytes]
-    }
-
     /// The time for `client`'s welcome is up. If the connection stands, and others were welcomed,
     /// its absence is a violation and the client goes on.
-    pub(super) fn connected_without_welcome(&mut self, client: usize) -> bool {
+    pub(super) fn connected_without_welcome(&mut self, client: usize) -> Option<ConnId> {
         let now_ns = self.clock.now_ns();
         let one = &mut self.clients[client];
-        let Some(connection) = one
+        let connection = one
             .connection
             .as_mut()
-            .filter(|_| self.live.connected() > 0)
-        else {
-            return false;
-        };
+            .filter(|_| self.live.connected() > 0)?;
         self.ledger.no_welcome(connection.handle, now_ns);
         connection.welcomed = true;
-        self.live.welcomed(one.rank, one.generation == 1);
-        true
+        self.live.welcomed(one.rank, one.connections == 1);
+        Some(connection.id)
     }
 
     /// `client` did not get as far as a session that can be used.
@@ -421,104 +292,6 @@ impl Fleet {
                 _ => {}
             }
         }
-    }
-
-    /// Goes through the `n` bytes that were read for `client`.
-    fn received(&mut self, client: usize, n: usize) {
-        let now_ns = self.clock.now_ns();
-        let Self {
-            clients,
-            ledger,
-            recorder,
-            scratch,
-            live,
-            wake_hand_over,
-            heard_ns,
-            ..
-        } = self;
-        let one = &mut clients[client];
-        let Some(connection) = one.connection.as_mut() else {
-            return;
-        };
-        connection.took(n, now_ns);
-        recorder.received_bytes(now_ns, n as u64);
-        *heard_ns = now_ns;
-        let handle = connection.handle;
-        let mut tally = Tally {
-            group: one.group,
-            ..Tally::default()
-        };
-        let split = match &mut connection.talk {
-            Talk::Ndjson(lines) => {
-                let split = lines.pending_bytes() > 0;
-                let mut lines = lines.feed(&scratch[..n]);
-                while let Some(event) = ledger.next(handle, &mut lines, now_ns) {
-                    tally.take(event, recorder, one.signals.as_deref(), now_ns);
-                }
-                split
-            }
-            Talk::Classic { texts, .. } => {
-                let split = texts.pending_bytes() > 0;
-                let mut pieces = texts.feed(&scratch[..n]);
-                while let Some(event) = ledger.next_text(handle, &mut pieces, now_ns) {
-                    tally.take(event, recorder, one.signals.as_deref(), now_ns);
-                }
-                split
-            }
-        };
-        let Tally {
-            frames,
-            acks,
-            welcomed,
-            ..
-        } = tally;
-        ledger.read_done(frames, split);
-        if !connection.welcomed && (welcomed || ledger.is_open(handle)) {
-            // Perhaps open without its welcome, which is on record.
-            connection.welcomed = true;
-            if welcomed {
-                live.heard_max_line(ledger.max_line_bytes() as u64);
-            }
-            live.welcomed(one.rank, one.generation == 1);
-        }
-        if ledger.wants_flush() {
-            wake_hand_over.notify_one();
-        }
-        if let Some(signals) = &one.signals {
-            signals.news.notify_one();
-        }
-        if acks > 0 {
-            self.after_acks(client, now_ns);
-        }
-    }
-
-    /// `client` leaves politely: half-closes once everything is sent; the target's bye ends it.
-    pub(super) fn leave(&mut self, client: usize) {
-        let Some(connection) = &mut self.clients[client].connection else {
-            return;
-        };
-        if connection.leaving {
-            return;
-        }
-        connection.leaving = true;
-        connection.set_paused(false);
-        let now_ns = self.clock.now_ns();
-        self.ledger.leaving(connection.handle, now_ns);
-        if connection.unsent.is_empty() {
-            connection.half_close();
-        }
-    }
-
-    /// `client` is gone the moment this returns: reset (`abort`) or plainly closed.
-    pub(super) fn let_go(&mut self, client: usize, abort: bool) {
-        let Some(connection) = &mut self.clients[client].connection else {
-            return;
-        };
-        self.ledger.letting_go(connection.handle);
-        if abort {
-            connection.reset_when_closed();
-        }
-        self.ended(client, Ending::Ours);
     }
 
     /// The script of `client` stops reading, or goes on.
@@ -548,70 +321,9 @@ impl Fleet {
         }
     }
 
-    /// The connection of `client` is over.
-    pub(super) fn ended(&mut self, client: usize, ending: Ending) -> Read {
-        let now_ns = self.clock.now_ns();
-        let one = &mut self.clients[client];
-        if let Some(mut connection) = one.connection.take() {
-            let behind = connection.may_be_slow(now_ns);
-            let unread = match &mut connection.talk {
-                Talk::Ndjson(lines) => lines.pending(),
-                Talk::Classic { texts, .. } => {
-                    // What could have been the beginning of something longer is what it is.
-                    let mut pieces = texts.finish();
-                    let mut tally = Tally {
-                        group: one.group,
-                        ..Tally::default()
-                    };
-                    while let Some(event) =
-                        self.ledger
-                            .next_text(connection.handle, &mut pieces, now_ns)
-                    {
-                        tally.take(event, &mut self.recorder, None, now_ns);
-                    }
-                    &[]
-                }
-            };
-            if behind {
-                self.ledger.fell_behind(connection.handle);
-            }
-            self.ledger.ended(connection.handle, ending, unread, now_ns);
-            if ending == Ending::Ours {
-                connection.abort_reader();
-            }
-            if connection.welcomed {
-                self.live.closed(one.rank);
-            }
-            if let Some(signals) = &one.signals {
-                signals.news.notify_one();
-            }
-        }
-        Read::Ended(ending)
-    }
-
-    /// Clients that have left, and whose connections the target has not ended.
-    pub(super) fn leaving(&self) -> u64 {
-        let connections = self.clients.iter().filter_map(|c| c.connection.as_ref());
-        connections.filter(|connection| connection.leaving).count() as u64
-    }
-
-    /// The time is up: what is still connected is cut. Returns how many that were.
-    pub(super) fn cut_all(&mut self) -> u64 {
-        let now_ns = self.clock.now_ns();
-        for client in &self.clients {
-            if let Some(connection) = &client.connection {
-                let heard_all = connection.unread_bytes() == Some(0);
-                self.ledger.time_up(connection.handle, heard_all, now_ns);
-            }
-        }
-        let mut cut = 0;
-        for client in 0..self.clients.len() {
-            if self.is_connected(client) {
-                self.ended(client, Ending::TimeUp);
-                cut += 1;
-            }
-        }
-        cut
+    /// A script has come to its end.
+    pub(super) fn script_ends(&self) {
+        self.live.script_ends();
     }
 
     /// The measured phase is known.
@@ -621,7 +333,7 @@ impl Fleet {
     }
 
     /// The measured phase ended at `end_ns`, which is earlier than planned for a run cut short.
-    pub(super) fn end_window(&mut self, end_ns: u64) {
+    fn end_window(&mut self, end_ns: u64) {
         let start_ns = self.window.start_ns;
         self.set_window(Window {
             start_ns,
@@ -629,12 +341,37 @@ impl Fleet {
         });
     }
 
-    /// Bytes that lie unread in the socket of `client`; `None` if it has none or does not read.
-    pub(super) fn unread_bytes(&self, client: usize) -> Option<u64> {
-        self.clients
-            .get(client)?
-            .connection
-            .as_ref()?
-            .unread_bytes()
+    /// A beat of the shard's pulse that was due at `due_ns` comes at `now_ns`.
+    pub(super) fn beat(&mut self, due_ns: u64, now_ns: u64) {
+        self.recorder.heartbeat(due_ns, now_ns);
+        self.pulse.beat(self.window, due_ns, now_ns);
+    }
+
+    /// Looks at the thread's use, and at one client's socket after another: what has come and was
+    /// not read.
+    pub(super) fn look(&mut self, now_ns: u64) {
+        self.pulse.watch(self.window, now_ns);
+        let Some(client) = self.clients.get(self.next_look) else {
+            return;
+        };
+        let connection = client.connection.as_ref();
+        if let Some(bytes) = connection.and_then(Connection::unread_bytes) {
+            self.recorder.unread(now_ns, bytes);
+        }
+        self.next_look = (self.next_look + 1) % self.clients.len();
+    }
+
+    /// What was recorded in each second before `second`, and how many connections are open.
+    pub(super) fn take_seconds(&mut self, second: u64) -> (Vec<(u64, Interval)>, u64) {
+        let open = self.clients.iter().filter(|c| c.connection.is_some());
+        let open = open.count() as u64;
+        (self.recorder.take_before(second), open)
+    }
+
+    /// What the ledger has learned since the last call, for the judge.
+    pub(super) fn take_batch(&mut self) -> Batch {
+        let batch = self.ledger.take_batch();
+        self.parked.drain(..).for_each(Waker::wake);
+        batch
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::fleet::Rank;
+use super::member::Rank;
 
 /// Counters over all shards.
 #[derive(Debug, Default)]

@@ -1,23 +1,12 @@
 //! A shard's pulse: a timer event every few milliseconds that queues behind whatever the shard is
 //! doing, and so shows how long a delivery waits there (see [`crate::measure::health`]).
 //!
-//! A timerfd that repeats, not a tokio sleep: that would be late by up to its own millisecond. A
-//! beat costs some 5 µs, 0.1 % of a core.
+//! A beat costs some 5 µs, 0.1 % of a core.
 
 use std::fs;
-use std::io;
-use std::rc::Rc;
 use std::time::Duration;
 
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-
 use super::clock::ns;
-use super::shard::Shard;
 use crate::measure::Window;
 use crate::measure::health::ShardLoad;
 
@@ -35,8 +24,6 @@ struct ThreadUse {
 /// Watches one shard's thread through the measured phase.
 #[derive(Debug, Default)]
 pub(super) struct Pulse {
-    /// The next client whose socket is looked at.
-    next_client: usize,
     began: Option<ThreadUse>,
     ended: Option<ThreadUse>,
     /// When it last beat, once the measured phase has begun.
@@ -47,14 +34,14 @@ pub(super) struct Pulse {
 
 impl Pulse {
     /// Looks at the thread's use if the measured phase has just begun.
-    fn watch(&mut self, window: Window, now_ns: u64) {
+    pub(super) fn watch(&mut self, window: Window, now_ns: u64) {
         if self.began.is_none() && window.contains(now_ns) {
             self.began = Some(thread_use(now_ns));
         }
     }
 
     /// A beat that was due at `due_ns` comes at `now_ns`.
-    fn beat(&mut self, window: Window, due_ns: u64, now_ns: u64) {
+    pub(super) fn beat(&mut self, window: Window, due_ns: u64, now_ns: u64) {
         if window.start_ns <= due_ns {
             self.latest_ns = self.latest_ns.max(now_ns.saturating_sub(due_ns));
             self.last_ns = Some(now_ns);
@@ -88,48 +75,6 @@ impl Pulse {
             cpu_ns: ended.cpu_ns - began.cpu_ns,
             waited_ns: ended.waited_ns - began.waited_ns,
         }
-    }
-}
-
-/// Beats for ever.
-pub(super) async fn beat(shard: Rc<Shard>) -> io::Result<()> {
-    let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-    let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-    // As in `pacer`: an `OwnedFd` does not change its mind about its descriptor.
-    #[allow(deprecated)]
-    let timer = AsyncFd::with_interest(timer, Interest::READABLE)?;
-    let every = Timespec {
-        tv_sec: 0,
-        tv_nsec: i64::from(BEAT_EVERY.subsec_nanos()),
-    };
-    let regularly = Itimerspec {
-        it_interval: every,
-        it_value: every,
-    };
-    let every_ns = ns(BEAT_EVERY);
-    timerfd_settime(timer.get_ref(), TimerfdTimerFlags::empty(), &regularly)?;
-    // Read behind the call: the beats are due no later than this says, so what lateness is
-    // recorded is at most a few µs short.
-    let mut due_ns = shard.clock.now_ns();
-    loop {
-        let mut ready = timer.readable().await?;
-        let now_ns = shard.clock.now_ns();
-        let mut beats = [0; 8];
-        if rustix::io::read(timer.get_ref(), &mut beats).is_ok() {
-            let mut fleet = shard.fleet();
-            let mut pulse = shard.pulse.borrow_mut();
-            for _ in 0..u64::from_ne_bytes(beats) {
-                due_ns += every_ns;
-                fleet.recorder.heartbeat(due_ns, now_ns);
-                pulse.beat(fleet.window, due_ns, now_ns);
-            }
-            pulse.watch(fleet.window, now_ns);
-            if let Some(bytes) = fleet.unread_bytes(pulse.next_client) {
-                fleet.recorder.unread(now_ns, bytes);
-            }
-            pulse.next_client = (pulse.next_client + 1) % fleet.clients.len().max(1);
-        }
-        ready.clear_ready();
     }
 }
 

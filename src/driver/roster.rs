@@ -3,9 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::fleet::Rank;
-use super::script::Script;
-use super::shard::Member;
+use super::member::{Member, Rank, Script};
 use super::source::Source;
 use crate::measure::group;
 use crate::scenario::draws::Draws;

@@ -13,16 +13,17 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
+use super::barriers::Barriers;
+use super::channel::{Command, Report, Totals};
 use super::clock::{Clock, ns};
 use super::live::Live;
 use super::outcome::{Interruption, Outcome, ProcessUse};
 use super::preflight::{self, Shortage};
 use super::process;
 use super::roster;
-use super::script::Barriers;
-use super::shard::{self, Command, Report, Spec};
+use super::shard::Spec;
 use super::snapshot::{Phase, Snapshot};
-use crate::measure::health::ShardLoad;
+use super::thread::run_shard;
 use crate::measure::{Collector, Window};
 use crate::scenario::footprint::most_unacked;
 use crate::scenario::plan::{Plan, Target, TargetUrl};
@@ -184,18 +185,7 @@ struct Coordinator<'a> {
     /// Who heard that the target is another kind of server, and what it heard.
     foreign: Option<(ClientId, String)>,
     shards_done: usize,
-    offered: u64,
-    behind: u64,
-    unsent: u64,
-    /// Of these, messages of clients whose connections were gone.
-    cut_off: u64,
-    loads: Vec<ShardLoad>,
-    cut: u64,
-    /// Of these, clients that had left and were not answered.
-    unanswered: u64,
-    /// When the target last said anything to anyone; 0 for never.
-    heard_ns: u64,
-    longest_pause_ns: u64,
+    totals: Totals,
 }
 
 impl<'a> Coordinator<'a> {
@@ -261,7 +251,6 @@ impl<'a> Coordinator<'a> {
                 hosts: hosts.clone(),
                 connect_timeout: plan.target.connect_timeout,
                 clock,
-                seed: plan.seed,
                 most_unacked: most_unacked(plan),
                 terms,
                 max_read_line_bytes,
@@ -273,7 +262,7 @@ impl<'a> Coordinator<'a> {
             let (command, receiver) = mpsc::unbounded_channel();
             let report = report.clone();
             let thread = thread::Builder::new().name(format!("shard-{index}"));
-            threads.push(thread.spawn(move || shard::run(spec, receiver, report))?);
+            threads.push(thread.spawn(move || run_shard(spec, receiver, report))?);
             commands.push(command);
         }
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -305,15 +294,7 @@ impl<'a> Coordinator<'a> {
             unreachable: Vec::new(),
             foreign: None,
             shards_done: 0,
-            offered: 0,
-            behind: 0,
-            unsent: 0,
-            cut_off: 0,
-            loads: Vec::new(),
-            cut: 0,
-            unanswered: 0,
-            heard_ns: 0,
-            longest_pause_ns: 0,
+            totals: Totals::default(),
         })
     }
 
@@ -374,27 +355,9 @@ impl<'a> Coordinator<'a> {
             }
             Report::Unreachable { client, what } => self.unreachable.push((client, what)),
             Report::Foreign { client, what } => self.foreign = Some((client, what)),
-            Report::Done {
-                offered,
-                behind,
-                unsent,
-                cut_off,
-                load,
-                cut,
-                unanswered,
-                heard_ns,
-                longest_pause_ns,
-            } => {
+            Report::Done(totals) => {
                 self.shards_done += 1;
-                self.offered += offered;
-                self.behind += behind;
-                self.unsent += unsent;
-                self.cut_off += cut_off;
-                self.loads.push(load);
-                self.cut += cut;
-                self.unanswered += unanswered;
-                self.heard_ns = self.heard_ns.max(heard_ns);
-                self.longest_pause_ns = self.longest_pause_ns.max(longest_pause_ns);
+                self.totals.add(totals);
             }
         }
     }

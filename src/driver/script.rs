@@ -1,59 +1,16 @@
 //! Scripted clients: the steps of a scenario's `script`, one after another.
 
-use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Barrier;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client;
 use super::clock::ns;
-use super::sending::WRITE_BYTES;
+use super::fleet::WRITE_BYTES;
+use super::member::Script;
 use super::shard::Shard;
-use super::source::Source;
-use crate::scenario::plan::{Group, Leave, Load, Raw, Repeat, Step};
-
-/// The barriers of a run, by name, over all shards.
-#[derive(Debug, Default)]
-pub(super) struct Barriers(HashMap<String, Barrier>);
-
-impl Barriers {
-    /// A barrier for each name, as wide as there are clients whose script names it.
-    pub(super) fn of(groups: &[Group]) -> Self {
-        let mut widths: HashMap<&str, u32> = HashMap::new();
-        for group in groups {
-            let Load::Script { steps, .. } = &group.load else {
-                continue;
-            };
-            let mut names: Vec<&str> = steps
-                .iter()
-                .filter_map(|s| {
-                    if let Step::Barrier(name) = s {
-                        Some(&**name)
-                    } else {
-                        None
-                    }
-                })
-                .collect();
-            names.sort_unstable();
-            names.dedup();
-            for name in names {
-                *widths.entry(name).or_default() += group.count;
-            }
-        }
-        let barrier = |(name, width): (&str, u32)| (name.to_owned(), Barrier::new(width as usize));
-        Self(widths.into_iter().map(barrier).collect())
-    }
-}
-
-/// What a scripted client goes by.
-#[derive(Debug, Clone)]
-pub(super) struct Script {
-    pub(super) steps: Arc<[Step]>,
-    pub(super) repeat: Repeat,
-}
+use crate::scenario::plan::{Leave, Raw, Repeat, Step};
 
 /// Why a script does not go on.
 enum Stop {
@@ -83,7 +40,7 @@ pub(super) async fn play(shard: Rc<Shard>, client: usize, script: Script) {
         }
     }
     leave(&shard, client).await;
-    shard.fleet().live.script_ends();
+    shard.fleet().script_ends();
 }
 
 async fn play_once(
@@ -138,7 +95,7 @@ async fn play_step(
         Step::SendRaw { bytes, every } => send_raw(shard, client, bytes, *every).await,
         Step::ExpectError { code, within } => expect_error(shard, client, code, *within).await,
         Step::Barrier(name) => {
-            if let Some(barrier) = shard.barriers.0.get(name) {
+            if let Some(barrier) = shard.barriers.get(name) {
                 tokio::select! {
                     _ = barrier.wait() => {}
                     () = shard.load_ends() => {}
@@ -162,33 +119,19 @@ async fn rest(shard: &Rc<Shard>, pause: Duration, until_load_ends: bool) {
 
 /// Waits until `done` or the connection is gone; `done` is asked whenever something comes.
 async fn until(shard: &Rc<Shard>, client: usize, done: impl Fn(&Rc<Shard>) -> bool) {
-    let Some(signals) = shard.fleet().clients[client].signals.clone() else {
+    let Some(inbox) = shard.fleet().inbox_of(client) else {
         return;
     };
     while shard.is_connected(client) && !done(shard) {
-        signals.news.notified().await;
+        inbox.news.notified().await;
     }
 }
 
 async fn publish(shard: &Rc<Shard>, client: usize, count: u32, every: Duration) {
     forget_errors(shard, client);
-    let now_ns = shard.clock.now_ns();
-    {
-        let mut fleet = shard.fleet();
-        let burst = Source::Burst {
-            next_ns: now_ns,
-            every_ns: ns(every),
-            left: count,
-        };
-        fleet.clients[client].source = burst;
-        fleet.send_due(client, now_ns, false);
-        fleet.wake_pacer.notify_one();
-    }
-    until(shard, client, |s| {
-        s.fleet().clients[client].source.due_ns().is_none()
-    })
-    .await;
-    shard.fleet().clients[client].source = Source::None;
+    shard.fleet().begin_burst(client, count, ns(every));
+    until(shard, client, |s| s.fleet().is_burst_over(client)).await;
+    shard.fleet().end_burst(client);
 }
 
 async fn await_acks(shard: &Rc<Shard>, client: usize, within: Duration) {
@@ -218,27 +161,19 @@ async fn send_raw(shard: &Rc<Shard>, client: usize, bytes: &Raw, every: Duration
 }
 
 fn forget_errors(shard: &Rc<Shard>, client: usize) {
-    if let Some(signals) = &shard.fleet().clients[client].signals {
-        signals.errors.borrow_mut().clear();
+    if let Some(inbox) = shard.fleet().inbox_of(client) {
+        inbox.clear_errors();
     }
 }
 
 async fn expect_error(shard: &Rc<Shard>, client: usize, code: &str, within: Duration) {
-    let Some(signals) = shard.fleet().clients[client].signals.clone() else {
+    let Some(inbox) = shard.fleet().inbox_of(client) else {
         return;
     };
-    let take = || {
-        let mut errors = signals.errors.borrow_mut();
-        let at = errors.iter().position(|e| **e == *code);
-        at.map(|at| errors.drain(..=at)).is_some()
-    };
-    // The error may be the last thing before the target closes: look once more behind the end.
+    // The error may be the last thing before the target closes: look once more after the end.
     let came = async {
-        until(shard, client, |_| {
-            signals.errors.borrow().iter().any(|e| **e == *code)
-        })
-        .await;
-        take()
+        until(shard, client, |_| inbox.has_error(code)).await;
+        inbox.take_error(code)
     };
     if timeout(within, came).await != Ok(true) {
         let within = humantime::format_duration(within).to_string();

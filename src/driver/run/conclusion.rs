@@ -54,8 +54,8 @@ impl Coordinator<'_> {
             .groups
             .iter()
             .any(|g| matches!(g.load, Load::Open { .. }));
-        let mut measured = collector.finish(open_loop.then_some(self.offered));
-        measured.unsent = self.unsent;
+        let mut measured = collector.finish(open_loop.then_some(self.totals.offered));
+        measured.unsent = self.totals.unsent;
         let mut inconclusive = Vec::new();
         if let Some(gone_ns) = self.target_gone_ns {
             inconclusive.push(format!(
@@ -64,12 +64,12 @@ impl Coordinator<'_> {
             ));
         }
         // A script may be at a pause between two connections.
-        let clients = self.cut.max(self.live.scripts());
+        let clients = self.totals.cut.max(self.live.scripts());
         let unfinished = (clients > 0 && self.window != Window::NEVER).then_some(Unfinished {
             clients,
-            unanswered: self.unanswered,
+            unanswered: self.totals.unanswered,
             drain: self.drain_over.then_some(self.plan.run.drain),
-            heard_ns: self.heard_ns,
+            heard_ns: self.totals.heard_ns,
             ended_ns,
         });
         for (client, what) in self.unreachable.iter().take(3) {
@@ -81,9 +81,9 @@ impl Coordinator<'_> {
             };
             inconclusive.push(format!("{client} could not connect{again}: {what}"));
         }
-        let mut health = Health::new(&measured, self.behind, self.loads);
-        health.cut_off = self.cut_off;
-        health.longest_pause_ns = health.longest_pause_ns.max(self.longest_pause_ns);
+        let mut health = Health::new(&measured, self.totals.behind, self.totals.loads);
+        health.cut_off = self.totals.cut_off;
+        health.longest_pause_ns = health.longest_pause_ns.max(self.totals.longest_pause_ns);
         let used = process::own_use();
         Outcome {
             started: self.started,

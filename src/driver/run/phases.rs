@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::{Coordinator, RunError};
+use crate::driver::channel::Command;
 use crate::driver::clock::ns;
-use crate::driver::fleet::Rank;
-use crate::driver::shard::Command;
+use crate::driver::member::Rank;
 use crate::driver::snapshot::Phase;
 use crate::measure::Window;
 use crate::scenario::plan::{Load, Step};

@@ -9,9 +9,10 @@ use std::cmp::Reverse;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use super::connection::Talk;
-use super::fleet::{Fleet, Rank};
-use super::source::Source;
+use super::Fleet;
+use super::connection::{ConnId, Talk};
+use crate::driver::member::Rank;
+use crate::driver::source::Source;
 use crate::verify::ids::publish_id;
 use crate::wire::ndjson::{self, Publish};
 use crate::wire::{classic, payload};
@@ -20,11 +21,11 @@ use crate::wire::{classic, payload};
 const SEND_BATCH: usize = 256;
 
 /// Bytes of one write, from which on no message is added to it.
-pub(super) const WRITE_BYTES: usize = 64 << 10;
+pub(in crate::driver) const WRITE_BYTES: usize = 64 << 10;
 
 /// How a message is sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sent {
+struct Sent {
     now_ns: u64,
     /// The target kept it from being sent when it was due.
     held_by_target: bool,
@@ -43,6 +44,75 @@ impl Sent {
 }
 
 impl Fleet {
+    /// The load began at `start_ns`: whoever has no script sends what is due, and fills its window.
+    pub(in crate::driver) fn begin_load(&mut self, start_ns: u64, now_ns: u64) {
+        for client in 0..self.clients.len() {
+            if self.clients[client].rank == Rank::Scripted {
+                continue;
+            }
+            self.clients[client].source.begin(start_ns);
+            self.send_due(client, now_ns, false);
+            self.fill_window(client, now_ns);
+        }
+        self.wake_pacer.notify_one();
+    }
+
+    /// The load is over at `end_ns`: what was due before is sent, with a fence from each sender if
+    /// `fences`, and then nothing more.
+    pub(in crate::driver) fn end_load(&mut self, end_ns: u64, now_ns: u64, fences: bool) {
+        self.pulse.load_ends(now_ns);
+        for client in 0..self.clients.len() {
+            let due_ns = self.clients[client].source.due_ns();
+            if due_ns.is_some_and(|due_ns| due_ns < end_ns) {
+                self.send_due(client, end_ns - 1, false);
+            }
+        }
+        self.count_unsent(end_ns);
+        self.end_window(end_ns);
+        self.load_over = true;
+        if fences {
+            self.send_fences(now_ns);
+        }
+    }
+
+    /// When the next message of any client is due.
+    pub(in crate::driver) fn next_due_ns(&self) -> Option<u64> {
+        self.due.peek().map(|&Reverse((due_ns, _))| due_ns)
+    }
+
+    /// Sends whatever is due by `now_ns`.
+    pub(in crate::driver) fn send_all_due(&mut self, now_ns: u64) {
+        while let Some(&Reverse((due_ns, client))) = self.due.peek() {
+            if due_ns > now_ns {
+                return;
+            }
+            self.due.pop();
+            self.send_due(client as usize, now_ns, false);
+        }
+    }
+
+    /// The script of `client` sends `count` messages, the first now and one each `every_ns`.
+    pub(in crate::driver) fn begin_burst(&mut self, client: usize, count: u32, every_ns: u64) {
+        let now_ns = self.clock.now_ns();
+        self.clients[client].source = Source::Burst {
+            next_ns: now_ns,
+            every_ns,
+            left: count,
+        };
+        self.send_due(client, now_ns, false);
+        self.wake_pacer.notify_one();
+    }
+
+    /// Whether everything of a burst of `client` was sent, or can be sent no more.
+    pub(in crate::driver) fn is_burst_over(&self, client: usize) -> bool {
+        self.clients[client].source.due_ns().is_none()
+    }
+
+    /// What is left of a burst of `client` is not sent.
+    pub(in crate::driver) fn end_burst(&mut self, client: usize) {
+        self.clients[client].source = Source::None;
+    }
+
     /// Acks came: a closed loop goes on, and an open one that was held back for them.
     pub(super) fn after_acks(&mut self, client: usize, now_ns: u64) {
         match self.clients[client].source {
@@ -56,7 +126,7 @@ impl Fleet {
 
     /// Closed loop: sends messages until as many are unacked as `client` may have in flight. What
     /// is more than one write comes in its turn, after whoever has something to read.
-    pub(super) fn fill_window(&mut self, client: usize, now_ns: u64) {
+    fn fill_window(&mut self, client: usize, now_ns: u64) {
         let Source::Closed { in_flight } = self.clients[client].source else {
             return;
         };
@@ -87,7 +157,7 @@ impl Fleet {
     }
 
     /// Whether the socket of `client` took everything that it was given.
-    pub(super) fn is_sent(&self, client: usize) -> bool {
+    pub(in crate::driver) fn is_sent(&self, client: usize) -> bool {
         let connection = self.clients[client].connection.as_ref();
         connection.is_none_or(|c| c.unsent.is_empty())
     }
@@ -95,7 +165,7 @@ impl Fleet {
     /// The load is over: each client that went by a schedule or in a closed loop sends its fence,
     /// a message which says that it is its sender's last. Of what a target promises that states
     /// no order, only this proves that nothing is missing at the end.
-    pub(super) fn send_fences(&mut self, now_ns: u64) {
+    fn send_fences(&mut self, now_ns: u64) {
         for client in 0..self.clients.len() {
             let connection = self.clients[client].connection.as_ref();
             let talks = self.clients[client].rank == Rank::Talker;
@@ -111,7 +181,7 @@ impl Fleet {
     }
 
     /// Sends everything of `client` that is due by `now_ns`, and queues it for the next.
-    pub(super) fn send_due(&mut self, client: usize, now_ns: u64, held_by_target: bool) {
+    fn send_due(&mut self, client: usize, now_ns: u64, held_by_target: bool) {
         let Some(mut due_ns) = self.clients[client].source.due_ns() else {
             self.clients[client].filling = false;
             return self.fill_window(client, now_ns);
@@ -141,7 +211,7 @@ impl Fleet {
             };
             self.compose(client, due_ns, sent);
             if scheduled && self.window.contains(due_ns) {
-                self.offered += 1;
+                self.totals.offered += 1;
             }
             count += 1;
             match self.clients[client].source.next_due_ns() {
@@ -152,17 +222,17 @@ impl Fleet {
         self.write_out(client);
         if let Some(due_ns) = self.clients[client].source.due_ns() {
             self.due.push(Reverse((due_ns, client as u32)));
-        } else if let Some(signals) = &self.clients[client].signals {
-            signals.news.notify_one();
+        } else if let Some(inbox) = &self.clients[client].inbox {
+            inbox.news.notify_one();
         }
     }
 
     /// A script's burst has nobody to be sent to any more.
     fn drop_source(&mut self, client: usize) {
         let client = &mut self.clients[client];
-        if let (Source::Burst { .. }, Some(signals)) = (&client.source, &client.signals) {
+        if let (Source::Burst { .. }, Some(inbox)) = (&client.source, &client.inbox) {
             client.source = Source::None;
-            signals.news.notify_one();
+            inbox.news.notify_one();
         }
     }
 
@@ -175,7 +245,7 @@ impl Fleet {
 
     /// Appends one load message of `client` to what [`Fleet::write_out`] sends. `false` if it has
     /// no connection or has sent all that a session can number.
-    pub(super) fn compose(&mut self, client: usize, intended_ns: u64, sent: Sent) -> bool {
+    fn compose(&mut self, client: usize, intended_ns: u64, sent: Sent) -> bool {
         let claimed = self.clients[client]
             .claims
             .map(|other| self.address_of(other));
@@ -225,7 +295,7 @@ impl Fleet {
     }
 
     /// A piece of a script's bytes, as they stand.
-    pub(super) fn send_raw(&mut self, client: usize, bytes: &[u8]) {
+    pub(in crate::driver) fn send_raw(&mut self, client: usize, bytes: &[u8]) {
         let Some(connection) = &self.clients[client].connection else {
             return;
         };
@@ -236,7 +306,7 @@ impl Fleet {
 
     /// Writes what was composed for `client`. What the socket does not take waits for
     /// [`Fleet::poll_flush`].
-    pub(super) fn write_out(&mut self, client: usize) {
+    fn write_out(&mut self, client: usize) {
         let Self {
             clients,
             out,
@@ -256,30 +326,21 @@ impl Fleet {
             };
             connection.unsent.add(&out[written..]);
             if !blocked_before && !connection.unsent.is_empty() {
-                blocked.push(client);
+                blocked.push(connection.id);
                 self.wake_flusher.notify_one();
             }
         }
         self.out.clear();
     }
 
-    /// Clients whose sockets have become full since the last call.
-    pub(super) fn take_blocked(&mut self) -> Vec<(usize, u32)> {
-        let blocked = std::mem::take(&mut self.blocked);
-        blocked
-            .into_iter()
-            .map(|client| (client, self.clients[client].generation))
-            .collect()
+    /// Connections whose sockets have become full since the last call.
+    pub(in crate::driver) fn take_blocked(&mut self) -> Vec<ConnId> {
+        std::mem::take(&mut self.blocked)
     }
 
     /// Writes what is unsent as the socket takes it; ready when it is gone, or the connection is.
-    pub(super) fn poll_flush(
-        &mut self,
-        client: usize,
-        generation: u32,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
-        let Some(connection) = self.connection(client, generation) else {
+    pub(in crate::driver) fn poll_flush(&mut self, id: ConnId, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(connection) = self.connection(id) else {
             return Poll::Ready(());
         };
         while !connection.unsent.is_empty() {
@@ -296,25 +357,26 @@ impl Fleet {
         if connection.leaving {
             connection.half_close();
         }
+        let client = id.client;
         let now_ns = self.clock.now_ns();
         self.release(client, now_ns);
         self.fill_window(client, now_ns);
-        if let Some(signals) = &self.clients[client].signals {
-            signals.news.notify_one();
+        if let Some(inbox) = &self.clients[client].inbox {
+            inbox.news.notify_one();
         }
         Poll::Ready(())
     }
 
     /// The load ended at `end_ns`: counts what open loops had to send by then and did not.
-    pub(super) fn count_unsent(&mut self, end_ns: u64) {
+    fn count_unsent(&mut self, end_ns: u64) {
         for client in &mut self.clients {
             let unsent = client.source.count_due_before(end_ns);
-            self.offered += unsent;
-            self.unsent_at_end += unsent;
+            self.totals.offered += unsent;
+            self.totals.unsent += unsent;
             if client.connection.is_none() {
-                self.cut_off_at_end += unsent;
+                self.totals.cut_off += unsent;
             } else if !client.held {
-                self.behind_at_end += unsent;
+                self.totals.behind += unsent;
             }
         }
     }

@@ -85,9 +85,26 @@ impl Unsent {
     }
 }
 
+/// Which connection of which client: a client that reconnects has another, and a task of the one
+/// before must not touch it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::driver) struct ConnId {
+    /// By its place in the fleet.
+    pub(super) client: usize,
+    /// How many the client has had, this one included.
+    nth: u32,
+}
+
+impl ConnId {
+    pub(super) const fn new(client: usize, nth: u32) -> Self {
+        Self { client, nth }
+    }
+}
+
 /// One connection of a client.
 #[derive(Debug)]
 pub(super) struct Connection {
+    pub(super) id: ConnId,
     pub(super) stream: TcpStream,
     /// Its session in the ledger.
     pub(super) handle: Handle,
@@ -111,12 +128,14 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn new(
+        id: ConnId,
         dialect: Dialect,
         stream: TcpStream,
         handle: Handle,
         max_read_line_bytes: usize,
     ) -> Self {
         Self {
+            id,
             talk: Talk::new(dialect, &stream, max_read_line_bytes),
             stream,
             handle,
@@ -225,7 +244,8 @@ mod tests {
         let handle = Ledger::new(terms, directory)
             .connecting(ClientId(0))
             .unwrap();
-        let mut connection = Connection::new(Dialect::Ndjson, stream, handle, 1_000);
+        let mut connection =
+            Connection::new(ConnId::new(0, 1), Dialect::Ndjson, stream, handle, 1_000);
         assert!(!connection.may_be_slow(0), "nothing was read");
         connection.took(16_000, 1);
         connection.caught_up();

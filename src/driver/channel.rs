@@ -1,0 +1,83 @@
+//! What the coordinator of a run and its shards tell each other.
+
+use super::member::Rank;
+use crate::measure::health::ShardLoad;
+use crate::measure::{Interval, Window};
+use crate::verify::batch::Batch;
+use crate::verify::directory::ClientId;
+
+/// What the coordinator tells a shard.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Command {
+    /// Connect the observers, or everyone else; the phase began at `start_ns`.
+    Connect { observers: bool, start_ns: u64 },
+    /// Whoever has not connected yet does not any more.
+    StopConnecting,
+    /// The load begins at `start_ns`.
+    BeginLoad { start_ns: u64, window: Window },
+    /// The load is over at `end_ns`: what was due before is sent, then nothing more.
+    EndLoad { end_ns: u64 },
+    /// The clients of a rank leave politely.
+    Leave(Rank),
+    /// Cut what is still connected, hand over the rest, end.
+    Stop,
+}
+
+/// What a shard tells the coordinator.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// What its ledger has learned.
+    Batch { shard: usize, batch: Box<Batch> },
+    /// What it recorded up to the end of a second of the run.
+    Interval {
+        shard: usize,
+        second: u64,
+        interval: Box<Interval>,
+        clients: u64,
+    },
+    /// A client could not connect.
+    Unreachable { client: ClientId, what: String },
+    /// What the target said first shows that it is another kind of server: nothing can be judged.
+    Foreign { client: ClientId, what: String },
+    /// It has ended.
+    Done(Totals),
+}
+
+/// What a shard counted, over the whole run.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    /// Messages of open loops that were due within the window.
+    pub(super) offered: u64,
+    /// Messages of open loops that were due when the load ended and never sent, through no
+    /// fault of the target.
+    pub(super) behind: u64,
+    /// Messages of open loops that were due when the load ended and never sent.
+    pub(super) unsent: u64,
+    /// Of these, messages of clients whose connections were gone.
+    pub(super) cut_off: u64,
+    /// What each shard's thread did in the measured phase.
+    pub(super) loads: Vec<ShardLoad>,
+    /// Clients that were still connected.
+    pub(super) cut: u64,
+    /// Of these, clients that had left and were not answered.
+    pub(super) unanswered: u64,
+    /// When the target last said anything to a client of this shard; 0 for never.
+    pub(super) heard_ns: u64,
+    /// The longest that it stood still, from the beginning of the measured phase to its end.
+    pub(super) longest_pause_ns: u64,
+}
+
+impl Totals {
+    /// Adds those of another shard.
+    pub(super) fn add(&mut self, other: Self) {
+        self.offered += other.offered;
+        self.behind += other.behind;
+        self.unsent += other.unsent;
+        self.cut_off += other.cut_off;
+        self.loads.extend(other.loads);
+        self.cut += other.cut;
+        self.unanswered += other.unanswered;
+        self.heard_ns = self.heard_ns.max(other.heard_ns);
+        self.longest_pause_ns = self.longest_pause_ns.max(other.longest_pause_ns);
+    }
+}

@@ -1,0 +1,202 @@
+//! The reading half of a fleet: what comes goes to the ledger, the recorder and the scripts.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::Fleet;
+use super::connection::{ConnId, Talk};
+use crate::driver::inbox::Inbox;
+use crate::measure::ShardRecorder;
+use crate::verify::ledger::{Ending, Event};
+
+/// Bytes of one read at most. One clock read stamps every line in it: the last of 64 KiB of short
+/// lines is stamped about 30 µs early by the work done for those before it.
+pub(super) const READ_BYTES: usize = 64 << 10;
+
+/// What one read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::driver) enum Read {
+    /// Frames.
+    Frames,
+    /// The end: the connection is gone from the fleet.
+    Ended(Ending),
+}
+
+/// What came in one read.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// The client's.
+    group: usize,
+    frames: u64,
+    acks: u64,
+    welcomed: bool,
+}
+
+impl Tally {
+    pub(super) fn of_group(group: usize) -> Self {
+        Self {
+            group,
+            ..Self::default()
+        }
+    }
+
+    /// Takes what a frame was to the recorder and to the client's script.
+    #[inline]
+    pub(super) fn take(
+        &mut self,
+        event: Event,
+        recorder: &mut ShardRecorder,
+        script: Option<&Inbox>,
+        now_ns: u64,
+    ) {
+        self.frames += 1;
+        match event {
+            Event::Relay {
+                intended_ns,
+                sent_ns,
+            } => {
+                recorder.relay(self.group, intended_ns, now_ns);
+                if let Some(sent_ns) = sent_ns {
+                    recorder.relay_service(intended_ns, sent_ns, now_ns);
+                }
+            }
+            Event::Ack {
+                intended_ns,
+                sent_ns,
+            } => {
+                recorder.ack(self.group, intended_ns, now_ns);
+                recorder.ack_service(intended_ns, sent_ns, now_ns);
+                self.acks += 1;
+            }
+            Event::Error { code } => {
+                recorder.error();
+                if let Some(script) = script {
+                    script.add_error(code);
+                }
+            }
+            Event::Welcome => self.welcomed = true,
+            Event::Bye | Event::Other => {}
+        }
+    }
+}
+
+impl Fleet {
+    /// Reads once from a connection and goes through what came.
+    pub(in crate::driver) fn poll_read(&mut self, id: ConnId, cx: &mut Context<'_>) -> Poll<Read> {
+        let Self {
+            clients,
+            scratch,
+            ledger,
+            parked,
+            clock,
+            ..
+        } = self;
+        let client = id.client;
+        let Some(connection) = clients[client].connection_of(id) else {
+            return Poll::Ready(Read::Ended(Ending::Ours));
+        };
+        if connection.is_paused(cx.waker()) {
+            return Poll::Pending;
+        }
+        if ledger.is_full() {
+            // Where each delivery is a finding, the judge decides how fast this shard reads.
+            connection.fall_behind(clock.now_ns());
+            parked.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let mut buffer = ReadBuf::new(scratch);
+        let polled = Pin::new(&mut connection.stream).poll_read(cx, &mut buffer);
+        if polled.is_pending() {
+            connection.caught_up();
+        }
+        match ready!(polled) {
+            Ok(()) if !buffer.filled().is_empty() => {
+                let n = buffer.filled().len();
+                self.last_read_bytes = n;
+                self.received(client, n);
+                Poll::Ready(Read::Frames)
+            }
+            Ok(()) => {
+                self.last_read_bytes = 0;
+                Poll::Ready(self.ended(client, Ending::Eof))
+            }
+            Err(_) => {
+                self.last_read_bytes = 0;
+                Poll::Ready(self.ended(client, Ending::Broken))
+            }
+        }
+    }
+
+    /// The bytes of the last read, to say what a target is that is not this protocol's.
+    pub(in crate::driver) fn last_read(&self) -> &[u8] {
+        &self.scratch[..self.last_read_bytes]
+    }
+
+    /// Goes through the `n` bytes that were read for `client`.
+    fn received(&mut self, client: usize, n: usize) {
+        let now_ns = self.clock.now_ns();
+        let Self {
+            clients,
+            ledger,
+            recorder,
+            scratch,
+            live,
+            wake_hand_over,
+            heard_ns,
+            ..
+        } = self;
+        let one = &mut clients[client];
+        let Some(connection) = one.connection.as_mut() else {
+            return;
+        };
+        connection.took(n, now_ns);
+        recorder.received_bytes(now_ns, n as u64);
+        *heard_ns = now_ns;
+        let handle = connection.handle;
+        let mut tally = Tally::of_group(one.group);
+        let split = match &mut connection.talk {
+            Talk::Ndjson(lines) => {
+                let split = lines.pending_bytes() > 0;
+                let mut lines = lines.feed(&scratch[..n]);
+                while let Some(event) = ledger.next(handle, &mut lines, now_ns) {
+                    tally.take(event, recorder, one.inbox.as_deref(), now_ns);
+                }
+                split
+            }
+            Talk::Classic { texts, .. } => {
+                let split = texts.pending_bytes() > 0;
+                let mut pieces = texts.feed(&scratch[..n]);
+                while let Some(event) = ledger.next_text(handle, &mut pieces, now_ns) {
+                    tally.take(event, recorder, one.inbox.as_deref(), now_ns);
+                }
+                split
+            }
+        };
+        let Tally {
+            frames,
+            acks,
+            welcomed,
+            ..
+        } = tally;
+        ledger.read_done(frames, split);
+        if !connection.welcomed && (welcomed || ledger.is_open(handle)) {
+            // Perhaps open without its welcome, which is on record.
+            connection.welcomed = true;
+            if welcomed {
+                live.heard_max_line(ledger.max_line_bytes() as u64);
+            }
+            live.welcomed(one.rank, one.connections == 1);
+        }
+        if ledger.wants_flush() {
+            wake_hand_over.notify_one();
+        }
+        if let Some(inbox) = &one.inbox {
+            inbox.news.notify_one();
+        }
+        if acks > 0 {
+            self.after_acks(client, now_ns);
+        }
+    }
+}

@@ -28,6 +28,38 @@ pub struct Batch {
     pub(super) cut: Cut,
     pub(super) tally: Tally,
     pub(super) coverage: Coverage,
+    /// What was not judged for want of time.
+    pub(super) unjudged: Unjudged,
+}
+
+/// What was not judged for want of time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Unjudged {
+    /// Messages of which some deliveries were not.
+    pub(super) messages: u64,
+    /// What ledgers had found, and nobody held against what others had.
+    pub(super) findings: u64,
+    /// When the first of these messages was sent, or came.
+    pub(super) since_ns: Option<u64>,
+}
+
+impl Unjudged {
+    pub(super) const fn one(sent_ns: u64) -> Self {
+        Self {
+            messages: 1,
+            findings: 0,
+            since_ns: Some(sent_ns),
+        }
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        let since_ns = [self.since_ns, other.since_ns].into_iter().flatten().min();
+        Self {
+            messages: self.messages + other.messages,
+            findings: self.findings + other.findings,
+            since_ns,
+        }
+    }
 }
 
 /// Entries of one batch past which no more should be added before it is handed over.
@@ -172,6 +204,11 @@ pub(super) enum Anomaly {
         doubt: LossDoubt,
         example: Example,
     },
+    /// Something near `message` in the order of all is out of it: what only that order says of who
+    /// lost it is in doubt.
+    DisorderNear { message: Message },
+    /// `receiver` left, and the target answered: whatever it was owed has come by now, or will not.
+    HadAll { receiver: SenderId },
     /// `receiver` got what was given up.
     CameAfterAll {
         receiver: SenderId,
@@ -329,10 +366,14 @@ pub(super) enum ClaimDoubt {
 pub(super) struct LossDoubt {
     /// It is not waited for any longer, and may come all the same.
     pub(super) given_up: bool,
-    /// Only its place among others says that it was owed: it was not, if their order is in dispute.
+    /// Only its place among others says that it was owed.
     pub(super) by_place: bool,
+    /// Only what came later says that it will not come.
+    pub(super) by_later: bool,
     /// Only a closed connection says that it will not come: it may have been the whole target.
     pub(super) by_close: bool,
+    /// Others near it are out of order: what only the order says is not known, then.
+    pub(super) disordered: bool,
 }
 
 /// How it is known that a message was to be answered by the end of its session.

@@ -69,6 +69,12 @@ pub(super) const fn ended_senders() -> usize {
     1 << 16
 }
 
+/// Messages that are settled before whoever waits for the last of them is asked whether there is
+/// time for more.
+pub(super) const fn settled_at_once() -> usize {
+    1 << 14
+}
+
 /// Steps of comparison that may be saved up.
 pub(super) const fn saved_effort() -> usize {
     1 << 22

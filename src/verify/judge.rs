@@ -10,7 +10,8 @@
 //! Here is when what is settled, and what comes of it all; [`known`] keeps what is known of each
 //! number, [`open`] what waits for it; [`missing`] judges what did not come, [`order`] what came at
 //! the wrong place, [`deliveries`] what was wrong in itself, [`restart`] that all began anew;
-//! [`deferred`] holds losses that may yet turn out to be none.
+//! [`deferred`] holds losses that may yet turn out to be none. [`unjudged`] is what there was no
+//! time for.
 
 mod deferred;
 mod deliveries;
@@ -20,11 +21,12 @@ mod open;
 mod order;
 mod outstanding;
 mod restart;
+mod unjudged;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Batch, Ended, Message, NO_NUMBER, Proof, Tally};
+use super::batch::{Batch, Ended, Message, NO_NUMBER, Proof, Tally, Unjudged};
 use super::bounds;
 use super::directory::Directory;
 use super::findings::{Example, Findings};
@@ -134,6 +136,13 @@ pub struct Judge {
     findings: Findings,
     lost: u64,
     irregular_deliveries: u64,
+    unjudged: Unjudged,
+    /// There was no time to judge the last batches.
+    passed_over: bool,
+    /// Losses in these, which something may explain.
+    lost_in_passed: u64,
+    /// The largest number in these.
+    last_passed: u64,
 }
 
 /// What is counted once however often it shows.
@@ -194,6 +203,10 @@ impl Judge {
             findings: Findings::default(),
             lost: 0,
             irregular_deliveries: 0,
+            unjudged: Unjudged::default(),
+            passed_over: false,
+            lost_in_passed: 0,
+            last_passed: 0,
         }
     }
 
@@ -243,9 +256,11 @@ impl Judge {
             cut,
             tally,
             coverage,
+            unjudged,
         } = batch;
         self.tally.add(&tally);
         self.findings.coverage.add(&coverage);
+        self.unjudged = self.unjudged.and(unjudged);
         complete.into_iter().for_each(&mut settled);
         self.cut(cut);
         for fact in facts {
@@ -274,6 +289,9 @@ impl Judge {
         if let Some(tape) = self.directory.writing() {
             tape.event(Tag::Finish).number(u64::from(target_gone));
         }
+        if self.passed_over {
+            return self.conclude_without(target_gone);
+        }
         self.told = u64::MAX;
         self.settle_told(&mut settled);
         debug_assert_eq!((self.open_count, self.open.len()), (0, 0), "all is judged");
@@ -285,6 +303,12 @@ impl Judge {
         self.judge_unanswered();
         self.report_gaps(0);
         self.report_late_numbered(u64::MAX);
+        self.report_hung_up(target_gone);
+        self.state_undecided();
+    }
+
+    /// What was hung up on, and that numbers began anew.
+    fn report_hung_up(&mut self, target_gone: bool) {
         let mut hung_up: Vec<_> = std::mem::take(&mut self.hung_up).into_iter().collect();
         for (kind, HungUp { tally, .. }) in &hung_up {
             if *kind == Kind::UnexpectedClose && !target_gone {
@@ -300,7 +324,6 @@ impl Judge {
                 violations.entry(kind).or_default().merge(tally);
             }
         }
-        self.state_undecided();
     }
 
     /// What is found by now: everything, or, where the observations break off, what is certain.
@@ -312,12 +335,15 @@ impl Judge {
         counts.acked = self.tally.acked;
         counts.delivered = self.tally.delivered;
         // What may still come is lost when all is in.
-        let uncertain = self.deferred.count() + self.misplaced;
+        let uncertain = self.deferred.count() + self.misplaced + self.lost_in_passed;
         counts.lost = (self.lost + self.tally.lost).saturating_sub(uncertain);
         let irregular = self.irregular_deliveries + self.tally.irregular;
         counts.owed = self.tally.delivered + counts.lost + irregular;
         counts.optional = self.tally.optional;
         counts.unresolved = self.tally.unresolved + self.misplaced;
+        if self.passed_over {
+            counts.unresolved += self.deferred.count() + self.lost_in_passed;
+        }
         counts.duplicated = self.tally.duplicated;
         counts.errors_received = self.tally.errors_received;
         counts.unknown_frames = self.tally.unknown_frames;
@@ -326,9 +352,11 @@ impl Judge {
 
     fn state_undecided(&mut self) {
         let t = self.tally;
+        let unjudged = self.left_unjudged();
         self.findings.unfinished = t.unfinished;
         let unproved = self.findings.unproved();
         let undecided = &mut self.findings.undecided;
+        undecided.extend(unjudged);
         if t.cut_off > 0 {
             undecided.push(format!(
                 "{} clients that never stopped reading were cut off as slow consumers: the \
@@ -373,7 +401,7 @@ impl Judge {
         if self.misplaced > 0 {
             undecided.push(format!(
                 "{} deliveries did not come, and only their place among others says that they were \
-                 owed, whose order is in dispute",
+                 owed, or will not come any more: near them others are out of order",
                 self.misplaced
             ));
         }

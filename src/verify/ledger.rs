@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
+use super::bounds;
 use super::desk::Desk;
 use super::directory::{ClientId, Directory};
 pub use super::numbered::MAX_SEQ;
@@ -456,6 +457,28 @@ impl Ledger {
         match &self.0 {
             Kind::Numbered(ledger) => ledger.desk.batch.is_full(),
             Kind::Unnumbered(ledger) => ledger.desk.batch.is_full(),
+        }
+    }
+
+    /// As [`Ledger::take_batch`] when all sessions are over, bit by bit, so that whoever waits for
+    /// the end can look at a clock in between. Says whether there is more.
+    pub fn take_rest(&mut self) -> (Batch, bool) {
+        if let Some(tape) = self.tape().writing() {
+            tape.event(Tag::TakeRest);
+        }
+        match &mut self.0 {
+            Kind::Numbered(ledger) => (ledger.take_batch(), false), // the judge decides
+            Kind::Unnumbered(ledger) => ledger.take_up_to(bounds::settled_at_once()),
+        }
+    }
+
+    /// There is no time for more: what is not judged by now is counted, and handed over as that.
+    pub fn stop_judging(&mut self) {
+        if let Some(tape) = self.tape().writing() {
+            tape.event(Tag::StopJudging);
+        }
+        if let Kind::Unnumbered(ledger) = &mut self.0 {
+            ledger.stop_judging();
         }
     }
 

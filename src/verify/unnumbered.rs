@@ -467,13 +467,18 @@ impl Unnumbered {
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {
+        self.take_up_to(usize::MAX).0
+    }
+
+    /// Settles `at_most` so many messages. Says whether there may be more.
+    pub(super) fn take_up_to(&mut self, at_most: usize) -> (Batch, bool) {
         self.hand_over_waited_for();
-        self.settle();
+        let more = self.settle(at_most);
         self.kept_since_flush = 0;
         let mut batch = std::mem::take(&mut self.desk.batch);
         // Whatever is said here is decided: nothing waits for numbers.
         batch.watermark = NEVER - 1;
-        batch
+        (batch, more)
     }
 
     /// Its own messages that stand right behind a session's cursor and are acked come before what

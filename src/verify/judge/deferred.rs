@@ -1,10 +1,11 @@
 //! Losses that are certain only when all is in: what nobody waits for any longer may come all the
-//! same, and where only a message's place among others says that it was owed, that order may turn
-//! out to be in dispute.
+//! same, and where only the order of others says that it was owed, or that it will not come, others
+//! near it may turn out to be out of order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 
-use super::Judge;
+use super::{Cause, Judge, MAX_REMEMBERED};
 use crate::verify::batch::{LossDoubt, Message};
 use crate::verify::bounds;
 use crate::verify::findings::{EXAMPLES_PER_KIND, Example};
@@ -25,6 +26,8 @@ pub(super) struct Deferred {
     losses: BTreeMap<(Awaited, SenderId), Loss>,
     /// Losses for which there was no room.
     beyond: u64,
+    /// Sessions that gave something up, and left with all that they were owed.
+    had_all: HashSet<SenderId>,
 }
 
 #[derive(Debug)]
@@ -42,16 +45,37 @@ impl Deferred {
 
     /// `receiver` got it after all. What was relayed to nobody was relayed to it alone.
     fn withdraw(&mut self, awaited: Awaited, receiver: SenderId) -> bool {
-        let of_all = (awaited, SenderId(0))..=(awaited, SenderId(u32::MAX));
-        let mut found = false;
-        for (_, loss) in self.losses.range_mut(of_all) {
+        for (_, loss) in self.losses.range_mut(every_loss_of(awaited)) {
             if loss.kind == Kind::AckWithoutRelay {
-                found = true;
                 (loss.kind, loss.example) = (Kind::LostRelay, None);
             }
         }
-        self.losses.remove(&(awaited, receiver)).is_some() || found
+        self.losses.remove(&(awaited, receiver)).is_some()
     }
+
+    /// Something near `message` is out of order.
+    pub(super) fn disorder_near(&mut self, message: Message) {
+        let losses = self.losses.range_mut(every_loss_of(Awaited::Message(message)));
+        losses.for_each(|(_, loss)| loss.doubt.disordered = true);
+    }
+
+    /// `receiver` was told by the target that it had got everything.
+    pub(super) fn had_all(&mut self, receiver: SenderId) {
+        if self.had_all.len() < MAX_REMEMBERED {
+            self.had_all.insert(receiver);
+        }
+    }
+
+    /// Whether it is not known that this is a loss, since others near it are out of order.
+    fn is_misplaced(&self, receiver: SenderId, doubt: LossDoubt) -> bool {
+        let by_later = doubt.by_later && !self.had_all.contains(&receiver);
+        doubt.disordered && (doubt.by_place || by_later)
+    }
+}
+
+/// Whoever has not got it.
+fn every_loss_of(awaited: Awaited) -> RangeInclusive<(Awaited, SenderId)> {
+    (awaited, SenderId(0))..=(awaited, SenderId(u32::MAX))
 }
 
 impl Judge {
@@ -91,6 +115,14 @@ impl Judge {
         may_be
     }
 
+    /// Whether it is on record that this reached nobody.
+    fn is_known(&mut self, awaited: Awaited) -> bool {
+        match awaited {
+            Awaited::Number(seq) => !self.first_time(Cause::ReachedNobody(seq)),
+            Awaited::Message(_) => false,
+        }
+    }
+
     /// All is in: what did not come is lost, unless it is in doubt whether it was owed.
     pub(super) fn report_deferred(&mut self, target_gone: bool) {
         const ORDER: [Kind; 4] = [
@@ -101,17 +133,23 @@ impl Judge {
         ];
         let violations = &self.findings.violations;
         let disputed = ORDER.iter().any(|kind| violations.contains_key(kind));
-        let Deferred { losses, beyond } = std::mem::take(&mut self.deferred);
-        for Loss {
-            kind,
-            doubt,
-            example,
-        } in losses.into_values()
-        {
-            if disputed && doubt.by_place {
+        let mut deferred = std::mem::take(&mut self.deferred);
+        let beyond = deferred.beyond;
+        let mut reached_nobody = None;
+        for ((awaited, receiver), loss) in std::mem::take(&mut deferred.losses) {
+            let Loss {
+                kind,
+                doubt,
+                example,
+            } = loss;
+            if deferred.is_misplaced(receiver, doubt) {
                 self.misplaced += 1;
             } else if target_gone && doubt.by_close {
                 self.tally.unfinished += 1;
+            } else if kind == Kind::AckWithoutRelay
+                && (reached_nobody.replace(awaited) == Some(awaited) || self.is_known(awaited))
+            {
+                // One violation, however many receivers it did not reach.
             } else {
                 match example {
                     Some(example) => self.findings.violation(kind, || *example),

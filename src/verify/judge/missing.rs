@@ -22,7 +22,9 @@ const MAX_SETTLED_RUN: u64 = 1 << 18;
 const GIVEN_UP: LossDoubt = LossDoubt {
     given_up: true,
     by_place: false,
+    by_later: true,
     by_close: false,
+    disordered: false,
 };
 
 /// `receiver` is past `from..until` and never saw them.
@@ -344,10 +346,11 @@ impl Judge {
         }
     }
 
-    /// One violation for each message, however many receivers miss it.
+    /// One violation for each message, however many receivers miss it; but of those that may yet
+    /// get it, each is remembered.
     fn reached_nobody(&mut self, missing: &Missing, seq: u64, message: Message) {
         self.lost += 1;
-        if !self.first_time(Cause::ReachedNobody(seq)) {
+        if !missing.given_up && !self.first_time(Cause::ReachedNobody(seq)) {
             return;
         }
         let what = self.describe(Some(message), seq);

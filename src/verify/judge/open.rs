@@ -142,6 +142,8 @@ impl Judge {
                 doubt,
                 example,
             } => self.defer(kind, Awaited::Message(message), receiver, doubt, example),
+            Anomaly::DisorderNear { message } => self.deferred.disorder_near(message),
+            Anomaly::HadAll { receiver } => self.deferred.had_all(receiver),
             Anomaly::CameAfterAll { receiver, message } => {
                 if self.came_after_all(Awaited::Message(message), receiver) {
                     self.tally.lost = self.tally.lost.saturating_sub(1);

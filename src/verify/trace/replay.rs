@@ -57,7 +57,7 @@ pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
     while let Some(tag) = next_tag(judge.tape(), JUDGE, &mut blocks, &mut place)? {
         let field = reading(judge.tape()).number();
         match tag {
-            Tag::Absorb => {
+            Tag::Absorb | Tag::PassOver => {
                 let Some(shard) = shards.get_mut(field as usize) else {
                     return Err(place.wrong(judge.tape(), "a batch of a shard that is not there"));
                 };
@@ -67,7 +67,10 @@ pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
                     }
                     break;
                 };
-                judge.absorb(field as usize, batch, |_| ());
+                match tag {
+                    Tag::PassOver => judge.pass_over(field as usize, batch, |_| ()),
+                    _ => judge.absorb(field as usize, batch, |_| ()),
+                }
             }
             Tag::Finish => {
                 judge.conclude(field != 0, |_| ());
@@ -215,11 +218,17 @@ impl Shard {
             let Some(tag) = next_tag(view, self.stream, blocks, &mut self.place)? else {
                 return Ok(None);
             };
-            let batch = if tag == Tag::TakeBatch {
-                Some(self.ledger.take_batch())
-            } else {
-                self.play(tag).map_err(|what| self.wrong(what))?;
-                None
+            let batch = match tag {
+                Tag::TakeBatch => Some(self.ledger.take_batch()),
+                Tag::TakeRest => Some(self.ledger.take_rest().0),
+                Tag::StopJudging => {
+                    self.ledger.stop_judging();
+                    None
+                }
+                _ => {
+                    self.play(tag).map_err(|what| self.wrong(what))?;
+                    None
+                }
             };
             if reading(self.ledger.tape()).is_broken() {
                 return Err(self.wrong("what the ledger asked was not answered"));

@@ -72,10 +72,16 @@ pub(crate) enum Tag {
     TimeUp = 26,
     /// It may be cut off as slow.
     FellBehind = 27,
+    /// As much of what is left as is judged at once.
+    TakeRest = 28,
+    /// The rest is not judged.
+    StopJudging = 29,
+    /// The judge passes over the next batch of a shard.
+    PassOver = 30,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 30] = [
         Self::Connecting,
         Self::Connected,
         Self::Sending,
@@ -103,6 +109,9 @@ impl Tag {
         Self::LeavingAt,
         Self::TimeUp,
         Self::FellBehind,
+        Self::TakeRest,
+        Self::StopJudging,
+        Self::PassOver,
     ];
 }
 

@@ -55,8 +55,9 @@ impl Unnumbered {
         self.desk.batch.tally.disordered += late;
         for &slot in slots {
             if let Some(slot) = self.sequence.get_mut(slot) {
-                (slot.unordered, slot.disputed) = (true, true);
+                slot.unordered = true;
             }
+            self.dispute(slot);
         }
         for (receiver, one, later, at_ns) in reordered {
             self.report_overtaken(receiver, one, later, at_ns);

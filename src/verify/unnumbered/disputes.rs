@@ -147,23 +147,18 @@ impl Unnumbered {
         for (who, tangles) in tangles {
             for tangle in tangles.iter().filter(|t| t.wrong != Wrong::Nothing) {
                 for &slot in &tangle.slots {
-                    if let Some(slot) = self.sequence.get_mut(slot) {
-                        slot.disputed = true;
-                    }
+                    self.dispute(slot);
                 }
                 self.report_tangle(who, tangle);
             }
         }
         for (slot, violation) in late {
-            if let Some(cause) = self.sequence.get_mut(violation.pair.1) {
-                cause.disputed = true;
+            self.dispute(violation.pair.1);
+            let known = self.sequence.get_mut(slot);
+            if known.is_some_and(|slot| std::mem::replace(&mut slot.late, true)) {
+                continue;
             }
-            if let Some(slot) = self.sequence.get_mut(slot) {
-                if slot.late {
-                    continue;
-                }
-                (slot.late, slot.disputed) = (true, true);
-            }
+            self.dispute(slot);
             alike.push(violation);
         }
         for Alike {

@@ -9,7 +9,7 @@ use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Event, Handle, Session, Unnumbered, quote};
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::{Ended, LossDoubt, Message, NO_NUMBER};
+use crate::verify::batch::{Anomaly, Ended, LossDoubt, Message, NO_NUMBER};
 use crate::verify::bounds;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
@@ -220,6 +220,11 @@ impl Unnumbered {
     fn left(&mut self, handle: Handle, rest: Rest, now_ns: u64) {
         self.took_all(handle, rest);
         self.account(handle, rest, now_ns);
+        let track = &self.session(handle).track;
+        if matches!(rest, Rest::Answered { .. }) && track.gave_up {
+            let receiver = track.id;
+            self.desk.batch.anomalies.push(Anomaly::HadAll { receiver });
+        }
         let trouble = self.session(handle).trouble.as_deref();
         let swallowed = trouble.map_or(0, Trouble::malformed_room);
         self.report_unacked(handle, swallowed, now_ns);
@@ -456,9 +461,11 @@ impl Unnumbered {
             let doubt = LossDoubt {
                 given_up: false,
                 by_place: !known.is_owed(),
+                by_later: known.proof == Proof::Later && !known.answered,
                 by_close: known.proof == Proof::Close,
+                disordered: false,
             };
-            self.lose(handle, slot, known.proof, doubt, at_ns);
+            self.lose_to(handle, slot, known.proof, doubt, at_ns);
         }
         0
     }
@@ -553,7 +560,9 @@ impl Unnumbered {
         let doubt = LossDoubt {
             given_up: true,
             by_place: !known.is_owed(),
+            by_later: true,
             by_close: false,
+            disordered: false,
         };
         let known = Known {
             still_there: true,
@@ -565,12 +574,12 @@ impl Unnumbered {
             if let Some(hole) = self.session(handle).track.holes.get_mut(&slot) {
                 hole.lost = true;
             }
-            self.lose(handle, slot, Proof::Later, doubt, at_ns);
+            self.lose_to(handle, slot, Proof::Later, doubt, at_ns);
         }
     }
 
     /// `handle` was owed `slot`, and it will not come, as far as is known.
-    pub(super) fn lose(
+    fn lose_to(
         &mut self,
         handle: Handle,
         slot: SlotId,
@@ -579,14 +588,15 @@ impl Unnumbered {
         at_ns: u64,
     ) {
         let track = &self.sessions[handle.0 as usize].track;
-        self.settling.losses.push(Loss {
+        let loss = Loss {
             slot,
             session: track.id,
             receiver: track.client,
             proof,
             doubt,
             at_ns,
-        });
+        };
+        self.lose(loss);
     }
 
     /// The first and the last message of `sender` that a session got, where those between were

@@ -2,7 +2,7 @@
 
 use super::messages::Sent;
 use super::sequence::SlotId;
-use super::settle::{Doubt, Loss};
+use super::settle::Doubt;
 use super::track::{Ahead, Fill, Hole};
 use super::{Event, Handle, Unnumbered, is_late, quote};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
@@ -275,8 +275,9 @@ impl Unnumbered {
         if track.fills.len() >= bounds::late_deliveries() {
             self.desk.batch.tally.uncompared += 1;
             if let Some(slot) = self.sequence.get_mut(slot) {
-                (slot.unordered, slot.disputed, slot.filled) = (true, true, true);
+                (slot.unordered, slot.filled) = (true, true);
             }
+            self.dispute(slot);
             return;
         }
         track.fills.insert(slot, fill);
@@ -401,8 +402,10 @@ impl Unnumbered {
         }
         self.sessions[handle.0 as usize].track.holes.remove(&slot);
         if let Some(later) = self.overtaken_by_its_own(handle, slot) {
+            self.dispute(slot);
             self.report_overtaken(client, message, later, now_ns);
         } else if self.promises_order(OrderPromise::Causal) {
+            self.dispute(slot);
             self.desk.batch.tally.uncompared += 1;
         }
         Some(self.deliver(handle, slot, sent, None, now_ns))
@@ -414,10 +417,8 @@ impl Unnumbered {
         let receiver = track.id;
         let hole = track.holes.get_mut(&slot);
         let lost = hole.is_some_and(|hole| std::mem::take(&mut hole.lost));
-        let waiting = self.settling.losses.len();
-        let is_it = |loss: &Loss| loss.slot == slot && loss.session == receiver;
-        self.settling.losses.retain(|loss| !is_it(loss));
-        if lost && self.settling.losses.len() == waiting {
+        let waited = self.settling.withdraw_loss(slot, receiver);
+        if lost && !waited {
             let came = Anomaly::CameAfterAll { receiver, message };
             self.desk.batch.anomalies.push(came);
         }

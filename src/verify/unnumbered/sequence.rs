@@ -46,6 +46,8 @@ pub(super) struct Slot {
     pub(super) late: bool,
     /// That a receiver lost it is on record.
     pub(super) lost: bool,
+    /// That something near it is out of order is on record, too.
+    pub(super) doubtful: bool,
     /// Its place among others is in dispute, and proves nothing.
     pub(super) disputed: bool,
     /// Somebody got it behind later ones.
@@ -100,6 +102,7 @@ impl Slot {
             until: 0,
             late: false,
             lost: false,
+            doubtful: false,
             disputed: false,
             filled: false,
             unordered: false,

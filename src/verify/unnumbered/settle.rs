@@ -1,6 +1,6 @@
 //! The last word on a message: once every session has passed it, nobody will say more.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::effort::Effort;
 use super::ends::Runs;
@@ -9,7 +9,7 @@ use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Session, Unnumbered, figures};
 use crate::scenario::plan::RelayPromise;
-use crate::verify::batch::{Anomaly, LossDoubt, Message, NO_NUMBER};
+use crate::verify::batch::{Anomaly, LossDoubt, Message, NO_NUMBER, Unjudged};
 use crate::verify::bounds;
 use crate::verify::directory::ClientId;
 use crate::verify::kind::Kind;
@@ -28,8 +28,10 @@ pub(super) struct Settling {
     remembered: usize,
     /// Settled, but for the figures: a session that they stand before may still get them.
     uncounted: Vec<SlotId>,
-    /// Owed and not got, by slots that are not settled yet.
-    pub(super) losses: Vec<Loss>,
+    /// Owed and not got, by slot and session, until they are judged with the slot.
+    losses: BTreeMap<(SlotId, SenderId), Loss>,
+    /// Slots that were settled when they were found to be lost to somebody.
+    lost_since: Vec<SlotId>,
     /// Not got, and not known to be owed.
     pub(super) doubts: Vec<Doubt>,
     /// The latest send among what is settled, and where it stands.
@@ -38,6 +40,8 @@ pub(super) struct Settling {
     pub(super) effort: Effort,
     /// That there is no order at all is on record.
     pub(super) no_order: bool,
+    /// Nothing is settled any more.
+    stopped: bool,
 }
 
 /// How it is known that a delivery will not come any more.
@@ -120,6 +124,21 @@ impl Settling {
         }
     }
 
+    fn take_losses(&mut self, slot: SlotId) -> Vec<Loss> {
+        if self.losses.is_empty() {
+            return Vec::new();
+        }
+        let of_slot = (slot, SenderId(0))..=(slot, SenderId(u32::MAX));
+        let keys: Vec<_> = self.losses.range(of_slot).map(|(&key, _)| key).collect();
+        let losses = keys.iter().filter_map(|key| self.losses.remove(key));
+        losses.collect()
+    }
+
+    /// Nothing is said of a loss that is not judged yet. `false` if there is none.
+    pub(super) fn withdraw_loss(&mut self, slot: SlotId, session: SenderId) -> bool {
+        self.losses.remove(&(slot, session)).is_some()
+    }
+
     pub(super) fn doubt(&mut self, doubt: Doubt) {
         if self.doubts.len() < bounds::doubts() {
             self.doubts.push(doubt);
@@ -134,8 +153,12 @@ impl Unnumbered {
         last != 0 && self.sequence.label(slot) <= self.sequence.label(last)
     }
 
-    /// Settles what every session has passed.
-    pub(super) fn settle(&mut self) {
+    /// Settles what every session has passed, `at_most` so many messages. Returns whether there may
+    /// be more.
+    pub(super) fn settle(&mut self, at_most: usize) -> bool {
+        if self.settling.stopped {
+            return false;
+        }
         self.give_up_old_holes();
         while self.sequence.len() > bounds::slots() || self.sequence.line_bytes() > MAX_LINE_BYTES {
             if !self.leave_slowest_behind() {
@@ -156,22 +179,43 @@ impl Unnumbered {
                 self.place_unrelayed(sender);
             }
         }
-        let settled = self.settled_until(until);
+        let settled = self.settled_until(until, at_most);
+        let more = settled.len() == at_most;
         self.settle_slots(&settled);
-        self.judge_doubts(until == NEVER);
+        self.judge_losses_since();
+        self.judge_doubts(until == NEVER && !more);
         self.desk.batch.tally.disordered += self.settling.effort.take_refused();
         self.forget_past();
+        more
     }
 
-    /// The slots that can be settled, in order: those up to the label `until` of which nothing is
-    /// still awaited.
-    fn settled_until(&self, until: u64) -> Vec<SlotId> {
+    /// There is no time to settle what is left: how much that is, is said, and nothing else of it.
+    pub(in crate::verify) fn stop_judging(&mut self) {
+        let from = match self.settling.last {
+            0 => self.sequence.head(),
+            last => last,
+        };
+        let left = self.sequence.behind(from);
+        let unjudged = left.fold(Unjudged::default(), |unjudged, (_, slot)| {
+            unjudged.and(Unjudged::one(slot.sent_ns))
+        });
+        self.desk.batch.unjudged = self.desk.batch.unjudged.and(unjudged);
+        self.settling = Settling {
+            last: self.settling.last,
+            stopped: true,
+            ..Settling::default()
+        };
+    }
+
+    /// The first `at_most` slots that can be settled, in order: those up to the label `until` of
+    /// which nothing is still awaited.
+    fn settled_until(&self, until: u64, at_most: usize) -> Vec<SlotId> {
         let from = match self.settling.last {
             0 => self.sequence.head(),
             last => last,
         };
         let mut settled = Vec::new();
-        for (id, slot) in self.sequence.behind(from) {
+        for (id, slot) in self.sequence.behind(from).take(at_most) {
             if self.sequence.label(id) > until || self.sequence.label(slot.until) > until {
                 break;
             }
@@ -195,7 +239,9 @@ impl Unnumbered {
             return;
         };
         self.judge_order(slots);
-        self.judge_losses(last);
+        for &id in slots {
+            self.judge_losses_of(id);
+        }
         for &id in slots {
             self.sequence.drop_line(id);
         }
@@ -295,17 +341,31 @@ impl Unnumbered {
         }
     }
 
-    /// The losses of slots up to `last`: one for each receiver, unless nobody got the message.
-    fn judge_losses(&mut self, last: SlotId) {
-        let until = self.sequence.label(last);
-        let mut losses = std::mem::take(&mut self.settling.losses);
-        losses.sort_by_key(|loss| (self.sequence.label(loss.slot), loss.receiver));
-        let mut unjudged = Vec::new();
-        for loss in losses {
-            if self.sequence.label(loss.slot) > until {
-                unjudged.push(loss);
-                continue;
-            }
+    /// That will not come, as far as is known: judged when its slot is settled.
+    pub(super) fn lose(&mut self, loss: Loss) {
+        let settled = self.is_settled(loss.slot);
+        let settling = &mut self.settling;
+        settling.lost_since.extend(settled.then_some(loss.slot));
+        settling.losses.insert((loss.slot, loss.session), loss);
+    }
+
+    /// The losses that were found when their slots were settled already.
+    fn judge_losses_since(&mut self) {
+        let mut slots = std::mem::take(&mut self.settling.lost_since);
+        slots.sort_by_key(|&slot| self.sequence.label(slot));
+        for slot in slots {
+            self.judge_losses_of(slot);
+        }
+    }
+
+    /// The losses of one slot: one for each receiver, unless nobody got the message.
+    fn judge_losses_of(&mut self, id: SlotId) {
+        let mut losses = self.settling.take_losses(id);
+        losses.sort_by_key(|loss| loss.receiver);
+        // What is given up may yet come to one of them: then it was relayed to somebody.
+        let given_up = losses.iter().any(|loss| loss.doubt.given_up);
+        let disordered = !losses.is_empty() && self.is_near_disorder(id);
+        for mut loss in losses {
             let Some(slot) = self.sequence.get_mut(loss.slot) else {
                 continue;
             };
@@ -321,12 +381,13 @@ impl Unnumbered {
                 || late // too late to be delivered: reported as its cause
                 || nobody && !acked && reported; // so is what became of it instead of an ack
             let reached_nobody = nobody && acked;
-            if silent || reached_nobody && known {
+            if silent || reached_nobody && known && !given_up {
                 continue;
             }
+            loss.doubt.given_up |= reached_nobody && given_up;
+            loss.doubt.disordered = disordered;
             self.report_loss(&loss, message, reached_nobody);
         }
-        self.settling.losses = unjudged;
     }
 
     /// Judges what was in doubt with what others got since; so much later nothing new comes up.
@@ -381,13 +442,15 @@ impl Unnumbered {
                 doubt: LossDoubt {
                     given_up: false,
                     by_place: !known.is_owed(),
+                    by_later: proof == Proof::Later && !known.answered,
                     by_close: proof == Proof::Close,
+                    disordered: false,
                 },
                 at_ns: doubt.at_ns.max(first_ns),
             });
         }
-        self.settling.losses.extend(losses);
-        self.judge_losses(self.settling.last);
+        losses.into_iter().for_each(|loss| self.lose(loss));
+        self.judge_losses_since();
     }
 
     /// Where a message stands, 0 if nowhere yet; `None` if it is forgotten.
@@ -425,7 +488,7 @@ impl Unnumbered {
         }
         let doubt = loss.doubt;
         self.desk.batch.anomalies.push(match loss.proof {
-            _ if doubt.given_up || doubt.by_place => Anomaly::LostUnless {
+            _ if doubt.given_up || doubt.by_place || doubt.by_later => Anomaly::LostUnless {
                 kind,
                 receiver: loss.session,
                 message,

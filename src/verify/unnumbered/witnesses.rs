@@ -3,16 +3,21 @@
 //! comes behind it.
 
 use super::Unnumbered;
-use super::sequence::SlotId;
+use super::sequence::{Slot, SlotId};
 use super::settle::Known;
 use super::track::Track;
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::Message;
+use crate::verify::batch::{Anomaly, Message};
 use crate::wire::Dialect;
 use crate::wire::payload::SenderId;
 
 /// How far from a slot, on either side, it is looked what comes before or behind it.
 pub(super) const NEAR_SLOTS: usize = 16;
+
+/// How far from a slot that is out of order a loss that only the order proves is in doubt. What it
+/// is proved by stands within [`NEAR_SLOTS`] of it, and what contradicts that within as many of
+/// what is found to be out of order.
+const DISORDERED_SLOTS: usize = 2 * NEAR_SLOTS;
 
 /// A slot near the one that is asked about.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +60,42 @@ impl Unnumbered {
     pub(super) fn is_owed(&self, track: &Track, slot: SlotId, known: Known) -> bool {
         (known.joined || self.is_witnessed_before(track, slot))
             && (known.still_there || self.is_witnessed_behind(track, slot, known.answered))
+    }
+
+    /// `slot` is out of order: its place proves nothing, and what was lost near it may not have been.
+    pub(super) fn dispute(&mut self, slot: SlotId) {
+        let Some(disputed) = self.sequence.get_mut(slot) else {
+            return;
+        };
+        if std::mem::replace(&mut disputed.disputed, true) {
+            return;
+        }
+        let lost = |slot: &Slot| slot.lost && !slot.doubtful;
+        let near = self.disordered_by(slot);
+        let near: Vec<SlotId> = near
+            .filter(|&at| self.sequence.get(at).is_some_and(lost))
+            .collect();
+        for at in near {
+            if let Some(slot) = self.sequence.get_mut(at) {
+                slot.doubtful = true;
+                let message = slot.message;
+                let doubtful = Anomaly::DisorderNear { message };
+                self.desk.batch.anomalies.push(doubtful);
+            }
+        }
+    }
+
+    /// Whether something near `slot` is out of order.
+    pub(super) fn is_near_disorder(&self, slot: SlotId) -> bool {
+        let disputed = |at| self.sequence.get(at).is_some_and(|slot| slot.disputed);
+        self.disordered_by(slot).any(disputed)
+    }
+
+    /// A slot and those near it.
+    fn disordered_by(&self, slot: SlotId) -> impl Iterator<Item = SlotId> {
+        let before = self.sequence.back_from(slot).take(DISORDERED_SLOTS + 1);
+        let behind = self.sequence.behind(slot).map(|(at, _)| at);
+        before.chain(behind.take(DISORDERED_SLOTS))
     }
 
     /// Whether something that a session sent or got comes before `slot`.

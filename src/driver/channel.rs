@@ -19,8 +19,9 @@ pub(super) enum Command {
     EndLoad { end_ns: u64 },
     /// The clients of a rank leave politely.
     Leave(Rank),
-    /// Cut what is still connected, hand over the rest, end.
-    Stop,
+    /// Cut what is still connected, hand over the rest, end. What is not judged at `judge_until_ns`
+    /// is not judged.
+    Stop { judge_until_ns: u64 },
 }
 
 /// What a shard tells the coordinator.

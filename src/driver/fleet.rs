@@ -368,6 +368,16 @@ impl Fleet {
         (self.recorder.take_before(second), open)
     }
 
+    /// Some of what is left for the judge when all sessions are over, and whether there is more.
+    pub(super) fn take_rest(&mut self) -> (Batch, bool) {
+        self.ledger.take_rest()
+    }
+
+    /// There is no time to judge what is left.
+    pub(super) fn stop_judging(&mut self) {
+        self.ledger.stop_judging();
+    }
+
     /// What the ledger has learned since the last call, for the judge.
     pub(super) fn take_batch(&mut self) -> Batch {
         let batch = self.ledger.take_batch();

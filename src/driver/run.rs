@@ -32,7 +32,7 @@ use crate::target::embedded::Embedded;
 use crate::target::host::Host;
 use crate::target::{self, TargetError};
 use crate::verify::directory::{ClientId, Directory};
-use crate::verify::judge::Judge;
+use crate::verify::judge::{Judge, Settled};
 use crate::verify::ledger::Terms;
 use crate::verify::trace::Header;
 use crate::verify::trace::file::Recording;
@@ -177,6 +177,8 @@ struct Coordinator<'a> {
     phase_began_ns: u64,
     window: Window,
     interrupted: Option<Interruption>,
+    /// What comes later from the shards is not judged.
+    judge_until_ns: u64,
     /// The time that the drain may take was used up.
     drain_over: bool,
     /// When the whole target went away.
@@ -289,6 +291,7 @@ impl<'a> Coordinator<'a> {
             phase_began_ns: 0,
             window: Window::NEVER,
             interrupted: None,
+            judge_until_ns: u64::MAX,
             drain_over: false,
             target_gone_ns: None,
             unreachable: Vec::new(),
@@ -333,18 +336,25 @@ impl<'a> Coordinator<'a> {
     }
 
     fn take(&mut self, report: Report) {
+        let in_time = self.clock.now_ns() < self.judge_until_ns;
         let Self {
             judge, collector, ..
         } = self;
         match report {
-            Report::Batch { shard, batch } => judge.absorb(shard, *batch, |message| {
-                collector.message(
-                    message.intended_ns,
-                    message.first_ns,
-                    message.last_ns,
-                    message.receivers,
-                );
-            }),
+            Report::Batch { shard, batch } => {
+                let complete = |message: Settled| {
+                    collector.message(
+                        message.intended_ns,
+                        message.first_ns,
+                        message.last_ns,
+                        message.receivers,
+                    );
+                };
+                match in_time {
+                    true => judge.absorb(shard, *batch, complete),
+                    false => judge.pass_over(shard, *batch, complete),
+                }
+            }
             Report::Interval {
                 shard,
                 second,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet, spawn_local};
 use tokio::time::{Instant, sleep_until};
 
@@ -17,6 +17,7 @@ use super::shard::{Shard, Spec};
 use super::timer::Timer;
 use super::{client, pacer, script};
 use crate::measure::Window;
+use crate::verify::batch::Batch;
 
 /// Connections of one shard that may be under way at once: well under the 4,096 of a listen
 /// queue.
@@ -49,8 +50,10 @@ async fn serve(
     spawn_local(client::flush_blocked(shard.clone()));
     let pacer = spawn_local(pacer::pace(shard.clone()));
     let pulse = spawn_local(beat(shard.clone()));
-    let ticker = spawn_local(hand_over_regularly(shard.clone()));
+    let stop = Rc::new(Notify::new());
+    let ticker = spawn_local(hand_over_regularly(shard.clone(), stop.clone()));
     let mut connecting = JoinSet::new();
+    let mut until_ns = u64::MAX;
     while let Some(command) = commands.recv().await {
         match command {
             Command::Connect {
@@ -68,14 +71,19 @@ async fn serve(
             }
             Command::EndLoad { end_ns } => shard.end_load(end_ns),
             Command::Leave(rank) => shard.fleet().leave_all(rank),
-            Command::Stop => break,
+            Command::Stop { judge_until_ns } => {
+                until_ns = judge_until_ns;
+                break;
+            }
         }
     }
-    ticker.abort();
+    // Not aborted: it may have a batch in its hands that the channel has no room for.
+    stop.notify_one();
+    let _ = ticker.await;
     pacer.abort();
     pulse.abort();
     let totals = shard.fleet().end();
-    hand_over(&shard).await;
+    hand_over_rest(&shard, until_ns).await;
     let second = shard.clock.now_ns() / SECOND_NS;
     hand_over_seconds(&shard, second + 1).await;
     shard.report(Report::Done(totals)).await;
@@ -139,8 +147,8 @@ async fn beat(shard: Rc<Shard>) -> std::io::Result<()> {
 }
 
 /// Hands over what the ledger has learned 20 times a second, sooner where much comes together,
-/// and what was recorded once a second.
-async fn hand_over_regularly(shard: Rc<Shard>) {
+/// and what was recorded once a second, until `stop`.
+async fn hand_over_regularly(shard: Rc<Shard>, stop: Rc<Notify>) {
     let filled = shard.fleet().wake_hand_over.clone();
     let mut second = shard.clock.now_ns() / SECOND_NS;
     let mut tick = tokio::time::interval(HAND_OVER_EVERY);
@@ -149,6 +157,7 @@ async fn hand_over_regularly(shard: Rc<Shard>) {
         tokio::select! {
             _ = tick.tick() => {}
             () = filled.notified() => {}
+            () = stop.notified() => return,
         }
         hand_over(&shard).await;
         let now_second = shard.clock.now_ns() / SECOND_NS;
@@ -160,10 +169,29 @@ async fn hand_over_regularly(shard: Rc<Shard>) {
 }
 
 async fn hand_over(shard: &Rc<Shard>) {
-    let batch = Box::new(shard.fleet().take_batch());
+    let batch = shard.fleet().take_batch();
+    report_batch(shard, batch).await;
+}
+
+/// Hands over all that is left, or, where there is too much of it to be judged by `until_ns`, how
+/// much that is.
+async fn hand_over_rest(shard: &Rc<Shard>, until_ns: u64) {
+    loop {
+        let (batch, more) = shard.fleet().take_rest();
+        report_batch(shard, batch).await;
+        if !more {
+            return;
+        }
+        if shard.clock.now_ns() >= until_ns {
+            shard.fleet().stop_judging();
+        }
+    }
+}
+
+async fn report_batch(shard: &Rc<Shard>, batch: Batch) {
     let report = Report::Batch {
         shard: shard.index,
-        batch,
+        batch: Box::new(batch),
     };
     shard.report(report).await;
 }

@@ -12,6 +12,9 @@ use crate::scenario::plan::{Load, Step};
 use crate::verify::directory::ClientId;
 use crate::wire::ndjson;
 
+/// What judging may take when nothing more is read, and the drain is over.
+const JUDGING: Duration = Duration::from_secs(5);
+
 /// Between telling the shards when the load begins and its beginning.
 const LEAD: Duration = Duration::from_millis(20);
 
@@ -143,7 +146,10 @@ impl Coordinator<'_> {
                 .await?;
         }
         self.drain_over = self.clock.now_ns() >= until_ns;
-        self.tell_shards(Command::Stop);
+        self.judge_until_ns = until_ns.max(self.clock.now_ns() + ns(JUDGING));
+        self.tell_shards(Command::Stop {
+            judge_until_ns: self.judge_until_ns,
+        });
         self.wait_in_drain(u64::MAX, |c| c.shards_done == c.commands.len())
             .await?;
         self.tell_watcher(); // all is in, but for what the judgement brings

@@ -55,7 +55,9 @@ impl Deferred {
 
     /// Something near `message` is out of order.
     pub(super) fn disorder_near(&mut self, message: Message) {
-        let losses = self.losses.range_mut(every_loss_of(Awaited::Message(message)));
+        let losses = self
+            .losses
+            .range_mut(every_loss_of(Awaited::Message(message)));
         losses.for_each(|(_, loss)| loss.doubt.disordered = true);
     }
 

@@ -63,7 +63,9 @@ impl Judge {
             let relayed = record.relayed.as_ref().map(|relayed| relayed.first_ns);
             relayed.or(record.acked.as_ref().map(|acked| acked.acked_ns))
         });
-        first.into_iter().for_each(|at_ns| self.unjudged_since(at_ns));
+        first
+            .into_iter()
+            .for_each(|at_ns| self.unjudged_since(at_ns));
         let end = (self.base + self.records.len() as u64).max(self.last_passed + 1);
         self.unjudged.messages += end.saturating_sub(self.base.max(1));
         let waiting = self.open_count + self.missing.len();

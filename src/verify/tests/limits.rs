@@ -695,8 +695,9 @@ fn more_late_deliveries_than_a_session_remembers_leave_the_run_undecided() {
             bench.relay(2, 0, 2 * pair + 1);
         }
         let findings = all_leave(bench, 3);
-        let found = kinds(&findings);
-        assert_eq!(found, [(Kind::ReorderedRelay, 4096)], "{pairs}");
+        // That there are more of them is certain; how many is not looked up.
+        let expected = 4096 + undecided as u64;
+        assert_eq!(kinds(&findings), [(Kind::ReorderedRelay, expected)]);
         assert_eq!(findings.undecided.len(), undecided, "{pairs}");
     }
 }

@@ -278,6 +278,7 @@ impl Unnumbered {
                 (slot.unordered, slot.filled) = (true, true);
             }
             self.dispute(slot);
+            self.report_beyond_memory(handle, slot, now_ns);
             return;
         }
         track.fills.insert(slot, fill);
@@ -289,6 +290,25 @@ impl Unnumbered {
             if is_further {
                 slot.until = cursor;
             }
+        }
+    }
+
+    /// `handle` got `slot` late, and so many others before that there is no room to remember when.
+    /// That it is behind a later one of its sender is known now: one violation for each hand-over.
+    fn report_beyond_memory(&mut self, handle: Handle, slot: SlotId, now_ns: u64) {
+        let (client, session) = {
+            let track = &self.sessions[handle.0 as usize].track;
+            (track.client, track.id)
+        };
+        if self.settling.is_known_disordered(session) {
+            return;
+        }
+        let message = self.sequence.get(slot).map(|slot| slot.message);
+        if let Some(message) = message
+            && let Some(later) = self.overtaken_by_its_own(handle, slot)
+        {
+            self.settling.know_disordered(session);
+            self.report_overtaken(client, message, later, now_ns);
         }
     }
 

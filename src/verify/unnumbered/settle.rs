@@ -40,6 +40,9 @@ pub(super) struct Settling {
     pub(super) effort: Effort,
     /// That there is no order at all is on record.
     pub(super) no_order: bool,
+    /// Sessions that got more out of order than is remembered, which is on record since the last
+    /// hand-over.
+    disordered: HashSet<SenderId>,
     /// Nothing is settled any more.
     stopped: bool,
 }
@@ -124,6 +127,14 @@ impl Settling {
         }
     }
 
+    pub(super) fn is_known_disordered(&self, session: SenderId) -> bool {
+        self.disordered.contains(&session)
+    }
+
+    pub(super) fn know_disordered(&mut self, session: SenderId) {
+        self.disordered.insert(session);
+    }
+
     fn take_losses(&mut self, slot: SlotId) -> Vec<Loss> {
         if self.losses.is_empty() {
             return Vec::new();
@@ -184,6 +195,7 @@ impl Unnumbered {
         self.settle_slots(&settled);
         self.judge_losses_since();
         self.judge_doubts(until == NEVER && !more);
+        self.settling.disordered.clear();
         self.desk.batch.tally.disordered += self.settling.effort.take_refused();
         self.forget_past();
         more

@@ -95,7 +95,12 @@ impl Fleet {
         let now_ns = self.clock.now_ns();
         for client in &self.clients {
             if let Some(connection) = &client.connection {
-                let heard_all = connection.unread_bytes() == Some(0);
+                let unread_bytes = connection.unread_bytes();
+                if unread_bytes.is_some_and(|bytes| bytes > 0) {
+                    // What this side had no time to read was said.
+                    self.heard_ns = now_ns;
+                }
+                let heard_all = unread_bytes == Some(0);
                 self.ledger.time_up(connection.handle, heard_all, now_ns);
             }
         }
@@ -113,13 +118,80 @@ impl Fleet {
     pub(in crate::driver) fn end(&mut self) -> Totals {
         let longest_pause_ns = self.pulse.longest_pause_ns(self.clock.now_ns());
         let unanswered = self.leaving();
+        let cut = self.cut_all();
         Totals {
-            cut: self.cut_all(),
+            cut,
             unanswered,
             heard_ns: self.heard_ns,
             loads: vec![self.pulse.load()],
             longest_pause_ns,
             ..std::mem::take(&mut self.totals)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::driver::clock::Clock;
+    use crate::driver::live::Live;
+    use crate::driver::member::Member;
+    use crate::driver::source::Source;
+    use crate::scenario::draws::Draws;
+    use crate::scenario::plan::PayloadSize;
+    use crate::verify::directory::{ClientId, Directory};
+    use crate::verify::ledger::{Ledger, Terms};
+    use crate::wire::Dialect;
+
+    fn fleet_of_one() -> Fleet {
+        let terms = Terms {
+            run: 1,
+            seed: 1,
+            late_after_ns: None,
+            addresses_known: true,
+            max_line_bytes: 1_000,
+            promises: Default::default(),
+            dialect: Dialect::Ndjson,
+        };
+        let member = Member {
+            id: ClientId(0),
+            rank: Rank::Listener,
+            group: 0,
+            payload: PayloadSize { min: 0, max: 0 },
+            draws: Draws::new(1, 1),
+            source: Source::None,
+            script: None,
+            claims: None,
+            connect_after: Duration::ZERO,
+        };
+        let directory = Arc::new(Directory::new(vec!["c".to_owned()]));
+        let ledger = Ledger::new(terms, directory);
+        let live = Arc::new(Live::default());
+        Fleet::new(vec![member], Clock::start(), &terms, ledger, live, 1, 1_000)
+    }
+
+    #[tokio::test]
+    async fn a_target_whose_words_were_not_read_was_not_silent() {
+        for speaks in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let stream = TcpStream::connect(address).await.unwrap();
+            let (mut target, _) = listener.accept().await.unwrap();
+            let mut fleet = fleet_of_one();
+            let handle = fleet.connecting(0).unwrap();
+            if speaks {
+                target.write_all(b"late\n").await.unwrap();
+                stream.readable().await.unwrap();
+            }
+            fleet.connected(0, handle, stream);
+            let totals = fleet.end();
+            assert_eq!((totals.heard_ns > 0, totals.cut), (speaks, 1));
         }
     }
 }

@@ -169,6 +169,19 @@ fn scenario_hostile() {
 }
 
 #[test]
+fn scenario_flood() {
+    short_form(
+        "flood",
+        &["run.duration=1s", "clients.flooders.in_flight=10000"],
+    );
+}
+
+#[test]
+fn scenario_unfinished() {
+    short_form("unfinished", &["run.duration=1s"]);
+}
+
+#[test]
 fn scenario_crowd() {
     short_form(
         "crowd",

@@ -9,7 +9,7 @@ use crate::driver::snapshot::Phase;
 use crate::measure::{Collector, Window};
 use crate::report::sample;
 use crate::scenario::plan::{Group, Plan};
-use crate::verify::findings::Example;
+use crate::verify::findings::{Coverage, Example};
 use crate::verify::kind::Kind;
 
 const COLOUR: Style = Style {
@@ -238,4 +238,49 @@ fn a_hostile_server_cannot_write_to_the_terminal_through_an_example() {
     });
     let text = render(&report, Style::FILE);
     assert!(text.contains(r"came \u{1b}[2J\u{7}"), "{text}");
+}
+
+/// Its first column, by row.
+fn glossary() -> Vec<&'static str> {
+    let rows = include_str!("../../../docs/GLOSSARY.md").lines();
+    let terms = rows.filter_map(|row| row.strip_prefix("| ")?.split(" | ").next());
+    terms.flat_map(|terms| terms.split(", ")).collect()
+}
+
+#[test]
+fn the_glossary_has_every_term_that_a_summary_counts_by() {
+    let mut findings = Findings::default();
+    let counts = &mut findings.counts;
+    for count in [
+        &mut counts.optional,
+        &mut counts.unresolved,
+        &mut counts.lost,
+        &mut counts.duplicated,
+        &mut counts.errors_received,
+        &mut counts.unexpected_closes,
+        &mut counts.unknown_frames,
+    ] {
+        *count = 1;
+    }
+    findings.coverage = Coverage {
+        overlapping_sends: 1,
+        joins_during_traffic: 1,
+        polite_leaves: 1,
+        aborts: 1,
+        split_frames: 1,
+        joined_frames: 1,
+        fences_seen: 1,
+    };
+    let mut terms = counted(&findings, RelayPromise::ExactlyOnce);
+    terms.extend(exercised(&findings.coverage));
+    assert_eq!(terms.len(), 18);
+    let glossary = glossary();
+    for term in terms {
+        let (_, term) = term.split_once(' ').unwrap();
+        let term = term.split(" (").next().unwrap();
+        assert!(
+            glossary.contains(&term),
+            "`{term}` is not in docs/GLOSSARY.md"
+        );
+    }
 }

@@ -126,7 +126,7 @@ pub fn main(args: Args) -> ExitCode {
         Ok(trace) => trace,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let mut board = match Board::put_up(&args) {
+    let mut board = match Board::open(&args) {
         Ok(board) => board,
         Err(error) => return fail(EXIT_USAGE, &error),
     };

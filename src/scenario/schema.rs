@@ -198,7 +198,7 @@ fn target_url(node: &Node) -> Result<TargetUrl, Expected> {
     let (what, help) = match url.parse() {
         Ok(url) => return Ok(TargetUrl::At(url)),
         Err(BadUrl::Scheme(later)) if LATER_SCHEMES.contains(&later.as_str()) => (
-            format!("a target that this version drives: {later}:// comes with a later one"),
+            format!("a target that this version drives: {later}:// is not supported yet"),
             SUPPORTED_URLS.to_owned(),
         ),
         Err(BadUrl::Scheme(scheme)) => (

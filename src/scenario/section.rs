@@ -184,7 +184,7 @@ impl<'a> Section<'a> {
         let label = match (nearest(key, known.iter().copied()), elsewhere) {
             (Some(meant), _) => format!("did you mean `{meant}`?"),
             (None, Some(section)) if !section.is_empty() => {
-                format!("`{key}` belongs into [{section}]")
+                format!("`{key}` belongs in [{section}]")
             }
             _ => "unknown key".to_owned(),
         };

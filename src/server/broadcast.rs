@@ -261,13 +261,13 @@ impl<S: Stream> Broadcast<S> {
     }
 
     /// Ends a session politely.
-    pub(super) fn bid_bye(&mut self, id: usize, phase: Phase) {
+    pub(super) fn send_bye(&mut self, id: usize, phase: Phase) {
         let bids = self.with_faults(true, |faults, broadcast| faults.bids_bye(broadcast, id));
         let session = self.sessions[id].as_mut().expect("its own task calls");
         session.pace.begin_anew(self.writer.now);
         let log = session.log(&self.log, &self.classic_log);
         if bids {
-            session.bid_bye(log, phase);
+            session.send_bye(log, phase);
         } else {
             session.leave(log, phase);
         }

@@ -151,7 +151,7 @@ impl Cursor {
     }
 
     /// Takes back the lines and acks that are queued.
-    pub(super) fn unsay(&mut self) {
+    pub(super) fn clear_queued(&mut self) {
         self.splices.clear();
         self.lines_queued = 0;
     }

@@ -13,7 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::broadcast::Broadcast;
-use super::fault::told::Told;
+use super::fault::committed::Committed;
 use super::session::{NextWrite, Phase, Session, Stream, Turn};
 use super::turns::READ_BYTES;
 use super::{Config, Stats};
@@ -189,7 +189,7 @@ impl<S: Stream> Hub<S> {
                     }
                     Input::End => {
                         broadcast.set_time(self.begun.elapsed());
-                        broadcast.bid_bye(id, Phase::Leaving);
+                        broadcast.send_bye(id, Phase::Leaving);
                         continue;
                     }
                     Input::Broken => return Poll::Ready(End::Gone),
@@ -199,7 +199,7 @@ impl<S: Stream> Hub<S> {
                 if !self.draining.get() {
                     return Poll::Pending;
                 }
-                broadcast.bid_bye(id, Phase::Closing);
+                broadcast.send_bye(id, Phase::Closing);
             }
         }
     }
@@ -314,9 +314,9 @@ impl<S: Stream> Hub<S> {
     }
 
     /// What this server did wrong on purpose, and how much more that is not kept.
-    pub(super) fn take_told(&self) -> (Vec<Told>, u64) {
+    pub(super) fn take_committed(&self) -> (Vec<Committed>, u64) {
         let faults = self.broadcast.borrow_mut().take_faults();
-        faults.map_or_else(Default::default, |faults| faults.into_told())
+        faults.map_or_else(Default::default, |faults| faults.into_committed())
     }
 
     /// What happened so far.

@@ -220,8 +220,8 @@ pub struct Stats {
     pub slow_consumers: u64,
     /// Sessions that ended without being sent all that they were owed: reset, or too slow.
     pub aborted: u64,
-    /// The faults that were committed, [`fault::told::KEPT`] of them at most.
-    pub faults: Vec<fault::told::Told>,
+    /// The faults that were committed, [`fault::committed::KEPT`] of them at most.
+    pub faults: Vec<fault::committed::Committed>,
     /// Faults committed beyond those.
     pub more_faults: u64,
 }
@@ -282,7 +282,7 @@ pub async fn run_watched(
         hub.drain();
         // Past the limit whoever is left is cut off, when the tasks are dropped below.
         let _ = tokio::time::timeout(drain, hub.empty()).await;
-        let (faults, more_faults) = hub.take_told();
+        let (faults, more_faults) = hub.take_committed();
         Stats {
             faults,
             more_faults,

@@ -343,7 +343,7 @@ impl<S: Stream> Session<S> {
 
     /// Ends the session politely (J2, J4): the last that it is sent is the last number owed. In
     /// the classic dialect that is understood (C3).
-    pub(super) fn bid_bye(&mut self, log: &Log, phase: Phase) {
+    pub(super) fn send_bye(&mut self, log: &Log, phase: Phase) {
         if self.classic.is_none() {
             let mut bye = Vec::new();
             ndjson::encode_bye(&mut bye, log.seq());

@@ -6,7 +6,7 @@ use crate::driver::run::run;
 use crate::report::verdict::unfinished;
 use crate::scenario::{self, plan::Plan};
 use crate::server::fault::catalogue::Fault;
-use crate::server::fault::told::Told;
+use crate::server::fault::committed::Committed;
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 use crate::wire::Dialect;
@@ -215,16 +215,20 @@ pub(super) fn carry_out(cell: Cell) -> Option<Ran> {
 }
 
 fn judge(cell: Cell, outcome: &Outcome) -> Ran {
-    let told: Vec<Told> = outcome
+    let committed: Vec<Committed> = outcome
         .faults
         .iter()
         .filter_map(|l| l.parse().ok())
         .collect();
     let findings = &outcome.findings;
-    let mut verdict = verdict(cell.fault, cell.judge, &told, findings);
-    let mut details: Vec<String> = told.iter().take(SHOWN).map(ToString::to_string).collect();
-    if told.len() > SHOWN {
-        details.push(format!("and {} faults more", told.len() - SHOWN));
+    let mut verdict = verdict(cell.fault, cell.judge, &committed, findings);
+    let mut details: Vec<String> = committed
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect();
+    if committed.len() > SHOWN {
+        details.push(format!("and {} faults more", committed.len() - SHOWN));
     }
     for (kind, tally) in &findings.violations {
         details.push(format!("{kind}, {} in all", tally.count));
@@ -248,9 +252,14 @@ fn judge(cell: Cell, outcome: &Outcome) -> Ran {
 }
 
 /// What a run says about the verifier, given what the server says that it did.
-fn verdict(fault: Option<Fault>, judge: Judge, told: &[Told], findings: &Findings) -> Verdict {
+fn verdict(
+    fault: Option<Fault>,
+    judge: Judge,
+    committed: &[Committed],
+    findings: &Findings,
+) -> Verdict {
     let reported = findings.violation_count();
-    let Some(fault) = fault.filter(|_| !told.is_empty()) else {
+    let Some(fault) = fault.filter(|_| !committed.is_empty()) else {
         return match (reported, fault) {
             (0, None) => Verdict::Right,
             (0, Some(_)) => Verdict::NotApplied,
@@ -267,7 +276,7 @@ fn verdict(fault: Option<Fault>, judge: Judge, told: &[Told], findings: &Finding
     let seen = if judge.may_excuse(fault) {
         0
     } else {
-        told.iter().filter(|told| told.seen).count() as u64
+        committed.iter().filter(|committed| committed.seen).count() as u64
     };
     if right < reported {
         return Verdict::Misnamed;
@@ -276,7 +285,7 @@ fn verdict(fault: Option<Fault>, judge: Judge, told: &[Told], findings: &Finding
         0 if seen == 0 => Verdict::NotObservable,
         0 => Verdict::Missed,
         _ if !is_counted(fault) => Verdict::Right,
-        n if n < seen || n > told.len() as u64 => Verdict::Misnamed,
+        n if n < seen || n > committed.len() as u64 => Verdict::Misnamed,
         _ => Verdict::Right,
     }
 }
@@ -286,8 +295,8 @@ mod tests {
     use super::*;
     use crate::report::sample;
 
-    fn told(seen: bool) -> Told {
-        Told {
+    fn committed(seen: bool) -> Committed {
+        Committed {
             fault: Fault::DropRelay,
             seen,
             what: String::new(),
@@ -305,39 +314,39 @@ mod tests {
     #[test]
     fn only_the_right_kind_as_often_as_committed_is_right() {
         use Kind::{EchoedRelay, LostRelay};
-        for (told, kinds, expected) in [
-            (vec![told(true)], vec![LostRelay], Verdict::Right),
-            (vec![told(true)], vec![], Verdict::Missed),
-            (vec![told(true)], vec![EchoedRelay], Verdict::Misnamed),
+        for (committed, kinds, expected) in [
+            (vec![committed(true)], vec![LostRelay], Verdict::Right),
+            (vec![committed(true)], vec![], Verdict::Missed),
+            (vec![committed(true)], vec![EchoedRelay], Verdict::Misnamed),
             (
-                vec![told(true)],
+                vec![committed(true)],
                 vec![LostRelay, LostRelay],
                 Verdict::Misnamed,
             ),
             (
-                vec![told(true)],
+                vec![committed(true)],
                 vec![LostRelay, EchoedRelay],
                 Verdict::Misnamed,
             ),
             (
-                vec![told(true), told(true)],
+                vec![committed(true), committed(true)],
                 vec![LostRelay],
                 Verdict::Misnamed,
             ),
             (
-                vec![told(true), told(false)],
+                vec![committed(true), committed(false)],
                 vec![LostRelay],
                 Verdict::Right,
             ),
-            (vec![told(false)], vec![], Verdict::NotObservable),
-            (vec![told(false)], vec![LostRelay], Verdict::Right),
-            (vec![told(false)], vec![EchoedRelay], Verdict::Misnamed),
+            (vec![committed(false)], vec![], Verdict::NotObservable),
+            (vec![committed(false)], vec![LostRelay], Verdict::Right),
+            (vec![committed(false)], vec![EchoedRelay], Verdict::Misnamed),
             (vec![], vec![], Verdict::NotApplied),
             (vec![], vec![LostRelay], Verdict::Imagined),
         ] {
             for judge in [Judge::Numbers, Judge::Outside] {
-                let found = verdict(Some(Fault::DropRelay), judge, &told, &findings(&kinds));
-                assert_eq!(found, expected, "{told:?} {kinds:?}");
+                let found = verdict(Some(Fault::DropRelay), judge, &committed, &findings(&kinds));
+                assert_eq!(found, expected, "{committed:?} {kinds:?}");
             }
         }
         let clean = |kinds| verdict(None, Judge::Numbers, &[], &findings(kinds));
@@ -349,8 +358,8 @@ mod tests {
     fn what_only_numbers_could_prove_is_excused_without_them_alone() {
         use Kind::{EchoedRelay, LostRelay};
         let found = |judge, kinds| {
-            let told = [told(true), told(true)];
-            verdict(Some(Fault::DropTail), judge, &told, &findings(kinds))
+            let committed = [committed(true), committed(true)];
+            verdict(Some(Fault::DropTail), judge, &committed, &findings(kinds))
         };
         for (kinds, by_numbers, outside) in [
             (&[][..], Verdict::Missed, Verdict::NotObservable),

@@ -52,7 +52,7 @@ fn seed_and_target_options_are_over_everything() {
     let error = errors.iter().next().unwrap();
     let position = errors.position(error).unwrap();
     assert_eq!(position.source, "command line");
-    assert!(error.title().contains("ws:// comes with a later one"));
+    assert!(error.title().contains("ws:// is not supported yet"));
 }
 
 #[test]

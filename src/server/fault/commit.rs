@@ -5,11 +5,11 @@ use std::collections::HashSet;
 use tracing::info;
 
 use super::catalogue::Fault;
+use super::committed::{Committed, KEPT};
 use super::delivery::{Held, Replay, Why, ack_line};
 use super::dice::Dice;
 use super::request::Request;
 use super::reserved::Reserved;
-use super::told::{KEPT, Told};
 use crate::server::broadcast::Broadcast;
 use crate::server::log::Entry;
 use crate::server::session::{NextWrite, Phase, Stream};
@@ -22,9 +22,9 @@ const ORIGINAL_READ_BYTES: usize = 1024;
 pub(in crate::server) struct Faults {
     pub(super) dice: Vec<Dice>,
     /// What was committed, each with the sessions that must stay for it to be seen.
-    told: Vec<(Told, Vec<usize>)>,
+    committed: Vec<(Committed, Vec<usize>)>,
     /// What was committed beyond [`KEPT`].
-    untold: u64,
+    not_kept: u64,
     /// Sessions that get no message any more.
     pub(super) starving: Vec<usize>,
     /// Sessions that are to miss their first message.
@@ -56,8 +56,8 @@ impl Faults {
         }
         Some(Box::new(Self {
             dice: requests.iter().map(|r| Dice::new(r, seed)).collect(),
-            told: Vec::new(),
-            untold: 0,
+            committed: Vec::new(),
+            not_kept: 0,
             starving: Vec::new(),
             late: Vec::new(),
             one_behind: Vec::new(),
@@ -74,24 +74,28 @@ impl Faults {
     }
 
     /// What was committed, and how much more that is not kept.
-    pub(in crate::server) fn into_told(self) -> (Vec<Told>, u64) {
-        let told = self.told.into_iter().map(|(told, _)| told).collect();
-        (told, self.untold)
+    pub(in crate::server) fn into_committed(self) -> (Vec<Committed>, u64) {
+        let committed = self
+            .committed
+            .into_iter()
+            .map(|(committed, _)| committed)
+            .collect();
+        (committed, self.not_kept)
     }
 
     /// Notes that `fault` was committed; it is seen unless one of `parties` goes away.
     pub(super) fn tell(&mut self, fault: Fault, parties: &[usize], what: String) {
         info!(%fault, what, "fault");
-        if self.told.len() == KEPT {
-            self.untold += 1;
+        if self.committed.len() == KEPT {
+            self.not_kept += 1;
             return;
         }
-        let told = Told {
+        let committed = Committed {
             fault,
             seen: true,
             what,
         };
-        self.told.push((told, parties.to_vec()));
+        self.committed.push((committed, parties.to_vec()));
     }
 
     /// The position of the dice of `fault`, if they fall now.
@@ -117,7 +121,7 @@ impl Faults {
         let name = b.session(id).client_ip.to_string();
         self.joined_lately = true;
         if self.take_due(Fault::NoWelcome) {
-            b.session(id).cursor.unsay();
+            b.session(id).cursor.clear_queued();
             self.tell(Fault::NoWelcome, &[id], format!("none to {name}"));
         }
         if self.take_due(Fault::LateJoin) {
@@ -279,10 +283,10 @@ impl Faults {
     where
         S: Stream,
     {
-        for (told, parties) in &mut self.told {
+        for (committed, parties) in &mut self.committed {
             let before = parties.len();
             parties.retain(|party| *party != id);
-            told.seen &= complete || parties.len() == before;
+            committed.seen &= complete || parties.len() == before;
         }
         self.starving.retain(|s| *s != id);
         self.late.retain(|s| *s != id);

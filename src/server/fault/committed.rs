@@ -12,7 +12,7 @@ pub const KEPT: usize = 4000;
 
 /// A fault that was committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct Committed {
     /// Which.
     pub fault: Fault,
     /// Whether whom it was done to stayed to the end. Who resets the connection may have read
@@ -25,7 +25,7 @@ pub struct Told {
 const APPLIED: &str = "applied";
 const UNSEEN: &str = "unseen";
 
-impl fmt::Display for Told {
+impl fmt::Display for Committed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seen = if self.seen { APPLIED } else { UNSEEN };
         write!(f, "fault {} {seen}: {}", self.fault, self.what)
@@ -34,23 +34,23 @@ impl fmt::Display for Told {
 
 /// No line about a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotTold;
+pub struct NotAFault;
 
-impl FromStr for Told {
-    type Err = NotTold;
+impl FromStr for Committed {
+    type Err = NotAFault;
 
-    fn from_str(line: &str) -> Result<Self, NotTold> {
-        let (head, what) = line.split_once(": ").ok_or(NotTold)?;
+    fn from_str(line: &str) -> Result<Self, NotAFault> {
+        let (head, what) = line.split_once(": ").ok_or(NotAFault)?;
         let mut words = head.split(' ');
         let (first, name, seen) = (words.next(), words.next(), words.next());
-        let fault = name.and_then(Fault::by_name).ok_or(NotTold)?;
+        let fault = name.and_then(Fault::by_name).ok_or(NotAFault)?;
         let seen = match seen {
             Some(APPLIED) => true,
             Some(UNSEEN) => false,
-            _ => return Err(NotTold),
+            _ => return Err(NotAFault),
         };
         if first != Some("fault") || words.next().is_some() {
-            return Err(NotTold);
+            return Err(NotAFault);
         }
         Ok(Self {
             fault,
@@ -65,21 +65,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_told_is_understood() {
-        let told = Told {
+    fn what_is_written_is_read() {
+        let committed = Committed {
             fault: Fault::DropRelay,
             seen: true,
             what: "number 7: not sent to 127.0.0.1:5".to_owned(),
         };
-        let line = told.to_string();
+        let line = committed.to_string();
         assert_eq!(
             line,
             "fault drop-relay applied: number 7: not sent to 127.0.0.1:5"
         );
-        assert_eq!(line.parse(), Ok(told.clone()));
-        let unseen = Told {
+        assert_eq!(line.parse(), Ok(committed.clone()));
+        let unseen = Committed {
             seen: false,
-            ..told
+            ..committed
         };
         assert_eq!(unseen.to_string().parse(), Ok(unseen));
         for line in [
@@ -88,7 +88,7 @@ mod tests {
             "fault nonsense applied: x",
             "fault echo perhaps: x",
         ] {
-            assert_eq!(line.parse::<Told>(), Err(NotTold), "{line}");
+            assert_eq!(line.parse::<Committed>(), Err(NotAFault), "{line}");
         }
     }
 }

@@ -426,7 +426,7 @@ impl Faults {
                     line: d.line.clone(),
                 });
                 self.dice[at].spend();
-                return; // told when it is sent
+                return; // reported when it is sent
             }
             Fault::SwapSameSender | Fault::SwapSenders => {
                 if d.sender.is_none() {
@@ -444,7 +444,7 @@ impl Faults {
                     },
                 });
                 d.touch(id);
-                return; // told when the next message is the right one
+                return; // reported when the next message is the right one
             }
             _ => unreachable!("{fault} is not of one relay"),
         }

@@ -5,10 +5,17 @@
 //! set the title, or write `PASS` over a verdict. Text that is not this program's own goes through
 //! [`visible`] before it becomes part of a line, and nothing is written to standard error but
 //! through [`tell`], [`complain`] and [`Log`].
+//!
+//! A terminal breaks a line that is too long for it wherever it ends, in the middle of a word. What
+//! is written to one is broken between words before ([`flow`]).
 
 use std::borrow::Cow;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
+use std::iter;
+use std::os::fd::AsFd;
+
+use console::measure_text_width;
 
 /// Whether a terminal shows `c` as a character and does nothing else with it.
 ///
@@ -121,9 +128,83 @@ fn stays_in_lines(text: &str) -> impl Fn(usize, char) -> bool {
     }
 }
 
-/// Writes a line to standard error. Where that is closed, nobody wants to know.
+/// Columns that what follows the first line of a paragraph is indented by.
+const INDENT: usize = 2;
+
+/// The columns of the terminal that `stream` is, 0 if it does not know; `None` if it is none.
+pub fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
+    stream.is_terminal().then(|| {
+        let size = rustix::termios::tcgetwinsize(stream);
+        size.map_or(0, |size| usize::from(size.ws_col))
+    })
+}
+
+/// Writes `pieces` to `out`, each after its separator, in lines of at most `width` columns unless a
+/// single piece is wider: the first line after `head`, the others indented by `indent`. Where a line
+/// is broken, and at the beginning, the separator is left out. The last line is ended.
+pub fn flow<S: AsRef<str>, P: AsRef<str>>(
+    out: &mut String,
+    width: usize,
+    head: &str,
+    indent: usize,
+    pieces: impl IntoIterator<Item = (S, P)>,
+) {
+    out.push_str(head);
+    let mut column = measure_text_width(head);
+    let mut is_first = true;
+    for (separator, piece) in pieces {
+        let separator = if is_first { "" } else { separator.as_ref() };
+        let piece = piece.as_ref();
+        let (gap, wide) = (measure_text_width(separator), measure_text_width(piece));
+        if column + gap + wide <= width || (is_first && column <= indent) {
+            out.push_str(separator);
+            column += gap;
+        } else {
+            out.truncate(out.trim_end_matches(' ').len());
+            out.push('\n');
+            out.extend(iter::repeat_n(' ', indent));
+            column = indent;
+        }
+        out.push_str(piece);
+        column += wide;
+        is_first = false;
+    }
+    out.push('\n');
+}
+
+/// A page that was laid out for another width: lines of more than `width` columns are broken between
+/// words, and what is broken off one is indented as `indent` says of it.
+pub fn narrowed(page: &str, width: usize, indent: impl Fn(&str) -> usize) -> String {
+    let mut narrow = String::with_capacity(page.len());
+    for line in page.lines() {
+        let words = line.split(' ').map(|word| (" ", word));
+        if measure_text_width(line) <= width {
+            narrow.push_str(line);
+            narrow.push('\n');
+        } else {
+            flow(&mut narrow, width, "", indent(line), words);
+        }
+    }
+    narrow
+}
+
+/// Writes a line to standard error, broken between words where that is a terminal. Where it is
+/// closed, nobody wants to know.
 pub fn tell(text: impl Display) {
-    let _ = writeln!(io::stderr(), "{}", visible(&text.to_string()));
+    let text = text.to_string();
+    let line = match columns(&io::stderr()) {
+        None | Some(0) => format!("{}\n", visible(&text)),
+        Some(width) => paragraph(&visible(&text), width),
+    };
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
+/// A text in lines of at most `width` columns, broken between words.
+fn paragraph(text: &str, width: usize) -> String {
+    let mut lines = String::new();
+    let words = text.split(' ').map(|word| (" ", word));
+    flow(&mut lines, width, "", INDENT, words);
+    lines
 }
 
 /// Writes what is wrong to standard error, with the program's name before it: a line.
@@ -199,6 +280,26 @@ mod tests {
         ] {
             assert_eq!(visible(text), shown);
         }
+    }
+
+    #[test]
+    fn lines_are_broken_between_words_and_after_a_head_that_fills_one() {
+        let text = "no such file: a-path-that-is-wider-than-the-terminal; is it there?";
+        assert_eq!(
+            paragraph(text, 16),
+            "no such file:\n  a-path-that-is-wider-than-the-terminal;\n  is it there?\n"
+        );
+        assert_eq!(paragraph("short", 16), "short\n");
+        let laid_out = |head: &str, pieces: &[&str]| {
+            let mut out = String::new();
+            let pieces = pieces.iter().map(|piece| (" · ", piece));
+            flow(&mut out, 10, head, 2, pieces);
+            out
+        };
+        assert_eq!(laid_out("name  ", &["aaaa", "b"]), "name  aaaa\n  b\n");
+        assert_eq!(laid_out("name  ", &["aaaaa", "b"]), "name\n  aaaaa\n  b\n");
+        assert_eq!(laid_out("  ", &["aaaaaaaaaa", "b"]), "  aaaaaaaaaa\n  b\n");
+        assert_eq!(laid_out("x ", &[]), "x \n");
     }
 
     #[test]

@@ -8,6 +8,9 @@ use crate::report::Style;
 use crate::server::fault::catalogue::Fault;
 use crate::wire::Dialect;
 
+/// Where there are fewer columns the names have none of their own.
+const NARROW: usize = 64;
+
 /// Arguments of `chatbench faults`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -25,6 +28,11 @@ pub fn main(_: &Args) -> ExitCode {
 /// A paragraph a fault.
 fn render(style: Style) -> String {
     let widest = Fault::ALL.iter().map(|f| f.name().len()).max().unwrap_or(0);
+    let (column, indent) = if style.width < NARROW {
+        (0, 4)
+    } else {
+        (widest, widest + 2)
+    };
     let mut out = String::new();
     for fault in Fault::ALL {
         let entry = fault.entry();
@@ -41,8 +49,8 @@ fn render(style: Style) -> String {
                 text.push_str(&format!("; in the {alone} dialect alone"));
             }
         }
-        let head = format!("{:widest$}  ", fault.name());
-        style.paragraph(&mut out, &head, widest + 2, &text);
+        let head = format!("{:column$}  ", fault.name());
+        style.paragraph(&mut out, &head, indent, &text);
     }
     out
 }

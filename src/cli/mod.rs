@@ -97,7 +97,30 @@ fn refuse(error: clap::Error, given: &[OsString]) -> ! {
     let visible = given
         .iter()
         .map(|argument| terminal::visible(&argument.to_string_lossy()).into_owned());
-    Cli::try_parse_from(visible).err().unwrap_or(error).exit()
+    let error = Cli::try_parse_from(visible).err().unwrap_or(error);
+    let (stdout, stderr) = (std::io::stdout(), std::io::stderr());
+    let (columns, style) = if error.use_stderr() {
+        (terminal::columns(&stderr), Style::detect(&stderr))
+    } else {
+        (terminal::columns(&stdout), Style::detect(&stdout))
+    };
+    let Some(columns) = columns.filter(|columns| *columns > 0) else {
+        error.exit();
+    };
+    // Clap breaks its descriptions between words, but not what is wrong, nor how to use it.
+    let page = match style.colour {
+        true => error.render().ansi().to_string(),
+        false => error.render().to_string(),
+    };
+    let own_indent = |line: &str| line.len() - line.trim_start().len() + 4;
+    let page = terminal::narrowed(&page, columns, own_indent);
+    if error.use_stderr() {
+        terminal::tell_page(&page);
+    } else if let Err(lost) = print(&page) {
+        terminal::complain(lost);
+        std::process::exit(EXIT_USAGE.into());
+    }
+    std::process::exit(error.exit_code())
 }
 
 /// Prints to standard output. A reader that hangs up early (`| head`) has had enough, which is no
@@ -125,6 +148,11 @@ fn complain(diagnostics: &Diagnostics) {
     if diagnostics.is_empty() {
         return;
     }
-    let colour = Style::detect(&std::io::stderr()).colour;
-    terminal::tell_page(&format!("{}\n\n", diagnostics.render(colour)));
+    let stderr = std::io::stderr();
+    let colour = Style::detect(&stderr).colour;
+    let text = match terminal::columns(&stderr) {
+        None | Some(0) => diagnostics.render(colour),
+        Some(columns) => diagnostics.render_within(colour, columns),
+    };
+    terminal::tell_page(&format!("{text}\n\n"));
 }

@@ -1,18 +1,28 @@
 //! `chatbench validate`: check scenarios, print what they would do, run nothing.
 
 use std::fmt::Write as _;
+use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use console::measure_text_width;
 use humantime::format_duration;
 
 use crate::cli::overrides::Overrides;
 use crate::cli::{EXIT_USAGE, complain, fail, print};
+use crate::report::Style;
+use crate::report::columns::{Align, Columns, Listed};
+use crate::report::style::left;
 use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::footprint::Footprint;
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
 use crate::scenario::{self, pace::Profile};
-use crate::terminal::visible;
+
+/// Columns that what belongs to a line is indented by.
+const INDENT: usize = 2;
+
+/// Columns of the labels (`descriptors`) and so the indent of what goes with them.
+const LABEL: usize = 13;
 
 /// Arguments of `chatbench validate`.
 #[derive(Debug, clap::Args)]
@@ -41,6 +51,7 @@ pub fn main(args: Args) -> ExitCode {
             return ExitCode::from(EXIT_USAGE);
         }
     };
+    let style = Style::detect(&io::stdout());
     let (mut valid, mut warned) = (0, 0);
     for file in &files {
         match args.overrides.load(file, &[]) {
@@ -48,7 +59,7 @@ pub fn main(args: Args) -> ExitCode {
                 valid += 1;
                 warned += usize::from(!plan.warnings.is_empty());
                 complain(&plan.warnings);
-                if let Err(error) = print(&describe(&plan)) {
+                if let Err(error) = print(&describe(&plan, style)) {
                     return fail(EXIT_USAGE, &error.to_string());
                 }
             }
@@ -62,10 +73,10 @@ pub fn main(args: Args) -> ExitCode {
             warned => format!(" ({warned} with warnings)"),
         };
         let all = files.len();
-        let said = print(&format!(
-            "{all} scenarios: {valid} valid{warned}, {invalid} invalid\n"
-        ));
-        if let Err(error) = said {
+        let counted = format!("{all} scenarios: {valid} valid{warned}, {invalid} invalid");
+        let mut text = String::new();
+        style.paragraph(&mut text, "", INDENT, &counted);
+        if let Err(error) = print(&text) {
             return fail(EXIT_USAGE, &error.to_string());
         }
     }
@@ -76,44 +87,45 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-fn describe(plan: &Plan) -> String {
+fn describe(plan: &Plan, style: Style) -> String {
     let estimate = Estimate::of(plan);
-    let mut out = headline(plan);
-    out.push('\n');
+    let mut out = String::new();
+    let headline = headline(plan).map(|item| style.text(&item).into_owned());
+    style.flow(&mut out, "", INDENT, " · ", headline);
     if let Some(description) = &plan.description {
+        let indent = " ".repeat(INDENT);
         for line in description.trim().lines() {
-            let _ = writeln!(out, "  {}", visible(line.trim()));
+            style.paragraph(&mut out, &indent, INDENT, line);
         }
     }
     out.push('\n');
-    print_groups(&mut out, plan, &estimate);
+    print_groups(&mut out, plan, &estimate, style);
     out.push('\n');
-    print_totals(&mut out, plan, &estimate);
+    print_totals(&mut out, plan, &estimate, style);
     out.push('\n');
     out
 }
 
-fn headline(plan: &Plan) -> String {
+fn headline(plan: &Plan) -> [String; 4] {
     let target = match &plan.target.url {
         TargetUrl::Embedded(dialect) => format!("embedded {dialect} server"),
-        TargetUrl::At(url) => visible(&url.to_string()).into_owned(),
+        TargetUrl::At(url) => url.to_string(),
     };
-    let mut headline = format!(
-        "{} · seed {} · {} clients → {target} · {}",
-        visible(&plan.name),
-        plan.seed,
-        grouped(plan.clients() as f64),
-        format_duration(plan.run.duration),
-    );
+    let mut length = format_duration(plan.run.duration).to_string();
     if !plan.run.warmup.is_zero() {
-        let _ = write!(headline, " (+{} warm-up)", format_duration(plan.run.warmup));
+        let _ = write!(length, " (+{} warm-up)", format_duration(plan.run.warmup));
     }
-    headline
+    [
+        plan.name.clone(),
+        format!("seed {}", plan.seed),
+        format!("{} clients → {target}", grouped(plan.clients() as f64)),
+        length,
+    ]
 }
 
 /// A table: the group, its clients, what they do, how long their messages are, how many there are.
-fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate) {
-    let mut rows = vec![["group", "clients", "does", "payload", "messages"].map(str::to_owned)];
+fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style) {
+    let mut rows = Vec::new();
     for (group, messages) in plan.groups.iter().zip(&estimate.group_messages) {
         let sends = messages.count > 0.0 || messages.open_ended;
         let payload = match (group.payload.min, group.payload.max) {
@@ -122,7 +134,7 @@ fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate) {
             (min, max) => format!("{}–{} B", grouped(min.into()), grouped(max.into())),
         };
         rows.push([
-            visible(&group.name).into_owned(),
+            group.name.clone(),
             grouped(group.count.into()),
             does(group),
             payload,
@@ -142,17 +154,33 @@ fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate) {
             "–".to_owned(),
         ]);
     }
-    let mut widths = [0; 5];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
+    let rows: Vec<[String; 5]> = rows
+        .into_iter()
+        .map(|row| row.map(|cell| style.text(&cell).into_owned()))
+        .collect();
+    let widest = |cells: &mut dyn Iterator<Item = &str>| cells.map(measure_text_width).max();
+    let names = widest(&mut rows.iter().map(|[name, ..]| &**name).chain(["group"]));
+    let clients = widest(
+        &mut rows
+            .iter()
+            .map(|[_, clients, ..]| &**clients)
+            .chain(["clients"]),
+    );
+    let names = names.unwrap_or(0);
+    let mut table = Columns::new("group", names, names);
+    let clients = clients.unwrap_or(0) + INDENT;
+    table.column("clients", clients, Align::Right, Listed::Counted);
+    for (head, listed) in [
+        ("does", Listed::Bare),
+        ("payload", Listed::Bare),
+        ("messages", Listed::Counted),
+    ] {
+        table.column(head, 0, Align::Left, listed);
     }
-    for [name, clients, does, payload, messages] in &rows {
-        let [w0, w1, w2, w3, _] = widths;
-        let line = format!("{name:w0$}  {clients:>w1$}  {does:w2$}  {payload:w3$}  {messages}");
-        let _ = writeln!(out, "{}", line.trim_end());
+    for [name, cells @ ..] in &rows {
+        table.row(name, cells.to_vec());
     }
+    table.render(style, out);
 }
 
 /// What the clients of a group do, in a few words.
@@ -223,9 +251,9 @@ fn verb(step: &Step) -> &'static str {
     }
 }
 
-fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
+fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style) {
     let mut total = |name: &str, value: String| {
-        let _ = writeln!(out, "{name:11}  {value}");
+        style.paragraph(out, &left(name, LABEL), LABEL, &value);
     };
     let connect_s = plan.clients() as f64 / plan.run.connect_rate;
     let connect_rate = rate(plan.run.connect_rate);
@@ -275,10 +303,7 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate) {
             let exprs = exprs.as_array().map_or(&[][..], Vec::as_slice);
             let exprs: Vec<&str> = exprs.iter().filter_map(|e| e.as_str()).collect();
             let name = if i == 0 { "thresholds" } else { "" };
-            total(
-                name,
-                visible(&format!("{metric} {}", exprs.join(", "))).into_owned(),
-            );
+            total(name, format!("{metric} {}", exprs.join(", ")));
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::measure::censored::AtLeast;
+
 /// A count, its digits in groups of three: `515 000`.
 #[must_use]
 pub fn count(n: u64) -> String {
@@ -35,6 +37,17 @@ pub fn latency(ns: u64) -> String {
         return format!("{ns} ns");
     }
     scaled(ns as f64, 1_000.0, &[" ns", " µs", " ms", " s"])
+}
+
+/// A latency that may be more than it is known to be: `1.20 ms`, `≥5.20 s`, `–` where there is none.
+#[must_use]
+pub fn at_least(latency: Option<AtLeast>) -> String {
+    match latency {
+        None => "–".to_owned(),
+        Some(AtLeast { ns, open: false }) => self::latency(ns),
+        Some(AtLeast { ns: 0, .. }) => "–".to_owned(), // as if nothing were known
+        Some(AtLeast { ns, open: true }) => format!("≥{}", self::latency(ns)),
+    }
 }
 
 /// Two latencies in at most 17 columns, the unit once where it is the same: `490–494 µs`.

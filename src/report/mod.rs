@@ -6,6 +6,7 @@
 
 pub mod bars;
 pub mod caveats;
+pub(crate) mod columns;
 pub mod compare;
 pub mod environment;
 pub mod figures;

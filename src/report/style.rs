@@ -54,12 +54,7 @@ impl Style {
     /// What `stream` and the environment ask for.
     #[must_use]
     pub fn detect(stream: &(impl IsTerminal + AsFd)) -> Self {
-        let columns = stream.is_terminal().then(|| {
-            // A terminal that does not know its width says 0.
-            let size = rustix::termios::tcgetwinsize(stream);
-            size.map_or(0, |size| usize::from(size.ws_col))
-        });
-        Self::from_environment(columns, |name| std::env::var(name).ok())
+        Self::from_environment(terminal::columns(stream), |name| std::env::var(name).ok())
     }
 
     /// [`Style::detect`], its inputs as arguments: the terminal's columns, if it is one, and the
@@ -143,9 +138,6 @@ impl Style {
         items: impl IntoIterator<Item = T>,
     ) {
         let separator = self.text(separator);
-        out.push_str(head);
-        let mut column = measure_text_width(head);
-        let mut first = true;
         let items: Vec<T> = items.into_iter().collect();
         let room = self.width.saturating_sub(indent);
         let pieces = items.iter().flat_map(|item| {
@@ -160,21 +152,30 @@ impl Style {
                 .enumerate()
                 .map(|(i, piece)| (if i == 0 { &*separator } else { " " }, piece))
         });
-        for (separator, item) in pieces {
-            let (gap, width) = (measure_text_width(separator), measure_text_width(item));
-            if first {
-                first = false;
-            } else if column + gap + width <= self.width {
-                out.push_str(separator);
-                column += gap;
-            } else {
-                out.push('\n');
-                out.extend(std::iter::repeat_n(' ', indent));
-                column = indent;
-            }
-            out.push_str(item);
-            column += width;
+        terminal::flow(out, self.width, head, indent, pieces);
+    }
+
+    /// A command, which is there to be copied: broken between its words as a shell takes it.
+    pub(crate) fn command(&self, out: &mut String, head: &str, indent: usize, command: &str) {
+        const BROKEN: &str = " \\";
+        let command = self.text(command);
+        if measure_text_width(head) + measure_text_width(&command) <= self.width {
+            out.push_str(&format!("{head}{command}\n"));
+            return;
         }
+        let width = self.width - BROKEN.len();
+        let words = shell_words(&command);
+        // A word that has no room there, as the path of a file, has more at the edge.
+        let widest = words.iter().map(|word| measure_text_width(word)).max();
+        let indent = match widest {
+            Some(widest) if indent + widest > width => indent.min(2),
+            _ => indent,
+        };
+        let mut lines = String::new();
+        let words = words.into_iter().map(|word| (" ", word));
+        terminal::flow(&mut lines, width, head, indent, words);
+        let lines = lines.trim_end().replace('\n', &format!("{BROKEN}\n"));
+        out.push_str(&lines);
         out.push('\n');
     }
 
@@ -189,6 +190,26 @@ impl Style {
             text.split(' ').filter(|word| !word.is_empty()),
         );
     }
+}
+
+/// The words of a command as a shell tells them apart, each still quoted.
+fn shell_words(command: &str) -> Vec<&str> {
+    let (mut words, mut from) = (Vec::new(), 0);
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, c) in command.char_indices() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' => escaped = !quoted,
+            '\'' => quoted = !quoted,
+            ' ' if !quoted => {
+                words.push(&command[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    words.push(&command[from..]);
+    words
 }
 
 /// `text` filled up with spaces on the right to `width` columns.
@@ -300,6 +321,27 @@ mod tests {
         out.clear();
         style.flow(&mut out, "", 2, "·", ["aaa", "bb", "ccc", "d"]);
         assert_eq!(out, "aaa·bb·ccc\n  d\n");
+    }
+
+    #[test]
+    fn a_command_that_is_too_long_stays_one_for_the_shell() {
+        let style = Style {
+            width: 30,
+            ..Style::FILE
+        };
+        let command = r"chatbench run 'a b c.toml' --set 'x='\''y z'\''' --seed 1";
+        let mut out = String::new();
+        style.command(&mut out, "again  ", 4, command);
+        let expected = [
+            r"again  chatbench run \",
+            r"    'a b c.toml' --set \",
+            r"    'x='\''y z'\''' --seed 1",
+            "",
+        ];
+        assert_eq!(out, expected.join("\n"));
+        out.clear();
+        style.command(&mut out, "", 4, "chatbench run a.toml");
+        assert_eq!(out, "chatbench run a.toml\n");
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn render(report: &Report, style: Style) -> String {
     if report.outcome.error.is_some() {
         // No run, no figures.
         page.blank();
-        page.labelled("run again", [&report.rerun]);
+        page.rerun(report);
         return page.out;
     }
     violations::render(&report.outcome.findings, report.late, style, &mut page.out);
@@ -44,11 +44,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.figures(report);
     page.thresholds(report);
     if report.verdict != Verdict::Pass {
-        // A command is not broken: it is there to be copied.
-        let head = left(&style.paint(Paint::Faint, "run again"), LABEL);
-        page.out.push_str(&head);
-        page.out.push_str(&style.text(&report.rerun));
-        page.blank();
+        page.rerun(report);
     }
     page.out
 }
@@ -73,6 +69,13 @@ impl Page {
             .map(|item| style.text(item.as_ref()).into_owned())
             .collect();
         style.flow(&mut self.out, &head, LABEL, " · ", &items);
+    }
+
+    /// The command that runs it again.
+    fn rerun(&mut self, report: &Report) {
+        let style = self.style;
+        let head = left(&style.paint(Paint::Faint, "run again"), LABEL);
+        style.command(&mut self.out, &head, LABEL, &report.rerun);
     }
 
     /// Which run this is.

@@ -4,7 +4,7 @@ use console::{measure_text_width, truncate_str};
 
 use super::style::{Paint, Style, left, right};
 use super::{Report, Verdict, figures};
-use crate::measure::percentile::percentile;
+use crate::measure::censored::percentile;
 
 /// The columns, the name's first; the figures, from the third on, are aligned on the right.
 const HEAD: [&str; 7] = [
@@ -57,8 +57,9 @@ pub fn render(reports: &[Report], style: Style) -> String {
 fn row(report: &Report, style: Style) -> [String; HEAD.len()] {
     let outcome = &report.outcome;
     let counts = &outcome.findings.counts;
-    let p99 = |histogram| {
-        let text = percentile(histogram, 99.0).map_or("–".to_owned(), figures::latency);
+    let measured = &outcome.measured;
+    let p99 = |came, at_least| {
+        let text = figures::at_least(percentile(came, at_least, 99.0));
         style.text(&text).into_owned()
     };
     [
@@ -67,8 +68,8 @@ fn row(report: &Report, style: Style) -> [String; HEAD.len()] {
         figures::short_count(counts.sent),
         figures::short_count(counts.delivered),
         figures::short_count(outcome.findings.violation_count()),
-        p99(&outcome.measured.ack),
-        p99(&outcome.measured.relay),
+        p99(&measured.ack, &measured.censored.ack),
+        p99(&measured.relay, &measured.censored.relay),
     ]
 }
 
@@ -144,6 +145,16 @@ mod tests {
     fn several_scenarios_end_in_one_table() {
         assert_snapshot!("table", render(&reports(), Style::FILE));
         assert_eq!(render(&[], Style::FILE), "");
+    }
+
+    #[test]
+    fn what_is_outstanding_is_in_the_table_as_late_as_it_is_at_least() {
+        let hung = sample::report(|_, outcome| {
+            let relays = &mut outcome.measured.censored.relay;
+            relays.record_n(5_000_000_000, 50_000).unwrap();
+        });
+        let table = render(&[hung], Style::FILE);
+        assert!(table.contains("≥5.00 s"), "{table}");
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Renderer, Snippet};
+use console::strip_ansi_codes;
 
-use crate::terminal::{visible, visible_lines, visible_lines_offset};
+use crate::terminal::{narrowed, visible, visible_lines, visible_lines_offset};
 
 /// Where in the texts: byte offsets, the texts laid end to end.
 pub type Span = Range<usize>;
@@ -169,12 +170,19 @@ impl Diagnostics {
     /// All of them with the lines they are about, in colour if the terminal takes it.
     #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        let renderer = if colour {
-            Renderer::styled()
-        } else {
-            Renderer::plain()
-        }
-        .decor_style(DecorStyle::Ascii);
+        self.rendered(&renderer(colour))
+    }
+
+    /// The same for a terminal of so many columns: lines of a source are cut to them, what is said
+    /// about them is broken between words.
+    #[must_use]
+    pub fn render_within(&self, colour: bool, columns: usize) -> String {
+        let page = self.rendered(&renderer(colour).term_width(columns));
+        let page = narrowed(&page, columns, indent);
+        page.trim_end_matches('\n').to_owned()
+    }
+
+    fn rendered(&self, renderer: &Renderer) -> String {
         let shown = self.visible();
         let rendered: Vec<String> = shown
             .list
@@ -302,6 +310,26 @@ impl Source {
     }
 }
 
+const fn renderer(colour: bool) -> Renderer {
+    let renderer = if colour {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
+    renderer.decor_style(DecorStyle::Ascii)
+}
+
+/// Where what is broken off a line goes on: beneath what the line says, beside the numbers of the
+/// lines and their rule.
+fn indent(line: &str) -> usize {
+    let plain = strip_ansi_codes(line);
+    let rule = plain.find(|c: char| !c.is_ascii_digit() && c != ' ');
+    match rule {
+        Some(at) if at > 0 && plain[at..].starts_with(['|', '=']) => at + 2,
+        _ => 2,
+    }
+}
+
 /// The beginning of a text that may be of any length, for a message.
 pub(super) fn excerpt(text: &str, chars: usize) -> Cow<'_, str> {
     match text.char_indices().nth(chars) {
@@ -386,6 +414,33 @@ mod tests {
         ] {
             assert!(shown.contains(line), "{line}\n{shown}");
         }
+    }
+
+    #[test]
+    fn on_a_narrow_terminal_what_is_said_is_broken_between_words() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.toml", "rate = 1\n");
+        let rate = Diagnostic::error("`rate` and `in_flight` exclude each other")
+            .at(
+                &(file..file + 4),
+                "a closed loop goes by acks, so this is one too many",
+            )
+            .help("leave one of them out");
+        let shown = Diagnostics::new(sources, vec![rate]).render_within(false, 24);
+        let expected = "\
+error: `rate` and
+  `in_flight` exclude
+  each other
+ --> a.toml:1:1
+  |
+1 | rate = 1
+  | ^^^^ a closed loop
+    goes by acks, so
+    this is one too many
+  |
+  = help: leave one of
+    them out";
+        assert_eq!(shown, expected);
     }
 
     #[test]

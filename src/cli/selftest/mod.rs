@@ -26,6 +26,9 @@ use crate::terminal;
 /// Clean runs for each run with a fault of one seed and scenario.
 const CLEAN_RUNS: u64 = 5;
 
+/// Columns of the table with its longest verdict, and more.
+const WIDEST: usize = 120;
+
 /// Arguments of `chatbench selftest`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -109,7 +112,15 @@ pub fn main(args: &Args) -> ExitCode {
         usize::from,
     );
     let (ran, interrupted) = run_all(&cells, jobs, &Progress::new(args, cells.len()));
-    let text = table::render(&ran, args.verbose, Style::detect(&io::stdout()));
+    let style = match io::stdout() {
+        // A table that a program reads has a line a row.
+        stdout if !stdout.is_terminal() => Style {
+            width: WIDEST,
+            ..Style::detect(&stdout)
+        },
+        stdout => Style::detect(&stdout),
+    };
+    let text = table::render(&ran, args.verbose, style);
     if let Err(error) = print(&text) {
         return fail(EXIT_USAGE, &error.to_string());
     }
@@ -212,9 +223,11 @@ impl Progress {
         } else {
             indicatif::ProgressBar::new(runs as u64)
         };
-        if let Ok(style) = indicatif::ProgressStyle::with_template(
-            "{bar:30} {pos}/{len} runs · {eta} left · {msg}",
-        ) {
+        let template = match terminal::columns(&io::stderr()) {
+            Some(1..80) => "{pos}/{len} runs · {wide_msg}",
+            _ => "{bar:30} {pos}/{len} runs · {eta} left · {wide_msg}",
+        };
+        if let Ok(style) = indicatif::ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         Self { bar }

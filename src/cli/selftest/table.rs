@@ -1,10 +1,15 @@
 //! The detection table: a row a fault, a row of clean runs, and whatever went wrong in full.
 
-use std::fmt::Write as _;
-
 use super::cell::{Cell, Judge, Ran, Verdict};
+use crate::report::columns::{Align, Columns, Listed};
 use crate::report::{self, Style};
 use crate::server::fault::catalogue::Fault;
+
+/// Columns of a fault's name.
+const NAME: usize = 22;
+
+/// Columns that what belongs to a run, or to a line, is indented by.
+const INDENT: usize = 2;
 
 /// What a cell is about: `drop-relay in churn, seed 3`.
 pub(super) fn subject(cell: Cell) -> String {
@@ -124,9 +129,11 @@ pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
         let mine: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.judge == judge).collect();
         if let Some(head) = head.filter(|_| !mine.is_empty()) {
             let blank = if out.is_empty() { "" } else { "\n" };
-            let _ = writeln!(out, "{blank}judged from outside, {head}:");
+            out.push_str(blank);
+            let head = format!("judged from outside, {head}:");
+            style.paragraph(&mut out, "", INDENT, &head);
         }
-        write_table(&mut out, &mine);
+        write_table(&mut out, &mine, style);
     }
     for ran in ran {
         let is_fine = matches!(
@@ -137,28 +144,34 @@ pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
             continue;
         }
         let (subject, word) = (subject(ran.cell), word(&ran.verdict));
-        let _ = writeln!(out, "\n{subject}: {word}");
+        out.push('\n');
+        style.paragraph(&mut out, "", INDENT, &format!("{subject}: {word}"));
+        let indent = " ".repeat(INDENT);
         for detail in &ran.details {
-            let _ = writeln!(out, "  {}", style.text(detail));
+            style.paragraph(&mut out, &indent, INDENT + 2, detail);
         }
-        let _ = writeln!(out, "  again: {}", rerun(ran.cell));
+        style.command(
+            &mut out,
+            &(indent + "again: "),
+            INDENT + 2,
+            &rerun(ran.cell),
+        );
     }
     out
 }
 
-fn write_table(out: &mut String, ran: &[&Ran]) {
+fn write_table(out: &mut String, ran: &[&Ran], style: Style) {
     let with_faults: Vec<&Ran> = ran
         .iter()
         .copied()
         .filter(|ran| ran.cell.fault.is_some())
         .collect();
-    if !with_faults.is_empty() {
-        let _ = writeln!(
-            out,
-            "{:22} {:20} {:>7} {:>7} {:>6} {:>6}  verdict",
-            "fault", "must be reported as", "applied", "unseen", "caught", "right"
-        );
+    let mut table = Columns::new("fault", NAME, NAME);
+    table.column("must be reported as", 0, Align::Left, Listed::Named);
+    for head in ["applied", "unseen", "caught", "right"] {
+        table.column(head, 0, Align::Right, Listed::Named);
     }
+    table.column("verdict", 0, Align::Left, Listed::Bare);
     for fault in Fault::ALL {
         let mine = with_faults
             .iter()
@@ -168,23 +181,25 @@ fn write_table(out: &mut String, ran: &[&Ran]) {
             continue;
         }
         let kinds = fault.entry().reported_as.join(", ");
-        let _ = writeln!(
-            out,
-            "{fault:22} {kinds:20} {:>7} {:>7} {:>6} {:>6}  {}",
+        let cells = [
+            kinds,
             format!("{}/{}", row.applied(), row.runs),
-            row.not_observable,
-            row.right + row.misnamed,
-            row.right,
-            row.verdict(),
-        );
+            row.not_observable.to_string(),
+            (row.right + row.misnamed).to_string(),
+            row.right.to_string(),
+            row.verdict().to_owned(),
+        ];
+        table.row(fault.name(), cells.to_vec());
+    }
+    if !with_faults.is_empty() {
+        table.render(style, out);
     }
     let clean = ran.iter().copied().filter(|ran| ran.cell.fault.is_none());
     let row = Row::of(clean);
     if row.runs > 0 {
-        let _ = writeln!(
-            out,
-            "{} clean runs: {} false alarms, {} inconclusive",
-            row.runs, row.imagined, row.inconclusive
-        );
+        let (runs, imagined, inconclusive) = (row.runs, row.imagined, row.inconclusive);
+        let words =
+            format!("{runs} clean runs: {imagined} false alarms, {inconclusive} inconclusive");
+        style.paragraph(out, "", INDENT, &words);
     }
 }

@@ -6,16 +6,18 @@ use std::borrow::Cow;
 use hdrhistogram::Histogram;
 
 use super::{LABEL, Page};
-use crate::measure::censored::{AtLeast, percentile};
+use crate::measure::censored::percentile;
 use crate::measure::confidence::range;
 use crate::measure::percentile::percentile as exactly;
 use crate::measure::{GroupLatencies, histogram};
-use crate::report::style::{Paint, left, right};
+use crate::report::columns::{Align, Columns, Listed};
+use crate::report::style::{Paint, left};
 use crate::report::{Report, bars, figures, groups};
 use crate::scenario::plan::AckPromise;
 
-/// Columns of the first column of the latency table.
+/// Columns of the first column of the latency table, and the fewest: `last receiver`.
 const CLASS: usize = 30;
+const LEAST: usize = 14;
 
 /// Most columns of the relays' distribution.
 const SHAPE: usize = 60;
@@ -35,36 +37,18 @@ impl Page {
     /// The table of latencies.
     pub(super) fn latencies(&mut self, report: &Report) {
         let style = self.style;
-        let wide = style.width >= 96;
-        let quantiles: &[f64] = if wide {
-            &[50.0, 90.0, 99.0, 99.9, 99.99]
+        let (quantiles, width): (&[f64], _) = if style.width >= 96 {
+            (&[50.0, 90.0, 99.0, 99.9, 99.99], 9)
         } else {
-            &[50.0, 90.0, 99.0, 99.9]
+            (&[50.0, 90.0, 99.0, 99.9], 8)
         };
-        // A lower bound takes a column more than a figure.
-        let bounds = !report.outcome.measured.censored.last_relay.is_empty()
-            || !report.outcome.measured.censored.ack.is_empty();
-        let (first, column) = match (wide, bounds) {
-            (true, _) => (CLASS, 9),
-            (false, true) => (CLASS - 5, 9),
-            (false, false) => (CLASS, 8),
-        };
-
-        let mut head = left(
-            if first < CLASS {
-                "latency"
-            } else {
-                "latency from the intended send"
-            },
-            first,
-        );
+        let mut table = Columns::new("latency from the intended send", CLASS, LEAST);
         for quantile in quantiles {
-            head.push_str(&right(&format!("p{quantile}"), column));
+            let head = format!("p{quantile}");
+            table.column(&head, width, Align::Right, Listed::Named);
         }
-        head.push_str(&right("max", column));
-        head.push_str(&right("samples", 10));
-        self.out.push_str(&style.paint(Paint::Strong, &head));
-        self.blank();
+        table.column("max", width, Align::Right, Listed::Named);
+        table.column("samples", 10, Align::Right, Listed::Counted);
 
         let measured = &report.outcome.measured;
         let censored = &measured.censored;
@@ -96,16 +80,14 @@ impl Page {
             }
         }
         for (class, came, at_least) in lines {
-            let mut row = left(&style.text(&class), first);
-            for quantile in quantiles.iter().chain(&[100.0]) {
-                let cell = at_least_text(percentile(came, at_least, *quantile));
-                row.push_str(&right(&style.text(&cell), column));
-            }
-            let samples = came.len() + at_least.len();
-            row.push_str(&right(&figures::short_count(samples), 10));
-            self.out.push_str(&row);
-            self.blank();
+            let figures = quantiles.iter().chain(&[100.0]);
+            let figures = figures.map(|p| figures::at_least(percentile(came, at_least, *p)));
+            let samples = figures::short_count(came.len() + at_least.len());
+            let cells = figures.chain([samples]);
+            let cells = cells.map(|cell| style.text(&cell).into_owned()).collect();
+            table.row(&style.text(&class), cells);
         }
+        table.render(style, &mut self.out);
     }
 
     /// How the relays' latencies are distributed, from the least to the greatest, logarithmically.
@@ -150,42 +132,24 @@ impl Page {
                     .into_owned()
             })
         };
-        let rows: Vec<_> = rows
-            .into_iter()
-            .map(|(class, histogram, at_least, n)| {
-                let cells = INTERVALS.map(|quantile| interval(histogram, at_least, quantile, n));
-                (class, cells)
-            })
-            .filter(|(_, cells)| cells.iter().any(Option::is_some))
-            .collect();
-        if rows.is_empty() {
-            return;
-        }
-        let mut head = left("95 % interval", CLASS - INTERVAL / 2);
+        let mut table = Columns::new("95 % interval", CLASS - INTERVAL / 2, LEAST);
         for quantile in INTERVALS {
-            head.push_str(&right(&format!("p{quantile}"), INTERVAL));
+            let head = format!("p{quantile}");
+            table.column(&head, INTERVAL, Align::Right, Listed::Named);
         }
-        self.out.push_str(&style.paint(Paint::Strong, &head));
-        self.blank();
-        for (class, cells) in rows {
-            let mut row = left(class, CLASS - INTERVAL / 2);
-            for cell in cells {
-                let cell = cell.unwrap_or_else(|| style.text("–").into_owned());
-                row.push_str(&right(&cell, INTERVAL));
+        let mut any = false;
+        for (class, histogram, at_least, n) in rows {
+            let cells = INTERVALS.map(|quantile| interval(histogram, at_least, quantile, n));
+            if cells.iter().any(Option::is_some) {
+                any = true;
+                let none = || style.text("–").into_owned();
+                let cells = cells.map(|cell| cell.unwrap_or_else(none));
+                table.row(class, cells.to_vec());
             }
-            self.out.push_str(&row);
-            self.blank();
         }
-    }
-}
-
-/// A figure, and whether it may be more.
-fn at_least_text(figure: Option<AtLeast>) -> String {
-    match figure {
-        None => "–".to_owned(),
-        Some(AtLeast { ns, open: false }) => figures::latency(ns),
-        Some(AtLeast { ns: 0, .. }) => "–".to_owned(), // as if nothing were known
-        Some(AtLeast { ns, open: true }) => format!("≥{}", figures::latency(ns)),
+        if any {
+            table.render(style, &mut self.out);
+        }
     }
 }
 
@@ -215,12 +179,7 @@ fn by_group<'a>(class: &str, report: &'a Report) -> Vec<Line<'a>> {
     if !one_hung && !groups::differ(&histograms, messages) {
         return Vec::new();
     }
-    let room = CLASS - preposition.len() - 4; // the indent, a space, one to the next column
     let line = |(name, came, at_least): (&str, &'a Histogram<u64>, _)| {
-        let name = match name.char_indices().nth(room) {
-            Some((end, _)) => &name[..end],
-            None => name,
-        };
         let name = format!("  {preposition} {name}").into();
         (name, came, at_least)
     };

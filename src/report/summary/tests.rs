@@ -110,6 +110,34 @@ fn colours_and_ascii_read_as_expected() {
 }
 
 #[test]
+fn a_narrow_terminal_gets_whole_words_and_figures() {
+    for width in 40..=80 {
+        let style = Style {
+            width,
+            ..Style::FILE
+        };
+        for (name, change) in ALL {
+            let text = render(&sample::report(change), style);
+            // A word that is too long for any line is not broken.
+            for line in text.lines().filter(|line| line.trim().contains(' ')) {
+                assert!(
+                    measure_text_width(line) <= width,
+                    "{name} at {width}: {line}"
+                );
+            }
+            let words = text.split_whitespace().filter(|word| *word != "\\");
+            let text = words.collect::<Vec<_>>().join(" ");
+            assert!(!text.replace("… and", "").contains('…'), "{name}: {text}");
+            if name == "pass" {
+                for figure in ["867 µs", "1.95 ms", "515 000"] {
+                    assert!(text.contains(figure), "{figure} at {width}: {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn no_line_is_wider_than_the_terminal() {
     for (name, change) in ALL {
         for style in [
@@ -196,7 +224,7 @@ fn groups_that_differ_have_a_line_each() {
     });
     let rows = rows(&many);
     assert_eq!(rows[..3], ["to a", "to b", "to c"]);
-    assert_eq!(rows[3].len(), 27, "{rows:?}");
+    assert_eq!(rows[3].len(), 80 - 2 + "…".len() - 1, "{rows:?}");
     assert_eq!(rows.len(), 4, "{rows:?}");
 }
 

@@ -69,6 +69,9 @@ frame.onload = () => {
     charts: charts.filter((chart) => !chart.hidden).length,
     inked: [...inside.querySelectorAll("canvas")].filter(inked).length,
     scrolling: [...inside.querySelectorAll(".scroll")].filter((box) => box.scrollWidth > box.clientWidth).length,
+    cut: [...inside.querySelectorAll("td, tbody th, dd, code")]
+      .filter((cell) => cell.offsetWidth > 0 && cell.scrollWidth > cell.clientWidth + 1 && getComputedStyle(cell).display !== "inline")
+      .map((cell) => cell.textContent),
     inner: frame.contentWindow.innerWidth,
     wide: inside.documentElement.scrollWidth,
     told: Object.fromEntries(charts.filter((chart) => !chart.hidden).map((chart) => [chart.id, walk(chart)])),
@@ -173,7 +176,7 @@ fn run(directory: &Path) -> (Value, String) {
 fn the_report_opens_without_a_complaint_on_a_phone_and_on_a_desk() {
     let directory = tempfile::tempdir().unwrap();
     let (result, page) = run(directory.path());
-    for width in [360, 1280] {
+    for width in [360, 390, 1280] {
         let Some(seen) = look(&page, width) else {
             return;
         };
@@ -186,10 +189,7 @@ fn the_report_opens_without_a_complaint_on_a_phone_and_on_a_desk() {
             "every chart has something on it, at {width}"
         );
         assert_eq!(seen["inner"], width);
-        assert!(
-            seen["wide"].as_u64() <= seen["inner"].as_u64(),
-            "it scrolls sideways at {width}"
-        );
+        assert_whole(&seen, width);
         let text = seen["text"].as_str().unwrap();
         for count in ["sent", "delivered"] {
             let n = chatbench::report::figures::count(result["counts"][count].as_u64().unwrap());
@@ -212,7 +212,7 @@ fn the_report_opens_without_a_complaint_on_a_phone_and_on_a_desk() {
 /// The widest that a latency and its interval can be, everywhere: on a desk nobody has to push a
 /// table to and fro.
 #[test]
-fn no_table_scrolls_on_a_small_desk() {
+fn no_table_scrolls_on_a_small_desk_or_a_phone() {
     let directory = tempfile::tempdir().unwrap();
     let (mut result, _) = run(directory.path());
     let widen = |latency: &mut Value| {
@@ -235,13 +235,24 @@ fn no_table_scrolls_on_a_small_desk() {
     let bytes = serde_json::to_vec(&result).unwrap();
     let result = RunResult::parse(Path::new("wide.json"), &bytes).unwrap();
     let page = chatbench::report::html::render(&result);
-    for width in [1000, 1280] {
+    for width in [360, 390, 1000, 1280] {
         let Some(seen) = look(&page, width) else {
             return;
         };
         assert!(seen["text"].as_str().unwrap().contains("28.8 ms"));
-        assert_eq!(seen["scrolling"], 0, "at {width}");
+        assert_whole(&seen, width);
     }
+}
+
+/// Nothing that was measured is out of sight: no table scrolls, no cell is cut, nor does the page
+/// scroll sideways.
+fn assert_whole(seen: &Value, width: u32) {
+    assert_eq!(seen["scrolling"], 0, "at {width}");
+    assert_eq!(seen["cut"], Value::Array(vec![]), "at {width}");
+    assert!(
+        seen["wide"].as_u64() <= seen["inner"].as_u64(),
+        "it scrolls sideways at {width}"
+    );
 }
 
 /// What every page owes its reader, whatever it shows.
@@ -253,10 +264,7 @@ fn assert_opens(page: &str, width: u32, charts: u64) -> Option<Value> {
     // What uPlot calls a line that has no name: the ends of a range are no lines.
     let told = [&seen["legend"], &seen["told"]].map(Value::to_string);
     assert!(!told.iter().any(|told| told.contains("Value")), "{told:?}");
-    assert!(
-        seen["wide"].as_u64() <= seen["inner"].as_u64(),
-        "at {width}"
-    );
+    assert_whole(&seen, width);
     Some(seen)
 }
 
@@ -273,6 +281,7 @@ fn assert_reads(page: &str, charts: u64, texts: &[&str], spoken: &[&str]) -> Opt
         }
         Some(seen)
     };
+    at(390)?;
     Some([at(360)?, at(1280)?])
 }
 

@@ -74,19 +74,19 @@ fn violation_kind(kind: &Violations) -> Markup {
                 @if kind.rule != "–" { " · rule " (kind.rule) }
                 @if !kind.fails() { " · counts as " (kind.counts_as) }
             }
-            div.scroll { table {
+            div.scroll { table.stack {
                 thead { tr {
                     th.n scope="col" { "at" } th scope="col" { "what happened" }
                     th scope="col" { "sender" } th.n scope="col" { "its message" }
                     th scope="col" { "receiver" } th.n scope="col" { "number" }
                 } }
                 tbody { @for example in kind.examples.iter().take(shown) { tr {
-                    td.n { (format!("{:.3} s", example.at_ns as f64 / 1e9)) }
-                    td.wide { (shortened(&example.text)) }
-                    td { (text(&example.sender)) }
-                    td.n { (number(example.k)) }
-                    td { (text(&example.receiver)) }
-                    td.n { (number(example.seq)) }
+                    td.n data-head="at" { (format!("{:.3} s", example.at_ns as f64 / 1e9)) }
+                    td.wide data-head="what happened" { (shortened(&example.text)) }
+                    td data-head="sender" { (text(&example.sender)) }
+                    td.n data-head="its message" { (number(example.k)) }
+                    td data-head="receiver" { (text(&example.receiver)) }
+                    td.n data-head="number" { (number(example.seq)) }
                 } } }
             } }
             @if kind.count > shown as u64 {

@@ -23,6 +23,7 @@ A figure is the median of a side's runs. What is said of it is
     better     the same, the other way
     same       its whole interval lies within --tolerance
     too noisy  these runs cannot tell; how many would is said
+    undecided  it depends on when that would have come which was outstanding when a run ended
 The test takes all figures together: if nothing changed, one comparison of twenty or fewer finds
 something worse, however many figures there are. It needs at least 3 runs against 3, or 5 against 2;
 fewer say nothing of the noise, and --noise is assumed in its place.
@@ -31,7 +32,8 @@ Exit codes:
     0  no regression: every figure is the same, or better
     1  a figure is worse, or there are more violations
     2  a result cannot be read, or the scenarios differ
-    3  a figure is too noisy to tell or on one side only, or a run was inconclusive or interrupted")]
+    3  a figure is too noisy, undecided or on one side only, or a run was inconclusive or \
+interrupted")]
 pub struct Args {
     /// What to compare with
     #[arg(value_name = "BASE")]

@@ -6,7 +6,9 @@
 //! - *worse* or *better*: a permutation test over the runs and over all figures at once says that
 //!   it changed ([`statistics`]), and it changed by more than [`Terms::tolerance`];
 //! - *same*: the whole interval of the ratio lies within the tolerance;
-//! - *too noisy*: neither, so the runs cannot tell; more of them would.
+//! - *too noisy*: neither, so the runs cannot tell; more of them would;
+//! - *undecided*: it depends on when that would have come which was outstanding when a run stopped
+//!   listening.
 //!
 //! So nothing is called the same because it is noisy. Where the runs are too few for any test
 //! (fewer than three against three, or five against two), no spread says anything: then
@@ -36,7 +38,7 @@ pub use side::Side;
 pub(super) use text::{cells, conclusion, runs, word};
 pub use text::{markdown, render};
 
-use figure::Figure;
+use figure::{Figure, Known};
 use judge::MOST_RUNS;
 
 /// Why results cannot be compared.
@@ -104,6 +106,8 @@ pub enum Outcome {
     Same,
     /// These runs cannot tell.
     TooNoisy,
+    /// Nobody can tell, by what had not come when a run stopped listening.
+    Undecided,
     /// One side has no such figure.
     OneSided,
 }
@@ -126,6 +130,11 @@ pub struct Row {
     /// Runs on each side that would probably tell, of a figure that is too noisy; `None` if not
     /// even [`MOST_RUNS`] would.
     pub runs_needed: Option<usize>,
+    /// Whether `base` is only known to be no less than it is, by what had not come when a run
+    /// stopped listening.
+    pub base_at_least: bool,
+    /// The same of `new`.
+    pub new_at_least: bool,
 }
 
 /// By how much a figure changed, as a share of the base: 0.05 is 5 % more.
@@ -169,7 +178,7 @@ pub fn compare<'a>(base: &'a Side, new: &'a Side, terms: &'a Terms) -> Compariso
     let figures: Vec<_> = figure::all().into_iter().filter(chosen).collect();
     let read: Vec<_> = figures
         .iter()
-        .map(|figure| judge::Runs {
+        .map(|figure| judge::Read {
             base: base.runs.iter().map(&figure.of).collect(),
             new: new.runs.iter().map(&figure.of).collect(),
             more_is_better: figure.more_is_better,
@@ -181,7 +190,7 @@ pub fn compare<'a>(base: &'a Side, new: &'a Side, terms: &'a Terms) -> Compariso
         .zip(read)
         .partition(|(figure, _)| figure.unit == Unit::Count);
     let (measured, runs): (Vec<_>, Vec<_>) = measured.into_iter().unzip();
-    let judged = judge::all(&runs, terms);
+    let judged = judge::read(&runs, terms);
     let counts = counts
         .into_iter()
         .map(|(figure, runs)| count(figure, &runs));
@@ -201,8 +210,11 @@ pub fn compare<'a>(base: &'a Side, new: &'a Side, terms: &'a Terms) -> Compariso
 }
 
 /// Of what is counted, the worst run of each side.
-fn count(figure: &Figure, runs: &judge::Runs) -> Row {
-    let worst = |values: &[Option<f64>]| values.iter().flatten().copied().reduce(f64::max);
+fn count(figure: &Figure, runs: &judge::Read) -> Row {
+    let worst = |values: &[Option<Known>]| {
+        let figures = values.iter().flatten().map(|value| value.figure);
+        figures.reduce(f64::max)
+    };
     let (base, new) = (worst(&runs.base), worst(&runs.new));
     let outcome = match (base, new) {
         (Some(base), Some(new)) if base == new => Outcome::Same,
@@ -218,6 +230,8 @@ fn count(figure: &Figure, runs: &judge::Runs) -> Row {
         outcome,
         change: None,
         runs_needed: None,
+        base_at_least: false,
+        new_at_least: false,
     }
 }
 
@@ -231,9 +245,10 @@ impl Comparison<'_> {
         self.of(Outcome::Worse)
     }
 
-    /// Figures that nothing can be said of: too noisy, or absent on one side.
+    /// Figures that nothing can be said of: too noisy, outstanding, or absent on one side.
     pub fn undecided(&self) -> impl Iterator<Item = &Row> {
-        self.of(Outcome::TooNoisy).chain(self.of(Outcome::OneSided))
+        let outcomes = [Outcome::TooNoisy, Outcome::Undecided, Outcome::OneSided];
+        outcomes.into_iter().flat_map(|outcome| self.of(outcome))
     }
 
     /// A regression is a failure, and weighs more than what nothing can be said of. Only where
@@ -265,6 +280,7 @@ fn caveats(comparison: &Comparison<'_>) -> Vec<String> {
     let (base, new) = (comparison.base, comparison.new);
     let mut caveats: Vec<_> = few_runs(comparison).into_iter().collect();
     caveats.extend(noisy(comparison));
+    caveats.extend(outstanding(comparison));
     let absent: Vec<_> = comparison.of(Outcome::OneSided).map(|r| &*r.name).collect();
     if !absent.is_empty() {
         caveats.push(format!("on one side only: {}", absent.join(", ")));
@@ -343,6 +359,21 @@ fn noisy(comparison: &Comparison<'_>) -> Option<String> {
              runs; --figures judges only what is named",
             percent(comparison.terms.tolerance),
             figures.join("; ")
+        )
+    })
+}
+
+/// What is only known to be at least so much.
+fn outstanding(comparison: &Comparison<'_>) -> Option<String> {
+    let rows = comparison.rows.iter();
+    let open = rows.filter(|row| row.base_at_least || row.new_at_least);
+    let open: Vec<_> = open.map(|row| &*row.name).collect();
+    (!open.is_empty()).then(|| {
+        format!(
+            "something was outstanding when a run stopped listening, so that these are at least \
+             what is shown: {}. They are called worse or better only where they are however late \
+             it would have come",
+            open.join(", ")
         )
     })
 }

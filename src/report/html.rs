@@ -15,7 +15,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::figures;
-use super::result::{Counts, Latency, Point, Promised, RunResult};
+use super::result::{Counts, Point, Promised, RunResult};
 use chart::Drawing;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -120,8 +120,9 @@ fn header(result: &RunResult) -> Markup {
 
 /// The figures that most people came for.
 fn tiles(result: &RunResult, counts: &Counts) -> Markup {
-    let latency = |class: &str, figure: fn(&Latency) -> Option<u64>| {
-        latency_text(result.latency_ns.get(class).and_then(figure))
+    let latency = |class: &str, percentile| {
+        let latency = result.latency_ns.get(class);
+        figures::at_least(latency.and_then(|latency| latency.at(percentile)))
     };
     let rate = |name| result.rate(name).map_or("–".to_owned(), figures::rate);
     let wrong = result.violation_count();
@@ -131,9 +132,9 @@ fn tiles(result: &RunResult, counts: &Counts) -> Markup {
         ("delivered", figures::count(counts.delivered), false),
         ("lost", figures::count(counts.lost), counts.lost > 0),
         ("deliveries", rate("delivered"), false),
-        ("relay p50", latency("relay", |l| l.p50), false),
-        ("relay p99", latency("relay", |l| l.p99), false),
-        ("last receiver p99", latency("last_relay", |l| l.p99), false),
+        ("relay p50", latency("relay", 50.0), false),
+        ("relay p99", latency("relay", 99.0), false),
+        ("last receiver p99", latency("last_relay", 99.0), false),
     ];
     html! {
         dl.tiles {
@@ -171,7 +172,8 @@ fn over_time(result: &RunResult) -> Markup {
             (chart("clients", "Clients connected over time"))
             details {
                 summary { "As a table" }
-                div.scroll { table {
+                // Of a thousand rows the heads stand in the style sheet.
+                div.scroll { table.stack.seconds {
                     thead { tr {
                         th.n scope="col" { "second" } th.n scope="col" { "sent" }
                         th.n scope="col" { "acked" } th.n scope="col" { "delivered" }
@@ -179,7 +181,7 @@ fn over_time(result: &RunResult) -> Markup {
                         th.n scope="col" { "p99" } th.n scope="col" { "max" }
                     } }
                     tbody { @for point in result.timeline.iter().take(TABLE_ROWS) { tr {
-                        td.n {
+                        th.n scope="row" {
                             (point.t_ns / 1_000_000_000)
                             @if let Some(part_s) = part_s(point) {
                                 small { (format!("{part_s:.3} s of it")) }
@@ -310,14 +312,14 @@ fn groups(resolved: &Value) -> Markup {
         return html! {};
     };
     html! {
-        div.scroll { table {
+        div.scroll { table.stack {
             thead { tr {
                 th scope="col" { "group" } th.n scope="col" { "clients" } th scope="col" { "does" }
             } }
             tbody { @for (name, group) in groups { tr {
                 th scope="row" { (name) }
-                td.n { (group.get("count").and_then(Value::as_u64).map_or("1".to_owned(), figures::count)) }
-                td.wide { (load(group)) }
+                td.n data-head="clients" { (group.get("count").and_then(Value::as_u64).map_or("1".to_owned(), figures::count)) }
+                td.wide data-head="does" { (load(group)) }
             } } }
         } }
     }

@@ -5,6 +5,7 @@
 //! a result (the HTML report, files for other tools, comparisons) is made from this type, whether
 //! the run has just ended or ended last year.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -22,6 +23,8 @@ use super::files::RESULT;
 use super::json::SCHEMA;
 use super::{Environment, Report, figures, generator, histogram, json};
 use crate::input;
+use crate::measure::censored::{self, AtLeast, together};
+use crate::measure::percentile::percentile as exactly;
 
 /// Why a result cannot be read.
 #[derive(Debug, Error)]
@@ -289,18 +292,44 @@ pub struct Latency {
     pub outstanding: Option<Outstanding>,
 }
 
-/// What had not come when the run stopped listening, and the percentiles of all samples if it had
-/// come then: the true ones are no less.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[allow(missing_docs)]
+/// What had not come when the run stopped listening.
+#[derive(Debug, Clone, Deserialize)]
 pub struct Outstanding {
+    /// How many.
     pub count: u64,
-    pub p50: Option<u64>,
-    pub p90: Option<u64>,
-    pub p99: Option<u64>,
-    pub p99_9: Option<u64>,
-    pub p99_99: Option<u64>,
-    pub max: Option<u64>,
+    /// How late each is at least.
+    #[serde(deserialize_with = "histogram")]
+    pub histogram: Histogram<u64>,
+}
+
+impl Latency {
+    /// A percentile of all samples, and whether it may be more by what had not come; `None` if they
+    /// do not carry it.
+    #[must_use]
+    pub fn at(&self, percentile: f64) -> Option<AtLeast> {
+        if let Some(outstanding) = &self.outstanding {
+            return censored::percentile(&self.histogram, &outstanding.histogram, percentile);
+        }
+        let ns = match percentile {
+            50.0 => self.p50,
+            90.0 => self.p90,
+            99.0 => self.p99,
+            99.9 => self.p99_9,
+            99.99 => self.p99_99,
+            100.0 => self.max,
+            _ => exactly(&self.histogram, percentile),
+        };
+        ns.map(|ns| AtLeast { ns, open: false })
+    }
+
+    /// All samples, what had not come as late as it is at least.
+    #[must_use]
+    pub fn all(&self) -> Cow<'_, Histogram<u64>> {
+        match &self.outstanding {
+            None => Cow::Borrowed(&self.histogram),
+            Some(outstanding) => Cow::Owned(together(&self.histogram, &outstanding.histogram)),
+        }
+    }
 }
 
 /// 95 % intervals of percentiles, `[low, high]`.

@@ -3,11 +3,12 @@
 
 use maud::{Markup, html};
 
+use super::probe::{ACK_P99, LAST_RELAY_P99, RELAY_P50, RELAY_P99};
 use super::text::answer;
 use super::{Found, Probe, shown};
 use crate::report::figures;
 use crate::report::html::chart::{Axis, Chart, Drawing, Line, Scale, Span};
-use crate::report::html::{chart, document, latency_text};
+use crate::report::html::{chart, document};
 use crate::report::style::Paint;
 
 /// The page, complete. It holds nothing that is not in `search.json`.
@@ -99,7 +100,7 @@ fn tiles(found: &Found) -> Markup {
     let value = |value: Option<f64>| value.map_or("–".to_owned(), shown);
     let rate =
         |of: fn(&Probe) -> Option<f64>| best.and_then(of).map_or("–".to_owned(), figures::rate);
-    let latency = |of: fn(&Probe) -> Option<u64>| latency_text(best.and_then(of));
+    let latency = |key| best.map_or("–".to_owned(), |probe| probe.latency(key));
     let met = found.limit.map_or("–", super::Limit::name).to_owned();
     let unit = found.unit();
     let tiles = [
@@ -107,13 +108,13 @@ fn tiles(found: &Found) -> Markup {
         ("does not hold".to_owned(), value(found.fails)),
         ("the limit met".to_owned(), met),
         ("delivered there".to_owned(), rate(|p| p.delivered_per_s)),
-        ("relay p50 there".to_owned(), latency(|p| p.relay_p50_ns)),
-        ("relay p99 there".to_owned(), latency(|p| p.relay_p99_ns)),
+        ("relay p50 there".to_owned(), latency(RELAY_P50)),
+        ("relay p99 there".to_owned(), latency(RELAY_P99)),
         (
             "last receiver p99 there".to_owned(),
-            latency(|p| p.last_relay_p99_ns),
+            latency(LAST_RELAY_P99),
         ),
-        ("ack p99 there".to_owned(), latency(|p| p.ack_p99_ns)),
+        ("ack p99 there".to_owned(), latency(ACK_P99)),
     ];
     html! {
         dl.tiles { @for (name, figure) in &tiles { div { dt { (name) } dd { (figure) } } } }
@@ -123,7 +124,7 @@ fn tiles(found: &Found) -> Markup {
 fn probes(found: &Found) -> Markup {
     let rate = |rate: Option<f64>| rate.map_or("–".to_owned(), figures::rate);
     html! {
-        div.scroll { table {
+        div.scroll { table.stack {
             thead { tr {
                 th.n scope="col" { (found.unit()) } th scope="col" { "" }
                 th.n scope="col" { "acked" } th.n scope="col" { "delivered" }
@@ -132,17 +133,17 @@ fn probes(found: &Found) -> Markup {
             } }
             tbody { @for probe in &found.probes {
                 tr.reasoned[!probe.held()] {
-                    th.n scope="row" { (shown(probe.value)) }
+                    th.n scope="row" data-head={ (found.unit()) " " } { (shown(probe.value)) }
                     @match probe.limit {
                         None => td.good { "✓ holds" },
                         Some(limit) => td.bad { "✗ " (limit.name()) },
                     }
-                    td.n { (rate(probe.acked_per_s)) }
-                    td.n { (rate(probe.delivered_per_s)) }
-                    td.n { (latency_text(probe.ack_p99_ns)) }
-                    td.n { (latency_text(probe.relay_p50_ns)) }
-                    td.n { (latency_text(probe.relay_p99_ns)) }
-                    td.n { (latency_text(probe.last_relay_p99_ns)) }
+                    td.n data-head="acked" { (rate(probe.acked_per_s)) }
+                    td.n data-head="delivered" { (rate(probe.delivered_per_s)) }
+                    td.n data-head="ack p99" { (probe.latency(ACK_P99)) }
+                    td.n data-head="relay p50" { (probe.latency(RELAY_P50)) }
+                    td.n data-head="relay p99" { (probe.latency(RELAY_P99)) }
+                    td.n data-head="last receiver p99" { (probe.latency(LAST_RELAY_P99)) }
                 }
                 @if let Some(reason) = &probe.reason {
                     tr { td {} td.wide colspan="7" { (reason) } }

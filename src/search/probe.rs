@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::percentile::percentile;
+use crate::measure::censored::{AtLeast, percentile};
 use crate::report::thresholds::per_second;
-use crate::report::{Report, Verdict};
+use crate::report::{Report, Verdict, figures};
 
 /// The share of the offered rate that has to be acked for a target to keep up.
 const KEEPS_UP: f64 = 0.95;
@@ -67,7 +67,17 @@ pub struct Probe {
     pub relay_p99_ns: Option<u64>,
     /// 99th percentile of the last receiver's latency.
     pub last_relay_p99_ns: Option<u64>,
+    /// The keys of those latencies that may be more, by what had not come when the run stopped
+    /// listening.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub at_least: Vec<String>,
 }
+
+/// The keys of a probe's latencies.
+pub(super) const ACK_P99: &str = "ack_p99_ns";
+pub(super) const RELAY_P50: &str = "relay_p50_ns";
+pub(super) const RELAY_P99: &str = "relay_p99_ns";
+pub(super) const LAST_RELAY_P99: &str = "last_relay_p99_ns";
 
 impl Probe {
     /// Reads a run at `value`.
@@ -79,19 +89,52 @@ impl Probe {
             Some((limit, reason)) => (Some(limit), Some(reason)),
             None => (None, None),
         };
+        let censored = &measured.censored;
+        let latencies = [
+            (ACK_P99, percentile(&measured.ack, &censored.ack, 99.0)),
+            (
+                RELAY_P50,
+                percentile(&measured.relay, &censored.relay, 50.0),
+            ),
+            (
+                RELAY_P99,
+                percentile(&measured.relay, &censored.relay, 99.0),
+            ),
+            (
+                LAST_RELAY_P99,
+                percentile(&measured.last_relay, &censored.last_relay, 99.0),
+            ),
+        ];
+        let open = latencies.iter().filter(|(_, l)| l.is_some_and(|l| l.open));
+        let at_least = open.map(|(key, _)| (*key).to_owned()).collect();
+        let [ack_p99, relay_p50, relay_p99, last_relay_p99] =
+            latencies.map(|(_, latency)| latency.map(|latency| latency.ns));
         Self {
             value,
             limit,
             reason,
+            at_least,
             verdict: report.verdict.name().to_owned(),
             offered_per_s: measured.offered.and_then(rate),
             acked_per_s: rate(measured.counts.acked),
             delivered_per_s: rate(measured.counts.delivered),
-            ack_p99_ns: percentile(&measured.ack, 99.0),
-            relay_p50_ns: percentile(&measured.relay, 50.0),
-            relay_p99_ns: percentile(&measured.relay, 99.0),
-            last_relay_p99_ns: percentile(&measured.last_relay, 99.0),
+            ack_p99_ns: ack_p99,
+            relay_p50_ns: relay_p50,
+            relay_p99_ns: relay_p99,
+            last_relay_p99_ns: last_relay_p99,
         }
+    }
+
+    /// The latency under `key` as it is shown: `≥5.20 s` where it may be more.
+    pub(super) fn latency(&self, key: &str) -> String {
+        let ns = match key {
+            ACK_P99 => self.ack_p99_ns,
+            RELAY_P50 => self.relay_p50_ns,
+            RELAY_P99 => self.relay_p99_ns,
+            _ => self.last_relay_p99_ns,
+        };
+        let open = self.at_least.iter().any(|open| open == key);
+        figures::at_least(ns.map(|ns| AtLeast { ns, open }))
     }
 
     /// A probe whose run did not come about.
@@ -109,6 +152,7 @@ impl Probe {
             relay_p50_ns: None,
             relay_p99_ns: None,
             last_relay_p99_ns: None,
+            at_least: Vec::new(),
         }
     }
 
@@ -200,6 +244,21 @@ mod tests {
             assert_eq!(probe.reason.is_some(), limit.is_some());
             assert_eq!(probe.held(), limit.is_none());
         }
+    }
+
+    #[test]
+    fn what_had_not_come_is_in_the_figures_as_late_as_it_is_at_least() {
+        let hung: sample::Change = |_, o| {
+            let relays = &mut o.measured.censored.relay;
+            relays.record_n(5_000_000_000, 50_000).unwrap();
+            o.findings.unfinished = 104;
+        };
+        let probe = Probe::new(500.0, &sample::report(hung));
+        assert!(!probe.held(), "{probe:?}");
+        assert_eq!(probe.relay_p99_ns.map(|ns| ns / 1_000_000_000), Some(5));
+        assert_eq!(probe.at_least, [RELAY_P99], "the median came");
+        assert_eq!(probe.latency(RELAY_P99), "≥5.00 s");
+        assert_eq!(probe.latency(RELAY_P50).chars().next(), Some('1'));
     }
 
     #[test]

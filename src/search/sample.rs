@@ -18,6 +18,7 @@ fn probe(value: f64, p99_ns: u64, limit: Option<Limit>) -> Probe {
         relay_p50_ns: Some(p99_ns / 4),
         relay_p99_ns: Some(p99_ns),
         last_relay_p99_ns: Some(p99_ns * 2),
+        at_least: Vec::new(),
     }
 }
 

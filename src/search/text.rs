@@ -1,5 +1,6 @@
 //! A search in words: the curve of latency against load, and where it ends.
 
+use super::probe::{RELAY_P50, RELAY_P99};
 use super::{Found, Limit, Probe, shown};
 use crate::report::style::{Paint, Style, left, right};
 use crate::report::{bars, figures};
@@ -38,13 +39,12 @@ pub fn render(found: &Found, style: Style) -> String {
 
 fn row(probe: &Probe, range: (u64, u64), style: Style, out: &mut String) {
     let rate = |rate: Option<f64>| rate.map_or("–".to_owned(), figures::rate);
-    let latency = |ns: Option<u64>| ns.map_or("–".to_owned(), figures::latency);
     let mut line = right(&shown(probe.value), VALUE);
     let all = [
         rate(probe.acked_per_s),
         rate(probe.delivered_per_s),
-        latency(probe.relay_p50_ns),
-        latency(probe.relay_p99_ns),
+        probe.latency(RELAY_P50),
+        probe.latency(RELAY_P99),
     ];
     for figure in figures_shown(style, all) {
         line.push_str(&right(&style.text(&figure), FIGURE));

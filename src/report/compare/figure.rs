@@ -1,7 +1,8 @@
 //! The figures that are compared, and how each is read from a result.
 
+use crate::measure::censored::AtLeast;
 use crate::report::figures;
-use crate::report::result::{self, RunResult};
+use crate::report::result::RunResult;
 use crate::scenario::diagnostic::nearest;
 
 /// How a figure is to be read.
@@ -37,17 +38,27 @@ pub(super) struct Figure {
     pub of: Reading,
 }
 
-pub(super) type Reading = Box<dyn Fn(&RunResult) -> Option<f64>>;
+/// A figure of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Known {
+    pub figure: f64,
+    /// It may be more, by what had not come when the run stopped listening.
+    pub open: bool,
+}
 
-type Percentile = fn(&result::Latency) -> Option<u64>;
+impl From<f64> for Known {
+    fn from(figure: f64) -> Self {
+        Self {
+            figure,
+            open: false,
+        }
+    }
+}
+
+pub(super) type Reading = Box<dyn Fn(&RunResult) -> Option<Known>>;
 
 /// Percentiles that are compared: a maximum is one sample, and moves like one.
-const PERCENTILES: [(&str, Percentile); 4] = [
-    ("p50", |l| l.p50),
-    ("p90", |l| l.p90),
-    ("p99", |l| l.p99),
-    ("p99.9", |l| l.p99_9),
-];
+const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 
 /// All that is compared, in the order of the tables.
 pub(super) fn all() -> Vec<Figure> {
@@ -55,21 +66,22 @@ pub(super) fn all() -> Vec<Figure> {
         name: "violations".to_owned(),
         unit: Unit::Count,
         more_is_better: false,
-        of: Box::new(|run| Some(run.violation_count() as f64)),
+        of: Box::new(|run| Some((run.violation_count() as f64).into())),
     }];
     for (class, shown) in [
         ("ack", "ack"),
         ("relay", "relay"),
         ("last_relay", "last receiver"),
     ] {
-        for (name, percentile) in PERCENTILES {
+        for percentile in PERCENTILES {
             all.push(Figure {
-                name: format!("{shown} {name}"),
+                name: format!("{shown} p{percentile}"),
                 unit: Unit::Latency,
                 more_is_better: false,
                 of: Box::new(move |run| {
-                    let latency = run.latency_ns.get(class)?;
-                    percentile(latency).map(|ns| ns as f64)
+                    let AtLeast { ns, open } = run.latency_ns.get(class)?.at(percentile)?;
+                    let figure = ns as f64;
+                    Some(Known { figure, open })
                 }),
             });
         }
@@ -79,7 +91,7 @@ pub(super) fn all() -> Vec<Figure> {
             name: name.to_owned(),
             unit: Unit::Rate,
             more_is_better: true,
-            of: Box::new(move |run| run.rate(name)),
+            of: Box::new(move |run| run.rate(name).map(Known::from)),
         });
     }
     all.push(Figure {
@@ -89,14 +101,14 @@ pub(super) fn all() -> Vec<Figure> {
         of: Box::new(|run| {
             let relays = run.counts?.delivered.saturating_add(run.counts?.optional);
             let cpu_s = run.server?.cpu_s;
-            (relays > 0).then(|| cpu_s * 1e9 / relays as f64)
+            (relays > 0).then(|| (cpu_s * 1e9 / relays as f64).into())
         }),
     });
     all.push(Figure {
         name: "server rss".to_owned(),
         unit: Unit::Memory,
         more_is_better: false,
-        of: Box::new(|run| Some(run.server?.max_rss_bytes as f64)),
+        of: Box::new(|run| Some((run.server?.max_rss_bytes as f64).into())),
     });
     all
 }

@@ -48,6 +48,8 @@ struct Figure<'a> {
     interval: Option<&'static str>,
     p: Option<f64>,
     runs_needed: Option<usize>,
+    base_at_least: bool,
+    new_at_least: bool,
 }
 
 /// All comparisons with one base, with a newline at the end.
@@ -105,6 +107,7 @@ fn figure(row: &Row) -> Figure<'_> {
             Outcome::Better => "better",
             Outcome::Same => "same",
             Outcome::TooNoisy => "too-noisy",
+            Outcome::Undecided => "undecided",
             Outcome::OneSided => "one-sided",
         },
         base: row.base,
@@ -115,5 +118,7 @@ fn figure(row: &Row) -> Figure<'_> {
         interval: change.map(|c| if c.p.is_some() { "ranks" } else { "assumed" }),
         p: change.and_then(|c| c.p),
         runs_needed: row.runs_needed,
+        base_at_least: row.base_at_least,
+        new_at_least: row.new_at_least,
     }
 }

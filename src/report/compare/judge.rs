@@ -1,11 +1,47 @@
 //! What is said of each figure, from nothing but its values in each run.
 
-use super::figure::Figure;
+use super::figure::{Figure, Known};
 use super::statistics::{self, LEVEL, Sample};
 use super::{Change, Outcome, Row, Terms};
 
 /// No more runs than this are advised.
 pub(super) const MOST_RUNS: usize = 1_000;
+
+/// A figure in every run, as it was read; `None` in a run that lacks it.
+pub(super) struct Read {
+    pub base: Vec<Option<Known>>,
+    pub new: Vec<Option<Known>>,
+    pub more_is_better: bool,
+}
+
+/// Stands for a latency that is greater than any.
+const NEVER: f64 = 1e18;
+
+impl Read {
+    fn is_open(&self) -> bool {
+        let mut all = self.base.iter().chain(&self.new).flatten();
+        all.any(|value| value.open)
+    }
+
+    /// The figures, those that may be more as great as is said for their side, or as they are known.
+    fn taken(&self, base: Option<f64>, new: Option<f64>) -> Runs {
+        let taken = |values: &[Option<Known>], open: Option<f64>| {
+            let values = values.iter().map(|value| {
+                let Known {
+                    figure,
+                    open: is_open,
+                } = (*value)?;
+                Some(open.filter(|_| is_open).unwrap_or(figure))
+            });
+            values.collect()
+        };
+        Runs {
+            base: taken(&self.base, base),
+            new: taken(&self.new, new),
+            more_is_better: self.more_is_better,
+        }
+    }
+}
 
 /// A figure in every run; `None` in a run that lacks it.
 pub(super) struct Runs {
@@ -22,6 +58,8 @@ pub(super) struct Judged {
     pub outcome: Outcome,
     pub change: Option<Change>,
     pub runs_needed: Option<usize>,
+    base_at_least: bool,
+    new_at_least: bool,
 }
 
 impl Judged {
@@ -34,8 +72,55 @@ impl Judged {
             outcome: self.outcome,
             change: self.change,
             runs_needed: self.runs_needed,
+            base_at_least: self.base_at_least,
+            new_at_least: self.new_at_least,
         }
     }
+}
+
+/// Judges all figures of a table, of which some may be more than is known.
+///
+/// The truth lies between the best case for the new side, in which all that was outstanding on the
+/// base never came and all on the new side came at once, and the worst, the other way round. What is
+/// worse in the best case is worse, what is better in the worst is better, and what is the same in
+/// both is that; of the rest nobody can tell.
+pub(super) fn read(figures: &[Read], terms: &Terms) -> Vec<Option<Judged>> {
+    let judged = |base, new| {
+        let taken: Vec<Runs> = figures.iter().map(|read| read.taken(base, new)).collect();
+        all(&taken, terms)
+    };
+    let known = judged(None, None);
+    if !figures.iter().any(Read::is_open) {
+        return known;
+    }
+    let cases = judged(Some(NEVER), None)
+        .into_iter()
+        .zip(judged(None, Some(NEVER)));
+    let open = |((known, read), (best, worst)): ((Option<Judged>, &Read), (_, Option<Judged>))| {
+        let (known, best, worst): (Judged, Judged, Judged) = (known?, best?, worst?);
+        if !read.is_open() {
+            return Some(known);
+        }
+        Some(Judged {
+            outcome: match (best.outcome, worst.outcome) {
+                (Outcome::Worse, _) => Outcome::Worse,
+                (_, Outcome::Better) => Outcome::Better,
+                (best, worst) if best == worst => best,
+                _ => Outcome::Undecided,
+            },
+            // Of what is not known there is no share.
+            change: None,
+            base_at_least: best.base != known.base,
+            new_at_least: worst.new != known.new,
+            ..known
+        })
+    };
+    known
+        .into_iter()
+        .zip(figures)
+        .zip(cases)
+        .map(open)
+        .collect()
 }
 
 /// Judges all figures of a table together; `None` for one that neither side has.
@@ -75,6 +160,8 @@ fn one(
         outcome: Outcome::OneSided,
         change: None,
         runs_needed: None,
+        base_at_least: false,
+        new_at_least: false,
     };
     let (Some(from), Some(to)) = (base, new) else {
         return Some(judged);

@@ -392,6 +392,7 @@ fn every_outcome_is_valid() {
         side("better", &[50, 60, 70]),
         side("noisy", &[50, 100, 200]),
         side("one", &[100]),
+        hung("hung", &[(100, 5_000)]),
         none,
     ];
     let terms = Terms::default();
@@ -409,6 +410,112 @@ fn every_outcome_is_valid() {
     }
     assert_eq!(
         outcomes.iter().collect::<Vec<_>>(),
-        ["better", "one-sided", "same", "too-noisy", "worse"]
+        [
+            "better",
+            "one-sided",
+            "same",
+            "too-noisy",
+            "undecided",
+            "worse"
+        ]
     );
+}
+
+/// Runs whose relays that came were `us` µs late, and of which so many more had been outstanding for
+/// ten seconds when they stopped listening.
+fn hung(name: &str, runs: &[(u64, u64)]) -> Side {
+    let runs = runs.iter().map(|&(us, outstanding)| {
+        RunResult::of(&sample::report(|_, outcome| {
+            let measured = &mut outcome.measured;
+            measured.relay.reset();
+            measured.relay.record_n(us * 1_000, 50_000).unwrap();
+            let relays = &mut measured.censored.relay;
+            relays.record_n(10_000_000_000, outstanding).unwrap();
+        }))
+    });
+    Side {
+        name: name.to_owned(),
+        runs: runs.collect(),
+    }
+}
+
+#[test]
+fn what_had_not_come_is_worse_where_that_is_certain_and_undecided_where_it_is_not() {
+    type Runs<'a> = &'a [(u64, u64)];
+    let table: [(&str, Runs<'_>, Runs<'_>, Outcome); 9] = [
+        (
+            "the new target hung, and what came was fast",
+            &[(100, 0), (101, 0), (102, 0)],
+            &[(50, 5_000), (50, 5_000), (50, 5_000)],
+            Outcome::Worse,
+        ),
+        (
+            "so does a single run, on the strength of what is assumed",
+            &[(100, 0)],
+            &[(50, 5_000)],
+            Outcome::Worse,
+        ),
+        (
+            "the base hung: better, however late it would have come",
+            &[(100, 5_000), (100, 5_000), (100, 5_000)],
+            &[(100, 0), (101, 0), (102, 0)],
+            Outcome::Better,
+        ),
+        (
+            "both hung",
+            &[(100, 5_000), (100, 5_000), (100, 5_000)],
+            &[(100, 5_000), (100, 5_000), (100, 5_000)],
+            Outcome::Undecided,
+        ),
+        (
+            "the new one hung, and is at least as late as the base was",
+            &[(10_000_000, 0), (10_000_000, 0), (10_000_000, 0)],
+            &[(100, 5_000), (100, 5_000), (100, 5_000)],
+            Outcome::Undecided,
+        ),
+        (
+            "or was it better? Nobody knows",
+            &[(20_000_000, 0), (20_000_000, 0), (20_000_000, 0)],
+            &[(100, 5_000), (100, 5_000), (100, 5_000)],
+            Outcome::Undecided,
+        ),
+        (
+            "the base hung, and may have been as late as the new one is",
+            &[(100, 5_000), (100, 5_000), (100, 5_000)],
+            &[(20_000_000, 0), (20_000_000, 0), (20_000_000, 0)],
+            Outcome::Undecided,
+        ),
+        (
+            "so few were outstanding that p99 does not depend on them",
+            &[(100, 0), (100, 0), (100, 0)],
+            &[(100, 5), (100, 5), (100, 5)],
+            Outcome::Same,
+        ),
+        (
+            "one run of three hung",
+            &[(100, 0), (100, 0), (100, 0)],
+            &[(100, 5_000), (100, 0), (100, 0)],
+            Outcome::TooNoisy,
+        ),
+    ];
+    let terms = Terms::default();
+    for (says, base, new, outcome) in table {
+        let (base, new) = (hung("base", base), hung("new", new));
+        let comparison = compare(&base, &new, &terms);
+        let row = comparison.rows.iter().find(|r| r.name == "relay p99");
+        assert_eq!(row.unwrap().outcome, outcome, "{says}: {row:?}");
+        let p50 = comparison.rows.iter().find(|r| r.name == "relay p50");
+        let p50 = p50.unwrap();
+        assert!(
+            !p50.base_at_least && !p50.new_at_least,
+            "{says}: the median came"
+        );
+        let text = render(&comparison, Style::FILE);
+        let at_least = row.unwrap().new_at_least || row.unwrap().base_at_least;
+        assert_eq!(text.contains("≥10.0 s"), at_least, "{says}: {text}");
+        assert_eq!(text.contains("at least what is shown"), at_least, "{says}");
+        if outcome == Outcome::Undecided {
+            assert_ne!(comparison.verdict(), Verdict::Pass, "{says}");
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! A comparison as a table: on a terminal, or in a pull request.
 
 use super::{Change, Comparison, Outcome, Row, Side, percent};
+use crate::report::columns::{Align, Columns, Listed};
 use crate::report::figures;
 use crate::report::markdown::{code, plain};
-use crate::report::style::{Paint, Style, left, right};
+use crate::report::style::{Paint, Style, left};
 
-/// Columns of a figure's name, of a value, and of an interval.
+/// Columns of a figure's name and the fewest of it, of a value, and of an interval.
 const NAME: usize = 24;
+const LEAST_NAME: usize = 20;
 const VALUE: usize = 10;
 const INTERVAL: usize = 14;
 
@@ -21,25 +23,19 @@ pub fn render(comparison: &Comparison<'_>, style: Style) -> String {
         style.flow(&mut out, &head, 6, " · ", &items);
     }
     out.push('\n');
-    let head = format!(
-        "{}{}{}{}{}  outcome",
-        left("figure", NAME),
-        right("base", VALUE),
-        right("new", VALUE),
-        right("change", VALUE),
-        right("90 % within", INTERVAL)
-    );
-    out.push_str(&style.paint(Paint::Strong, &head));
-    out.push('\n');
-    for row in &comparison.rows {
-        out.push_str(&left(&style.text(&row.name), NAME));
-        for (cell, width) in cells(row).iter().zip([VALUE, VALUE, VALUE, INTERVAL]) {
-            out.push_str(&right(&style.text(cell), width));
-        }
-        let (paint, word) = word(row.outcome);
-        out.push_str(&format!("  {}", style.paint(paint, word)));
-        out.push('\n');
+    let mut table = Columns::new("figure", NAME, LEAST_NAME);
+    for head in ["base", "new", "change"] {
+        table.column(head, VALUE, Align::Right, Listed::Named);
     }
+    table.column("90 % within", INTERVAL, Align::Right, Listed::Named);
+    table.column("outcome", 0, Align::Left, Listed::Bare);
+    for row in &comparison.rows {
+        let (paint, word) = word(row.outcome);
+        let figures = cells(row).map(|cell| style.text(&cell).into_owned());
+        let cells = figures.into_iter().chain([style.paint(paint, word)]);
+        table.row(&style.text(&row.name), cells.collect());
+    }
+    table.render(style, &mut out);
     out.push('\n');
     for caveat in &comparison.caveats {
         let head = left(&style.paint(Paint::Doubt, "note"), 6);
@@ -102,13 +98,18 @@ pub(in crate::report) const fn word(outcome: Outcome) -> (Paint, &'static str) {
         Outcome::Better => (Paint::Good, "better"),
         Outcome::Same => (Paint::Faint, "same"),
         Outcome::TooNoisy => (Paint::Doubt, "too noisy"),
+        Outcome::Undecided => (Paint::Doubt, "undecided"),
         Outcome::OneSided => (Paint::Doubt, "one side"),
     }
 }
 
 /// Base, new, change and its interval, as every form of the table has them.
 pub(in crate::report) fn cells(row: &Row) -> [String; 4] {
-    let show = |figure: Option<f64>| figure.map_or("–".to_owned(), |f| row.unit.show(f));
+    let show = |figure: Option<f64>, at_least| match figure {
+        None => "–".to_owned(),
+        Some(figure) if at_least => format!("≥{}", row.unit.show(figure)),
+        Some(figure) => row.unit.show(figure),
+    };
     let (change, interval) = match row.change {
         Some(Change {
             share, low, high, ..
@@ -118,7 +119,8 @@ pub(in crate::report) fn cells(row: &Row) -> [String; 4] {
         ),
         None => ("–".to_owned(), "–".to_owned()),
     };
-    [show(row.base), show(row.new), change, interval]
+    let base = show(row.base, row.base_at_least);
+    [base, show(row.new, row.new_at_least), change, interval]
 }
 
 /// A share with its sign, in percent; with one more digit below 10 %.

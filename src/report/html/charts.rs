@@ -39,19 +39,20 @@ pub(super) fn drawing(result: &RunResult) -> Drawing {
     }
 }
 
-/// All classes that have samples. What counts from the actual send is dotted, in the colour of the
+/// All classes that have samples; what had not come is drawn as late as it is at least. What counts from the actual send is dotted, in the colour of the
 /// same from the intended one.
 fn percentiles(result: &RunResult) -> Chart {
     let shown: Vec<_> = result
         .classes()
-        .filter(|(_, _, latency)| latency.count > 0)
+        .map(|(class, name, latency)| (class, name, latency.all()))
+        .filter(|(.., all)| !all.is_empty())
         .collect();
-    let at = columns(shown.iter().map(|(.., latency)| latency.count));
+    let at = columns(shown.iter().map(|(.., all)| all.len()));
     let lines = shown
         .into_iter()
         .enumerate()
-        .map(|(i, (class, name, latency))| {
-            let ns = at.iter().map(|&x| self::at(&latency.histogram, x));
+        .map(|(i, (class, name, all))| {
+            let ns = at.iter().map(|&x| self::at(&all, x));
             let line = |shade| Line::of_ns(name, shade, ns);
             match class {
                 "ack" => line(0),

@@ -67,7 +67,8 @@ pub fn render(comparisons: &[Comparison<'_>]) -> String {
                 h2 { "Latency by percentile" }
                 p.note {
                     "From the moment a message was due. Of several runs the line is their median, \
-                     the band around it reaches from the least to the greatest."
+                     the band around it reaches from the least to the greatest. What had not come \
+                     when a run stopped listening is drawn as late as it was by then."
                 }
                 @for (_, id, says) in CLASSES {
                     (chart(id, &format!("{says}, a line a side, both axes logarithmic")))
@@ -108,7 +109,7 @@ fn verdict(comparisons: &[Comparison<'_>]) -> (&'static str, &'static str) {
 /// Who is compared with whom.
 fn participants(sides: &[(String, &Side)]) -> Markup {
     html! {
-        div.scroll { table {
+        div.scroll { table.stack {
             thead { tr {
                 th scope="col" { "side" } th scope="col" { "result" } th scope="col" { "runs" }
                 th scope="col" { "first run" } th scope="col" { "target" }
@@ -116,12 +117,12 @@ fn participants(sides: &[(String, &Side)]) -> Markup {
             } }
             tbody { @for (label, side) in sides { @let run = &side.runs[0]; tr {
                 th scope="row" { (label) }
-                td.name { (side.name) }
-                td { (runs(side)) }
-                td { time datetime=(run.started) { (run.started) } }
-                td { @if run.target.embedded { "embedded" } @else { (run.target.url) } }
-                td { (run.environment.host) ", " (run.environment.cpus) " cpus" }
-                td { (run.chatbench) }
+                td.name data-head="result" { (side.name) }
+                td data-head="runs" { (runs(side)) }
+                td data-head="first run" { time datetime=(run.started) { (run.started) } }
+                td data-head="target" { @if run.target.embedded { "embedded" } @else { (run.target.url) } }
+                td data-head="machine" { (run.environment.host) ", " (run.environment.cpus) " cpus" }
+                td data-head="chatbench" { (run.chatbench) }
             } } }
         } }
     }
@@ -140,19 +141,19 @@ fn changes(comparison: &Comparison<'_>, label: &str) -> Markup {
             h2 { "What changed: " (label) " against base" }
             p.(class) { strong { (words) } }
             @for caveat in &comparison.caveats { p.note { strong.doubt { "Note" } " " (caveat) } }
-            div.scroll { table {
+            div.scroll { table.stack {
                 thead { tr {
                     th scope="col" { "figure" } th scope="col" { "outcome" }
                     th.n scope="col" { "base" } th.n scope="col" { (label) }
                     th.n scope="col" { "change" } th.n scope="col" { "90 % within" }
                 } }
-                tbody { @for row in &comparison.rows { (change(row)) } }
+                tbody { @for row in &comparison.rows { (change(row, label)) } }
             } }
         }
     }
 }
 
-fn change(row: &Row) -> Markup {
+fn change(row: &Row, label: &str) -> Markup {
     let class = match word(row.outcome).0 {
         Paint::Bad => "bad",
         Paint::Good => "good",
@@ -168,14 +169,17 @@ fn change(row: &Row) -> Markup {
     };
     let word = match row.outcome {
         Outcome::TooNoisy => "too noisy to tell",
+        Outcome::Undecided => "undecided: something was outstanding",
         Outcome::OneSided => "on one side only",
         outcome => word(outcome).1,
     };
     html! {
         tr {
             th scope="row" { (row.name) }
-            td.(class) { (arrow) (word) }
-            @for cell in cells(row) { td.n { (cell) } }
+            td.(class) data-head="outcome" { (arrow) (word) }
+            @for (head, cell) in ["base", label, "change", "90 % within"].iter().zip(cells(row)) {
+                td.n data-head=(head) { (cell) }
+            }
         }
     }
 }
@@ -207,7 +211,7 @@ fn violations(sides: &[(String, &Side)]) -> Markup {
                     "Of each kind the first. Seconds count from where the charts over time begin: \
                      what is below 0 was found before."
                 }
-                div.scroll { table {
+                div.scroll { table.stack {
                     thead { tr {
                         th scope="col" { "side" } th.n scope="col" { "run" }
                         th.n scope="col" { "at" } th scope="col" { "what happened" }
@@ -215,14 +219,14 @@ fn violations(sides: &[(String, &Side)]) -> Markup {
                     } }
                     tbody { @for (label, number, run, kind) in rows.iter().take(VIOLATION_ROWS) { tr {
                         th.short scope="row" { (label) }
-                        td.n { (number) }
+                        td.n data-head="run" { (number) }
                         @let first = kind.examples.first();
-                        td.n { (first.map_or("–".to_owned(), |e| signed_s(since_start_s(run, e.at_ns)))) }
-                        td.wide {
+                        td.n data-head="at" { (first.map_or("–".to_owned(), |e| signed_s(since_start_s(run, e.at_ns)))) }
+                        td.wide data-head="what happened" {
                             strong.bad { (kind.kind) }
                             @if let Some(first) = first { ": " (shortened(&first.text)) }
                         }
-                        td.n { (figures::count(kind.count)) }
+                        td.n data-head="count" { (figures::count(kind.count)) }
                     } } }
                 } }
                 @if rows.len() > VIOLATION_ROWS {
@@ -308,8 +312,8 @@ fn drawing(sides: &[(String, &Side)]) -> Drawing {
 fn percentiles(sides: &[(String, &Side)], class: &str, id: &'static str) -> Option<Chart> {
     let histograms = |side: &Side| -> Vec<_> {
         let all = side.runs.iter().filter_map(|run| run.latency_ns.get(class));
-        let filled = all.filter(|latency| latency.count > 0);
-        filled.map(|latency| latency.histogram.clone()).collect()
+        let all = all.map(|latency| latency.all().into_owned());
+        all.filter(|all| !all.is_empty()).collect()
     };
     let sides: Vec<_> = sides
         .iter()
@@ -479,7 +483,10 @@ mod tests {
         assert!(page.contains("<span class=\"verdict fail\">REGRESSION</span>"));
         let row = page.split("<tr>").find(|row| row.contains("relay p99<"));
         let row = row.unwrap();
-        assert!(row.contains("<td class=\"bad\">▲ worse</td>"), "{row}");
+        assert!(
+            row.contains("<td class=\"bad\" data-head=\"outcome\">▲ worse</td>"),
+            "{row}"
+        );
         assert!(row.contains("101 µs") && row.contains("201 µs"), "{row}");
         assert!(page.contains("&lt;b&gt;worse&lt;/b&gt;") && !page.contains("<b>"));
         let page = render(&[same]);
@@ -495,7 +502,7 @@ mod tests {
         );
         let page = render(&[compare(&base, &noisy, &TERMS)]);
         assert!(page.contains("<span class=\"verdict inconclusive\">INCONCLUSIVE</span>"));
-        assert!(page.contains("<td class=\"doubt\">too noisy to tell</td>"));
+        assert!(page.contains("data-head=\"outcome\">too noisy to tell</td>"));
         assert!(!page.contains("NO REGRESSION"));
     }
 
@@ -602,11 +609,13 @@ mod tests {
             ["new", "2", "2", "3.500 s"],
         ]) {
             let cells = format!(
-                "<th class=\"short\" scope=\"row\">{side}</th><td class=\"n\">{run}</td><td class=\"n\">{at}</td>\
-                 <td class=\"wide\"><strong class=\"bad\">lost-relay</strong>: listeners-17 was owed"
+                "<th class=\"short\" scope=\"row\">{side}</th>\
+                 <td class=\"n\" data-head=\"run\">{run}</td>\
+                 <td class=\"n\" data-head=\"at\">{at}</td>\
+                 <td class=\"wide\" data-head=\"what happened\"><strong class=\"bad\">lost-relay</strong>: listeners-17 was owed"
             );
             assert!(row.starts_with(&cells), "{row}");
-            let count = format!("<td class=\"n\">{count}</td></tr>");
+            let count = format!("data-head=\"count\">{count}</td></tr>");
             assert!(row.contains(&count), "{row}");
         }
     }

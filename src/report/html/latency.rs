@@ -4,6 +4,7 @@
 use maud::{Markup, html};
 
 use super::{chart, latency_text, plain_table};
+use crate::measure::censored::AtLeast;
 use crate::report::caveats::{Missing, Outstanding};
 use crate::report::figures;
 use crate::report::result::{Latency, RunResult};
@@ -71,7 +72,7 @@ pub(super) fn by_group(result: &RunResult) -> Markup {
 /// A row a latency: percentiles, beneath three of them their intervals.
 fn table<'a>(head: &str, rows: impl Iterator<Item = (String, &'a Latency)>) -> Markup {
     html! {
-        div.scroll { table {
+        div.scroll { table.stack {
             thead { tr {
                 th scope="col" { (head) }
                 @for name in HEADS { th.n scope="col" { (name) } }
@@ -79,44 +80,41 @@ fn table<'a>(head: &str, rows: impl Iterator<Item = (String, &'a Latency)>) -> M
             } }
             tbody { @for (name, l) in rows { tr {
                 th scope="row" { (name) }
-                @for (ns, at_least, interval) in cells(l) {
-                    td.n {
-                        @match at_least {
-                            Some(at_least_ns) => { "≥ " (figures::latency(at_least_ns)) }
-                            None => {
-                                (latency_text(ns))
-                                @if let Some([low_ns, high_ns]) = interval {
-                                    small { (figures::latency_range(low_ns, high_ns)) }
-                                }
-                            }
+                @for (head, (figure, interval)) in HEADS.into_iter().zip(cells(l)) {
+                    td.n data-head=(head) {
+                        (figures::at_least(figure))
+                        @if let Some([low_ns, high_ns]) = interval {
+                            small { (figures::latency_range(low_ns, high_ns)) }
                         }
                     }
                 }
-                td.n { (figures::count(l.count + l.outstanding.map_or(0, |o| o.count))) }
+                @let outstanding = l.outstanding.as_ref().map_or(0, |o| o.count);
+                td.n data-head="samples" { (figures::count(l.count + outstanding)) }
             } } }
         } }
     }
 }
 
-/// What came, what it is at least, and its interval.
-type Cell = (Option<u64>, Option<u64>, Option<[u64; 2]>);
+/// A figure and its interval.
+type Cell = (Option<AtLeast>, Option<[u64; 2]>);
 
-/// The columns of a class: what came, what it is at least where something was outstanding and that
-/// makes a difference, and the interval.
+/// The columns of a class: each figure, and its interval where that says all that is known.
 fn cells(l: &Latency) -> [Cell; 8] {
-    let o = l.outstanding.unwrap_or_default();
-    // What is outstanding only ever raises a figure; what it does not raise is what it is.
-    let raised = |came: Option<u64>, at_least: Option<u64>| at_least.filter(|_| came != at_least);
-    let max = l.outstanding.and(o.max);
+    let complete = l.outstanding.is_none();
+    let exactly = |ns: Option<u64>| {
+        let ns = ns.filter(|_| complete);
+        (ns.map(|ns| AtLeast { ns, open: false }), None)
+    };
+    let interval = |interval: Option<[u64; 2]>| interval.filter(|_| complete);
     [
-        (l.min, None, None),
-        (l.mean.filter(|_| l.outstanding.is_none()), None, None),
-        (l.p50, raised(l.p50, o.p50), l.ci95.p50),
-        (l.p90, raised(l.p90, o.p90), None),
-        (l.p99, raised(l.p99, o.p99), l.ci95.p99),
-        (l.p99_9, raised(l.p99_9, o.p99_9), l.ci95.p99_9),
-        (l.p99_99, raised(l.p99_99, o.p99_99), None),
-        (l.max, max, None),
+        exactly(l.min),
+        exactly(l.mean),
+        (l.at(50.0), interval(l.ci95.p50)),
+        (l.at(90.0), None),
+        (l.at(99.0), interval(l.ci95.p99)),
+        (l.at(99.9), interval(l.ci95.p99_9)),
+        (l.at(99.99), None),
+        (l.at(100.0), None),
     ]
 }
 
@@ -137,7 +135,8 @@ fn missing(result: &RunResult) -> Missing {
 fn outstanding(result: &RunResult) -> Outstanding {
     let count = |class: &str| {
         let latency = result.latency_ns.get(class);
-        latency.and_then(|l| l.outstanding).map_or(0, |o| o.count)
+        let outstanding = latency.and_then(|l| l.outstanding.as_ref());
+        outstanding.map_or(0, |outstanding| outstanding.count)
     };
     Outstanding {
         acks: count("ack"),

@@ -112,6 +112,7 @@ fn report() -> Report {
         embedded: true,
         clients: 1_000,
         connected: 1_000,
+        sent_by_group: vec![1],
         interrupted: None,
         findings: findings(),
         health: Health::new(&measured, 0, vec![load]),

@@ -56,6 +56,9 @@ pub(super) struct Totals {
     pub(super) unsent: u64,
     /// Of these, messages of clients whose connections were gone.
     pub(super) cut_off: u64,
+    /// Messages sent by the clients of each group, whenever; none for groups after the last that
+    /// sent any.
+    pub(super) sent_by_group: Vec<u64>,
     /// What each shard's thread did in the measured phase.
     pub(super) loads: Vec<ShardLoad>,
     /// Clients that were still connected.
@@ -69,12 +72,23 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    /// Counts messages that clients of `group` sent.
+    pub(super) fn sent(&mut self, group: usize, messages: u64) {
+        if self.sent_by_group.len() <= group {
+            self.sent_by_group.resize(group + 1, 0);
+        }
+        self.sent_by_group[group] += messages;
+    }
+
     /// Adds those of another shard.
     pub(super) fn add(&mut self, other: Self) {
         self.offered += other.offered;
         self.behind += other.behind;
         self.unsent += other.unsent;
         self.cut_off += other.cut_off;
+        for (group, messages) in other.sent_by_group.into_iter().enumerate() {
+            self.sent(group, messages);
+        }
         self.loads.extend(other.loads);
         self.cut += other.cut;
         self.unanswered += other.unanswered;

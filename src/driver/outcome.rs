@@ -28,6 +28,9 @@ pub struct Outcome {
     pub clients: u64,
     /// How many of them got their first welcome.
     pub connected: u64,
+    /// Messages that the clients of each group sent, by the group's
+    /// [place](crate::measure::group::place).
+    pub sent_by_group: Vec<u64>,
     /// What ended the run early, if anything did.
     pub interrupted: Option<Interruption>,
     /// What verification found.
@@ -72,6 +75,7 @@ impl Outcome {
             embedded: matches!(plan.target.url, TargetUrl::Embedded(_)),
             clients: plan.clients(),
             connected: 0,
+            sent_by_group: Vec::new(),
             interrupted: None,
             findings: Findings::default(),
             health: Health::new(&measured, 0, Vec::new()),

@@ -13,19 +13,7 @@ use crate::verify::kind::Kind;
 
 /// Things that happen in runs, each with what it takes for granted.
 const HAPPENS: [(&str, sample::Change); 16] = [
-    ("the target hung", |_, o| {
-        o.unfinished = Some(Unfinished {
-            clients: 104,
-            unanswered: 104,
-            drain: Some(Duration::from_secs(5)),
-            heard_ns: 6_000_000_000,
-            ended_ns: 17_000_000_000,
-        });
-        o.findings.unfinished = 104;
-        o.findings.undecided = Vec::from_iter(o.findings.unproved());
-        let relays = &mut o.measured.censored.relay;
-        relays.record_n(10_000_000_000, 100).unwrap();
-    }),
+    ("the target hung", sample::hang),
     ("the drain was short", |_, o| {
         o.unfinished = Some(Unfinished {
             clients: 3,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::driver::outcome::{Outcome, ProcessUse};
+use crate::driver::outcome::{Outcome, ProcessUse, Unfinished};
 use crate::measure::health::{Health, ShardLoad};
 use crate::measure::{Collector, Measured, ShardRecorder, Window};
 use crate::report::{Environment, Report};
@@ -11,6 +11,7 @@ use crate::scenario::plan::{
     Promises, RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
 };
 use crate::verify::findings::{Counts, Coverage, Example, Findings};
+use crate::verify::outstanding::{Outstanding, Waiting};
 use crate::wire::Dialect;
 
 /// What a test makes different.
@@ -128,6 +129,7 @@ pub(crate) fn outcome() -> Outcome {
         embedded: true,
         clients: 104,
         connected: 104,
+        sent_by_group: vec![5_000, 0],
         interrupted: None,
         findings: Findings {
             counts: Counts {
@@ -174,6 +176,33 @@ pub(crate) fn example() -> Example {
         seq: Some(351),
         at_ns: 4_211_000_000,
     }
+}
+
+/// The target fell silent 6 s into the sample, the run waited for it for 5 s after its load, and a
+/// hundred relays of one message had been outstanding for ten seconds by then.
+pub(crate) fn hang(_: &mut Plan, outcome: &mut Outcome) {
+    outcome.unfinished = Some(Unfinished {
+        clients: 104,
+        unanswered: 104,
+        drain: Some(Duration::from_secs(5)),
+        heard_ns: 6 * SECOND_NS,
+        ended_ns: 17 * SECOND_NS,
+    });
+    let findings = &mut outcome.findings;
+    findings.unfinished = 104;
+    findings.undecided = Vec::from_iter(findings.unproved());
+    findings.outstanding.push(Outstanding {
+        intended_ns: 7 * SECOND_NS,
+        first_ns: None,
+        ack: None,
+        relays: vec![Waiting {
+            group: 1,
+            clients: 100,
+            until_ns: 17 * SECOND_NS,
+        }],
+    });
+    let relays = &mut outcome.measured.censored.relay;
+    relays.record_n(10 * SECOND_NS, 100).unwrap();
 }
 
 /// The sample, changed by `change`, and judged as on another machine.

@@ -282,6 +282,7 @@ impl Fleet {
         let bytes = (self.out.len() - start) as u64;
         self.recorder
             .sent(intended_ns, now_ns, sent.held_by_target, bytes);
+        self.totals.sent(self.clients[client].group, 1);
         true
     }
 

@@ -93,6 +93,7 @@ impl Coordinator<'_> {
             embedded,
             clients: self.plan.clients(),
             connected: self.live.connected(),
+            sent_by_group: self.totals.sent_by_group,
             interrupted: self.interrupted,
             findings,
             measured,

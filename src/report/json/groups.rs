@@ -37,9 +37,11 @@ impl<'a> Group<'a> {
             Some(latency.with(came, at_least.unwrap_or(&nothing)))
         };
         let censored = &measured.censored.groups;
-        let groups = report.groups.iter().zip(&measured.groups).enumerate();
+        let none = GroupLatencies::default();
+        let groups = report.groups.iter().enumerate();
         groups
-            .map(|(place, (group, GroupLatencies { ack, relay }))| {
+            .map(|(place, group)| {
+                let GroupLatencies { ack, relay } = measured.groups.get(place).unwrap_or(&none);
                 let censored = censored.get(place);
                 let acks = censored.and_then(|c| c.ack.as_ref());
                 let relays = censored.and_then(|c| c.relay.as_ref());

@@ -69,10 +69,11 @@ impl Page {
         let mut lines = Vec::new();
         let rows = rows.into_iter().zip(service);
         for ((class, response, at_least), service) in rows.skip(usize::from(unpromised)) {
-            lines.push((Cow::from(class), response, at_least));
+            lines.push((Cow::from(class), Cow::Borrowed(response), at_least));
             // That of a part of the deliveries compares with nothing.
             let service = service.filter(|s| s.len() == response.len());
             if let Some(service) = service.filter(|s| is_noticeable(response, s, quantiles)) {
+                let service = Cow::Borrowed(service);
                 lines.push(("  from the actual send".into(), service, &nothing));
             }
             for (group, came, at_least) in by_group(class, report) {
@@ -81,7 +82,7 @@ impl Page {
         }
         for (class, came, at_least) in lines {
             let figures = quantiles.iter().chain(&[100.0]);
-            let figures = figures.map(|p| figures::at_least(percentile(came, at_least, *p)));
+            let figures = figures.map(|p| figures::at_least(percentile(&came, at_least, *p)));
             let samples = figures::short_count(came.len() + at_least.len());
             let cells = figures.chain([samples]);
             let cells = cells.map(|cell| style.text(&cell).into_owned()).collect();
@@ -154,7 +155,11 @@ impl Page {
 }
 
 /// A line of the table: a name, what came, and lower bounds of what did not.
-type Line<'a> = (Cow<'a, str>, &'a Histogram<u64>, Option<&'a Histogram<u64>>);
+type Line<'a> = (
+    Cow<'a, str>,
+    Cow<'a, Histogram<u64>>,
+    Option<&'a Histogram<u64>>,
+);
 
 /// The groups' shares of a class where they differ, and all where something was outstanding.
 fn by_group<'a>(class: &str, report: &'a Report) -> Vec<Line<'a>> {
@@ -166,21 +171,23 @@ fn by_group<'a>(class: &str, report: &'a Report) -> Vec<Line<'a>> {
         _ => return Vec::new(),
     };
     let censored = &measured.censored.groups;
-    let groups = report.groups.iter().zip(&measured.groups).enumerate();
+    let groups = report.groups.iter().enumerate();
     let shares: Vec<_> = groups
-        .filter_map(|(place, (group, latencies))| {
+        .filter_map(|(place, group)| {
+            let came = measured.groups.get(place).and_then(of);
             let at_least = censored.get(place).and_then(of);
-            Some((group.name.as_str(), of(latencies)?, at_least))
+            (came.is_some() || at_least.is_some()).then_some((&*group.name, came, at_least))
         })
         .collect();
-    let histograms: Vec<_> = shares.iter().map(|(_, histogram, _)| *histogram).collect();
+    let histograms: Vec<_> = shares.iter().filter_map(|(_, came, _)| *came).collect();
     let outstanding = shares.iter().filter(|(.., at_least)| at_least.is_some());
     let one_hung = (1..shares.len()).contains(&outstanding.count());
     if !one_hung && !groups::differ(&histograms, messages) {
         return Vec::new();
     }
-    let line = |(name, came, at_least): (&str, &'a Histogram<u64>, _)| {
+    let line = |(name, came, at_least): (&str, Option<&'a Histogram<u64>>, _)| {
         let name = format!("  {preposition} {name}").into();
+        let came = came.map_or_else(|| Cow::Owned(histogram()), Cow::Borrowed);
         (name, came, at_least)
     };
     shares.into_iter().map(line).collect()

@@ -6,8 +6,8 @@ use insta::assert_snapshot;
 use super::*;
 use crate::driver::outcome::{Interruption, Outcome};
 use crate::driver::snapshot::Phase;
-use crate::measure::{Collector, Window};
-use crate::report::sample;
+use crate::measure::{Collector, GroupLatencies, Window, histogram};
+use crate::report::{RunResult, sample};
 use crate::scenario::plan::{Group, Plan};
 use crate::verify::findings::{Coverage, Example};
 use crate::verify::kind::Kind;
@@ -226,6 +226,31 @@ fn groups_that_differ_have_a_line_each() {
     assert_eq!(rows[..3], ["to a", "to b", "to c"]);
     assert_eq!(rows[3].len(), 80 - 2 + "…".len() - 1, "{rows:?}");
     assert_eq!(rows.len(), 4, "{rows:?}");
+}
+
+#[test]
+fn a_group_that_got_nothing_and_waits_for_something_has_its_line() {
+    let hung = sample::report(|plan, outcome| {
+        sample::hang(plan, outcome);
+        let measured = &mut outcome.measured;
+        measured.groups.truncate(1);
+        let nothing = GroupLatencies::default();
+        let mut waits = GroupLatencies::default();
+        let relays = waits.relay.insert(histogram());
+        relays.record_n(10_000_000_000, 100).unwrap();
+        measured.censored.groups = vec![nothing, waits];
+    });
+    let text = render(&hung, Style::FILE);
+    let line = text.lines().find(|line| line.starts_with("  to listeners"));
+    let line = line.unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains("≥10.0 s") && line.ends_with("100"), "{line}");
+    let line = text.lines().find(|line| line.starts_with("  to talkers"));
+    assert!(line.is_some_and(|line| !line.contains('≥')), "{text}");
+    // Nor is it missing in the result.
+    let result = RunResult::of(&hung);
+    let relay = result.groups[1].latency_ns.relay.as_ref().unwrap();
+    let outstanding = relay.outstanding.as_ref().unwrap();
+    assert_eq!((relay.count, outstanding.count), (0, 100));
 }
 
 #[test]

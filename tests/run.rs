@@ -11,6 +11,8 @@ mod probe;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
@@ -751,11 +753,109 @@ fn a_second_ctrl_c_ends_at_once() {
     running.signal(Signal::INT);
     running.wait_for("phase=drain");
     running.signal(Signal::INT);
-    let (code, result, _) = running.finish();
-    assert_eq!(code, Some(130));
+    let (code, result, err) = running.finish();
+    assert_eq!(code, Some(130), "{err}");
     let result = result.expect("what was asked for is written");
-    assert_eq!(result["counts"], Value::Null, "nothing was judged any more");
     assert_eq!(result["verdict"], "interrupted");
+    let reason = result["reasons"][0].as_str().unwrap();
+    assert!(
+        reason.starts_with("ended at once by a second signal after Ctrl-C in the measured phase"),
+        "{reason}"
+    );
+    // What was known by then is there, and nobody is accused of what was not waited for.
+    assert!(result["counts"]["sent"].as_u64() > Some(0), "{result:#}");
+    assert!(result["latency_ns"]["relay"]["count"].as_u64() > Some(0));
+    assert_eq!(result["violations"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_second_ctrl_c_writes_the_trace_and_every_output_with_what_is_known() {
+    let target = Double::start(Fault::NoBye);
+    let scenario = Scenario::new(ENDLESS);
+    let place = tempfile::tempdir().unwrap();
+    let path = |name: &str| {
+        place
+            .path()
+            .join(name)
+            .into_os_string()
+            .into_string()
+            .unwrap()
+    };
+    let (out, trace) = (path("out"), path("run.trace"));
+    let url = target.url();
+    let args = [
+        scenario.path(),
+        "--target",
+        &url,
+        "--set",
+        "run.drain=10m",
+        "--out",
+        &out,
+        "--trace",
+        &trace,
+    ];
+    let mut running = Running::until_measuring(&args);
+    running.signal(Signal::INT);
+    running.wait_for("phase=drain");
+    running.signal(Signal::TERM);
+    let (code, _, err) = running.finish();
+    assert_eq!(code, Some(130), "{err}");
+    for file in ["result.json", "report.html", "summary.txt", "junit.xml"] {
+        let text = fs::read_to_string(place.path().join("out").join(file)).unwrap();
+        assert!(text.contains("ended at once by a second signal"), "{file}");
+    }
+    let verified = output(&["verify", &trace]);
+    let said = String::from_utf8_lossy(&verified.stdout).into_owned();
+    assert_eq!(
+        verified.status.code(),
+        Some(3),
+        "{said}{}",
+        stderr(&verified)
+    );
+    assert!(said.contains("ended at once"), "{said}");
+}
+
+/// A target that is still being started when the signal comes.
+#[test]
+fn a_signal_before_the_target_is_ready_ends_it_and_writes_what_was_asked_for() {
+    // The server is this program started again, by the path that it was started from: where that
+    // has been removed there stands another one, which never says that it listens.
+    let place = tempfile::tempdir().unwrap();
+    let copy = place.path().join("chatbench");
+    fs::copy(env!("CARGO_BIN_EXE_chatbench"), &copy).unwrap();
+    let file = fs::File::open(&copy).unwrap();
+    fs::remove_file(&copy).unwrap();
+    let never_ready = place.path().join("chatbench (deleted)");
+    let script = "#!/bin/sh\necho started >&2\nexec sleep 60\n";
+    fs::write(&never_ready, script).unwrap();
+    fs::set_permissions(&never_ready, fs::Permissions::from_mode(0o755)).unwrap();
+
+    let scenario = Scenario::new(ENDLESS);
+    let (out, trace) = (place.path().join("out"), place.path().join("run.trace"));
+    let mut command = Command::new(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    command.args(["run", scenario.path(), "--out"]).arg(&out);
+    command.arg("--trace").arg(&trace);
+    let running = Running::start(command, "started");
+    running.signal(Signal::TERM);
+    let (code, _, said) = running.finish();
+    assert_eq!(code, Some(130), "{said}");
+    assert!(
+        said.contains("ended by SIGTERM before the target was ready"),
+        "{said}"
+    );
+    let result: Value =
+        serde_json::from_slice(&fs::read(out.join("result.json")).unwrap()).unwrap();
+    assert_eq!(result["verdict"], "interrupted");
+    assert_eq!(result["counts"], Value::Null);
+    assert_eq!(result["error"], result["reasons"][0]);
+    for file in ["report.html", "summary.txt", "junit.xml"] {
+        let text = fs::read_to_string(out.join(file)).unwrap();
+        assert!(
+            text.contains("before the target was ready"),
+            "{file}: {text}"
+        );
+    }
+    assert!(!trace.exists(), "there is nothing to verify");
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn on_interrupt(snapshot: &Snapshot) -> String {
     };
     format!(
         "interrupted: nothing more is sent, what is under way is waited for{drain}, then comes the \
-         report; Ctrl-C again ends at once, without a report"
+         report; Ctrl-C again ends at once, with what is known by then"
     )
 }
 
@@ -398,7 +398,7 @@ mod tests {
         let text = out.text();
         assert_eq!(text.matches("interrupted: nothing more is sent").count(), 1);
         assert!(text.contains("is waited for, 30 s at most"), "{text}");
-        assert!(text.contains("Ctrl-C again ends at once, without a report"));
+        assert!(text.contains("Ctrl-C again ends at once, with what is known by then"));
     }
 
     #[test]

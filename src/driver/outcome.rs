@@ -115,6 +115,8 @@ pub struct Interruption {
     pub signal: &'static str,
     /// Where the run was when it came.
     pub phase: Phase,
+    /// Whether a second signal came, and nothing was waited for from then on.
+    pub at_once: bool,
 }
 
 impl Interruption {
@@ -122,13 +124,26 @@ impl Interruption {
     /// reason.
     #[must_use]
     pub fn cut_the_load_short(&self) -> bool {
-        self.phase != Phase::Drain
+        self.phase != Phase::Drain || self.at_once
     }
 }
 
 impl fmt::Display for Interruption {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let signal = self.signal;
+        if self.at_once {
+            let when = match self.phase {
+                Phase::Connect => "while clients were connecting",
+                Phase::WarmUp => "in the warm-up",
+                Phase::Measure => "in the measured phase",
+                Phase::Drain => "in the drain",
+            };
+            return write!(
+                f,
+                "ended at once by a second signal after {signal} {when}: this is what was known by \
+                 then"
+            );
+        }
         match self.phase {
             Phase::Connect => write!(
                 f,

@@ -91,7 +91,8 @@ pub enum RunError {
     /// A signal came before the first client began to connect.
     #[error("ended by {0} before the target was ready: nothing was run")]
     NotBegun(&'static str),
-    /// The second signal.
+    /// The second signal, and what was known by then was not to be had within
+    /// [`conclusion::HAND_IN_WITHIN`], or a third came.
     #[error("ended at once by a second signal: nothing of the run was judged")]
     Aborted,
 }
@@ -100,10 +101,10 @@ pub enum RunError {
 /// so far, and `trace` takes down everything that verification is told.
 ///
 /// The first SIGINT, SIGTERM or SIGHUP ends the load early: the run still drains, and its outcome
-/// says that it was interrupted.
+/// says that it was interrupted. The second ends the run at once, with what is known by then.
 ///
 /// # Errors
-/// [`RunError`] if the load could not begin, or on the second signal.
+/// [`RunError`] if the load could not begin, or if nothing is to be known at once.
 pub async fn run(
     plan: &Plan,
     trace: Option<&Recording>,
@@ -117,13 +118,12 @@ pub async fn run(
     let mut coordinator = Coordinator::start(plan, hosts, url, embedded, signals, trace, watch)?;
     let result = coordinator.go_through_phases().await;
     match result {
-        Ok(()) => Ok(coordinator.conclude().await),
+        Ok(()) => coordinator.conclude().await,
+        Err(RunError::Aborted) => coordinator.conclude_at_once().await,
         Err(error) => {
             // The shards' threads end when their commands do; whether they do so in time is of
             // no interest any more.
-            if let Some(embedded) = coordinator.embedded.take()
-                && !matches!(error, RunError::Aborted)
-            {
+            if let Some(embedded) = coordinator.embedded.take() {
                 embedded.stop().await;
             }
             Err(error)
@@ -328,10 +328,19 @@ impl<'a> Coordinator<'a> {
     }
 
     fn interrupt(&mut self, signal: &'static str) -> Result<(), RunError> {
-        let phase = self.phase;
-        match self.interrupted.replace(Interruption { signal, phase }) {
-            Some(_) => Err(RunError::Aborted),
-            None => Ok(()),
+        match &mut self.interrupted {
+            Some(interruption) => {
+                interruption.at_once = true;
+                Err(RunError::Aborted)
+            }
+            None => {
+                self.interrupted = Some(Interruption {
+                    signal,
+                    phase: self.phase,
+                    at_once: false,
+                });
+                Ok(())
+            }
         }
     }
 

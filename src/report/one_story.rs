@@ -82,6 +82,7 @@ const HAPPENS: [(&str, sample::Change); 16] = [
         o.interrupted = Some(Interruption {
             signal: "Ctrl-C",
             phase: Phase::Measure,
+            at_once: false,
         });
     }),
     ("clients were not welcomed", |_, o| o.connected = 90),

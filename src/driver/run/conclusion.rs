@@ -1,18 +1,58 @@
 //! The end of a run: what its shards, its judge and its server leave behind.
 
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
-use super::Coordinator;
-use crate::driver::outcome::{Outcome, ProcessUse, Unfinished};
+use tokio::time::timeout;
+
+use super::{Coordinator, RunError};
+use crate::driver::channel::Command;
+use crate::driver::clock::ns;
+use crate::driver::outcome::{Interruption, Outcome, ProcessUse, Unfinished};
 use crate::driver::process;
 use crate::measure::Window;
 use crate::measure::health::Health;
 use crate::scenario::plan::Load;
 use crate::target::embedded::Embedded;
+use crate::verify::findings::Findings;
+use crate::verify::judge::{Judge, Settled};
+
+/// After a second signal, how long the shards have to hand in what they know, then the embedded
+/// server to say what it did, then the judge to come to its end: within a second all is written.
+pub(super) const HAND_IN_WITHIN: Duration = Duration::from_millis(300);
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(100);
+const JUDGE_WITHIN: Duration = Duration::from_millis(300);
 
 impl Coordinator<'_> {
+    /// Ends the run with what is known now.
+    ///
+    /// # Errors
+    /// [`RunError::Aborted`] if that is not to be had at once.
+    pub(super) async fn conclude_at_once(mut self) -> Result<Outcome, RunError> {
+        self.judge_until_ns = self.clock.now_ns() + ns(HAND_IN_WITHIN / 2);
+        self.tell_shards(Command::Stop {
+            judge_until_ns: self.judge_until_ns,
+        });
+        let handed_in = async {
+            while self.shards_done < self.commands.len() {
+                self.step().await?;
+            }
+            Ok(())
+        };
+        match timeout(HAND_IN_WITHIN, handed_in).await {
+            Ok(Ok(())) => self.conclude().await,
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(RunError::Aborted),
+        }
+    }
+
     /// Everything is in: the judgement and the figures.
-    pub(super) async fn conclude(mut self) -> Outcome {
+    ///
+    /// # Errors
+    /// [`RunError::Aborted`] if the run is to end at once, and the judge does not.
+    pub(super) async fn conclude(mut self) -> Result<Outcome, RunError> {
+        let at_once = self.interrupted.is_some_and(|i: Interruption| i.at_once);
         let ended_ns = self.clock.now_ns();
         let elapsed = Duration::from_nanos(ended_ns);
         for thread in self.threads.drain(..) {
@@ -26,21 +66,35 @@ impl Coordinator<'_> {
         let embedded = self.embedded.is_some();
         let mut faults = Vec::new();
         if let Some(embedded) = self.embedded.take() {
-            faults = embedded.stop().await;
+            faults = if at_once {
+                let stopped = timeout(LAST_WORDS_WITHIN, embedded.stop()).await;
+                stopped.unwrap_or_default()
+            } else {
+                embedded.stop().await
+            };
         }
         let Self {
             judge,
             mut collector,
             ..
         } = self;
-        let findings = judge.finish(self.target_gone_ns.is_some(), |message| {
+        let target_gone = self.target_gone_ns.is_some();
+        let mut settled = |message: Settled| {
             collector.message(
                 message.intended_ns,
                 message.first_ns,
                 message.last_ns,
                 message.receivers,
             );
-        });
+        };
+        let findings = if at_once {
+            let (findings, messages) =
+                finish_within(JUDGE_WITHIN, judge, target_gone).ok_or(RunError::Aborted)?;
+            messages.into_iter().for_each(settled);
+            findings
+        } else {
+            judge.finish(target_gone, &mut settled)
+        };
         for message in &findings.outstanding {
             if let Some(ack) = message.ack {
                 collector.ack_outstanding(ack.group, message.intended_ns, ack.until_ns);
@@ -65,7 +119,8 @@ impl Coordinator<'_> {
         }
         // A script may be at a pause between two connections.
         let clients = self.totals.cut.max(self.live.scripts());
-        let unfinished = (clients > 0 && self.window != Window::NEVER).then_some(Unfinished {
+        let ran_out = clients > 0 && self.window != Window::NEVER && !at_once;
+        let unfinished = ran_out.then_some(Unfinished {
             clients,
             unanswered: self.totals.unanswered,
             drain: self.drain_over.then_some(self.plan.run.drain),
@@ -85,7 +140,7 @@ impl Coordinator<'_> {
         health.cut_off = self.totals.cut_off;
         health.longest_pause_ns = health.longest_pause_ns.max(self.totals.longest_pause_ns);
         let used = process::own_use();
-        Outcome {
+        Ok(Outcome {
             started: self.started,
             epoch: self.clock.instant(0),
             elapsed,
@@ -107,6 +162,22 @@ impl Coordinator<'_> {
             inconclusive,
             error: None,
             unfinished,
-        }
+        })
     }
+}
+
+/// The judge's findings, and the messages that were settled by them; `None` if it takes longer.
+fn finish_within(
+    limit: Duration,
+    judge: Judge,
+    target_gone: bool,
+) -> Option<(Findings, Vec<Settled>)> {
+    let (done, finished) = mpsc::channel();
+    thread::spawn(move || {
+        let mut messages = Vec::new();
+        let findings = judge.finish(target_gone, |message| messages.push(message));
+        // Nobody waits for it any more if it took too long.
+        let _ = done.send((findings, messages));
+    });
+    finished.recv_timeout(limit).ok()
 }

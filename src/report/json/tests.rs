@@ -194,6 +194,7 @@ fn a_run_that_did_not_come_to_measuring_has_no_window() {
             outcome.interrupted = Some(Interruption {
                 signal: "Ctrl-C",
                 phase: Phase::WarmUp,
+                at_once: false,
             });
             outcome.measured.window = window;
         });

@@ -61,6 +61,7 @@ fn interrupt(_: &mut Plan, outcome: &mut Outcome) {
     outcome.interrupted = Some(Interruption {
         signal: "Ctrl-C",
         phase: Phase::Measure,
+        at_once: false,
     });
     outcome.measured.window.end_ns = outcome.measured.window.start_ns + 4_200_000_000;
 }

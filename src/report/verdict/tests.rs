@@ -47,6 +47,7 @@ fn of_several_verdicts_the_weightiest_counts() {
             o.interrupted = Some(Interruption {
                 signal: "Ctrl-C",
                 phase: Phase::Measure,
+                at_once: false,
             });
         }),
     ];

@@ -23,7 +23,7 @@ duration = "300ms"
 [clients.talkers]
 count = 2
 rate = 400
-[clients.listeners-with-a-name-of-some-length]
+[clients.listeners-of-some-length]
 count = 3
 [clients.comers-and-goers]
 count = 2

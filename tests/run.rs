@@ -750,6 +750,7 @@ fn a_second_ctrl_c_ends_at_once() {
         "run.drain=10m",
     ];
     let mut running = Running::until_measuring(&args);
+    running.wait_for("phase=measure"); // a moment later: something was sent by then
     running.signal(Signal::INT);
     running.wait_for("phase=drain");
     running.signal(Signal::INT);

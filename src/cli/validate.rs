@@ -253,7 +253,8 @@ fn verb(step: &Step) -> &'static str {
 
 fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style) {
     let mut total = |name: &str, value: String| {
-        style.paragraph(out, &left(name, LABEL), LABEL, &value);
+        let items = value.split(" · ").map(|item| style.text(item));
+        style.flow(out, &left(name, LABEL), LABEL, " · ", items);
     };
     let connect_s = plan.clients() as f64 / plan.run.connect_rate;
     let connect_rate = rate(plan.run.connect_rate);

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::clients::{Draft, DraftLoad};
 use super::diagnostic::{Diagnostic, Span};
-use super::plan::{GROUPS_APART, Metric, OBSERVERS, OTHERS, Repeat, Run, Step, Threshold};
+use super::plan::{
+    Arrival, GROUPS_APART, Group, Load, Metric, OBSERVERS, OTHERS, Repeat, Run, Step, Threshold,
+};
 use super::section::Problems;
 use crate::wire::Dialect;
 use crate::wire::payload::MAX_SENDER;
@@ -205,6 +207,57 @@ pub(super) fn something_to_verify(
                 ),
         );
     }
+}
+
+/// Of so few messages on average a Poisson process makes none due in one run of twenty.
+const FEW_MESSAGES: f64 = 3.0;
+
+/// A run in which a group that publishes sends nothing cannot pass: say so before it runs, where that
+/// is known.
+pub(super) fn each_group_sends(problems: &Problems, groups: &[Group], spans: &[Span], run: &Run) {
+    for (group, span) in groups.iter().zip(spans) {
+        let name = &group.name;
+        let (title, help) = match &group.load {
+            Load::Open {
+                profile,
+                arrival: Arrival::Poisson,
+            } if profile.messages() < FEW_MESSAGES => (
+                format!(
+                    "`clients.{name}`: {:.1} messages are due on average in the whole run, so it \
+                     may well be none",
+                    profile.messages()
+                ),
+                "a run in which a group sends nothing is inconclusive; raise the rate, run longer, \
+                 or leave `arrival` out, which makes at least one due",
+            ),
+            Load::Script { steps, .. }
+                if pause_before_publishing(steps) > run.warmup + run.duration + run.drain =>
+            {
+                (
+                    format!(
+                        "`clients.{name}`: the script pauses for longer than the run lasts before it \
+                     publishes anything"
+                    ),
+                    "a run in which a group sends nothing is inconclusive; pause for less, or run longer",
+                )
+            }
+            _ => continue,
+        };
+        problems.push(Diagnostic::warning(title).at(span, "").help(help));
+    }
+}
+
+/// How long a script pauses at least before its first publish; nothing where it has none.
+fn pause_before_publishing(steps: &[Step]) -> Duration {
+    let mut paused = Duration::ZERO;
+    for step in steps {
+        match step {
+            Step::Pause { min, .. } => paused = paused.saturating_add(*min),
+            Step::Publish { .. } => return paused,
+            _ => {}
+        }
+    }
+    Duration::ZERO
 }
 
 /// Whether the clients of a group publish anything.

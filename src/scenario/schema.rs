@@ -77,12 +77,15 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     );
     checks::something_to_verify(problems, &drafts, &thresholds);
     file.resolve("clients", clients);
+    let spans: Vec<_> = drafts.iter().map(|draft| draft.span.clone()).collect();
+    let groups: Vec<_> = drafts.into_iter().map(|draft| draft.finish(&run)).collect();
+    checks::each_group_sends(problems, &groups, &spans, &run);
     Plan {
         name: name.to_owned(),
         description,
         seed,
         target,
-        groups: drafts.into_iter().map(|draft| draft.finish(&run)).collect(),
+        groups,
         run,
         promises,
         late,

@@ -68,11 +68,11 @@ pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
 /// By what a cell's run is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Judge {
-    /// The numbers that the server states.
+    /// By the numbers that the server gives to messages
     Numbers,
-    /// What each client saw, the numbers left aside.
+    /// Without them, by what each client sends and receives: as a target is judged that has none
     Outside,
-    /// The same of clients that speak classic, in which there are none.
+    /// The same with clients of the classic dialect, in which messages have no numbers
     Classic,
 }
 

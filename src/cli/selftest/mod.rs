@@ -59,8 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     clean: Option<u64>,
 
-    /// By what the runs are judged: the numbers that the server states; from outside, as a target
-    /// is that states none; or so in the classic dialect, which has none (repeatable)
+    /// How the verifier judges the runs (repeatable)
     #[arg(long, value_name = "BY", value_enum, default_value = "numbers")]
     judge: Vec<Judge>,
 
@@ -137,8 +136,12 @@ pub fn main(args: &Args) -> ExitCode {
 /// What to run, for each way of judging: each fault in its scenarios, then clean runs in all of
 /// them.
 fn cells(args: &Args) -> Vec<Cell> {
-    let mut judges = args.judge.clone();
-    judges.dedup();
+    let mut judges = Vec::new();
+    for judge in &args.judge {
+        if !judges.contains(judge) {
+            judges.push(*judge);
+        }
+    }
     judges
         .into_iter()
         .flat_map(|judge| cells_of(args, judge))
@@ -246,6 +249,46 @@ impl Progress {
                     table::rerun(ran.cell)
                 ));
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Selftest {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn runs(judges: &[&str]) -> usize {
+        let judges = judges.iter().flat_map(|judge| ["--judge", judge]);
+        let selftest = Selftest::parse_from(["selftest"].into_iter().chain(judges));
+        cells(&selftest.args).len()
+    }
+
+    #[test]
+    fn each_way_of_judging_is_carried_out_once() {
+        let (numbers, outside) = (runs(&["numbers"]), runs(&["outside"]));
+        assert_eq!(runs(&[]), numbers);
+        assert_eq!(runs(&["numbers", "outside", "numbers"]), numbers + outside);
+    }
+
+    #[test]
+    fn the_help_says_of_each_way_of_judging_what_it_goes_by() {
+        let help = Selftest::command().render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for said in [
+            "How the verifier judges the runs (repeatable)",
+            "- numbers: By the numbers that the server gives to messages",
+            "- outside: Without them, by what each client sends and receives",
+            "- classic: The same with clients of the classic dialect",
+        ] {
+            assert!(help.contains(said), "{said}: {help}");
         }
     }
 }

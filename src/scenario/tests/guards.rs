@@ -553,3 +553,34 @@ fn a_group_is_not_called_like_what_results_call_others() {
         ["1:10 `clients.others` has a name that is taken"]
     );
 }
+
+#[test]
+fn a_group_that_may_well_send_nothing_is_warned_of() {
+    let talk = "[run]\nwarmup = '1s'\nduration = '9s'\ndrain = '5s'\n[clients.often]\nrate = 100\n";
+    let said = |group: &str| warnings(&format!("{talk}[clients.rare]\n{group}"));
+    let rare = said("rate = 0.2\narrival = 'poisson'");
+    assert!(
+        rare.len() == 1 && rare[0].contains("`clients.rare`: 2.0 messages are due on average"),
+        "{rare:?}"
+    );
+    assert_eq!(
+        said("rate = 0.3\narrival = 'poisson'"),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        said("rate = 0.01"),
+        Vec::<String>::new(),
+        "its first is due at once"
+    );
+    let script = |pause: &str| {
+        format!("script = [{{ pause = '{pause}' }}, {{ publish = {{ count = 1 }} }}]")
+    };
+    let late = said(&script("16s"));
+    assert!(
+        late.len() == 1 && late[0].contains("pauses for longer than the run lasts"),
+        "{late:?}"
+    );
+    assert_eq!(said(&script("14s")), Vec::<String>::new());
+    let silent = "script = [{ connect = {} }, { pause = '1h' }]";
+    assert_eq!(said(silent), Vec::<String>::new(), "it publishes nothing");
+}

@@ -37,9 +37,9 @@ Exit codes:
     1  fail: at least one violation
     2  bad usage or an invalid scenario, and nothing was run; or an output could not be written
     3  inconclusive: nothing can be said, and why
-   99  verified, but a threshold was crossed
+   99  a threshold was crossed, for certain
   130  interrupted: Ctrl-C, SIGTERM or SIGHUP ends the load early, drains and reports; a second \
-one ends at once")]
+one reports at once")]
 pub struct Args {
     /// Scenario files, or directories of them
     #[arg(required = true, value_name = "FILE|DIR")]

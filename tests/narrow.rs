@@ -7,7 +7,9 @@ mod binary;
 mod pty;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use binary::{chatbench, output, stderr};
 use pty::Terminal;
@@ -171,4 +173,38 @@ fn help_and_what_is_wrong_with_a_command() {
     assert_narrow(&["run", "--no-such-option-of-this-program"], 2);
     assert_narrow(&["serve", "--listen", "ndjson://0.0.0.0:0"], 2);
     assert_narrow(&["chat", "ndjson://127.0.0.1:1"], 3);
+}
+
+#[test]
+fn a_chat() {
+    let mut server = chatbench(&[
+        "serve",
+        "--listen",
+        "ndjson://127.0.0.1:0",
+        "--exit-on-stdin-eof",
+    ])
+    .stdin(Stdio::piped())
+    .stdout(Stdio::piped())
+    .spawn()
+    .unwrap();
+    let mut said = BufReader::new(server.stdout.take().unwrap());
+    let mut line = String::new();
+    said.read_line(&mut line).unwrap();
+    let url = line.trim_end().rsplit_once(' ').unwrap().1;
+    for columns in WIDTHS {
+        let args = ["chat", url];
+        let mut terminal = Terminal::start(chatbench(&args), columns);
+        let mut shown = terminal.wait_for("more");
+        terminal.wait_for("> ");
+        terminal.press("/help\r");
+        shown.push_str(&terminal.wait_for("accepted"));
+        shown.push_str(&terminal.wait_for("42"));
+        terminal.press("\u{4}");
+        let (status, _) = terminal.end();
+        assert!(status.success(), "{shown:?}");
+        let plain = console::strip_ansi_codes(&shown).replace("\r\n", "\n");
+        assert_fits(&args, &plain, columns);
+    }
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
 }

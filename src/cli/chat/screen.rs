@@ -6,7 +6,10 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::editor::Editor;
-use crate::terminal::visible;
+use crate::terminal::{columns, narrowed, visible};
+
+/// Columns that what is broken off a line is indented by.
+const INDENT: usize = 2;
 
 /// One thing to show.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +50,8 @@ impl Shown {
 pub(super) struct Screen {
     colour_stdout: bool,
     colour_stderr: bool,
+    /// Columns of standard error, 0 if it does not know; `None` where it is no terminal.
+    columns: Option<usize>,
     /// What is typed stands on the same terminal: what is shown goes above it.
     editor: Option<Editor>,
 }
@@ -59,6 +64,7 @@ impl Screen {
         Self {
             colour_stdout: wanted && io::stdout().is_terminal(),
             colour_stderr: wanted && io::stderr().is_terminal(),
+            columns: columns(&io::stderr()),
             editor,
         }
     }
@@ -75,7 +81,11 @@ impl Screen {
             } else {
                 self.colour_stderr
             };
-            let line = shown.line(colour) + "\n";
+            let mut line = shown.line(colour) + "\n";
+            // What others say stays as it came; what this program says is broken between words.
+            if let Some(columns @ 1..) = self.columns.filter(|_| !said) {
+                line = narrowed(&line, columns, |_| INDENT);
+            }
             // Where there is an editor standard output is its terminal.
             if let Some(editor) = &mut self.editor
                 && (said || io::stderr().is_terminal())

@@ -5,66 +5,21 @@
 //! a result (the HTML report, files for other tools, comparisons) is made from this type, whether
 //! the run has just ended or ended last year.
 
+mod reading;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thiserror::Error;
 
-use super::files::RESULT;
-use super::json::SCHEMA;
-use super::{Environment, Report, figures, generator, histogram, json};
-use crate::input;
+use super::{Environment, figures, generator};
 use crate::measure::censored::{self, AtLeast, together};
 use crate::measure::percentile::percentile as exactly;
-
-/// Why a result cannot be read.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// The system refused.
-    #[error("cannot read {}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The text is no JSON, or a key is missing or of another kind.
-    #[error("{}: damaged, or no chatbench result: {source}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The first thing that is wrong, with its line and column.
-        source: serde_json::Error,
-    },
-    /// The result of a search, which has runs of its own.
-    #[error(
-        "{}: what a search found, not the result of a run: each of its probes has one, in the \
-         directories that search --out wrote beside it",
-        .0.display()
-    )]
-    Search(PathBuf),
-    /// Another version of the format.
-    #[error(
-        "{}: a result of schema {found}; this chatbench reads schema {SCHEMA}: use the version \
-         that wrote it, or run again",
-        path.display()
-    )]
-    OtherSchema {
-        /// The file.
-        path: PathBuf,
-        /// The version it states.
-        found: u64,
-    },
-}
+pub use reading::{Error, MAX_FILE_BYTES};
 
 /// One run's result.
 #[derive(Debug, Clone, Deserialize)]
@@ -104,10 +59,10 @@ pub struct RunResult {
     /// The measured phase.
     pub window: Window,
     /// Latencies by class; see [`RunResult::classes`] for an order.
-    #[serde(deserialize_with = "classes")]
+    #[serde(deserialize_with = "reading::classes")]
     pub latency_ns: BTreeMap<String, Latency>,
     /// Latencies by group of clients; an older result has none.
-    #[serde(default, deserialize_with = "groups")]
+    #[serde(default, deserialize_with = "reading::groups")]
     pub groups: Vec<Group>,
     /// Events a second in the measured phase.
     pub rates: BTreeMap<String, Option<f64>>,
@@ -285,7 +240,7 @@ pub struct Latency {
     #[serde(default)]
     pub ci95: Intervals,
     /// All of them.
-    #[serde(deserialize_with = "histogram")]
+    #[serde(deserialize_with = "reading::histogram")]
     pub histogram: Histogram<u64>,
     /// Those that had not come when the run stopped listening.
     #[serde(default)]
@@ -298,7 +253,7 @@ pub struct Outstanding {
     /// How many.
     pub count: u64,
     /// How late each is at least.
-    #[serde(deserialize_with = "histogram")]
+    #[serde(deserialize_with = "reading::histogram")]
     pub histogram: Histogram<u64>,
 }
 
@@ -467,9 +422,6 @@ pub struct Point {
     pub relay_max_ns: Option<u64>,
 }
 
-/// The longest result that is read: two weeks of timeline.
-pub const MAX_FILE_BYTES: u64 = 256 << 20;
-
 /// The classes of latency in the order of a message's life, with their names for people.
 const CLASSES: [(&str, &str); 8] = [
     ("ack", "ack"),
@@ -488,79 +440,6 @@ pub(super) fn class_names() -> impl Iterator<Item = &'static str> {
 }
 
 impl RunResult {
-    /// The result of a run that has just ended: what its JSON says, so that a report made now and
-    /// one made again later are the same.
-    #[must_use]
-    pub fn of(report: &Report) -> Self {
-        Self::written(&json::render(report))
-    }
-
-    /// The same, where that JSON is at hand.
-    ///
-    /// # Panics
-    ///
-    /// If it is not what this version writes.
-    pub(super) fn written(json: &[u8]) -> Self {
-        Self::parse(Path::new(RESULT), json)
-            .expect("what is written can be read: a property of both, and a test")
-    }
-
-    /// The file that [`RunResult::load`] reads.
-    #[must_use]
-    pub fn file(path: &Path) -> PathBuf {
-        if path.is_dir() {
-            path.join(RESULT)
-        } else {
-            path.to_owned()
-        }
-    }
-
-    /// Reads a result file, or the one in a directory that `run --out` wrote.
-    ///
-    /// # Errors
-    ///
-    /// Names the file, and what is wrong with it.
-    pub fn load(path: &Path) -> Result<Self, Error> {
-        let path = Self::file(path);
-        match input::read(&path, MAX_FILE_BYTES) {
-            Ok(bytes) => Self::parse(&path, &bytes),
-            Err(source) => Err(Error::Io { path, source }),
-        }
-    }
-
-    /// Reads a result; `path` is what an error calls it.
-    ///
-    /// # Errors
-    ///
-    /// As [`RunResult::load`].
-    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        // Of another version only the version can be relied on.
-        #[derive(Deserialize)]
-        struct Versioned {
-            schema: u64,
-            kind: Option<String>,
-        }
-        let damaged = |source| Error::Damaged {
-            path: path.to_owned(),
-            source,
-        };
-        // An array would do for a struct, and be told of its length.
-        if bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(damaged(de::Error::custom("no JSON object")));
-        }
-        let Versioned { schema, kind } = serde_json::from_slice(bytes).map_err(damaged)?;
-        if kind.is_some_and(|kind| kind == "search") {
-            return Err(Error::Search(path.to_owned()));
-        }
-        if schema != u64::from(SCHEMA) {
-            return Err(Error::OtherSchema {
-                path: path.to_owned(),
-                found: schema,
-            });
-        }
-        serde_json::from_slice(bytes).map_err(damaged)
-    }
-
     /// The classes of latency with their names for people: those of a message's life first, what
     /// a later version added after them.
     pub fn classes(&self) -> impl Iterator<Item = (&str, &str, &Latency)> {
@@ -590,157 +469,5 @@ impl RunResult {
     }
 }
 
-fn histogram<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Histogram<u64>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    histogram::decode(&text).map_err(de::Error::custom)
-}
-
-/// Classes of latency, and groups of clients, that a result may have: each holds histograms, which
-/// are short in the file and long in memory.
-const MOST_CLASSES: usize = 64;
-
-fn classes<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, Latency>, D::Error> {
-    struct Classes;
-    impl<'de> Visitor<'de> for Classes {
-        type Value = BTreeMap<String, Latency>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {MOST_CLASSES} classes of latency")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut classes = BTreeMap::new();
-            while let Some((class, latency)) = map.next_entry()? {
-                classes.insert(class, latency);
-                if classes.len() > MOST_CLASSES {
-                    return Err(de::Error::invalid_length(classes.len(), &self));
-                }
-            }
-            Ok(classes)
-        }
-    }
-    deserializer.deserialize_map(Classes)
-}
-
-fn groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Group>, D::Error> {
-    struct Groups;
-    impl<'de> Visitor<'de> for Groups {
-        type Value = Vec<Group>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "at most {MOST_CLASSES} groups")
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-            let mut groups = Vec::new();
-            while let Some(group) = list.next_element()? {
-                groups.push(group);
-                if groups.len() > MOST_CLASSES {
-                    return Err(de::Error::invalid_length(groups.len(), &self));
-                }
-            }
-            Ok(groups)
-        }
-    }
-    deserializer.deserialize_seq(Groups)
-}
-
 #[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-    use crate::report::sample;
-    use crate::verify::kind::Kind;
-
-    fn file() -> Value {
-        let report = sample::report(|_, outcome| {
-            outcome.findings.violation(Kind::LostRelay, sample::example);
-        });
-        serde_json::from_slice(&json::render(&report)).unwrap()
-    }
-
-    fn read(file: &Value) -> Result<RunResult, Error> {
-        RunResult::parse(Path::new("dir/result.json"), file.to_string().as_bytes())
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let report = sample::report(|_, _| ());
-        let result = RunResult::of(&report);
-        assert_eq!(result.verdict, "pass");
-        assert_eq!(result.counts.unwrap().delivered, 515_000);
-        assert_eq!(result.rate("sent"), Some(500.0));
-        assert_eq!(result.rate("no such rate"), None);
-        assert!(result.latency_ns["relay"].histogram == report.outcome.measured.relay);
-        assert_eq!(result.environment, report.environment);
-        assert_eq!(result.timeline.len(), 12);
-    }
-
-    #[test]
-    fn classes_come_in_the_order_of_a_message_and_unknown_ones_last() {
-        let mut file = file();
-        file["latency_ns"]["a_new_one"] = file["latency_ns"]["ack"].clone();
-        let result = read(&file).unwrap();
-        let keys: Vec<_> = result.classes().map(|(key, ..)| key).collect();
-        assert_eq!(keys[..4], ["ack", "relay", "last_relay", "spread"]);
-        assert_eq!(keys.last(), Some(&"a_new_one"));
-        assert_eq!(keys.len(), result.latency_ns.len(), "each once");
-    }
-
-    #[test]
-    fn a_damaged_result_is_named_with_its_damage() {
-        type Damage = fn(&mut Value);
-        let table: [(Damage, &str); 5] = [
-            (|v| v["counts"]["sent"] = "many".into(), "expected u64"),
-            (
-                |v| drop(v.as_object_mut().unwrap().remove("verdict")),
-                "missing field `verdict`",
-            ),
-            (
-                |v| v["latency_ns"]["ack"]["histogram"] = "?".into(),
-                "nvalid symbol",
-            ),
-            (
-                |v| v["latency_ns"]["ack"]["histogram"] = "SElTVA==".into(),
-                "not a histogram",
-            ),
-            (|v| *v = Value::Array(vec![1.into()]), "no JSON object"),
-        ];
-        for (damage, says) in table {
-            let mut file = file();
-            damage(&mut file);
-            let error = read(&file).unwrap_err().to_string();
-            assert!(error.starts_with("dir/result.json: damaged"), "{error}");
-            assert!(error.contains(says), "{says}: {error}");
-        }
-        let cut = &json::render(&sample::report(|_, _| ()))[..5_000];
-        let error = RunResult::parse(Path::new("cut.json"), cut).unwrap_err();
-        assert!(error.to_string().contains("EOF"), "{error}");
-    }
-
-    #[test]
-    fn another_schema_is_not_guessed_at() {
-        let mut file = file();
-        file["schema"] = 2.into();
-        let error = read(&file).unwrap_err().to_string();
-        assert!(
-            error.contains("schema 2") && error.contains("reads schema 1"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn a_directory_stands_for_the_result_in_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let error = RunResult::load(directory.path()).unwrap_err().to_string();
-        assert!(error.contains("result.json"), "{error}");
-        fs::write(directory.path().join(RESULT), file().to_string()).unwrap();
-        assert_eq!(
-            RunResult::load(directory.path()).unwrap().violation_count(),
-            1
-        );
-    }
-}
+mod tests;

@@ -1,0 +1,194 @@
+//! Reading a result: from where, which version, and how much is believed of what stands in it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use hdrhistogram::Histogram;
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, de};
+use thiserror::Error;
+
+use super::{Group, Latency, RunResult};
+use crate::input;
+use crate::report::files::RESULT;
+use crate::report::json::SCHEMA;
+use crate::report::{Report, histogram, json};
+
+/// Why a result cannot be read.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The system refused.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The text is no JSON, or a key is missing or of another kind.
+    #[error("{}: damaged, or no chatbench result: {source}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first thing that is wrong, with its line and column.
+        source: serde_json::Error,
+    },
+    /// The result of a search, which has runs of its own.
+    #[error(
+        "{}: what a search found, not the result of a run: each of its probes has one, in the \
+         directories that search --out wrote beside it",
+        .0.display()
+    )]
+    Search(PathBuf),
+    /// Another version of the format.
+    #[error(
+        "{}: a result of schema {found}; this chatbench reads schema {SCHEMA}: use the version \
+         that wrote it, or run again",
+        path.display()
+    )]
+    OtherSchema {
+        /// The file.
+        path: PathBuf,
+        /// The version it states.
+        found: u64,
+    },
+}
+
+/// The longest result that is read: two weeks of timeline.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+
+impl RunResult {
+    /// The result of a run that has just ended: what its JSON says, so that a report made now and
+    /// one made again later are the same.
+    #[must_use]
+    pub fn of(report: &Report) -> Self {
+        Self::written(&json::render(report))
+    }
+
+    /// The same, where that JSON is at hand.
+    ///
+    /// # Panics
+    ///
+    /// If it is not what this version writes.
+    pub(in crate::report) fn written(json: &[u8]) -> Self {
+        Self::parse(Path::new(RESULT), json)
+            .expect("what is written can be read: a property of both, and a test")
+    }
+
+    /// The file that [`RunResult::load`] reads.
+    #[must_use]
+    pub fn file(path: &Path) -> PathBuf {
+        if path.is_dir() {
+            path.join(RESULT)
+        } else {
+            path.to_owned()
+        }
+    }
+
+    /// Reads a result file, or the one in a directory that `run --out` wrote.
+    ///
+    /// # Errors
+    ///
+    /// Names the file, and what is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let path = Self::file(path);
+        match input::read(&path, MAX_FILE_BYTES) {
+            Ok(bytes) => Self::parse(&path, &bytes),
+            Err(source) => Err(Error::Io { path, source }),
+        }
+    }
+
+    /// Reads a result; `path` is what an error calls it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RunResult::load`].
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
+        // Of another version only the version can be relied on.
+        #[derive(Deserialize)]
+        struct Versioned {
+            schema: u64,
+            kind: Option<String>,
+        }
+        let damaged = |source| Error::Damaged {
+            path: path.to_owned(),
+            source,
+        };
+        // An array would do for a struct, and be told of its length.
+        if bytes.trim_ascii_start().starts_with(b"[") {
+            return Err(damaged(de::Error::custom("no JSON object")));
+        }
+        let Versioned { schema, kind } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if kind.is_some_and(|kind| kind == "search") {
+            return Err(Error::Search(path.to_owned()));
+        }
+        if schema != u64::from(SCHEMA) {
+            return Err(Error::OtherSchema {
+                path: path.to_owned(),
+                found: schema,
+            });
+        }
+        serde_json::from_slice(bytes).map_err(damaged)
+    }
+}
+
+pub(super) fn histogram<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Histogram<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    histogram::decode(&text).map_err(de::Error::custom)
+}
+
+/// Classes of latency, and groups of clients, that a result may have: each holds histograms, which
+/// are short in the file and long in memory.
+const MOST_CLASSES: usize = 64;
+
+pub(super) fn classes<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Latency>, D::Error> {
+    struct Classes;
+    impl<'de> Visitor<'de> for Classes {
+        type Value = BTreeMap<String, Latency>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MOST_CLASSES} classes of latency")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut classes = BTreeMap::new();
+            while let Some((class, latency)) = map.next_entry()? {
+                classes.insert(class, latency);
+                if classes.len() > MOST_CLASSES {
+                    return Err(de::Error::invalid_length(classes.len(), &self));
+                }
+            }
+            Ok(classes)
+        }
+    }
+    deserializer.deserialize_map(Classes)
+}
+
+pub(super) fn groups<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Group>, D::Error> {
+    struct Groups;
+    impl<'de> Visitor<'de> for Groups {
+        type Value = Vec<Group>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MOST_CLASSES} groups")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut groups = Vec::new();
+            while let Some(group) = list.next_element()? {
+                groups.push(group);
+                if groups.len() > MOST_CLASSES {
+                    return Err(de::Error::invalid_length(groups.len(), &self));
+                }
+            }
+            Ok(groups)
+        }
+    }
+    deserializer.deserialize_seq(Groups)
+}

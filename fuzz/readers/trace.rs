@@ -1,13 +1,14 @@
 //! A recorded trace: arbitrary events in whole blocks with valid checksums.
 //!
-//! An input: what the target promised (two bytes), the run's id (four), then blocks: a byte for
+//! An input: what the target promised and the version (two bytes), the run's id (four), then blocks: a byte for
 //! the stream, two for the length, the contents. If the first byte is 255 the rest is a file as it
 //! stands.
 //!
 //! - No file panics, or takes more time or memory than its length allows (the fuzzer's limits).
 //! - What is verified twice comes to the same.
 //! - Without its trailer a trace that could be judged comes to the same findings, and to a doubt:
-//!   the trace of a run that was killed is never a pass.
+//!   the trace of a run that was killed is never a pass. Of version 1, to a doubt alone: which word
+//!   is the judge's last is not certain there.
 
 use std::io::Write as _;
 
@@ -34,7 +35,11 @@ pub(crate) fn check(data: &[u8]) {
         let _ = trace::verify(&data[1..]);
         return;
     }
-    let mut file = format!("{}{}\n", trace::file::MAGIC, trace::VERSION).into_bytes();
+    let version = match data.first() {
+        Some(choice) if choice & 128 != 0 => trace::VERSION,
+        _ => 1,
+    };
+    let mut file = format!("{}{version}\n", trace::file::MAGIC).into_bytes();
     block(&mut file, FRAME, &json(&header(&mut input)));
     let mut blocks = 1;
     while !input.is_empty() {
@@ -61,7 +66,9 @@ pub(crate) fn check(data: &[u8]) {
     let again = trace::verify(&file[..]).expect("it was read just now");
     assert_eq!(again.findings, whole.findings, "verified twice");
     let cut = trace::verify(&without_trailer[..]).expect("it can be judged with a trailer");
-    assert_eq!(cut.findings, whole.findings, "without its trailer");
+    if version > 1 {
+        assert_eq!(cut.findings, whole.findings, "without its trailer");
+    }
     assert!(!cut.doubts.is_empty(), "a trace that ends early passed");
 }
 

@@ -29,6 +29,10 @@ pub struct Directory {
     sessions: RwLock<HashMap<SenderId, Entry>>,
     next_session: AtomicU32,
     highest_seq: AtomicU64,
+    /// How many events have been counted: the order of the events of a recorded run.
+    moment: AtomicU64,
+    /// Held while an event of a recorded run is counted, or the highest number rises.
+    counting: Mutex<()>,
     numberings: Mutex<Numberings>,
     raw: RwLock<RawTexts>,
     /// When the latest messages were really sent.
@@ -68,6 +72,8 @@ impl Directory {
             sessions: RwLock::default(),
             next_session: AtomicU32::new(0),
             highest_seq: AtomicU64::new(0),
+            moment: AtomicU64::new(0),
+            counting: Mutex::default(),
             numberings: Mutex::default(),
             raw: RwLock::default(),
             sends: Sends::default(),
@@ -95,15 +101,37 @@ impl Directory {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .ok()?;
         let id = SenderId(id);
+        self.enter(id, client);
+        Some(id)
+    }
+
+    /// A new session of `client` has the number `session`, as it was recorded. `false` if that was
+    /// given out before.
+    pub(super) fn open_as(&self, session: SenderId, client: ClientId) -> bool {
+        if session.0 >= MAX_SESSIONS || self.remembers(session) {
+            return false;
+        }
+        self.next_session
+            .fetch_max(session.0 + 1, Ordering::Relaxed);
+        self.enter(session, client);
+        true
+    }
+
+    /// The number `session` was given out, as is known from elsewhere.
+    pub(super) fn was_given(&self, session: SenderId) {
+        if session.0 < MAX_SESSIONS {
+            self.next_session
+                .fetch_max(session.0 + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, session: SenderId, client: ClientId) {
         let entry = Entry {
             client,
             address: None,
         };
-        self.sessions
-            .write()
-            .expect("no panic while held")
-            .insert(id, entry);
-        Some(id)
+        let mut sessions = self.sessions.write().expect("no panic while held");
+        sessions.insert(session, entry);
     }
 
     /// The address that the target sees `session` under.
@@ -178,20 +206,40 @@ impl Directory {
         self.highest_seq.fetch_max(seq, Ordering::Release);
     }
 
+    /// Events counted so far.
+    pub(super) fn moment(&self) -> u64 {
+        self.moment.load(Ordering::Acquire)
+    }
+
+    /// Counts an event of a recorded run. Returns its number, and the highest message number that
+    /// had been seen at that moment.
+    pub(super) fn count_event(&self) -> (u64, u64) {
+        let _counting = self.counting.lock().expect("no panic while held");
+        let moment = self.moment.fetch_add(1, Ordering::AcqRel) + 1;
+        (moment, self.highest_seq())
+    }
+
+    /// Some session of a recorded run has seen `seq`. That is an event of its own if `seq` is the
+    /// highest; returns at which moment it is known.
+    pub(super) fn count_highest(&self, seq: u64) -> u64 {
+        let _counting = self.counting.lock().expect("no panic while held");
+        if seq <= self.highest_seq() {
+            return self.moment();
+        }
+        self.saw(seq);
+        self.moment.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
     /// Asks the numberings.
     pub(super) fn numberings<T>(&self, ask: impl FnOnce(&Numberings) -> T) -> T {
         ask(&self.numberings.lock().expect("no panic while held"))
     }
 
-    /// A session that began to connect when `joined` had been seen gets smaller numbers: see
-    /// [`Numberings::begin`].
-    pub(super) fn begin_numbering(&self, joined: u64) -> Option<(u64, bool)> {
+    /// A session that began to connect when `joined` had been seen gets smaller numbers, and by
+    /// now `highest` has been seen: see [`Numberings::begin`].
+    pub(super) fn begin_numbering(&self, joined: u64, highest: u64) -> Option<(u64, bool)> {
         let mut numberings = self.numberings.lock().expect("no panic while held");
-        let begun = numberings.begin(joined, self.highest_seq(), MAX_SEQ);
-        if let Some((added, true)) = begun {
-            self.saw(added);
-        }
-        begun
+        numberings.begin(joined, highest, MAX_SEQ)
     }
 
     /// A script sent `text` byte for byte.

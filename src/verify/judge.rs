@@ -32,7 +32,7 @@ use super::directory::Directory;
 use super::findings::{Example, Findings};
 use super::kind::Kind;
 use super::numbered::MAX_SEQ;
-use super::trace::tape::{Tag, Tape, Writing};
+use super::trace::tape::{Tag, Writing};
 use super::trace::view::View;
 use crate::scenario::plan::RelayPromise;
 use crate::wire::payload::SenderId;
@@ -224,14 +224,9 @@ impl Judge {
         self
     }
 
-    /// Writes down from here on in which order batches come, and what the directory says.
+    /// Writes down from here on in which order batches come.
     pub(crate) fn record_on(&mut self, tape: Writing) {
-        self.directory.set_tape(Tape::Writing(Box::new(tape)));
-    }
-
-    /// Where a replay's events come from.
-    pub(super) fn tape(&mut self) -> &mut View {
-        &mut self.directory
+        self.directory.record_on(tape);
     }
 
     /// Violations found so far. What a later frame may still explain is in it, so it can shrink.
@@ -244,7 +239,7 @@ impl Judge {
 
     /// Takes in what `shard` has learned; `settled` gets each message that is now complete.
     pub fn absorb(&mut self, shard: usize, batch: Batch, mut settled: impl FnMut(Settled)) {
-        if let Some(tape) = self.directory.writing() {
+        if let Some(tape) = self.directory.begin_event() {
             tape.event(Tag::Absorb).number(shard as u64);
         }
         let Batch {
@@ -286,7 +281,7 @@ impl Judge {
 
     /// Judges all that is still open.
     pub(super) fn conclude(&mut self, target_gone: bool, mut settled: impl FnMut(Settled)) {
-        if let Some(tape) = self.directory.writing() {
+        if let Some(tape) = self.directory.begin_event() {
             tape.event(Tag::Finish).number(u64::from(target_gone));
         }
         if self.passed_over {

@@ -16,7 +16,7 @@ use super::desk::Desk;
 use super::directory::{ClientId, Directory};
 pub use super::numbered::MAX_SEQ;
 use super::numbered::Numbered;
-use super::trace::tape::{Tag, Taken, Tape, Writing};
+use super::trace::tape::{Tag, Taken, Writing};
 use super::trace::view::View;
 use super::unnumbered::Unnumbered;
 use crate::scenario::plan::Promises;
@@ -159,9 +159,10 @@ impl Ledger {
         either!(self, ledger => ledger.never_compare = true);
     }
 
-    /// Writes down from here on what this ledger is told.
+    /// Writes down what this ledger is told. Call it before anything else: the trace numbers the
+    /// lines that are kept from the first one on.
     pub(crate) fn record_on(&mut self, tape: Writing) {
-        self.tape().set_tape(Tape::Writing(Box::new(tape)));
+        self.tape().record_on(tape);
     }
 
     /// What this ledger is told is written on or comes from.
@@ -171,8 +172,12 @@ impl Ledger {
 
     /// Begins an event of a session on the tape, if there is one.
     fn note(&mut self, tag: Tag, handle: Handle) -> Option<&mut Writing> {
-        let tape = self.tape().writing()?;
-        Some(tape.of_session(tag, handle.0))
+        let view = self.tape();
+        let tape = match tag.is_counted() {
+            true => view.begin_event(),
+            false => view.writing(),
+        };
+        Some(tape?.of_session(tag, handle.0))
     }
 
     /// The session number `index`, if there is one that has not ended.
@@ -185,17 +190,21 @@ impl Ledger {
         there.then_some(Handle(index))
     }
 
-    /// What is known to be due to this session next: a line with its LF, or a relay's text.
-    pub(super) fn due(&mut self, handle: Handle) -> Option<&[u8]> {
+    /// What is known to be due to this session next, and under which number it is kept: a line
+    /// with its LF, or a relay's text.
+    pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
         either!(self, ledger => ledger.due(handle))
     }
 
     /// `client` is about to connect: a new session. `None` when all session numbers are used up.
     pub fn connecting(&mut self, client: ClientId) -> Option<Handle> {
+        self.tape().begin_event();
+        let opened = either!(self, ledger => ledger.connecting(client));
         if let Some(tape) = self.tape().writing() {
             tape.event(Tag::Connecting).number(u64::from(client.0));
+            tape.session(opened.map(|(handle, session)| (session.0, handle.0)));
         }
-        either!(self, ledger => ledger.connecting(client))
+        Some(opened?.0)
     }
 
     /// The connection stands; `local` is its own end's address. Where no welcome is owed the
@@ -233,6 +242,7 @@ impl Ledger {
         if let Some(tape) = self.tape().writing() {
             tape.read_done(split);
         }
+        self.tape().end_event();
         let coverage = &mut either!(self, ledger => &mut ledger.desk).batch.coverage;
         coverage.joined_frames += frames.saturating_sub(1);
         coverage.split_frames += u64::from(split);
@@ -252,27 +262,30 @@ impl Ledger {
     #[inline(never)]
     fn next_slowly(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
         let before = lines.rest();
-        match self.tape().writing() {
-            Some(tape) if !before.is_empty() => tape.settle(),
-            _ => return either!(self, ledger => ledger.step(handle, lines, now_ns)),
+        let is_written = !before.is_empty() && self.tape().begin_event().is_some();
+        if !is_written {
+            return either!(self, ledger => ledger.step(handle, lines, now_ns));
         }
         // Split lines are told by what they are split of: of long lines every read splits one.
-        let begun = lines.pending();
-        let begun_bytes = begun.len();
-        let due = self.due(handle).and_then(|d| d.strip_prefix(begun));
-        let rest = due.map(<[u8]>::to_vec);
+        let begun = lines.pending().to_vec();
+        let due = self.due(handle);
+        let rest = due.and_then(|(line, due)| Some((line, due.strip_prefix(&begun[..])?.to_vec())));
         let event = either!(self, ledger => ledger.step(handle, lines, now_ns));
         let taken = &before[..before.len() - lines.rest().len()];
         let taken = match rest {
-            Some(rest) if begun_bytes > 0 && rest == taken => Taken::Rest,
-            Some(rest) if begun_bytes == 0 && event.is_none() && rest.starts_with(taken) => {
-                Taken::Part(taken.len())
+            Some((line, rest)) if !begun.is_empty() && rest == taken => Taken::Rest { line },
+            Some((line, rest))
+                if begun.is_empty() && event.is_none() && rest.starts_with(taken) =>
+            {
+                let len = taken.len();
+                Taken::Part { line, len }
             }
             _ => Taken::Bytes(taken),
         };
         if let Some(tape) = self.tape().writing() {
-            tape.step(handle.0, now_ns, taken);
+            tape.step(handle.0, now_ns, &begun, taken);
         }
+        self.tape().end_event();
         event
     }
 
@@ -304,13 +317,12 @@ impl Ledger {
         let Kind::Unnumbered(ledger) = &mut self.0 else {
             return Event::Other;
         };
-        if let Some(tape) = ledger.desk.directory.writing() {
-            tape.settle();
-        }
+        ledger.desk.directory.begin_event();
         let event = ledger.piece(handle, piece, now_ns);
         if let Some(tape) = ledger.desk.directory.writing() {
-            tape.step(handle.0, now_ns, Taken::Piece(piece));
+            tape.step(handle.0, now_ns, &[], Taken::Piece(piece));
         }
+        ledger.desk.directory.end_event();
         event
     }
 
@@ -398,6 +410,7 @@ impl Ledger {
             tape.time(now_ns);
         }
         either!(self, ledger => ledger.no_welcome(handle, now_ns));
+        self.tape().end_event();
     }
 
     /// A scripted `await_acks` took too long.
@@ -430,6 +443,7 @@ impl Ledger {
             tape.time(now_ns).number(u64::from(heard_all));
         }
         either!(self, ledger => ledger.time_up(handle, heard_all, now_ns));
+        self.tape().end_event();
     }
 
     /// The connection is over; `unread` are its last bytes without a line end (of a classic
@@ -439,6 +453,10 @@ impl Ledger {
             tape.time(now_ns).number(ending as u64);
         }
         either!(self, ledger => ledger.ended(handle, ending, unread, now_ns));
+        if let Some(tape) = self.tape().writing() {
+            tape.keep(handle.0);
+        }
+        self.tape().end_event();
     }
 
     /// Whether enough has gathered that [`Ledger::take_batch`] should be called before its time.
@@ -463,18 +481,20 @@ impl Ledger {
     /// As [`Ledger::take_batch`] when all sessions are over, bit by bit, so that whoever waits for
     /// the end can look at a clock in between. Says whether there is more.
     pub fn take_rest(&mut self) -> (Batch, bool) {
-        if let Some(tape) = self.tape().writing() {
+        if let Some(tape) = self.tape().begin_event() {
             tape.event(Tag::TakeRest);
         }
-        match &mut self.0 {
+        let (batch, more) = match &mut self.0 {
             Kind::Numbered(ledger) => (ledger.take_batch(), false), // the judge decides
             Kind::Unnumbered(ledger) => ledger.take_up_to(bounds::settled_at_once()),
-        }
+        };
+        self.batch_taken();
+        (batch, more)
     }
 
     /// There is no time for more: what is not judged by now is counted, and handed over as that.
     pub fn stop_judging(&mut self) {
-        if let Some(tape) = self.tape().writing() {
+        if let Some(tape) = self.tape().begin_event() {
             tape.event(Tag::StopJudging);
         }
         if let Kind::Unnumbered(ledger) = &mut self.0 {
@@ -485,10 +505,21 @@ impl Ledger {
     /// Hands over everything learned since the last call. O(sessions): call it on a timer, and
     /// when [`Ledger::wants_flush`] says so.
     pub fn take_batch(&mut self) -> Batch {
-        if let Some(tape) = self.tape().writing() {
+        if let Some(tape) = self.tape().begin_event() {
             tape.event(Tag::TakeBatch);
         }
-        either!(self, ledger => ledger.take_batch())
+        let batch = either!(self, ledger => ledger.take_batch());
+        self.batch_taken();
+        batch
+    }
+
+    /// A batch was handed over, and with it lines were let go.
+    fn batch_taken(&mut self) {
+        self.tape().end_event();
+        let first_line = either!(self, ledger => ledger.first_line());
+        if let Some(tape) = self.tape().writing() {
+            tape.takes_batch(first_line);
+        }
     }
 }
 

@@ -13,14 +13,25 @@ pub(super) const BLOCK_BYTES: usize = 256 << 10;
 struct Block {
     bytes: Vec<u8>,
     live: u32,
+    /// The number of its first line.
+    first_line: u32,
 }
 
-/// Where a line lies.
+/// Where a line lies. Blocks and lines are numbered in the order kept; far fewer than 2^32 are held
+/// at any time, so their numbers may wrap around.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
-    block: u64,
+    block: u32,
     at: u32,
     len: u32,
+    line: u32,
+}
+
+impl Place {
+    /// The number of the line: so many were kept before it.
+    pub(super) const fn line(self) -> u32 {
+        self.line
+    }
 }
 
 /// No line.
@@ -28,21 +39,31 @@ pub(super) const NOWHERE: Place = Place {
     block: 0,
     at: 0,
     len: 0,
+    line: 0,
 };
 
 /// The lines.
 #[derive(Debug, Default)]
 pub(super) struct KeptLines {
     blocks: VecDeque<Block>,
-    /// The index of `blocks[0]`.
-    first_block: u64,
+    /// The number of `blocks[0]`.
+    first_block: u32,
     spare: Option<Vec<u8>>,
+    /// Lines kept so far.
+    kept: u32,
 }
 
 impl KeptLines {
     /// Blocks held, of [`BLOCK_BYTES`] each or of one longer line.
     pub(super) fn blocks(&self) -> usize {
         self.blocks.len()
+    }
+
+    /// No line under this number is held.
+    pub(super) fn first(&self) -> u32 {
+        self.blocks
+            .front()
+            .map_or(self.kept, |block| block.first_line)
     }
 
     /// Bytes held.
@@ -52,7 +73,7 @@ impl KeptLines {
 
     #[inline]
     pub(super) fn get(&self, place: Place) -> &[u8] {
-        let block = &self.blocks[(place.block - self.first_block) as usize];
+        let block = &self.blocks[self.index(place)];
         &block.bytes[place.at as usize..(place.at + place.len) as usize]
     }
 
@@ -65,7 +86,11 @@ impl KeptLines {
                 Some(bytes) if bytes.capacity() >= needed => bytes,
                 _ => Vec::with_capacity(needed.max(BLOCK_BYTES)),
             };
-            self.blocks.push_back(Block { bytes, live: 0 });
+            self.blocks.push_back(Block {
+                bytes,
+                live: 0,
+                first_line: self.kept,
+            });
         }
         let block = self.blocks.back_mut().expect("one was pushed");
         let at = block.bytes.len() as u32;
@@ -73,21 +98,68 @@ impl KeptLines {
             block.bytes.extend_from_slice(part);
         }
         block.live += 1;
-        Place {
-            block: self.first_block + self.blocks.len() as u64 - 1,
+        let newest = (self.blocks.len() - 1) as u32;
+        let place = Place {
+            block: self.first_block.wrapping_add(newest),
             at,
             len: needed as u32,
-        }
+            line: self.kept,
+        };
+        self.kept = self.kept.wrapping_add(1);
+        place
     }
 
     /// The line at `place` is not needed any more.
     pub(super) fn release(&mut self, place: Place) {
-        self.blocks[(place.block - self.first_block) as usize].live -= 1;
+        let index = self.index(place);
+        self.blocks[index].live -= 1;
         while self.blocks.front().is_some_and(|b| b.live == 0) {
             let mut bytes = self.blocks.pop_front().expect("there is one").bytes;
-            self.first_block += 1;
+            self.first_block = self.first_block.wrapping_add(1);
             bytes.clear();
             self.spare = Some(bytes);
         }
+    }
+
+    #[inline]
+    fn index(&self, place: Place) -> usize {
+        place.block.wrapping_sub(self.first_block) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_numbered_as_they_are_kept() {
+        let mut lines = KeptLines::default();
+        assert_eq!((lines.first(), lines.kept), (0, 0));
+        let one = lines.keep(&[b"one", b"\n"]);
+        let long = lines.keep(&[&[b'x'; BLOCK_BYTES]]);
+        let last = lines.keep(&[b"last\n"]);
+        assert_eq!([one, long, last].map(Place::line), [0, 1, 2]);
+        lines.release(one);
+        assert_eq!(lines.first(), 1, "the block of the first is gone");
+        lines.release(long);
+        lines.release(last);
+        assert_eq!((lines.first(), lines.kept), (3, 3));
+    }
+
+    /// A run that lasts: every number comes round again.
+    #[test]
+    fn numbers_wrap_around() {
+        let mut lines = KeptLines {
+            first_block: u32::MAX,
+            kept: u32::MAX,
+            ..KeptLines::default()
+        };
+        let before = lines.keep(&[&[b'x'; BLOCK_BYTES]]);
+        let behind = lines.keep(&[b"behind"]);
+        assert_eq!([before, behind].map(Place::line), [u32::MAX, 0]);
+        assert_eq!(lines.get(behind), b"behind");
+        lines.release(before);
+        assert_eq!(lines.get(behind), b"behind");
+        assert_eq!(lines.first(), 0);
     }
 }

@@ -29,6 +29,7 @@ use super::reference::{Reference, Slot};
 use super::session::{Carried, Move, NEVER, Place, Session, Stage};
 use crate::wire::line::Lines;
 use crate::wire::ndjson::ServerFrame;
+use crate::wire::payload::SenderId;
 
 /// Numbers and anomalies that may gather before a flush asks for a hand-over.
 const FLUSH_AFTER: usize = 4096;
@@ -78,10 +79,17 @@ impl Numbered {
         session.is_some_and(|s| s.stage != Stage::Free)
     }
 
-    /// The line that the reference holds for the number that is due to this session, LF included.
-    pub(super) fn due(&mut self, handle: Handle) -> Option<&[u8]> {
+    /// The line that the reference holds for the number that is due to this session, LF included,
+    /// and under which number it is kept.
+    pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
         let due = self.sessions[handle.0 as usize].next;
-        self.reference.get(due).map(|(_, line)| line)
+        let (slot, line) = self.reference.get(due)?;
+        Some((slot.line(), line))
+    }
+
+    /// No line under this number is kept any more.
+    pub(super) fn first_line(&self) -> u32 {
+        self.reference.first_line()
     }
 
     pub(super) fn client(&self, handle: Handle) -> ClientId {
@@ -92,10 +100,11 @@ impl Numbered {
         &mut self.session(handle).conduct
     }
 
-    pub(super) fn connecting(&mut self, client: ClientId) -> Option<Handle> {
+    pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
         // Whatever anyone has seen by now was numbered before this connection: not owed.
         let joined = self.desk.directory.highest_seq();
-        let mut session = Session::new(self.desk.directory.open(client)?, client, joined);
+        let id = self.desk.directory.open(client)?;
+        let mut session = Session::new(id, client, joined);
         session.added = joined - self.desk.directory.stated(joined);
         self.desk.batch.tally.sessions += 1;
         let index = match self.free.pop() {
@@ -108,7 +117,7 @@ impl Numbered {
                 self.sessions.len() as u32 - 1
             }
         };
-        Some(Handle(index))
+        Some((Handle(index), id))
     }
 
     pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
@@ -145,9 +154,7 @@ impl Numbered {
             slot.last_ns = now_ns;
             let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
             self.desk.batch.tally.delivered += 1;
-            if let Some(tape) = self.desk.directory.writing() {
-                tape.matched(handle.0, now_ns);
-            }
+            (self.desk.directory).matched(handle.0, now_ns, slot.line());
             if is_late(self.desk.terms.late_after_ns, intended_ns, now_ns)
                 || session.trouble.is_some()
             {

@@ -59,6 +59,11 @@ impl Slot {
     pub(super) fn is_known(&self) -> bool {
         self.sender != NOBODY
     }
+
+    /// Under which number its line is kept.
+    pub(super) const fn line(&self) -> u32 {
+        self.line.line()
+    }
 }
 
 /// The window.
@@ -73,6 +78,11 @@ pub(super) struct Reference {
 }
 
 impl Reference {
+    /// No line under this number is kept any more.
+    pub(super) fn first_line(&self) -> u32 {
+        self.lines.first()
+    }
+
     /// The slot of number `seq` with its line, LF included; `None` while it is not known.
     #[inline]
     pub(super) fn get(&mut self, seq: u64) -> Option<(&mut Slot, &[u8])> {

@@ -12,6 +12,7 @@ use super::bounds;
 use super::directory::ClientId;
 use super::own::{Conduct, Own};
 use crate::wire::payload::SenderId;
+pub(super) use excused::Excused;
 pub(super) use placing::{Move, Place};
 pub(super) use trouble::{Carried, Early, Form, Hole, SHORTEST_FRAME_BYTES, Since, Trouble};
 

@@ -182,11 +182,12 @@ impl Unnumbered {
         self.desk.terms.promises.ack == AckPromise::ExactlyOnce
     }
 
-    pub(super) fn connecting(&mut self, client: ClientId) -> Option<Handle> {
+    pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
         let connecting_at = self.tick();
+        let id = self.desk.directory.open(client)?;
         let session = Session {
             track: Track {
-                id: self.desk.directory.open(client)?,
+                id,
                 client,
                 later: SenderId(u32::MAX),
                 echo: self.desk.terms.promises.echo,
@@ -214,7 +215,7 @@ impl Unnumbered {
             trouble: None,
             text: None,
         };
-        self.next_session = SenderId(session.track.id.0 + 1);
+        self.next_session = SenderId(id.0 + 1);
         self.desk.batch.tally.sessions += 1;
         let index = match self.free.pop() {
             Some(index) => {
@@ -227,7 +228,7 @@ impl Unnumbered {
             }
         };
         self.unjoined.push(index);
-        Some(Handle(index))
+        Some((Handle(index), id))
     }
 
     pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
@@ -254,8 +255,13 @@ impl Unnumbered {
         own.map_or(0, Own::unacked)
     }
 
-    /// What this session is expected to get next.
-    pub(super) fn due(&mut self, handle: Handle) -> Option<&[u8]> {
+    /// No line under this number is kept any more.
+    pub(super) fn first_line(&self) -> u32 {
+        self.sequence.first_line()
+    }
+
+    /// What this session is expected to get next, and under which number it is kept.
+    pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
         let track = &self.sessions[handle.0 as usize].track;
         let mut cursor = track.cursor;
         while let Some(slot) = self.sequence.get(self.sequence.next(cursor))
@@ -263,7 +269,8 @@ impl Unnumbered {
         {
             cursor = self.sequence.next(cursor);
         }
-        self.sequence.due(cursor).map(|(_, _, line)| line)
+        let (_, slot, line) = self.sequence.due(cursor)?;
+        Some((slot.line()?, line))
     }
 
     /// Takes the next line of a read if it is the one known to be due.
@@ -319,8 +326,8 @@ impl Unnumbered {
             slot.last_ns = now_ns;
             let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
             self.desk.batch.tally.delivered += 1;
-            if let Some(tape) = self.desk.directory.writing() {
-                tape.matched(handle.0, now_ns);
+            if let Some(line) = slot.line() {
+                self.desk.directory.matched(handle.0, now_ns, line);
             }
             if is_late(self.desk.terms.late_after_ns, sent_ns, now_ns) {
                 self.too_late(handle, id, now_ns);

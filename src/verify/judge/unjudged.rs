@@ -10,7 +10,7 @@ impl Judge {
     /// Takes in of what `shard` has learned only what needs no judgement: the time is up. From here
     /// on nothing is settled.
     pub fn pass_over(&mut self, shard: usize, batch: Batch, settled: impl FnMut(Settled)) {
-        if let Some(tape) = self.tape().writing() {
+        if let Some(tape) = self.directory.begin_event() {
             tape.event(Tag::PassOver).number(shard as u64);
         }
         self.passed_over = true;

@@ -264,6 +264,7 @@ impl Numbered {
             self.reference
                 .insert(seq, line, message, intended_ns, receiver, now_ns, retired);
         if kept {
+            self.desk.directory.keeps(&[line, b"\n"]);
             self.kept_since_flush += 1;
         } else {
             self.desk.batch.tally.uncompared += 1;

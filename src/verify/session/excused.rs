@@ -18,7 +18,7 @@ pub(in crate::verify) struct Excused {
 }
 
 impl Excused {
-    pub(super) fn insert(&mut self, seq: u64) {
+    pub(in crate::verify) fn insert(&mut self, seq: u64) {
         let at = self.runs.partition_point(|run| run.end < seq);
         let (joins, end) = match self.runs.get(at) {
             Some(run) if run.contains(&seq) => return,
@@ -41,13 +41,13 @@ impl Excused {
     }
 
     /// The first number from `seq` on that is not among them.
-    pub(super) fn end_of_run(&self, seq: u64) -> u64 {
+    pub(in crate::verify) fn end_of_run(&self, seq: u64) -> u64 {
         let run = self.runs.iter().find(|run| run.contains(&seq));
         run.map_or(seq, |run| run.end)
     }
 
     /// Those within `span`, as runs.
-    pub(super) fn within(&self, span: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    pub(in crate::verify) fn within(&self, span: &Range<u64>) -> impl Iterator<Item = Range<u64>> {
         let runs = self.runs.iter();
         let cut = runs.map(|run| run.start.max(span.start)..run.end.min(span.end));
         cut.filter(|run| !run.is_empty())
@@ -60,12 +60,12 @@ impl Excused {
 
     /// Splits what did not come of `span`: of the numbers up to the one returned it is not known
     /// whether irregular frames stood for them.
-    pub(super) fn certain_from(&self, span: &Range<u64>) -> u64 {
+    pub(in crate::verify) fn certain_from(&self, span: &Range<u64>) -> u64 {
         self.forgotten_until.clamp(span.start, span.end)
     }
 
     /// Forgets all under `seq`, which have passed.
-    pub(super) fn pass(&mut self, seq: u64) {
+    pub(in crate::verify) fn pass(&mut self, seq: u64) {
         self.runs.retain(|run| run.end > seq);
         if let Some(first) = self.runs.first_mut() {
             first.start = first.start.max(seq);

@@ -9,12 +9,18 @@ use rand::RngExt;
 use super::bugs::BUGS;
 use super::oracle;
 use super::world::{Play, Played, World, rng};
+use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 
 type Verdict = BTreeMap<Kind, u64>;
 
 pub(super) fn found(played: &Played) -> Verdict {
-    let violations = played.findings.violations.iter();
+    kinds(&played.findings)
+}
+
+/// How often which kind was found.
+pub(super) fn kinds(findings: &Findings) -> Verdict {
+    let violations = findings.violations.iter();
     violations
         .map(|(kind, tally)| (*kind, tally.count))
         .collect()

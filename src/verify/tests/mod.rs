@@ -2,7 +2,7 @@
 //! that must raise nothing ([`clean`]), each fault of the catalogue at a dose of one ([`faults`]),
 //! what happens at the limits ([`guards`], [`limits`]), what a driver tells and asks ([`driven`]),
 //! which errors nobody asked for ([`errors`]), a target that is started again ([`restart`]), what is said of each bug ([`said`]), and that a recorded history comes to the same
-//! ([`traces`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
+//! ([`traces`]), as it does to ledgers that decide otherwise ([`replayed`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
 //! that differs, [`weaker`] has targets that promise less.
 //! Two checkers that know nothing of how the verifier works look all of it up by brute force:
 //! [`oracle`] with the target's numbers ([`agreement`] holds the verifier against it), and
@@ -31,6 +31,7 @@ mod nearness;
 mod oracle;
 mod outstanding;
 mod plays;
+mod replayed;
 mod restart;
 mod said;
 mod traces;

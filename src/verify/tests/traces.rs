@@ -24,10 +24,21 @@ use crate::wire::ndjson;
 
 /// Plays a world and records it: what was found, and the trace.
 pub(super) fn record(world: &World, seed: u64) -> (Played, Vec<u8>) {
+    record_play(
+        world,
+        Play {
+            seed,
+            slowly: false,
+        },
+    )
+}
+
+/// The same, as `play` says.
+pub(super) fn record_play(world: &World, play: Play) -> (Played, Vec<u8>) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("world.trace");
     let recording = Recording::create(&path, false).unwrap();
-    let played = world.play_recorded(seed, &recording);
+    let played = world.play_recorded(play, &recording);
     let bytes = recording.finish(Vec::new()).unwrap();
     let trace = fs::read(path).unwrap();
     assert_eq!(trace.len() as u64, bytes);
@@ -93,7 +104,7 @@ fn blocks_that_are_missing_doubled_or_misplaced_are_noticed() {
     }
     let mut behind = trace.clone();
     behind.extend_from_slice(block(1));
-    assert!(error_of(&behind).contains("behind the trailer"));
+    assert!(error_of(&behind).contains("after the trailer"));
     let mut headless = trace[..at[0]].to_vec();
     headless.extend_from_slice(&trace[at[1]..]);
     assert!(error_of(&headless).contains("where the header belongs"));
@@ -123,7 +134,7 @@ fn a_recorded_trace_takes_no_other_promises() {
 
 #[test]
 fn a_trace_of_a_later_version_and_what_is_none_say_so() {
-    assert!(error_of(b"chatbench-trace 2\n").starts_with("a trace of version 2"));
+    assert!(error_of(b"chatbench-trace 3\n").starts_with("a trace of version 3"));
     for none in [
         &b"chatbench-trace\n"[..],
         b"chatbench-trace x\n",
@@ -156,13 +167,23 @@ fn each_bug_is_found_again_in_its_trace() {
     }
 }
 
-/// A trace made by hand: what the shard's stream holds, in one block, and the judge's, in blocks.
-fn forged(shard: impl FnOnce(&mut Writing), judge: &[fn(&mut Writing)]) -> Vec<u8> {
+/// A trace made by hand: what the shard's stream holds, and the judge's, in blocks.
+fn forged(shard: impl Fn(&mut Writing), judge: &[fn(&mut Writing)]) -> Vec<u8> {
+    forged_as(&header(terms()), |_, tape| shard(tape), judge)
+}
+
+fn forged_as(
+    header: &trace::Header,
+    shard: impl Fn(u64, &mut Writing),
+    judge: &[fn(&mut Writing)],
+) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("forged.trace");
     let recording = Recording::create(&path, false).unwrap();
-    recording.begin(&header(terms()));
-    shard(&mut recording.shard(0));
+    recording.begin(header);
+    for number in 0..header.shards {
+        shard(number.into(), &mut recording.shard(number.into()));
+    }
     for block in judge {
         block(&mut recording.judge());
     }
@@ -170,14 +191,15 @@ fn forged(shard: impl FnOnce(&mut Writing), judge: &[fn(&mut Writing)]) -> Vec<u
     fs::read(path).unwrap()
 }
 
+/// After all that shards tell.
 fn absorb(tape: &mut Writing) {
+    tape.counted(10_000);
     tape.event(Tag::Absorb).number(0);
 }
 
 /// One that connects, is given a session, and begins to read.
 fn reading(tape: &mut Writing) {
-    tape.event(Tag::Connecting).number(0);
-    tape.number(0).number(1); // the highest number so far; the session's own, and one
+    tape.event(Tag::Connecting).number(0).number(1);
     tape.of_session(Tag::Connected, 0).bytes(b"127.0.0.1:9");
     tape.of_session(Tag::Read, 0).time(5);
 }
@@ -186,14 +208,7 @@ fn reading(tape: &mut Writing) {
 #[test]
 fn a_story_that_cannot_be_is_not_believed() {
     type Story = fn(&mut Writing);
-    let stories: [(Story, usize, &str); 6] = [
-        (
-            |tape| {
-                tape.event(Tag::Connecting).number(0);
-            },
-            2,
-            "what the ledger asked was not answered",
-        ),
+    let stories: [(Story, usize, &str); 13] = [
         (
             |tape| {
                 tape.number(99);
@@ -210,11 +225,20 @@ fn a_story_that_cannot_be_is_not_believed() {
         ),
         (
             |tape| {
+                tape.event(Tag::Leaving).number(0);
+            },
+            2,
+            "a session that is not there",
+        ),
+        (
+            |tape| {
                 reading(tape);
                 tape.event(Tag::Bytes).bytes(b"{\"ty");
-                tape.event(Tag::Matched).number(1);
+                tape.event(Tag::Line).bytes(b"one\n");
+                tape.event(Tag::Bytes).bytes(b"{\"ty");
+                tape.event(Tag::MatchedFrom).number(1).number(1);
             },
-            28,
+            41,
             "a whole line in the middle of one",
         ),
         (
@@ -222,42 +246,144 @@ fn a_story_that_cannot_be_is_not_believed() {
                 reading(tape);
                 tape.event(Tag::Matched).number(1);
             },
-            23,
+            22,
             "a line that this shard does not know",
         ),
         (
             |tape| {
-                tape.event(Tag::Rest);
+                reading(tape);
+                tape.event(Tag::Line).bytes(b"one\n");
+                tape.event(Tag::LinesFrom).number(1);
+                tape.event(Tag::RestOf).number(1);
+            },
+            30,
+            "a line that this shard does not know",
+        ),
+        (
+            |tape| {
+                reading(tape);
+                tape.event(Tag::Line).bytes(b"one\n");
+                tape.event(Tag::PartOf).number(1).number(5);
+            },
+            29,
+            "more than a line has",
+        ),
+        (
+            |tape| {
+                reading(tape);
+                tape.event(Tag::Matched).number(1 << 21);
+            },
+            25,
+            "more lines than a read has",
+        ),
+        (
+            |tape| {
+                tape.event(Tag::ReadDone).number(0);
             },
             1,
             "bytes outside a read",
+        ),
+        (
+            |tape| {
+                tape.event(Tag::Keep).number(0).bytes(b"one");
+            },
+            6,
+            "a session that is not there",
+        ),
+        (
+            |tape| {
+                tape.event(Tag::Since).number(u64::MAX);
+            },
+            11,
+            "too many events",
+        ),
+        (
+            |tape| {
+                for _ in 0..5000 {
+                    tape.event(Tag::TakeBatch);
+                }
+            },
+            4097,
+            "more batches than wait for a judge",
+        ),
+        (
+            |tape| {
+                let huge = [b'x'; 1 << 20];
+                reading(tape);
+                for _ in 0..200 {
+                    tape.event(Tag::Keep).number(0).bytes(&huge);
+                }
+            },
+            0,
+            "more lines than a shard holds",
         ),
     ];
     for (story, within, what) in stories {
         let trace = forged(story, &[absorb]);
         let begins = blocks(&trace)[1];
+        let error = error_of(&trace);
+        if within == 0 {
+            assert!(error.ends_with(what), "{error}"); // in a later block
+            continue;
+        }
         let expected =
             format!("out of order in the block at byte {begins}, {within} bytes into it: {what}");
-        assert_eq!(error_of(&trace), expected);
+        assert_eq!(error, expected);
     }
 }
 
-/// Ledgers rely on both: the `id` of a publish has so many bits for a session, and whoever comes
-/// later has a higher number.
+/// What a shard hands over, and what the judge takes.
+#[test]
+fn a_judge_that_was_told_otherwise_is_not_believed() {
+    type Judge = fn(&mut Writing);
+    fn another(tape: &mut Writing) {
+        tape.event(Tag::Absorb).number(1);
+    }
+    fn no_judge(tape: &mut Writing) {
+        tape.event(Tag::TakeBatch);
+    }
+    let wrong: [(Judge, &str); 4] = [
+        (absorb, "a batch that its shard never gave"),
+        (another, "a batch of a shard that is not there"),
+        (no_judge, "an event that is no judge's"),
+        (|_| (), "the judge's stream ends without its last word"),
+    ];
+    for (judge, what) in wrong {
+        let error = error_of(&forged(|_| (), &[judge]));
+        assert!(error.ends_with(what), "{error}");
+    }
+}
+
+/// Ledgers rely on both: the `id` of a publish has so many bits for a session, and no two are the
+/// same.
 #[test]
 fn a_session_number_that_is_too_high_or_was_given_out_is_not_believed() {
     let too_high = u64::from(MAX_SESSIONS) + 1;
-    for numbers in [&[too_high][..], &[u64::MAX], &[5, 5], &[5, 4]] {
+    for steps in [&[too_high][..], &[u64::MAX], &[5, u64::MAX]] {
         let connect = |tape: &mut Writing| {
-            for &number in numbers {
-                tape.event(Tag::Connecting).number(0);
-                tape.number(0).number(number); // the highest number so far; the session's own
+            for &step in steps {
+                tape.event(Tag::Connecting).number(0).number(step);
             }
         };
         let error = error_of(&forged(connect, &[absorb]));
-        let why = "what the ledger asked was not answered";
-        assert!(error.ends_with(why), "{numbers:?}: {error}");
+        assert!(error.contains("a session number that"), "{error}");
+        assert!(error.ends_with("too high"), "{steps:?}: {error}");
     }
+    let mut header = header(terms());
+    header.shards = 2;
+    let twice = forged_as(
+        &header,
+        |shard, tape| {
+            tape.counted(1 + shard);
+            tape.event(Tag::Connecting).number(0).number(6);
+        },
+        &[absorb],
+    );
+    let error = error_of(&twice);
+    assert!(
+        error.contains("a session number that was given out before"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -297,14 +423,18 @@ fn nothing_comes_behind_the_judges_last_word() {
     fn finish(tape: &mut Writing) {
         tape.event(Tag::Finish).number(0);
     }
+    fn late(tape: &mut Writing) {
+        tape.counted(100);
+        tape.event(Tag::TakeBatch);
+    }
     fn finish_twice(tape: &mut Writing) {
         finish(tape);
         finish(tape);
     }
-    let behind = "observations behind the judge's last word";
+    let behind = "observations after the judge's last word";
     assert!(error_of(&forged(|_| (), &[finish_twice])).ends_with(behind));
     assert!(error_of(&forged(|_| (), &[finish, finish])).ends_with(behind));
-    assert!(error_of(&forged(reading, &[finish])).ends_with(behind));
+    assert!(error_of(&forged(late, &[finish])).ends_with(behind));
     assert!(verify(&forged(|_| (), &[finish])[..]).is_ok());
 }
 

@@ -403,11 +403,7 @@ impl World {
     }
 
     /// Plays the world, and records it into `trace`.
-    pub(super) fn play_recorded(&self, seed: u64, recording: &Recording) -> Played {
-        let play = Play {
-            seed,
-            slowly: false,
-        };
+    pub(super) fn play_recorded(&self, play: Play, recording: &Recording) -> Played {
         let mut player = Player::new(self, play);
         recording.begin(&trace::Header {
             scenario: "a world".to_owned(),

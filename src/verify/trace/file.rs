@@ -207,6 +207,8 @@ pub(super) struct Blocks<R> {
     /// Bytes read so far.
     at: u64,
     blocks: u64,
+    /// Of the format.
+    pub(super) version: u32,
     /// Read and not asked for yet: compressed, with where they begin.
     waiting: Vec<(u16, VecDeque<Stored>)>,
     pub(super) trailer: Option<Trailer>,
@@ -231,15 +233,16 @@ impl<R: BufRead> Blocks<R> {
         let version = line.strip_prefix(MAGIC.as_bytes());
         let version = version.and_then(|v| v.strip_suffix(b"\n"));
         let version = version.and_then(|v| std::str::from_utf8(v).ok()?.parse::<u32>().ok());
-        match version {
+        let version = match version {
             None | Some(0) => return Err(TraceError::NotATrace),
             Some(version) if version > VERSION => return Err(TraceError::TooNew(version)),
-            Some(_) => {}
-        }
+            Some(version) => version,
+        };
         let mut blocks = Self {
             source,
             at: line.len() as u64,
             blocks: 0,
+            version,
             waiting: Vec::new(),
             trailer: None,
         };
@@ -296,7 +299,7 @@ impl<R: BufRead> Blocks<R> {
         if !self.source.fill_buf()?.is_empty() {
             return Err(TraceError::Damaged {
                 at: self.at,
-                what: "there is more behind the trailer",
+                what: "there is more after the trailer",
             });
         }
         self.trailer = Some(trailer);

@@ -1,15 +1,18 @@
 //! Traces: a run's observations in a file, and the verdict from the file alone.
 //!
-//! What goes into a trace is what the ledgers and the judge are told, in order ([`tape`]), with
-//! the answers that the shared directory gave them ([`view`]). [`mod@file`] writes and reads the
-//! blocks; [`replay`] tells it all again to the same ledgers and the same judge, so that it cannot
-//! come to anything else; [`observed`] reads what other programs write about their own systems.
-//! The formats are specified in `docs/TRACE.md`.
+//! What goes into a trace is what the ledgers and the judge are told ([`tape`]), and in which order
+//! over all threads ([`view`]). [`mod@file`] writes and reads the blocks; [`replay`] tells it all
+//! again, in that order, to ledgers, a directory and a judge: the same come to the same, others to
+//! what they would have said in the run. [`version_1`] reads what was written before; [`observed`]
+//! reads what other programs write about their own systems. The formats are specified in
+//! `docs/TRACE.md`.
 
 pub mod file;
 pub mod observed;
 pub mod replay;
 pub(crate) mod tape;
+pub(crate) mod told;
+mod version_1;
 pub(crate) mod view;
 
 use std::io::{self, BufRead};
@@ -22,7 +25,7 @@ use super::ledger::Terms;
 use crate::scenario::plan::Promises;
 
 /// The version of the format that is written, and the latest that is read.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Why a trace cannot be verified.
 #[derive(Debug, Error)]

@@ -1,24 +1,32 @@
-//! A recorded trace told again: to ledgers and a judge like those of the run, in the same order.
+//! A recorded trace told again: to ledgers, a directory and a judge like those of the run, in the
+//! order in which it happened.
+//!
+//! Each stream states where its events stand among those of all; the one that is next is told
+//! next. So the directory is at every event what it was then, as far as these ledgers tell it the
+//! same: one that decides otherwise is told everything just as it would have been in the run.
 
+use std::collections::VecDeque;
 use std::io::BufRead;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::file::{Blocks, MAX_SHARDS};
-use super::tape::{JUDGE, Reading, Tag, Tape};
-use super::view::View;
-use super::{Header, TraceError, Verified};
+use super::tape::{JUDGE, Reading, Tag};
+use super::told::{Listener, MAX_LINES, OwnedPiece, Told};
+use super::{Header, TraceError, Verified, version_1};
+use crate::verify::batch::Batch;
 use crate::verify::directory::{ClientId, Directory};
+use crate::verify::findings::Findings;
 use crate::verify::judge::Judge;
-use crate::verify::ledger::{Ending, Handle, Ledger};
-use crate::wire::Dialect;
-use crate::wire::classic::texts::{Piece, TextBuffer};
-use crate::wire::line::LineBuffer;
-use crate::wire::payload;
+use crate::wire::payload::SenderId;
 
-/// Lines that one read can have brought: no line has less than a byte, and no reader a buffer of
-/// this many.
-const MAX_LINES: u64 = 1 << 20;
+/// Batches of one shard that may wait for the judge: a run has no room for so many.
+const MAX_BATCHES: usize = 1 << 12;
+
+/// Lines of one shard that are held for those that get them later: more than a ledger holds.
+const MAX_NAMED_LINES: usize = 1 << 20;
+
+/// And their bytes.
+const MAX_NAMED_BYTES: usize = 192 << 20;
 
 /// Verifies a recorded trace.
 ///
@@ -28,7 +36,7 @@ const MAX_LINES: u64 = 1 << 20;
 /// # Errors
 /// [`TraceError`] if it is no trace, damaged, or tells what cannot be.
 pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
-    let (mut blocks, header) = Blocks::open(source)?;
+    let (blocks, header) = Blocks::open(source)?;
     let Some(header) = header else {
         return Ok(Verified {
             title: "a trace without a beginning".to_owned(),
@@ -36,7 +44,6 @@ pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
             doubts: vec![ended_early()],
         });
     };
-    let title = format!("{} → {}", header.scenario, header.target);
     let no_line = header.max_read_line_bytes == 0 || header.terms.max_line_bytes == 0;
     if header.shards > MAX_SHARDS || no_line {
         return Err(TraceError::OutOfOrder {
@@ -45,413 +52,467 @@ pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
             what: "a header with limits that cannot be".to_owned(),
         });
     }
-    let directory = Arc::new(Directory::new(header.clients.clone()));
-    let mut shards: Vec<Shard> = (0..header.shards)
-        .map(|index| Shard::new(index, &header, &directory))
-        .collect();
-    let late_after_ns = header.terms.late_after_ns;
-    let mut judge =
-        Judge::new(directory, shards.len(), late_after_ns).with_relays(header.terms.promises.relay);
-    judge.tape().set_tape(Tape::Reading(Box::default()));
-    let mut place = Place::default();
-    while let Some(tag) = next_tag(judge.tape(), JUDGE, &mut blocks, &mut place)? {
-        let field = reading(judge.tape()).number();
-        match tag {
-            Tag::Absorb | Tag::PassOver => {
-                let Some(shard) = shards.get_mut(field as usize) else {
-                    return Err(place.wrong(judge.tape(), "a batch of a shard that is not there"));
-                };
-                let Some(batch) = shard.play_to_batch(&mut blocks)? else {
-                    if blocks.trailer.is_some() {
-                        return Err(place.wrong(judge.tape(), "a batch that its shard never gave"));
-                    }
-                    break;
-                };
-                match tag {
-                    Tag::PassOver => judge.pass_over(field as usize, batch, |_| ()),
-                    _ => judge.absorb(field as usize, batch, |_| ()),
-                }
-            }
-            Tag::Finish => {
-                judge.conclude(field != 0, |_| ());
-                if reading(judge.tape()).is_broken() {
-                    let what = "what the judge asked was not answered";
-                    return Err(place.wrong(judge.tape(), what));
-                }
-                let doubts = doubts(&mut judge, &mut shards, blocks, place)?;
-                return Ok(Verified {
-                    title,
-                    findings: judge.summed_up(),
-                    doubts,
-                });
-            }
-            _ => return Err(place.wrong(judge.tape(), "an event that is no judge's")),
-        }
-        if reading(judge.tape()).is_broken() {
-            return Err(place.wrong(judge.tape(), "what the judge asked was not answered"));
-        }
-    }
-    if blocks.trailer.is_some() {
-        return Err(place.wrong(judge.tape(), "the trace ends and the judge has not"));
-    }
+    let title = format!("{} → {}", header.scenario, header.target);
+    let (findings, doubts) = match blocks.version {
+        1 => version_1::play(blocks, &header)?,
+        _ => Replay::new(blocks, &header).play()?,
+    };
     Ok(Verified {
         title,
-        findings: judge.summed_up(),
-        doubts: vec![ended_early()],
+        findings,
+        doubts,
     })
 }
 
-/// Behind the judge's last word: nothing may be left but the trailer with its doubts.
-fn doubts<R: BufRead>(
-    judge: &mut Judge,
-    shards: &mut [Shard],
-    mut blocks: Blocks<R>,
-    place: Place,
-) -> Result<Vec<String>, TraceError> {
-    let too_much = "observations behind the judge's last word";
-    if !reading(judge.tape()).is_used_up() || blocks.next(JUDGE)?.is_some() {
-        return Err(place.wrong(judge.tape(), too_much));
-    }
-    for shard in shards {
-        if next_tag(
-            shard.ledger.tape(),
-            shard.stream,
-            &mut blocks,
-            &mut shard.place,
-        )?
-        .is_some()
-        {
-            return Err(shard.wrong(too_much));
-        }
-    }
-    Ok(match blocks.trailer {
-        Some(trailer) => trailer.doubts,
-        None => vec![ended_early()],
-    })
-}
-
-fn ended_early() -> String {
+pub(super) fn ended_early() -> String {
     "the trace ends before its run did: it was killed, or its disk was full".to_owned()
 }
 
-/// Where in the file a stream is.
-#[derive(Debug, Clone, Copy, Default)]
-struct Place {
+/// A judge of what `header` says.
+pub(super) fn judge(header: &Header, directory: Arc<Directory>) -> Judge {
+    let judge = Judge::new(directory, header.shards.into(), header.terms.late_after_ns);
+    judge.with_relays(header.terms.promises.relay)
+}
+
+/// One stream of a trace, and where it is in the file.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) number: u16,
+    pub(super) from: Reading,
     at: u64,
 }
 
-impl Place {
-    fn wrong(self, view: &mut View, what: &str) -> TraceError {
+impl Stream {
+    pub(super) fn new(number: u16) -> Self {
+        Self {
+            number,
+            from: Reading::default(),
+            at: 0,
+        }
+    }
+
+    /// The next event; `None` at the end of the trace.
+    pub(super) fn next<R: BufRead>(
+        &mut self,
+        blocks: &mut Blocks<R>,
+    ) -> Result<Option<Tag>, TraceError> {
+        while self.from.is_used_up() {
+            let Some((at, block)) = blocks.next(self.number)? else {
+                return Ok(None);
+            };
+            self.at = at;
+            self.from.load(block);
+        }
+        match self.from.tag() {
+            Some(tag) => Ok(Some(tag)),
+            None => Err(self.wrong("an event of an unknown kind")),
+        }
+    }
+
+    pub(super) fn wrong(&self, what: &str) -> TraceError {
         TraceError::OutOfOrder {
             at: self.at,
-            within: reading(view).position(),
+            within: self.from.position(),
             what: what.to_owned(),
         }
     }
+
+    /// An error if a field was not there.
+    pub(super) fn check(&self) -> Result<(), TraceError> {
+        match self.from.is_broken() {
+            true => Err(self.wrong("a field that is not there, or cannot be")),
+            false => Ok(()),
+        }
+    }
 }
 
-fn reading(view: &mut View) -> &mut Reading {
-    view.reading().expect("a replay plays from a tape")
+/// Where an event stands among all: after how many that were counted, and whether it is that one
+/// itself or comes between it and the next.
+type Moment = (u64, bool);
+
+/// After everything.
+const NEVER: Moment = (u64::MAX, true);
+
+/// A stream, and the event of it that is next.
+#[derive(Debug)]
+struct Queue {
+    stream: Stream,
+    /// The number of its latest event that was counted, or of one that had happened by then.
+    counted: u64,
+    next: Option<Tag>,
+    moment: Moment,
+    ended: bool,
 }
 
-/// The next event of a stream; `None` at the end of the trace.
-fn next_tag<R: BufRead>(
-    view: &mut View,
-    stream: u16,
-    blocks: &mut Blocks<R>,
-    place: &mut Place,
-) -> Result<Option<Tag>, TraceError> {
-    while reading(view).is_used_up() {
-        let Some((at, block)) = blocks.next(stream)? else {
-            return Ok(None);
+impl Queue {
+    fn new(number: u16) -> Self {
+        Self {
+            stream: Stream::new(number),
+            counted: 0,
+            next: None,
+            moment: (0, false),
+            ended: false,
+        }
+    }
+
+    /// Finds out what is next, and when. `false` at the end of a trace that ends early.
+    fn advance<R: BufRead>(&mut self, blocks: &mut Blocks<R>) -> Result<bool, TraceError> {
+        self.next = None;
+        while !self.ended {
+            let Some(tag) = self.stream.next(blocks)? else {
+                return match blocks.trailer {
+                    Some(_) => Err(self.stream.wrong("the trace ends and this stream has not")),
+                    None => Ok(false),
+                };
+            };
+            match tag {
+                Tag::Since | Tag::Told => {
+                    let events = self.stream.from.number();
+                    let counted = self.counted.checked_add(events);
+                    let counted = counted.filter(|&counted| counted < u64::MAX - 1);
+                    self.counted = counted.ok_or_else(|| self.stream.wrong("too many events"))?;
+                    self.stream.check()?;
+                    if tag == Tag::Since {
+                        continue;
+                    }
+                    self.moment = (self.counted, false);
+                }
+                Tag::End => {
+                    self.ended = true;
+                    break;
+                }
+                _ if tag.is_counted() => {
+                    self.counted += 1;
+                    self.moment = (self.counted, false);
+                }
+                _ => self.moment = (self.counted, true),
+            }
+            self.next = Some(tag);
+            return Ok(true);
+        }
+        self.moment = NEVER;
+        Ok(true)
+    }
+}
+
+/// A replay of all streams.
+#[derive(Debug)]
+struct Replay<R> {
+    blocks: Blocks<R>,
+    shards: Vec<Shard>,
+    judge: Judge,
+    orders: Queue,
+}
+
+impl<R: BufRead> Replay<R> {
+    fn new(blocks: Blocks<R>, header: &Header) -> Self {
+        let directory = Arc::new(Directory::new(header.clients.clone()));
+        let shards = 0..header.shards;
+        Self {
+            blocks,
+            shards: shards.map(|n| Shard::new(n, header, &directory)).collect(),
+            judge: judge(header, directory),
+            orders: Queue::new(JUDGE),
+        }
+    }
+
+    /// Tells everything. Returns what is found, and why it cannot pass.
+    fn play(mut self) -> Result<(Findings, Vec<String>), TraceError> {
+        let mut whole = self.orders.advance(&mut self.blocks)?;
+        for shard in &mut self.shards {
+            whole = whole && shard.queue.advance(&mut self.blocks)?;
+        }
+        while whole {
+            // Shards before the judge: it is told of batches that were handed over by then.
+            let moments = self.shards.iter().map(|shard| shard.queue.moment);
+            let first = moments.enumerate().min_by_key(|&(_, moment)| moment);
+            let first =
+                first.filter(|&(_, moment)| moment != NEVER && moment <= self.orders.moment);
+            if let Some((index, _)) = first {
+                whole = self.play_shard(index)?;
+            } else if self.orders.next == Some(Tag::Finish) {
+                return self.finish();
+            } else {
+                whole = self.play_judge()?;
+            }
+        }
+        Ok((self.judge.summed_up(), vec![ended_early()]))
+    }
+
+    /// Plays a shard up to where another one, or the judge, is next.
+    fn play_shard(&mut self, index: usize) -> Result<bool, TraceError> {
+        let others = self.shards.iter().enumerate();
+        let others = others.filter(|(other, _)| *other != index);
+        let until = others.map(|(_, shard)| shard.queue.moment).min();
+        let until = until.unwrap_or(NEVER).min(self.orders.moment);
+        let shard = &mut self.shards[index];
+        while let Some(tag) = shard.queue.next.filter(|_| shard.queue.moment <= until) {
+            shard.play(tag)?;
+            if !shard.queue.advance(&mut self.blocks)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    fn play_judge(&mut self) -> Result<bool, TraceError> {
+        let stream = &mut self.orders.stream;
+        let tag = self.orders.next;
+        match tag {
+            Some(Tag::Absorb | Tag::PassOver) => {}
+            Some(_) => return Err(stream.wrong("an event that is no judge's")),
+            None => return Err(stream.wrong("the judge's stream ends without its last word")),
+        }
+        let index = stream.from.number() as usize;
+        stream.check()?;
+        let Some(shard) = self.shards.get_mut(index) else {
+            return Err(stream.wrong("a batch of a shard that is not there"));
         };
-        place.at = at;
-        reading(view).load(block);
+        let Some(batch) = shard.batches.pop_front() else {
+            return Err(stream.wrong("a batch that its shard never gave"));
+        };
+        match tag {
+            Some(Tag::PassOver) => self.judge.pass_over(index, batch, |_| ()),
+            _ => self.judge.absorb(index, batch, |_| ()),
+        }
+        self.orders.advance(&mut self.blocks)
     }
-    match reading(view).tag() {
-        Some(tag) => Ok(Some(tag)),
-        None => Err(place.wrong(view, "an event of an unknown kind")),
+
+    /// The judge's last word: nothing may be left but the trailer with its doubts.
+    fn finish(mut self) -> Result<(Findings, Vec<String>), TraceError> {
+        let too_much = "observations after the judge's last word";
+        let target_gone = self.orders.stream.from.number() != 0;
+        self.orders.stream.check()?;
+        self.judge.conclude(target_gone, |_| ());
+        if !self.orders.advance(&mut self.blocks)? {
+            return Ok((self.judge.summed_up(), vec![ended_early()]));
+        }
+        let shards = self.shards.iter_mut().map(|shard| &mut shard.queue);
+        for queue in shards.chain([&mut self.orders]) {
+            let over = queue.ended && queue.stream.from.is_used_up();
+            if !over || self.blocks.next(queue.stream.number)?.is_some() {
+                return Err(queue.stream.wrong(too_much));
+            }
+        }
+        let doubts = match self.blocks.trailer.take() {
+            Some(trailer) => trailer.doubts,
+            None => vec![ended_early()],
+        };
+        Ok((self.judge.summed_up(), doubts))
     }
 }
 
-/// One shard's ledger and the connections that its sessions read from.
+/// One shard.
+#[derive(Debug)]
 struct Shard {
-    stream: u16,
-    place: Place,
-    ledger: Ledger,
-    buffers: Vec<LineBuffer>,
-    max_line_bytes: usize,
-    dialect: Dialect,
-    /// The header of the latest message composed.
-    sent: Option<payload::Header>,
-    /// The read that is being gone through, and how many frames it gave.
-    read: Option<(Handle, u64)>,
-    frames: u64,
-    chunk: Vec<u8>,
+    queue: Queue,
+    listener: Listener,
+    lines: NamedLines,
+    /// Handed over, and not absorbed yet.
+    batches: VecDeque<Batch>,
+    /// Sessions of the run before the next one.
+    sessions: u64,
+    bytes: Vec<u8>,
 }
 
 impl Shard {
-    fn new(stream: u16, header: &Header, directory: &Arc<Directory>) -> Self {
-        let mut ledger = Ledger::new(header.terms, directory.clone());
-        ledger.tape().set_tape(Tape::Reading(Box::default()));
+    fn new(number: u16, header: &Header, directory: &Arc<Directory>) -> Self {
+        let mut listener = Listener::new(header, directory);
+        listener.ledger.tape().replay();
         Self {
-            stream,
-            place: Place::default(),
-            ledger,
-            buffers: Vec::new(),
-            max_line_bytes: header.max_read_line_bytes,
-            dialect: header.terms.dialect,
-            sent: None,
-            read: None,
-            frames: 0,
-            chunk: Vec::new(),
+            queue: Queue::new(number),
+            listener,
+            lines: NamedLines::default(),
+            batches: VecDeque::new(),
+            sessions: 0,
+            bytes: Vec::new(),
         }
     }
 
-    /// Plays on to the next hand-over; `None` if the trace ends before it.
-    fn play_to_batch<R: BufRead>(
-        &mut self,
-        blocks: &mut Blocks<R>,
-    ) -> Result<Option<crate::verify::batch::Batch>, TraceError> {
-        loop {
-            let view = self.ledger.tape();
-            let Some(tag) = next_tag(view, self.stream, blocks, &mut self.place)? else {
-                return Ok(None);
-            };
-            let batch = match tag {
-                Tag::TakeBatch => Some(self.ledger.take_batch()),
-                Tag::TakeRest => Some(self.ledger.take_rest().0),
-                Tag::StopJudging => {
-                    self.ledger.stop_judging();
-                    None
-                }
-                _ => {
-                    self.play(tag).map_err(|what| self.wrong(what))?;
-                    None
-                }
-            };
-            if reading(self.ledger.tape()).is_broken() {
-                return Err(self.wrong("what the ledger asked was not answered"));
-            }
-            if batch.is_some() {
-                return Ok(batch);
-            }
+    /// Tells the ledger of one event.
+    fn play(&mut self, tag: Tag) -> Result<(), TraceError> {
+        let played = self.tell(tag);
+        let stream = &self.queue.stream;
+        stream.check()?;
+        played.map_err(|what| stream.wrong(what))?;
+        // When what it told is known is said right after it, where that matters.
+        let waits = matches!(
+            self.queue.stream.from.peek(),
+            Some(Tag::Told | Tag::Keep | Tag::LinesFrom)
+        );
+        if !waits {
+            self.listener.ledger.tape().make_known();
         }
+        Ok(())
     }
 
-    fn wrong(&mut self, what: &str) -> TraceError {
-        self.place.wrong(self.ledger.tape(), what)
-    }
-
-    fn number(&mut self) -> u64 {
-        reading(self.ledger.tape()).number()
-    }
-
-    fn time(&mut self) -> u64 {
-        reading(self.ledger.tape()).time()
-    }
-
-    fn text(&mut self) -> String {
-        reading(self.ledger.tape()).text()
-    }
-
-    /// Tells the ledger of one event. An error says what cannot be.
-    fn play(&mut self, tag: Tag) -> Result<(), &'static str> {
-        if tag == Tag::Connecting {
-            let client = u32::try_from(self.number()).map_err(|_| "a client that cannot be")?;
-            if let Some(handle) = self.ledger.connecting(ClientId(client)) {
-                let buffer = LineBuffer::new(self.max_line_bytes);
-                match self.buffers.get_mut(handle.index()) {
-                    Some(old) => *old = buffer,
-                    None => self.buffers.push(buffer),
-                }
-            }
-            return Ok(());
-        }
-        if let Tag::Matched | Tag::Bytes | Tag::Part | Tag::Rest | Tag::ReadDone | Tag::Piece = tag
-        {
-            return self.play_read(tag);
-        }
-        let index = self.number();
-        let handle = self
-            .ledger
-            .handle(index)
-            .ok_or("a session that is not there")?;
+    fn tell(&mut self, tag: Tag) -> Result<(), &'static str> {
+        let from = &mut self.queue.stream.from;
+        let listener = &mut self.listener;
         match tag {
-            Tag::Connected => {
-                let address = self.text().parse().map_err(|_| "no address")?;
-                self.ledger.connected(handle, address);
+            Tag::Told => listener.ledger.tape().make_known(),
+            Tag::Connecting => {
+                let client = from.number();
+                let step = from.number();
+                let opened = (step > 0).then(|| self.sessions.saturating_add(step));
+                let session = opened.and_then(|next| u32::try_from(next - 1).ok());
+                if session.is_some() != opened.is_some() {
+                    return Err("a session number that is too high");
+                }
+                self.sessions = opened.unwrap_or(self.sessions);
+                let client = u32::try_from(client).map_err(|_| "a client that cannot be")?;
+                listener.ledger.tape().opens(session.map(SenderId));
+                match listener.connecting(ClientId(client)) {
+                    Some(handle) => self.lines.begin(handle.index()),
+                    None if session.is_none() => {}
+                    None => return Err("a session number that was given out before, or too high"),
+                }
             }
-            Tag::Sending | Tag::SendingLast => {
-                let now_ns = self.time();
-                let intended_ns = now_ns.wrapping_sub(self.number());
-                self.sent =
-                    self.ledger
-                        .sending(handle, intended_ns, now_ns, tag == Tag::SendingLast);
+            Tag::TakeBatch | Tag::TakeRest => {
+                if self.batches.len() == MAX_BATCHES {
+                    return Err("more batches than wait for a judge");
+                }
+                self.batches.push_back(match tag {
+                    Tag::TakeRest => listener.ledger.take_rest().0,
+                    _ => listener.ledger.take_batch(),
+                });
             }
-            Tag::SentPublish => {
-                let header = self.sent.ok_or("a message that was not composed")?;
-                let line = reading(self.ledger.tape()).bytes().to_vec();
-                self.ledger.sent_publish(handle, &header, &line);
-            }
-            Tag::SendingRaw => {
-                let bytes = reading(self.ledger.tape()).bytes().to_vec();
-                self.ledger.sending_raw(handle, &bytes);
-            }
-            Tag::FellBehind => self.ledger.fell_behind(handle),
-            Tag::StopsReading => self.ledger.stops_reading(handle),
-            // When is not known: as if it had waited for nothing.
-            Tag::Leaving => self.ledger.leaving(handle, 0),
-            Tag::LeavingAt => {
-                let now_ns = self.time();
-                self.ledger.leaving(handle, now_ns);
-            }
-            Tag::TimeUp => {
-                let now_ns = self.time();
-                let heard_all = self.number() != 0;
-                self.ledger.time_up(handle, heard_all, now_ns);
-            }
-            Tag::LettingGo => self.ledger.letting_go(handle),
+            Tag::StopJudging => listener.ledger.stop_judging(),
             Tag::Read => {
-                let now_ns = self.time();
-                self.begin_read(handle, now_ns);
+                let handle = listener.handle(from.number())?;
+                listener.begin_read(handle, from.time());
             }
             Tag::MatchedRead => {
-                let now_ns = self.time();
-                self.begin_read(handle, now_ns);
-                self.play_read(Tag::Matched)?;
-                self.ledger.read_done(self.frames, false);
-                self.read = None;
+                let handle = listener.handle(from.number())?;
+                listener.begin_read(handle, from.time());
+                self.matched(0)?;
+                self.listener.end_read(false);
             }
-            Tag::Ended => {
-                let now_ns = self.time();
-                let endings = [Ending::Eof, Ending::Broken, Ending::Ours, Ending::TimeUp];
-                let ending = endings.get(self.number() as usize);
-                let ending = *ending.ok_or("an ending of an unknown kind")?;
-                let unread = self.buffers[handle.index()].pending();
-                self.ledger.ended(handle, ending, unread, now_ns);
+            Tag::Matched => self.matched(0)?,
+            Tag::MatchedFrom => {
+                let ahead = from.signed();
+                self.matched(ahead)?;
             }
-            Tag::NoWelcome => {
-                let now_ns = self.time();
-                self.ledger.no_welcome(handle, now_ns);
+            Tag::Bytes => listener.feed(from.bytes())?,
+            Tag::Line => {
+                let (handle, _) = listener.reading()?;
+                let bytes = from.bytes();
+                let pending = listener.pending(handle);
+                self.lines.push(&[pending, bytes])?;
+                self.lines.got_newest(handle.index());
+                listener.feed(bytes)?;
             }
-            Tag::OverdueAcks => {
-                let now_ns = self.time();
-                let within = self.text();
-                self.ledger.overdue_acks(handle, &within, now_ns);
+            Tag::PartOf | Tag::RestOf => {
+                let (handle, _) = listener.reading()?;
+                let line = self.lines.ahead(handle.index(), from.signed());
+                let bytes = self.lines.get(line)?;
+                let bytes = match tag {
+                    Tag::PartOf => bytes.get(..from.number() as usize),
+                    _ => bytes.get(listener.pending(handle).len()..),
+                };
+                self.bytes.clear();
+                self.bytes
+                    .extend_from_slice(bytes.ok_or("more than a line has")?);
+                if tag == Tag::RestOf {
+                    self.lines.got(handle.index(), line);
+                }
+                listener.feed(&self.bytes)?;
             }
-            Tag::MissingError => {
-                let now_ns = self.time();
-                let (code, within) = (self.text(), self.text());
-                self.ledger.missing_error(handle, &code, &within, now_ns);
+            Tag::Piece => listener.piece(OwnedPiece::read(from).get()?)?,
+            Tag::Keep => {
+                let session = from.number() as usize;
+                self.lines.push(&[from.bytes()])?;
+                if session >= self.lines.next.len() {
+                    return Err("a session that is not there");
+                }
+                self.lines.got_newest(session);
             }
-            _ => return Err("an event that is no ledger's"),
+            Tag::LinesFrom => self.lines.drop_first(from.number()),
+            Tag::ReadDone => {
+                listener.reading()?;
+                let split = from.number() != 0;
+                listener.end_read(split);
+            }
+            _ => {
+                let handle = listener.handle(from.number())?;
+                listener.tell(handle, &Told::read(tag, from)?)?;
+            }
         }
         Ok(())
     }
 
-    fn begin_read(&mut self, handle: Handle, now_ns: u64) {
-        self.read = Some((handle, now_ns));
-        self.frames = 0;
+    /// The session got so many lines, the first of which is so far from its next one.
+    fn matched(&mut self, ahead: i64) -> Result<(), &'static str> {
+        let (handle, _) = self.listener.reading()?;
+        let lines = self.queue.stream.from.number();
+        if lines > MAX_LINES {
+            return Err("more lines than a read has");
+        }
+        let mut line = self.lines.ahead(handle.index(), ahead);
+        for _ in 0..lines {
+            self.listener.feed_whole(self.lines.get(line)?)?;
+            self.lines.got(handle.index(), line);
+            line = line.wrapping_add(1);
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a shard that others get, by number, and which is next for each session.
+#[derive(Debug, Default)]
+struct NamedLines {
+    /// The number of the first that is held.
+    first: u32,
+    lines: VecDeque<Box<[u8]>>,
+    bytes: usize,
+    next: Vec<u32>,
+}
+
+impl NamedLines {
+    /// A session begins: what comes next is next for it.
+    fn begin(&mut self, session: usize) {
+        let newest = self.end();
+        match self.next.get_mut(session) {
+            Some(next) => *next = newest,
+            None => self.next.push(newest),
+        }
     }
 
-    /// One token of a read.
-    fn play_read(&mut self, tag: Tag) -> Result<(), &'static str> {
-        let (handle, now_ns) = self.read.ok_or("bytes outside a read")?;
-        if self.ledger.handle(handle.index() as u64).is_none() {
-            return Err("a read of a session that is over");
+    fn end(&self) -> u32 {
+        self.first.wrapping_add(self.lines.len() as u32)
+    }
+
+    fn push(&mut self, parts: &[&[u8]]) -> Result<(), &'static str> {
+        let line = parts.concat().into_boxed_slice();
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        if self.lines.len() > MAX_NAMED_LINES || self.bytes > MAX_NAMED_BYTES {
+            return Err("more lines than a shard holds");
         }
-        if tag == Tag::ReadDone {
-            let split = self.number() != 0;
-            self.ledger.read_done(self.frames, split);
-            self.read = None;
-            return Ok(());
-        }
-        if tag == Tag::Piece {
-            return self.play_piece(handle, now_ns);
-        }
-        let pending = self.buffers[handle.index()].pending_bytes();
-        let no_line = "a line that this shard does not know";
-        let mut chunk = std::mem::take(&mut self.chunk);
-        chunk.clear();
-        match tag {
-            Tag::Matched => {
-                if pending > 0 {
-                    return Err("a whole line in the middle of one");
-                }
-                let lines = self.number();
-                if lines > MAX_LINES {
-                    return Err("more lines than a read has");
-                }
-                for _ in 0..lines {
-                    let line = self.ledger.due(handle).ok_or(no_line)?;
-                    chunk.clear();
-                    chunk.extend_from_slice(line);
-                    let before = self.frames;
-                    self.feed(handle, &chunk, now_ns);
-                    if self.frames == before {
-                        return Err("a whole line behind one that has no end");
-                    }
-                }
-                chunk.clear();
-            }
-            Tag::Part => {
-                let n = self.number() as usize;
-                let line = self.ledger.due(handle).ok_or(no_line)?;
-                chunk.extend_from_slice(line.get(..n).ok_or("more than a line has")?);
-            }
-            Tag::Rest => {
-                let line = self.ledger.due(handle).ok_or(no_line)?;
-                chunk.extend_from_slice(line.get(pending..).ok_or("more than a line has")?);
-            }
-            _ => chunk.extend_from_slice(reading(self.ledger.tape()).bytes()),
-        }
-        if !chunk.is_empty() {
-            self.feed(handle, &chunk, now_ns);
-        }
-        self.chunk = chunk;
         Ok(())
     }
 
-    /// A piece of a classic stream.
-    fn play_piece(&mut self, handle: Handle, now_ns: u64) -> Result<(), &'static str> {
-        let form = self.number();
-        let mut by = None;
-        if form < 3 {
-            by = self.text().parse::<SocketAddr>().ok();
-        }
-        let mut bytes = Vec::new();
-        if form == 1 || form == 3 {
-            bytes.extend_from_slice(reading(self.ledger.tape()).bytes());
-        }
-        let piece = match (form, by) {
-            (0, Some(by)) => Piece::Ack { by },
-            (1, Some(by)) => Piece::Relay {
-                by,
-                message: &bytes,
-            },
-            (2, Some(by)) => Piece::RelayBegins { by },
-            (3, _) => Piece::Text(&bytes),
-            _ => return Err("a piece of an unknown kind"),
-        };
-        self.ledger.piece(handle, piece, now_ns);
-        self.frames += 1;
-        Ok(())
+    fn drop_first(&mut self, lines: u64) {
+        let lines = lines.min(self.lines.len() as u64) as usize;
+        let dropped = self.lines.drain(..lines);
+        self.bytes -= dropped.map(|line| line.len()).sum::<usize>();
+        self.first = self.first.wrapping_add(lines as u32);
     }
 
-    fn feed(&mut self, handle: Handle, chunk: &[u8], now_ns: u64) {
-        if self.dialect == Dialect::Classic {
-            // A relay that is known whole.
-            let mut buffer = TextBuffer::new(payload::MAX_BYTES);
-            let mut pieces = buffer.feed(chunk);
-            while self.ledger.next_text(handle, &mut pieces, now_ns).is_some() {
-                self.frames += 1;
-            }
-            return;
-        }
-        let mut lines = self.buffers[handle.index()].feed(chunk);
-        while self.ledger.next(handle, &mut lines, now_ns).is_some() {
-            self.frames += 1;
-        }
+    fn ahead(&self, session: usize, ahead: i64) -> u32 {
+        self.next[session].wrapping_add(ahead as u32)
+    }
+
+    fn get(&self, line: u32) -> Result<&[u8], &'static str> {
+        let line = self.lines.get(line.wrapping_sub(self.first) as usize);
+        Ok(line.ok_or("a line that this shard does not know")?)
+    }
+
+    fn got(&mut self, session: usize, line: u32) {
+        self.next[session] = line.wrapping_add(1);
+    }
+
+    fn got_newest(&mut self, session: usize) {
+        self.next[session] = self.end();
     }
 }

@@ -1,10 +1,15 @@
-//! The directory as one ledger or the judge sees it: asked directly, asked and written down, or
-//! answered from a trace.
+//! The directory as one ledger or the judge sees it, live, in a run that is recorded, or in a
+//! replay.
+//!
+//! In a recorded run the events of all threads are counted ([`Directory::count_event`]), and what a
+//! ledger learns of the highest number is known to the others from the end of its event on. So a
+//! replay in the order of the count, in one thread, comes to the same answers.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use super::tape::{Reading, Tape, Writing};
+use super::tape::Writing;
+use super::version_1::Answers;
 use crate::verify::directory::{ClientId, Directory, RawFate};
 use crate::verify::numberings::APART;
 use crate::verify::sends::Sends;
@@ -15,74 +20,164 @@ use crate::wire::payload::SenderId;
 pub(crate) struct View {
     directory: Arc<Directory>,
     /// In a cell, since the judge asks for names while it only looks.
-    tape: RefCell<Tape>,
+    mode: RefCell<Mode>,
+}
+
+/// How the directory is seen.
+#[derive(Debug, Default)]
+enum Mode {
+    /// As it is.
+    #[default]
+    Live,
+    /// As it is, in an order that is written down.
+    Recorded(Box<Recorded>),
+    /// In the order that was written down.
+    Replayed(Replayed),
+    /// As a trace of version 1 has it, of a target that is judged from outside.
+    Answered(Box<Answers>),
+}
+
+#[derive(Debug)]
+struct Recorded {
+    tape: Writing,
+    /// The highest number that had been seen when the event began that is worked on.
+    highest: u64,
+    /// The highest number that was seen in it.
+    told: u64,
+}
+
+#[derive(Debug, Default)]
+struct Replayed {
+    /// The number of the session that is opened next.
+    session: Option<SenderId>,
+    /// The highest number that was seen in the event that is played, or was played last.
+    told: u64,
 }
 
 impl View {
     pub(crate) fn new(directory: Arc<Directory>) -> Self {
         Self {
             directory,
-            tape: RefCell::default(),
+            mode: RefCell::default(),
         }
     }
 
-    pub(crate) fn set_tape(&mut self, tape: Tape) {
-        *self.tape.get_mut() = tape;
+    /// Writes down from here on in which order the directory is asked.
+    pub(crate) fn record_on(&mut self, tape: Writing) {
+        *self.mode.get_mut() = Mode::Recorded(Box::new(Recorded {
+            tape,
+            highest: 0,
+            told: 0,
+        }));
+    }
+
+    /// Sessions have the numbers that they had ([`View::opens`]).
+    pub(crate) fn replay(&mut self) {
+        *self.mode.get_mut() = Mode::Replayed(Replayed::default());
+    }
+
+    /// The answers of the directory come from a trace of version 1.
+    pub(super) fn answer_from(&mut self, answers: Answers) {
+        *self.mode.get_mut() = Mode::Answered(Box::new(answers));
+    }
+
+    /// Where the answers come from.
+    pub(super) fn answers(&mut self) -> Option<&mut Answers> {
+        match self.mode.get_mut() {
+            Mode::Answered(answers) => Some(answers),
+            _ => None,
+        }
+    }
+
+    /// The number that the session has which is opened next.
+    pub(super) fn opens(&mut self, session: Option<SenderId>) {
+        if let Mode::Replayed(replayed) = self.mode.get_mut() {
+            replayed.session = session;
+        }
+    }
+
+    /// What was seen in the event before is known to all from here on.
+    pub(super) fn make_known(&mut self) {
+        if let Mode::Replayed(replayed) = self.mode.get_mut() {
+            self.directory.saw(replayed.told);
+        }
     }
 
     /// The tape, if events are written on it.
     #[inline]
     pub(crate) fn writing(&mut self) -> Option<&mut Writing> {
-        match self.tape.get_mut() {
-            Tape::Writing(writing) => Some(writing),
+        match self.mode.get_mut() {
+            Mode::Recorded(recorded) => Some(&mut recorded.tape),
             _ => None,
         }
     }
 
-    /// The tape, if events are played from it.
-    pub(crate) fn reading(&mut self) -> Option<&mut Reading> {
-        match self.tape.get_mut() {
-            Tape::Reading(reading) => Some(reading),
-            _ => None,
+    /// Begins an event that is counted. Returns the tape, if it is to be written on it.
+    pub(crate) fn begin_event(&mut self) -> Option<&mut Writing> {
+        let Mode::Recorded(recorded) = self.mode.get_mut() else {
+            return None;
+        };
+        let (moment, highest) = self.directory.count_event();
+        recorded.highest = highest;
+        recorded.tape.counted(moment);
+        Some(&mut recorded.tape)
+    }
+
+    /// Ends an event: what was seen in it is known to all.
+    #[inline]
+    pub(crate) fn end_event(&mut self) {
+        if let Mode::Recorded(recorded) = self.mode.get_mut()
+            && recorded.told > recorded.highest
+        {
+            recorded.highest = recorded.told;
+            let moment = self.directory.count_highest(recorded.told);
+            recorded.tape.told(moment);
         }
     }
 
-    /// Asks the directory, or the tape what it said then.
+    /// One more line of a read is what others got: that of this number.
+    #[inline]
+    pub(in crate::verify) fn matched(&mut self, handle: u32, now_ns: u64, line: u32) {
+        if let Mode::Recorded(recorded) = self.mode.get_mut() {
+            let moment = || self.directory.moment();
+            recorded.tape.matched(handle, now_ns, line, moment);
+        }
+    }
+
+    /// The ledger keeps the line that `parts` make.
+    pub(in crate::verify) fn keeps(&mut self, parts: &[&[u8]]) {
+        if let Some(tape) = self.writing() {
+            tape.keeps(parts);
+        }
+    }
+
+    /// Asks the directory, or what it said then.
     fn ask<T>(
         &self,
-        live: impl FnOnce(&Directory) -> T,
-        write: impl FnOnce(&mut Writing, &T),
-        read: impl FnOnce(&mut Reading) -> T,
+        directory: impl FnOnce(&Directory) -> T,
+        then: impl FnOnce(&mut Answers) -> T,
     ) -> T {
-        match &mut *self.tape.borrow_mut() {
-            Tape::Off => live(&self.directory),
-            Tape::Writing(writing) => {
-                let answer = live(&self.directory);
-                write(writing, &answer);
-                answer
-            }
-            Tape::Reading(reading) => read(reading),
-        }
-    }
-
-    /// Tells the directory, unless this is a replay: nobody asks it then.
-    fn tell(&self, live: impl FnOnce(&Directory)) {
-        if !matches!(&*self.tape.borrow(), Tape::Reading(_)) {
-            live(&self.directory);
+        match &mut *self.mode.borrow_mut() {
+            Mode::Answered(answers) => then(answers),
+            _ => directory(&self.directory),
         }
     }
 
     pub(crate) fn open(&self, client: ClientId) -> Option<SenderId> {
-        self.ask(
-            |d| d.open(client),
-            |w, id| w.answer(id.map_or(0, |id| u64::from(id.0) + 1)),
-            |r| r.session().map(SenderId),
-        )
+        let session = match &mut *self.mode.borrow_mut() {
+            Mode::Live | Mode::Recorded(_) => return self.directory.open(client),
+            Mode::Replayed(replayed) => replayed.session.take(),
+            Mode::Answered(answers) => answers.session(),
+        }?;
+        self.directory.open_as(session, client).then_some(session)
     }
 
     pub(crate) fn highest_seq(&self) -> u64 {
-        let answer = |w: &mut Writing, seq: &u64| w.near_answer(*seq);
-        self.ask(Directory::highest_seq, answer, Reading::near_answer)
+        match &*self.mode.borrow() {
+            Mode::Live | Mode::Answered(_) => self.directory.highest_seq(),
+            Mode::Recorded(recorded) => recorded.highest.max(recorded.told),
+            Mode::Replayed(replayed) => self.directory.highest_seq().max(replayed.told),
+        }
     }
 
     /// The number that the target states for `number`. One that is too small to be of a later
@@ -91,37 +186,22 @@ impl View {
         if number < APART {
             return number;
         }
-        self.ask(
-            |d| d.numberings(|n| n.stated(number)),
-            |w, stated| w.answer(*stated),
-            Reading::number,
-        )
+        self.directory.numberings(|n| n.stated(number))
     }
 
     /// See [`Numberings::of_welcome`](crate::verify::numberings::Numberings::of_welcome).
     pub(in crate::verify) fn numbering_of_welcome(&self, joined: u64, welcome: u64) -> u64 {
-        self.ask(
-            |d| d.numberings(|n| n.of_welcome(joined, welcome)),
-            |w, added| w.answer(*added),
-            Reading::number,
-        )
+        self.directory.numberings(|n| n.of_welcome(joined, welcome))
     }
 
     /// See [`Numberings::begin`](crate::verify::numberings::Numberings::begin).
     pub(in crate::verify) fn begin_numbering(&self, joined: u64) -> Option<(u64, bool)> {
-        self.ask(
-            |d| d.begin_numbering(joined),
-            |w, begun| {
-                w.answer(begun.map_or(0, |(_, new)| 1 + u64::from(new)));
-                if let Some((added, _)) = begun {
-                    w.answer(*added);
-                }
-            },
-            |r| match r.number() {
-                0 => None,
-                known => Some((r.number(), known > 1)),
-            },
-        )
+        let highest = self.highest_seq();
+        let begun = self.directory.begin_numbering(joined, highest);
+        if let Some((added, true)) = begun {
+            self.saw(added);
+        }
+        begun
     }
 
     /// The highest number that was seen of the numbering that `number` lies in.
@@ -129,62 +209,27 @@ impl View {
         if highest.saturating_sub(number) < APART {
             return highest;
         }
-        self.ask(
-            |d| d.numberings(|n| n.highest_of(number, highest)),
-            |w, highest| w.answer(*highest),
-            Reading::number,
-        )
+        self.directory.numberings(|n| n.highest_of(number, highest))
     }
 
     pub(crate) fn remembers(&self, session: SenderId) -> bool {
-        self.ask(
-            |d| d.remembers(session),
-            |w, yes| w.answer(u64::from(*yes)),
-            |r| r.number() != 0,
-        )
+        self.directory.remembers(session)
     }
 
     pub(crate) fn was_opened(&self, session: SenderId) -> bool {
-        self.ask(
-            |d| d.was_opened(session),
-            |w, yes| w.answer(u64::from(*yes)),
-            |r| r.number() != 0,
-        )
+        self.ask(|d| d.was_opened(session), Answers::yes)
     }
 
     pub(crate) fn check_address(&self, session: SenderId, claimed: &str) -> Result<(), String> {
-        self.ask(
-            |d| d.check_address(session, claimed),
-            |w, checked| {
-                w.answer(u64::from(checked.is_err()));
-                if let Err(truth) = checked {
-                    w.text_answer(truth);
-                }
-            },
-            |r| match r.number() {
-                0 => Ok(()),
-                _ => Err(r.text()),
-            },
-        )
+        self.ask(|d| d.check_address(session, claimed), Answers::checked)
     }
 
     pub(in crate::verify) fn raw_fate(&self, text: &str) -> Option<RawFate> {
-        const FATES: [Option<RawFate>; 3] =
-            [None, Some(RawFate::Accepted), Some(RawFate::Rejected)];
-        self.ask(
-            |d| d.raw_fate(text),
-            |w, fate| w.answer(FATES.iter().position(|f| f == fate).unwrap_or(0) as u64),
-            |r| FATES.get(r.number() as usize).copied().flatten(),
-        )
+        self.ask(|d| d.raw_fate(text), Answers::fate)
     }
 
     pub(crate) fn name(&self, session: SenderId) -> String {
-        let client = self.ask(
-            |d| d.client_of(session),
-            |w, client| w.answer(client.map_or(0, |c| u64::from(c.0) + 1)),
-            |r| r.place().map(ClientId),
-        );
-        match client {
+        match self.ask(|d| d.client_of(session), Answers::client) {
             Some(client) => self.client_name(client).to_owned(),
             None => session.to_string(),
         }
@@ -206,18 +251,22 @@ impl View {
     }
 
     pub(crate) fn set_address(&self, session: SenderId, address: &str) {
-        self.tell(|d| d.set_address(session, address));
+        self.directory.set_address(session, address);
     }
 
     pub(crate) fn forget(&self, session: SenderId) {
-        self.tell(|d| d.forget(session));
+        self.directory.forget(session);
     }
 
     pub(crate) fn saw(&self, seq: u64) {
-        self.tell(|d| d.saw(seq));
+        match &mut *self.mode.borrow_mut() {
+            Mode::Live | Mode::Answered(_) => self.directory.saw(seq),
+            Mode::Recorded(recorded) => recorded.told = recorded.told.max(seq),
+            Mode::Replayed(replayed) => replayed.told = replayed.told.max(seq),
+        }
     }
 
     pub(in crate::verify) fn sent_raw(&self, text: &[u8], fate: RawFate) {
-        self.tell(|d| d.sent_raw(text, fate));
+        self.directory.sent_raw(text, fate);
     }
 }

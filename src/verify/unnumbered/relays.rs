@@ -382,8 +382,10 @@ impl Unnumbered {
         now_ns: u64,
     ) -> Event {
         self.desk.batch.tally.delivered += 1;
-        if let Some(heard) = heard {
-            self.sequence.keep_line(slot, &heard.bytes);
+        if let Some(heard) = heard
+            && self.sequence.keep_line(slot, &heard.bytes)
+        {
+            self.desk.directory.keeps(&heard.bytes);
         }
         if let Some(slot) = self.sequence.get_mut(slot) {
             if slot.receivers == 0 {

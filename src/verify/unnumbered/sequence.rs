@@ -86,6 +86,11 @@ impl Default for Sequence {
 }
 
 impl Slot {
+    /// Under which number its line is kept.
+    pub(super) fn line(&self) -> Option<u32> {
+        self.line.map(Place::line)
+    }
+
     fn new(message: Message, label: u64, before: SlotId, next: SlotId) -> Self {
         Self {
             message,
@@ -222,14 +227,19 @@ impl Sequence {
         }
     }
 
-    /// Keeps the bytes that `id` came as, for the others to be compared with.
-    pub(super) fn keep_line(&mut self, id: SlotId, parts: &[&[u8]]) {
-        let lines = &mut self.lines;
-        if let Some(slot) = self.slots.get_mut((id - self.base) as usize)
-            && slot.line.is_none()
-        {
-            slot.line = Some(lines.keep(parts));
-        }
+    /// Keeps the bytes that `id` came as, for the others to be compared with; `false` if it has some.
+    pub(super) fn keep_line(&mut self, id: SlotId, parts: &[&[u8]]) -> bool {
+        let slot = self.slots.get_mut((id - self.base) as usize);
+        let Some(slot) = slot.filter(|slot| slot.line.is_none()) else {
+            return false;
+        };
+        slot.line = Some(self.lines.keep(parts));
+        true
+    }
+
+    /// No line under this number is kept any more.
+    pub(super) fn first_line(&self) -> u32 {
+        self.lines.first()
     }
 
     /// Nobody's bytes are compared with those of `id` any more.

@@ -1,0 +1,471 @@
+//! What a ledger of a target that numbers its messages took for due and asked the directory, when
+//! it wrote version 1.
+//!
+//! Kept as it was then, whatever ledgers do today, and no more of it than it takes to read such a
+//! trace: it judges nothing.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::super::Header;
+use super::super::tape::Reading;
+use super::super::told::Told;
+use super::super::view::View;
+use super::placing::{Place, Placing};
+use crate::verify::directory::Directory;
+use crate::verify::frames::{self, NoFrame};
+use crate::verify::ids::split_id;
+use crate::verify::ledger::{MAX_SEQ, Terms};
+use crate::verify::numberings::APART;
+use crate::verify::own::{Own, Pending};
+use crate::verify::session::{NEVER, Stage};
+use crate::wire::Dialect;
+use crate::wire::line::LineBuffer;
+use crate::wire::ndjson::{ErrorCode, ServerFrame};
+use crate::wire::payload::{self, Header as MessageHeader, NotIntact, SenderId};
+
+/// Lines held, at most: as many as such a ledger held.
+const MAX_LINES: usize = 1 << 18;
+
+/// And their bytes.
+const MAX_BYTES: usize = 64 << 20;
+
+/// How far under [`MAX_SEQ`] a session was to be for its numbers to be wrong, and not too large.
+const ROOM: u64 = u64::MAX - MAX_SEQ;
+
+/// The ledger.
+#[derive(Debug)]
+pub(super) struct Former {
+    terms: Terms,
+    max_line_bytes: usize,
+    directory: Arc<Directory>,
+    /// Where scripts' texts are told to.
+    view: View,
+    sessions: Vec<Session>,
+    lines: Lines,
+    /// The latest number that the directory said.
+    near: u64,
+    /// The header of the latest message composed.
+    sent: Option<MessageHeader>,
+}
+
+#[derive(Debug)]
+struct Session {
+    id: SenderId,
+    stage: Stage,
+    joined: u64,
+    added: u64,
+    welcomed_at: Option<u64>,
+    placing: Placing,
+    own: Own,
+    buffer: LineBuffer,
+    /// It sent what is no frame.
+    provoked: bool,
+    /// The target said `slow-consumer`.
+    cut_off: bool,
+    /// The target complained before its welcome.
+    turned_away: bool,
+}
+
+/// The first clean line of each number.
+#[derive(Debug, Default)]
+struct Lines {
+    by_number: BTreeMap<u64, Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Lines {
+    fn keep(&mut self, seq: u64, line: &[u8]) {
+        if self.by_number.contains_key(&seq) {
+            return;
+        }
+        self.bytes += line.len() + 1;
+        let line = [line, b"\n"].concat();
+        self.by_number.insert(seq, line.into_boxed_slice());
+        while (self.by_number.len() > MAX_LINES || self.bytes > 2 * MAX_BYTES)
+            && let Some((_, line)) = self.by_number.pop_first()
+        {
+            self.bytes -= line.len();
+        }
+    }
+}
+
+impl Former {
+    pub(super) fn new(header: &Header, directory: &Arc<Directory>) -> Self {
+        Self {
+            terms: header.terms,
+            max_line_bytes: header.max_read_line_bytes,
+            directory: directory.clone(),
+            view: View::new(directory.clone()),
+            sessions: Vec::new(),
+            lines: Lines::default(),
+            near: 0,
+            sent: None,
+        }
+    }
+
+    /// The highest number, as the directory said it: mostly close to the one before.
+    pub(super) fn highest(&mut self, from: &mut Reading) -> u64 {
+        self.near = self.near.wrapping_add(from.signed().cast_unsigned());
+        self.near
+    }
+
+    pub(super) fn connecting(
+        &mut self,
+        index: usize,
+        id: SenderId,
+        joined: u64,
+        from: &mut Reading,
+    ) {
+        let stated = if joined < APART {
+            joined
+        } else {
+            from.number()
+        };
+        let session = Session {
+            id,
+            stage: Stage::Connecting,
+            joined,
+            added: joined.saturating_sub(stated),
+            welcomed_at: None,
+            placing: Placing::new(),
+            own: Own::default(),
+            buffer: LineBuffer::new(self.max_line_bytes),
+            provoked: false,
+            cut_off: false,
+            turned_away: false,
+        };
+        match self.sessions.get_mut(index) {
+            Some(old) => *old = session,
+            None => self.sessions.push(session),
+        }
+    }
+
+    /// The line that was due.
+    pub(super) fn due(&self, index: usize) -> Option<&[u8]> {
+        let due = self.sessions[index].placing.next;
+        self.lines.by_number.get(&due).map(|line| &line[..])
+    }
+
+    /// It came.
+    pub(super) fn matched(&mut self, index: usize) {
+        let placing = &mut self.sessions[index].placing;
+        placing.next = placing.next.saturating_add(1);
+        placing.went_on();
+    }
+
+    pub(super) fn told(&mut self, index: usize, told: &Told, from: &mut Reading) {
+        let session = &mut self.sessions[index];
+        match told {
+            Told::Sending {
+                intended_ns,
+                now_ns,
+                last,
+            } => {
+                let (run, seen) = (self.terms.run, session.seen());
+                let own = &mut session.own;
+                self.sent = own.compose(run, session.id, *intended_ns, *last);
+                if let Some(header) = self.sent {
+                    own.pending.push_back(Pending {
+                        k: header.k,
+                        intended_ns: *intended_ns,
+                        sent_ns: *now_ns,
+                        seen,
+                        overtaken_by: 0,
+                    });
+                }
+            }
+            Told::SentPublish(line) => {
+                if let Some(header) = self.sent
+                    && !session.own.survives_glued(&header, line)
+                {
+                    session.provoked = true;
+                    session.own.pending.pop_back();
+                    session.own.settle_otherwise(header.k);
+                }
+            }
+            Told::SendingRaw(bytes) => {
+                let max = self.terms.max_line_bytes;
+                let own = &mut session.own;
+                session.provoked |= !own.send_raw(bytes, Dialect::Ndjson, max, &self.view);
+            }
+            Told::NoWelcome(_) if session.stage == Stage::Connecting => {
+                let highest = self.highest(from);
+                self.sessions[index].open_at(highest);
+            }
+            Told::OverdueAcks(..) => drop(session.own.overdue(session.id)),
+            Told::Ended(..) => self.ended(index, from),
+            _ => {}
+        }
+    }
+
+    pub(super) fn take_batch(&mut self, from: &mut Reading) {
+        self.highest(from);
+        for session in &mut self.sessions {
+            session.placing.give_up();
+        }
+    }
+
+    fn ended(&mut self, index: usize, from: &mut Reading) {
+        self.highest(from);
+        if self.sessions[index].stage == Stage::Open {
+            let highest = self.highest(from);
+            if highest.saturating_sub(self.sessions[index].seen()) >= APART {
+                from.number(); // the highest of its own numbering
+            }
+        }
+        self.sessions[index].stage = Stage::Free;
+        self.sessions[index].placing = Placing::new();
+    }
+
+    /// One step through a read took these bytes.
+    pub(super) fn step(&mut self, index: usize, bytes: &[u8], from: &mut Reading) {
+        let mut buffer = std::mem::replace(&mut self.sessions[index].buffer, LineBuffer::new(1));
+        let mut lines = buffer.feed(bytes);
+        loop {
+            match frames::next(&mut lines) {
+                None => break,
+                Some(Ok((line, frame))) => {
+                    let max_line = self.frame(index, line, frame, from);
+                    if let Some(max_line) = max_line {
+                        frames::allow(&mut lines, max_line);
+                    }
+                }
+                Some(Err(NoFrame { bytes, .. })) => self.sessions[index].placing.malformed(bytes),
+            }
+        }
+        self.sessions[index].buffer = buffer;
+    }
+
+    /// Takes one frame. Returns the longest line that a welcome allows.
+    fn frame(
+        &mut self,
+        index: usize,
+        line: &[u8],
+        frame: ServerFrame<'_>,
+        from: &mut Reading,
+    ) -> Option<u64> {
+        if let ServerFrame::Relay { seq, .. }
+        | ServerFrame::Ack { seq, .. }
+        | ServerFrame::Welcome { seq, .. }
+        | ServerFrame::Bye { seq } = frame
+        {
+            let session = &mut self.sessions[index];
+            if !matches!(frame, ServerFrame::Welcome { .. }) {
+                let is_bye = matches!(frame, ServerFrame::Bye { .. });
+                session.settle_numbering(seq, is_bye, from);
+            }
+            if seq.saturating_add(session.added) > MAX_SEQ {
+                let next = session.placing.next;
+                if session.stage == Stage::Open && next < MAX_SEQ - ROOM {
+                    session.placing.malformed(line.len());
+                }
+                return None;
+            }
+        }
+        let added = self.sessions[index].added;
+        match frame {
+            ServerFrame::Relay {
+                seq,
+                client_ip: _,
+                message,
+            } => self.relay(index, line, seq + added, message.as_bytes(), from),
+            ServerFrame::Ack { seq, id } => self.sessions[index].ack(seq + added, id, from),
+            ServerFrame::Welcome { seq, max_line, .. } => {
+                return self.welcome(index, seq, max_line, from);
+            }
+            ServerFrame::Error { code, id, .. } => self.sessions[index].error(&code, id, from),
+            ServerFrame::Bye { seq } => self.sessions[index].bye(seq + added),
+            ServerFrame::Unknown => {}
+        }
+        None
+    }
+
+    fn welcome(
+        &mut self,
+        index: usize,
+        seq: u64,
+        max_line: u64,
+        from: &mut Reading,
+    ) -> Option<u64> {
+        let session = &mut self.sessions[index];
+        if session.stage != Stage::Connecting {
+            session.placing.malformed(0);
+            return None;
+        }
+        if self.terms.addresses_known && from.number() != 0 {
+            from.bytes(); // the address that it really has
+        }
+        self.terms.max_line_bytes = usize::try_from(max_line).unwrap_or(usize::MAX).max(1);
+        if seq.saturating_add(session.added) < session.joined {
+            session.added = from.number();
+            let unknown = seq.saturating_add(session.added) < session.joined;
+            session.welcomed_at = unknown.then_some(seq);
+        }
+        session.open_at(seq.saturating_add(session.added));
+        Some(self.terms.max_line_bytes as u64)
+    }
+
+    fn relay(&mut self, index: usize, line: &[u8], seq: u64, text: &[u8], from: &mut Reading) {
+        let session = &mut self.sessions[index];
+        session.require_welcome(seq);
+        let header = match payload::decode(text, self.terms.seed, self.terms.run) {
+            Ok(header) => header,
+            Err(NotIntact::Altered) => return session.placing.excuse(seq),
+            Err(NotIntact::Foreign) => {
+                match from.number() {
+                    1 => drop(session.placing.place(seq)),
+                    _ => session.placing.excuse(seq),
+                }
+                return;
+            }
+        };
+        if header.run != self.terms.run {
+            return session.placing.excuse(seq);
+        }
+        let was_opened = from.number() != 0;
+        if was_opened {
+            self.directory.was_given(header.sender);
+        }
+        if !was_opened || header.k == 0 {
+            return session.placing.excuse(seq);
+        }
+        if header.sender == session.id {
+            session.placing.excuse(seq);
+            session.own.settle_otherwise(header.k);
+            return;
+        }
+        let clean = from.number() == 0;
+        if !clean {
+            let truth = from.text();
+            self.directory.set_address(header.sender, &truth);
+        }
+        let place = session.placing.place(seq);
+        if clean && matches!(place, Place::Onward | Place::Skipped) {
+            self.lines.keep(seq, line);
+        }
+    }
+}
+
+impl Session {
+    fn seen(&self) -> u64 {
+        match self.placing.next {
+            NEVER => self.joined,
+            next => next.saturating_sub(1),
+        }
+    }
+
+    fn open_at(&mut self, seq: u64) {
+        self.joined = self.joined.max(seq);
+        self.placing.next = self.joined.saturating_add(1);
+        self.stage = Stage::Open;
+    }
+
+    fn require_welcome(&mut self, due: u64) {
+        if self.stage != Stage::Connecting {
+            return;
+        }
+        if self.placing.is_after_malformed() {
+            self.placing.swallow();
+        }
+        self.open_at(due.saturating_sub(1));
+    }
+
+    /// Whether the numbers began anew, where its welcome left that open.
+    fn settle_numbering(&mut self, seq: u64, bye: bool, from: &mut Reading) {
+        let Some(welcome) = self.welcomed_at.take() else {
+            return;
+        };
+        let known = self.joined.saturating_sub(self.added);
+        if seq > known || bye && seq == known || from.number() == 0 {
+            return;
+        }
+        self.added = from.number();
+        self.joined = self.added.saturating_add(welcome);
+        self.placing.next = self.joined.saturating_add(1);
+    }
+
+    fn ack(&mut self, seq: u64, id: Option<u64>, from: &mut Reading) {
+        self.require_welcome(seq);
+        let own = &mut self.own;
+        let k = match id.map(split_id) {
+            Some((sender, k)) if sender == self.id && k <= own.last_k && k > 0 => k,
+            _ => {
+                if let Some(raw) = own.raw.as_mut().filter(|raw| raw.acks_owed > 0) {
+                    raw.acks_owed -= 1;
+                    self.placing.place(seq);
+                } else {
+                    self.placing.excuse(seq);
+                }
+                return;
+            }
+        };
+        let Some((pending, order)) = own.take(k) else {
+            self.placing.excuse(seq);
+            if !own.settled_otherwise.contains(&k) {
+                from.number(); // whose message was acked twice
+            }
+            return;
+        };
+        own.settled_otherwise.retain(|&settled| settled != k);
+        let known = std::mem::replace(&mut own.overtaker, pending.overtaken_by);
+        let out_of_order = !order.acked_now && known != pending.overtaken_by;
+        let out_of_order = out_of_order && !self.placing.has_early();
+        let place = self.placing.place(seq);
+        let is_before_its_send = place != Place::Early && seq <= pending.seen;
+        if out_of_order && !is_before_its_send && place != Place::Skipped {
+            from.number(); // whose message was acked out of order
+        }
+    }
+
+    fn error(&mut self, code: &str, id: Option<u64>, from: &mut Reading) {
+        let connecting = self.stage == Stage::Connecting;
+        let was_turned_away = self.turned_away;
+        let was_cut_off = self.cut_off;
+        let is_slow = code == ErrorCode::SlowConsumer.as_str();
+        self.cut_off |= is_slow;
+        self.turned_away |= connecting;
+        let named = id.map(split_id);
+        let own = &mut self.own;
+        let mine = named.filter(|&(sender, _)| sender == self.id);
+        let may_refuse = |k| own.waits_for(k) || own.was_acked(k);
+        if let Some((_, k)) = mine.filter(|&(_, k)| may_refuse(k)) {
+            if own.was_acked(k) {
+                from.number(); // whose message was acked and refused
+            } else {
+                own.refuse(k);
+                if !self.provoked {
+                    from.number(); // whose message was refused
+                }
+            }
+            own.settle_otherwise(k);
+            return;
+        }
+        if connecting && !was_turned_away || is_slow && !was_cut_off {
+            return;
+        }
+        if own.take_owed_error() || own.refuse_raw() {
+            return;
+        }
+        let Some((_, k)) = named else {
+            return;
+        };
+        if from.number() != 0 && k > 0 {
+            from.number(); // whose message it is about, in the text and beside it
+            from.number();
+        }
+    }
+
+    fn bye(&mut self, seq: u64) {
+        self.require_welcome(seq.saturating_add(1));
+        if self.stage == Stage::Finished {
+            return self.placing.malformed(0);
+        }
+        let next = self.placing.next.max(seq.saturating_add(1));
+        self.joined = next.saturating_sub(1);
+        self.placing = Placing::new();
+        self.stage = Stage::Finished;
+        self.own.pending.clear();
+        self.own.overtaken.clear();
+    }
+}

@@ -16,6 +16,7 @@ pub mod validate;
 pub mod verify;
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,11 @@ use crate::terminal;
 /// Exit code of bad usage or an invalid scenario, when nothing was run; also of output that could
 /// not be written.
 pub const EXIT_USAGE: u8 = 2;
+
+/// This program, which is the embedded server too; by name where the system does not say its path.
+fn own_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| "chatbench".into())
+}
 
 /// Does everyone get every message, exactly once, in order? How late? How much can it carry?
 #[derive(Debug, Parser)]

@@ -13,7 +13,7 @@ use super::compare::TermsArgs;
 use super::overrides::Overrides;
 use super::progress::Progress;
 use super::prometheus::PrometheusArgs;
-use super::{EXIT_USAGE, fail, print};
+use super::{EXIT_USAGE, fail, own_program, print};
 use crate::driver::outcome::Outcome;
 use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
@@ -164,12 +164,17 @@ pub fn main(args: Args) -> ExitCode {
         if let Some(board) = &mut board {
             board.show(plan);
         }
-        let result = runtime.block_on(run(plan, trace.as_ref(), &mut |snapshot, collector| {
-            progress.update(snapshot);
-            if let Some(board) = &mut board {
-                board.update(snapshot, collector);
-            }
-        }));
+        let result = runtime.block_on(run(
+            plan,
+            &own_program(),
+            trace.as_ref(),
+            &mut |snapshot, collector| {
+                progress.update(snapshot);
+                if let Some(board) = &mut board {
+                    board.update(snapshot, collector);
+                }
+            },
+        ));
         progress.finish();
         let aborted = matches!(result, Err(RunError::Aborted));
         let outcome = result.unwrap_or_else(|error| {

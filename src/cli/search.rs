@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::overrides::{Overrides, quoted};
 use super::progress::Progress;
-use super::{EXIT_USAGE, complain, print};
+use super::{EXIT_USAGE, complain, own_program, print};
 use crate::driver::outcome::Outcome;
 use crate::driver::run::{RunError, run};
 use crate::report::files::{self, Destination, Directory, Places, SEARCH, SEARCH_HTML};
@@ -244,7 +244,7 @@ impl<'a> Hunt<'a> {
             &format!("{}={}", self.vary, search::shown(value)),
         );
         let started = SystemTime::now();
-        let result = runtime.block_on(run(&plan, None, &mut |snapshot, _| {
+        let result = runtime.block_on(run(&plan, &own_program(), None, &mut |snapshot, _| {
             progress.update(snapshot);
         }));
         progress.finish();

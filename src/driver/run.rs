@@ -5,6 +5,7 @@ mod phases;
 
 use std::future;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -97,8 +98,9 @@ pub enum RunError {
     Aborted,
 }
 
-/// Carries out `plan`; `watch` is told ten times a second how it goes, with all that was recorded
-/// so far, and `trace` takes down everything that verification is told.
+/// Carries out `plan`, whose embedded target is the server of `program`, a chatbench binary.
+/// `watch` is told ten times a second how it goes, with all that was recorded so far, and `trace`
+/// takes down everything that verification is told.
 ///
 /// The first SIGINT, SIGTERM or SIGHUP ends the load early: the run still drains, and its outcome
 /// says that it was interrupted. The second ends the run at once, with what is known by then.
@@ -107,12 +109,13 @@ pub enum RunError {
 /// [`RunError`] if the load could not begin, or if nothing is to be known at once.
 pub async fn run(
     plan: &Plan,
+    program: &Path,
     trace: Option<&Recording>,
     watch: &mut dyn FnMut(&Snapshot, &Collector),
 ) -> Result<Outcome, RunError> {
     let mut signals = Signals::catch()?;
     let (hosts, url, embedded) = tokio::select! {
-        ready = prepare(plan) => ready?,
+        ready = prepare(plan, program) => ready?,
         signal = signals.next() => return Err(RunError::NotBegun(signal)),
     };
     let mut coordinator = Coordinator::start(plan, hosts, url, embedded, signals, trace, watch)?;
@@ -132,14 +135,17 @@ pub async fn run(
 }
 
 /// Sees to it that there is a target and that there is enough of everything to drive it.
-async fn prepare(plan: &Plan) -> Result<(Vec<Host>, String, Option<Embedded>), RunError> {
+async fn prepare(
+    plan: &Plan,
+    program: &Path,
+) -> Result<(Vec<Host>, String, Option<Embedded>), RunError> {
     Ok(match &plan.target.url {
         TargetUrl::Embedded(dialect) => {
             preflight::check(plan, u64::from(plan.target.addresses))?;
             let Target {
                 addresses, faults, ..
             } = &plan.target;
-            let server = Embedded::start(*dialect, *addresses, faults, plan.seed).await?;
+            let server = Embedded::start(program, *dialect, *addresses, faults, plan.seed).await?;
             let addresses = server.addresses().to_vec();
             let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
             let hosts = addresses.into_iter().map(Host::from).collect();
@@ -320,7 +326,10 @@ impl<'a> Coordinator<'a> {
                     return Err(self.unreachable_by(client, what));
                 }
             }
-            _ = self.look.tick() => self.look_around(),
+            _ = self.look.tick() => {
+                self.notice_target_gone();
+                self.tell_watcher_in_turn();
+            }
             signal = self.signals.next() => self.interrupt(signal)?,
             _ = child_ended => self.target_gone_ns = Some(self.clock.now_ns()),
         }
@@ -381,12 +390,16 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Is the target still there, and is it time to say how it goes?
-    fn look_around(&mut self) {
+    /// Under load somebody is connected, or the target is gone.
+    fn notice_target_gone(&mut self) {
         let loading = matches!(self.phase, Phase::WarmUp | Phase::Measure);
         if loading && self.live.all_open() == 0 && self.live.scripts() == 0 {
             self.target_gone_ns.get_or_insert(self.clock.now_ns());
         }
+    }
+
+    /// Ten times a second.
+    fn tell_watcher_in_turn(&mut self) {
         if self.told.elapsed() >= TELL_EVERY {
             self.told = Instant::now();
             self.tell_watcher();

@@ -1,11 +1,12 @@
-//! The embedded target: `chatbench serve` of this same binary as a child process, so that its CPU
-//! and memory are its own.
+//! The embedded target: `chatbench serve` as a child process, so that its CPU and memory are its
+//! own.
 //!
 //! The child's standard input is a pipe that only this process holds, and the child ends when it
 //! closes: however this process dies, the server does not outlive it. It is in a process group of
 //! its own, so that a Ctrl-C in the terminal reaches the driver alone.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -38,20 +39,20 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts the server, which speaks `dialect`, on free ports of 127.0.0.1 and so many addresses
-    /// from there on.
+    /// Starts the server of `program`, a chatbench binary, on free ports of 127.0.0.1 and so many
+    /// addresses from there on. It speaks `dialect`.
     ///
     /// # Errors
     /// [`TargetError::NotStarted`] with what the system or the server said.
     pub async fn start(
+        program: &Path,
         dialect: Dialect,
         addresses: u8,
         faults: &[String],
         seed: u64,
     ) -> Result<Self, TargetError> {
         let failed = |what: String| TargetError::NotStarted(what);
-        let binary = std::env::current_exe().map_err(|e| failed(e.to_string()))?;
-        let mut command = Command::new(binary);
+        let mut command = Command::new(program);
         let scheme = format!("{dialect}://");
         let listen = format!("{scheme}127.0.0.1-127.0.0.{addresses}:0");
         command.args(["serve", "--listen", &listen, "--exit-on-stdin-eof"]);
@@ -65,7 +66,7 @@ impl Embedded {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
-            .map_err(|e| failed(e.to_string()))?;
+            .map_err(|e| failed(format!("{}: {e}", program.display())))?;
         let stdin = child.stdin.take();
         let stdout = child.stdout.take().expect("it is piped");
         let mut stdout = BufReader::new(stdout);

@@ -1,5 +1,6 @@
 //! Real sockets, real threads, real time.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use chatbench::driver::outcome::Outcome;
@@ -33,7 +34,12 @@ impl Told {
             .build()
             .unwrap();
         let outcome = runtime
-            .block_on(run::run(&plan, None, &mut |_, _| ()))
+            .block_on(run::run(
+                &plan,
+                Path::new(env!("CARGO_BIN_EXE_chatbench")),
+                None,
+                &mut |_, _| (),
+            ))
             .unwrap();
         let findings = &outcome.findings;
         assert_eq!(findings.violation_count(), 0, "{:#?}", findings.violations);

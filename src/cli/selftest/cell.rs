@@ -1,6 +1,7 @@
 //! One run of the selftest: a fault (or none), a scenario in which it can be seen, a seed; and
 //! what came of it.
 
+use crate::cli::own_program;
 use crate::driver::outcome::Outcome;
 use crate::driver::run::run;
 use crate::report::verdict::unfinished;
@@ -204,7 +205,7 @@ pub(super) fn carry_out(cell: Cell) -> Option<Ran> {
         details: vec![what],
     };
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(run(&plan, None, &mut |_, _| {})),
+        Ok(runtime) => runtime.block_on(run(&plan, &own_program(), None, &mut |_, _| {})),
         Err(error) => return Some(inconclusive(error.to_string())),
     };
     match outcome {

@@ -22,7 +22,7 @@ impl Page {
             if relays > 0 {
                 let each_ns = server.cpu.as_nanos() as f64 / relays as f64;
                 items.push(format!(
-                    "{} a delivery",
+                    "{} per delivery",
                     figures::latency(each_ns.round() as u64)
                 ));
             }

@@ -133,18 +133,26 @@ impl Columns {
 
     fn list(&self, heads: &[String], style: Style, out: &mut String) {
         style.conclusion(out, Paint::Strong, &self.head);
+        // Short names stand in a column of their own all the same.
+        let names = self.rows.iter().map(|(name, _)| measure_text_width(name));
+        let widest = names.max().unwrap_or(0);
+        let column = if widest <= style.width / 4 { widest } else { 0 };
         for (name, cells) in &self.rows {
             let cells = cells.iter().zip(heads).zip(&self.columns);
             let items = cells
                 .filter(|((cell, _), _)| !cell.is_empty() && **cell != *style.text("–"))
                 .map(|((cell, head), column)| match column.listed {
                     Listed::Named => format!("{head} {cell}"),
+                    Listed::Counted if cell == "1" => format!("1 {}", head.trim_end_matches('s')),
                     Listed::Counted => format!("{cell} {head}"),
                     Listed::Bare => cell.clone(),
                 });
-            let indent = name.len() - name.trim_start().len() + GAP;
+            let indent = match column {
+                0 => name.len() - name.trim_start().len() + GAP,
+                column => column + GAP,
+            };
             let name = truncate_str(name, style.width, &style.text("…")).into_owned();
-            style.flow(out, &(name + "  "), indent, " · ", items);
+            style.flow(out, &(left(&name, column) + "  "), indent, " · ", items);
         }
     }
 }
@@ -207,6 +215,28 @@ ack  p50 1.20 ms · 500 samples
     worse
 ";
         assert_eq!(rendered(31), list);
+        // Short names stand in a column, and one of a thing is one.
+        let mut short = Columns::new("group", 14, 14);
+        short.column("clients", 0, Align::Right, Listed::Counted);
+        short.column("does", 0, Align::Left, Listed::Bare);
+        short.row("a", vec!["1".to_owned(), "listen".to_owned()]);
+        short.row(
+            "abcd",
+            vec!["20".to_owned(), "connect, pause, publish".to_owned()],
+        );
+        let mut out = String::new();
+        let style = Style {
+            width: 30,
+            ..Style::FILE
+        };
+        short.render(style, &mut out);
+        let list = "\
+group
+a     1 client · listen
+abcd  20 clients
+      connect, pause, publish
+";
+        assert_eq!(out, list);
         for width in 16..80 {
             let out = rendered(width);
             for line in out.lines().filter(|line| line.trim().contains(' ')) {

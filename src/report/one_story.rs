@@ -12,7 +12,7 @@ use crate::scenario::plan::{LateCounts, Stat};
 use crate::verify::kind::Kind;
 
 /// Things that happen in runs, each with what it takes for granted.
-const HAPPENS: [(&str, sample::Change); 16] = [
+const HAPPENS: [(&str, sample::Change); 18] = [
     ("the target hung", sample::hang),
     ("the drain was short", |_, o| {
         o.unfinished = Some(Unfinished {
@@ -48,6 +48,10 @@ const HAPPENS: [(&str, sample::Change); 16] = [
     }),
     ("nothing was delivered", |_, o| {
         o.findings.counts.delivered = 0;
+    }),
+    ("a group sent nothing", |_, o| o.sent_by_group = vec![0, 0]),
+    ("listeners got nothing", |_, o| {
+        o.measured.groups[1].relay = None;
     }),
     ("the target hung up", |_, o| {
         o.measured.unsent = 2_000;
@@ -94,7 +98,7 @@ const HAPPENS: [(&str, sample::Change); 16] = [
 ];
 
 /// Of each pair not both may stand in one report.
-const CONTRADICTORY: [(&str, &str); 20] = [
+const CONTRADICTORY: [(&str, &str); 22] = [
     ("nothing was verified", "violations: "),
     ("nothing was verified", "violation: "),
     ("nothing lost", "violations: "),
@@ -127,6 +131,11 @@ const CONTRADICTORY: [(&str, &str); 20] = [
     ),
     ("is the target up", "INTERRUPTED"),
     ("PASS", "counts as"),
+    ("got a message of the measured phase", "not one delivery"),
+    (
+        "sent a message, and what it was to show",
+        "nothing was verified",
+    ),
 ];
 
 /// What was once said beside "507 213 owed, 507 213 delivered", and is not said any more: there are

@@ -38,8 +38,8 @@ fn render(style: Style) -> String {
         let entry = fault.entry();
         let mut text = format!("{}: {}", entry.reported_as.join(" or "), entry.breaks);
         text.push_str(&match entry.needs {
-            "" => format!("; a chance a {}", entry.chance.words()),
-            needs => format!("; a chance a {}; needs {needs}", entry.chance.words()),
+            "" => format!("; one chance per {}", entry.chance.words()),
+            needs => format!("; one chance per {}; needs {needs}", entry.chance.words()),
         });
         for (dialect, alone) in [
             (Dialect::Ndjson, Dialect::Classic),

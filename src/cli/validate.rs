@@ -317,7 +317,7 @@ fn mebibytes(bytes: u64) -> String {
 }
 
 fn amount(amount: Amount) -> String {
-    qualified(amount, &grouped(amount.count))
+    qualified(amount, &rate(amount.count))
 }
 
 fn bytes(amount: Amount) -> String {
@@ -348,12 +348,13 @@ fn qualified(amount: Amount, number: &str) -> String {
     }
 }
 
-/// A rate with a decimal where it is small.
+/// A rate, or a number of messages, with decimals where it is small.
 fn rate(rate: f64) -> String {
-    if rate < 10.0 && rate.fract() != 0.0 {
-        format!("{rate:.1}")
-    } else {
-        grouped(rate)
+    match rate {
+        _ if rate.fract() == 0.0 => grouped(rate),
+        ..1.0 => format!("{rate:.2}"),
+        ..10.0 => format!("{rate:.1}"),
+        _ => grouped(rate),
     }
 }
 
@@ -368,4 +369,21 @@ fn grouped(number: f64) -> String {
         text.push(digit);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_small_is_not_rounded_to_nothing_or_to_twice_as_much() {
+        let shown = [0.05, 0.2, 2.25, 10.4, 4_400.0].map(rate);
+        assert_eq!(shown, ["0.05", "0.20", "2.2", "10", "4 400"]);
+        let few = Amount {
+            count: 0.2,
+            random: true,
+            ..Amount::default()
+        };
+        assert_eq!(amount(few), "about 0.20");
+    }
 }

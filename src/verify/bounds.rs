@@ -1,81 +1,108 @@
-//! How much is remembered for the sake of what may still come. `docs/VERIFICATION.md` says what
-//! comes beyond each of these.
+//! How much is remembered, for the sake of what may still come. `docs/VERIFICATION.md` says what
+//! happens past each of these. Each can be drawn small in a test, for its own thread, so that short
+//! histories reach it.
 
-/// Numbers that one session may skip, and later messages that may overtake one where order is
-/// promised, before it is not waited for any longer.
-pub(super) const fn reorder_window() -> usize {
-    1024
+/// Declares each bound as a function, which is a constant but in tests.
+macro_rules! bounds {
+    ($($(#[$doc:meta])* $name:ident: $type:ty = $usual:expr;)*) => {
+        $(
+            $(#[$doc])*
+            #[cfg(not(test))]
+            #[inline]
+            pub(super) const fn $name() -> $type {
+                $usual
+            }
+
+            $(#[$doc])*
+            #[cfg(test)]
+            pub(super) fn $name() -> $type {
+                CURRENT.get().$name
+            }
+        )*
+
+        /// All of them.
+        #[cfg(test)]
+        #[derive(Debug, Clone, Copy)]
+        pub(super) struct Bounds {
+            $(pub(super) $name: $type,)*
+        }
+
+        #[cfg(test)]
+        impl Bounds {
+            /// Those outside of tests.
+            pub(super) const USUAL: Self = Self { $($name: $usual,)* };
+        }
+    };
 }
 
-/// Runs of numbers that a session remembers to have given up.
-pub(super) const fn given_up_runs() -> usize {
-    1024
+bounds! {
+    /// Numbers that one session may skip, and later messages that may overtake one where order is
+    /// promised, before it is not waited for any longer.
+    reorder_window: usize = 1024;
+
+    /// Runs of numbers that a session remembers to have given up.
+    given_up_runs: usize = 1024;
+
+    /// Frames of a session that are ahead of their time. Where more wait for their explanation,
+    /// numbers come in no order that could explain them.
+    early_frames: usize = 16;
+
+    /// Numbers that may wait to be settled. Past it the oldest are settled with what is known, and
+    /// what comes of them later counts as not compared.
+    records: usize = 1 << 18;
+
+    /// Anomalies that may wait for their number to be settled, and losses. Past it the oldest are
+    /// judged with what is known.
+    open_anomalies: usize = 1 << 17;
+
+    /// Losses that are not certain before the end.
+    deferred_losses: usize = 1 << 16;
+
+    /// Messages that may wait for the slowest session where no order is stated. Past it the oldest
+    /// are settled without it.
+    slots: usize = 1 << 18;
+
+    /// Settled messages that are remembered, to know what comes of them later.
+    history: usize = 4096;
+
+    /// Deliveries of which it is not known yet whether they were owed. Past it they are taken for
+    /// not owed.
+    doubts: usize = 1 << 16;
+
+    /// Deliveries out of the order of the others that are remembered for each session, to find out
+    /// who was wrong. Past it they are not judged, and the run says so.
+    late_deliveries: usize = 4096;
+
+    /// Sessions that are over and got what is not judged yet. Past it the oldest are forgotten, and
+    /// the run says so.
+    past_sessions: usize = 1 << 16;
+
+    /// Sessions that are over and have messages of which nobody got anything.
+    ended_senders: usize = 1 << 16;
+
+    /// Messages that are settled before whoever waits for the last of them is asked whether there is
+    /// time for more.
+    settled_at_once: usize = 1 << 14;
+
+    /// Steps of comparison that may be saved up.
+    saved_effort: usize = 1 << 22;
 }
 
-/// Frames of a session that are ahead of their time. Where more wait for their explanation,
-/// numbers come in no order that could explain them.
-pub(super) const fn early_frames() -> usize {
-    16
+#[cfg(test)]
+thread_local! {
+    static CURRENT: std::cell::Cell<Bounds> = const { std::cell::Cell::new(Bounds::USUAL) };
 }
 
-/// Numbers that may wait to be settled. Past it the oldest are settled with what is known, and
-/// what comes of them later counts as not compared.
-pub(super) const fn records() -> usize {
-    1 << 18
-}
-
-/// Anomalies that may wait for their number to be settled, and losses. Past it the oldest are
-/// judged with what is known.
-pub(super) const fn open_anomalies() -> usize {
-    1 << 17
-}
-
-/// Losses that are not certain before the end.
-pub(super) const fn deferred_losses() -> usize {
-    1 << 16
-}
-
-/// Messages that may wait for the slowest session where no order is stated. Past it the oldest
-/// are settled without it.
-pub(super) const fn slots() -> usize {
-    1 << 18
-}
-
-/// Settled messages that are remembered, to know what comes of them later.
-pub(super) const fn history() -> usize {
-    4096
-}
-
-/// Deliveries of which it is not known yet whether they were owed. Past it they are taken for
-/// not owed.
-pub(super) const fn doubts() -> usize {
-    1 << 16
-}
-
-/// Deliveries out of the order of the others that are remembered for each session, to find out
-/// who was wrong. Past it they are not judged, and the run says so.
-pub(super) const fn late_deliveries() -> usize {
-    4096
-}
-
-/// Sessions that are over and got what is not judged yet. Past it the oldest are forgotten, and
-/// the run says so.
-pub(super) const fn past_sessions() -> usize {
-    1 << 16
-}
-
-/// Sessions that are over and have messages of which nobody got anything.
-pub(super) const fn ended_senders() -> usize {
-    1 << 16
-}
-
-/// Messages that are settled before whoever waits for the last of them is asked whether there is
-/// time for more.
-pub(super) const fn settled_at_once() -> usize {
-    1 << 14
-}
-
-/// Steps of comparison that may be saved up.
-pub(super) const fn saved_effort() -> usize {
-    1 << 22
+/// Does something within other bounds.
+#[cfg(test)]
+pub(super) fn within<T>(bounds: Bounds, act: impl FnOnce() -> T) -> T {
+    /// Restores what was before, after a panic too.
+    struct Restore(Bounds);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CURRENT.set(self.0);
+        }
+    }
+    let _restore = Restore(CURRENT.replace(bounds));
+    act()
 }

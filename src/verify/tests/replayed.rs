@@ -5,8 +5,10 @@ use proptest::prelude::*;
 
 use super::liberties;
 use super::traces::{record, record_play};
+use super::unnumbered::FROM_OUTSIDE;
 use super::world::{Id, Observation, Play, RUN, SEED, Saw, World, address, rng, wire_id};
 use super::{disorder, oracle};
+use crate::verify::bounds::{Bounds, within};
 use crate::verify::findings::Findings;
 use crate::verify::ids::split_id;
 use crate::verify::kind::Kind;
@@ -185,5 +187,91 @@ fn what_a_trace_tells_is_what_was_observed() {
         let observations = observed(&told, RUN, SEED);
         let verdicts = [&observations, &played.observations].map(|o| oracle::verdict(o));
         assert_eq!(verdicts[0], verdicts[1], "{seed}");
+    }
+}
+
+/// What a ledger within these bounds comes to in a run, one comes to that plays the trace of a run
+/// with other bounds.
+fn assert_played_within(world: &World, seed: u64, bounds: Bounds) {
+    let play = Play {
+        seed,
+        slowly: false,
+    };
+    let (of_usual, by_usual) = record_play(world, play);
+    let (of_small, by_small) = within(bounds, || record_play(world, play));
+    for (trace, what) in [(&by_usual, "usual"), (&by_small, "small")] {
+        assert_eq!(replayed(trace), of_usual.findings, "of {what} bounds");
+        let small = within(bounds, || replayed(trace));
+        assert_eq!(small, of_small.findings, "of {what} bounds");
+    }
+}
+
+/// Bounds of so few that a shuffled world reaches each.
+fn small(few: usize) -> Bounds {
+    Bounds {
+        reorder_window: 8 * few,
+        given_up_runs: few,
+        early_frames: few,
+        records: 8 * few,
+        open_anomalies: 8 * few,
+        deferred_losses: 8 * few,
+        ..Bounds::USUAL
+    }
+}
+
+/// Else there would be nothing to see below.
+#[test]
+fn small_bounds_decide_otherwise() {
+    let differs = |seed: &u64| {
+        let mut world = World::talking(*seed, 2, 12);
+        world.shuffle(&mut rng(*seed), 60);
+        let play = || {
+            let seed = *seed;
+            let slowly = false;
+            world.play(Play { seed, slowly }).findings
+        };
+        play() != within(small(1), play)
+    };
+    assert!((0..20).filter(differs).count() > 5);
+}
+
+proptest! {
+    #![proptest_config(super::config(60))]
+
+    /// Frames are placed otherwise, and so other lines are due, other highest numbers are known to
+    /// other shards, and other findings name other clients.
+    #[test]
+    fn ledgers_of_other_bounds_play_a_trace(
+        seed: u64,
+        shards in 1_usize..4,
+        places in 1_usize..60,
+        few in 1_usize..6,
+    ) {
+        let mut world = World::talking(seed, shards, 12);
+        world.shuffle(&mut rng(seed), places);
+        assert_played_within(&world, seed, small(few));
+    }
+
+    #[test]
+    fn from_outside_ledgers_of_other_bounds_play_a_trace(
+        seed: u64,
+        classic: bool,
+        places in 1_usize..60,
+        few in 1_usize..20,
+    ) {
+        let mut world = World::talking(seed, 1, 12).judged_by(FROM_OUTSIDE);
+        world.shuffle(&mut rng(seed), places);
+        if classic {
+            world = world.in_classic();
+        }
+        let bounds = Bounds {
+            reorder_window: few,
+            slots: 4 * few,
+            history: few,
+            late_deliveries: few,
+            past_sessions: few,
+            ..Bounds::USUAL
+        };
+        assert_played_within(&world, seed, bounds);
     }
 }

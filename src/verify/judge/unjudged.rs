@@ -4,7 +4,7 @@
 use super::{Judge, Settled};
 use crate::verify::batch::{Anomaly, Batch, Fact, Unjudged};
 use crate::verify::kind::Kind;
-use crate::verify::trace::tape::Tag;
+use crate::verify::trace::tag::Tag;
 
 impl Judge {
     /// Takes in of what `shard` has learned only what needs no judgement: the time is up. From here

@@ -3,7 +3,11 @@
 //! checked with the faults.)
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 
+use flate2::Compression;
+use flate2::read::DeflateDecoder;
+use flate2::write::DeflateEncoder;
 use proptest::prelude::*;
 
 use super::agreement::afflict;
@@ -18,9 +22,14 @@ use crate::verify::ids::MAX_SESSIONS;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Terms};
 use crate::verify::trace::file::Recording;
-use crate::verify::trace::tape::{Tag, Writing};
+use crate::verify::trace::tag::Tag;
+use crate::verify::trace::tape::Writing;
 use crate::verify::trace::{self, TraceError, Verified, verify};
 use crate::wire::ndjson;
+
+/// Of version 1.
+const FORMER_PASS: &[u8] = include_bytes!("../../../tests/traces/pass.trace");
+const FORMER_FAIL: &[u8] = include_bytes!("../../../tests/traces/fail.trace");
 
 /// Plays a world and records it: what was found, and the trace.
 pub(super) fn record(world: &World, seed: u64) -> (Played, Vec<u8>) {
@@ -577,6 +586,44 @@ fn what_a_script_does_is_in_the_trace() {
     }
 }
 
+/// The trace with some bytes of its events changed, and right checksums.
+fn rewritten(trace: &[u8], changes: &[(prop::sample::Index, u8)]) -> Vec<u8> {
+    let at = blocks(trace);
+    let mut contents: Vec<Vec<u8>> = Vec::new();
+    for block in at.windows(2) {
+        let mut content = Vec::new();
+        let stored = &trace[block[0] + 14..block[1]];
+        DeflateDecoder::new(stored)
+            .read_to_end(&mut content)
+            .unwrap();
+        contents.push(content);
+    }
+    // But for the header and the trailer.
+    let events = 1..contents.len() - 1;
+    for (index, byte) in changes {
+        let block = events.start + index.index(events.len());
+        let content = &mut contents[block];
+        let at = index.index(content.len());
+        content[at] = *byte;
+    }
+    let mut out = trace[..at[0]].to_vec();
+    for (content, begins) in contents.iter().zip(&at) {
+        let mut encoder = DeflateEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(content).unwrap();
+        let stored = encoder.finish().unwrap();
+        let mut head = trace[*begins..begins + 2].to_vec();
+        head.extend((content.len() as u32).to_le_bytes());
+        head.extend((stored.len() as u32).to_le_bytes());
+        let mut sum = crc32fast::Hasher::new();
+        sum.update(&head);
+        sum.update(&stored);
+        head.extend(sum.finalize().to_le_bytes());
+        out.extend(head);
+        out.extend(stored);
+    }
+    out
+}
+
 fn assert_replayed(world: &World, play: u64) {
     let unrecorded = world.play(Play {
         seed: play,
@@ -605,6 +652,22 @@ proptest! {
     fn whatever_is_promised_a_replay_finds_the_same(seed: u64, play: u64, classic: bool) {
         let promises = liberties::promises(&mut rng(seed));
         assert_replayed(&World::at_liberty(seed, promises, classic), play);
+    }
+
+    /// Events that cannot be are an error, or another story, whatever wrote them.
+    #[test]
+    fn no_event_panics(
+        changes in prop::collection::vec(any::<(prop::sample::Index, u8)>(), 1..4),
+        seed in 0_u64..8,
+    ) {
+        let numbered = World::talking(seed, 2, 8);
+        let outside = || World::talking(seed, 1, 8).judged_by(FROM_OUTSIDE);
+        for world in [numbered, outside(), outside().in_classic()] {
+            let _ = verify(&rewritten(&record(&world, seed).1, &changes)[..]);
+        }
+        for former in [FORMER_PASS, FORMER_FAIL] {
+            let _ = verify(&rewritten(former, &changes)[..]);
+        }
     }
 
     /// Every single changed bit is noticed.

@@ -8,8 +8,10 @@
 //! `docs/TRACE.md`.
 
 pub mod file;
+mod named;
 pub mod observed;
 pub mod replay;
+pub(crate) mod tag;
 pub(crate) mod tape;
 pub(crate) mod told;
 mod version_1;

@@ -10,7 +10,9 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use super::file::{Blocks, MAX_SHARDS};
-use super::tape::{JUDGE, Reading, Tag};
+use super::named::NamedLines;
+use super::tag::Tag;
+use super::tape::{JUDGE, Reading};
 use super::told::{Listener, MAX_LINES, OwnedPiece, Told};
 use super::{Header, TraceError, Verified, version_1};
 use crate::verify::batch::Batch;
@@ -21,12 +23,6 @@ use crate::wire::payload::SenderId;
 
 /// Batches of one shard that may wait for the judge: a run has no room for so many.
 const MAX_BATCHES: usize = 1 << 12;
-
-/// Lines of one shard that are held for those that get them later: more than a ledger holds.
-const MAX_NAMED_LINES: usize = 1 << 20;
-
-/// And their bytes.
-const MAX_NAMED_BYTES: usize = 192 << 20;
 
 /// Verifies a recorded trace.
 ///
@@ -422,7 +418,7 @@ impl Shard {
             Tag::Keep => {
                 let session = from.number() as usize;
                 self.lines.push(&[from.bytes()])?;
-                if session >= self.lines.next.len() {
+                if !self.lines.is_known(session) {
                     return Err("a session that is not there");
                 }
                 self.lines.got_newest(session);
@@ -455,64 +451,5 @@ impl Shard {
             line = line.wrapping_add(1);
         }
         Ok(())
-    }
-}
-
-/// The lines of a shard that others get, by number, and which is next for each session.
-#[derive(Debug, Default)]
-struct NamedLines {
-    /// The number of the first that is held.
-    first: u32,
-    lines: VecDeque<Box<[u8]>>,
-    bytes: usize,
-    next: Vec<u32>,
-}
-
-impl NamedLines {
-    /// A session begins: what comes next is next for it.
-    fn begin(&mut self, session: usize) {
-        let newest = self.end();
-        match self.next.get_mut(session) {
-            Some(next) => *next = newest,
-            None => self.next.push(newest),
-        }
-    }
-
-    fn end(&self) -> u32 {
-        self.first.wrapping_add(self.lines.len() as u32)
-    }
-
-    fn push(&mut self, parts: &[&[u8]]) -> Result<(), &'static str> {
-        let line = parts.concat().into_boxed_slice();
-        self.bytes += line.len();
-        self.lines.push_back(line);
-        if self.lines.len() > MAX_NAMED_LINES || self.bytes > MAX_NAMED_BYTES {
-            return Err("more lines than a shard holds");
-        }
-        Ok(())
-    }
-
-    fn drop_first(&mut self, lines: u64) {
-        let lines = lines.min(self.lines.len() as u64) as usize;
-        let dropped = self.lines.drain(..lines);
-        self.bytes -= dropped.map(|line| line.len()).sum::<usize>();
-        self.first = self.first.wrapping_add(lines as u32);
-    }
-
-    fn ahead(&self, session: usize, ahead: i64) -> u32 {
-        self.next[session].wrapping_add(ahead as u32)
-    }
-
-    fn get(&self, line: u32) -> Result<&[u8], &'static str> {
-        let line = self.lines.get(line.wrapping_sub(self.first) as usize);
-        Ok(line.ok_or("a line that this shard does not know")?)
-    }
-
-    fn got(&mut self, session: usize, line: u32) {
-        self.next[session] = line.wrapping_add(1);
-    }
-
-    fn got_newest(&mut self, session: usize) {
-        self.next[session] = self.end();
     }
 }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Header;
-use super::tape::{Reading, Tag};
+use super::tag::Tag;
+use super::tape::Reading;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ending, Handle, Ledger};
 use crate::wire::Dialect;

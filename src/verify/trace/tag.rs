@@ -1,0 +1,138 @@
+//! The kinds of events in a trace.
+
+/// What an event is. The values are the format's; those of a version are never given a second
+/// meaning in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Tag {
+    Connecting = 1,
+    Connected = 2,
+    Sending = 3,
+    SentPublish = 4,
+    SendingRaw = 5,
+    StopsReading = 6,
+    /// It left, at a time that is not known (version 1 only).
+    Leaving = 7,
+    LettingGo = 8,
+    /// A read begins.
+    Read = 9,
+    /// The next n lines are those from the session's next one on.
+    Matched = 10,
+    /// Bytes of one step through the read.
+    Bytes = 11,
+    /// The first n bytes of the line that is due (version 1 only).
+    Part = 12,
+    /// The rest of that line (version 1 only).
+    Rest = 13,
+    ReadDone = 14,
+    /// A whole read of n lines from the session's next one on.
+    MatchedRead = 15,
+    Ended = 16,
+    NoWelcome = 17,
+    OverdueAcks = 18,
+    MissingError = 19,
+    TakeBatch = 20,
+    /// The judge absorbs the next batch of a shard.
+    Absorb = 21,
+    /// The judge's last word.
+    Finish = 22,
+    /// A session's last message.
+    SendingLast = 23,
+    /// A piece of a classic stream.
+    Piece = 24,
+    /// It left.
+    LeavingAt = 25,
+    /// The run stops listening to a session.
+    TimeUp = 26,
+    /// It may be cut off as slow.
+    FellBehind = 27,
+    /// As much of what is left as is judged at once.
+    TakeRest = 28,
+    /// The rest is not judged.
+    StopJudging = 29,
+    /// The judge passes over the next batch of a shard.
+    PassOver = 30,
+    /// Bytes of one step through the read, which end a line that gets the next number.
+    Line = 31,
+    /// A line that gets the next number, other than as it came.
+    Keep = 32,
+    /// The next n lines are those from another one on.
+    MatchedFrom = 33,
+    /// The first n bytes of a line.
+    PartOf = 34,
+    /// The rest of a line, from where the bytes that came end.
+    RestOf = 35,
+    /// Lines under this number are not named any more.
+    LinesFrom = 36,
+    /// So many events of other streams have happened since.
+    Since = 37,
+    /// What the event before told of the highest number is known from this moment on.
+    Told = 38,
+    /// The stream ends.
+    End = 39,
+}
+
+impl Tag {
+    pub(crate) const ALL: [Self; 39] = [
+        Self::Connecting,
+        Self::Connected,
+        Self::Sending,
+        Self::SentPublish,
+        Self::SendingRaw,
+        Self::StopsReading,
+        Self::Leaving,
+        Self::LettingGo,
+        Self::Read,
+        Self::Matched,
+        Self::Bytes,
+        Self::Part,
+        Self::Rest,
+        Self::ReadDone,
+        Self::MatchedRead,
+        Self::Ended,
+        Self::NoWelcome,
+        Self::OverdueAcks,
+        Self::MissingError,
+        Self::TakeBatch,
+        Self::Absorb,
+        Self::Finish,
+        Self::SendingLast,
+        Self::Piece,
+        Self::LeavingAt,
+        Self::TimeUp,
+        Self::FellBehind,
+        Self::TakeRest,
+        Self::StopJudging,
+        Self::PassOver,
+        Self::Line,
+        Self::Keep,
+        Self::MatchedFrom,
+        Self::PartOf,
+        Self::RestOf,
+        Self::LinesFrom,
+        Self::Since,
+        Self::Told,
+        Self::End,
+    ];
+
+    /// Whether it is counted among the events of all streams. What is not can neither tell nor ask
+    /// the directory anything; a line that others got can ask it, and stands between two that are.
+    pub(crate) const fn is_counted(self) -> bool {
+        !matches!(
+            self,
+            Self::Sending
+                | Self::SendingLast
+                | Self::SentPublish
+                | Self::Read
+                | Self::Matched
+                | Self::MatchedFrom
+                | Self::MatchedRead
+                | Self::ReadDone
+                | Self::Keep
+                | Self::LinesFrom
+                | Self::Since
+                | Self::Told
+                | Self::End
+        )
+    }
+}

@@ -23,17 +23,30 @@ fn verified(path: &Path) -> (Option<i32>, Value) {
 
 #[test]
 fn a_run_and_its_trace_come_to_the_same() {
+    run_and_trace_come_to_the_same(&[]);
+}
+
+/// Threads come one after the other in the trace as they did.
+#[test]
+fn a_run_of_several_threads_and_its_trace_come_to_the_same() {
+    let faulty = r#"target.faults=["drop-relay=0.1", "swap-senders=0.1"]"#;
+    run_and_trace_come_to_the_same(&["--set", "run.shards=3", "--set", faulty]);
+}
+
+fn run_and_trace_come_to_the_same(settings: &[&str]) {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (scenario, trace) = (file("small.toml"), file("small.trace"));
     fs::write(&scenario, SMALL).unwrap();
-    let run = ["run", &scenario, "--json", "-", "-q", "--trace", &trace];
+    let mut run = vec!["run", &scenario, "--json", "-", "-q", "--trace", &trace];
+    run.extend(settings);
     let ran = output(&run);
     let result: Value = serde_json::from_slice(&ran.stdout).unwrap();
     let (code, verification) = verified(Path::new(&trace));
     assert!(result["counts"]["delivered"].as_u64() > Some(0));
     assert_eq!(verification["exit_code"].as_i64(), code.map(i64::from));
-    // There is no threshold: pass, or this machine was too busy, and then the trace says so, too.
+    // There is no threshold: what was seen decides, or this machine was too busy, and then the
+    // trace says so, too.
     assert_eq!(verification["verdict"], result["verdict"]);
     for (key, value) in verification["counts"].as_object().unwrap() {
         assert_eq!(value, &result["counts"][key], "{key}");

@@ -270,3 +270,97 @@ impl View {
         self.directory.sent_raw(text, fate);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::super::tag::Tag;
+    use super::super::tape::{Block, Reading};
+    use super::*;
+
+    fn recorded(directory: &Arc<Directory>, stream: u16) -> (View, mpsc::Receiver<Block>) {
+        let (sink, blocks) = mpsc::sync_channel(1000);
+        let mut view = View::new(directory.clone());
+        view.record_on(Writing::new(stream, sink));
+        (view, blocks)
+    }
+
+    #[test]
+    fn what_is_seen_in_an_event_is_known_to_others_from_its_end_on() {
+        let directory = Arc::new(Directory::new(Vec::new()));
+        let (mut one, _blocks) = recorded(&directory, 0);
+        let (mut other, _others) = recorded(&directory, 1);
+        one.begin_event();
+        one.saw(5);
+        assert_eq!(one.highest_seq(), 5);
+        other.begin_event();
+        assert_eq!(other.highest_seq(), 0);
+        one.end_event();
+        assert_eq!(other.highest_seq(), 0, "as it was when its event began");
+        other.end_event();
+        other.begin_event();
+        assert_eq!(other.highest_seq(), 5);
+    }
+
+    /// Threads that tell and ask as fast as they can: told and asked again in the order of the
+    /// count, the highest number is what it was.
+    #[test]
+    fn what_threads_were_told_is_what_the_order_of_their_events_says() {
+        const EVENTS: u64 = 3000;
+        let directory = Arc::new(Directory::new(Vec::new()));
+        let threads: Vec<_> = (0..3_u64)
+            .map(|thread| {
+                let (mut view, blocks) = recorded(&directory, thread as u16);
+                thread::spawn(move || {
+                    let mut said = Vec::new();
+                    for n in 0..EVENTS {
+                        if let Some(tape) = view.begin_event() {
+                            tape.event(Tag::TakeBatch);
+                        }
+                        said.push(view.highest_seq());
+                        view.saw(n * (1 + thread));
+                        view.end_event();
+                    }
+                    drop(view);
+                    let stream = blocks.iter().flat_map(|block| block.bytes).collect();
+                    (thread, said, stream)
+                })
+            })
+            .collect();
+        // At which moment what was said, or is known from then on.
+        let mut moments: Vec<(u64, Result<u64, u64>)> = Vec::new();
+        for thread in threads {
+            let (thread, said, stream) = thread.join().unwrap();
+            let mut from = Reading::default();
+            from.load(stream);
+            let (mut moment, mut n) = (0, 0);
+            while let Some(tag) = from.tag() {
+                match tag {
+                    Tag::Since => moment += from.number(),
+                    Tag::Told => {
+                        moment += from.number();
+                        moments.push((moment, Err((n - 1) * (1 + thread))));
+                    }
+                    Tag::TakeBatch => {
+                        moment += 1;
+                        moments.push((moment, Ok(said[n as usize])));
+                        n += 1;
+                    }
+                    _ => assert_eq!(tag, Tag::End),
+                }
+            }
+            assert_eq!(n, EVENTS);
+        }
+        moments.sort_by_key(|(moment, what)| (*moment, what.is_err()));
+        let mut highest = 0;
+        for (moment, what) in moments {
+            match what {
+                Ok(said) => assert_eq!(said, highest, "at {moment}"),
+                Err(told) => highest = highest.max(told),
+            }
+        }
+        assert_eq!(highest, directory.highest_seq());
+    }
+}

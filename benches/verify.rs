@@ -189,7 +189,7 @@ fn disordered(c: &mut Criterion) {
     let mut from_outside = TERMS;
     from_outside.promises.use_seq = false;
     for (name, terms) in [("from outside", from_outside), ("numbered", TERMS)] {
-        for messages in [512, 1024, 2048, 8192] {
+        for messages in [512, 1024, 2048, 8192, 32_768] {
             group.throughput(Throughput::Elements((SESSIONS * messages) as u64));
             let shuffle: fn(&mut [&[u8]], u64) = shuffled;
             let name = BenchmarkId::new(name, messages);

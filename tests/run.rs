@@ -864,6 +864,54 @@ fn a_signal_before_the_target_is_ready_ends_it_and_writes_what_was_asked_for() {
     assert!(!trace.exists(), "there is nothing to verify");
 }
 
+/// Each receiver gets all messages in an order of its own, a thousand of them late at any time: that
+/// is wrong, and nothing else is. Nor is it where those are still held back when the time is up.
+#[test]
+fn a_target_that_keeps_no_order_is_accused_of_that_alone() {
+    let scenario = Scenario::new(
+        r#"
+[run]
+warmup = "0s"
+duration = "2s"
+[clients.talkers]
+count = 4
+rate = 2000
+[clients.listeners]
+count = 6
+[verify]
+late_after = "none"
+"#,
+    );
+    for (fault, drain, all_came, by_number) in [
+        (Fault::Shuffles, "run.drain=60s", true, false),
+        (Fault::ShufflesNoBye, "run.drain=500ms", false, false),
+        (Fault::Shuffles, "run.drain=60s", true, true),
+    ] {
+        let target = Double::start(fault);
+        let url = target.url();
+        let use_seq = format!("verify.use_seq={by_number}");
+        let set = ["--set", drain, "--set", &use_seq];
+        let args = [&[scenario.path(), "--target", &url][..], &set].concat();
+        let (code, result) = result_of(&args);
+        let counts = &result["counts"];
+        assert_eq!(code, Some(1), "{fault:?}: {}", result["reasons"]);
+        let violations = result["violations"].as_array().unwrap();
+        for violation in violations {
+            let kind = violation["kind"].as_str().unwrap();
+            let of_order = ["reordered-relay", "reordered-ack", "order-divergence"];
+            let of_order = of_order.contains(&kind);
+            assert!(of_order, "{fault:?}: {violation:#}");
+            // One cause is not as many violations as it has deliveries.
+            let few = violation["count"].as_u64() < Some(1000);
+            assert!(few || by_number, "{violation:#}");
+        }
+        assert_eq!(counts["lost"], 0, "{fault:?}: {counts:#}");
+        let delivered = counts["delivered"].as_u64().unwrap();
+        assert!(delivered > 1000, "{fault:?}: {counts:#}");
+        assert_eq!(counts["unresolved"] == 0, all_came, "{fault:?}: {counts:#}");
+    }
+}
+
 #[test]
 fn a_target_that_dies_in_mid_run_is_a_verdict() {
     let scenario = Scenario::new(ENDLESS);

@@ -119,8 +119,11 @@ pub(super) struct Tally {
     pub(super) behind_wrong: u64,
     /// Sessions whose numbers are too large to be followed.
     pub(super) not_followed: u64,
-    /// Deliveries out of order, among so many that they were not compared with each other's.
+    /// Deliveries out of order, among so many that they were not judged one by one.
     pub(super) disordered: u64,
+    /// Deliveries that did not come before their sessions were cut, among others that were
+    /// overtaken and did.
+    pub(super) misplaced: u64,
 }
 
 /// Sums of numbers that a target states saturate: it may state any.
@@ -145,6 +148,7 @@ impl Tally {
         self.behind_wrong = self.behind_wrong.saturating_add(other.behind_wrong);
         self.not_followed += other.not_followed;
         self.disordered += other.disordered;
+        self.misplaced = self.misplaced.saturating_add(other.misplaced);
     }
 }
 
@@ -193,6 +197,8 @@ pub(super) enum Anomaly {
         proof: Proof,
         /// They are not waited for any longer, and may come all the same.
         given_up: bool,
+        /// They were overtaken, as others were that did come.
+        disordered: bool,
         at_ns: u64,
     },
     /// `receiver` was owed `message`, as far as is known: that is a violation, if nothing that is
@@ -299,6 +305,9 @@ pub(super) enum Anomaly {
         /// One sender's relays came to it out of the order sent by that.
         fifo: bool,
         since: Since,
+        /// Where the numbers come to it in no order: the number that was due when that began. What
+        /// is displaced in one such stretch has one cause.
+        disorder: Option<u64>,
         at_ns: u64,
     },
     /// Its sender got `message` relayed.
@@ -374,6 +383,19 @@ pub(super) struct LossDoubt {
     pub(super) by_close: bool,
     /// Others near it are out of order: what only the order says is not known, then.
     pub(super) disordered: bool,
+}
+
+impl LossDoubt {
+    /// Whether something that is learned later may say that it is none.
+    pub(super) const fn is_any(self) -> bool {
+        self.given_up || self.by_place || self.by_later
+    }
+
+    /// Whether it is not known that this is a loss, since only the order says so, and others near it
+    /// are out of that; `had_all` if its receiver left with all that it was owed.
+    pub(super) const fn is_undecided(self, had_all: bool) -> bool {
+        self.disordered && (self.by_place || self.by_later && !had_all)
+    }
 }
 
 /// How it is known that a message was to be answered by the end of its session.

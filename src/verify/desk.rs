@@ -291,6 +291,16 @@ impl Desk {
     }
 }
 
+/// A text that none of the run's clients sent, as it came.
+pub(super) fn nobodys(from: &str, text: &[u8]) -> String {
+    format!(
+        "sent by no client of this run, in the name of {} (the target made it up, or another client \
+         uses this target): {}",
+        quote(from.as_bytes()),
+        quote(text)
+    )
+}
+
 /// The beginning of what came, fit for a terminal.
 pub(super) fn quote(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(QUOTED_BYTES)];

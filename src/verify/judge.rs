@@ -157,6 +157,8 @@ enum Cause {
     LateNumbered(u64),
     /// This receiver saw these two numbers exchanged.
     Exchange(u64, u64, SenderId),
+    /// To this receiver numbers came in no order from this one on, which is of this kind.
+    Disorder(SenderId, u64, Kind),
 }
 
 impl Judge {
@@ -336,7 +338,8 @@ impl Judge {
         let irregular = self.irregular_deliveries + self.tally.irregular;
         counts.owed = self.tally.delivered + counts.lost + irregular;
         counts.optional = self.tally.optional;
-        counts.unresolved = self.tally.unresolved + self.misplaced;
+        counts.unresolved = self.tally.unresolved.saturating_add(self.tally.misplaced);
+        counts.unresolved = counts.unresolved.saturating_add(self.misplaced);
         if self.passed_over {
             counts.unresolved += self.deferred.count() + self.lost_in_passed;
         }
@@ -394,17 +397,17 @@ impl Judge {
                 t.uncompared
             ));
         }
-        if self.misplaced > 0 {
+        let misplaced = self.misplaced.saturating_add(t.misplaced);
+        if misplaced > 0 {
             undecided.push(format!(
-                "{} deliveries did not come, and only their place among others says that they were \
-                 owed, or will not come any more: near them others are out of order",
-                self.misplaced
+                "{misplaced} deliveries did not come, and only their place among others says that \
+                 they were owed, or will not come any more: near them others are out of order"
             ));
         }
         if t.disordered > 0 {
             undecided.push(format!(
                 "{} deliveries came out of the order of the others, so many that they were not \
-                 compared one by one",
+                 judged one by one",
                 t.disordered
             ));
         }

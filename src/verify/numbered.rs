@@ -307,9 +307,15 @@ impl Numbered {
         carried: Carried,
         moves: &mut Vec<Move>,
     ) -> Place {
-        let session = &mut self.sessions[handle.0 as usize];
-        let near = (session.next).saturating_add(bounds::reorder_window() as u64);
-        session.place(seq, carried, near.max(self.highest), moves)
+        let plausible = self.plausible(handle);
+        self.session(handle).place(seq, carried, plausible, moves)
+    }
+
+    /// The largest number that is believed of a session for its own sake.
+    fn plausible(&self, handle: Handle) -> u64 {
+        let next = self.sessions[handle.0 as usize].next;
+        let near = next.saturating_add(bounds::reorder_window() as u64);
+        near.max(self.highest)
     }
 
     /// Number `seq` is one that the target gave out.

@@ -4,6 +4,8 @@
 //! A double is as plain as a correct server can be, one thread a connection and one lock, so that
 //! it shares nothing with the reference server but the codec.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -42,7 +44,15 @@ pub(crate) enum Fault {
     Full,
     /// Welcomes everyone and reads nothing.
     Deaf,
+    /// Holds back a thousand relays for each receiver until it leaves. Which it sends in exchange
+    /// for one more is drawn for each receiver.
+    Shuffles,
+    /// Likewise, and answers no half-close: what it holds back never comes.
+    ShufflesNoBye,
 }
+
+/// Relays that a target which shuffles holds back for each receiver.
+const HELD_BACK: usize = 1000;
 
 /// A running double. Its threads end with the test's process.
 pub(crate) struct Double {
@@ -66,6 +76,7 @@ impl Double {
 struct Room {
     seq: u64,
     clients: Vec<(SocketAddr, TcpStream)>,
+    held_back: HashMap<SocketAddr, Vec<Vec<u8>>>,
 }
 
 fn accept(listener: &TcpListener, fault: Fault) {
@@ -152,9 +163,11 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>, fault: Fault) {
         line.clear();
     }
     let mut room = room.lock().unwrap();
-    if fault == Fault::NoBye {
+    if matches!(fault, Fault::NoBye | Fault::ShufflesNoBye) {
         return; // the room keeps the stream: it stays open
     }
+    let held_back = room.held_back.remove(&peer).unwrap_or_default();
+    let _ = stream.write_all(&shuffled(held_back, peer));
     let mut bye = Vec::new();
     ndjson::encode_bye(&mut bye, room.seq);
     let _ = stream.write_all(&bye);
@@ -177,8 +190,27 @@ fn broadcast(room: &mut Room, peer: SocketAddr, publish: &ndjson::Publish<'_>, f
     for (address, stream) in &mut room.clients {
         if *address == peer {
             let _ = stream.write_all(&ack);
+        } else if matches!(fault, Fault::Shuffles | Fault::ShufflesNoBye) {
+            let held_back = room.held_back.entry(*address).or_default();
+            held_back.push(relay.clone());
+            if held_back.len() > HELD_BACK {
+                let drawn = hash(&relay, *address) as usize % held_back.len();
+                let _ = stream.write_all(&held_back.swap_remove(drawn));
+            }
         } else if !std::mem::take(&mut to_lose) {
             let _ = stream.write_all(&relay);
         }
     }
+}
+
+/// The lines in an order that is that of `receiver` alone.
+fn shuffled(mut lines: Vec<Vec<u8>>, receiver: SocketAddr) -> Vec<u8> {
+    lines.sort_by_cached_key(|line| hash(line, receiver));
+    lines.concat()
+}
+
+fn hash(line: &[u8], receiver: SocketAddr) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (line, receiver).hash(&mut hasher);
+    hasher.finish()
 }

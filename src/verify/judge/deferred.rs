@@ -67,12 +67,6 @@ impl Deferred {
             self.had_all.insert(receiver);
         }
     }
-
-    /// Whether it is not known that this is a loss, since others near it are out of order.
-    fn is_misplaced(&self, receiver: SenderId, doubt: LossDoubt) -> bool {
-        let by_later = doubt.by_later && !self.had_all.contains(&receiver);
-        doubt.disordered && (doubt.by_place || by_later)
-    }
 }
 
 /// Whoever has not got it.
@@ -144,7 +138,7 @@ impl Judge {
                 doubt,
                 example,
             } = loss;
-            if deferred.is_misplaced(receiver, doubt) {
+            if doubt.is_undecided(deferred.had_all.contains(&receiver)) {
                 self.misplaced += 1;
             } else if target_gone && doubt.by_close {
                 self.tally.unfinished += 1;

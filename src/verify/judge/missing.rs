@@ -19,13 +19,15 @@ const MAX_WITNESSES: usize = 64;
 const MAX_SETTLED_RUN: u64 = 1 << 18;
 
 /// Numbers say themselves that they were owed.
-const GIVEN_UP: LossDoubt = LossDoubt {
-    given_up: true,
-    by_place: false,
-    by_later: true,
-    by_close: false,
-    disordered: false,
-};
+const fn given_up(disordered: bool) -> LossDoubt {
+    LossDoubt {
+        given_up: true,
+        by_place: false,
+        by_later: true,
+        by_close: false,
+        disordered,
+    }
+}
 
 /// `receiver` is past `from..until` and never saw them.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +38,8 @@ pub(super) struct Missing {
     pub(super) proof: Proof,
     /// They may come all the same.
     pub(super) given_up: bool,
+    /// They were overtaken, as others were that did come.
+    pub(super) disordered: bool,
     pub(super) at_ns: u64,
 }
 
@@ -162,6 +166,7 @@ impl Judge {
             until: seq,
             proof: Proof::Later(seq),
             given_up: false,
+            disordered: false,
             at_ns,
         };
         if settled == due {
@@ -340,7 +345,7 @@ impl Judge {
                 Kind::LostRelay,
                 awaited,
                 receiver,
-                GIVEN_UP,
+                given_up(missing.disordered),
                 example.clone(),
             );
         }
@@ -363,7 +368,13 @@ impl Judge {
         let example = self.example(None, Some(message), Some(seq), text, missing.at_ns);
         if missing.given_up {
             let (awaited, receiver) = (Awaited::Number(seq), missing.receiver);
-            self.defer(kind, awaited, receiver, GIVEN_UP, example);
+            self.defer(
+                kind,
+                awaited,
+                receiver,
+                given_up(missing.disordered),
+                example,
+            );
         } else {
             self.findings.violation(kind, || example);
         }

@@ -3,6 +3,7 @@
 use super::deferred::Awaited;
 use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
+use super::order::Displaced;
 use super::{EXCHANGE_SPAN, Judge, MAX_REMEMBERED, Relayed};
 use crate::verify::batch::{Anomaly, ClaimDoubt, Message, NO_NUMBER, NoAck};
 use crate::verify::kind::Kind;
@@ -33,6 +34,7 @@ pub(super) enum Open {
         own: bool,
         fifo: bool,
         since: Since,
+        disorder: Option<u64>,
         at_ns: u64,
     },
     /// Under the number that was due, then under its own.
@@ -124,6 +126,7 @@ impl Judge {
                 until,
                 proof,
                 given_up,
+                disordered,
                 at_ns,
             } => {
                 self.missing.push(Missing {
@@ -132,6 +135,7 @@ impl Judge {
                     until,
                     proof,
                     given_up,
+                    disordered,
                     at_ns,
                 });
             }
@@ -221,6 +225,7 @@ impl Judge {
                 own,
                 fifo,
                 since,
+                disorder,
                 at_ns,
             } => {
                 let displaced = Open::Displaced {
@@ -229,6 +234,7 @@ impl Judge {
                     own,
                     fifo,
                     since,
+                    disorder,
                     at_ns,
                 };
                 self.open(high, displaced);
@@ -366,8 +372,21 @@ impl Judge {
                         own,
                         fifo,
                         since,
+                        disorder,
                         at_ns,
-                    } => self.judge_displaced(receiver, (low, seq), (own, fifo), since, at_ns),
+                    } => {
+                        let displaced = Displaced {
+                            receiver,
+                            low,
+                            high: seq,
+                            own,
+                            fifo,
+                            since,
+                            disorder,
+                            at_ns,
+                        };
+                        self.judge_displaced(displaced);
+                    }
                     Open::LastWord(last_word) => self.judge_last_word(seq, last_word),
                     Open::Echoed { message, at_ns } => {
                         let then = Open::EchoedThen {

@@ -9,6 +9,23 @@ use crate::verify::kind::Kind;
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
 
+/// `receiver` got number `low` behind `high`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Displaced {
+    pub(super) receiver: SenderId,
+    pub(super) low: u64,
+    pub(super) high: u64,
+    /// Either is known to be the ack of a message of its own.
+    pub(super) own: bool,
+    /// One sender's relays came to it out of the order sent.
+    pub(super) fifo: bool,
+    /// From when on it had seen a later number.
+    pub(super) since: Since,
+    /// Where the numbers come to it in no order: the number that was due when that began.
+    pub(super) disorder: Option<u64>,
+    pub(super) at_ns: u64,
+}
+
 /// How far a sender's messages were numbered.
 #[derive(Debug, Default)]
 pub(super) struct Track {
@@ -295,14 +312,17 @@ impl Judge {
     /// `receiver` got number `low` behind number `high`. Whose messages they are decides what it
     /// is: its own acks, one sender's messages, two senders'; or one that was not even sent when a
     /// later number had come.
-    pub(super) fn judge_displaced(
-        &mut self,
-        receiver: SenderId,
-        (low, high): (u64, u64),
-        (own, fifo): (bool, bool),
-        since: Since,
-        at_ns: u64,
-    ) {
+    pub(super) fn judge_displaced(&mut self, displaced: Displaced) {
+        let Displaced {
+            receiver,
+            low,
+            high,
+            own,
+            fifo,
+            since,
+            disorder,
+            at_ns,
+        } = displaced;
         let mut before = self.known_between(low, high.min(since.seq.saturating_sub(1)));
         let sent_later = before.find(|(_, known)| known.sent_ns > since.at_ns);
         drop(before);
@@ -329,9 +349,17 @@ impl Judge {
         } else {
             (Kind::OrderDivergence, "everyone's messages in one order")
         };
+        let mut rest = "";
+        if let Some(from) = disorder {
+            if !self.first_time(Cause::Disorder(receiver, from, kind)) {
+                self.tally.disordered += 1;
+                return;
+            }
+            rest = ", and so much came out of it that the rest is not told one by one";
+        }
         let message = self.known(low).map(|k| k.message);
         let text = format!(
-            "{} got {} only behind number {}: it was owed {how}",
+            "{} got {} only behind number {}: it was owed {how}{rest}",
             self.directory.name(receiver),
             self.describe(message, low),
             self.stated(high),

@@ -85,7 +85,7 @@ impl Judge {
         }
         let since = since_ns.unwrap_or_default() as f64 / 1e9;
         Some(format!(
-            "the verifier was behind when the drain was over, and {messages} messages, from {since:.1} \
+            "the verifier was behind when the run had to end, and {messages} messages, from {since:.1} \
              s into the run on, and {findings} findings were left unjudged: lower the load, or give \
              run.drain more time"
         ))

@@ -5,7 +5,7 @@ use crate::verify::batch::{Anomaly, Ended};
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
 use crate::verify::own::Parting;
-use crate::verify::session::{Hole, NEVER, Stage};
+use crate::verify::session::{Hole, Move, NEVER, Stage};
 
 impl Numbered {
     /// The client half-closes: the rest and a bye are owed (J2).
@@ -153,6 +153,10 @@ impl Numbered {
         self.give_up_holes(handle, NEVER);
         self.report_unacked(handle, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
+        if session.trouble.as_ref().is_some_and(|t| t.gave_up()) {
+            let receiver = session.id;
+            self.desk.batch.anomalies.push(Anomaly::HadAll { receiver });
+        }
         session.joined = session.seen();
         session.next = NEVER;
         session.stage = Stage::Finished;
@@ -185,6 +189,7 @@ impl Numbered {
                 let highest_seq = self.desk.directory.highest_of(session.seen(), highest_seq);
                 let unseen = session.unseen(highest_seq);
                 let mut moves = Vec::new();
+                self.leave_undecided(handle, &mut moves);
                 self.session(handle).broke_off(&mut moves);
                 self.explain(handle, moves, now_ns);
                 self.give_up_holes(handle, NEVER);
@@ -251,11 +256,31 @@ impl Numbered {
         }
     }
 
+    /// The session is cut, and others that had been overtaken did come: what has not come by now may
+    /// have been on its way.
+    fn leave_undecided(&mut self, handle: Handle, moves: &mut Vec<Move>) {
+        let plausible = self.plausible(handle);
+        let session = &mut self.sessions[handle.0 as usize];
+        if session
+            .trouble
+            .as_ref()
+            .is_none_or(|trouble| !trouble.came_late)
+        {
+            return;
+        }
+        session.take_at_their_word(plausible, moves);
+        let holes = std::mem::take(&mut session.trouble().holes);
+        let missing = holes.values().map(|hole| hole.until - hole.from);
+        let tally = &mut self.desk.batch.tally;
+        tally.misplaced = missing.fold(tally.misplaced, u64::saturating_add);
+    }
+
     /// Reports the holes that begin under `seq` as missing.
     pub(super) fn give_up_holes(&mut self, handle: Handle, seq: u64) {
         let mut moves = Vec::new();
         let session = &mut self.sessions[handle.0 as usize];
         let receiver = session.id;
+        let disordered = session.trouble.as_ref().is_some_and(|t| t.came_late);
         if let Some(trouble) = &mut session.trouble {
             let undecided = std::mem::take(&mut trouble.undecided);
             let tally = &mut self.desk.batch.tally;
@@ -274,6 +299,7 @@ impl Numbered {
                 until,
                 proof,
                 given_up: seq != NEVER,
+                disordered,
                 at_ns,
             });
         }

@@ -2,6 +2,7 @@
 
 use super::{Event, Handle, Numbered, is_late, quote, relayed};
 use crate::verify::batch::{Anomaly, ClaimDoubt, Fact, Message};
+use crate::verify::desk::nobodys;
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::reference::Slot;
@@ -223,6 +224,7 @@ impl Numbered {
                     own,
                     fifo,
                     since,
+                    disorder,
                 } => {
                     let receiver = self.session(handle).id;
                     self.desk.batch.anomalies.push(Anomaly::Displaced {
@@ -232,6 +234,7 @@ impl Numbered {
                         own,
                         fifo,
                         since,
+                        disorder,
                         at_ns: now_ns,
                     });
                 }
@@ -354,11 +357,7 @@ impl Numbered {
         let what = match (kind, text) {
             (Kind::RelayOfRejected, _) => format!("refused before: {}", quote(text.as_bytes())),
             (_, "") => "blank".to_owned(),
-            _ => format!(
-                "sent by no client of this run, in the name of {}: {}",
-                quote(client_ip.as_bytes()),
-                quote(text.as_bytes())
-            ),
+            _ => nobodys(client_ip, text.as_bytes()),
         };
         self.irregular(kind, handle, line, seq, None, what, now_ns)
     }

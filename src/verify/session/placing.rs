@@ -48,6 +48,8 @@ pub(in crate::verify) enum Move {
         own: bool,
         fifo: bool,
         since: Since,
+        /// Where the numbers come in no order: the number that was due when that began.
+        disorder: Option<u64>,
     },
     /// The stream broke off behind the early frame: its number is wrong, or the numbers from
     /// `from` up to it were lost.
@@ -116,6 +118,8 @@ impl Session {
         overtaken: bool,
         moves: &mut Vec<Move>,
     ) -> Place {
+        // Before what may be the last that was missing is there.
+        let disorder = self.trouble.as_deref().and_then(|t| t.disorder);
         let Some(hole) = self.fill(seq) else {
             let trouble = self.trouble.as_deref_mut();
             return trouble.map_or(Place::Behind, |trouble| trouble.was_given_up(seq));
@@ -148,7 +152,9 @@ impl Session {
             own,
             fifo,
             since,
+            disorder,
         });
+        trouble.came_late = !trouble.holes.is_empty();
         Place::Skipped
     }
 
@@ -227,7 +233,7 @@ impl Session {
             overtook: false,
         };
         let trouble = self.trouble();
-        if trouble.at_its_word {
+        if trouble.disorder.is_some() {
             if seq > plausible {
                 self.leave_unplaced(early, moves);
                 return Place::Early;
@@ -248,7 +254,8 @@ impl Session {
     }
 
     /// All early frames are what they say: what lies between them was skipped.
-    fn take_at_their_word(&mut self, plausible: u64, moves: &mut Vec<Move>) {
+    pub(in crate::verify) fn take_at_their_word(&mut self, plausible: u64, moves: &mut Vec<Move>) {
+        let from = self.next;
         let mut early = std::mem::take(&mut self.trouble().early);
         early.sort_unstable_by_key(|e| e.seq);
         for early in early {
@@ -264,7 +271,8 @@ impl Session {
             }
         }
         let trouble = self.trouble();
-        trouble.at_its_word = !trouble.holes.is_empty();
+        trouble.disorder = Some(from);
+        trouble.end_disorder();
         self.oldest_open = trouble.oldest();
     }
 
@@ -368,7 +376,7 @@ impl Session {
                 holes.insert(part.from, part);
             }
         }
-        trouble.at_its_word &= !trouble.holes.is_empty();
+        trouble.end_disorder();
         self.oldest_open = trouble.oldest();
         Some(hole)
     }
@@ -416,7 +424,7 @@ impl Session {
         let stale: Vec<Early> = trouble.early.extract_if(.., |e| e.due < seq).collect();
         let left = trouble.holes.split_off(&seq);
         let given_up = std::mem::replace(&mut trouble.holes, left);
-        trouble.at_its_word &= !trouble.holes.is_empty();
+        trouble.end_disorder();
         for early in stale {
             self.leave_unplaced(early, moves);
         }

@@ -26,7 +26,11 @@ pub(in crate::verify) struct Trouble {
     pub(super) early: Vec<Early>,
     /// There were more early frames than can be explained: while numbers are missing, each frame is
     /// what its number says.
-    pub(super) at_its_word: bool,
+    /// The number that was due when that began.
+    pub(super) disorder: Option<u64>,
+    /// Since nothing was missing last, something that had been overtaken came: so what is missing
+    /// now is not lost for having been overtaken.
+    pub(in crate::verify) came_late: bool,
     /// The latest message that came of each sender while numbers were missing.
     latest: HashMap<SenderId, u64>,
     /// Numbers that an irregular frame stood for: not missed a second time.
@@ -148,11 +152,24 @@ impl Early {
                 seq: self.seq,
                 at_ns: self.carried.at_ns,
             },
+            disorder: None,
         }
     }
 }
 
 impl Trouble {
+    /// Where nothing is missing any more, there may be an order from here on.
+    pub(super) fn end_disorder(&mut self) {
+        if self.holes.is_empty() {
+            (self.disorder, self.came_late) = (None, false);
+        }
+    }
+
+    /// Whether numbers were given up.
+    pub(in crate::verify) fn gave_up(&self) -> bool {
+        !self.given_up.is_empty() || self.forgotten_until > 0
+    }
+
     /// Whatever the malformed lines can have swallowed, they did.
     pub(in crate::verify) fn swallow(&mut self) {
         self.swallowed = self.swallowed.saturating_add(self.swallowing);

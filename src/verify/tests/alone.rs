@@ -57,7 +57,8 @@ fn a_relay_that_nobody_sent_says_what_it_is() {
         (
             "not sent",
             Kind::PhantomRelay,
-            "sent by no client of this run, in the name of `127.0.0.1:10000`: `not sent`",
+            "sent by no client of this run, in the name of `127.0.0.1:10000` (the target made it up, \
+             or another client uses this target): `not sent`",
         ),
         ("", Kind::PhantomRelay, "a relay numbered 1 blank"),
     ] {

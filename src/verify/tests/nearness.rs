@@ -133,6 +133,24 @@ fn a_loss_that_only_later_messages_prove_is_in_doubt_near_what_is_out_of_order()
     }
 }
 
+/// Acked, and relayed to nobody by the time that everybody is cut.
+#[test]
+fn what_reached_nobody_is_in_doubt_near_what_is_out_of_order() {
+    for (between, lost) in [(3, 0), (40, 3)] {
+        let mut bench = bench();
+        reorder(&mut bench);
+        chat(&mut bench, between);
+        let k = send(&mut bench, 0);
+        bench.ack(0, k as u64);
+        chat(&mut bench, 50);
+        (0..CLIENTS).for_each(|client| bench.end(client, Ending::TimeUp));
+        let findings = bench.finish();
+        let expected = [(Kind::ReorderedRelay, 1), (Kind::AckWithoutRelay, 1)];
+        assert_eq!(kinds(&findings), expected[..1 + usize::from(lost > 0)]);
+        assert_eq!(findings.counts.lost, lost);
+    }
+}
+
 /// Acked, and nobody has it when all have got a thousand later ones: then two of them get it.
 #[test]
 fn what_reaches_some_long_after_is_lost_to_each_of_the_others_once() {

@@ -44,7 +44,7 @@ fn batches_that_are_passed_over_accuse_nobody() {
         let [unjudged] = &findings.undecided[..] else {
             panic!("{:?}", findings.undecided);
         };
-        let begins = "the verifier was behind when the drain was over, and 3 messages, from 0.0 s";
+        let begins = "the verifier was behind when the run had to end, and 3 messages, from 0.0 s";
         assert!(unjudged.starts_with(begins), "{unjudged}");
     }
 }
@@ -78,7 +78,7 @@ fn of_messages_that_there_is_no_time_to_settle_nothing_is_said() {
         assert_eq!(findings.counts.lost, lost);
         assert_eq!(findings.undecided.is_empty(), in_time);
         let told = findings.undecided.concat();
-        let begins = "the verifier was behind when the drain was over, and ";
+        let begins = "the verifier was behind when the run had to end, and ";
         assert!(in_time || told.starts_with(begins), "{told}");
     }
 }

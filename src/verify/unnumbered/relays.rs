@@ -8,6 +8,7 @@ use super::{Event, Handle, Unnumbered, is_late, quote};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::bounds;
+use crate::verify::desk::nobodys;
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
@@ -566,7 +567,7 @@ impl Unnumbered {
                 (Kind::PhantomRelay, "a relay without a text".to_owned())
             }
             None => {
-                let what = format!("a relay of what nobody sent: {}", quote(heard.text));
+                let what = format!("a relay {}", nobodys(heard.from, heard.text));
                 (Kind::PhantomRelay, what)
             }
         };

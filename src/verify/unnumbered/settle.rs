@@ -196,6 +196,7 @@ impl Unnumbered {
         self.judge_losses_since();
         self.judge_doubts(until == NEVER && !more);
         self.settling.disordered.clear();
+        self.settling.effort.asked();
         self.desk.batch.tally.disordered += self.settling.effort.take_refused();
         self.forget_past();
         more
@@ -373,32 +374,38 @@ impl Unnumbered {
     /// The losses of one slot: one for each receiver, unless nobody got the message.
     fn judge_losses_of(&mut self, id: SlotId) {
         let mut losses = self.settling.take_losses(id);
-        losses.sort_by_key(|loss| loss.receiver);
-        // What is given up may yet come to one of them: then it was relayed to somebody.
+        let Some(slot) = self.sequence.get_mut(id).filter(|_| !losses.is_empty()) else {
+            return;
+        };
+        let (message, late, nobody) = (slot.message, slot.late, slot.receivers == 0);
+        let on_record = std::mem::replace(&mut slot.lost, true);
+        let sent = self.messages.get(message);
+        let acked = sent.is_some_and(|m| m.acked_at != NEVER);
+        let reported = sent.is_some_and(|m| m.unanswered || m.refused);
+        let silent = self.desk.terms.promises.relay == RelayPromise::AtMostOnce
+            || late // too late to be delivered: reported as its cause
+            || nobody && !acked && reported; // so is what became of it instead of an ack
+        let reached_nobody = nobody && acked;
         let given_up = losses.iter().any(|loss| loss.doubt.given_up);
-        let disordered = !losses.is_empty() && self.is_near_disorder(id);
-        for mut loss in losses {
-            let Some(slot) = self.sequence.get_mut(loss.slot) else {
-                continue;
-            };
-            let message = slot.message;
-            let nobody = slot.receivers == 0;
-            let late = slot.late;
-            let known = std::mem::replace(&mut slot.lost, true) && nobody;
+        let disordered = self.is_near_disorder(id);
+        // What is lost to one for certain and to another perhaps is decided at the end for each.
+        let deferred = losses.iter().any(|loss| loss.doubt.is_any());
+        losses.sort_by_key(|loss| loss.receiver);
+        for (at, mut loss) in losses.into_iter().enumerate() {
             self.desk.batch.tally.lost += 1;
-            let sent = self.messages.get(message);
-            let acked = sent.is_some_and(|m| m.acked_at != NEVER);
-            let reported = sent.is_some_and(|m| m.unanswered || m.refused);
-            let silent = self.desk.terms.promises.relay == RelayPromise::AtMostOnce
-                || late // too late to be delivered: reported as its cause
-                || nobody && !acked && reported; // so is what became of it instead of an ack
-            let reached_nobody = nobody && acked;
-            if silent || reached_nobody && known && !given_up {
+            loss.doubt.disordered = disordered;
+            if silent {
                 continue;
             }
-            loss.doubt.given_up |= reached_nobody && given_up;
-            loss.doubt.disordered = disordered;
-            self.report_loss(&loss, message, reached_nobody);
+            if !reached_nobody {
+                self.report_loss(&loss, message, false, loss.doubt.is_any());
+            } else if on_record && !given_up {
+                let in_doubt = loss.doubt.is_undecided(false);
+                self.desk.batch.tally.lost -= u64::from(in_doubt);
+                self.desk.batch.tally.unresolved += u64::from(in_doubt);
+            } else if at == 0 || deferred {
+                self.report_loss(&loss, message, true, deferred);
+            }
         }
     }
 
@@ -470,7 +477,9 @@ impl Unnumbered {
         self.messages.get(message).map(|sent| sent.slot)
     }
 
-    fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool) {
+    /// One for each receiver, or, where it reached nobody, for all; `deferred` if the end of the run
+    /// decides.
+    fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool, deferred: bool) {
         let sender = self.desk.directory.name(message.sender);
         let receiver = self.desk.directory.client_name(loss.receiver);
         let (kind, text) = if reached_nobody {
@@ -500,7 +509,7 @@ impl Unnumbered {
         }
         let doubt = loss.doubt;
         self.desk.batch.anomalies.push(match loss.proof {
-            _ if doubt.given_up || doubt.by_place || doubt.by_later => Anomaly::LostUnless {
+            _ if deferred => Anomaly::LostUnless {
                 kind,
                 receiver: loss.session,
                 message,

@@ -56,10 +56,13 @@ enum Towards {
 }
 
 impl Unnumbered {
-    /// Whether a session was owed a slot that it has not got.
+    /// Whether a session was owed a slot that it has not got. Where there is no effort left to ask
+    /// everybody, it is taken for not owed, and the run says so.
     pub(super) fn is_owed(&self, track: &Track, slot: SlotId, known: Known) -> bool {
-        (known.joined || self.is_witnessed_before(track, slot))
-            && (known.still_there || self.is_witnessed_behind(track, slot, known.answered))
+        let owed = (known.joined || self.is_witnessed_before(track, slot))
+            && (known.still_there || self.is_witnessed_behind(track, slot, known.answered));
+        self.settling.effort.asked();
+        owed
     }
 
     /// `slot` is out of order: its place proves nothing, and what was lost near it may not have been.
@@ -238,7 +241,7 @@ impl Unnumbered {
             let got = |track: &Track, id| track.got(id, &self.sequence);
             return self.tracks().any(|t| got(t, first.id) && got(t, then.id));
         }
-        if near.tidy {
+        if near.tidy || !self.settling.effort.spend_on_part(self.asking_all()) {
             return false;
         }
         if one < other {

@@ -177,7 +177,7 @@ impl Unnumbered {
     }
 
     /// What it takes to ask everybody about a pair.
-    pub(super) fn asking_all(&self) -> u64 {
+    fn asking_all(&self) -> u64 {
         (self.sessions.len() + self.past.len()) as u64
     }
 

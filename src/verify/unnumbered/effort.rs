@@ -16,8 +16,6 @@ pub(super) struct Effort {
     left: Cell<u64>,
     /// How often there was none left.
     refused: Cell<u64>,
-    /// There was none left for something that nothing is counted for yet.
-    fell_short: Cell<bool>,
 }
 
 impl Default for Effort {
@@ -25,7 +23,6 @@ impl Default for Effort {
         Self {
             left: Cell::new(bounds::saved_effort() as u64),
             refused: Cell::new(0),
-            fell_short: Cell::new(false),
         }
     }
 }
@@ -45,22 +42,6 @@ impl Effort {
             None => self.refused.set(self.refused.get() + 1),
         }
         left.is_some()
-    }
-
-    /// As [`Self::spend`], for one of many questions about a delivery, which counts once.
-    pub(super) fn spend_on_part(&self, steps: u64) -> bool {
-        let left = self.left.get().checked_sub(steps);
-        match left {
-            Some(left) => self.left.set(left),
-            None => self.fell_short.set(true),
-        }
-        left.is_some()
-    }
-
-    /// All that was to be asked about a delivery was asked, or there was no effort left for it.
-    pub(super) fn asked(&self) {
-        let fell_short = self.fell_short.take();
-        self.refused.set(self.refused.get() + u64::from(fell_short));
     }
 
     /// How often steps were refused since this was asked.

@@ -196,7 +196,6 @@ impl Unnumbered {
         self.judge_losses_since();
         self.judge_doubts(until == NEVER && !more);
         self.settling.disordered.clear();
-        self.settling.effort.asked();
         self.desk.batch.tally.disordered += self.settling.effort.take_refused();
         self.forget_past();
         more

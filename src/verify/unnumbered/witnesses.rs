@@ -56,13 +56,10 @@ enum Towards {
 }
 
 impl Unnumbered {
-    /// Whether a session was owed a slot that it has not got. Where there is no effort left to ask
-    /// everybody, it is taken for not owed, and the run says so.
+    /// Whether a session was owed a slot that it has not got.
     pub(super) fn is_owed(&self, track: &Track, slot: SlotId, known: Known) -> bool {
-        let owed = (known.joined || self.is_witnessed_before(track, slot))
-            && (known.still_there || self.is_witnessed_behind(track, slot, known.answered));
-        self.settling.effort.asked();
-        owed
+        (known.joined || self.is_witnessed_before(track, slot))
+            && (known.still_there || self.is_witnessed_behind(track, slot, known.answered))
     }
 
     /// `slot` is out of order: its place proves nothing, and what was lost near it may not have been.
@@ -241,7 +238,7 @@ impl Unnumbered {
             let got = |track: &Track, id| track.got(id, &self.sequence);
             return self.tracks().any(|t| got(t, first.id) && got(t, then.id));
         }
-        if near.tidy || !self.settling.effort.spend_on_part(self.asking_all()) {
+        if near.tidy {
             return false;
         }
         if one < other {

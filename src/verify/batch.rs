@@ -124,6 +124,8 @@ pub(super) struct Tally {
     /// Deliveries that did not come before their sessions were cut, among others that were
     /// overtaken and did.
     pub(super) misplaced: u64,
+    /// Messages that got no ack, where it is forgotten whether they had been refused or echoed.
+    pub(super) unknown_acks: u64,
 }
 
 /// Sums of numbers that a target states saturate: it may state any.
@@ -149,6 +151,7 @@ impl Tally {
         self.not_followed += other.not_followed;
         self.disordered += other.disordered;
         self.misplaced = self.misplaced.saturating_add(other.misplaced);
+        self.unknown_acks += other.unknown_acks;
     }
 }
 
@@ -172,6 +175,9 @@ pub(super) enum Fact {
         sent_ns: u64,
         /// After the ack was read.
         acked_ns: u64,
+        /// In the order sent. If not, two acks may have been exchanged, and the number be another
+        /// message's.
+        in_order: bool,
     },
     /// Receivers of one shard got these same bytes.
     Relayed {
@@ -183,6 +189,15 @@ pub(super) enum Fact {
         receivers: u64,
         first_receiver: SenderId,
     },
+}
+
+impl Fact {
+    /// The number.
+    pub(super) fn seq(&self) -> u64 {
+        match *self {
+            Self::Acked { seq, .. } | Self::Relayed { seq, .. } => seq,
+        }
+    }
 }
 
 /// Something that did not go by the book, to be judged with what all shards know.
@@ -243,6 +258,21 @@ pub(super) enum Anomaly {
         seen: u64,
         at_ns: u64,
     },
+    /// `message` was acked with a number that its sender had given up, or whether it had is
+    /// `forgotten`.
+    AckAfterAll {
+        seq: u64,
+        message: Message,
+        forgotten: bool,
+        at_ns: u64,
+    },
+    /// `receiver` got something under a number that it may have given up; `message` if it is one of
+    /// its own.
+    NumberCame {
+        receiver: SenderId,
+        seq: u64,
+        message: Option<Message>,
+    },
     /// The session of `message` ended before its ack came.
     Unacked {
         message: Message,
@@ -266,10 +296,12 @@ pub(super) enum Anomaly {
         message: Option<Message>,
         example: Example,
     },
-    /// A refused message was acked all the same.
+    /// A refused message was acked all the same, or one of which it is `forgotten` whether it was
+    /// refused, echoed or acked before.
     AckOfRefused {
         message: Message,
         seq: u64,
+        forgotten: bool,
         at_ns: u64,
     },
     /// `receiver` got an intact message under a number that was not due: one that it had passed,

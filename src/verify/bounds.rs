@@ -47,9 +47,32 @@ bounds! {
     /// numbers come in no order that could explain them.
     early_frames: usize = 16;
 
+    /// Runs of numbers that wrong lines stood for, of each session.
+    excused_runs: usize = 64;
+
+    /// Refused or echoed messages that a session remembers, to know a late ack for what it is.
+    settled_otherwise: usize = 4096;
+
+    /// Numbers that a shard's window of lines spans.
+    reference_numbers: usize = 1 << 18;
+
+    /// Bytes of lines that the window holds.
+    reference_bytes: usize = 64 << 20;
+
     /// Numbers that may wait to be settled. Past it the oldest are settled with what is known, and
     /// what comes of them later counts as not compared.
     records: usize = 1 << 18;
+
+    /// Settled numbers that are remembered. Half as far around a number another one of the same
+    /// message is looked for, so that it can be looked for on both sides.
+    settled_numbers: usize = 1024;
+
+    /// Messages of one sender that are remembered to have no number where a later one has.
+    passed_over: usize = 1024;
+
+    /// Causes remembered so that each is counted once; and of each sort, messages whose fate is
+    /// decided by what may still come.
+    remembered: usize = 1 << 16;
 
     /// Anomalies that may wait for their number to be settled, and losses. Past it the oldest are
     /// judged with what is known.
@@ -58,9 +81,22 @@ bounds! {
     /// Losses that are not certain before the end.
     deferred_losses: usize = 1 << 16;
 
+    /// Skipped runs of numbers that wait for the end, when unacked messages may explain them.
+    gaps: usize = 1 << 12;
+
+    /// Sessions remembered for each of them.
+    gap_witnesses: usize = 64;
+
+    /// A longer run of numbers that were settled without a receiver is no longer believed to have
+    /// existed number by number.
+    settled_run: u64 = 1 << 18;
+
     /// Messages that may wait for the slowest session where no order is stated. Past it the oldest
     /// are settled without it.
     slots: usize = 1 << 18;
+
+    /// Bytes of lines that these hold.
+    slot_bytes: usize = 64 << 20;
 
     /// Settled messages that are remembered, to know what comes of them later.
     history: usize = 4096;

@@ -10,9 +10,11 @@
 //! Here is when what is settled, and what comes of it all; [`known`] keeps what is known of each
 //! number, [`open`] what waits for it; [`missing`] judges what did not come, [`order`] what came at
 //! the wrong place, [`deliveries`] what was wrong in itself, [`restart`] that all began anew;
-//! [`deferred`] holds losses that may yet turn out to be none. [`unjudged`] is what there was no
-//! time for.
+//! [`deferred`] holds losses that may yet turn out to be none; [`beyond`] counts what bounds leave
+//! undecided, and [`unjudged`] is what there was no time for.
 
+mod beyond;
+mod causes;
 mod deferred;
 mod deliveries;
 mod known;
@@ -23,10 +25,11 @@ mod outstanding;
 mod restart;
 mod unjudged;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Range;
 use std::sync::Arc;
 
-use super::batch::{Batch, Ended, Message, NO_NUMBER, Proof, Tally, Unjudged};
+use super::batch::{Batch, Ended, Fact, Message, NO_NUMBER, Proof, Tally, Unjudged};
 use super::bounds;
 use super::directory::Directory;
 use super::findings::{Example, Findings};
@@ -37,25 +40,21 @@ use super::trace::tape::Writing;
 use super::trace::view::View;
 use crate::scenario::plan::RelayPromise;
 use crate::wire::payload::SenderId;
+use beyond::Beyond;
+use causes::{Cause, Causes};
 use deferred::Deferred;
 use deliveries::Irregular;
-use known::{Acked, Known, Record, Relayed};
+use known::{Acked, Hearsay, Known, Record, Relayed};
 use missing::{Gap, Missing, Unacked, Unanswered};
 use open::{Contest, Open};
 use order::Track;
 use outstanding::Ends;
 use restart::{Anew, Heard, HungUp};
 
-/// How many settled numbers are remembered.
-const NEIGHBOURS: u64 = 1024;
-
-/// How far around a number another one of the same message is looked for: half of what is
-/// remembered, so that it can be looked for on both sides.
-const EXCHANGE_SPAN: u64 = NEIGHBOURS / 2;
-
-/// Causes remembered so that each is counted once; and of each sort, messages whose fate is
-/// decided by what may still come.
-const MAX_REMEMBERED: usize = 1 << 16;
+/// How far around a number another one of the same message is looked for.
+fn exchange_span() -> u64 {
+    bounds::settled_numbers() as u64 / 2
+}
 
 /// A message about which everything is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,13 +79,27 @@ pub struct Judge {
     watermarks: Vec<u64>,
     /// Every shard has told all about the numbers under this one.
     told: u64,
+    /// Some numbers under this one were settled before all was told of them.
+    forced_until: u64,
+    /// Of some numbers under this one not all is known that was told.
+    unsure_until: u64,
+    /// Of frames under wrong numbers, or in place of numbers under this one, some were forgotten
+    /// before it was known what they stood for.
+    contested_until: u64,
+    /// Receivers of whose missing numbers it is not known what they were.
+    dropped: HashSet<SenderId>,
     /// The number of `records[0]`.
     base: u64,
     records: VecDeque<Record>,
-    /// What the latest [`NEIGHBOURS`] settled numbers were.
+    /// Numbers under which somebody got what may be what its number says, and what.
+    hearsay: BTreeMap<u64, Hearsay>,
+    /// What the latest [`bounds::settled_numbers`] settled numbers were.
     recent: VecDeque<(u64, Known)>,
     missing: Vec<Missing>,
+    /// Those that are judged now and may come all the same.
+    given_up: Vec<Range<u64>>,
     deferred: Deferred,
+    beyond: Beyond,
     /// Losses that are none if others are out of order, as they are.
     misplaced: u64,
     /// By the number with which they are judged.
@@ -94,6 +107,8 @@ pub struct Judge {
     open_count: usize,
     /// By number, kind and the hash of the line.
     irregular: BTreeMap<(u64, Kind, u64), Irregular>,
+    /// Some of those under numbers below this one are judged already, and forgotten.
+    irregular_until: u64,
     /// Sessions ended without these acks.
     unacked: Vec<Unacked>,
     /// Under way when their sessions broke off.
@@ -106,14 +121,18 @@ pub struct Judge {
     refused: HashMap<Message, Option<Example>>,
     /// Their acks went to another.
     stray: HashSet<Message>,
+    /// More answers went to another than are remembered.
+    forgot_stray: bool,
     /// The errors that answered these went to another.
     errors_astray: HashSet<Message>,
     /// So many acks of theirs went to another, and which these were is not said.
     stray_unnamed: HashMap<SenderId, u64>,
     gaps: Vec<Gap>,
+    /// Of those for which there was no room, the end of the last.
+    gaps_until: u64,
     /// Numbered before what had been seen when they were sent: causality or real time, by number.
     late_numbered: BTreeMap<u64, (Kind, Example)>,
-    counted: BTreeSet<Cause>,
+    counted: Causes,
     senders: HashMap<SenderId, Track>,
     /// The last number that was settled.
     last_settled: u64,
@@ -146,21 +165,6 @@ pub struct Judge {
     last_passed: u64,
 }
 
-/// What is counted once however often it shows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Cause {
-    /// This number was given to more than one message.
-    Reuse(u64),
-    /// This number was acked and reached nobody.
-    ReachedNobody(u64),
-    /// This number is late-numbered, and counted.
-    LateNumbered(u64),
-    /// This receiver saw these two numbers exchanged.
-    Exchange(u64, u64, SenderId),
-    /// To this receiver numbers came in no order from this one on, which is of this kind.
-    Disorder(SenderId, u64, Kind),
-}
-
 impl Judge {
     /// A judge over `shards` shards.
     #[must_use]
@@ -171,26 +175,36 @@ impl Judge {
             relay: RelayPromise::ExactlyOnce,
             watermarks: vec![0; shards],
             told: 0,
+            forced_until: 0,
+            unsure_until: 0,
+            contested_until: 0,
+            dropped: HashSet::new(),
             base: 0,
             records: VecDeque::new(),
+            hearsay: BTreeMap::new(),
             recent: VecDeque::new(),
             missing: Vec::new(),
+            given_up: Vec::new(),
+            beyond: Beyond::default(),
             deferred: Deferred::default(),
             misplaced: 0,
             open: BTreeMap::new(),
             open_count: 0,
             irregular: BTreeMap::new(),
+            irregular_until: 0,
             unacked: Vec::new(),
             broken_off: BTreeMap::new(),
             unanswered: HashMap::new(),
             refused: HashMap::new(),
             stray: HashSet::new(),
+            forgot_stray: false,
             errors_astray: HashSet::new(),
             overdue: Vec::new(),
             stray_unnamed: HashMap::new(),
             gaps: Vec::new(),
+            gaps_until: 0,
             late_numbered: BTreeMap::new(),
-            counted: BTreeSet::new(),
+            counted: Causes::default(),
             senders: HashMap::new(),
             last_settled: 0,
             last_unknown: 0,
@@ -247,7 +261,7 @@ impl Judge {
         }
         let Batch {
             watermark,
-            facts,
+            mut facts,
             settled: complete,
             anomalies,
             ended,
@@ -261,6 +275,11 @@ impl Judge {
         self.unjudged = self.unjudged.and(unjudged);
         complete.into_iter().for_each(&mut settled);
         self.cut(cut);
+        // Where numbers leap, none is to be settled before all of the batch is known of it.
+        let far = self.base.saturating_add(bounds::records() as u64);
+        if facts.iter().any(|fact| fact.seq() >= far) {
+            facts.sort_by_key(Fact::seq);
+        }
         for fact in facts {
             self.fact(&fact, &mut settled);
         }
@@ -299,7 +318,7 @@ impl Judge {
         self.judge_unacked();
         self.report_deferred(target_gone);
         self.judge_unanswered();
-        self.report_gaps(0);
+        self.report_gaps();
         self.report_late_numbered(u64::MAX);
         self.report_hung_up(target_gone);
         self.state_undecided();
@@ -338,10 +357,12 @@ impl Judge {
         let irregular = self.irregular_deliveries + self.tally.irregular;
         counts.owed = self.tally.delivered + counts.lost + irregular;
         counts.optional = self.tally.optional;
-        counts.unresolved = self.tally.unresolved.saturating_add(self.tally.misplaced);
-        counts.unresolved = counts.unresolved.saturating_add(self.misplaced);
+        let undecided = self.misplaced.saturating_add(self.beyond.losses);
+        let undecided = undecided.saturating_add(self.tally.misplaced);
+        counts.unresolved = self.tally.unresolved.saturating_add(undecided);
         if self.passed_over {
-            counts.unresolved += self.deferred.count() + self.lost_in_passed;
+            let passed_over = self.deferred.count() + self.lost_in_passed;
+            counts.unresolved = counts.unresolved.saturating_add(passed_over);
         }
         counts.duplicated = self.tally.duplicated;
         counts.errors_received = self.tally.errors_received;
@@ -379,8 +400,9 @@ impl Judge {
         }
         if t.behind_wrong > 0 {
             undecided.push(format!(
-                "{} deliveries did not come where more wrong lines had than are remembered: whether \
-                 they were lost, or came as one of these, is not known",
+                "{} deliveries did not come where more wrong lines had than are remembered, or before \
+                 a wrong line at the end of a stream: whether they were lost, or came as one of \
+                 these, is not known",
                 t.behind_wrong
             ));
         }
@@ -397,6 +419,14 @@ impl Judge {
                 t.uncompared
             ));
         }
+        if t.unknown_acks > 0 {
+            undecided.push(format!(
+                "{} messages were not acked, where more of their sender's had been refused or echoed \
+                 than are remembered: whether these had is not known",
+                t.unknown_acks
+            ));
+        }
+        self.beyond.state(undecided);
         let misplaced = self.misplaced.saturating_add(t.misplaced);
         if misplaced > 0 {
             undecided.push(format!(
@@ -418,7 +448,7 @@ impl Judge {
         let told = self.told;
         self.judge_missing(told);
         if self.missing.len() > bounds::open_anomalies() {
-            self.judge_missing(u64::MAX);
+            self.judge_missing(NO_NUMBER);
         }
         let unjudged = self.missing.iter().map(|m| m.from).min();
         let until = told.min(unjudged.unwrap_or(u64::MAX));
@@ -432,11 +462,15 @@ impl Judge {
             };
             self.judge_open(oldest + 1);
         }
+        self.hearsay = self.hearsay.split_off(&until);
         self.judge_irregular(until);
-        if self.irregular.len() > MAX_REMEMBERED {
-            self.judge_irregular(u64::MAX);
+        while self.irregular.len() > bounds::remembered()
+            && let Some((&(oldest, ..), _)) = self.irregular.first_key_value()
+        {
+            self.irregular_until = oldest + 1;
+            self.judge_irregular(oldest + 1);
         }
-        self.report_late_numbered(until.saturating_sub(NEIGHBOURS));
+        self.report_late_numbered(until.saturating_sub(bounds::settled_numbers() as u64));
     }
 
     /// Settles the oldest number.
@@ -448,6 +482,9 @@ impl Judge {
             return;
         };
         self.base += 1;
+        if seq >= self.told {
+            self.forced_until = self.base;
+        }
         let complete = !self.settle_outstanding(seq, &record);
         if let Some(relayed) = record.relayed.as_ref().filter(|_| complete) {
             settled(Settled {
@@ -462,32 +499,40 @@ impl Judge {
             self.last_unknown = seq.saturating_sub(1);
         }
         self.last_settled = seq;
-        let Some(known) = record.known() else {
+        let Some(mut known) = record.known() else {
             self.last_unknown = seq;
             return;
         };
-        if self.recent.len() == NEIGHBOURS as usize {
+        if seq >= self.told && record.acked.is_none() {
+            // What the first who got it say may be wrong.
+            known.certain = false;
+            self.forget_of(seq);
+        }
+        if self.recent.len() >= bounds::settled_numbers() {
             self.recent.pop_front();
         }
         self.recent.push_back((seq, known));
         self.note_owed(seq);
-        self.check_fifo(seq, known.message, &record);
         if !self.refused.is_empty() {
             let seen_ns = record.relayed.map(|r| r.first_ns);
             let seen_ns = seen_ns.or(record.acked.map(|a| a.acked_ns));
             self.check_refused(known.message, seq, seen_ns.unwrap_or(0));
         }
+        if !known.certain {
+            self.last_unknown = seq;
+            return;
+        }
+        self.check_fifo(seq, known.message, &record);
         if let Some(acked) = record.acked {
             self.check_real_time(seq, &acked);
         }
     }
 
-    /// Whether this has not been counted yet.
+    /// Whether this has not been counted yet. Where that is forgotten, it is undecided.
     fn first_time(&mut self, cause: Cause) -> bool {
-        if self.counted.len() >= MAX_REMEMBERED {
-            self.counted.pop_first();
-        }
-        self.counted.insert(cause)
+        let first = self.counted.insert(cause);
+        self.beyond.repeats += u64::from(first.is_none());
+        first == Some(true)
     }
 
     /// Lets go of sessions of which nothing is under way any more.
@@ -499,7 +544,7 @@ impl Judge {
             // Violations that are not judged yet name their sessions.
             let waiting = !self.missing.is_empty() || self.open_count > 0;
             let needed = self.told <= ended.last_seq || waiting;
-            if needed && self.ended.len() < MAX_REMEMBERED {
+            if needed && self.ended.len() < bounds::remembered() {
                 break;
             }
             self.ended.pop_front();
@@ -512,7 +557,7 @@ impl Judge {
                 self.forget(ended.session);
             }
         }
-        while self.in_flight.len() > MAX_REMEMBERED
+        while self.in_flight.len() > bounds::remembered()
             && let Some(session) = self.in_flight.pop_front()
         {
             self.forgot_early = true;
@@ -533,6 +578,7 @@ impl Judge {
         }
         self.directory.forget(session);
         self.senders.remove(&session);
+        self.dropped.remove(&session);
     }
 
     /// The number that the target states for `seq`.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use serde::Deserialize;
 
 use super::batch::Message;
+use super::bounds;
 use super::directory::RawFate;
 use super::errors::{UnnamedError, UnnamedErrors};
 use super::ids::{MAX_K, publish_id};
@@ -17,9 +18,6 @@ use crate::wire::classic::objects::ObjectBuffer;
 use crate::wire::line::LineBuffer;
 use crate::wire::ndjson::{self, ErrorCode};
 use crate::wire::payload::{Header, SenderId};
-
-/// Refused or echoed messages that a session remembers, to know a late ack for what it is.
-const SETTLED_OTHERWISE: usize = 4096;
 
 /// What the client itself did, which decides what it may expect.
 #[derive(Debug, Clone, Copy, Default)]
@@ -125,6 +123,8 @@ pub(super) struct Own {
     pub(super) overtaker: u64,
     /// Answered with an error, or relayed to ourselves: no ack is waited for.
     pub(super) settled_otherwise: VecDeque<u64>,
+    /// Up to this k some of those are forgotten.
+    forgotten_k: u64,
     /// What a script sent byte for byte.
     pub(super) raw: Option<Raw>,
     /// Errors that name none of its messages, and may be about one that waits for its ack.
@@ -203,7 +203,10 @@ impl Own {
 
     /// Whether each of its messages was acked, so that nothing of it can come that did not before.
     pub(super) fn is_all_acked(&self) -> bool {
-        self.unacked() == 0 && self.overtaken.is_empty() && self.settled_otherwise.is_empty()
+        self.unacked() == 0
+            && self.overtaken.is_empty()
+            && self.settled_otherwise.is_empty()
+            && self.forgotten_k == 0
     }
 
     /// Whether raw bytes without an end stand before whatever is sent next.
@@ -300,13 +303,21 @@ impl Own {
         blameless && !too_long && raw.unread.pending_bytes() == 0
     }
 
-    /// No ack is waited for any more. Bounded: a target that refuses everything is told so often
-    /// enough.
+    /// No ack is waited for any more.
     pub(super) fn settle_otherwise(&mut self, k: u64) {
-        if self.settled_otherwise.len() == SETTLED_OTHERWISE {
-            self.settled_otherwise.pop_front();
-        }
         self.settled_otherwise.push_back(k);
+        if self.settled_otherwise.len() > bounds::settled_otherwise() {
+            let forgotten = self.settled_otherwise.pop_front();
+            self.forgotten_k = self.forgotten_k.max(forgotten.unwrap_or(0));
+        }
+    }
+
+    /// Whether message `k` was answered otherwise than with an ack; `None` if that is forgotten.
+    pub(super) fn was_settled_otherwise(&self, k: u64) -> Option<bool> {
+        match self.settled_otherwise.contains(&k) {
+            false if k <= self.forgotten_k => None,
+            was => Some(was),
+        }
     }
 
     /// Its client waited too long for acks. That is on record once: at the end they are not
@@ -357,7 +368,7 @@ impl Own {
 
     /// Whether message `k` was sent, and neither refused nor echoed; of acks this knows nothing.
     pub(super) fn is_unanswered(&self, k: u64) -> bool {
-        (1..=self.last_k).contains(&k) && !self.settled_otherwise.contains(&k)
+        (1..=self.last_k).contains(&k) && self.was_settled_otherwise(k) == Some(false)
     }
 
     /// Whether message `k` waits for its answer.
@@ -396,7 +407,7 @@ impl Own {
     /// Whether message `k` was acked.
     pub(super) fn was_acked(&self, k: u64) -> bool {
         (1..=self.last_acked_k).contains(&k)
-            && !self.settled_otherwise.contains(&k)
+            && self.was_settled_otherwise(k) == Some(false)
             && !self.waits_for(k)
     }
 

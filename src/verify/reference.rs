@@ -8,14 +8,9 @@
 
 use std::collections::VecDeque;
 
+use super::bounds;
 use super::lines::{BLOCK_BYTES, KeptLines, NOWHERE, Place};
 use crate::wire::payload::SenderId;
-
-/// Numbers that the window spans at most.
-const MAX_SLOTS: usize = 1 << 18;
-
-/// Bytes of lines that the window holds at most.
-const MAX_BYTES: usize = 64 << 20;
 
 /// One number of the window.
 #[derive(Debug, Clone, Copy)]
@@ -125,7 +120,9 @@ impl Reference {
         }
         // The receiver that is furthest need not have been a receiver of every number before.
         let missing_below = self.base.saturating_sub(seq);
-        if seq < self.floor || missing_below + self.slots.len() as u64 > MAX_SLOTS as u64 {
+        if seq < self.floor
+            || missing_below + self.slots.len() as u64 > bounds::reference_numbers() as u64
+        {
             return false;
         }
         for _ in 0..missing_below {
@@ -133,14 +130,17 @@ impl Reference {
             self.base -= 1;
         }
         while !self.slots.is_empty()
-            && (seq - self.base >= MAX_SLOTS as u64
-                || self.lines.blocks() > MAX_BYTES / BLOCK_BYTES)
+            && (seq.saturating_sub(self.base) >= bounds::reference_numbers() as u64
+                || self.lines.blocks() > bounds::reference_bytes() / BLOCK_BYTES)
         {
             let next = self.base + 1;
             self.retire_before(next, &mut retired);
         }
         if self.slots.is_empty() {
             self.base = seq;
+        }
+        if seq < self.floor {
+            return false; // its line would not have fitted, and later ones are kept
         }
         let index = (seq - self.base) as usize;
         if index >= self.slots.len() {
@@ -202,6 +202,23 @@ mod tests {
         assert!(reference.get(40).is_none() && reference.get(44).is_none());
     }
 
+    /// Not even the room that its own line needs is left before a later one's.
+    #[test]
+    fn a_line_for_which_later_ones_leave_no_room_is_not_kept() {
+        let bounds = bounds::Bounds {
+            reference_bytes: 0,
+            ..bounds::Bounds::USUAL
+        };
+        bounds::within(bounds, || {
+            let mut reference = Reference::default();
+            insert(&mut reference, 12, b"twelve");
+            assert_eq!(insert(&mut reference, 10, b"ten"), [12]);
+            assert!(reference.get(10).is_none());
+            insert(&mut reference, 13, b"thirteen");
+            assert_eq!(reference.get(13).unwrap().1, b"thirteen\n");
+        });
+    }
+
     #[test]
     fn a_number_out_of_order_blocks_nothing_and_frees_nothing_too_early() {
         let mut reference = Reference::default();
@@ -219,10 +236,13 @@ mod tests {
     fn the_window_is_bounded_in_numbers_and_in_bytes() {
         let mut reference = Reference::default();
         insert(&mut reference, 1, b"a");
-        assert_eq!(insert(&mut reference, MAX_SLOTS as u64 + 1, b"b"), [1]);
+        assert_eq!(
+            insert(&mut reference, bounds::reference_numbers() as u64 + 1, b"b"),
+            [1]
+        );
         assert_eq!(
             insert(&mut reference, u64::MAX - 1, b"far"),
-            [MAX_SLOTS as u64 + 1]
+            [bounds::reference_numbers() as u64 + 1]
         );
         assert_eq!(reference.slots.len(), 1);
 
@@ -233,7 +253,7 @@ mod tests {
         }
         let held = reference.lines.bytes();
         assert!(
-            held <= MAX_BYTES + 2 * (BLOCK_BYTES + 1),
+            held <= bounds::reference_bytes() + 2 * (BLOCK_BYTES + 1),
             "{held} bytes held"
         );
     }

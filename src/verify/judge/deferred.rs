@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
-use super::{Cause, Judge, MAX_REMEMBERED};
+use super::{Cause, Judge};
 use crate::verify::batch::{LossDoubt, Message};
 use crate::verify::bounds;
 use crate::verify::findings::{EXAMPLES_PER_KIND, Example};
@@ -24,10 +24,12 @@ pub(super) enum Awaited {
 pub(super) struct Deferred {
     /// By what it is and who has not got it.
     losses: BTreeMap<(Awaited, SenderId), Loss>,
-    /// Losses for which there was no room.
+    /// Losses for which there was no room, and which are certain if they do not come.
     beyond: u64,
     /// Sessions that gave something up, and left with all that they were owed.
     had_all: HashSet<SenderId>,
+    /// Some of the numbers under this one for which there was no room were relayed to nobody else.
+    forgotten_until: u64,
 }
 
 #[derive(Debug)]
@@ -41,6 +43,12 @@ struct Loss {
 impl Deferred {
     pub(super) fn count(&self) -> u64 {
         self.losses.len() as u64 + self.beyond
+    }
+
+    /// Whether somebody may get it yet.
+    pub(super) fn is_waited_for(&self, awaited: Awaited) -> bool {
+        awaited < Awaited::Number(self.forgotten_until)
+            || self.losses.range(every_loss_of(awaited)).next().is_some()
     }
 
     /// `receiver` got it after all. What was relayed to nobody was relayed to it alone.
@@ -63,7 +71,7 @@ impl Deferred {
 
     /// `receiver` was told by the target that it had got everything.
     pub(super) fn had_all(&mut self, receiver: SenderId) {
-        if self.had_all.len() < MAX_REMEMBERED {
+        if self.had_all.len() < bounds::remembered() {
             self.had_all.insert(receiver);
         }
     }
@@ -86,7 +94,17 @@ impl Judge {
     ) {
         let losses = &mut self.deferred.losses;
         if losses.len() >= bounds::deferred_losses() {
-            self.deferred.beyond += 1;
+            // By numbers it is certain, unless it was relayed to others or comes itself.
+            let is_numbered = matches!(awaited, Awaited::Number(_));
+            let plain = is_numbered && kind == Kind::LostRelay && !doubt.disordered;
+            match plain {
+                true => self.deferred.beyond += 1,
+                false => self.misplaced += 1,
+            }
+            if let (false, Awaited::Number(seq)) = (plain, awaited) {
+                let forgotten = &mut self.deferred.forgotten_until;
+                *forgotten = seq.saturating_add(1).max(*forgotten);
+            }
             return;
         }
         let example = (losses.len() < EXAMPLES_PER_KIND).then(|| Box::new(example));
@@ -121,14 +139,6 @@ impl Judge {
 
     /// All is in: what did not come is lost, unless it is in doubt whether it was owed.
     pub(super) fn report_deferred(&mut self, target_gone: bool) {
-        const ORDER: [Kind; 4] = [
-            Kind::ReorderedRelay,
-            Kind::OrderDivergence,
-            Kind::Causality,
-            Kind::RealTime,
-        ];
-        let violations = &self.findings.violations;
-        let disputed = ORDER.iter().any(|kind| violations.contains_key(kind));
         let mut deferred = std::mem::take(&mut self.deferred);
         let beyond = deferred.beyond;
         let mut reached_nobody = None;
@@ -153,10 +163,6 @@ impl Judge {
                 }
             }
         }
-        if disputed {
-            self.misplaced += beyond;
-        } else {
-            self.findings.count(Kind::LostRelay, beyond);
-        }
+        self.findings.count(Kind::LostRelay, beyond);
     }
 }

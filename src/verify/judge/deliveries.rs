@@ -1,7 +1,8 @@
 //! Deliveries that were wrong in themselves: altered, invented, echoed, astray, late.
 
-use super::{Judge, MAX_REMEMBERED, NO_NUMBER, Open};
+use super::{Judge, NO_NUMBER, Open};
 use crate::verify::batch::Message;
+use crate::verify::bounds;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
 
@@ -65,6 +66,10 @@ impl Judge {
         at_ns: u64,
     ) {
         let known = self.known(seq).filter(|k| k.message == message);
+        if self.is_unsure(seq) && !known.is_some_and(|k| k.acked) {
+            self.beyond.contested += 1; // when it was sent may not be known yet
+            return;
+        }
         let sent_ns = known.map_or(intended_ns, |k| k.sent_ns.max(intended_ns));
         let took_ns = at_ns.saturating_sub(sent_ns);
         let Some(limit_ns) = self.late_after_ns.filter(|&limit| took_ns > limit) else {
@@ -95,6 +100,10 @@ impl Judge {
         if self.stray.contains(&message) || self.stray_unnamed.contains_key(&message.sender) {
             return;
         }
+        if self.forgot_stray || seq != NO_NUMBER && self.is_unsure(seq) {
+            self.beyond.contested += 1; // its ack may have gone to another
+            return;
+        }
         let text = format!(
             "{} was relayed its own message {}{}: a sender gets the ack alone",
             self.directory.name(message.sender),
@@ -114,11 +123,15 @@ impl Judge {
         at_ns: u64,
     ) {
         if let Some(Message { sender, k: 0 }) = message {
-            if self.stray_unnamed.len() < MAX_REMEMBERED {
+            if self.stray_unnamed.len() < bounds::remembered() {
                 *self.stray_unnamed.entry(sender).or_default() += 1;
+            } else {
+                self.forgot_stray = true;
             }
-        } else if self.stray.len() < MAX_REMEMBERED {
+        } else if self.stray.len() < bounds::remembered() {
             self.stray.extend(message);
+        } else {
+            self.forgot_stray = true;
         }
         if let Some(message) = message.filter(|_| seq != NO_NUMBER) {
             self.open(seq, Open::Stray(message));

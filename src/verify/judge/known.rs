@@ -1,10 +1,10 @@
 //! What is known of each number: from acks, from relays, and from those who got something else.
 //!
 //! A number is recorded from the first fact about it until it is settled, and remembered among the
-//! latest [`NEIGHBOURS`](super::NEIGHBOURS) for a while after that.
+//! latest [`bounds::settled_numbers`] for a while after that.
 
 use super::open::Open;
-use super::{EXCHANGE_SPAN, Judge, Settled};
+use super::{Judge, Settled, exchange_span};
 use crate::verify::batch::{Fact, Message};
 use crate::verify::bounds;
 use crate::wire::payload::SenderId;
@@ -15,6 +15,8 @@ pub(super) struct Record {
     pub(super) acked: Option<Acked>,
     /// A second message that was acked with this number.
     pub(super) acked_too: Option<Message>,
+    /// By an ack out of the order sent.
+    pub(super) acked_out_of_order: Option<Acked>,
     pub(super) relayed: Option<Relayed>,
 }
 
@@ -38,6 +40,15 @@ pub(super) struct Relayed {
     pub(super) first_receiver: SenderId,
 }
 
+/// A frame that was ahead of its time, and of which nothing that came after it says whether its
+/// number is right.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hearsay {
+    pub(super) message: Message,
+    /// It was the ack, to the sender.
+    pub(super) is_ack: bool,
+}
+
 /// What a number is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
@@ -46,6 +57,8 @@ pub(super) struct Known {
     pub(super) sent_ns: u64,
     pub(super) acked: bool,
     pub(super) relayed: bool,
+    /// Not only by an ack out of the order sent, which may have been exchanged with another.
+    pub(super) certain: bool,
 }
 
 impl Judge {
@@ -69,6 +82,7 @@ impl Judge {
         while seq - self.base >= bounds::records() as u64 {
             if self.records.is_empty() {
                 self.base = seq;
+                self.forced_until = self.forced_until.max(seq);
                 break;
             }
             self.settle_next(settled);
@@ -88,6 +102,7 @@ impl Judge {
                 intended_ns,
                 sent_ns,
                 acked_ns,
+                in_order,
             } => {
                 let acked = Acked {
                     message,
@@ -96,7 +111,8 @@ impl Judge {
                     acked_ns,
                 };
                 match self.record(seq, settled) {
-                    None => {}
+                    None => self.came_too_late(seq, message, acked_ns),
+                    Some(record) if !in_order => record.acked_out_of_order = Some(acked),
                     Some(record) if record.acked.is_none() => record.acked = Some(acked),
                     Some(record) => record.acked_too = Some(message),
                 }
@@ -112,6 +128,7 @@ impl Judge {
             } => {
                 let Some(record) = self.record(seq, settled) else {
                     self.tally.uncompared += receivers;
+                    self.came_too_late(seq, message, first_ns);
                     return;
                 };
                 let relayed = Relayed {
@@ -142,11 +159,66 @@ impl Judge {
 
     /// What number `seq` is, if it is not settled too long ago.
     pub(super) fn known(&self, seq: u64) -> Option<Known> {
-        if seq >= self.base {
-            return self.get(seq)?.known();
+        let known = if seq >= self.base {
+            self.get(seq).and_then(Record::known)
+        } else {
+            let at = self.recent.binary_search_by_key(&seq, |&(n, _)| n).ok();
+            at.map(|at| self.recent[at].1)
+        };
+        let Some(&Hearsay { message, is_ack }) = self.hearsay.get(&seq) else {
+            return known;
+        };
+        let hearsay = Known {
+            message,
+            sent_ns: 0,
+            acked: is_ack,
+            relayed: !is_ack,
+            certain: false,
+        };
+        Some(known.map_or(hearsay, |known| Known {
+            acked: known.acked || is_ack,
+            relayed: known.relayed || !is_ack,
+            ..known
+        }))
+    }
+
+    /// Somebody got `message` under number `seq`, if that number is right.
+    pub(super) fn may_be(&mut self, seq: u64, message: Message, receiver: SenderId) {
+        let is_ack = message.sender == receiver;
+        let hearsay = Hearsay { message, is_ack };
+        match self.hearsay.get_mut(&seq) {
+            Some(known) if is_ack => known.message = message,
+            Some(known) => known.is_ack = false,
+            None => drop(self.hearsay.insert(seq, hearsay)),
         }
-        let at = self.recent.binary_search_by_key(&seq, |&(n, _)| n).ok()?;
-        Some(self.recent[at].1)
+        if self.hearsay.len() > bounds::remembered()
+            && let Some((forgotten, _)) = self.hearsay.pop_first()
+        {
+            self.forget_of(forgotten);
+        }
+    }
+
+    /// What number `seq` certainly is, if it is not settled too long ago.
+    pub(super) fn known_for_certain(&self, seq: u64) -> Option<Known> {
+        self.known(seq).filter(|known| known.certain)
+    }
+
+    /// `message` was acked or relayed under number `seq`, which is settled.
+    fn came_too_late(&mut self, seq: u64, message: Message, at_ns: u64) {
+        self.check_refused(message, seq, at_ns);
+        if seq < self.forced_until {
+            self.forget_of(seq);
+        }
+    }
+
+    /// Not all that was to be known of number `seq` will be.
+    pub(super) fn forget_of(&mut self, seq: u64) {
+        self.unsure_until = self.unsure_until.max(seq.saturating_add(1));
+    }
+
+    /// Whether more is to be told of number `seq`, or some of it was not told in time, or is forgotten.
+    pub(super) fn is_unsure(&self, seq: u64) -> bool {
+        seq >= self.told || seq < self.unsure_until
     }
 
     /// The number under which `message` is known, if it is one near `seq` but not `seq` itself.
@@ -155,20 +227,27 @@ impl Judge {
             r.acked.is_some_and(|a| a.message == message)
                 || r.relayed.is_some_and(|r| r.message == message)
         };
-        let mut ahead = (self.base..seq.saturating_add(EXCHANGE_SPAN)).zip(&self.records);
+        let mut ahead = (self.base..seq.saturating_add(exchange_span())).zip(&self.records);
         let ahead = ahead.find(|&(n, record)| n != seq && is_it(record));
         ahead.map(|(n, _)| n).or_else(|| {
             let mut settled = self.recent.iter().rev();
-            let found = settled.find(|(n, known)| *n != seq && known.message == message);
+            let found =
+                settled.find(|(n, known)| *n != seq && known.certain && known.message == message);
             found.map(|&(n, _)| n)
         })
     }
 }
 
 impl Record {
-    /// What the number is: the ack says so, else the relays do.
+    /// What the number is: the ack says so, else the relays do, else an ack out of order.
     pub(super) fn known(&self) -> Option<Known> {
         let (acked, relayed) = (self.acked, self.relayed);
+        let certain = acked.is_some() || relayed.is_some();
+        let acked = if certain {
+            acked
+        } else {
+            self.acked_out_of_order
+        };
         let message = acked.map(|a| a.message).or(relayed.map(|r| r.message))?;
         let due_ns = relayed.map_or(0, |r| r.intended_ns);
         Some(Known {
@@ -176,6 +255,7 @@ impl Record {
             sent_ns: acked.map_or(due_ns, |a| a.sent_ns),
             acked: acked.is_some(),
             relayed: relayed.is_some(),
+            certain,
         })
     }
 }

@@ -2,21 +2,12 @@
 
 use super::deferred::Awaited;
 use super::open::LastWord;
-use super::{Cause, EXCHANGE_SPAN, Judge, MAX_REMEMBERED, NEIGHBOURS, NO_NUMBER, Open, Proof};
+use super::{Cause, Judge, Known, NO_NUMBER, Open, Proof, exchange_span};
 use crate::verify::batch::{LossDoubt, Message, NoAck};
+use crate::verify::bounds;
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
-
-/// Skipped runs of numbers that wait for the end, when unacked messages may explain them.
-const MAX_GAPS: usize = 1 << 12;
-
-/// Sessions remembered for each of them.
-const MAX_WITNESSES: usize = 64;
-
-/// A longer run of numbers that were settled without a receiver is no longer believed to have
-/// existed number by number.
-const MAX_SETTLED_RUN: u64 = 1 << 18;
 
 /// Numbers say themselves that they were owed.
 const fn given_up(disordered: bool) -> LossDoubt {
@@ -67,8 +58,12 @@ pub(super) struct Gap {
     until: u64,
     /// How many of them an unacked message does not explain.
     unexplained: u64,
-    witnesses: Vec<SenderId>,
-    at_ns: u64,
+    /// Who missed them; of the first so many.
+    witnesses: Vec<Missing>,
+    /// The name of the first.
+    witness: String,
+    /// How many besides.
+    more_witnesses: u64,
 }
 
 impl Judge {
@@ -82,6 +77,9 @@ impl Judge {
             .partition(|m| m.until <= told);
         self.missing = waiting;
         ready.sort_by_key(|m| (m.from, m.receiver));
+        let all = ready.iter().chain(&self.missing);
+        let given_up = all.filter(|m| m.given_up).map(|m| m.from..m.until);
+        self.given_up = given_up.collect();
         for missing in ready {
             let mut at = missing.from;
             while at < missing.until {
@@ -95,9 +93,18 @@ impl Judge {
     fn judge_missing_number(&mut self, missing: &Missing, at: u64) -> u64 {
         let known = self.known(at);
         let oldest = self.recent.front().map_or(self.base, |&(n, _)| n);
-        let forgot_some = self.recent.len() == NEIGHBOURS as usize;
+        let forgot_some = self.recent.len() >= bounds::settled_numbers();
         if forgot_some && at < oldest.min(self.base) {
-            return self.missing_long_ago(missing, at, oldest);
+            return self.leave_undecided(missing, at, missing.until.min(oldest));
+        }
+        let unsure = self.is_unsure(at) || at < self.irregular_until;
+        let is_anothers = |k: Known| k.certain && k.relayed && k.message.sender != missing.receiver;
+        if at < self.contested_until || unsure && !known.is_some_and(is_anothers) {
+            let until = match known {
+                Some(_) => at + 1,
+                None => self.next_known(at + 1, missing.until),
+            };
+            return self.leave_undecided(missing, at, until);
         }
         let message = known.map(|k| k.message);
         if let Some((claimed, message)) = self.take_claim(missing.receiver, at, message) {
@@ -128,7 +135,7 @@ impl Judge {
             self.lost += 1;
             self.numbered_late(Kind::RealTime, missing.receiver, at, message, missing.at_ns);
         } else if known.acked && !known.relayed && !self.has_irregular(at) {
-            self.reached_nobody(missing, at, message);
+            self.reached_nobody(missing, at, message, self.may_come(missing, at));
         } else {
             self.lost_relay(missing, at, 1, Some(message));
         }
@@ -143,8 +150,10 @@ impl Judge {
             let (kind, receiver) = (Kind::Causality, missing.receiver);
             self.numbered_late(kind, receiver, seq, message, missing.at_ns);
         }
-        if self.unanswered.len() < MAX_REMEMBERED {
+        if self.unanswered.len() < bounds::remembered() {
             self.unanswered.insert(message, why);
+        } else if !self.unanswered.contains_key(&message) {
+            self.beyond.unanswered += 1;
         }
     }
 
@@ -176,9 +185,13 @@ impl Judge {
             }
             return;
         }
+        if self.is_unsure(seq) {
+            self.beyond.contested += 1;
+            return;
+        }
         if let Some(message) = message.filter(|&m| !self.is(seq, m)) {
             let right = self.number_of(message, seq);
-            if right.is_some() || self.known(seq).is_some() {
+            if right.is_some() || self.known_for_certain(seq).is_some() {
                 let right = right.unwrap_or(due);
                 return self.misnumbered(receiver, right, seq, message, at_ns);
             }
@@ -190,15 +203,22 @@ impl Judge {
         }
     }
 
-    /// Numbers that were settled, and forgotten, before this shard came to speak of them.
-    fn missing_long_ago(&mut self, missing: &Missing, at: u64, oldest: u64) -> u64 {
-        let until = missing.until.min(oldest);
-        if until - at > MAX_SETTLED_RUN {
-            self.sequence_gap(missing, at, until);
+    /// Of numbers that were settled and forgotten before this shard came to speak of them, or not
+    /// all of which is known that was told, nobody can say what they were; nor, of a run longer
+    /// than any record, whether there ever were so many.
+    fn leave_undecided(&mut self, missing: &Missing, from: u64, until: u64) -> u64 {
+        if until - from > bounds::settled_run() {
+            self.beyond.gaps += 1;
         } else {
-            self.lost_relay(missing, at, until - at, None);
+            self.beyond.losses = self.beyond.losses.saturating_add(until - from);
         }
+        self.dropped.insert(missing.receiver);
         until
+    }
+
+    /// Whether a receiver that misses number `at` may get it all the same.
+    fn may_come(&self, missing: &Missing, at: u64) -> bool {
+        missing.given_up || self.given_up.iter().any(|range| range.contains(&at))
     }
 
     /// Numbers from `at` on of which nobody knows anything.
@@ -216,10 +236,15 @@ impl Judge {
         let mut waiting = (from.max(self.base)..until).zip(self.records.iter().skip(passed));
         let waiting = waiting.find(|(_, record)| record.known().is_some());
         let waiting = waiting.map_or(u64::MAX, |(n, _)| n);
-        let anomaly = self.open.range(from..).next().map_or(u64::MAX, |(&n, _)| n);
+        let mut spoken_for = self.open.range(from..).take_while(|(n, _)| **n < until);
+        let spoken_for = spoken_for.find(|(_, open)| open.iter().any(Open::speaks_for_its_number));
+        let anomaly = spoken_for.map_or(u64::MAX, |(&n, _)| n);
         let irregular = self.irregular.range((from, Kind::LostRelay, 0)..).next();
         let irregular = irregular.map_or(u64::MAX, |(&(n, ..), _)| n);
-        until.min(settled).min(waiting).min(anomaly).min(irregular)
+        let hearsay = self.hearsay.range(from..).next();
+        let hearsay = hearsay.map_or(u64::MAX, |(&n, _)| n);
+        let known = settled.min(waiting).min(hearsay);
+        until.min(known).min(anomaly).min(irregular)
     }
 
     /// The message whose ack went astray under number `seq`.
@@ -232,14 +257,9 @@ impl Judge {
 
     /// Whether somebody claims that number `seq` was given to something.
     fn is_spoken_for(&self, seq: u64) -> bool {
-        let speaks = |open: &Open| {
-            matches!(
-                open,
-                Open::Conflict(_) | Open::Behind { .. } | Open::Echoed { .. }
-            )
-        };
         let open = self.open.get(&seq);
-        open.is_some_and(|list| list.iter().any(speaks)) || self.has_irregular(seq)
+        open.is_some_and(|list| list.iter().any(Open::speaks_for_its_number))
+            || self.has_irregular(seq)
     }
 
     /// Whether somebody got a line under number `seq` that is wrong in itself.
@@ -264,7 +284,7 @@ impl Judge {
         message: Option<Message>,
     ) -> Option<(u64, Message)> {
         // A claim is kept under the number that was due, and then where it is contested.
-        let contested = due.saturating_add(EXCHANGE_SPAN);
+        let contested = due.saturating_add(exchange_span());
         [due, contested].into_iter().find_map(|at| {
             let mut list = self.open.get(&at)?.iter().enumerate();
             let (index, claim) = list.find_map(|(index, open)| {
@@ -281,7 +301,8 @@ impl Judge {
 
     /// Whether number `seq` is `message`.
     pub(super) fn is(&self, seq: u64, message: Message) -> bool {
-        self.known(seq).is_some_and(|k| k.message == message)
+        self.known_for_certain(seq)
+            .is_some_and(|k| k.message == message)
     }
 
     /// The message that was due as number `due` came, as number `claimed`.
@@ -353,9 +374,11 @@ impl Judge {
 
     /// One violation for each message, however many receivers miss it; but of those that may yet
     /// get it, each is remembered.
-    fn reached_nobody(&mut self, missing: &Missing, seq: u64, message: Message) {
+    fn reached_nobody(&mut self, missing: &Missing, seq: u64, message: Message, may_come: bool) {
         self.lost += 1;
-        if !missing.given_up && !self.first_time(Cause::ReachedNobody(seq)) {
+        // Others who miss it may be waited for.
+        let may_come = may_come || self.deferred.is_waited_for(Awaited::Number(seq));
+        if !may_come && !self.first_time(Cause::ReachedNobody(seq)) {
             return;
         }
         let what = self.describe(Some(message), seq);
@@ -366,7 +389,7 @@ impl Judge {
         );
         let kind = Kind::AckWithoutRelay;
         let example = self.example(None, Some(message), Some(seq), text, missing.at_ns);
-        if missing.given_up {
+        if may_come {
             let (awaited, receiver) = (Awaited::Number(seq), missing.receiver);
             self.defer(
                 kind,
@@ -384,26 +407,55 @@ impl Judge {
     fn sequence_gap(&mut self, missing: &Missing, from: u64, until: u64) {
         let overlaps = |g: &&mut Gap| from < g.until && g.from < until;
         if let Some(gap) = self.gaps.iter_mut().rev().find(overlaps) {
-            if gap.witnesses.len() < MAX_WITNESSES {
-                gap.witnesses.push(missing.receiver);
+            match gap.witnesses.len() < bounds::gap_witnesses() {
+                true => gap.witnesses.push(*missing),
+                false => gap.more_witnesses += 1,
             }
+            return;
+        }
+        if self.gaps.len() >= bounds::gaps() {
+            // Several sessions tell of the same.
+            let is_known = from < self.gaps_until;
+            self.beyond.gaps += u64::from(!is_known);
+            self.gaps_until = self.gaps_until.max(until);
             return;
         }
         self.gaps.push(Gap {
             from,
             until,
             unexplained: until - from,
-            witnesses: vec![missing.receiver],
-            at_ns: missing.at_ns,
+            witnesses: vec![*missing],
+            witness: self.directory.name(missing.receiver),
+            more_witnesses: 0,
         });
-        if self.gaps.len() > MAX_GAPS {
-            self.report_gaps(MAX_GAPS / 2);
-        }
     }
 
-    /// Somebody got a number that nobody had got anything under: it was not skipped. Whether it was
-    /// taken for that.
-    pub(super) fn was_no_gap(&mut self, seq: u64) -> bool {
+    /// `receiver` got number `seq` after all, before it was judged for missing it. Whether it was to
+    /// be.
+    pub(super) fn was_not_missed(&mut self, seq: u64, receiver: SenderId) -> bool {
+        let misses = |m: &Missing| m.receiver == receiver && (m.from..m.until).contains(&seq);
+        let Some(at) = self.missing.iter().position(misses) else {
+            return false;
+        };
+        let missing = self.missing.swap_remove(at);
+        let parts = [(missing.from, seq), (seq + 1, missing.until)];
+        let parts = parts.into_iter().filter(|(from, until)| from < until);
+        self.missing.extend(parts.map(|(from, until)| Missing {
+            from,
+            until,
+            ..missing
+        }));
+        true
+    }
+
+    /// `receiver` got number `seq`, which is `message`, and nobody had got anything under it: it was
+    /// not skipped, and whoever else missed it has lost it. Whether it was taken for skipped.
+    pub(super) fn was_no_gap(
+        &mut self,
+        seq: u64,
+        receiver: SenderId,
+        message: Option<Message>,
+    ) -> bool {
         let lies_in = |g: &Gap| g.from <= seq && seq < g.until;
         let Some(at) = self.gaps.iter().position(lies_in) else {
             return false;
@@ -416,20 +468,42 @@ impl Judge {
                 until,
                 unexplained: gap.unexplained.min(until - from),
                 witnesses: gap.witnesses.clone(),
-                at_ns: gap.at_ns,
+                witness: gap.witness.clone(),
+                more_witnesses: gap.more_witnesses,
             };
             self.gaps.insert(at, part);
+        }
+        self.beyond.losses += gap.more_witnesses;
+        let acked = message.filter(|message| message.sender == receiver);
+        for missing in gap.witnesses {
+            let its_own = message.is_some_and(|m| m.sender == missing.receiver);
+            if missing.receiver == receiver
+                || its_own
+                || !(missing.from..missing.until).contains(&seq)
+            {
+                continue;
+            }
+            match acked {
+                Some(message) => self.reached_nobody(&missing, seq, message, true),
+                None => self.lost_relay(&missing, seq, 1, message),
+            }
         }
         true
     }
 
-    /// Counts all gaps but the latest `keep`.
-    pub(super) fn report_gaps(&mut self, keep: usize) {
-        let count = self.gaps.len().saturating_sub(keep);
-        let gaps: Vec<Gap> = self.gaps.drain(..count).collect();
+    /// Counts what nothing explains.
+    pub(super) fn report_gaps(&mut self) {
+        let gaps = std::mem::take(&mut self.gaps);
+        // Each message without an ack that is not remembered may explain one.
+        let mut may_explain = self.beyond.unanswered;
         for gap in gaps.into_iter().filter(|g| g.unexplained > 0) {
+            if gap.unexplained <= may_explain {
+                may_explain -= gap.unexplained;
+                self.beyond.gaps += 1;
+                continue;
+            }
             let (from, last) = (self.stated(gap.from), self.stated(gap.until - 1));
-            let witness = self.directory.name(gap.witnesses[0]);
+            let witness = gap.witness;
             let text = if from == last {
                 format!(
                     "number {from} was skipped: {witness} got what comes before and after it, and \
@@ -441,7 +515,7 @@ impl Judge {
                      after them, and no session got anything under them"
                 )
             };
-            let example = self.example(None, None, Some(gap.from), text, gap.at_ns);
+            let example = self.example(None, None, Some(gap.from), text, gap.witnesses[0].at_ns);
             self.findings.violation(Kind::SequenceGap, || example);
         }
     }
@@ -467,7 +541,7 @@ impl Judge {
         if let Some(strayed) = unnamed {
             *strayed -= unknown;
             // Who waits once more is told of them by name.
-            let room = MAX_REMEMBERED.saturating_sub(self.stray.len());
+            let room = bounds::remembered().saturating_sub(self.stray.len());
             self.stray.extend(messages.iter().take(room));
             return true;
         }
@@ -486,8 +560,13 @@ impl Judge {
             .filter_map(|(message, example)| Some((message, example?)))
             .collect();
         refused.sort_by_key(|(m, example)| (example.at_ns, m.sender, m.k));
-        for (_, example) in refused {
-            self.findings.violation(Kind::MissingAck, || example);
+        for (message, example) in refused {
+            // Under a number that was settled long before it was refused, or without it.
+            if self.is_numbered(message) || self.unsure_until > 0 {
+                self.beyond.unanswered += 1;
+            } else {
+                self.findings.violation(Kind::MissingAck, || example);
+            }
         }
     }
 
@@ -502,16 +581,26 @@ impl Judge {
             Some(Unanswered::Passed) => true,
             None => false,
         };
+        if !numbered && self.dropped.contains(&message.sender) {
+            self.beyond.unanswered += 1; // it may have been numbered too late, which is its cause
+            return;
+        }
         let swallowed = match by {
             NoAck::Unknown { joined } if !numbered => {
                 let track = self.senders.get(&message.sender);
-                if !track.is_some_and(|track| track.is_swallowed(message.k, joined)) {
+                let swallowed = track.map_or(Some(false), |t| t.is_swallowed(message.k, joined));
+                self.beyond.unanswered += u64::from(swallowed.is_none());
+                if swallowed != Some(true) {
                     return; // nobody knows whether it was numbered in time
                 }
                 true
             }
             _ => false,
         };
+        if self.forgot_stray {
+            self.beyond.unanswered += 1; // its answer may have gone to another
+            return;
+        }
         if let Some(strayed) = self.stray_unnamed.get_mut(&message.sender)
             && *strayed > 0
         {
@@ -519,11 +608,19 @@ impl Judge {
             return;
         }
         // With nobody else to see the relay, the missing ack leaves a gap in the numbers.
-        let its_own = |g: &&mut Gap| {
-            !numbered && !swallowed && g.unexplained > 0 && g.witnesses.contains(&message.sender)
-        };
-        if let Some(gap) = self.gaps.iter_mut().find(its_own) {
-            gap.unexplained -= 1;
+        // If its sender is not among those who are known to miss them, it may be among the others.
+        if !numbered && !swallowed {
+            let its_own = |g: &Gap| g.witnesses.iter().any(|m| m.receiver == message.sender);
+            let undecided = self.beyond.losses.saturating_add(self.beyond.contested);
+            let not_all_known = undecided > 0 || self.tally.behind_wrong > 0;
+            let may_be = |g: &Gap| g.more_witnesses > 0 || not_all_known;
+            let is_own = self.gaps.iter().any(|g| g.unexplained > 0 && its_own(g));
+            let mut open = self.gaps.iter_mut().filter(|g| g.unexplained > 0);
+            let gap = open.find(|g| if is_own { its_own(g) } else { may_be(g) });
+            if let Some(gap) = gap {
+                gap.unexplained -= 1;
+                self.beyond.gaps += u64::from(!is_own);
+            }
         }
         let sender = self.directory.name(message.sender);
         let until = match by {
@@ -546,10 +643,10 @@ impl Judge {
     pub(super) fn refused(&mut self, message: Message, example: Option<Example>) {
         let numbered = self.recent.iter().find(|(_, k)| k.message == message);
         let numbered = numbered.map(|&(n, known)| (n, known.sent_ns));
-        if self.refused.len() < MAX_REMEMBERED {
+        if self.refused.len() < bounds::remembered() {
             self.refused.insert(message, example);
-        } else if let Some(example) = example {
-            self.findings.violation(Kind::MissingAck, || example);
+        } else {
+            self.beyond.unanswered += u64::from(example.is_some());
         }
         if let Some((seq, sent_ns)) = numbered {
             self.check_refused(message, seq, sent_ns);

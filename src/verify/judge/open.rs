@@ -4,8 +4,9 @@ use super::deferred::Awaited;
 use super::deliveries::Irregular;
 use super::missing::{Missing, Unacked};
 use super::order::Displaced;
-use super::{EXCHANGE_SPAN, Judge, MAX_REMEMBERED, Relayed};
+use super::{Judge, Relayed, exchange_span};
 use crate::verify::batch::{Anomaly, ClaimDoubt, Message, NO_NUMBER, NoAck};
+use crate::verify::bounds;
 use crate::verify::kind::Kind;
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
@@ -49,6 +50,17 @@ pub(super) enum Open {
         message: Message,
         at_ns: u64,
     },
+    /// Its sender got its ack under a number that it had given up, or may have.
+    AckAfterAll {
+        message: Message,
+        forgotten: bool,
+        at_ns: u64,
+    },
+    /// Something came under a number that had been given up.
+    Came {
+        receiver: SenderId,
+        message: Option<Message>,
+    },
     /// This message's ack went to another.
     Stray(Message),
     /// More than one message under a number, once it is known what the numbers around are.
@@ -56,6 +68,14 @@ pub(super) enum Open {
 }
 
 impl Open {
+    /// Whether it says that its number was given to something.
+    pub(super) fn speaks_for_its_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Conflict(_) | Self::Behind { .. } | Self::Echoed { .. } | Self::Stray(_)
+        )
+    }
+
     /// The number and the message that `receiver` got in place of number `due`, if this says so:
     /// `message` (any, if it is not known).
     pub(super) fn claim_of(
@@ -197,6 +217,24 @@ impl Judge {
                 };
                 self.open(seq, behind);
             }
+            Anomaly::AckAfterAll {
+                seq,
+                message,
+                forgotten,
+                at_ns,
+            } => {
+                let acked = Open::AckAfterAll {
+                    message,
+                    forgotten,
+                    at_ns,
+                };
+                self.open(seq, acked);
+            }
+            Anomaly::NumberCame {
+                receiver,
+                seq,
+                message,
+            } => self.open(seq, Open::Came { receiver, message }),
             Anomaly::Claim {
                 receiver,
                 seq,
@@ -206,6 +244,9 @@ impl Judge {
                 doubt,
                 at_ns,
             } => {
+                if doubt == ClaimDoubt::Unplaced {
+                    self.may_be(seq, message, receiver);
+                }
                 let claim = Contest {
                     receiver,
                     seq,
@@ -252,6 +293,9 @@ impl Judge {
                 from,
                 at_ns,
             } => {
+                if let Some(message) = message {
+                    self.may_be(seq, message, receiver);
+                }
                 let last_word = LastWord {
                     receiver,
                     seq,
@@ -267,35 +311,44 @@ impl Judge {
                 by: by @ NoAck::Unknown { .. },
                 at_ns,
             } => {
-                if self.broken_off.len() < MAX_REMEMBERED {
-                    let unacked = Unacked { message, by, at_ns };
-                    self.broken_off.insert(message, unacked);
+                let unacked = Unacked { message, by, at_ns };
+                self.broken_off.insert(message, unacked);
+                if self.broken_off.len() > bounds::remembered()
+                    && let Some((_, oldest)) = self.broken_off.pop_first()
+                {
+                    self.judge_one_unacked(oldest);
                 }
             }
             Anomaly::Unacked { message, by, at_ns } => {
-                self.unacked.push(Unacked { message, by, at_ns });
-                if self.unacked.len() > MAX_REMEMBERED {
-                    self.judge_unacked();
+                match self.unacked.len() < bounds::remembered() {
+                    true => self.unacked.push(Unacked { message, by, at_ns }),
+                    false => self.beyond.unanswered += 1,
                 }
             }
             Anomaly::Overdue { messages, example } => {
-                self.overdue.push((messages, example));
-                if self.overdue.len() > MAX_REMEMBERED {
-                    self.judge_overdue();
+                match self.overdue.len() < bounds::remembered() {
+                    true => self.overdue.push((messages, example)),
+                    false => self.beyond.unanswered += 1,
                 }
             }
             Anomaly::Refused { message, example } => self.refused(message, example),
             Anomaly::StrayError { message, example } => {
-                if self.errors_astray.len() < MAX_REMEMBERED {
-                    self.errors_astray.extend(message);
+                match self.errors_astray.len() < bounds::remembered() {
+                    true => self.errors_astray.extend(message),
+                    false => self.forgot_stray |= message.is_some(),
                 }
                 self.findings.violation(Kind::StrayError, || example);
             }
             Anomaly::AckOfRefused {
                 message,
                 seq,
+                forgotten,
                 at_ns,
-            } => self.check_refused(message, seq, at_ns),
+            } => {
+                let is_refused = self.refused.contains_key(&message);
+                self.beyond.contested += u64::from(forgotten && !is_refused);
+                self.check_refused(message, seq, at_ns);
+            }
             Anomaly::StrayAck {
                 receiver,
                 seq,
@@ -320,10 +373,12 @@ impl Judge {
                     at_ns,
                     owed,
                 };
-                self.irregular
-                    .entry((seq, kind, line))
-                    .or_insert_with(first)
-                    .receivers += 1;
+                let key = (seq, kind, line);
+                if seq < self.irregular_until && !self.irregular.contains_key(&key) {
+                    self.beyond.repeats += 1;
+                    return;
+                }
+                self.irregular.entry(key).or_insert_with(first).receivers += 1;
             }
             Anomaly::Late {
                 receiver,
@@ -348,6 +403,10 @@ impl Judge {
         while let Some((&seq, _)) = self.open.first_key_value()
             && seq < until
         {
+            let speaks = |list: &Vec<Open>| list.iter().any(Open::speaks_for_its_number);
+            if seq >= self.told && self.open.get(&seq).is_some_and(speaks) {
+                self.forget_of(seq); // this will be gone when the number is judged
+            }
             self.judge_conflicts(seq); // those that came behind its settlement
             let list = self.open.remove(&seq).unwrap_or_default();
             self.open_count -= list.len();
@@ -394,7 +453,7 @@ impl Judge {
                             message,
                             at_ns,
                         };
-                        let later = seq.saturating_add(EXCHANGE_SPAN).min(NO_NUMBER);
+                        let later = seq.saturating_add(exchange_span()).min(NO_NUMBER);
                         self.open(later, then);
                     }
                     Open::EchoedThen {
@@ -402,7 +461,15 @@ impl Judge {
                         message,
                         at_ns,
                     } => self.judge_echo(seq, message, at_ns),
+                    Open::AckAfterAll {
+                        message,
+                        forgotten,
+                        at_ns,
+                    } => self.ack_after_all(seq, message, forgotten, at_ns),
+                    Open::Came { receiver, message } => self.number_came(seq, receiver, message),
                     Open::Stray(_) => {}
+                    // The numbers around are not known yet.
+                    Open::Contested(contest) if seq >= self.told => self.leave_contested(contest),
                     Open::Contested(contest) => self.judge_contest(contest),
                 }
             }

@@ -1,10 +1,9 @@
 //! What came at the wrong place: numbers given twice, exchanged, or too late.
 
 use super::deferred::Awaited;
-use super::{
-    Acked, Cause, Contest, EXCHANGE_SPAN, Judge, Known, NEIGHBOURS, Open, Record, Relayed,
-};
-use crate::verify::batch::{ClaimDoubt, Message};
+use super::{Acked, Cause, Contest, Judge, Known, Open, Record, Relayed, exchange_span};
+use crate::verify::batch::{ClaimDoubt, Message, NO_NUMBER};
+use crate::verify::bounds;
 use crate::verify::kind::Kind;
 use crate::verify::session::Since;
 use crate::wire::payload::SenderId;
@@ -33,6 +32,8 @@ pub(super) struct Track {
     last_seq: u64,
     /// Reordered if they are numbered later.
     passed_over: Vec<PassedOver>,
+    /// Some of those up to this k are forgotten.
+    forgotten_k: u64,
 }
 
 /// A message that had no number when a later one of its sender had.
@@ -51,11 +52,19 @@ impl Track {
         k <= self.last_k
     }
 
+    /// Whether message `k` had no number when a later one had, as far as is remembered.
+    fn is_passed_over(&self, k: u64) -> bool {
+        self.passed_over.iter().any(|p| p.k == k)
+    }
+
     /// Whether message `k`, of a session that joined behind number `joined`, was given no number
-    /// though a later one was: all that it could have are others'.
-    pub(super) fn is_swallowed(&self, k: u64, joined: u64) -> bool {
-        let mut passed_over = self.passed_over.iter();
-        passed_over.any(|p| p.k == k && p.none_behind <= p.earlier_seq.max(joined))
+    /// though a later one was: all that it could have are others'. `None` if that is forgotten.
+    pub(super) fn is_swallowed(&self, k: u64, joined: u64) -> Option<bool> {
+        match self.passed_over.iter().find(|p| p.k == k) {
+            Some(p) => Some(p.none_behind <= p.earlier_seq.max(joined)),
+            None if k <= self.forgotten_k => None,
+            None => Some(false),
+        }
     }
 }
 
@@ -73,7 +82,7 @@ impl Judge {
         }
         claims.extend(record.relayed);
         // What it was settled as it stays, whoever comes late.
-        let settled = self.known(seq).filter(|_| seq < self.base);
+        let settled = self.known_for_certain(seq).filter(|_| seq < self.base);
         let settled = settled.map(|k| k.message);
         let Some(truth) = acked.or(settled).or_else(|| majority(&claims)) else {
             return;
@@ -99,7 +108,10 @@ impl Judge {
 
     /// Waits until the numbers around `due` are known, and which of them is the claim's own.
     pub(super) fn contest(&mut self, due: u64, contest: Contest) {
-        self.open(due.saturating_add(EXCHANGE_SPAN), Open::Contested(contest));
+        self.open(
+            due.saturating_add(exchange_span()),
+            Open::Contested(contest),
+        );
     }
 
     fn take_conflicts(&mut self, seq: u64) -> Vec<Relayed> {
@@ -144,14 +156,16 @@ impl Judge {
 
     /// What the numbers from `low` to `high` are.
     fn known_between(&self, low: u64, high: u64) -> impl Iterator<Item = (u64, Known)> {
-        let high = high.min(low.saturating_add(NEIGHBOURS));
+        let high = high.min(low.saturating_add(bounds::settled_numbers() as u64));
         let from = self.recent.partition_point(|&(n, _)| n < low);
         let settled = self.recent.range(from..).copied();
         let settled = settled.take_while(move |&(n, _)| n <= high);
+        let settled = settled.filter(|(_, known)| known.certain);
         let passed = low.saturating_sub(self.base) as usize;
         let waiting = self.records.range(passed.min(self.records.len())..);
         let waiting = (low.max(self.base)..=high).zip(waiting);
-        settled.chain(waiting.filter_map(|(n, record)| Some((n, record.known()?))))
+        let waiting = waiting.filter_map(|(n, record)| Some((n, record.known()?)));
+        settled.chain(waiting.filter(|(_, known)| known.certain))
     }
 
     /// Two messages that are two numbers to the others were each other's to this receiver.
@@ -207,7 +221,11 @@ impl Judge {
             let relayed = record.relayed.map(|r| r.message);
             relayed.or(record.acked.map(|a| a.message))
         });
-        let taken = taken.or_else(|| self.known(seq).map(|k| k.message));
+        let taken = taken.or_else(|| self.known_for_certain(seq).map(|k| k.message));
+        if self.is_unsure(seq) {
+            self.beyond.contested += 1;
+            return;
+        }
         if let Some(other) = taken.filter(|&m| m != message) {
             return self.reused(seq, other, message, at_ns);
         }
@@ -236,15 +254,27 @@ impl Judge {
             doubt,
             at_ns,
         } = contest;
-        if self.counted.contains(&Cause::Reuse(seq)) {
-            return; // one number for two messages, which is on record
+        // What a number is by its ack stays true.
+        let by_ack = |n| self.known_for_certain(n).is_some_and(|known| known.acked);
+        let is_unsure = |n| self.is_unsure(n) && !by_ack(n);
+        if is_unsure(seq) || due.is_some_and(is_unsure) {
+            return self.leave_contested(contest);
+        }
+        let on_record = self.counted.contains(Cause::Reuse(seq));
+        if on_record != Some(false) {
+            // One number for two messages, which is on record, or may be.
+            if matches!(doubt, ClaimDoubt::GivenUp | ClaimDoubt::Forgotten) {
+                self.number_came(seq, receiver, None);
+            }
+            self.beyond.repeats += u64::from(on_record.is_none());
+            return;
         }
         if let Some(due) = due.filter(|&due| due != seq && self.is(due, claim)) {
             return self.misnumbered(receiver, due, seq, claim, at_ns);
         }
         let name = self.directory.name(receiver);
         let what = self.describe(Some(claim), seq);
-        let truth = truth.or_else(|| self.known(seq).map(|k| k.message));
+        let truth = truth.or_else(|| self.known_for_certain(seq).map(|k| k.message));
         if joined.is_none() && truth.is_none_or(|truth| truth == claim) {
             match doubt {
                 ClaimDoubt::None => {}
@@ -255,7 +285,7 @@ impl Judge {
                     return;
                 }
                 ClaimDoubt::GivenUp => {
-                    self.withdraw_number(seq, receiver);
+                    self.number_came(seq, receiver, Some(claim));
                     self.tally.delivered += 1;
                     let text = format!(
                         "{name} got {what} so long after later numbers that it was given up: it \
@@ -265,7 +295,7 @@ impl Judge {
                     return self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
                 }
                 ClaimDoubt::Forgotten => {
-                    self.withdraw_number(seq, receiver);
+                    self.number_came(seq, receiver, Some(claim));
                     self.tally.delivered += 1;
                     self.tally.uncompared += 1;
                     return;
@@ -275,6 +305,18 @@ impl Judge {
         let other = self.number_of(claim, seq);
         let (kind, text) = match (joined, truth) {
             (_, Some(truth)) if truth != claim && other.is_none() => {
+                if self.may_be_numbered(claim) || self.unsure_until > 0 {
+                    self.beyond.contested += 1;
+                    return;
+                }
+                if self.told != u64::MAX {
+                    // It may come to be numbered yet.
+                    match self.open_count < bounds::open_anomalies() {
+                        true => self.open(NO_NUMBER, Open::Contested(contest)),
+                        false => self.beyond.contested += 1,
+                    }
+                    return;
+                }
                 return self.reused(seq, truth, claim, at_ns);
             }
             (Some(joined), _) => {
@@ -302,11 +344,80 @@ impl Judge {
         self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
     }
 
-    /// `receiver` got number `seq` after all: neither is it lost, nor was it given to nothing.
-    fn withdraw_number(&mut self, seq: u64, receiver: SenderId) {
-        if !self.was_no_gap(seq) && self.came_after_all(Awaited::Number(seq), receiver) {
+    /// What a receiver got under a number that is another's, or that was not due, stays undecided.
+    pub(super) fn leave_contested(&mut self, contest: Contest) {
+        let Contest {
+            receiver,
+            seq,
+            claim,
+            due,
+            doubt,
+            ..
+        } = contest;
+        let until = due.map_or(0, |due| due.saturating_add(1));
+        self.contested_until = self.contested_until.max(until);
+        if matches!(doubt, ClaimDoubt::GivenUp | ClaimDoubt::Forgotten) {
+            self.number_came(seq, receiver, Some(claim));
+        }
+        if seq < self.told {
+            self.forget_of(seq); // it may be on its way to being one number for two messages
+        }
+        self.beyond.contested += 1;
+    }
+
+    /// Whether `message` has a number, though perhaps it is forgotten which.
+    pub(super) fn is_numbered(&self, message: Message) -> bool {
+        let track = self.senders.get(&message.sender);
+        track.is_some_and(|track| track.has_come_to(message.k) && !track.is_passed_over(message.k))
+    }
+
+    /// Whether `message` may have a number that is forgotten.
+    fn may_be_numbered(&self, message: Message) -> bool {
+        let forgotten = self.forgot_early && !self.senders.contains_key(&message.sender);
+        forgotten || self.is_numbered(message)
+    }
+
+    /// `receiver` got number `seq` after all, which is `message`: neither is it lost, nor was it
+    /// given to nothing.
+    pub(super) fn number_came(&mut self, seq: u64, receiver: SenderId, message: Option<Message>) {
+        if let Some(message) = message.filter(|_| seq >= self.told) {
+            self.may_be(seq, message, receiver); // others may be judged for it yet
+        }
+        if !self.was_not_missed(seq, receiver)
+            && !self.was_no_gap(seq, receiver, message)
+            && self.came_after_all(Awaited::Number(seq), receiver)
+        {
             self.lost = self.lost.saturating_sub(1);
         }
+    }
+
+    /// `message` was acked under number `seq`, which its sender had given up, or may have.
+    pub(super) fn ack_after_all(
+        &mut self,
+        seq: u64,
+        message: Message,
+        forgotten: bool,
+        at_ns: u64,
+    ) {
+        self.number_came(seq, message.sender, Some(message));
+        let taken = self.known_for_certain(seq).map(|known| known.message);
+        if let Some(other) = taken.filter(|&other| other != message && !self.is_unsure(seq)) {
+            return self.reused(seq, other, message, at_ns);
+        }
+        if forgotten {
+            self.tally.uncompared += 1;
+            return;
+        }
+        let text = format!(
+            "{} got the ack of its message {}{} so long after later numbers that it was given up: \
+             it was owed its acks and relays in one order",
+            self.directory.name(message.sender),
+            message.k,
+            self.number(seq),
+        );
+        let kind = Kind::ReorderedAck;
+        let receiver = Some(message.sender);
+        self.violation(kind, receiver, Some(message), seq, text, at_ns);
     }
 
     /// `receiver` got number `low` behind number `high`. Whose messages they are decides what it
@@ -389,7 +500,7 @@ impl Judge {
     /// Number `seq` was given out too late. One violation however many noticed, and causality,
     /// which only the sender can notice, before real time.
     fn late_numbered(&mut self, seq: u64, kind: Kind, example: super::Example) {
-        if self.counted.contains(&Cause::LateNumbered(seq)) {
+        if self.counted.contains(Cause::LateNumbered(seq)) == Some(true) {
             return;
         }
         let known = self.late_numbered.get(&seq).map(|(kind, _)| *kind);
@@ -418,7 +529,11 @@ impl Judge {
         if forgotten {
             // Its session is over: following it again would never end. All that it sent had its
             // number by then, unless there was no room to wait for that.
-            if !self.forgot_early {
+            let may_be_new =
+                self.unsure_until.max(self.forced_until) > 0 || self.beyond.contested > 0;
+            if may_be_new && !self.forgot_early {
+                self.beyond.contested += 1; // its number was not known when its session was forgotten
+            } else if !self.forgot_early {
                 self.relayed_again(seq, message, at_ns);
             }
             return;
@@ -426,18 +541,29 @@ impl Judge {
         let track = self.senders.entry(message.sender).or_default();
         if message.k > track.last_k {
             let (none_behind, earlier_seq) = (self.last_unknown, track.last_seq);
-            let passed_over = (track.last_k + 1..message.k).take(NEIGHBOURS as usize);
+            let passed_over = track.last_k + 1..message.k;
+            let room = bounds::passed_over();
+            let first = passed_over.end.saturating_sub(room as u64);
+            if first > passed_over.start {
+                track.forgotten_k = first - 1;
+            }
+            let passed_over = first.max(passed_over.start)..passed_over.end;
             track.passed_over.extend(passed_over.map(|k| PassedOver {
                 k,
                 none_behind,
                 earlier_seq,
             }));
-            let surplus = track.passed_over.len().saturating_sub(NEIGHBOURS as usize);
-            track.passed_over.drain(..surplus);
+            let surplus = track.passed_over.len().saturating_sub(room);
+            let forgotten = track.passed_over.drain(..surplus).map(|p| p.k).max();
+            track.forgotten_k = track.forgotten_k.max(forgotten.unwrap_or(0));
             (track.last_k, track.last_seq) = (message.k, seq);
             return;
         }
         let Some(at) = track.passed_over.iter().position(|p| p.k == message.k) else {
+            if message.k <= track.forgotten_k {
+                self.beyond.contested += 1; // it may have been passed over, or had a number before
+                return;
+            }
             return self.relayed_again(seq, message, at_ns);
         };
         track.passed_over.remove(at);

@@ -1,8 +1,9 @@
 //! A target that was started again: it broke off every connection, and its numbers began anew. That
 //! is one event, and one violation.
 
-use super::{Judge, MAX_REMEMBERED, Record};
+use super::{Judge, Record};
 use crate::verify::batch::NO_NUMBER;
+use crate::verify::bounds;
 use crate::verify::findings::{Example, Tally};
 use crate::verify::kind::Kind;
 use crate::verify::numberings::APART;
@@ -21,6 +22,8 @@ pub(super) struct HungUp {
     pub(super) tally: Tally,
     /// The last number that each had seen, and when it was closed; of the first so many.
     closed: Vec<(u64, u64)>,
+    /// How many besides.
+    more: u64,
 }
 
 /// A later numbering.
@@ -39,8 +42,10 @@ pub(super) struct Heard {
 
 impl HungUp {
     pub(super) fn add(&mut self, seen: u64, example: Example) {
-        if self.closed.len() < MAX_REMEMBERED {
+        if self.closed.len() < bounds::remembered() {
             self.closed.push((seen, example.at_ns));
+        } else {
+            self.more += 1;
         }
         self.tally.add(1, || example);
     }
@@ -75,6 +80,10 @@ impl Judge {
     /// ones stay in `hung_up`.
     pub(super) fn report_numbered_anew(&mut self, hung_up: &mut [(Kind, HungUp)]) {
         let anew = std::mem::take(&mut self.anew);
+        for (_, hung_up) in hung_up.iter_mut().filter(|_| !anew.is_empty()) {
+            hung_up.tally.count -= hung_up.more;
+            self.beyond.hung_up += hung_up.more;
+        }
         for (at, Anew { added, example }) in anew.iter().enumerate() {
             let from = if at == 0 { 0 } else { anew[at - 1].added };
             let of_it = |seen: u64| seen != NO_NUMBER && (from..*added).contains(&seen);

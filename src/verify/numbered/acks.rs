@@ -18,13 +18,14 @@ impl Numbered {
         acked_ns: u64,
     ) {
         self.saw(seq);
-        if let (Some(message), true) = (message, in_order) {
+        if let Some(message) = message {
             self.desk.batch.facts.push(Fact::Acked {
                 seq,
                 message,
                 intended_ns,
                 sent_ns,
                 acked_ns,
+                in_order,
             });
         }
     }
@@ -49,9 +50,12 @@ impl Numbered {
                         },
                     };
                     let mut moves = Vec::new();
-                    self.place(handle, seq, carried, &mut moves);
+                    let place = self.place(handle, seq, carried, &mut moves);
                     self.saw(seq);
                     self.explain(handle, moves, now_ns);
+                    if matches!(place, Place::Late | Place::Forgotten) {
+                        self.number_came(handle, seq, None);
+                    }
                     return Event::Other;
                 }
                 session.excuse(seq);
@@ -96,12 +100,24 @@ impl Numbered {
                 at_ns: now_ns,
             });
             moves.retain(|m| !matches!(m, Move::Displaced { low, .. } if *low == seq));
+            if matches!(place, Place::Late | Place::Forgotten) {
+                self.number_came(handle, seq, Some(message));
+            }
         } else {
-            if place != Place::Early {
+            let late = matches!(place, Place::Late | Place::Forgotten);
+            if place != Place::Early && !late {
                 let times = (pending.intended_ns, sent_ns);
                 self.acked(seq, Some(message), times, in_order, now_ns);
             }
-            if out_of_order && place != Place::Skipped {
+            if late {
+                self.saw(seq);
+                self.desk.batch.anomalies.push(Anomaly::AckAfterAll {
+                    seq,
+                    message,
+                    forgotten: place == Place::Forgotten,
+                    at_ns: now_ns,
+                });
+            } else if out_of_order && place != Place::Skipped {
                 let name = self.name(handle);
                 let stated = seq - self.session(handle).added;
                 let text = format!(
@@ -118,6 +134,17 @@ impl Numbered {
         }
     }
 
+    /// Something came under number `seq`, which had been given up.
+    pub(super) fn number_came(&mut self, handle: Handle, seq: u64, message: Option<Message>) {
+        let receiver = self.session(handle).id;
+        let came = Anomaly::NumberCame {
+            receiver,
+            seq,
+            message,
+        };
+        self.desk.batch.anomalies.push(came);
+    }
+
     /// An ack for a message of this session that waits for none.
     pub(super) fn unowed_ack(&mut self, handle: Handle, seq: u64, k: u64, now_ns: u64) -> Event {
         let name = self.name(handle);
@@ -126,13 +153,14 @@ impl Numbered {
             sender: session.id,
             k,
         };
-        let settled_otherwise = session.own().settled_otherwise.contains(&k);
+        let settled_otherwise = session.own().was_settled_otherwise(k);
         session.excuse(seq);
-        if settled_otherwise {
+        if settled_otherwise != Some(false) {
             // It was refused, or (on record, as is its echo) it came behind its time.
             let anomaly = Anomaly::AckOfRefused {
                 message,
                 seq,
+                forgotten: settled_otherwise.is_none(),
                 at_ns: now_ns,
             };
             self.desk.batch.anomalies.push(anomaly);
@@ -171,7 +199,10 @@ impl Numbered {
             return;
         };
         let waiting = own.overtaken.iter().chain(&own.pending);
-        let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
+        let forgotten = waiting.clone();
+        let forgotten = forgotten.filter(|p| own.was_settled_otherwise(p.k).is_none());
+        self.desk.batch.tally.unknown_acks += forgotten.count() as u64;
+        let waiting = waiting.filter(|p| own.was_settled_otherwise(p.k) == Some(false));
         // What a malformed line swallowed may have been acks.
         let swallowed = session.trouble.as_ref().map_or(0, |t| t.swallowed);
         for pending in waiting.skip(swallowed as usize) {
@@ -204,7 +235,7 @@ impl Numbered {
         let waiting = own.pending.iter();
         let waiting = waiting.map(|p| (p.k, NoAck::Unknown { joined }));
         let unacked = overtaken.chain(waiting);
-        let unacked = unacked.filter(|(k, _)| !own.settled_otherwise.contains(k));
+        let unacked = unacked.filter(|(k, _)| own.was_settled_otherwise(*k) == Some(false));
         let unacked = unacked.skip(swallowed as usize);
         self.desk
             .batch

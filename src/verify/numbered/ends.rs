@@ -175,7 +175,10 @@ impl Numbered {
     ) {
         let session = &mut self.sessions[handle.0 as usize];
         let (id, stage, conduct) = (session.id, session.stage, session.conduct);
-        let in_flight = session.own.as_ref().is_some_and(|own| !own.is_all_acked());
+        // The ack of one may be among the frames that are ahead of their time.
+        let has_early = session.has_early();
+        let own = session.own.as_ref();
+        let in_flight = own.is_some_and(|own| has_early || !own.is_all_acked());
         let last_seq = self.desk.directory.highest_seq().max(session.seen());
         match stage {
             Stage::Finished => {

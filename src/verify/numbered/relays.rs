@@ -271,6 +271,19 @@ impl Numbered {
             self.kept_since_flush += 1;
         } else {
             self.desk.batch.tally.uncompared += 1;
+            // It is one of those who are not compared; but its number was given to something.
+            self.desk.batch.facts.push(Fact::Relayed {
+                seq,
+                message: Message {
+                    sender: message.0,
+                    k: message.1,
+                },
+                intended_ns,
+                first_ns: now_ns,
+                last_ns: now_ns,
+                receivers: 0,
+                first_receiver: receiver,
+            });
         }
     }
 
@@ -339,6 +352,7 @@ impl Numbered {
                     Place::Late | Place::Forgotten => {
                         self.desk.batch.tally.delivered += 1;
                         self.desk.batch.tally.uncompared += 1;
+                        self.number_came(handle, seq, None);
                     }
                     Place::Behind => {
                         self.desk.batch.tally.duplicated += 1;

@@ -5,8 +5,7 @@
 
 use std::ops::Range;
 
-/// Runs remembered for each session.
-pub(super) const MAX_RUNS: usize = 64;
+use crate::verify::bounds;
 
 /// The numbers.
 #[derive(Debug, Default)]
@@ -35,7 +34,7 @@ impl Excused {
             return;
         }
         self.runs.insert(at, seq..seq + 1);
-        if self.runs.len() > MAX_RUNS {
+        if self.runs.len() > bounds::excused_runs() {
             self.forgotten_until = self.forgotten_until.max(self.runs.remove(0).end);
         }
     }
@@ -117,10 +116,10 @@ mod tests {
     #[test]
     fn past_the_bound_the_lowest_are_what_nothing_is_known_of() {
         let mut excused = Excused::default();
-        for n in 1..=MAX_RUNS as u64 + 2 {
+        for n in 1..=bounds::excused_runs() as u64 + 2 {
             excused.insert(10 * n);
         }
-        assert_eq!(excused.runs.len(), MAX_RUNS);
+        assert_eq!(excused.runs.len(), bounds::excused_runs());
         assert_eq!(
             excused.certain_from(&(5..100)),
             21,

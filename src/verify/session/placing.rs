@@ -79,8 +79,14 @@ impl Session {
                 Place::Onward
             }
         };
-        if let (Some(trouble), Some(message)) = (self.trouble.as_deref_mut(), message) {
-            trouble.remember(message);
+        if let Some(trouble) = self.trouble.as_deref_mut() {
+            // One that had been skipped is on record itself.
+            if place == Place::Onward {
+                trouble.came_after_early(seq);
+            }
+            if let Some(message) = message {
+                trouble.remember(message);
+            }
         }
         place
     }
@@ -91,7 +97,9 @@ impl Session {
             return;
         };
         trouble.is_overtaken(message);
+        let seq = self.next - 1;
         self.went_on(moves);
+        self.trouble().came_after_early(seq);
         self.trouble().remember(message);
     }
 
@@ -231,6 +239,7 @@ impl Session {
             fresh: true,
             reported: false,
             overtook: false,
+            lowest_after: NEVER,
         };
         let trouble = self.trouble();
         if trouble.disorder.is_some() {
@@ -245,6 +254,7 @@ impl Session {
         for early in &mut trouble.early {
             early.fresh = false;
         }
+        trouble.came_after_early(seq);
         trouble.early.push(early);
         self.oldest_open = trouble.oldest();
         if self.trouble().early.len() > bounds::early_frames() {
@@ -268,6 +278,7 @@ impl Session {
                 self.skip_to(early.seq, proof, early.carried.at_ns, moves);
                 self.next = early.seq + 1;
                 moves.push(Move::Confirmed(early));
+                moves.extend(early.overtook_a_lower_one(Some(from)));
             }
         }
         let trouble = self.trouble();
@@ -296,7 +307,10 @@ impl Session {
             self.skip_to(early.seq, proof, early.carried.at_ns, moves);
             self.next = early.seq + 1;
             moves.push(Move::Confirmed(early));
-            if in_place && !early.reported && !early.fresh {
+            let displaced = early.overtook_a_lower_one(None);
+            if displaced.is_some() {
+                moves.extend(displaced);
+            } else if in_place && !early.reported && !early.fresh {
                 moves.push(early.displaced());
             }
         }
@@ -341,6 +355,9 @@ impl Session {
             let certain = from.max(certain_from).min(until);
             let undecided = certain.saturating_sub(from);
             trouble.undecided = trouble.undecided.saturating_add(undecided);
+            if undecided > 0 {
+                trouble.forgotten_until = trouble.forgotten_until.max(certain);
+            }
             if certain < until {
                 let hole = Hole {
                     from: certain,
@@ -390,11 +407,12 @@ impl Session {
         let mut early = std::mem::take(&mut trouble.early);
         early.sort_unstable_by_key(|e| e.seq);
         for early in early {
-            let from = self.next;
-            if early.seq < from {
+            if early.seq < self.next {
                 moves.push(Move::Unexplained(early));
                 continue;
             }
+            let due = self.next;
+            let from = self.pass_wrong_lines(early.seq);
             self.next = early.seq + 1;
             let holes = &self.trouble().holes;
             let before = holes.range(..=early.due).next_back();
@@ -404,11 +422,25 @@ impl Session {
                 continue;
             }
             moves.push(Move::Confirmed(early));
-            if !early.reported {
+            if !early.reported && from == due {
                 moves.push(early.displaced());
             }
         }
         self.oldest_open = self.trouble().oldest();
+    }
+
+    /// The first number under `seq` that did not come, and before which no wrong line stands for one:
+    /// what did not come before such a line may have come as that.
+    fn pass_wrong_lines(&mut self, seq: u64) -> u64 {
+        let before = self.next..seq;
+        let trouble = self.trouble();
+        let last = trouble.excused.within(&before).last();
+        let certain_from = trouble.excused.certain_from(&before);
+        let from = last.map_or(certain_from, |last| last.end.max(certain_from));
+        let passed = before.start..from;
+        let undecided = (from - before.start).saturating_sub(trouble.excused.count_within(&passed));
+        trouble.undecided = trouble.undecided.saturating_add(undecided);
+        from
     }
 
     /// Takes out the holes that begin under `seq`: they are given up, as is hope of explaining
@@ -439,7 +471,6 @@ impl Session {
 
 #[cfg(test)]
 mod tests {
-    use super::super::excused::MAX_RUNS;
     use super::super::trouble::SHORTEST_FRAME_BYTES;
     use proptest::prelude::*;
 
@@ -525,6 +556,23 @@ mod tests {
             let found = feed(&mut session, numbers);
             assert_eq!(found, (holes.to_vec(), (*moves).to_owned()), "{numbers:?}");
             assert_eq!(session.next, *next, "{numbers:?}");
+        }
+    }
+
+    /// Something else never comes, and the bye says so.
+    #[test]
+    fn a_frame_came_before_its_time_if_a_lower_number_came_after_it() {
+        for (numbers, last, expected) in [
+            (&[13_u64, 11][..], 13, "13 was real, 13 before 11"),
+            (&[14, 12], 14, "14 was real, 14 before 12"),
+            (&[13, 14], 14, "13 was real"),
+        ] {
+            let mut session = open_at(10);
+            let (_, mut words) = feed(&mut session, numbers);
+            let mut moves = Vec::new();
+            session.close(last, 0, &mut moves);
+            words += &in_words(&moves);
+            assert_eq!(words, expected, "{numbers:?}");
         }
     }
 
@@ -720,11 +768,14 @@ mod tests {
         let mut session = open_at(10);
         feed(&mut session, &[11]);
         // As many runs as are remembered, each of one number.
-        let ahead = || (12..).step_by(2).take(MAX_RUNS);
+        let ahead = || (12..).step_by(2).take(bounds::excused_runs());
         ahead().for_each(|n| session.excuse(n));
         session.excuse(11);
         let last = ahead().last().unwrap();
-        let between: Vec<_> = ahead().take(MAX_RUNS - 1).map(|n| (n + 1, n + 2)).collect();
+        let between: Vec<_> = ahead()
+            .take(bounds::excused_runs() - 1)
+            .map(|n| (n + 1, n + 2))
+            .collect();
         assert_eq!(feed(&mut session, &[last + 1, last + 2]).0, between);
     }
 

@@ -20,8 +20,8 @@ pub(in crate::verify) struct Trouble {
     pub(in crate::verify) holes: BTreeMap<u64, Hole>,
     /// Numbers that are not waited for any longer, as runs by their first.
     given_up: BTreeMap<u64, u64>,
-    /// Which numbers up to this one were given up is forgotten.
-    forgotten_until: u64,
+    /// Which numbers under this one were given up, or did not come, is forgotten.
+    pub(super) forgotten_until: u64,
     /// Frames whose number was ahead of the one due, not yet explained.
     pub(super) early: Vec<Early>,
     /// There were more early frames than can be explained: while numbers are missing, each frame is
@@ -99,6 +99,8 @@ pub(in crate::verify) struct Early {
     pub(super) reported: bool,
     /// It is a relay, and an earlier message of its sender came behind it.
     pub(super) overtook: bool,
+    /// The lowest number that came after it, if that is lower than its own; else [`NEVER`].
+    pub(super) lowest_after: u64,
 }
 
 impl Session {
@@ -141,10 +143,22 @@ impl Early {
         }
     }
 
+    /// The displacement, if a lower number came after it and that is not on record, whatever else
+    /// is missing; `disorder` as [`Move::Displaced`] has it.
+    pub(super) fn overtook_a_lower_one(&self, disorder: Option<u64>) -> Option<Move> {
+        let is_new = self.lowest_after != NEVER && !self.reported;
+        is_new.then(|| self.displaced_by(self.lowest_after, disorder))
+    }
+
     /// All that it overtook has come.
     pub(super) fn displaced(&self) -> Move {
+        self.displaced_by(self.due, None)
+    }
+
+    /// Number `low` came behind it.
+    fn displaced_by(&self, low: u64, disorder: Option<u64>) -> Move {
         Move::Displaced {
-            low: self.due,
+            low,
             high: self.seq,
             own: self.carried.is_ack(),
             fifo: self.overtook,
@@ -152,7 +166,7 @@ impl Early {
                 seq: self.seq,
                 at_ns: self.carried.at_ns,
             },
-            disorder: None,
+            disorder,
         }
     }
 }
@@ -225,6 +239,13 @@ impl Trouble {
         }
         let latest = self.latest.get(&message.sender);
         latest.is_some_and(|&k| k > message.k)
+    }
+
+    /// Number `seq` comes after those that are ahead of their time.
+    pub(super) fn came_after_early(&mut self, seq: u64) {
+        for early in self.early.iter_mut().filter(|early| early.seq > seq) {
+            early.lowest_after = early.lowest_after.min(seq);
+        }
     }
 
     /// `message` has come, and has its place.

@@ -7,12 +7,13 @@
 //! Two checkers that know nothing of how the verifier works look all of it up by brute force:
 //! [`oracle`] with the target's numbers ([`agreement`] holds the verifier against it), and
 //! [`from_outside`] without ([`agreement_outside`], [`plays`]); [`disorder`] has targets without any
-//! order held against both. [`breaks`] and [`inferred`] are what
-//! they found.
+//! order held against both, [`bounded`] a verifier that remembers next to nothing. [`breaks`] and
+//! [`inferred`] are what they found.
 
 mod agreement;
 mod agreement_outside;
 mod alone;
+mod bounded;
 mod breaks;
 mod bugs;
 mod clean;

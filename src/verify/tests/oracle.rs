@@ -31,6 +31,8 @@ struct Truth {
     reused: BTreeSet<u64>,
     /// Messages whose acks came in order, and to their senders.
     acked: BTreeSet<Id>,
+    /// Those whose acks came out of order, and under which numbers.
+    acked_out_of_order: BTreeSet<(Id, u64)>,
 }
 
 /// A session held against the truth.
@@ -97,6 +99,14 @@ impl Truth {
                             .or_default()
                             .0 = true;
                     }
+                    // Two acks that were exchanged say the wrong number: by the word of nobody else.
+                    (_, Role::First { k, in_order: false }) => {
+                        let message = Id {
+                            life: session.life,
+                            k,
+                        };
+                        truth.acked_out_of_order.insert((message, n));
+                    }
                     (What::Relay { message, .. }, _) if message.life != session.life => {
                         let vote = votes.entry(*message).or_default().entry(n).or_default();
                         vote.1 += usize::from(in_line);
@@ -117,6 +127,13 @@ impl Truth {
                         truth.message_of.insert(n, message);
                     }
                 }
+            }
+        }
+        for (message, n) in truth.acked_out_of_order.clone() {
+            if !truth.number_of.contains_key(&message) && !truth.message_of.contains_key(&n) {
+                truth.number_of.insert(message, n);
+                truth.message_of.insert(n, message);
+                truth.acked.insert(message);
             }
         }
         truth
@@ -452,7 +469,7 @@ fn disarray(session: &Session, account: &Account, truth: &Truth, low: u64, high:
         let frame = account.got.get(&n).map(|&i| &session.frames[i]);
         frame.is_some_and(|f| session.own(f).is_some())
     };
-    let sender = |n: &u64| truth.message_of[n].life;
+    let sender = |n: &u64| truth.message_of.get(n).map(|m| m.life);
     let mut pairs = got().flat_map(|one| got().map(move |other| (one, other)));
     if is_own(low) || is_own(high) {
         Kind::ReorderedAck
@@ -544,7 +561,9 @@ fn missing(
         });
         for id in proved.skip(account.swallowed_acks) {
             add(Kind::MissingAck, 1);
-            unacked.push((session.life, id.k));
+            if !truth.number_of.contains_key(&id) {
+                unacked.push((session.life, id.k));
+            }
         }
         for &k in session.sent.keys().filter(|&&k| refused(session, k)) {
             let numbered = truth.number_of.contains_key(&Id { life, k })

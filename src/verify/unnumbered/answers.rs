@@ -147,6 +147,7 @@ impl Unnumbered {
         self.desk.batch.anomalies.push(Anomaly::AckOfRefused {
             message,
             seq: NO_NUMBER,
+            forgotten: false,
             at_ns: now_ns,
         });
     }

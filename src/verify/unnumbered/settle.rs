@@ -16,9 +16,6 @@ use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
 use crate::wire::payload::SenderId;
 
-/// Bytes of lines that may be kept.
-const MAX_LINE_BYTES: usize = 64 << 20;
-
 /// What is being settled.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
@@ -171,7 +168,9 @@ impl Unnumbered {
             return false;
         }
         self.give_up_old_holes();
-        while self.sequence.len() > bounds::slots() || self.sequence.line_bytes() > MAX_LINE_BYTES {
+        while self.sequence.len() > bounds::slots()
+            || self.sequence.line_bytes() > bounds::slot_bytes()
+        {
             if !self.leave_slowest_behind() {
                 break;
             }

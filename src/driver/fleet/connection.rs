@@ -221,18 +221,14 @@ impl Connection {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::verify::directory::{ClientId, Directory};
     use crate::verify::ledger::{Ledger, Terms};
 
-    #[tokio::test]
-    async fn who_found_little_or_found_it_long_ago_keeps_up() {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let stream = TcpStream::connect(address).await.unwrap();
-        let directory = std::sync::Arc::new(Directory::new(vec!["c".to_owned()]));
-        let terms = Terms {
+    /// What a ledger of these tests goes by.
+    pub(in crate::driver::fleet) fn terms() -> Terms {
+        Terms {
             run: 1,
             seed: 1,
             late_after_ns: None,
@@ -240,8 +236,16 @@ mod tests {
             max_line_bytes: 1_000,
             promises: Default::default(),
             dialect: Dialect::Ndjson,
-        };
-        let handle = Ledger::new(terms, directory)
+        }
+    }
+
+    #[tokio::test]
+    async fn who_found_little_or_found_it_long_ago_keeps_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let directory = std::sync::Arc::new(Directory::new(vec!["c".to_owned()]));
+        let handle = Ledger::new(terms(), directory)
             .connecting(ClientId(0))
             .unwrap();
         let mut connection =

@@ -138,6 +138,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::connection::tests::terms;
     use super::*;
     use crate::driver::clock::Clock;
     use crate::driver::live::Live;
@@ -146,19 +147,10 @@ mod tests {
     use crate::scenario::draws::Draws;
     use crate::scenario::plan::PayloadSize;
     use crate::verify::directory::{ClientId, Directory};
-    use crate::verify::ledger::{Ledger, Terms};
-    use crate::wire::Dialect;
+    use crate::verify::ledger::Ledger;
 
     fn fleet_of_one() -> Fleet {
-        let terms = Terms {
-            run: 1,
-            seed: 1,
-            late_after_ns: None,
-            addresses_known: true,
-            max_line_bytes: 1_000,
-            promises: Default::default(),
-            dialect: Dialect::Ndjson,
-        };
+        let terms = terms();
         let member = Member {
             id: ClientId(0),
             rank: Rank::Listener,

@@ -77,7 +77,9 @@ impl Numbered {
             self.desk.unacked -= 1 + order.overtook;
         }
         self.desk.batch.tally.acked += 1;
-        own.settled_otherwise.retain(|&settled| settled != k);
+        if !own.settled_otherwise.is_empty() {
+            own.settled_otherwise.retain(|&settled| settled != k);
+        }
         let message = Message { sender: me, k };
         let sent_ns = pending.sent_ns;
         let in_order = order.acked_now && order.overtook == 0;
@@ -92,46 +94,79 @@ impl Numbered {
         };
         let mut moves = Vec::new();
         let place = self.place(handle, seq, carried, &mut moves);
-        if place != Place::Early && seq <= pending.seen {
-            self.desk.batch.anomalies.push(Anomaly::AckBehind {
-                seq,
-                message,
-                seen: pending.seen,
-                at_ns: now_ns,
-            });
-            moves.retain(|m| !matches!(m, Move::Displaced { low, .. } if *low == seq));
-            if matches!(place, Place::Late | Place::Forgotten) {
-                self.number_came(handle, seq, Some(message));
+        if place == Place::Onward && seq > pending.seen {
+            let times = (pending.intended_ns, sent_ns);
+            self.acked(seq, Some(message), times, in_order, now_ns);
+            if out_of_order {
+                self.acked_after_a_later_one(handle, seq, message, now_ns);
             }
         } else {
-            let late = matches!(place, Place::Late | Place::Forgotten);
-            if place != Place::Early && !late {
-                let times = (pending.intended_ns, sent_ns);
-                self.acked(seq, Some(message), times, in_order, now_ns);
-            }
-            if late {
-                self.saw(seq);
-                self.desk.batch.anomalies.push(Anomaly::AckAfterAll {
-                    seq,
-                    message,
-                    forgotten: place == Place::Forgotten,
-                    at_ns: now_ns,
-                });
-            } else if out_of_order && place != Place::Skipped {
-                let name = self.name(handle);
-                let stated = seq - self.session(handle).added;
-                let text = format!(
-                    "{name} got the ack of its message {k} (number {stated}) behind the ack of a \
-                     message that it sent later"
-                );
-                self.certain_about(Kind::ReorderedAck, handle, seq, Some(message), text, now_ns);
-            }
+            let at = (place, pending.seen);
+            self.acked_out_of_place(handle, seq, carried, at, out_of_order, &mut moves);
         }
         self.explain(handle, moves, now_ns);
         Event::Ack {
             intended_ns: pending.intended_ns,
             sent_ns: pending.sent_ns,
         }
+    }
+
+    /// An ack whose number is not the next one of its session, or is none that its message can have.
+    #[cold]
+    fn acked_out_of_place(
+        &mut self,
+        handle: Handle,
+        seq: u64,
+        carried: Carried,
+        (place, seen): (Place, u64),
+        out_of_order: bool,
+        moves: &mut Vec<Move>,
+    ) {
+        let (Some(message), Form::Ack { sent_ns, in_order }) = (carried.message, carried.form)
+        else {
+            return;
+        };
+        let at_ns = carried.at_ns;
+        if place != Place::Early && seq <= seen {
+            self.desk.batch.anomalies.push(Anomaly::AckBehind {
+                seq,
+                message,
+                seen,
+                at_ns,
+            });
+            moves.retain(|m| !matches!(m, Move::Displaced { low, .. } if *low == seq));
+            if matches!(place, Place::Late | Place::Forgotten) {
+                self.number_came(handle, seq, Some(message));
+            }
+        } else if matches!(place, Place::Late | Place::Forgotten) {
+            self.saw(seq);
+            self.desk.batch.anomalies.push(Anomaly::AckAfterAll {
+                seq,
+                message,
+                forgotten: place == Place::Forgotten,
+                at_ns,
+            });
+        } else {
+            if place != Place::Early {
+                let times = (carried.intended_ns, sent_ns);
+                self.acked(seq, Some(message), times, in_order, at_ns);
+            }
+            if out_of_order && place != Place::Skipped {
+                self.acked_after_a_later_one(handle, seq, message, at_ns);
+            }
+        }
+    }
+
+    #[cold]
+    fn acked_after_a_later_one(&mut self, handle: Handle, seq: u64, message: Message, now_ns: u64) {
+        let name = self.name(handle);
+        let stated = seq - self.session(handle).added;
+        let text = format!(
+            "{name} got the ack of its message {} (number {stated}) behind the ack of a message that \
+             it sent later",
+            message.k
+        );
+        self.certain_about(Kind::ReorderedAck, handle, seq, Some(message), text, now_ns);
     }
 
     /// Something came under number `seq`, which had been given up.

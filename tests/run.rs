@@ -174,12 +174,7 @@ fn scenario_hostile() {
 fn scenario_flood() {
     short_form(
         "flood",
-        &[
-            "run.duration=1s",
-            "clients.flooders.in_flight=10000",
-            // A percentile takes 368 samples.
-            "clients.polite.rate=500",
-        ],
+        &["run.duration=1s", "clients.flooders.in_flight=10000"],
     );
 }
 

@@ -494,8 +494,10 @@ impl Judge {
     /// Counts what nothing explains.
     pub(super) fn report_gaps(&mut self) {
         let gaps = std::mem::take(&mut self.gaps);
-        // Each message without an ack that is not remembered may explain one.
-        let mut may_explain = self.beyond.unanswered;
+        // Each message without an ack that is not remembered may explain one; and so may what had not
+        // come when its session was cut amid disorder, which may have been an ack.
+        let misplaced = self.misplaced.saturating_add(self.tally.misplaced);
+        let mut may_explain = self.beyond.unanswered.saturating_add(misplaced);
         for gap in gaps.into_iter().filter(|g| g.unexplained > 0) {
             if gap.unexplained <= may_explain {
                 may_explain -= gap.unexplained;

@@ -14,6 +14,7 @@ mod agreement;
 mod agreement_outside;
 mod alone;
 mod bounded;
+mod bounded_outside;
 mod breaks;
 mod bugs;
 mod clean;

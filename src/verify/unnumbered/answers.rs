@@ -113,9 +113,12 @@ impl Unnumbered {
             sender: session.track.id,
             k,
         };
-        let own = session.own.get_or_insert_default();
-        if own.settled_otherwise.contains(&k) {
+        let settled_otherwise = session.own.get_or_insert_default().was_settled_otherwise(k);
+        let refused = self.messages.get(message).is_some_and(|m| m.refused);
+        if refused || settled_otherwise == Some(true) {
             self.relayed_though_refused(message, now_ns);
+        } else if settled_otherwise.is_none() {
+            self.desk.batch.tally.unknown_acks += 1;
         } else if self.messages.get(message).is_none_or(|m| !m.unanswered) {
             // Behind the goodbye it is late: that it was missing is on record.
             let text = format!("{} was acked its message {k} twice", self.name(handle));
@@ -200,7 +203,10 @@ impl Unnumbered {
                 sent.unanswered = true;
             }
         }
-        let waiting = waiting.filter(|p| !own.settled_otherwise.contains(&p.k));
+        let forgotten = waiting.clone();
+        let forgotten = forgotten.filter(|p| own.was_settled_otherwise(p.k).is_none());
+        self.desk.batch.tally.unknown_acks += forgotten.count() as u64;
+        let waiting = waiting.filter(|p| own.was_settled_otherwise(p.k) == Some(false));
         for pending in waiting.skip(usize::try_from(swallowed).unwrap_or(usize::MAX)) {
             self.desk.batch.anomalies.push(Anomaly::Unacked {
                 message: Message {

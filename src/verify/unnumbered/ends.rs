@@ -343,7 +343,9 @@ impl Unnumbered {
         };
         self.over.retain(|&index| index != handle.0);
         self.unjoined.retain(|&index| index != handle.0);
-        for forgotten in self.messages.ended(track.id) {
+        let (forgotten, unjudged) = self.messages.ended(track.id);
+        self.desk.batch.tally.uncompared += unjudged;
+        for forgotten in forgotten {
             self.forget(forgotten);
         }
         if track.in_doubt || self.sequence.label(track.cursor) > self.judged_label() {
@@ -355,6 +357,7 @@ impl Unnumbered {
             && let Some(oldest) = self.past.pop_front()
         {
             self.addresses.done(oldest.id);
+            self.settling.witness_forgotten = true;
             self.desk.batch.tally.uncompared += 1;
         }
         self.free.push(handle.0);

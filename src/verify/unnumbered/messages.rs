@@ -205,15 +205,16 @@ impl Messages {
         })
     }
 
-    /// The session is over. Returns the senders that may be forgotten now.
-    pub(super) fn ended(&mut self, id: SenderId) -> Vec<SenderId> {
+    /// The session is over. Returns the senders that may be forgotten now, and how many of them had
+    /// messages of which nothing came.
+    pub(super) fn ended(&mut self, id: SenderId) -> (Vec<SenderId>, u64) {
         let Some(sender) = self.senders.get_mut(&id) else {
-            return vec![id];
+            return (vec![id], 0);
         };
         sender.ended = true;
         if sender.sent.is_empty() {
             self.senders.remove(&id);
-            return vec![id];
+            return (vec![id], 0);
         }
         self.ended.insert(id);
         let mut forgotten = Vec::new();
@@ -225,7 +226,8 @@ impl Messages {
             self.given_up = self.given_up.max(Some(oldest));
             forgotten.push(oldest);
         }
-        forgotten
+        let unjudged = forgotten.len() as u64;
+        (forgotten, unjudged)
     }
 
     /// Whether `id` may have been forgotten before all its messages had come.

@@ -95,16 +95,13 @@ impl Unnumbered {
         let connecting_at = self.session(handle).connecting_at;
         let duplicate = sent.slot != 0 && {
             let track = &self.sessions[handle.0 as usize].track;
-            track.got(sent.slot, &self.sequence)
+            track.passed(sent.slot, &self.sequence)
         };
         let track = &self.sessions[handle.0 as usize].track;
         let given_up = track.holes.get(&sent.slot).is_some_and(|h| h.given_up);
-        if duplicate || given_up {
-            let left_behind = self.sequence.label(track.left_behind);
-            if self.sequence.label(sent.slot) <= left_behind {
-                self.withdraw_loss(handle, message, sent.slot);
-                return self.out_of_the_window();
-            }
+        if (duplicate || given_up) && track.is_left_behind(sent.slot, &self.sequence) {
+            self.withdraw_loss(handle, message, sent.slot);
+            return self.out_of_the_window();
         }
         if duplicate {
             return self.again(handle, message, now_ns);

@@ -40,6 +40,9 @@ pub(super) struct Settling {
     /// Sessions that got more out of order than is remembered, which is on record since the last
     /// hand-over.
     disordered: HashSet<SenderId>,
+    /// A session that is over was forgotten before what it had got was settled. It might have said
+    /// that an order is another.
+    pub(super) witness_forgotten: bool,
     /// Nothing is settled any more.
     stopped: bool,
 }
@@ -334,7 +337,7 @@ impl Unnumbered {
                 let track = &session.track;
                 slot.accepted_at >= session.connecting_at
                     && track.wants(slot.sender())
-                    && !track.got(id, &self.sequence)
+                    && !track.passed(id, &self.sequence)
             };
             if newest >= Some(label) && self.sessions.iter().filter(open).any(may_come) {
                 self.settling.uncounted.push(id);
@@ -385,11 +388,20 @@ impl Unnumbered {
             || nobody && !acked && reported; // so is what became of it instead of an ack
         let reached_nobody = nobody && acked;
         let given_up = losses.iter().any(|loss| loss.doubt.given_up);
-        let disordered = self.is_near_disorder(id);
+        let disordered = self.settling.witness_forgotten || self.is_near_disorder(id);
+        // Settled before its time, for want of room: the target may not have taken it. Or what
+        // became of it is forgotten.
+        let may_be_none =
+            nobody && !acked && self.promises_acks() && self.messages.is_open(message.sender)
+                || self.messages.has_given_up(message.sender);
         // What is lost to one for certain and to another perhaps is decided at the end for each.
         let deferred = losses.iter().any(|loss| loss.doubt.is_any());
         losses.sort_by_key(|loss| loss.receiver);
         for (at, mut loss) in losses.into_iter().enumerate() {
+            if may_be_none {
+                self.desk.batch.tally.unresolved += 1;
+                continue;
+            }
             self.desk.batch.tally.lost += 1;
             loss.doubt.disordered = disordered;
             if silent {

@@ -97,8 +97,18 @@ impl Track {
         self.echo || sender != self.id
     }
 
-    /// Whether it got `slot`, which is there.
+    /// Whether it got `slot`, which is there. Of what it was not waited for, nobody knows.
     pub(super) fn got(&self, slot: SlotId, sequence: &Sequence) -> bool {
+        self.passed(slot, sequence) && !self.is_left_behind(slot, sequence)
+    }
+
+    /// Whether it was not waited for up to `slot`.
+    pub(super) fn is_left_behind(&self, slot: SlotId, sequence: &Sequence) -> bool {
+        sequence.label(slot) <= sequence.label(self.left_behind)
+    }
+
+    /// Whether nothing of `slot`, which is there, is waited for.
+    pub(super) fn passed(&self, slot: SlotId, sequence: &Sequence) -> bool {
         let Some(sender) = sequence.get(slot).map(Slot::sender) else {
             return false;
         };

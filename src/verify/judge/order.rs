@@ -333,6 +333,11 @@ impl Judge {
                 let text = format!("{name} got the ack of {what}, which is another's number");
                 (Kind::StrayAck, text)
             }
+            // What is undecided may be that the number was given to two messages.
+            _ if self.beyond.contested > 0 => {
+                self.beyond.contested += 1;
+                return;
+            }
             _ => {
                 self.tally.duplicated += 1;
                 (

@@ -537,9 +537,11 @@ impl Running {
 
     /// Starts a run and waits for a line that begins with `prefix`.
     fn until(args: &[&str], prefix: &str) -> Self {
-        let mut all = vec!["run", "--json", "-"];
-        all.extend(args);
-        Self::start(chatbench(&all), prefix)
+        // A signal that these tests were started to ignore (`nohup`) would be ignored here too.
+        let mut command = Command::new("env");
+        command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_chatbench")]);
+        command.args(["run", "--json", "-"]).args(args);
+        Self::start(command, prefix)
     }
 
     fn start(mut command: Command, prefix: &str) -> Self {

@@ -13,7 +13,10 @@ use super::cases::{self, Case};
 pub(crate) fn count() -> Result<Vec<Count>, String> {
     let directory = tempfile::tempdir().map_err(|e| e.to_string())?;
     let counts = cases::ALL.iter().map(|case| {
-        let instructions = count_case(case, &directory.path().join(case.function))?;
+        let out = directory.path().join(case.function);
+        let counted = (0..case.processes).map(|_| count_case(case, &out));
+        let counted: Vec<u64> = counted.collect::<Result<_, _>>()?;
+        let instructions = counted.into_iter().min().unwrap_or(0);
         Ok(Count {
             name: case.name.to_owned(),
             instructions: instructions as f64 / case.events as f64,

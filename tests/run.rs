@@ -18,7 +18,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use binary::{chatbench, output, stderr};
+use binary::{output, stderr};
 use doubles::{Double, Fault};
 use probe::{ENDLESS, SMALL, Scenario, assert_one_line, result_of, stdout};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -541,6 +541,7 @@ impl Running {
         let mut command = Command::new("env");
         command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_chatbench")]);
         command.args(["run", "--json", "-"]).args(args);
+        command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8");
         Self::start(command, prefix)
     }
 

@@ -20,13 +20,18 @@ use crate::verify::kind::Kind;
 
 type Verdict = BTreeMap<Kind, u64>;
 
+/// Draws a bound: one from `least` to `most` in every second history, else the usual one.
+pub(super) fn small(rng: &mut dyn Rng) -> impl FnMut(usize, usize, usize) -> usize {
+    |usual, least, most| match rng.random_bool(0.5) {
+        true => rng.random_range(least..=most),
+        false => usual,
+    }
+}
+
 /// Each bound is as small as can be in every second history.
 fn draw(rng: &mut dyn Rng) -> Bounds {
     let usual = Bounds::USUAL;
-    let mut small = |usual: usize, least: usize, most: usize| match rng.random_bool(0.5) {
-        true => rng.random_range(least..=most),
-        false => usual,
-    };
+    let mut small = small(rng);
     Bounds {
         reorder_window: small(usual.reorder_window, 1, 8),
         given_up_runs: small(usual.given_up_runs, 0, 2),

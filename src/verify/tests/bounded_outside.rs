@@ -6,10 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use rand::{Rng, RngExt};
+use rand::Rng;
 
 use super::agreement::{afflict, found};
 use super::agreement_outside::{LOSS, ORDER};
+use super::bounded::small;
 use super::bugs::BUGS;
 use super::from_outside;
 use super::unnumbered::FROM_OUTSIDE;
@@ -24,10 +25,7 @@ type Verdict = BTreeMap<Kind, u64>;
 /// than a session may begin before its start, which is no bound of memory.
 fn draw(rng: &mut dyn Rng) -> Bounds {
     let usual = Bounds::USUAL;
-    let mut small = |usual: usize, least: usize, most: usize| match rng.random_bool(0.5) {
-        true => rng.random_range(least..=most),
-        false => usual,
-    };
+    let mut small = small(rng);
     Bounds {
         reorder_window: small(usual.reorder_window, 1, 8),
         excused_runs: small(usual.excused_runs, 0, 2),

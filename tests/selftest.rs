@@ -45,7 +45,7 @@ fn every_fault_comes_to_what_is_expected_of_it() {
 /// Without the numbers: nothing is missed, misnamed or imagined. Faults that are in the numbers
 /// alone are left out, and some that clients under way may excuse are not caught in every run.
 #[test]
-fn from_outside_every_fault_comes_to_what_is_expected_of_it() {
+fn with_inferred_order_every_fault_comes_to_what_is_expected_of_it() {
     let args = [
         "selftest",
         "--judge",

@@ -2,7 +2,7 @@
 //!
 //! There are two kinds of ledger behind one set of calls. A target that states its order is held
 //! to it ([`Numbered`]): each session must see every number once, in order. Of one that states
-//! none, or promises less, the order is found out from what everyone got ([`Unnumbered`]).
+//! none, or promises less, the order is found out from what everyone got ([`Inferred`]).
 //! Whatever a ledger is told is also written down here, if the run is recorded.
 
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use super::batch::Batch;
 use super::bounds;
 use super::desk::Desk;
 use super::directory::{ClientId, Directory};
+use super::inferred::Inferred;
 pub use super::numbered::MAX_SEQ;
 use super::numbered::Numbered;
 use super::trace::tag::Tag;
 use super::trace::tape::{Taken, Writing};
 use super::trace::view::View;
-use super::unnumbered::Unnumbered;
 use crate::scenario::plan::Promises;
 use crate::wire::Dialect;
 use crate::wire::classic::texts::{Piece, Pieces};
@@ -129,7 +129,7 @@ pub struct Ledger(Kind);
 #[allow(clippy::large_enum_variant)] // one a shard
 enum Kind {
     Numbered(Numbered),
-    Unnumbered(Unnumbered),
+    Inferred(Inferred),
 }
 
 /// Calls the same method of either kind.
@@ -137,7 +137,7 @@ macro_rules! either {
     ($self:ident, $ledger:ident => $call:expr) => {
         match &mut $self.0 {
             Kind::Numbered($ledger) => $call,
-            Kind::Unnumbered($ledger) => $call,
+            Kind::Inferred($ledger) => $call,
         }
     };
 }
@@ -150,7 +150,7 @@ impl Ledger {
         Self(if terms.are_numbered() {
             Kind::Numbered(Numbered::new(desk))
         } else {
-            Kind::Unnumbered(Unnumbered::new(desk))
+            Kind::Inferred(Inferred::new(desk))
         })
     }
 
@@ -186,7 +186,7 @@ impl Ledger {
         let index = u32::try_from(index).ok()?;
         let there = match &self.0 {
             Kind::Numbered(ledger) => ledger.is_there(index),
-            Kind::Unnumbered(ledger) => ledger.is_there(index),
+            Kind::Inferred(ledger) => ledger.is_there(index),
         };
         there.then_some(Handle(index))
     }
@@ -222,7 +222,7 @@ impl Ledger {
     pub fn max_line_bytes(&self) -> usize {
         match &self.0 {
             Kind::Numbered(ledger) => ledger.desk.terms.max_line_bytes,
-            Kind::Unnumbered(ledger) => ledger.desk.terms.max_line_bytes,
+            Kind::Inferred(ledger) => ledger.desk.terms.max_line_bytes,
         }
     }
 
@@ -231,7 +231,7 @@ impl Ledger {
     pub fn unacked(&self, handle: Handle) -> usize {
         match &self.0 {
             Kind::Numbered(ledger) => ledger.unacked(handle),
-            Kind::Unnumbered(ledger) => ledger.unacked(handle),
+            Kind::Inferred(ledger) => ledger.unacked(handle),
         }
     }
 
@@ -301,7 +301,7 @@ impl Ledger {
         pieces: &mut Pieces<'_>,
         now_ns: u64,
     ) -> Option<Event> {
-        let Kind::Unnumbered(ledger) = &mut self.0 else {
+        let Kind::Inferred(ledger) = &mut self.0 else {
             return None; // lines were asked for
         };
         let matched = ledger.next_matching_text(handle, pieces, now_ns);
@@ -315,7 +315,7 @@ impl Ledger {
     /// One piece of a classic stream. A trace holds pieces and not bytes: how they were cut
     /// depends on nothing that a ledger knows.
     pub(super) fn piece(&mut self, handle: Handle, piece: Piece<'_>, now_ns: u64) -> Event {
-        let Kind::Unnumbered(ledger) = &mut self.0 else {
+        let Kind::Inferred(ledger) = &mut self.0 else {
             return Event::Other;
         };
         ledger.desk.directory.begin_event();
@@ -400,7 +400,7 @@ impl Ledger {
     pub fn is_open(&self, handle: Handle) -> bool {
         match &self.0 {
             Kind::Numbered(ledger) => ledger.is_open(handle),
-            Kind::Unnumbered(ledger) => ledger.is_open(handle),
+            Kind::Inferred(ledger) => ledger.is_open(handle),
         }
     }
 
@@ -465,7 +465,7 @@ impl Ledger {
     pub fn wants_flush(&self) -> bool {
         match &self.0 {
             Kind::Numbered(ledger) => ledger.wants_flush(),
-            Kind::Unnumbered(ledger) => ledger.wants_flush(),
+            Kind::Inferred(ledger) => ledger.wants_flush(),
         }
     }
 
@@ -475,7 +475,7 @@ impl Ledger {
     pub fn is_full(&self) -> bool {
         match &self.0 {
             Kind::Numbered(ledger) => ledger.desk.batch.is_full(),
-            Kind::Unnumbered(ledger) => ledger.desk.batch.is_full(),
+            Kind::Inferred(ledger) => ledger.desk.batch.is_full(),
         }
     }
 
@@ -487,7 +487,7 @@ impl Ledger {
         }
         let (batch, more) = match &mut self.0 {
             Kind::Numbered(ledger) => (ledger.take_batch(), false), // the judge decides
-            Kind::Unnumbered(ledger) => ledger.take_up_to(bounds::settled_at_once()),
+            Kind::Inferred(ledger) => ledger.take_up_to(bounds::settled_at_once()),
         };
         self.batch_taken();
         (batch, more)
@@ -498,7 +498,7 @@ impl Ledger {
         if let Some(tape) = self.tape().begin_event() {
             tape.event(Tag::StopJudging);
         }
-        if let Kind::Unnumbered(ledger) = &mut self.0 {
+        if let Kind::Inferred(ledger) = &mut self.0 {
             ledger.stop_judging();
         }
     }

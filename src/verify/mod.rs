@@ -13,6 +13,7 @@ mod errors;
 pub mod findings;
 mod frames;
 pub mod ids;
+mod inferred;
 pub mod judge;
 pub mod kind;
 pub mod ledger;
@@ -25,7 +26,6 @@ mod reference;
 mod sends;
 mod session;
 pub mod trace;
-mod unnumbered;
 
 #[cfg(test)]
 mod tests;

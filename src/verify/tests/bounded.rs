@@ -10,7 +10,7 @@ use proptest::test_runner::RngSeed;
 use rand::{Rng, RngExt};
 
 use super::agreement::{afflict, found};
-use super::agreement_outside::ORDER;
+use super::agreement_inferred::ORDER;
 use super::bugs::BUGS;
 use super::disorder::out_of_order;
 use super::oracle;

@@ -8,11 +8,11 @@ use proptest::prelude::*;
 use rand::{Rng, RngExt};
 
 use super::agreement::{found, kinds};
-use super::agreement_outside::{LOSS, ORDER};
+use super::agreement_inferred::{LOSS, ORDER};
+use super::fault_table::INFERRED_ORDER;
 use super::history::{self, What as Said};
-use super::unnumbered::FROM_OUTSIDE;
 use super::world::{End, Id, Observation, Play, What, World, rng};
-use super::{from_outside, oracle};
+use super::{oracle, oracle_inferred};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 
@@ -157,8 +157,8 @@ proptest! {
 /// The same without looking at the numbers: disorder if and only if there is some. Whoever stays to
 /// its end has lost nothing: where that is not known to be disorder, a message that one receiver got
 /// in the wrong place is to another, who got what stands around it, as if it were lost.
-fn assert_borne_out_from_outside(seed: u64, classic: bool, messages: usize, places: usize) {
-    let mut world = World::talking(seed, 1, messages).judged_by(FROM_OUTSIDE);
+fn assert_borne_out_inferred(seed: u64, classic: bool, messages: usize, places: usize) {
+    let mut world = World::talking(seed, 1, messages).judged_by(INFERRED_ORDER);
     world.shuffle(&mut rng(seed ^ 0xd15), places);
     if classic {
         world = world.in_classic();
@@ -195,7 +195,7 @@ fn assert_borne_out_from_outside(seed: u64, classic: bool, messages: usize, plac
     let terms = world.terms;
     let brute = |joins_prove| {
         let seen = &played.observations;
-        from_outside::verdict(seen, terms.dialect, terms.promises, joins_prove)
+        oracle_inferred::verdict(seen, terms.dialect, terms.promises, joins_prove)
     };
     let brute = [true, false].map(brute);
     let alike = brute.iter().any(|brute| {
@@ -215,8 +215,8 @@ proptest! {
     #![proptest_config(super::config(300))]
 
     #[test]
-    fn from_outside_what_is_out_of_order_is_only_that(seed: u64, classic: bool, places in 1_usize..60) {
-        assert_borne_out_from_outside(seed, classic, 12, places);
+    fn inferred_order_what_is_out_of_order_is_only_that(seed: u64, classic: bool, places in 1_usize..60) {
+        assert_borne_out_inferred(seed, classic, 12, places);
     }
 }
 
@@ -224,7 +224,7 @@ proptest! {
     #![proptest_config(super::config(20))]
 
     #[test]
-    fn from_outside_far_out_of_order_is_only_that(seed: u64, classic: bool, places in 16_usize..400) {
-        assert_borne_out_from_outside(seed, classic, 100, places);
+    fn inferred_order_far_out_of_order_is_only_that(seed: u64, classic: bool, places in 16_usize..400) {
+        assert_borne_out_inferred(seed, classic, 100, places);
     }
 }

@@ -1,8 +1,8 @@
 //! What a driver asks a ledger, and tells it, besides the frames it reads: the same for targets
 //! judged by their numbers and for those judged from outside.
 
+use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, kinds, relay};
-use super::unnumbered::FROM_OUTSIDE;
 use super::world::{address, terms};
 use crate::verify::directory::ClientId;
 use crate::verify::kind::Kind;
@@ -12,7 +12,7 @@ use crate::wire::ndjson;
 /// By its numbers, and from outside.
 fn both() -> [Terms; 2] {
     let outside = Terms {
-        promises: FROM_OUTSIDE,
+        promises: INFERRED_ORDER,
         ..terms()
     };
     [terms(), outside]

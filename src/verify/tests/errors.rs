@@ -1,7 +1,7 @@
 //! Errors: which of them something asked for, and which nobody did, whoever judges.
 
+use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, kinds, relay};
-use super::unnumbered::FROM_OUTSIDE;
 use super::world::{Id, terms, wire_id};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
@@ -25,7 +25,7 @@ fn send(bench: &mut Bench, handle: Handle) {
 /// Has two clients play, the first of which sends; the findings of both judges, which are alike.
 fn played(play: impl Fn(&mut Bench, [Handle; 2])) -> Findings {
     let outside = Terms {
-        promises: FROM_OUTSIDE,
+        promises: INFERRED_ORDER,
         ..terms()
     };
     let [findings, outside] = [terms(), outside].map(|terms| {
@@ -223,7 +223,7 @@ fn a_line_longer_than_the_welcome_allows_is_to_be_refused() {
 #[test]
 fn who_is_turned_away_is_told_so_once_and_is_not_welcomed_then() {
     for (errors, welcomed, stray) in [(1, false, 0), (3, false, 2), (1, true, 1), (2, true, 2)] {
-        for promises in [terms().promises, FROM_OUTSIDE] {
+        for promises in [terms().promises, INFERRED_ORDER] {
             let mut bench = Bench::new(
                 1,
                 Terms {

@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rand::{Rng, RngExt};
 
 use super::cases;
+use super::fault_table::TableRow;
 use super::traces::record;
-use super::unnumbered::FromOutside;
 use super::world::{End, Frame, Id, Play, Played, What, World, address, rng, wire_id};
 use crate::verify::kind::Kind;
 use crate::verify::trace::verify;
@@ -55,7 +55,7 @@ fn check(name: &str, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>)
 #[track_caller]
 fn check_over(name: &str, seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -> Option<Expect>) {
     let mut applied = 0;
-    let mut from_outside = FromOutside::of(name);
+    let mut row = TableRow::of(name);
     for seed in 0..seeds {
         let mut world = World::new(seed, 1 + (seed % 3) as usize);
         let mut rng = rng(seed ^ 0xfa17);
@@ -66,7 +66,7 @@ fn check_over(name: &str, seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -
             seed,
             slowly: false,
         };
-        from_outside.judge(&world, seed, &expect);
+        row.judge(&world, seed, &expect);
         let played = world.play(play);
         if !expect.is_applied(&played) {
             continue;
@@ -97,7 +97,7 @@ fn check_over(name: &str, seeds: u64, fault: impl Fn(&mut World, &mut dyn Rng) -
         }
     }
     assert!(applied >= self::seeds() / 40, "only {applied} occasions");
-    from_outside.sum_up();
+    row.sum_up();
 }
 
 pub(super) fn pick<T: Copy>(rng: &mut dyn Rng, from: &[T]) -> Option<T> {

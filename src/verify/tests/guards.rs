@@ -238,7 +238,7 @@ fn absurd_numbers_are_violations_and_cost_nothing() {
 #[test]
 fn lines_may_be_as_long_as_the_welcome_allows() {
     for (max_line, malformed) in [(65_536, 1), (150_000, 0), (u64::MAX, 0)] {
-        for promises in [terms().promises, super::unnumbered::FROM_OUTSIDE] {
+        for promises in [terms().promises, super::fault_table::INFERRED_ORDER] {
             let mut bench = Bench::new(
                 1,
                 Terms {

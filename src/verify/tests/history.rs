@@ -1,5 +1,5 @@
 //! What every client saw of a history, decoded and session by session: what both brute-force
-//! checkers ([`oracle`](super::oracle), [`from_outside`](super::from_outside)) look things up in.
+//! checkers ([`oracle`](super::oracle), [`oracle_inferred`](super::oracle_inferred)) look things up in.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

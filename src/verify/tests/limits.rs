@@ -1,8 +1,8 @@
 //! Every limit of the verifier, reached: that it holds, and what the run says then. (Those of the
 //! windows that all receivers share are in [`super::guards`] and [`super::weaker`].)
 
+use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, kinds, relay, text};
-use super::unnumbered::FROM_OUTSIDE;
 use super::weaker::{self, in_order, talk};
 use super::world::{address, terms};
 use crate::scenario::plan::OrderPromise;
@@ -983,7 +983,7 @@ fn a_receiver_further_behind_than_lines_are_kept_leaves_the_run_undecided() {
 #[test]
 fn of_a_text_without_end_a_part_is_kept_and_it_is_one_violation() {
     for bytes in [1000, 300_000] {
-        let mut bench = weaker::Bench::new(FROM_OUTSIDE, Dialect::Classic, 2);
+        let mut bench = weaker::Bench::new(INFERRED_ORDER, Dialect::Classic, 2);
         for _ in 0..bytes / 100 {
             bench.read(1, &[b'x'; 100]);
         }
@@ -991,7 +991,7 @@ fn of_a_text_without_end_a_part_is_kept_and_it_is_one_violation() {
         assert_eq!(kinds(&findings), [(Kind::MalformedFrame, 1)]);
     }
     // A relay is as long as its text; of one that is longer the rest is cut off.
-    let mut bench = weaker::Bench::new(FROM_OUTSIDE, Dialect::Classic, 2);
+    let mut bench = weaker::Bench::new(INFERRED_ORDER, Dialect::Classic, 2);
     let mut relay = Vec::new();
     classic::encode_relay(&mut relay, &address(0), &"x".repeat(300_000));
     bench.read(1, &relay);

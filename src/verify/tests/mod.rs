@@ -2,35 +2,36 @@
 //! that must raise nothing ([`clean`]), each fault of the catalogue at a dose of one ([`faults`]),
 //! what happens at the limits ([`guards`], [`limits`]), what a driver tells and asks ([`driven`]),
 //! which errors nobody asked for ([`errors`]), a target that is started again ([`restart`]), what is said of each bug ([`said`]), and that a recorded history comes to the same
-//! ([`traces`]), as it does to ledgers that decide otherwise ([`replayed`]). [`unnumbered`] judges the same worlds from outside and says of every fault how
+//! ([`traces`]), as it does to ledgers that decide otherwise ([`replayed`]). [`fault_table`] judges the same worlds from outside and says of every fault how
 //! that differs, [`weaker`] has targets that promise less.
 //! Two checkers that know nothing of how the verifier works look all of it up by brute force:
 //! [`oracle`] with the target's numbers ([`agreement`] holds the verifier against it), and
-//! [`from_outside`] without ([`agreement_outside`], [`plays`]); [`disorder`] has targets without any
+//! [`oracle_inferred`] without ([`agreement_inferred`], [`plays`]); [`disorder`] has targets without any
 //! order held against both, [`bounded`] a verifier that remembers next to nothing. [`breaks`] and
-//! [`inferred`] are what they found.
+//! [`inferred_edges`] are what they found.
 
 mod agreement;
-mod agreement_outside;
+mod agreement_inferred;
 mod alone;
 mod bounded;
-mod bounded_outside;
+mod bounded_inferred;
 mod breaks;
 mod bugs;
 mod clean;
 mod disorder;
 mod driven;
 mod errors;
+mod fault_table;
 mod faults;
-mod from_outside;
 mod guards;
 mod history;
-mod inferred;
+mod inferred_edges;
 mod judged;
 mod liberties;
 mod limits;
 mod nearness;
 mod oracle;
+mod oracle_inferred;
 mod outstanding;
 mod plays;
 mod replayed;
@@ -38,7 +39,6 @@ mod restart;
 mod said;
 mod traces;
 mod unjudged;
-mod unnumbered;
 mod weaker;
 mod world;
 

@@ -2,7 +2,7 @@
 //! the order of others proves is in doubt where something near it is out of order, and certain
 //! everywhere else.
 
-use super::unnumbered::FROM_OUTSIDE;
+use super::fault_table::INFERRED_ORDER;
 use super::weaker::{Bench, kinds, talk};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
@@ -14,7 +14,7 @@ type Fault = fn(&mut Bench);
 const CLIENTS: usize = 4;
 
 fn bench() -> Bench {
-    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, CLIENTS);
+    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, CLIENTS);
     chat(&mut bench, 5);
     bench
 }

@@ -212,7 +212,7 @@ fn late_is_by_when_it_was_sent_and_not_by_when_it_was_due() {
 
 /// The same of a target that states no order, in either dialect.
 #[test]
-fn from_outside_a_silent_target_is_as_late() {
+fn inferred_order_a_silent_target_is_as_late() {
     for dialect in [Dialect::Ndjson, Dialect::Classic] {
         for relay in [RelayPromise::ExactlyOnce, RelayPromise::AtMostOnce] {
             let promises = Promises {

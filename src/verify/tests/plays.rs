@@ -1,16 +1,16 @@
 //! Histories in a few words, and what each comes to. `1 gets 0.2` is client 1 being relayed the
 //! second message of client 0; whoever is left at the end leaves politely, one after the other.
 //!
-//! Of each the brute-force checker [`from_outside`](super::from_outside) must say the same, and of
+//! Of each the brute-force checker [`oracle_inferred`](super::oracle_inferred) must say the same, and of
 //! histories drawn step by step, which no server need have made.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::agreement_outside::ORDER;
-use super::from_outside;
-use super::unnumbered::FROM_OUTSIDE;
+use super::agreement_inferred::ORDER;
+use super::fault_table::INFERRED_ORDER;
+use super::oracle_inferred;
 use super::weaker::{Bench, in_order, kinds};
 use crate::scenario::plan::{AckPromise, OrderPromise, Promises};
 use crate::verify::findings::Findings;
@@ -121,7 +121,7 @@ impl Stage {
             self.step(&format!("{who} leaves"));
         }
         let observations = self.bench.observations.take().unwrap();
-        let brute = from_outside::verdict(&observations, self.dialect, self.promises, true);
+        let brute = oracle_inferred::verdict(&observations, self.dialect, self.promises, true);
         (self.bench.finish(), brute)
     }
 }
@@ -306,7 +306,7 @@ const PLAYS: &[Play] = &[
 fn each_comes_to_what_it_says_and_so_it_does_by_brute_force() {
     let mut wrong = Vec::new();
     for (what, dialect, history, expected) in PLAYS {
-        let (findings, brute) = play(FROM_OUTSIDE, *dialect, history);
+        let (findings, brute) = play(INFERRED_ORDER, *dialect, history);
         let found: Verdict = kinds(&findings).into_iter().collect();
         if found != expected.iter().copied().collect() || !is_alike(&found, &brute) {
             wrong.push(format!(
@@ -352,12 +352,12 @@ fn who_goes_unheard_takes_nothing_from_what_is_known_of_others() {
 fn a_classic_target_owes_no_acks_and_no_bye() {
     let no_acks = Promises {
         ack: AckPromise::None,
-        ..FROM_OUTSIDE
+        ..INFERRED_ORDER
     };
     let acked = promised(no_acks, Classic, "join 1; 0 says; 0 acked 1");
     assert_eq!(acked, [(Kind::StrayAck, 1)]);
     let broken = promised(
-        FROM_OUTSIDE,
+        INFERRED_ORDER,
         Classic,
         "join 1; 0 half-closes; 0 loses the connection",
     );
@@ -368,7 +368,7 @@ fn a_classic_target_owes_no_acks_and_no_bye() {
 fn acks_waited_for_in_vain_are_missing_though_their_client_breaks_off() {
     let history = "join 1; 0 says; 0 waits in vain; 0 breaks off";
     assert_eq!(
-        promised(FROM_OUTSIDE, Ndjson, history),
+        promised(INFERRED_ORDER, Ndjson, history),
         [(Kind::MissingAck, 1)]
     );
 }
@@ -377,7 +377,7 @@ fn acks_waited_for_in_vain_are_missing_though_their_client_breaks_off() {
 #[test]
 fn what_was_refused_was_not_taken_with_what_its_sender_sent_later() {
     let history = "join 2; 0 says; 0 refused 1; 0 says; 0 acked 2; 1 gets 0.2; join 1; 2 gets 0.1";
-    let found = promised(FROM_OUTSIDE, Ndjson, history);
+    let found = promised(INFERRED_ORDER, Ndjson, history);
     assert_eq!(found, [(Kind::LostRelay, 1), (Kind::RelayOfRejected, 1)]);
 }
 
@@ -387,7 +387,7 @@ fn nobody_sends_while_the_messages_of_one_who_has_gone_are_under_way() {
     for gone in [false, true] {
         let going = if gone { "1 breaks off; " } else { "" };
         let history = format!("join 2; 1 says; {going}0 says; 0 acked 1");
-        let (findings, _) = play(FROM_OUTSIDE, Ndjson, &history);
+        let (findings, _) = play(INFERRED_ORDER, Ndjson, &history);
         assert_eq!(findings.coverage.overlapping_sends, u64::from(!gone));
     }
 }
@@ -420,7 +420,7 @@ proptest! {
         steps in prop::collection::vec(any_step(), 0..40),
     ) {
         let dialect = if classic { Classic } else { Ndjson };
-        let mut stage = Stage::new(FROM_OUTSIDE, dialect);
+        let mut stage = Stage::new(INFERRED_ORDER, dialect);
         stage.step(&format!("join {clients}"));
         let history: Vec<&String> = steps.iter().filter(|step| stage.step(step)).collect();
         let (findings, brute) = stage.finish();

@@ -3,9 +3,9 @@
 
 use proptest::prelude::*;
 
+use super::fault_table::INFERRED_ORDER;
 use super::liberties;
 use super::traces::{record, record_play};
-use super::unnumbered::FROM_OUTSIDE;
 use super::world::{Id, Observation, Play, RUN, SEED, Saw, World, address, rng, wire_id};
 use super::{disorder, oracle};
 use crate::verify::bounds::{Bounds, within};
@@ -253,13 +253,13 @@ proptest! {
     }
 
     #[test]
-    fn from_outside_ledgers_of_other_bounds_play_a_trace(
+    fn inferred_order_ledgers_of_other_bounds_play_a_trace(
         seed: u64,
         classic: bool,
         places in 1_usize..60,
         few in 1_usize..20,
     ) {
-        let mut world = World::talking(seed, 1, 12).judged_by(FROM_OUTSIDE);
+        let mut world = World::talking(seed, 1, 12).judged_by(INFERRED_ORDER);
         world.shuffle(&mut rng(seed), places);
         if classic {
             world = world.in_classic();

@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use super::agreement::afflict;
 use super::bugs::BUGS;
-use super::unnumbered::FROM_OUTSIDE;
+use super::fault_table::INFERRED_ORDER;
 use super::world::{Play, Played, World, rng};
 use crate::verify::findings::{Counts, Example};
 use crate::verify::judge::Settled;
@@ -110,13 +110,13 @@ fn by_the_numbers() {
 }
 
 #[test]
-fn from_outside() {
-    assert_snapshot!(told(|seed| World::new(seed, 1).judged_by(FROM_OUTSIDE)));
+fn with_inferred_order() {
+    assert_snapshot!(told(|seed| World::new(seed, 1).judged_by(INFERRED_ORDER)));
 }
 
 #[test]
 fn of_a_classic_server() {
     assert_snapshot!(told(|seed| World::new(seed, 1)
-        .judged_by(FROM_OUTSIDE)
+        .judged_by(INFERRED_ORDER)
         .in_classic()));
 }

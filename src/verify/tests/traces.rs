@@ -12,9 +12,9 @@ use proptest::prelude::*;
 
 use super::agreement::afflict;
 use super::bugs::BUGS;
+use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, relay};
 use super::liberties;
-use super::unnumbered::FROM_OUTSIDE;
 use super::world::{Play, Played, World, address, rng, terms};
 use crate::verify::directory::ClientId;
 use crate::verify::findings::Findings;
@@ -136,7 +136,7 @@ fn a_trace_that_ends_between_two_blocks_says_so() {
 #[test]
 fn a_recorded_trace_takes_no_other_promises() {
     let trace = a_trace();
-    let against = trace::verify_against(&trace[..], Some(FROM_OUTSIDE));
+    let against = trace::verify_against(&trace[..], Some(INFERRED_ORDER));
     assert!(matches!(against, Err(TraceError::Promised)));
     assert!(trace::verify_against(&trace[..], None).is_ok());
 }
@@ -159,7 +159,7 @@ fn a_trace_of_a_later_version_and_what_is_none_say_so() {
 fn each_bug_is_found_again_in_its_trace() {
     for (bug, (name, _)) in BUGS.iter().enumerate() {
         for seed in 0..3 {
-            let outside = || World::new(seed, 1).judged_by(FROM_OUTSIDE);
+            let outside = || World::new(seed, 1).judged_by(INFERRED_ORDER);
             for mut world in [World::new(seed, 2), outside(), outside().in_classic()] {
                 afflict(&mut world, seed, &[bug]);
                 let unrecorded = world.play(Play {
@@ -473,7 +473,7 @@ fn a_block_that_is_longer_or_shorter_than_it_says_is_damaged() {
 #[test]
 fn a_publish_is_in_the_trace_only_behind_half_a_raw_line() {
     let outside = Terms {
-        promises: FROM_OUTSIDE,
+        promises: INFERRED_ORDER,
         ..terms()
     };
     for terms in [terms(), outside] {
@@ -570,7 +570,7 @@ fn scripted(terms: Terms) -> (Findings, Vec<u8>) {
 #[test]
 fn what_a_script_does_is_in_the_trace() {
     let outside = Terms {
-        promises: FROM_OUTSIDE,
+        promises: INFERRED_ORDER,
         ..terms()
     };
     for terms in [terms(), outside] {
@@ -661,7 +661,7 @@ proptest! {
         seed in 0_u64..8,
     ) {
         let numbered = World::talking(seed, 2, 8);
-        let outside = || World::talking(seed, 1, 8).judged_by(FROM_OUTSIDE);
+        let outside = || World::talking(seed, 1, 8).judged_by(INFERRED_ORDER);
         for world in [numbered, outside(), outside().in_classic()] {
             let _ = verify(&rewritten(&record(&world, seed).1, &changes)[..]);
         }

@@ -1,8 +1,8 @@
 //! What there is no time to judge when a run ends: it is counted, and accuses nobody; what is
 //! certain is reported all the same.
 
+use super::fault_table::INFERRED_ORDER;
 use super::guards::{self, ack, kinds, relay};
-use super::unnumbered::FROM_OUTSIDE;
 use super::weaker::{Bench, talk};
 use super::world::terms;
 use crate::verify::bounds;
@@ -55,7 +55,7 @@ fn batches_that_are_passed_over_accuse_nobody() {
 fn of_messages_that_there_is_no_time_to_settle_nothing_is_said() {
     let at_once = bounds::settled_at_once();
     for in_time in [false, true] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
         talk(&mut bench, 5, &[1, 2]);
         talk(&mut bench, 1, &[1]);
         // One waits for nothing but its goodbye, so all wait for that.

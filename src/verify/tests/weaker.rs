@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::unnumbered::FROM_OUTSIDE;
+use super::fault_table::INFERRED_ORDER;
 use super::world::{Observation, RUN, SEED, Saw, address, terms};
 use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::verify::directory::{ClientId, Directory};
@@ -237,7 +237,7 @@ const ORDERS: [OrderPromise; 4] = [
 pub(super) fn in_order(order: OrderPromise) -> Promises {
     Promises {
         order,
-        ..FROM_OUTSIDE
+        ..INFERRED_ORDER
     }
 }
 
@@ -315,7 +315,7 @@ fn what_comes_again_or_not_at_all_is_counted_and_a_violation_where_that_is_promi
     let again = |relay: RelayPromise, times: usize| {
         let promises = Promises {
             relay,
-            ..FROM_OUTSIDE
+            ..INFERRED_ORDER
         };
         let mut bench = Bench::new(promises, Dialect::Ndjson, 3);
         bench.send(0, false);
@@ -347,7 +347,7 @@ fn an_echo_is_owed_where_it_is_promised_and_wrong_where_it_is_not() {
     for (promised, comes) in [(true, true), (true, false), (false, true), (false, false)] {
         let promises = Promises {
             echo: promised,
-            ..FROM_OUTSIDE
+            ..INFERRED_ORDER
         };
         let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
         bench.send(0, false);
@@ -371,7 +371,7 @@ fn where_no_acks_are_promised_none_is_missed_and_any_is_stray() {
     for acked in [false, true] {
         let promises = Promises {
             ack: AckPromise::None,
-            ..FROM_OUTSIDE
+            ..INFERRED_ORDER
         };
         let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
         bench.send(0, false);
@@ -395,7 +395,7 @@ fn where_no_acks_are_promised_none_is_missed_and_any_is_stray() {
 fn an_echo_may_come_behind_its_ack() {
     let promises = Promises {
         echo: true,
-        ..FROM_OUTSIDE
+        ..INFERRED_ORDER
     };
     let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
     bench.send(0, false);
@@ -483,7 +483,7 @@ fn a_fence_decides_what_no_goodbye_does() {
 #[test]
 fn anonymous_acks_are_counted() {
     let acks = |play: fn(&mut Bench)| {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 3);
         for k in 1..=2 {
             bench.send(0, false);
             bench.relay(1, 0, k);
@@ -518,7 +518,7 @@ fn anonymous_acks_are_counted() {
 #[test]
 fn an_ack_astray_excuses_one_message_and_no_more() {
     for overdue in [false, true] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 2);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 2);
         bench.send(0, false);
         bench.send(0, true);
         for k in [1, 2] {
@@ -540,7 +540,7 @@ fn an_ack_astray_excuses_one_message_and_no_more() {
 #[test]
 fn text_that_is_no_frame_and_a_relay_cut_short_are_named() {
     let text = |bytes: &'static [u8]| {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 3);
         bench.send(0, false);
         bench.relay(2, 0, 1);
         bench.relay(1, 0, 1);
@@ -573,7 +573,7 @@ pub(super) fn talk(bench: &mut Bench, count: usize, to: &[usize]) {
 #[test]
 fn an_old_message_is_a_duplicate_to_who_was_there_and_stale_to_who_was_not() {
     for (to, kind) in [(1, Kind::DuplicateRelay), (3, Kind::StaleRelay)] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
         talk(&mut bench, 10_000, &[1, 2]);
         bench.join();
         bench.relay(to, 0, 1);
@@ -587,7 +587,7 @@ fn an_old_message_is_a_duplicate_to_who_was_there_and_stale_to_who_was_not() {
 #[test]
 fn a_message_that_its_sender_never_sent_is_a_phantom() {
     for (sender, sent, k) in [(0, 0, 1), (0, 2, 3), (0, 2, 0), (77, 0, 1)] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
         talk(&mut bench, sent, &[1, 2]);
         let header = Header {
             run: RUN,
@@ -613,7 +613,7 @@ fn a_message_that_its_sender_never_sent_is_a_phantom() {
 #[test]
 fn what_a_thousand_others_have_overtaken_is_lost() {
     for comes_late in [false, true] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
         talk(&mut bench, 5, &[1, 2]);
         talk(&mut bench, 1, &[1]);
         talk(&mut bench, 1100, &[1, 2]);
@@ -638,7 +638,7 @@ fn what_a_thousand_others_have_overtaken_is_lost() {
 #[test]
 fn what_comes_long_after_it_was_given_up_is_neither_lost_nor_a_duplicate() {
     for again in [false, true] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
         talk(&mut bench, 5, &[1, 2]);
         talk(&mut bench, 1, &[1]);
         talk(&mut bench, 8000, &[1, 2]);
@@ -659,7 +659,7 @@ fn what_comes_long_after_it_was_given_up_is_neither_lost_nor_a_duplicate() {
 /// Acked, and nobody has it when all have got a thousand later ones: then one gets it.
 #[test]
 fn what_reaches_one_long_after_is_lost_to_the_other_alone() {
-    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
     talk(&mut bench, 5, &[1, 2]);
     talk(&mut bench, 1, &[]);
     talk(&mut bench, 1100, &[1, 2]);
@@ -675,7 +675,7 @@ fn what_reaches_one_long_after_is_lost_to_the_other_alone() {
 #[test]
 fn what_a_newcomer_passed_over_long_ago_is_lost_if_it_was_owed() {
     for owed in [false, true] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
         talk(&mut bench, 1, &[1, 2]);
         bench.send(0, false);
         bench.join();
@@ -742,7 +742,7 @@ fn what_was_passed_over_may_yet_come_where_only_each_senders_order_is_promised()
 /// What stands for a message that did not come stands for it long after, too.
 #[test]
 fn what_came_altered_long_ago_is_not_lost_besides() {
-    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
     talk(&mut bench, 5, &[1, 2]);
     talk(&mut bench, 1, &[1]);
     bench.relay_altered(2, 0, 6);
@@ -757,7 +757,7 @@ fn what_came_altered_long_ago_is_not_lost_besides() {
 /// Of two that connect at the same time nobody knows which the target takes first.
 #[test]
 fn who_began_to_connect_before_another_stood_need_not_have_been_taken_after_it() {
-    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 0);
+    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 0);
     bench.connect_at_once(2);
     bench.send(1, false);
     bench.ack(1, 1);
@@ -770,7 +770,7 @@ fn who_began_to_connect_before_another_stood_need_not_have_been_taken_after_it()
 #[test]
 fn what_everybody_has_passed_is_settled_at_once() {
     for (acked, newcomer) in [(false, false), (true, true)] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
         bench.send(0, false);
         [1, 2].into_iter().for_each(|to| bench.relay(to, 0, 1));
         if acked {
@@ -792,7 +792,7 @@ fn what_everybody_has_passed_is_settled_at_once() {
 /// More messages than the window holds: that nothing was compared is said.
 #[test]
 fn a_receiver_further_behind_than_the_window_leaves_the_run_undecided() {
-    let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Ndjson, 3);
+    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
     let count = (1 << 18) + 1000;
     talk(&mut bench, count, &[1]);
     (1..=count).for_each(|k| bench.relay(2, 0, k));
@@ -897,7 +897,7 @@ fn an_anonymous_ack_astray_excuses_one_message_that_is_waited_for() {
         (1, &[(Kind::MissingAck, 1), (Kind::StrayAck, 1)][..]),
         (2, &[(Kind::StrayAck, 2)]),
     ] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 3);
         let mut acked = Vec::new();
         classic::encode_ack(&mut acked, &address(0));
         for wait in 0..2 {
@@ -924,7 +924,7 @@ fn a_classic_script_that_provokes_a_target_may_be_hung_up_on() {
         (b"{\"message\":\"\"}{\"message\":\"hello\"}", true),
         (b"not json", true),
     ] {
-        let mut bench = Bench::new(FROM_OUTSIDE, Dialect::Classic, 2);
+        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 2);
         bench.ledger.sending_raw(bench.clients[0], raw);
         bench.end(0, Ending::Eof);
         bench.leave(1);

@@ -368,7 +368,7 @@ mod tests {
     }
 
     /// The example without its numbers.
-    fn unnumbered() -> Vec<String> {
+    fn without_numbers() -> Vec<String> {
         let lines = example();
         let without = lines.iter().map(|line| {
             let mut object: serde_json::Map<_, _> = serde_json::from_str(line).unwrap();
@@ -397,7 +397,7 @@ mod tests {
     fn the_clock_may_have_begun_at_any_time() {
         let numbered = example().into_iter().map(str::to_owned).collect();
         let since_1970_ns = 1_795_000_000_000_000_000;
-        for lines in [numbered, unnumbered()] {
+        for lines in [numbered, without_numbers()] {
             let mut objects: Vec<serde_json::Value> = lines
                 .iter()
                 .filter(|line| !(line.contains("acked") && line.contains("ann")))
@@ -459,8 +459,8 @@ mod tests {
     }
 
     #[test]
-    fn without_numbers_it_is_judged_from_outside() {
-        let lines = unnumbered();
+    fn without_numbers_it_is_judged_by_inferred_order() {
+        let lines = without_numbers();
         let relay = lines.iter().position(|l| l.contains("relayed")).unwrap();
         let judged = |lines: &[String], promises| {
             let verified = verify(lines.join("\n").as_bytes(), promises).unwrap();
@@ -485,7 +485,7 @@ mod tests {
 
     #[test]
     fn numbers_belong_to_all_lines_or_to_none() {
-        let mut lines = unnumbered();
+        let mut lines = without_numbers();
         lines[1] = example()[1].to_owned();
         let error = verify(lines.join("\n").as_bytes(), None).unwrap_err();
         assert!(

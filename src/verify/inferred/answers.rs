@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Event, Handle, Unnumbered};
+use super::{Event, Handle, Inferred};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
 use crate::verify::desk::Complaint;
@@ -12,7 +12,7 @@ use crate::verify::kind::Kind;
 use crate::verify::own::{AckOrder, Own, Pending};
 use crate::verify::session::Stage;
 
-impl Unnumbered {
+impl Inferred {
     /// An ack that names what it is for.
     pub(super) fn ack(&mut self, handle: Handle, id: Option<u64>, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", now_ns);

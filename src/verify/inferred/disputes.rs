@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Unnumbered;
+use super::Inferred;
 use super::sequence::SlotId;
 use super::witnesses::Proof;
 use crate::scenario::plan::OrderPromise;
@@ -66,7 +66,7 @@ struct Alike {
     at_ns: u64,
 }
 
-impl Unnumbered {
+impl Inferred {
     /// Judges the order of slots that everyone has passed.
     pub(super) fn judge_order(&mut self, slots: &[SlotId]) {
         if !self.promises_order(OrderPromise::Fifo) {

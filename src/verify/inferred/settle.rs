@@ -7,7 +7,7 @@ use super::ends::Runs;
 use super::sequence::{Sequence, SlotId};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
-use super::{Session, Unnumbered, figures};
+use super::{Inferred, Session, figures};
 use crate::scenario::plan::RelayPromise;
 use crate::verify::batch::{Anomaly, LossDoubt, Message, NO_NUMBER, Unjudged};
 use crate::verify::bounds;
@@ -157,7 +157,7 @@ impl Settling {
     }
 }
 
-impl Unnumbered {
+impl Inferred {
     /// Whether `slot` is judged already.
     pub(super) fn is_settled(&self, slot: SlotId) -> bool {
         let last = self.settling.last;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Handle, Unnumbered};
+use super::{Handle, Inferred};
 use crate::verify::batch::Message;
 use crate::verify::outstanding::{Listener, PassedOver, Unanswered, rounded_down};
 use crate::verify::session::{NEVER, Stage};
 
-impl Unnumbered {
+impl Inferred {
     /// The run stops listening to this session, which is about to be cut, as all are.
     /// `heard_all` says that everything that had arrived was read.
     pub(in crate::verify) fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {

@@ -2,7 +2,7 @@
 //! was owed if something that the session sent or got comes before it, and something that it got
 //! comes behind it.
 
-use super::Unnumbered;
+use super::Inferred;
 use super::sequence::{Slot, SlotId};
 use super::settle::Known;
 use super::track::Track;
@@ -55,7 +55,7 @@ enum Towards {
     Behind,
 }
 
-impl Unnumbered {
+impl Inferred {
     /// Whether a session was owed a slot that it has not got.
     pub(super) fn is_owed(&self, track: &Track, slot: SlotId, known: Known) -> bool {
         (known.joined || self.is_witnessed_before(track, slot))

@@ -1,9 +1,9 @@
 //! What follows from others' deliveries about a message that did not come: each of these was once
-//! missed, and found by holding the verifier against [`from_outside`](super::from_outside).
+//! missed, and found by holding the verifier against [`oracle_inferred`](super::oracle_inferred).
 //!
 //! Clients are numbered; each history ends with the polite leave of those who are left.
 
-use super::unnumbered::FROM_OUTSIDE;
+use super::fault_table::INFERRED_ORDER;
 use super::weaker::{Bench, kinds};
 use super::world::address;
 use crate::verify::kind::Kind;
@@ -12,7 +12,7 @@ use crate::wire::Dialect;
 use crate::wire::classic;
 
 fn bench(dialect: Dialect, clients: usize) -> Bench {
-    Bench::new(FROM_OUTSIDE, dialect, clients)
+    Bench::new(INFERRED_ORDER, dialect, clients)
 }
 
 /// `sender` says its next message, is acked it, and these get it.

@@ -4,7 +4,7 @@ use super::messages::Sent;
 use super::sequence::SlotId;
 use super::settle::Doubt;
 use super::track::{Ahead, Fill, Hole};
-use super::{Event, Handle, Unnumbered, is_late, quote};
+use super::{Event, Handle, Inferred, is_late, quote};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::bounds;
@@ -25,7 +25,7 @@ pub(super) struct Heard<'a> {
     pub(super) bytes: [&'a [u8]; 3],
 }
 
-impl Unnumbered {
+impl Inferred {
     pub(super) fn relay(&mut self, handle: Handle, heard: Heard<'_>, now_ns: u64) -> Event {
         if self.session(handle).stage == Stage::Finished {
             let what = format!("a relay behind its bye: {}", quote(heard.text));

@@ -1,7 +1,7 @@
 //! Classic streams: texts that run together, as the wire has cut them.
 
 use super::relays::Heard;
-use super::{Event, Handle, Unnumbered, quote};
+use super::{Event, Handle, Inferred, quote};
 use crate::wire::classic::RELAY;
 use crate::wire::classic::texts::Piece;
 
@@ -16,7 +16,7 @@ pub(super) struct OpenText {
     text: Vec<u8>,
 }
 
-impl Unnumbered {
+impl Inferred {
     /// One piece of a classic stream.
     pub(in crate::verify) fn piece(
         &mut self,

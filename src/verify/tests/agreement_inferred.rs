@@ -1,4 +1,4 @@
-//! The verifier and the brute-force checker [`from_outside`](super::from_outside) come to the same
+//! The verifier and the brute-force checker [`oracle_inferred`](super::oracle_inferred) come to the same
 //! verdict on a target that states no order, right or wrong, in either dialect.
 
 use std::collections::BTreeMap;
@@ -8,9 +8,9 @@ use rand::RngExt;
 
 use super::agreement::{afflict, found};
 use super::bugs::BUGS;
-use super::from_outside;
+use super::fault_table::INFERRED_ORDER;
 use super::liberties;
-use super::unnumbered::FROM_OUTSIDE;
+use super::oracle_inferred;
 use super::world::{Play, Played, World, rng};
 use crate::scenario::plan::Promises;
 use crate::verify::kind::Kind;
@@ -51,7 +51,7 @@ struct Judged {
 
 impl Judged {
     fn new(seed: u64, classic: bool, bugs: &[usize]) -> Self {
-        let mut world = World::new(seed, 1).judged_by(FROM_OUTSIDE);
+        let mut world = World::new(seed, 1).judged_by(INFERRED_ORDER);
         if classic {
             world = world.in_classic();
         }
@@ -78,8 +78,8 @@ impl Judged {
             promises,
             bugs,
             streaming: found(&played),
-            brute: from_outside::verdict(&played.observations, dialect, promises, true),
-            near: from_outside::verdict(&played.observations, dialect, promises, false),
+            brute: oracle_inferred::verdict(&played.observations, dialect, promises, true),
+            near: oracle_inferred::verdict(&played.observations, dialect, promises, false),
             played,
         }
     }

@@ -86,7 +86,7 @@ struct Session {
 
 /// The ledger of a shard that has all clients.
 #[derive(Debug)]
-pub(super) struct Unnumbered {
+pub(super) struct Inferred {
     pub(super) desk: Desk,
     sessions: Vec<Session>,
     free: Vec<u32>,
@@ -112,7 +112,7 @@ pub(super) struct Unnumbered {
     pub(super) never_compare: bool,
 }
 
-impl Unnumbered {
+impl Inferred {
     pub(super) fn new(desk: Desk) -> Self {
         Self {
             desk,

@@ -9,11 +9,11 @@ use proptest::test_runner::RngSeed;
 use rand::Rng;
 
 use super::agreement::{afflict, found};
-use super::agreement_outside::{LOSS, ORDER};
+use super::agreement_inferred::{LOSS, ORDER};
 use super::bounded::small;
 use super::bugs::BUGS;
-use super::from_outside;
-use super::unnumbered::FROM_OUTSIDE;
+use super::fault_table::INFERRED_ORDER;
+use super::oracle_inferred;
 use super::world::{Play, Played, World, rng};
 use crate::verify::bounds::{self, Bounds};
 use crate::verify::kind::Kind;
@@ -61,7 +61,7 @@ struct History {
 }
 
 fn history(seed: u64, classic: bool, bugs: &[usize]) -> History {
-    let mut world = World::new(seed, 1).judged_by(FROM_OUTSIDE);
+    let mut world = World::new(seed, 1).judged_by(INFERRED_ORDER);
     if classic {
         world = world.in_classic();
     }
@@ -76,7 +76,7 @@ fn history(seed: u64, classic: bool, bugs: &[usize]) -> History {
         dialect, promises, ..
     } = world.terms;
     let brute = [true, false].map(|far| {
-        let verdict = from_outside::verdict(&played.observations, dialect, promises, far);
+        let verdict = oracle_inferred::verdict(&played.observations, dialect, promises, far);
         named(&verdict)
     });
     History {
@@ -127,7 +127,7 @@ proptest! {
     }
 
     #[test]
-    fn within_small_bounds_one_bug_from_outside_is_what_it_is_or_undecided(
+    fn within_small_bounds_one_bug_with_inferred_order_is_what_it_is_or_undecided(
         seed: u64,
         classic: bool,
         bug in 0..BUGS.len(),

@@ -7,7 +7,7 @@
 
 use std::collections::HashSet;
 
-use super::Unnumbered;
+use super::Inferred;
 use super::sequence::SlotId;
 use super::track::{Fill, Track};
 use crate::scenario::plan::OrderPromise;
@@ -28,7 +28,7 @@ struct Contradiction {
     at_ns: u64,
 }
 
-impl Unnumbered {
+impl Inferred {
     /// Judges the order of `slots`, in which too much is out of it.
     pub(super) fn judge_disorder(&mut self, slots: &[SlotId]) {
         let settled: HashSet<SlotId> = slots.iter().copied().collect();

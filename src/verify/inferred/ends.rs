@@ -7,7 +7,7 @@ use super::sequence::SlotId;
 use super::settle::{Doubt, Known, Loss, Proof};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
-use super::{Event, Handle, Session, Unnumbered, quote};
+use super::{Event, Handle, Inferred, Session, quote};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::{Anomaly, Ended, LossDoubt, Message, NO_NUMBER};
 use crate::verify::bounds;
@@ -63,7 +63,7 @@ enum Rest {
 /// The first and the last message that a session got of each sender.
 pub(super) type Runs = HashMap<SenderId, Option<(u64, u64)>>;
 
-impl Unnumbered {
+impl Inferred {
     /// A session got something: it has joined. Connections are taken in the order they were made,
     /// so whoever stood before this one began to connect has, too.
     fn proves_join(&mut self, handle: Handle, now_ns: u64) {

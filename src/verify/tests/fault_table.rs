@@ -11,7 +11,7 @@ use crate::verify::kind::Kind;
 use crate::verify::trace::verify;
 
 /// Everything that the reference server promises, but for the numbers.
-pub(super) const FROM_OUTSIDE: Promises = Promises {
+pub(super) const INFERRED_ORDER: Promises = Promises {
     ack: crate::scenario::plan::AckPromise::ExactlyOnce,
     relay: crate::scenario::plan::RelayPromise::ExactlyOnce,
     order: OrderPromise::Total,
@@ -25,7 +25,7 @@ proptest! {
 
     #[test]
     fn a_correct_server_raises_nothing(seed: u64, play: u64, slowly: bool, classic: bool) {
-        let mut world = World::new(seed, 1).judged_by(FROM_OUTSIDE);
+        let mut world = World::new(seed, 1).judged_by(INFERRED_ORDER);
         if classic {
             world = world.in_classic();
         }
@@ -42,7 +42,7 @@ fn the_figures_of_a_message_wait_for_a_session_that_it_was_put_before() {
         (6879462474219375415, 14490165506841267898),
         (8822326753247573340, 9272163576472217416),
     ] {
-        let world = World::new(seed, 1).judged_by(FROM_OUTSIDE);
+        let world = World::new(seed, 1).judged_by(INFERRED_ORDER);
         let played = world.play(Play {
             seed: play,
             slowly: false,
@@ -53,7 +53,7 @@ fn the_figures_of_a_message_wait_for_a_session_that_it_was_put_before() {
 
 /// What the checker that looks at no numbers makes of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outside {
+enum WithoutNumbers {
     /// What the one that looks at them does.
     Alike,
     /// The same, where others saw enough to tell; else nothing.
@@ -66,12 +66,12 @@ enum Outside {
     Unseen,
 }
 
-use Outside::{Alike, Fewer, IfSeen, Other, Unseen};
+use WithoutNumbers::{Alike, Fewer, IfSeen, Other, Unseen};
 
 /// Every fault of the catalogue as `faults` applies it (there stands what the numbers say of it),
 /// and what is seen of it from outside; where that differs, why.
 #[rustfmt::skip]
-const TABLE: &[(&str, Outside, &str)] = &[
+const TABLE: &[(&str, WithoutNumbers, &str)] = &[
     ("drop_relay", IfSeen, "before a newcomer's welcome is read, nobody knows that it has joined"),
     ("drop_tail", IfSeen, "the last one may have been taken after the goodbye, for all one sees"),
     ("late_join", IfSeen, "what was sent before the welcome was read need not have been in time"),
@@ -126,27 +126,27 @@ const TABLE: &[(&str, Outside, &str)] = &[
 ];
 
 /// One row of the table, as it fares over many worlds.
-pub(super) struct FromOutside {
+pub(super) struct TableRow {
     name: String,
-    outside: Outside,
+    expected: WithoutNumbers,
     seen: u64,
     unseen: u64,
     wrong: Vec<String>,
 }
 
-impl FromOutside {
+impl TableRow {
     #[track_caller]
     pub(super) fn of(name: &str) -> Self {
         let row = TABLE.iter().find(|(fault, ..)| *fault == name);
-        let &(_, outside, why) = row.unwrap_or_else(|| panic!("{name} is not in the table"));
+        let &(_, expected, why) = row.unwrap_or_else(|| panic!("{name} is not in the table"));
         assert_eq!(
             why.is_empty(),
-            outside == Alike,
+            expected == Alike,
             "{name}: why is it not alike?"
         );
         Self {
             name: name.to_owned(),
-            outside,
+            expected,
             seen: 0,
             unseen: 0,
             wrong: Vec::new(),
@@ -155,7 +155,7 @@ impl FromOutside {
 
     /// Judges a world with the fault in it.
     pub(super) fn judge(&mut self, world: &World, seed: u64, expect: &Expect) {
-        let world = world.clone().judged_by(FROM_OUTSIDE);
+        let world = world.clone().judged_by(INFERRED_ORDER);
         let played = world.play(Play {
             seed,
             slowly: false,
@@ -166,7 +166,7 @@ impl FromOutside {
         let violations = &played.findings.violations;
         let found: Vec<(Kind, u64)> = violations.iter().map(|(k, t)| (*k, t.count)).collect();
         let nothing = found.is_empty();
-        let fits = match self.outside {
+        let fits = match self.expected {
             Alike => found == expect.kinds,
             Fewer => found.iter().all(|(kind, count)| {
                 expect
@@ -205,13 +205,13 @@ impl FromOutside {
             name, seen, unseen, ..
         } = self;
         println!(
-            "OUTSIDE {name} seen {seen} unseen {unseen} wrong {}",
+            "INFERRED {name} seen {seen} unseen {unseen} wrong {}",
             self.wrong.len()
         );
         if let Some(first) = self.wrong.first() {
             panic!("{name}, {} times: {first}", self.wrong.len());
         }
-        match self.outside {
+        match self.expected {
             Unseen => {}
             _ => assert!(
                 seen * 3 > *unseen,

@@ -51,7 +51,7 @@ bounds! {
     excused_runs: usize = 64;
 
     /// Refused or echoed messages that a session remembers, to know a late ack for what it is.
-    settled_otherwise: usize = 4096;
+    waived_acks: usize = 4096;
 
     /// Numbers that a shard's window of lines spans.
     reference_numbers: usize = 1 << 18;

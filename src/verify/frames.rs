@@ -1,6 +1,6 @@
 //! The next frame of a stream of lines, or why what came is none.
 
-use super::desk::quote;
+use super::context::quote;
 use crate::wire::line::{Lines, SERVER_EXTRA_BYTES};
 use crate::wire::ndjson::{self, ServerFrame};
 

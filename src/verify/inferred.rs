@@ -35,13 +35,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::batch::{Batch, Message};
-use super::desk::{Complaint, Desk, quote};
+use super::context::{Complaint, Context, quote};
 use super::directory::ClientId;
 use super::frames::{self, NoFrame};
 use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
+use super::outbox::{Flags, Outbox, Pending};
 use super::outstanding::Crowds;
-use super::own::{Conduct, Own, Pending};
 use super::session::{NEVER, Stage};
 use crate::scenario::plan::{AckPromise, OrderPromise};
 use crate::wire::Dialect;
@@ -77,8 +77,8 @@ struct Session {
     left_ns: u64,
     /// When it first got anything.
     first_ns: u64,
-    conduct: Conduct,
-    own: Option<Box<Own>>,
+    flags: Flags,
+    outbox: Option<Box<Outbox>>,
     trouble: Option<Box<Trouble>>,
     /// A classic relay whose end is not known yet.
     text: Option<Box<OpenText>>,
@@ -87,7 +87,7 @@ struct Session {
 /// The ledger of a shard that has all clients.
 #[derive(Debug)]
 pub(super) struct Inferred {
-    pub(super) desk: Desk,
+    pub(super) context: Context,
     sessions: Vec<Session>,
     free: Vec<u32>,
     sequence: Sequence,
@@ -113,9 +113,9 @@ pub(super) struct Inferred {
 }
 
 impl Inferred {
-    pub(super) fn new(desk: Desk) -> Self {
+    pub(super) fn new(context: Context) -> Self {
         Self {
-            desk,
+            context,
             sessions: Vec::new(),
             free: Vec::new(),
             sequence: Sequence::default(),
@@ -144,8 +144,8 @@ impl Inferred {
         self.sessions[handle.0 as usize].track.client
     }
 
-    pub(super) fn conduct(&mut self, handle: Handle) -> &mut Conduct {
-        &mut self.session(handle).conduct
+    pub(super) fn flags(&mut self, handle: Handle) -> &mut Flags {
+        &mut self.session(handle).flags
     }
 
     fn session(&mut self, handle: Handle) -> &mut Session {
@@ -154,11 +154,11 @@ impl Inferred {
 
     fn name(&self, handle: Handle) -> String {
         let client = self.client(handle);
-        self.desk.directory.client_name(client).to_owned()
+        self.context.directory.client_name(client).to_owned()
     }
 
     fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {
-        self.desk
+        self.context
             .certain(kind, self.client(handle), None, text, now_ns);
     }
 
@@ -175,22 +175,22 @@ impl Inferred {
             OrderPromise::Causal => 2,
             OrderPromise::Total => 3,
         };
-        rank(self.desk.terms.promises.order) >= rank(order)
+        rank(self.context.terms.promises.order) >= rank(order)
     }
 
     fn promises_acks(&self) -> bool {
-        self.desk.terms.promises.ack == AckPromise::ExactlyOnce
+        self.context.terms.promises.ack == AckPromise::ExactlyOnce
     }
 
     pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
         let connecting_at = self.tick();
-        let id = self.desk.directory.open(client)?;
+        let id = self.context.directory.open(client)?;
         let session = Session {
             track: Track {
                 id,
                 client,
                 later: SenderId(u32::MAX),
-                echo: self.desk.terms.promises.echo,
+                echo: self.context.terms.promises.echo,
                 born: self.sequence.tail(),
                 start: self.sequence.tail(),
                 cursor: self.sequence.tail(),
@@ -210,13 +210,13 @@ impl Inferred {
             leaving_at: NEVER,
             left_ns: NEVER,
             first_ns: 0,
-            conduct: Conduct::default(),
-            own: None,
+            flags: Flags::default(),
+            outbox: None,
             trouble: None,
             text: None,
         };
         self.next_session = SenderId(id.0 + 1);
-        self.desk.batch.tally.sessions += 1;
+        self.context.batch.tally.sessions += 1;
         let index = match self.free.pop() {
             Some(index) => {
                 self.sessions[index as usize] = session;
@@ -233,16 +233,16 @@ impl Inferred {
 
     pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
         let connected_at = self.tick();
-        let no_welcome_owed = self.desk.terms.dialect == Dialect::Classic;
+        let no_welcome_owed = self.context.terms.dialect == Dialect::Classic;
         let session = &mut self.sessions[handle.0 as usize];
-        session.conduct.stood = true;
+        session.flags.stood = true;
         session.connected_at = connected_at;
         session.track.later = self.next_session;
         if no_welcome_owed {
             session.stage = Stage::Open;
         }
         let id = session.track.id;
-        self.desk.directory.set_address(id, &local.to_string());
+        self.context.directory.set_address(id, &local.to_string());
         self.addresses.add(id, local);
     }
 
@@ -251,8 +251,8 @@ impl Inferred {
     }
 
     pub(super) fn unacked(&self, handle: Handle) -> usize {
-        let own = self.sessions[handle.0 as usize].own.as_deref();
-        own.map_or(0, Own::unacked)
+        let outbox = self.sessions[handle.0 as usize].outbox.as_deref();
+        outbox.map_or(0, Outbox::unacked)
     }
 
     /// No line under this number is kept any more.
@@ -325,11 +325,11 @@ impl Inferred {
             slot.receivers += 1;
             slot.last_ns = now_ns;
             let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
-            self.desk.batch.tally.delivered += 1;
+            self.context.batch.tally.delivered += 1;
             if let Some(line) = slot.line() {
-                self.desk.directory.matched(handle.0, now_ns, line);
+                self.context.directory.matched(handle.0, now_ns, line);
             }
-            if is_late(self.desk.terms.late_after_ns, sent_ns, now_ns) {
+            if is_late(self.context.terms.late_after_ns, sent_ns, now_ns) {
                 self.too_late(handle, id, now_ns);
             }
             return Some(Event::Relay {
@@ -351,7 +351,7 @@ impl Inferred {
             Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
         };
         if event == Event::Welcome {
-            frames::allow(lines, self.desk.terms.max_line_bytes as u64);
+            frames::allow(lines, self.context.terms.max_line_bytes as u64);
         }
         self.sessions[handle.0 as usize].update_wary();
         Some(event)
@@ -381,7 +381,7 @@ impl Inferred {
             }
             ServerFrame::Bye { .. } => self.bye(handle, now_ns),
             ServerFrame::Unknown => {
-                self.desk.batch.tally.unknown_frames += 1;
+                self.context.batch.tally.unknown_frames += 1;
                 Event::Other
             }
         }
@@ -399,46 +399,46 @@ impl Inferred {
         let acks_owed = self.promises_acks();
         let session = &mut self.sessions[handle.0 as usize];
         let id = session.track.id;
-        let own = session.own.get_or_insert_default();
-        let header = own.compose(self.desk.terms.run, id, intended_ns, last)?;
-        if self.desk.unacked > own.pending.len() as u64 {
-            self.desk.batch.coverage.overlapping_sends += 1;
+        let outbox = session.outbox.get_or_insert_default();
+        let header = outbox.compose(self.context.terms.run, id, intended_ns, last)?;
+        if self.context.unacked > outbox.pending.len() as u64 {
+            self.context.batch.coverage.overlapping_sends += 1;
         }
         if acks_owed {
-            own.pending.push_back(Pending {
+            outbox.pending.push_back(Pending {
                 k: header.k,
                 intended_ns,
                 sent_ns: now_ns,
                 seen: 0,
                 overtaken_by: 0,
             });
-            self.desk.unacked += 1;
+            self.context.unacked += 1;
         }
         let sent = Messages::fresh(intended_ns, now_ns, sent_at, session.track.seen());
         self.messages.push(id, header.k, sent);
         let lag_ns = now_ns.saturating_sub(intended_ns);
-        self.desk.directory.sends().sent(id, header.k, lag_ns);
-        self.desk.batch.tally.sent += 1;
+        self.context.directory.sends().sent(id, header.k, lag_ns);
+        self.context.batch.tally.sent += 1;
         Some(header)
     }
 
     pub(super) fn has_unfinished_raw(&self, handle: Handle) -> bool {
-        let own = self.sessions[handle.0 as usize].own.as_deref();
-        own.is_some_and(Own::has_unfinished_raw)
+        let outbox = self.sessions[handle.0 as usize].outbox.as_deref();
+        outbox.is_some_and(Outbox::has_unfinished_raw)
     }
 
     /// The publish of `header` goes over the wire behind raw bytes without an end.
     pub(super) fn sent_publish(&mut self, handle: Handle, header: &Header, publish: &[u8]) {
         let session = &mut self.sessions[handle.0 as usize];
-        let own = session.own.get_or_insert_default();
-        if own.survives_glued(header, publish) {
+        let outbox = session.outbox.get_or_insert_default();
+        if outbox.survives_glued(header, publish) {
             return;
         }
-        session.conduct.provoked = true;
-        if own.pending.pop_back().is_some() {
-            self.desk.unacked -= 1;
+        session.flags.provoked = true;
+        if outbox.pending.pop_back().is_some() {
+            self.context.unacked -= 1;
         }
-        own.settle_otherwise(header.k);
+        outbox.waive_ack(header.k);
         let message = Message {
             sender: header.sender,
             k: header.k,
@@ -448,15 +448,15 @@ impl Inferred {
 
     /// A script sends `bytes` as they stand.
     pub(super) fn sending_raw(&mut self, handle: Handle, bytes: &[u8]) {
-        let terms = self.desk.terms;
+        let terms = self.context.terms;
         let acks_owed = self.promises_acks();
         let session = &mut self.sessions[handle.0 as usize];
-        let own = session.own.get_or_insert_default();
-        let directory = &self.desk.directory;
-        if !own.send_raw(bytes, terms.dialect, terms.max_line_bytes, directory) {
-            session.conduct.provoked = true;
+        let outbox = session.outbox.get_or_insert_default();
+        let directory = &self.context.directory;
+        if !outbox.send_raw(bytes, terms.dialect, terms.max_line_bytes, directory) {
+            session.flags.provoked = true;
         }
-        if let Some(raw) = own.raw.as_mut().filter(|_| !acks_owed) {
+        if let Some(raw) = outbox.raw.as_mut().filter(|_| !acks_owed) {
             raw.acks_owed = 0;
         }
     }
@@ -464,13 +464,13 @@ impl Inferred {
     pub(super) fn leaving(&mut self, handle: Handle, now_ns: u64) {
         let at = self.tick();
         let session = self.session(handle);
-        session.conduct.leaving = true;
+        session.flags.leaving = true;
         session.leaving_at = at;
         session.left_ns = now_ns;
     }
 
     pub(super) fn wants_flush(&self) -> bool {
-        self.kept_since_flush + self.desk.batch.len() >= FLUSH_AFTER
+        self.kept_since_flush + self.context.batch.len() >= FLUSH_AFTER
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {
@@ -482,7 +482,7 @@ impl Inferred {
         self.hand_over_waited_for();
         let more = self.settle(at_most);
         self.kept_since_flush = 0;
-        let mut batch = std::mem::take(&mut self.desk.batch);
+        let mut batch = std::mem::take(&mut self.context.batch);
         // Whatever is said here is decided: nothing waits for numbers.
         batch.watermark = NEVER - 1;
         (batch, more)

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::bounds;
-use super::desk::Desk;
+use super::context::Context;
 use super::directory::{ClientId, Directory};
 use super::inferred::Inferred;
 pub use super::numbered::MAX_SEQ;
@@ -146,11 +146,11 @@ impl Ledger {
     /// An empty ledger, of the kind that `terms` ask for.
     #[must_use]
     pub fn new(terms: Terms, directory: Arc<Directory>) -> Self {
-        let desk = Desk::new(terms, directory);
+        let context = Context::new(terms, directory);
         Self(if terms.are_numbered() {
-            Kind::Numbered(Numbered::new(desk))
+            Kind::Numbered(Numbered::new(context))
         } else {
-            Kind::Inferred(Inferred::new(desk))
+            Kind::Inferred(Inferred::new(context))
         })
     }
 
@@ -168,7 +168,7 @@ impl Ledger {
 
     /// What this ledger is told is written on or comes from.
     pub(super) fn tape(&mut self) -> &mut View {
-        &mut either!(self, ledger => &mut ledger.desk).directory
+        &mut either!(self, ledger => &mut ledger.context).directory
     }
 
     /// Begins an event of a session on the tape, if there is one.
@@ -221,8 +221,8 @@ impl Ledger {
     #[must_use]
     pub fn max_line_bytes(&self) -> usize {
         match &self.0 {
-            Kind::Numbered(ledger) => ledger.desk.terms.max_line_bytes,
-            Kind::Inferred(ledger) => ledger.desk.terms.max_line_bytes,
+            Kind::Numbered(ledger) => ledger.context.terms.max_line_bytes,
+            Kind::Inferred(ledger) => ledger.context.terms.max_line_bytes,
         }
     }
 
@@ -244,7 +244,7 @@ impl Ledger {
             tape.read_done(split);
         }
         self.tape().end_event();
-        let coverage = &mut either!(self, ledger => &mut ledger.desk).batch.coverage;
+        let coverage = &mut either!(self, ledger => &mut ledger.context).batch.coverage;
         coverage.joined_frames += frames.saturating_sub(1);
         coverage.split_frames += u64::from(split);
     }
@@ -318,12 +318,12 @@ impl Ledger {
         let Kind::Inferred(ledger) = &mut self.0 else {
             return Event::Other;
         };
-        ledger.desk.directory.begin_event();
+        ledger.context.directory.begin_event();
         let event = ledger.piece(handle, piece, now_ns);
-        if let Some(tape) = ledger.desk.directory.writing() {
+        if let Some(tape) = ledger.context.directory.writing() {
             tape.step(handle.0, now_ns, &[], Taken::Piece(piece));
         }
-        ledger.desk.directory.end_event();
+        ledger.context.directory.end_event();
         event
     }
 
@@ -367,14 +367,14 @@ impl Ledger {
     /// The client stops reading for a while: it may be cut off as slow.
     pub fn stops_reading(&mut self, handle: Handle) {
         self.note(Tag::StopsReading, handle);
-        either!(self, ledger => ledger.conduct(handle).stopped_reading = true);
+        either!(self, ledger => ledger.flags(handle).stopped_reading = true);
     }
 
     /// The client had so much to read lately that it may be cut off as slow, though it never
     /// stopped reading.
     pub fn fell_behind(&mut self, handle: Handle) {
         self.note(Tag::FellBehind, handle);
-        either!(self, ledger => ledger.conduct(handle).fell_behind = true);
+        either!(self, ledger => ledger.flags(handle).fell_behind = true);
     }
 
     /// The client half-closes: the rest is owed and, where the dialect has one, a bye (J2).
@@ -388,11 +388,11 @@ impl Ledger {
     /// The client resets or closes the connection: nothing more is owed (J3).
     pub fn letting_go(&mut self, handle: Handle) {
         self.note(Tag::LettingGo, handle);
-        let desk = either!(self, ledger => {
-            ledger.conduct(handle).gone = true;
-            &mut ledger.desk
+        let context = either!(self, ledger => {
+            ledger.flags(handle).gone = true;
+            &mut ledger.context
         });
-        desk.batch.coverage.aborts += 1;
+        context.batch.coverage.aborts += 1;
     }
 
     /// Whether the session is open: welcomed, or goes on as if it were.
@@ -428,13 +428,13 @@ impl Ledger {
             let tape = tape.time(now_ns).bytes(code.as_bytes());
             tape.bytes(within.as_bytes());
         }
-        let (desk, client) = either!(self, ledger => {
+        let (context, client) = either!(self, ledger => {
             let client = ledger.client(handle);
-            (&mut ledger.desk, client)
+            (&mut ledger.context, client)
         });
-        let name = desk.directory.client_name(client);
+        let name = context.directory.client_name(client);
         let text = format!("{name} expected an error `{code}` within {within}, and none came");
-        desk.certain(super::kind::Kind::MissingError, client, None, text, now_ns);
+        context.certain(super::kind::Kind::MissingError, client, None, text, now_ns);
     }
 
     /// The run stops listening: every session is told so, and then cut. `heard_all` says that
@@ -474,8 +474,8 @@ impl Ledger {
     #[must_use]
     pub fn is_full(&self) -> bool {
         match &self.0 {
-            Kind::Numbered(ledger) => ledger.desk.batch.is_full(),
-            Kind::Inferred(ledger) => ledger.desk.batch.is_full(),
+            Kind::Numbered(ledger) => ledger.context.batch.is_full(),
+            Kind::Inferred(ledger) => ledger.context.batch.is_full(),
         }
     }
 

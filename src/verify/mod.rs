@@ -7,7 +7,7 @@
 
 pub mod batch;
 mod bounds;
-mod desk;
+mod context;
 pub mod directory;
 mod errors;
 pub mod findings;
@@ -20,8 +20,8 @@ pub mod ledger;
 mod lines;
 mod numbered;
 mod numberings;
+mod outbox;
 pub mod outstanding;
-mod own;
 mod reference;
 mod sends;
 mod session;

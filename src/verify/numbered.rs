@@ -18,13 +18,13 @@ use std::net::SocketAddr;
 
 use super::batch::{Anomaly, Batch, Fact, Message};
 use super::bounds;
-use super::desk::{Complaint, Desk, quote};
+use super::context::{Complaint, Context, quote};
 use super::directory::ClientId;
 use super::findings::Example;
 use super::frames::{self, NoFrame};
 use super::kind::Kind;
 use super::ledger::{Event, Handle, is_late};
-use super::own::{Conduct, Own};
+use super::outbox::{Flags, Outbox};
 use super::reference::{Reference, Slot};
 use super::session::{Carried, Move, NEVER, Place, Session, Stage};
 use crate::wire::line::Lines;
@@ -44,7 +44,7 @@ pub const MAX_SEQ: u64 = u64::MAX - ROOM;
 /// The ledger of one shard.
 #[derive(Debug)]
 pub(super) struct Numbered {
-    pub(super) desk: Desk,
+    pub(super) context: Context,
     sessions: Vec<Session>,
     free: Vec<u32>,
     reference: Reference,
@@ -60,9 +60,9 @@ pub(super) struct Numbered {
 
 impl Numbered {
     /// An empty ledger.
-    pub(super) fn new(desk: Desk) -> Self {
+    pub(super) fn new(context: Context) -> Self {
         Self {
-            desk,
+            context,
             sessions: Vec::new(),
             free: Vec::new(),
             reference: Reference::default(),
@@ -96,17 +96,17 @@ impl Numbered {
         self.sessions[handle.0 as usize].client
     }
 
-    pub(super) fn conduct(&mut self, handle: Handle) -> &mut Conduct {
-        &mut self.session(handle).conduct
+    pub(super) fn flags(&mut self, handle: Handle) -> &mut Flags {
+        &mut self.session(handle).flags
     }
 
     pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
         // Whatever anyone has seen by now was numbered before this connection: not owed.
-        let joined = self.desk.directory.highest_seq();
-        let id = self.desk.directory.open(client)?;
+        let joined = self.context.directory.highest_seq();
+        let id = self.context.directory.open(client)?;
         let mut session = Session::new(id, client, joined);
-        session.added = joined - self.desk.directory.stated(joined);
-        self.desk.batch.tally.sessions += 1;
+        session.added = joined - self.context.directory.stated(joined);
+        self.context.batch.tally.sessions += 1;
         let index = match self.free.pop() {
             Some(index) => {
                 self.sessions[index as usize] = session;
@@ -122,14 +122,14 @@ impl Numbered {
 
     pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
         let id = self.session(handle).id;
-        self.desk.directory.set_address(id, &local.to_string());
-        self.session(handle).conduct.stood = true;
+        self.context.directory.set_address(id, &local.to_string());
+        self.session(handle).flags.stood = true;
     }
 
     /// Messages of this session that wait for their acks.
     pub(super) fn unacked(&self, handle: Handle) -> usize {
-        let own = self.sessions[handle.0 as usize].own.as_deref();
-        own.map_or(0, Own::unacked)
+        let outbox = self.sessions[handle.0 as usize].outbox.as_deref();
+        outbox.map_or(0, Outbox::unacked)
     }
 
     /// Takes the next line of a read if it is the one known to be due.
@@ -153,9 +153,9 @@ impl Numbered {
             slot.receivers += 1;
             slot.last_ns = now_ns;
             let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
-            self.desk.batch.tally.delivered += 1;
-            (self.desk.directory).matched(handle.0, now_ns, slot.line());
-            if is_late(self.desk.terms.late_after_ns, intended_ns, now_ns)
+            self.context.batch.tally.delivered += 1;
+            (self.context.directory).matched(handle.0, now_ns, slot.line());
+            if is_late(self.context.terms.late_after_ns, intended_ns, now_ns)
                 || session.trouble.is_some()
             {
                 self.after_match(handle, now_ns);
@@ -197,7 +197,7 @@ impl Numbered {
             Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
         };
         if event == Event::Welcome {
-            frames::allow(lines, self.desk.terms.max_line_bytes as u64);
+            frames::allow(lines, self.context.terms.max_line_bytes as u64);
         }
         Some(event)
     }
@@ -238,7 +238,7 @@ impl Numbered {
             }
             ServerFrame::Bye { seq } => self.bye(handle, seq + added, now_ns),
             ServerFrame::Unknown => {
-                self.desk.batch.tally.unknown_frames += 1;
+                self.context.batch.tally.unknown_frames += 1;
                 Event::Other
             }
         }
@@ -253,9 +253,9 @@ impl Numbered {
             let what = format!("number {seq}, where {due} was due: {}", quote(line));
             return self.malformed(handle, &what, line.len(), now_ns);
         }
-        if !session.conduct.gone {
-            session.conduct.gone = true;
-            self.desk.batch.tally.not_followed += 1;
+        if !session.flags.gone {
+            session.flags.gone = true;
+            self.context.batch.tally.not_followed += 1;
         }
         Event::Other
     }
@@ -268,12 +268,12 @@ impl Numbered {
     }
 
     pub(super) fn wants_flush(&self) -> bool {
-        self.kept_since_flush + self.desk.batch.len() >= FLUSH_AFTER
+        self.kept_since_flush + self.context.batch.len() >= FLUSH_AFTER
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {
         // Sessions yet to come are owed nothing up to here.
-        let mut watermark = self.desk.directory.highest_seq() + 1;
+        let mut watermark = self.context.directory.highest_seq() + 1;
         let window = bounds::reorder_window() as u64;
         for index in 0..self.sessions.len() {
             let session = &self.sessions[index];
@@ -286,11 +286,11 @@ impl Numbered {
         // A session that irregular frames had carried on may wait for an earlier number again.
         self.watermark = self.watermark.max(watermark);
         let watermark = self.watermark;
-        let facts = &mut self.desk.batch.facts;
+        let facts = &mut self.context.batch.facts;
         self.reference
             .retire_before(watermark, |seq, slot| facts.push(relayed(seq, slot)));
         self.kept_since_flush = 0;
-        let mut batch = std::mem::take(&mut self.desk.batch);
+        let mut batch = std::mem::take(&mut self.context.batch);
         batch.watermark = watermark;
         batch
     }
@@ -321,16 +321,16 @@ impl Numbered {
     /// Number `seq` is one that the target gave out.
     fn saw(&mut self, seq: u64) {
         self.highest = self.highest.max(seq);
-        self.desk.directory.saw(seq);
+        self.context.directory.saw(seq);
     }
 
     fn name(&self, handle: Handle) -> String {
         let client = self.client(handle);
-        self.desk.directory.client_name(client).to_owned()
+        self.context.directory.client_name(client).to_owned()
     }
 
     fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {
-        self.desk
+        self.context
             .certain(kind, self.client(handle), None, text, now_ns);
     }
 
@@ -346,7 +346,7 @@ impl Numbered {
         let seq = (seq > 0).then_some(seq);
         let example = self.example(handle, seq, message, text, now_ns);
         let certain = Anomaly::Certain(kind, example);
-        self.desk.batch.anomalies.push(certain);
+        self.context.batch.anomalies.push(certain);
     }
 
     fn example(
@@ -359,7 +359,7 @@ impl Numbered {
     ) -> Example {
         let Session { client, added, .. } = self.sessions[handle.0 as usize];
         let stated = seq.map(|seq| seq - added.min(seq));
-        self.desk.example(client, stated, message, text, at_ns)
+        self.context.example(client, stated, message, text, at_ns)
     }
 }
 

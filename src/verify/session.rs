@@ -10,7 +10,7 @@ mod trouble;
 
 use super::bounds;
 use super::directory::ClientId;
-use super::own::{Conduct, Own};
+use super::outbox::{Flags, Outbox};
 use crate::wire::payload::SenderId;
 pub(super) use excused::Excused;
 pub(super) use placing::{Move, Place};
@@ -39,9 +39,9 @@ pub(super) struct Session {
     /// When it left; [`NEVER`] before.
     pub(super) left_ns: u64,
     pub(super) stage: Stage,
-    pub(super) conduct: Conduct,
+    pub(super) flags: Flags,
     /// What it sent; absent for a pure listener.
-    pub(super) own: Option<Box<Own>>,
+    pub(super) outbox: Option<Box<Outbox>>,
     /// What went wrong; absent nearly always.
     pub(super) trouble: Option<Box<Trouble>>,
 }
@@ -71,14 +71,14 @@ impl Session {
             welcomed_ns: NEVER,
             left_ns: NEVER,
             stage: Stage::Connecting,
-            conduct: Conduct::default(),
-            own: None,
+            flags: Flags::default(),
+            outbox: None,
             trouble: None,
         }
     }
 
-    pub(super) fn own(&mut self) -> &mut Own {
-        self.own.get_or_insert_default()
+    pub(super) fn outbox(&mut self) -> &mut Outbox {
+        self.outbox.get_or_insert_default()
     }
 
     pub(super) fn trouble(&mut self) -> &mut Trouble {

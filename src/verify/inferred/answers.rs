@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use super::{Event, Handle, Inferred};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
-use crate::verify::desk::Complaint;
+use crate::verify::context::Complaint;
 use crate::verify::findings::Example;
 use crate::verify::ids::split_id;
 use crate::verify::kind::Kind;
-use crate::verify::own::{AckOrder, Own, Pending};
+use crate::verify::outbox::{AckOrder, Outbox, Pending};
 use crate::verify::session::Stage;
 
 impl Inferred {
@@ -19,15 +19,15 @@ impl Inferred {
         let promised = self.promises_acks();
         let session = &mut self.sessions[handle.0 as usize];
         let me = session.track.id;
-        let own = session.own.get_or_insert_default();
+        let outbox = session.outbox.get_or_insert_default();
         match id.map(split_id) {
-            Some((sender, k)) if promised && sender == me && k <= own.last_k && k > 0 => {
-                match own.take(k) {
+            Some((sender, k)) if promised && sender == me && k <= outbox.last_k && k > 0 => {
+                match outbox.take(k) {
                     Some((pending, order)) => self.acked(handle, k, pending, order, now_ns),
                     None => self.unowed_ack(handle, k, now_ns),
                 }
             }
-            _ if own.take_raw_ack() => Event::Other,
+            _ if outbox.take_raw_ack() => Event::Other,
             named => {
                 let message = named.map(|(sender, k)| Message { sender, k });
                 self.stray_ack(handle, message, now_ns)
@@ -39,29 +39,29 @@ impl Inferred {
     pub(super) fn anonymous_ack(&mut self, handle: Handle, by: SocketAddr, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", now_ns);
         let promised = self.promises_acks();
-        let known = self.desk.terms.addresses_known;
+        let known = self.context.terms.addresses_known;
         let session = &mut self.sessions[handle.0 as usize];
         let me = session.track.id;
         let mine = self
-            .desk
+            .context
             .directory
             .check_address(me, &by.to_string())
             .is_ok();
-        let own = session.own.get_or_insert_default();
+        let outbox = session.outbox.get_or_insert_default();
         let theirs = self.addresses.owner(by).filter(|id| *id != me);
         if !promised || theirs.is_some() || known && !mine {
             let message = theirs.map(|sender| Message { sender, k: 0 });
             return self.stray_ack(handle, message, now_ns);
         }
-        if let Some(k) = own.pending.front().map(|p| p.k)
-            && let Some((pending, order)) = own.take(k)
+        if let Some(k) = outbox.pending.front().map(|p| p.k)
+            && let Some((pending, order)) = outbox.take(k)
         {
             return self.acked(handle, k, pending, order, now_ns);
         }
-        if own.take_raw_ack() {
+        if outbox.take_raw_ack() {
             return Event::Other;
         }
-        if own.last_k == 0 {
+        if outbox.last_k == 0 {
             return self.stray_ack(handle, None, now_ns);
         }
         let text = format!("{} got more acks than it sent messages", self.name(handle));
@@ -79,17 +79,17 @@ impl Inferred {
     ) -> Event {
         let at = self.tick();
         if order.acked_now {
-            self.desk.unacked -= 1 + order.overtook;
+            self.context.unacked -= 1 + order.overtook;
         }
-        self.desk.batch.tally.acked += 1;
+        self.context.batch.tally.acked += 1;
         let session = &mut self.sessions[handle.0 as usize];
         let message = Message {
             sender: session.track.id,
             k,
         };
-        let own = session.own.get_or_insert_default();
-        own.settled_otherwise.retain(|&settled| settled != k);
-        let known = std::mem::replace(&mut own.overtaker, pending.overtaken_by);
+        let outbox = session.outbox.get_or_insert_default();
+        outbox.waived_acks.retain(|&settled| settled != k);
+        let known = std::mem::replace(&mut outbox.overtaker, pending.overtaken_by);
         let out_of_order = !order.acked_now && known != pending.overtaken_by;
         if out_of_order && self.promises_order(OrderPromise::Fifo) {
             let text = format!(
@@ -113,12 +113,12 @@ impl Inferred {
             sender: session.track.id,
             k,
         };
-        let settled_otherwise = session.own.get_or_insert_default().was_settled_otherwise(k);
+        let waived_acks = session.outbox.get_or_insert_default().was_ack_waived(k);
         let refused = self.messages.get(message).is_some_and(|m| m.refused);
-        if refused || settled_otherwise == Some(true) {
+        if refused || waived_acks == Some(true) {
             self.relayed_though_refused(message, now_ns);
-        } else if settled_otherwise.is_none() {
-            self.desk.batch.tally.unknown_acks += 1;
+        } else if waived_acks.is_none() {
+            self.context.batch.tally.unknown_acks += 1;
         } else if self.messages.get(message).is_none_or(|m| !m.unanswered) {
             // Behind the goodbye it is late: that it was missing is on record.
             let text = format!("{} was acked its message {k} twice", self.name(handle));
@@ -136,7 +136,7 @@ impl Inferred {
                 _ => self.excuse_only(handle, message),
             }
         }
-        self.desk.batch.anomalies.push(Anomaly::StrayAck {
+        self.context.batch.anomalies.push(Anomaly::StrayAck {
             receiver,
             seq: NO_NUMBER,
             message,
@@ -147,7 +147,7 @@ impl Inferred {
 
     /// A message that was answered with an error is in the stream all the same.
     pub(super) fn relayed_though_refused(&mut self, message: Message, now_ns: u64) {
-        self.desk.batch.anomalies.push(Anomaly::AckOfRefused {
+        self.context.batch.anomalies.push(Anomaly::AckOfRefused {
             message,
             seq: NO_NUMBER,
             forgotten: false,
@@ -159,11 +159,11 @@ impl Inferred {
         let session = &mut self.sessions[handle.0 as usize];
         let connecting = session.stage == Stage::Connecting;
         let whose = (session.track.client, session.track.id);
-        let conduct = &mut session.conduct;
-        let own = session.own.get_or_insert_default();
+        let flags = &mut session.flags;
+        let outbox = session.outbox.get_or_insert_default();
         let refused = self
-            .desk
-            .error(whose, conduct, connecting, own, complaint, now_ns);
+            .context
+            .error(whose, flags, connecting, outbox, complaint, now_ns);
         if let Some((message, example)) = refused {
             self.refused(message, example, now_ns);
         }
@@ -175,7 +175,7 @@ impl Inferred {
     /// A message was answered with an error; `example` if it was in order.
     pub(super) fn refused(&mut self, message: Message, example: Option<Example>, now_ns: u64) {
         let refused = Anomaly::Refused { message, example };
-        self.desk.batch.anomalies.push(refused);
+        self.context.batch.anomalies.push(refused);
         let Some(sent) = self.messages.get_mut(message) else {
             return;
         };
@@ -192,11 +192,11 @@ impl Inferred {
         let session = &mut self.sessions[handle.0 as usize];
         let sender = session.track.id;
         // Of a client that sent rubbish, or that the target closed, nobody knows what arrived.
-        let excused = session.conduct.provoked || session.conduct.gone;
-        let Some(own) = session.own.as_deref().filter(|_| !excused) else {
+        let excused = session.flags.provoked || session.flags.gone;
+        let Some(outbox) = session.outbox.as_deref().filter(|_| !excused) else {
             return;
         };
-        let waiting = own.overtaken.iter().chain(&own.pending);
+        let waiting = outbox.overtaken.iter().chain(&outbox.pending);
         for pending in waiting.clone() {
             let k = pending.k;
             if let Some(sent) = self.messages.get_mut(Message { sender, k }) {
@@ -204,11 +204,11 @@ impl Inferred {
             }
         }
         let forgotten = waiting.clone();
-        let forgotten = forgotten.filter(|p| own.was_settled_otherwise(p.k).is_none());
-        self.desk.batch.tally.unknown_acks += forgotten.count() as u64;
-        let waiting = waiting.filter(|p| own.was_settled_otherwise(p.k) == Some(false));
+        let forgotten = forgotten.filter(|p| outbox.was_ack_waived(p.k).is_none());
+        self.context.batch.tally.unknown_acks += forgotten.count() as u64;
+        let waiting = waiting.filter(|p| outbox.was_ack_waived(p.k) == Some(false));
         for pending in waiting.skip(usize::try_from(swallowed).unwrap_or(usize::MAX)) {
-            self.desk.batch.anomalies.push(Anomaly::Unacked {
+            self.context.batch.anomalies.push(Anomaly::Unacked {
                 message: Message {
                     sender,
                     k: pending.k,
@@ -224,21 +224,22 @@ impl Inferred {
     pub(super) fn drop_pending(&mut self, handle: Handle) {
         let session = &mut self.sessions[handle.0 as usize];
         let client = session.track.client;
-        self.desk.drop_pending(client, session.own.as_deref_mut());
+        self.context
+            .drop_pending(client, session.outbox.as_deref_mut());
     }
 
     /// A scripted `await_acks` took too long.
     pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
         let session = &mut self.sessions[handle.0 as usize];
-        let (whose, own) = (
+        let (whose, outbox) = (
             (session.track.client, session.track.id),
-            session.own.as_deref_mut(),
+            session.outbox.as_deref_mut(),
         );
-        self.desk.overdue_acks(whose, own, within, now_ns);
+        self.context.overdue_acks(whose, outbox, within, now_ns);
     }
 }
 
-impl Own {
+impl Outbox {
     /// Whether a scripted publish waited for an ack, which this is.
     fn take_raw_ack(&mut self) -> bool {
         let raw = self.raw.as_mut().filter(|raw| raw.acks_owed > 0);

@@ -52,7 +52,7 @@ impl Inferred {
             reordered
                 .extend(overtaken.map(|(one, later, at_ns)| (track.client, one, later, at_ns)));
         }
-        self.desk.batch.tally.disordered += late;
+        self.context.batch.tally.disordered += late;
         for &slot in slots {
             if let Some(slot) = self.sequence.get_mut(slot) {
                 slot.unordered = true;
@@ -123,7 +123,7 @@ impl Inferred {
         later: u64,
         at_ns: u64,
     ) {
-        let directory = &self.desk.directory;
+        let directory = &self.context.directory;
         let text = format!(
             "{} got message {} of {} only behind message {later}: it was owed each sender's \
              messages in the order sent",
@@ -132,7 +132,7 @@ impl Inferred {
             directory.name(message.sender),
         );
         let kind = Kind::ReorderedRelay;
-        self.desk
+        self.context
             .certain(kind, receiver, Some(message), text, at_ns);
     }
 
@@ -142,7 +142,7 @@ impl Inferred {
             messages: [late, early],
             at_ns,
         } = *contradiction;
-        let directory = &self.desk.directory;
+        let directory = &self.context.directory;
         let text = format!(
             "no order at all: {} got message {} of {} before message {} of {}, and {} the other way \
              round, among so many that from here on they are not compared one by one",
@@ -154,6 +154,6 @@ impl Inferred {
             directory.client_name(other),
         );
         let kind = Kind::OrderDivergence;
-        self.desk.certain(kind, one, Some(late), text, at_ns);
+        self.context.certain(kind, one, Some(late), text, at_ns);
     }
 }

@@ -170,7 +170,7 @@ impl Inferred {
             ..
         } in alike
         {
-            self.desk
+            self.context
                 .certain(kind, receiver, Some(message), text, at_ns);
         }
         true
@@ -266,7 +266,7 @@ impl Inferred {
                         "message {} of {} was relayed to all behind message {}, which its sender \
                          sent later",
                         first.k,
-                        self.desk.directory.name(first.sender),
+                        self.context.directory.name(first.sender),
                         then.k
                     );
                     alike.push(self.alike(Kind::ReorderedRelay, pair, by[0].0, text, at_ns));
@@ -381,11 +381,11 @@ impl Inferred {
         let (Some(message), Some(cause)) = (self.message(effect), self.message(caused_by)) else {
             return;
         };
-        let sender = self.desk.directory.name(message.sender);
+        let sender = self.context.directory.name(message.sender);
         let text = format!(
             "{sender} had got message {} of {} when it sent its message {}, which came before it",
             cause.k,
-            self.desk.directory.name(cause.sender),
+            self.context.directory.name(cause.sender),
             message.k
         );
         let violation = self.alike(Kind::Causality, (effect, caused_by), who, text, at_ns);
@@ -407,9 +407,9 @@ impl Inferred {
             "message {} of {} was sent after message {} of {} had been acked or relayed, and came \
              before it",
             message.k,
-            self.desk.directory.name(message.sender),
+            self.context.directory.name(message.sender),
             before.k,
-            self.desk.directory.name(before.sender)
+            self.context.directory.name(before.sender)
         );
         let violation = self.alike(Kind::RealTime, (slot, acked), who, text, at_ns);
         late.entry(slot).or_insert(violation);
@@ -547,7 +547,7 @@ impl Inferred {
         } else {
             (Kind::OrderDivergence, "everyone's messages in one order")
         };
-        let directory = &self.desk.directory;
+        let directory = &self.context.directory;
         let text = format!(
             "{} got message {} of {} and message {} of {} the other way round than {}: it was \
              owed {how}",
@@ -558,7 +558,7 @@ impl Inferred {
             directory.name(then.sender),
             if fifo { "they were sent" } else { "others did" },
         );
-        self.desk
+        self.context
             .certain(kind, client, Some(first), text, tangle.at_ns);
     }
 }

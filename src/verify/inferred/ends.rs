@@ -13,7 +13,7 @@ use crate::verify::batch::{Anomaly, Ended, LossDoubt, Message, NO_NUMBER};
 use crate::verify::bounds;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
-use crate::verify::own::Parting;
+use crate::verify::outbox::Parting;
 use crate::verify::session::{NEVER, SHORTEST_FRAME_BYTES, Stage};
 use crate::wire::payload::SenderId;
 
@@ -77,7 +77,7 @@ impl Inferred {
             let other = &mut self.sessions[index as usize];
             if other.joined_at == NEVER && other.connected_at < connecting_at {
                 // A welcome says itself from when on it counts.
-                if self.desk.terms.dialect == crate::wire::Dialect::Classic {
+                if self.context.terms.dialect == crate::wire::Dialect::Classic {
                     other.joined_at = at;
                     other.first_ns = now_ns;
                     other.update_wary();
@@ -100,20 +100,20 @@ impl Inferred {
             return self.malformed(handle, "a second welcome", 0, now_ns);
         }
         let id = self.session(handle).track.id;
-        if self.desk.terms.addresses_known
-            && let Err(truth) = self.desk.directory.check_address(id, client_ip)
+        if self.context.terms.addresses_known
+            && let Err(truth) = self.context.directory.check_address(id, client_ip)
         {
             let name = self.name(handle);
             let text = format!("{name} connected from {truth} and was welcomed as {client_ip}");
             self.certain(Kind::MisattributedRelay, handle, text, now_ns);
         } else {
-            self.desk.directory.set_address(id, client_ip);
+            self.context.directory.set_address(id, client_ip);
         }
-        let conduct = *self.conduct(handle);
+        let flags = *self.flags(handle);
         let client = self.client(handle);
-        self.desk.welcomed(client, conduct, max_line, now_ns);
-        let traffic = self.desk.unacked > 0;
-        self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
+        self.context.welcomed(client, flags, max_line, now_ns);
+        let traffic = self.context.unacked > 0;
+        self.context.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.session(handle).stage = Stage::Open;
         self.proves_join(handle, now_ns);
         Event::Welcome
@@ -146,8 +146,8 @@ impl Inferred {
             trouble.after_malformed = false;
         }
         if session.joined_at == NEVER {
-            let traffic = self.desk.unacked > 0;
-            self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
+            let traffic = self.context.unacked > 0;
+            self.context.batch.coverage.joins_during_traffic += u64::from(traffic);
             self.proves_join(handle, now_ns);
         }
     }
@@ -203,11 +203,11 @@ impl Inferred {
         if session.stage == Stage::Finished {
             return self.malformed(handle, "a second bye", 0, now_ns);
         }
-        let rest = if session.conduct.leaving {
+        let rest = if session.flags.leaving {
             Rest::Answered { by_bye: true }
         } else {
-            self.desk.batch.tally.unasked_byes += 1;
-            session.conduct.gone = true;
+            self.context.batch.tally.unasked_byes += 1;
+            session.flags.gone = true;
             Rest::Gone
         };
         self.left(handle, rest, now_ns);
@@ -223,21 +223,24 @@ impl Inferred {
         let track = &self.session(handle).track;
         if matches!(rest, Rest::Answered { .. }) && track.gave_up {
             let receiver = track.id;
-            self.desk.batch.anomalies.push(Anomaly::HadAll { receiver });
+            self.context
+                .batch
+                .anomalies
+                .push(Anomaly::HadAll { receiver });
         }
         let trouble = self.session(handle).trouble.as_deref();
         let swallowed = trouble.map_or(0, Trouble::malformed_room);
         self.report_unacked(handle, swallowed, now_ns);
-        let leaving = self.session(handle).conduct.leaving;
-        self.desk.batch.coverage.polite_leaves += u64::from(leaving);
-        self.desk.batch.coverage.fences_seen += 1;
+        let leaving = self.session(handle).flags.leaving;
+        self.context.batch.coverage.polite_leaves += u64::from(leaving);
+        self.context.batch.coverage.fences_seen += 1;
     }
 
     /// Where no acks are promised, an answered goodbye is what proves that the target had taken all
     /// that was sent before it.
     fn took_all(&mut self, handle: Handle, rest: Rest) {
         let session = &self.sessions[handle.0 as usize];
-        let excused = session.conduct.provoked || session.conduct.gone;
+        let excused = session.flags.provoked || session.flags.gone;
         if matches!(rest, Rest::Answered { .. }) && !self.promises_acks() && !excused {
             let id = session.track.id;
             let at = self.tick();
@@ -255,23 +258,23 @@ impl Inferred {
     ) {
         self.text_ends(handle, now_ns);
         let session = &self.sessions[handle.0 as usize];
-        let (stage, conduct) = (session.stage, session.conduct);
-        let classic = self.desk.terms.dialect == crate::wire::Dialect::Classic;
+        let (stage, flags) = (session.stage, session.flags);
+        let classic = self.context.terms.dialect == crate::wire::Dialect::Classic;
         match stage {
             Stage::Finished if !unread.is_empty() => {
                 let what = format!("behind the bye: {}", quote(unread));
                 self.malformed(handle, &what, 0, now_ns);
             }
             // Half-close is answered by the rest of what is owed, then close (C3).
-            Stage::Open if classic && conduct.leaving && ending == Ending::Eof && !conduct.gone => {
+            Stage::Open if classic && flags.leaving && ending == Ending::Eof && !flags.gone => {
                 self.left(handle, Rest::Answered { by_bye: false }, now_ns);
             }
             Stage::Open => self.broke_off(handle, ending, now_ns),
             Stage::Connecting => {
                 let malformed = self.session(handle).is_after_malformed();
-                if conduct.hung_up_early(ending, malformed) {
+                if flags.hung_up_early(ending, malformed) {
                     let client = self.client(handle);
-                    self.desk
+                    self.context
                         .hung_up(client, NO_NUMBER, ending, ", before any welcome", now_ns);
                 }
             }
@@ -284,9 +287,7 @@ impl Inferred {
     /// The end of a session that was open.
     fn broke_off(&mut self, handle: Handle, ending: Ending, now_ns: u64) {
         let session = self.session(handle);
-        let parting = session
-            .conduct
-            .parting(ending, session.is_after_malformed());
+        let parting = session.flags.parting(ending, session.is_after_malformed());
         let rest = match parting {
             Parting::Gone | Parting::CutOff { .. } | Parting::MayBeSlow => Rest::Gone,
             Parting::TimeUp | Parting::NoGoodbye | Parting::HungUp | Parting::Excused => {
@@ -298,24 +299,24 @@ impl Inferred {
         match parting {
             Parting::Gone | Parting::Excused => {}
             Parting::CutOff { innocent } => {
-                self.desk.batch.tally.cut_off += u64::from(innocent);
+                self.context.batch.tally.cut_off += u64::from(innocent);
             }
-            Parting::MayBeSlow => self.desk.batch.tally.may_be_slow += 1,
+            Parting::MayBeSlow => self.context.batch.tally.may_be_slow += 1,
             Parting::TimeUp => {
                 // Without a bye in the dialect, who got everything that was sent got it all.
-                let classic = self.desk.terms.dialect == crate::wire::Dialect::Classic;
+                let classic = self.context.terms.dialect == crate::wire::Dialect::Classic;
                 if unresolved > 0 || !classic {
-                    self.desk.batch.tally.unfinished += 1;
+                    self.context.batch.tally.unfinished += 1;
                 }
             }
-            Parting::NoGoodbye if self.desk.terms.dialect == crate::wire::Dialect::Ndjson => {
-                self.desk.no_goodbye(client, NO_NUMBER, now_ns);
+            Parting::NoGoodbye if self.context.terms.dialect == crate::wire::Dialect::Ndjson => {
+                self.context.no_goodbye(client, NO_NUMBER, now_ns);
             }
             Parting::NoGoodbye => {
-                self.desk
+                self.context
                     .hung_up(client, NO_NUMBER, ending, " and was leaving", now_ns);
             }
-            Parting::HungUp => self.desk.hung_up(client, NO_NUMBER, ending, "", now_ns),
+            Parting::HungUp => self.context.hung_up(client, NO_NUMBER, ending, "", now_ns),
         }
     }
 
@@ -325,7 +326,7 @@ impl Inferred {
             let session = &mut self.sessions[handle.0 as usize];
             session.stage = Stage::Free;
             session.wary = true;
-            session.own = None;
+            session.outbox = None;
             session.trouble = None;
             let track = &mut session.track;
             // It is remembered as long as its own last messages are.
@@ -344,7 +345,7 @@ impl Inferred {
         self.over.retain(|&index| index != handle.0);
         self.unjoined.retain(|&index| index != handle.0);
         let (forgotten, unjudged) = self.messages.ended(track.id);
-        self.desk.batch.tally.uncompared += unjudged;
+        self.context.batch.tally.uncompared += unjudged;
         for forgotten in forgotten {
             self.forget(forgotten);
         }
@@ -358,7 +359,7 @@ impl Inferred {
         {
             self.addresses.done(oldest.id);
             self.settling.witness_forgotten = true;
-            self.desk.batch.tally.uncompared += 1;
+            self.context.batch.tally.uncompared += 1;
         }
         self.free.push(handle.0);
     }
@@ -366,7 +367,7 @@ impl Inferred {
     /// Nothing more will be said of a session.
     pub(super) fn forget(&mut self, session: SenderId) {
         self.addresses.done(session);
-        self.desk.batch.ended.push(Ended {
+        self.context.batch.ended.push(Ended {
             session,
             last_seq: 0,
             in_flight: false,
@@ -446,8 +447,8 @@ impl Inferred {
         let owed = known.is_owed() || excuses && self.is_owed(&session.track, sent.slot, known);
         if !owed {
             let unknown = rest == Rest::Unknown;
-            self.desk.batch.tally.optional += u64::from(!unknown);
-            self.desk.batch.tally.unresolved += u64::from(unknown);
+            self.context.batch.tally.optional += u64::from(!unknown);
+            self.context.batch.tally.unresolved += u64::from(unknown);
             if !excuses {
                 self.doubt(handle, message, known, at_ns);
             }
@@ -572,7 +573,7 @@ impl Inferred {
             ..known
         };
         if !self.is_owed(&self.sessions[index as usize].track, slot, known) {
-            self.desk.batch.tally.optional += 1;
+            self.context.batch.tally.optional += 1;
         } else if !self.is_excused(handle, slot, message) {
             if let Some(hole) = self.session(handle).track.holes.get_mut(&slot) {
                 hole.lost = true;
@@ -649,12 +650,12 @@ impl Inferred {
             // It may have come as one of those that are forgotten.
             let undecided = trouble.forgotten > 0;
             trouble.forgotten -= u64::from(undecided);
-            self.desk.batch.tally.behind_wrong += u64::from(undecided);
+            self.context.batch.tally.behind_wrong += u64::from(undecided);
             return undecided;
         };
         trouble.excuses[at].room -= 1;
         // A wrong line came in its place.
-        self.desk.batch.tally.irregular += u64::from(!trouble.excuses[at].malformed);
+        self.context.batch.tally.irregular += u64::from(!trouble.excuses[at].malformed);
         trouble.excuses.retain(|e| e.room > 0);
         true
     }

@@ -12,14 +12,14 @@ impl Inferred {
     /// `heard_all` says that everything that had arrived was read.
     pub(in crate::verify) fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
         let session = &self.sessions[handle.0 as usize];
-        let (track, conduct) = (&session.track, session.conduct);
-        let own_doing = conduct.gone || conduct.provoked || conduct.cut_off;
+        let (track, flags) = (&session.track, session.flags);
+        let own_doing = flags.gone || flags.provoked || flags.cut_off;
         if session.stage != Stage::Open || own_doing {
             return;
         }
         // What a wrong frame stands for, or a line swallowed, did come in a way.
-        let heard_all = heard_all && !conduct.stopped_reading && session.trouble.is_none();
-        let group = self.desk.directory.group(track.client);
+        let heard_all = heard_all && !flags.stopped_reading && session.trouble.is_none();
+        let group = self.context.directory.group(track.client);
         if heard_all && session.joined_at != NEVER {
             let listener = Listener {
                 session: track.id,
@@ -31,7 +31,7 @@ impl Inferred {
                     left_ns => rounded_down(left_ns),
                 },
             };
-            self.desk.batch.cut.listeners.push(listener);
+            self.context.batch.cut.listeners.push(listener);
             let holes = track.holes.iter().filter(|(_, hole)| !hole.given_up);
             let behind = self.sequence.behind(track.cursor).map(|(id, _)| id);
             let missed = holes.map(|(&id, _)| id).chain(behind);
@@ -74,7 +74,7 @@ impl Inferred {
             };
             unanswered.insert(k, one);
         }
-        let pending = session.own.iter().flat_map(|own| &own.pending);
+        let pending = session.outbox.iter().flat_map(|outbox| &outbox.pending);
         for pending in pending.filter(|_| heard_all) {
             let message = Message {
                 sender: id,
@@ -88,7 +88,7 @@ impl Inferred {
             });
             one.ack_until_ns = Some(now_ns);
         }
-        let cut = &mut self.desk.batch.cut;
+        let cut = &mut self.context.batch.cut;
         cut.unanswered.extend(unanswered.into_values());
     }
 
@@ -98,7 +98,7 @@ impl Inferred {
             let Some(slot) = self.sequence.get(slot) else {
                 continue;
             };
-            self.desk.batch.cut.passed_over.push(PassedOver {
+            self.context.batch.cut.passed_over.push(PassedOver {
                 message: slot.message,
                 intended_ns: slot.intended_ns,
                 sent_ns: slot.sent_ns,

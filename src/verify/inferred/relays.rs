@@ -8,7 +8,7 @@ use super::{Event, Handle, Inferred, is_late, quote};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
 use crate::verify::bounds;
-use crate::verify::desk::nobodys;
+use crate::verify::context::nobodys;
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
@@ -32,7 +32,7 @@ impl Inferred {
             return self.irregular(Kind::StaleRelay, handle, &heard, None, &what, now_ns);
         }
         self.require_welcome(handle, "relay", now_ns);
-        let terms = &self.desk.terms;
+        let terms = &self.context.terms;
         let header = match payload::decode(heard.text, terms.seed, terms.run) {
             Ok(header) => header,
             Err(NotIntact::Altered) => {
@@ -52,7 +52,7 @@ impl Inferred {
             sender: header.sender,
             k: header.k,
         };
-        if !self.desk.directory.was_opened(header.sender) || header.k == 0 {
+        if !self.context.directory.was_opened(header.sender) || header.k == 0 {
             let what = format!("a relay from {}, which does not exist", header.sender);
             return self.irregular(Kind::PhantomRelay, handle, &heard, None, &what, now_ns);
         }
@@ -60,11 +60,14 @@ impl Inferred {
         if !session.track.wants(header.sender) {
             return self.echoed(handle, message, now_ns);
         }
-        let attribution = self.desk.directory.check_address(header.sender, heard.from);
+        let attribution = self
+            .context
+            .directory
+            .check_address(header.sender, heard.from);
         if let Err(truth) = &attribution {
-            let sender = self.desk.directory.name(header.sender);
+            let sender = self.context.directory.name(header.sender);
             let me = self.session(handle).track.id;
-            let own = self.desk.directory.check_address(me, heard.from).is_ok();
+            let own = self.context.directory.check_address(me, heard.from).is_ok();
             let whose = if own { "its own address, " } else { "" };
             let what = format!(
                 "message {} of {sender} attributed to {whose}{}, sent from {truth}",
@@ -212,7 +215,7 @@ impl Inferred {
     /// session got, or before that, or between. That is a proposal: others may show where it
     /// belongs, and that the session was owed it.
     fn doubt_of_leavers(&mut self, message: Message, sent_at: u64) {
-        let classic = self.desk.terms.dialect == Dialect::Classic;
+        let classic = self.context.terms.dialect == Dialect::Classic;
         let over = self
             .over
             .iter()
@@ -236,7 +239,7 @@ impl Inferred {
         let label = self.sequence.label(slot);
         let start = self.sessions[handle.0 as usize].track.start;
         if label <= self.sequence.label(start) && !self.begins_before(handle, slot) {
-            self.desk.batch.tally.uncompared += 1;
+            self.context.batch.tally.uncompared += 1;
             return;
         }
         let track = &mut self.sessions[handle.0 as usize].track;
@@ -271,7 +274,7 @@ impl Inferred {
         }
         let track = &mut self.sessions[handle.0 as usize].track;
         if track.fills.len() >= bounds::late_deliveries() {
-            self.desk.batch.tally.uncompared += 1;
+            self.context.batch.tally.uncompared += 1;
             if let Some(slot) = self.sequence.get_mut(slot) {
                 (slot.unordered, slot.filled) = (true, true);
             }
@@ -379,11 +382,11 @@ impl Inferred {
         heard: Option<&Heard<'_>>,
         now_ns: u64,
     ) -> Event {
-        self.desk.batch.tally.delivered += 1;
+        self.context.batch.tally.delivered += 1;
         if let Some(heard) = heard
             && self.sequence.keep_line(slot, &heard.bytes)
         {
-            self.desk.directory.keeps(&heard.bytes);
+            self.context.directory.keeps(&heard.bytes);
         }
         if let Some(slot) = self.sequence.get_mut(slot) {
             if slot.receivers == 0 {
@@ -393,7 +396,7 @@ impl Inferred {
             slot.last_ns = slot.last_ns.max(now_ns);
         }
         let sent_ns = sent.sent_ns.max(sent.intended_ns);
-        if is_late(self.desk.terms.late_after_ns, sent_ns, now_ns) {
+        if is_late(self.context.terms.late_after_ns, sent_ns, now_ns) {
             self.too_late(handle, slot, now_ns);
         }
         Event::Relay {
@@ -426,7 +429,7 @@ impl Inferred {
             self.report_overtaken(client, message, later, now_ns);
         } else if self.promises_order(OrderPromise::Causal) {
             self.dispute(slot);
-            self.desk.batch.tally.uncompared += 1;
+            self.context.batch.tally.uncompared += 1;
         }
         Some(self.deliver(handle, slot, sent, None, now_ns))
     }
@@ -440,7 +443,7 @@ impl Inferred {
         let waited = self.settling.withdraw_loss(slot, receiver);
         if lost && !waited {
             let came = Anomaly::CameAfterAll { receiver, message };
-            self.desk.batch.anomalies.push(came);
+            self.context.batch.anomalies.push(came);
         }
     }
 
@@ -448,8 +451,10 @@ impl Inferred {
     fn long_after(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
         let text = self.got_again(handle, message);
         let client = self.client(handle);
-        let example = self.desk.example(client, None, Some(message), text, now_ns);
-        self.desk.batch.anomalies.push(Anomaly::CameLongAfter {
+        let example = self
+            .context
+            .example(client, None, Some(message), text, now_ns);
+        self.context.batch.anomalies.push(Anomaly::CameLongAfter {
             receiver: self.sessions[handle.0 as usize].track.id,
             message,
             example,
@@ -458,15 +463,15 @@ impl Inferred {
     }
 
     fn got_again(&self, handle: Handle, message: Message) -> String {
-        let sender = self.desk.directory.name(message.sender);
+        let sender = self.context.directory.name(message.sender);
         let name = self.name(handle);
         format!("{name} got message {} of {sender} again", message.k)
     }
 
     /// The same message again.
     fn again(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
-        self.desk.batch.tally.duplicated += 1;
-        if self.desk.terms.promises.relay != RelayPromise::AtLeastOnce {
+        self.context.batch.tally.duplicated += 1;
+        if self.context.terms.promises.relay != RelayPromise::AtLeastOnce {
             let text = self.got_again(handle, message);
             self.certain_about(Kind::DuplicateRelay, handle, message, text, now_ns);
         }
@@ -475,12 +480,12 @@ impl Inferred {
 
     /// It was owed, or came again: that is not known any more, and the run says so.
     fn out_of_the_window(&mut self) -> Event {
-        self.desk.batch.tally.delivered += 1;
+        self.context.batch.tally.delivered += 1;
         Event::Other
     }
 
     fn before_its_time(&mut self, handle: Handle, message: Message, now_ns: u64) {
-        let sender = self.desk.directory.name(message.sender);
+        let sender = self.context.directory.name(message.sender);
         let text = format!(
             "{} got message {} of {sender}, which the target had taken before {} began to connect",
             self.name(handle),
@@ -504,11 +509,11 @@ impl Inferred {
         };
         let left_behind = self.session(handle).track.left_behind != 0;
         if left_behind || self.messages.has_given_up(header.sender) {
-            self.desk.batch.tally.uncompared += u64::from(!left_behind);
+            self.context.batch.tally.uncompared += u64::from(!left_behind);
             let receiver = self.session(handle).track.id;
             if self.session(handle).track.gave_up {
                 let came = Anomaly::CameAfterAll { receiver, message };
-                self.desk.batch.anomalies.push(came);
+                self.context.batch.anomalies.push(came);
             }
             return self.out_of_the_window();
         }
@@ -518,14 +523,14 @@ impl Inferred {
             None => self.tracks().any(|track| track.id == header.sender),
         };
         if never_sent {
-            let sender = self.desk.directory.name(header.sender);
+            let sender = self.context.directory.name(header.sender);
             let what = format!("message {} of {sender}, which was never sent", header.k);
             return self.irregular(Kind::PhantomRelay, handle, heard, None, &what, now_ns);
         }
         // Everybody has passed it. Who was there when it was due has had it.
         let joined_ns = self.session(handle).first_ns;
         if header.intended_ns >= joined_ns {
-            let once = self.desk.terms.promises.relay != RelayPromise::AtLeastOnce;
+            let once = self.context.terms.promises.relay != RelayPromise::AtLeastOnce;
             return match self.session(handle).track.gave_up && once {
                 true => self.long_after(handle, message, now_ns),
                 false => self.again(handle, message, now_ns),
@@ -537,10 +542,10 @@ impl Inferred {
 
     /// Its sender got `message` relayed.
     fn echoed(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
-        if let Some(own) = self.session(handle).own.as_deref_mut() {
-            own.settle_otherwise(message.k);
+        if let Some(outbox) = self.session(handle).outbox.as_deref_mut() {
+            outbox.waive_ack(message.k);
         }
-        self.desk.batch.anomalies.push(Anomaly::Echoed {
+        self.context.batch.anomalies.push(Anomaly::Echoed {
             seq: NO_NUMBER,
             message,
             at_ns: now_ns,
@@ -551,9 +556,9 @@ impl Inferred {
     /// A relay of a text that no load message ever was.
     fn foreign(&mut self, handle: Handle, heard: &Heard<'_>, now_ns: u64) -> Event {
         let text = String::from_utf8_lossy(heard.text);
-        let (kind, what) = match self.desk.directory.raw_fate(&text) {
+        let (kind, what) = match self.context.directory.raw_fate(&text) {
             Some(RawFate::Accepted) => {
-                self.desk.batch.tally.delivered += 1;
+                self.context.batch.tally.delivered += 1;
                 return Event::Other;
             }
             Some(RawFate::Rejected) => {
@@ -602,14 +607,15 @@ impl Inferred {
         if self.irregulars.count(kind, line, id) {
             let text = format!("{} got {what}", self.name(handle));
             let client = self.client(handle);
-            self.desk.certain(kind, client, message, text, now_ns);
+            self.context.certain(kind, client, message, text, now_ns);
         }
     }
 
     /// `handle` got `slot` later than is promised.
     #[cold]
     pub(super) fn too_late(&mut self, handle: Handle, slot: SlotId, now_ns: u64) {
-        let (Some(slot), Some(limit_ns)) = (self.sequence.get(slot), self.desk.terms.late_after_ns)
+        let (Some(slot), Some(limit_ns)) =
+            (self.sequence.get(slot), self.context.terms.late_after_ns)
         else {
             return;
         };
@@ -619,7 +625,7 @@ impl Inferred {
             "{} got message {} of {} {:.3} s after it was sent; {:.3} s are allowed",
             self.name(handle),
             message.k,
-            self.desk.directory.name(message.sender),
+            self.context.directory.name(message.sender),
             took_ns as f64 / 1e9,
             limit_ns as f64 / 1e9
         );
@@ -635,6 +641,7 @@ impl Inferred {
         now_ns: u64,
     ) {
         let client = self.client(handle);
-        self.desk.certain(kind, client, Some(message), text, now_ns);
+        self.context
+            .certain(kind, client, Some(message), text, now_ns);
     }
 }

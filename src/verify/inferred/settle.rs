@@ -198,7 +198,7 @@ impl Inferred {
         self.judge_losses_since();
         self.judge_doubts(until == NEVER && !more);
         self.settling.disordered.clear();
-        self.desk.batch.tally.disordered += self.settling.effort.take_refused();
+        self.context.batch.tally.disordered += self.settling.effort.take_refused();
         self.forget_past();
         more
     }
@@ -213,7 +213,7 @@ impl Inferred {
         let unjudged = left.fold(Unjudged::default(), |unjudged, (_, slot)| {
             unjudged.and(Unjudged::one(slot.sent_ns))
         });
-        self.desk.batch.unjudged = self.desk.batch.unjudged.and(unjudged);
+        self.context.batch.unjudged = self.context.batch.unjudged.and(unjudged);
         self.settling = Settling {
             last: self.settling.last,
             stopped: true,
@@ -351,7 +351,7 @@ impl Inferred {
         let complete = self.waited_for.remove(&id).is_none();
         let slot = self.sequence.get(id).filter(|slot| slot.receivers > 0);
         if let Some(slot) = slot.filter(|_| complete) {
-            self.desk.batch.settled.push(figures(slot));
+            self.context.batch.settled.push(figures(slot));
         }
     }
 
@@ -383,7 +383,7 @@ impl Inferred {
         let sent = self.messages.get(message);
         let acked = sent.is_some_and(|m| m.acked_at != NEVER);
         let reported = sent.is_some_and(|m| m.unanswered || m.refused);
-        let silent = self.desk.terms.promises.relay == RelayPromise::AtMostOnce
+        let silent = self.context.terms.promises.relay == RelayPromise::AtMostOnce
             || late // too late to be delivered: reported as its cause
             || nobody && !acked && reported; // so is what became of it instead of an ack
         let reached_nobody = nobody && acked;
@@ -399,10 +399,10 @@ impl Inferred {
         losses.sort_by_key(|loss| loss.receiver);
         for (at, mut loss) in losses.into_iter().enumerate() {
             if may_be_none {
-                self.desk.batch.tally.unresolved += 1;
+                self.context.batch.tally.unresolved += 1;
                 continue;
             }
-            self.desk.batch.tally.lost += 1;
+            self.context.batch.tally.lost += 1;
             loss.doubt.disordered = disordered;
             if silent {
                 continue;
@@ -411,8 +411,8 @@ impl Inferred {
                 self.report_loss(&loss, message, false, loss.doubt.is_any());
             } else if on_record && !given_up {
                 let in_doubt = loss.doubt.is_undecided(false);
-                self.desk.batch.tally.lost -= u64::from(in_doubt);
-                self.desk.batch.tally.unresolved += u64::from(in_doubt);
+                self.context.batch.tally.lost -= u64::from(in_doubt);
+                self.context.batch.tally.unresolved += u64::from(in_doubt);
             } else if at == 0 || deferred {
                 self.report_loss(&loss, message, true, deferred);
             }
@@ -490,8 +490,8 @@ impl Inferred {
     /// One for each receiver, or, where it reached nobody, for all; `deferred` if the end of the run
     /// decides.
     fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool, deferred: bool) {
-        let sender = self.desk.directory.name(message.sender);
-        let receiver = self.desk.directory.client_name(loss.receiver);
+        let sender = self.context.directory.name(message.sender);
+        let receiver = self.context.directory.client_name(loss.receiver);
         let (kind, text) = if reached_nobody {
             let text = format!(
                 "message {} of {sender} was acked and relayed to none of the receivers present: \
@@ -511,14 +511,14 @@ impl Inferred {
             );
             (Kind::LostRelay, text)
         };
-        let mut example = self
-            .desk
-            .example(loss.receiver, None, Some(message), text, loss.at_ns);
+        let mut example =
+            self.context
+                .example(loss.receiver, None, Some(message), text, loss.at_ns);
         if reached_nobody {
             example.receiver = None;
         }
         let doubt = loss.doubt;
-        self.desk.batch.anomalies.push(match loss.proof {
+        self.context.batch.anomalies.push(match loss.proof {
             _ if deferred => Anomaly::LostUnless {
                 kind,
                 receiver: loss.session,
@@ -578,7 +578,7 @@ impl Inferred {
             if waited {
                 track.left_behind = next;
             }
-            self.desk.batch.tally.uncompared += u64::from(waited);
+            self.context.batch.tally.uncompared += u64::from(waited);
         }
         if let Some(slot) = self.sequence.get_mut(next) {
             slot.until = 0;

@@ -80,7 +80,7 @@ impl Inferred {
                 slot.doubtful = true;
                 let message = slot.message;
                 let doubtful = Anomaly::DisorderNear { message };
-                self.desk.batch.anomalies.push(doubtful);
+                self.context.batch.anomalies.push(doubtful);
             }
         }
     }
@@ -142,12 +142,12 @@ impl Inferred {
     /// Whether the target took the connection of `track` before that of session `other`: it takes
     /// them in the order in which they were made. (A welcome says itself from when on it counts.)
     pub(super) fn is_taken_before(&self, track: &Track, other: SenderId) -> bool {
-        self.desk.terms.dialect == Dialect::Classic && track.later <= other
+        self.context.terms.dialect == Dialect::Classic && track.later <= other
     }
 
     /// Whether a session that was taken later sent a message, or got it.
     fn is_behind_join(&self, track: &Track, near: &Near) -> bool {
-        if self.desk.terms.dialect != Dialect::Classic {
+        if self.context.terms.dialect != Dialect::Classic {
             return false;
         }
         let later = |id| self.is_taken_before(track, id);

@@ -2,7 +2,7 @@
 
 use super::{Event, Handle, Numbered};
 use crate::verify::batch::{Anomaly, Fact, Message, NoAck};
-use crate::verify::desk::Complaint;
+use crate::verify::context::Complaint;
 use crate::verify::ids::split_id;
 use crate::verify::kind::Kind;
 use crate::verify::session::{Carried, Form, Move, Place, Stage};
@@ -19,7 +19,7 @@ impl Numbered {
     ) {
         self.saw(seq);
         if let Some(message) = message {
-            self.desk.batch.facts.push(Fact::Acked {
+            self.context.batch.facts.push(Fact::Acked {
                 seq,
                 message,
                 intended_ns,
@@ -34,11 +34,11 @@ impl Numbered {
         self.require_welcome(handle, "ack", seq, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         let me = session.id;
-        let own = session.own.get_or_insert_default();
+        let outbox = session.outbox.get_or_insert_default();
         let k = match id.map(split_id) {
-            Some((sender, k)) if sender == me && k <= own.last_k && k > 0 => k,
+            Some((sender, k)) if sender == me && k <= outbox.last_k && k > 0 => k,
             named => {
-                if let Some(raw) = own.raw.as_mut().filter(|r| r.acks_owed > 0) {
+                if let Some(raw) = outbox.raw.as_mut().filter(|r| r.acks_owed > 0) {
                     raw.acks_owed -= 1;
                     let carried = Carried {
                         message: None,
@@ -66,24 +66,24 @@ impl Numbered {
                     message,
                     at_ns: now_ns,
                 };
-                self.desk.batch.anomalies.push(stray);
+                self.context.batch.anomalies.push(stray);
                 return Event::Other;
             }
         };
-        let Some((pending, order)) = own.take(k) else {
+        let Some((pending, order)) = outbox.take(k) else {
             return self.unowed_ack(handle, seq, k, now_ns);
         };
         if order.acked_now {
-            self.desk.unacked -= 1 + order.overtook;
+            self.context.unacked -= 1 + order.overtook;
         }
-        self.desk.batch.tally.acked += 1;
-        if !own.settled_otherwise.is_empty() {
-            own.settled_otherwise.retain(|&settled| settled != k);
+        self.context.batch.tally.acked += 1;
+        if !outbox.waived_acks.is_empty() {
+            outbox.waived_acks.retain(|&settled| settled != k);
         }
         let message = Message { sender: me, k };
         let sent_ns = pending.sent_ns;
         let in_order = order.acked_now && order.overtook == 0;
-        let known = std::mem::replace(&mut own.overtaker, pending.overtaken_by);
+        let known = std::mem::replace(&mut outbox.overtaker, pending.overtaken_by);
         let out_of_order = !order.acked_now && known != pending.overtaken_by;
         let out_of_order = out_of_order && !session.has_early();
         let carried = Carried {
@@ -128,7 +128,7 @@ impl Numbered {
         };
         let at_ns = carried.at_ns;
         if place != Place::Early && seq <= seen {
-            self.desk.batch.anomalies.push(Anomaly::AckBehind {
+            self.context.batch.anomalies.push(Anomaly::AckBehind {
                 seq,
                 message,
                 seen,
@@ -140,7 +140,7 @@ impl Numbered {
             }
         } else if matches!(place, Place::Late | Place::Forgotten) {
             self.saw(seq);
-            self.desk.batch.anomalies.push(Anomaly::AckAfterAll {
+            self.context.batch.anomalies.push(Anomaly::AckAfterAll {
                 seq,
                 message,
                 forgotten: place == Place::Forgotten,
@@ -177,7 +177,7 @@ impl Numbered {
             seq,
             message,
         };
-        self.desk.batch.anomalies.push(came);
+        self.context.batch.anomalies.push(came);
     }
 
     /// An ack for a message of this session that waits for none.
@@ -188,17 +188,17 @@ impl Numbered {
             sender: session.id,
             k,
         };
-        let settled_otherwise = session.own().was_settled_otherwise(k);
+        let waived_acks = session.outbox().was_ack_waived(k);
         session.excuse(seq);
-        if settled_otherwise != Some(false) {
+        if waived_acks != Some(false) {
             // It was refused, or (on record, as is its echo) it came behind its time.
             let anomaly = Anomaly::AckOfRefused {
                 message,
                 seq,
-                forgotten: settled_otherwise.is_none(),
+                forgotten: waived_acks.is_none(),
                 at_ns: now_ns,
             };
-            self.desk.batch.anomalies.push(anomaly);
+            self.context.batch.anomalies.push(anomaly);
         } else {
             let stated = seq - self.session(handle).added;
             let text = format!("{name} was acked its message {k} twice, now as number {stated}");
@@ -210,14 +210,14 @@ impl Numbered {
     pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
         let session = &mut self.sessions[handle.0 as usize];
         let connecting = session.stage == Stage::Connecting;
-        let (whose, conduct) = ((session.client, session.id), &mut session.conduct);
-        let own = session.own.get_or_insert_default();
+        let (whose, flags) = ((session.client, session.id), &mut session.flags);
+        let outbox = session.outbox.get_or_insert_default();
         let refused = self
-            .desk
-            .error(whose, conduct, connecting, own, complaint, now_ns);
+            .context
+            .error(whose, flags, connecting, outbox, complaint, now_ns);
         if let Some((message, example)) = refused {
             let refused = Anomaly::Refused { message, example };
-            self.desk.batch.anomalies.push(refused);
+            self.context.batch.anomalies.push(refused);
         }
         Event::Error {
             code: complaint.code.into(),
@@ -229,15 +229,15 @@ impl Numbered {
         let session = &mut self.sessions[handle.0 as usize];
         let sender = session.id;
         // Of a client that sent rubbish, or that the target closed, nobody knows what arrived.
-        let excused = session.conduct.provoked || session.conduct.gone;
-        let Some(own) = session.own.as_deref().filter(|_| !excused) else {
+        let excused = session.flags.provoked || session.flags.gone;
+        let Some(outbox) = session.outbox.as_deref().filter(|_| !excused) else {
             return;
         };
-        let waiting = own.overtaken.iter().chain(&own.pending);
+        let waiting = outbox.overtaken.iter().chain(&outbox.pending);
         let forgotten = waiting.clone();
-        let forgotten = forgotten.filter(|p| own.was_settled_otherwise(p.k).is_none());
-        self.desk.batch.tally.unknown_acks += forgotten.count() as u64;
-        let waiting = waiting.filter(|p| own.was_settled_otherwise(p.k) == Some(false));
+        let forgotten = forgotten.filter(|p| outbox.was_ack_waived(p.k).is_none());
+        self.context.batch.tally.unknown_acks += forgotten.count() as u64;
+        let waiting = waiting.filter(|p| outbox.was_ack_waived(p.k) == Some(false));
         // What a malformed line swallowed may have been acks.
         let swallowed = session.trouble.as_ref().map_or(0, |t| t.swallowed);
         for pending in waiting.skip(swallowed as usize) {
@@ -245,7 +245,7 @@ impl Numbered {
                 sender,
                 k: pending.k,
             };
-            self.desk.batch.anomalies.push(Anomaly::Unacked {
+            self.context.batch.anomalies.push(Anomaly::Unacked {
                 message,
                 by: NoAck::ByBye,
                 at_ns: now_ns,
@@ -259,20 +259,20 @@ impl Numbered {
     /// later one has. Which these are, other receivers know.
     pub(super) fn report_maybe_unacked(&mut self, handle: Handle, now_ns: u64) {
         let session = &self.sessions[handle.0 as usize];
-        let provoked = session.conduct.provoked;
-        let Some(own) = session.own.as_deref().filter(|_| !provoked) else {
+        let provoked = session.flags.provoked;
+        let Some(outbox) = session.outbox.as_deref().filter(|_| !provoked) else {
             return;
         };
         let (sender, joined) = (session.id, session.joined);
         // What a malformed line swallowed may have been acks.
         let swallowed = session.trouble.as_ref().map_or(0, |t| t.swallowed);
-        let overtaken = own.overtaken.iter().map(|p| (p.k, NoAck::ByLaterAck));
-        let waiting = own.pending.iter();
+        let overtaken = outbox.overtaken.iter().map(|p| (p.k, NoAck::ByLaterAck));
+        let waiting = outbox.pending.iter();
         let waiting = waiting.map(|p| (p.k, NoAck::Unknown { joined }));
         let unacked = overtaken.chain(waiting);
-        let unacked = unacked.filter(|(k, _)| own.was_settled_otherwise(*k) == Some(false));
+        let unacked = unacked.filter(|(k, _)| outbox.was_ack_waived(*k) == Some(false));
         let unacked = unacked.skip(swallowed as usize);
-        self.desk
+        self.context
             .batch
             .anomalies
             .extend(unacked.map(|(k, by)| Anomaly::Unacked {
@@ -285,14 +285,14 @@ impl Numbered {
     /// Nothing more is waited for: neither answers, nor what errors that came may be about.
     pub(super) fn drop_pending(&mut self, handle: Handle) {
         let session = &mut self.sessions[handle.0 as usize];
-        self.desk
-            .drop_pending(session.client, session.own.as_deref_mut());
+        self.context
+            .drop_pending(session.client, session.outbox.as_deref_mut());
     }
 
     /// A scripted `await_acks` took too long.
     pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
         let session = &mut self.sessions[handle.0 as usize];
-        let (whose, own) = ((session.client, session.id), session.own.as_deref_mut());
-        self.desk.overdue_acks(whose, own, within, now_ns);
+        let (whose, outbox) = ((session.client, session.id), session.outbox.as_deref_mut());
+        self.context.overdue_acks(whose, outbox, within, now_ns);
     }
 }

@@ -4,13 +4,13 @@ use super::{Event, Handle, Numbered, quote};
 use crate::verify::batch::{Anomaly, Ended};
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
-use crate::verify::own::Parting;
+use crate::verify::outbox::Parting;
 use crate::verify::session::{Hole, Move, NEVER, Stage};
 
 impl Numbered {
     /// The client half-closes: the rest and a bye are owed (J2).
     pub(in crate::verify) fn leaving(&mut self, handle: Handle, now_ns: u64) {
-        self.conduct(handle).leaving = true;
+        self.flags(handle).leaving = true;
         self.session(handle).left_ns = now_ns;
     }
 
@@ -25,7 +25,7 @@ impl Numbered {
         if self.session(handle).stage == Stage::Connecting {
             let text = format!("{} connected and was never welcomed", self.name(handle));
             self.certain(Kind::MissingWelcome, handle, text, now_ns);
-            self.open_at(handle, self.desk.directory.highest_seq());
+            self.open_at(handle, self.context.directory.highest_seq());
         }
     }
 
@@ -41,29 +41,29 @@ impl Numbered {
             return self.malformed(handle, "a second welcome", 0, now_ns);
         }
         let id = self.session(handle).id;
-        if self.desk.terms.addresses_known
-            && let Err(truth) = self.desk.directory.check_address(id, client_ip)
+        if self.context.terms.addresses_known
+            && let Err(truth) = self.context.directory.check_address(id, client_ip)
         {
             let name = self.name(handle);
             let text = format!("{name} connected from {truth} and was welcomed as {client_ip}");
             self.certain(Kind::MisattributedRelay, handle, text, now_ns);
         } else {
-            self.desk.directory.set_address(id, client_ip);
+            self.context.directory.set_address(id, client_ip);
         }
-        let conduct = *self.conduct(handle);
+        let flags = *self.flags(handle);
         let client = self.client(handle);
-        self.desk.welcomed(client, conduct, max_line, now_ns);
+        self.context.welcomed(client, flags, max_line, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         let joined = session.joined;
         if seq.saturating_add(session.added) < joined {
-            session.added = self.desk.directory.numbering_of_welcome(joined, seq);
+            session.added = self.context.directory.numbering_of_welcome(joined, seq);
             // Of no numbering that is known: it is wrong, or there is another one.
             let unknown = seq.saturating_add(session.added) < joined;
             session.trouble().welcomed_at = unknown.then_some(seq);
         }
         let seq = seq.saturating_add(self.session(handle).added);
-        let traffic = self.desk.unacked > 0 || seq > joined;
-        self.desk.batch.coverage.joins_during_traffic += u64::from(traffic);
+        let traffic = self.context.unacked > 0 || seq > joined;
+        self.context.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.open_at(handle, seq);
         self.session(handle).welcomed_ns = now_ns;
         Event::Welcome
@@ -82,7 +82,7 @@ impl Numbered {
         if seq > known || bye && seq == known {
             return;
         }
-        let Some((added, is_new)) = self.desk.directory.begin_numbering(session.joined) else {
+        let Some((added, is_new)) = self.context.directory.begin_numbering(session.joined) else {
             return;
         };
         session.added = added;
@@ -96,7 +96,7 @@ impl Numbered {
             );
             let example = self.example(handle, None, None, text, now_ns);
             let anew = Anomaly::NumberedAnew { added, example };
-            self.desk.batch.anomalies.push(anew);
+            self.context.batch.anomalies.push(anew);
         }
     }
 
@@ -132,9 +132,9 @@ impl Numbered {
         if session.stage == Stage::Finished {
             return self.malformed(handle, "a second bye", 0, now_ns);
         }
-        if !session.conduct.leaving {
-            self.desk.batch.tally.unasked_byes += 1;
-            session.conduct.gone = true;
+        if !session.flags.leaving {
+            self.context.batch.tally.unasked_byes += 1;
+            session.flags.gone = true;
         }
         let last = session.seen();
         let mut moves = Vec::new();
@@ -155,13 +155,16 @@ impl Numbered {
         let session = &mut self.sessions[handle.0 as usize];
         if session.trouble.as_ref().is_some_and(|t| t.gave_up()) {
             let receiver = session.id;
-            self.desk.batch.anomalies.push(Anomaly::HadAll { receiver });
+            self.context
+                .batch
+                .anomalies
+                .push(Anomaly::HadAll { receiver });
         }
         session.joined = session.seen();
         session.next = NEVER;
         session.stage = Stage::Finished;
-        self.desk.batch.coverage.polite_leaves += u64::from(session.conduct.leaving);
-        self.desk.batch.coverage.fences_seen += 1;
+        self.context.batch.coverage.polite_leaves += u64::from(session.flags.leaving);
+        self.context.batch.coverage.fences_seen += 1;
         Event::Bye
     }
 
@@ -174,12 +177,12 @@ impl Numbered {
         now_ns: u64,
     ) {
         let session = &mut self.sessions[handle.0 as usize];
-        let (id, stage, conduct) = (session.id, session.stage, session.conduct);
+        let (id, stage, flags) = (session.id, session.stage, session.flags);
         // The ack of one may be among the frames that are ahead of their time.
         let has_early = session.has_early();
-        let own = session.own.as_ref();
-        let in_flight = own.is_some_and(|own| has_early || !own.is_all_acked());
-        let last_seq = self.desk.directory.highest_seq().max(session.seen());
+        let outbox = session.outbox.as_ref();
+        let in_flight = outbox.is_some_and(|outbox| has_early || !outbox.is_all_acked());
+        let last_seq = self.context.directory.highest_seq().max(session.seen());
         match stage {
             Stage::Finished => {
                 if !unread.is_empty() {
@@ -188,8 +191,11 @@ impl Numbered {
                 }
             }
             Stage::Open => {
-                let highest_seq = self.desk.directory.highest_seq();
-                let highest_seq = self.desk.directory.highest_of(session.seen(), highest_seq);
+                let highest_seq = self.context.directory.highest_seq();
+                let highest_seq = self
+                    .context
+                    .directory
+                    .highest_of(session.seen(), highest_seq);
                 let unseen = session.unseen(highest_seq);
                 let mut moves = Vec::new();
                 self.leave_undecided(handle, &mut moves);
@@ -202,9 +208,9 @@ impl Numbered {
             Stage::Connecting => {
                 self.report_maybe_unacked(handle, now_ns);
                 let malformed = self.session(handle).is_after_malformed();
-                if conduct.hung_up_early(ending, malformed) {
+                if flags.hung_up_early(ending, malformed) {
                     let (client, seen) = (self.client(handle), self.session(handle).seen());
-                    self.desk
+                    self.context
                         .hung_up(client, seen, ending, ", before any welcome", now_ns);
                 }
             }
@@ -214,9 +220,9 @@ impl Numbered {
         let session = &mut self.sessions[handle.0 as usize];
         session.stage = Stage::Free;
         session.next = NEVER;
-        session.own = None;
+        session.outbox = None;
         session.trouble = None;
-        self.desk.batch.ended.push(Ended {
+        self.context.batch.ended.push(Ended {
             session: id,
             last_seq,
             in_flight,
@@ -229,9 +235,9 @@ impl Numbered {
         // The bye may be what the malformed line was.
         let malformed = self.session(handle).is_after_malformed();
         let (client, seen) = (self.client(handle), self.session(handle).seen());
-        let tally = &mut self.desk.batch.tally;
+        let tally = &mut self.context.batch.tally;
         match self.sessions[handle.0 as usize]
-            .conduct
+            .flags
             .parting(ending, malformed)
         {
             Parting::Gone => tally.optional = tally.optional.saturating_add(unseen),
@@ -249,11 +255,11 @@ impl Numbered {
             }
             Parting::NoGoodbye => {
                 tally.unresolved = tally.unresolved.saturating_add(unseen);
-                self.desk.no_goodbye(client, seen, now_ns);
+                self.context.no_goodbye(client, seen, now_ns);
             }
             Parting::HungUp => {
                 tally.unresolved = tally.unresolved.saturating_add(unseen);
-                self.desk.hung_up(client, seen, ending, "", now_ns);
+                self.context.hung_up(client, seen, ending, "", now_ns);
             }
             Parting::Excused => {}
         }
@@ -274,7 +280,7 @@ impl Numbered {
         session.take_at_their_word(plausible, moves);
         let holes = std::mem::take(&mut session.trouble().holes);
         let missing = holes.values().map(|hole| hole.until - hole.from);
-        let tally = &mut self.desk.batch.tally;
+        let tally = &mut self.context.batch.tally;
         tally.misplaced = missing.fold(tally.misplaced, u64::saturating_add);
     }
 
@@ -286,7 +292,7 @@ impl Numbered {
         let disordered = session.trouble.as_ref().is_some_and(|t| t.came_late);
         if let Some(trouble) = &mut session.trouble {
             let undecided = std::mem::take(&mut trouble.undecided);
-            let tally = &mut self.desk.batch.tally;
+            let tally = &mut self.context.batch.tally;
             tally.behind_wrong = tally.behind_wrong.saturating_add(undecided);
         }
         for Hole {
@@ -296,7 +302,7 @@ impl Numbered {
             at_ns,
         } in session.give_up_before(seq, &mut moves)
         {
-            self.desk.batch.anomalies.push(Anomaly::Missing {
+            self.context.batch.anomalies.push(Anomaly::Missing {
                 receiver,
                 from,
                 until,

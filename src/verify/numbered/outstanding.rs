@@ -10,15 +10,15 @@ impl Numbered {
     /// everything that had arrived was read.
     pub(in crate::verify) fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
         let session = &self.sessions[handle.0 as usize];
-        let conduct = session.conduct;
-        let own_doing = conduct.gone || conduct.provoked || conduct.cut_off;
+        let flags = session.flags;
+        let own_doing = flags.gone || flags.provoked || flags.cut_off;
         if session.stage != Stage::Open || own_doing {
             return;
         }
         // What a wrong frame stands for, or a line swallowed, did come in a way.
-        let heard_all = heard_all && !conduct.stopped_reading && session.trouble.is_none();
-        let group = self.desk.directory.group(session.client);
-        let cut = &mut self.desk.batch.cut;
+        let heard_all = heard_all && !flags.stopped_reading && session.trouble.is_none();
+        let group = self.context.directory.group(session.client);
+        let cut = &mut self.context.batch.cut;
         if heard_all {
             cut.listeners.push(Listener {
                 session: session.id,
@@ -31,11 +31,11 @@ impl Numbered {
                 },
             });
         }
-        let Some(own) = session.own.as_deref() else {
+        let Some(outbox) = session.outbox.as_deref() else {
             return;
         };
-        let waiting = own.pending.iter();
-        let waiting = waiting.filter(|pending| !own.settled_otherwise.contains(&pending.k));
+        let waiting = outbox.pending.iter();
+        let waiting = waiting.filter(|pending| !outbox.waived_acks.contains(&pending.k));
         cut.unanswered.extend(waiting.map(|pending| Unanswered {
             message: Message {
                 sender: session.id,

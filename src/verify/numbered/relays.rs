@@ -2,7 +2,7 @@
 
 use super::{Event, Handle, Numbered, is_late, quote, relayed};
 use crate::verify::batch::{Anomaly, ClaimDoubt, Fact, Message};
-use crate::verify::desk::nobodys;
+use crate::verify::context::nobodys;
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::kind::Kind;
 use crate::verify::reference::Slot;
@@ -20,41 +20,39 @@ impl Numbered {
         now_ns: u64,
     ) -> Event {
         self.require_welcome(handle, "relay", seq, now_ns);
-        let header =
-            match payload::decode(text.as_bytes(), self.desk.terms.seed, self.desk.terms.run) {
-                Ok(header) => header,
-                Err(NotIntact::Altered) => {
-                    let what = format!("altered: {}", quote(text.as_bytes()));
-                    return self.irregular(
-                        Kind::AlteredRelay,
-                        handle,
-                        line,
-                        seq,
-                        None,
-                        what,
-                        now_ns,
-                    );
-                }
-                Err(NotIntact::Foreign) => {
-                    return self.foreign(handle, line, seq, (client_ip, text), now_ns);
-                }
-            };
+        let header = match payload::decode(
+            text.as_bytes(),
+            self.context.terms.seed,
+            self.context.terms.run,
+        ) {
+            Ok(header) => header,
+            Err(NotIntact::Altered) => {
+                let what = format!("altered: {}", quote(text.as_bytes()));
+                return self.irregular(Kind::AlteredRelay, handle, line, seq, None, what, now_ns);
+            }
+            Err(NotIntact::Foreign) => {
+                return self.foreign(handle, line, seq, (client_ip, text), now_ns);
+            }
+        };
         let message = Message {
             sender: header.sender,
             k: header.k,
         };
-        if header.run != self.desk.terms.run {
+        if header.run != self.context.terms.run {
             let what = format!("from another run ({:08x})", header.run);
             return self.irregular(Kind::StaleRelay, handle, line, seq, None, what, now_ns);
         }
-        if !self.desk.directory.was_opened(header.sender) || header.k == 0 {
+        if !self.context.directory.was_opened(header.sender) || header.k == 0 {
             let what = format!("from {}, which does not exist", header.sender);
             return self.irregular(Kind::PhantomRelay, handle, line, seq, None, what, now_ns);
         }
         if header.sender == self.session(handle).id {
             return self.echoed(handle, seq, message, now_ns);
         }
-        let attribution = self.desk.directory.check_address(header.sender, client_ip);
+        let attribution = self
+            .context
+            .directory
+            .check_address(header.sender, client_ip);
         if let Err(truth) = &attribution {
             let what = format!("attributed to {client_ip}, sent from {truth}");
             let kind = Kind::MisattributedRelay;
@@ -114,7 +112,7 @@ impl Numbered {
         carried: Carried,
         line: Option<&[u8]>,
     ) {
-        self.desk.batch.tally.delivered += 1;
+        self.context.batch.tally.delivered += 1;
         let Carried {
             message,
             intended_ns,
@@ -139,7 +137,7 @@ impl Numbered {
                             slot.sent_ns = sent_ns;
                         }
                     }
-                    None => self.desk.batch.facts.push(Fact::Relayed {
+                    None => self.context.batch.facts.push(Fact::Relayed {
                         seq,
                         message,
                         intended_ns,
@@ -151,13 +149,15 @@ impl Numbered {
                 }
             }
             None => {}
-            Some(known) if known != message => self.desk.batch.anomalies.push(Anomaly::Conflict {
-                receiver,
-                seq,
-                claim: message,
-                intended_ns,
-                at_ns,
-            }),
+            Some(known) if known != message => {
+                self.context.batch.anomalies.push(Anomaly::Conflict {
+                    receiver,
+                    seq,
+                    claim: message,
+                    intended_ns,
+                    at_ns,
+                });
+            }
             Some(_) => {
                 // The same message in other bytes: an address written otherwise, or (on record) a
                 // wrong one.
@@ -172,7 +172,7 @@ impl Numbered {
     /// When `message`, which was due at `intended_ns`, was really sent, if that is still known.
     fn sent_ns(&self, message: Message, intended_ns: u64) -> Option<u64> {
         let lag_ns = self
-            .desk
+            .context
             .directory
             .sends()
             .lag_ns(message.sender, message.k)?;
@@ -193,7 +193,7 @@ impl Numbered {
                 Move::Unexplained(early) | Move::Unplaced(early) => {
                     if let Some(claim) = early.carried.message {
                         let receiver = self.session(handle).id;
-                        self.desk.batch.anomalies.push(Anomaly::Claim {
+                        self.context.batch.anomalies.push(Anomaly::Claim {
                             receiver,
                             seq: early.seq,
                             message: claim,
@@ -209,7 +209,7 @@ impl Numbered {
                 }
                 Move::LastWord { early, from } => {
                     let receiver = self.session(handle).id;
-                    self.desk.batch.anomalies.push(Anomaly::LastWord {
+                    self.context.batch.anomalies.push(Anomaly::LastWord {
                         receiver,
                         seq: early.seq,
                         message: early.carried.message,
@@ -227,7 +227,7 @@ impl Numbered {
                     disorder,
                 } => {
                     let receiver = self.session(handle).id;
-                    self.desk.batch.anomalies.push(Anomaly::Displaced {
+                    self.context.batch.anomalies.push(Anomaly::Displaced {
                         receiver,
                         low,
                         high,
@@ -260,19 +260,19 @@ impl Numbered {
         receiver: SenderId,
         now_ns: u64,
     ) {
-        let facts = &mut self.desk.batch.facts;
+        let facts = &mut self.context.batch.facts;
         let message = (message.sender, message.k);
         let retired = |n, s: &Slot| facts.push(relayed(n, s));
         let kept =
             self.reference
                 .insert(seq, line, message, intended_ns, receiver, now_ns, retired);
         if kept {
-            self.desk.directory.keeps(&[line, b"\n"]);
+            self.context.directory.keeps(&[line, b"\n"]);
             self.kept_since_flush += 1;
         } else {
-            self.desk.batch.tally.uncompared += 1;
+            self.context.batch.tally.uncompared += 1;
             // It is one of those who are not compared; but its number was given to something.
-            self.desk.batch.facts.push(Fact::Relayed {
+            self.context.batch.facts.push(Fact::Relayed {
                 seq,
                 message: Message {
                     sender: message.0,
@@ -307,7 +307,7 @@ impl Numbered {
             doubt,
             at_ns,
         };
-        self.desk.batch.anomalies.push(claim);
+        self.context.batch.anomalies.push(claim);
     }
 
     pub(super) fn echoed(
@@ -319,8 +319,8 @@ impl Numbered {
     ) -> Event {
         let session = self.session(handle);
         session.excuse(seq);
-        session.own().settle_otherwise(message.k);
-        self.desk.batch.anomalies.push(Anomaly::Echoed {
+        session.outbox().waive_ack(message.k);
+        self.context.batch.anomalies.push(Anomaly::Echoed {
             seq,
             message,
             at_ns: now_ns,
@@ -337,7 +337,7 @@ impl Numbered {
         (client_ip, text): (&str, &str),
         now_ns: u64,
     ) -> Event {
-        let kind = match self.desk.directory.raw_fate(text) {
+        let kind = match self.context.directory.raw_fate(text) {
             Some(RawFate::Accepted) => {
                 let carried = Carried {
                     message: None,
@@ -350,12 +350,12 @@ impl Numbered {
                     Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, None),
                     Place::Early => {}
                     Place::Late | Place::Forgotten => {
-                        self.desk.batch.tally.delivered += 1;
-                        self.desk.batch.tally.uncompared += 1;
+                        self.context.batch.tally.delivered += 1;
+                        self.context.batch.tally.uncompared += 1;
                         self.number_came(handle, seq, None);
                     }
                     Place::Behind => {
-                        self.desk.batch.tally.duplicated += 1;
+                        self.context.batch.tally.duplicated += 1;
                         let name = self.name(handle);
                         let stated = seq - self.session(handle).added;
                         let text = format!("{name} got a scripted text (number {stated}) again");
@@ -405,7 +405,7 @@ impl Numbered {
         now_ns: u64,
     ) {
         let receiver = self.session(handle).id;
-        self.desk.batch.anomalies.push(Anomaly::Irregular {
+        self.context.batch.anomalies.push(Anomaly::Irregular {
             kind,
             receiver,
             seq,
@@ -425,9 +425,9 @@ impl Numbered {
         intended_ns: u64,
         now_ns: u64,
     ) {
-        if is_late(self.desk.terms.late_after_ns, intended_ns, now_ns) {
+        if is_late(self.context.terms.late_after_ns, intended_ns, now_ns) {
             let at_ns = now_ns;
-            self.desk.batch.anomalies.push(Anomaly::Late {
+            self.context.batch.anomalies.push(Anomaly::Late {
                 receiver,
                 seq,
                 message,

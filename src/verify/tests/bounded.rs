@@ -37,7 +37,7 @@ fn draw(rng: &mut dyn Rng) -> Bounds {
         given_up_runs: small(usual.given_up_runs, 0, 2),
         early_frames: small(usual.early_frames, 1, 3),
         excused_runs: small(usual.excused_runs, 0, 2),
-        settled_otherwise: small(usual.settled_otherwise, 0, 2),
+        waived_acks: small(usual.waived_acks, 0, 2),
         reference_numbers: small(usual.reference_numbers, 1, 8),
         reference_bytes: small(usual.reference_bytes, 0, 0),
         records: small(usual.records, 1, 12),

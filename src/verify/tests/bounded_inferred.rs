@@ -29,7 +29,7 @@ fn draw(rng: &mut dyn Rng) -> Bounds {
     Bounds {
         reorder_window: small(usual.reorder_window, 1, 8),
         excused_runs: small(usual.excused_runs, 0, 2),
-        settled_otherwise: small(usual.settled_otherwise, 0, 2),
+        waived_acks: small(usual.waived_acks, 0, 2),
         remembered: small(usual.remembered, 0, 2),
         deferred_losses: small(usual.deferred_losses, 0, 2),
         slots: small(usual.slots, 1, 12),

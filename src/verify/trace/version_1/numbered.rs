@@ -17,7 +17,7 @@ use crate::verify::frames::{self, NoFrame};
 use crate::verify::ids::split_id;
 use crate::verify::ledger::{MAX_SEQ, Terms};
 use crate::verify::numberings::APART;
-use crate::verify::own::{Own, Pending};
+use crate::verify::outbox::{Outbox, Pending};
 use crate::verify::session::{NEVER, Stage};
 use crate::wire::Dialect;
 use crate::wire::line::LineBuffer;
@@ -57,7 +57,7 @@ struct Session {
     added: u64,
     welcomed_at: Option<u64>,
     placing: Placing,
-    own: Own,
+    outbox: Outbox,
     buffer: LineBuffer,
     /// It sent what is no frame.
     provoked: bool,
@@ -129,7 +129,7 @@ impl Former {
             added: joined.saturating_sub(stated),
             welcomed_at: None,
             placing: Placing::new(),
-            own: Own::default(),
+            outbox: Outbox::default(),
             buffer: LineBuffer::new(self.max_line_bytes),
             provoked: false,
             cut_off: false,
@@ -163,10 +163,10 @@ impl Former {
                 last,
             } => {
                 let (run, seen) = (self.terms.run, session.seen());
-                let own = &mut session.own;
-                self.sent = own.compose(run, session.id, *intended_ns, *last);
+                let outbox = &mut session.outbox;
+                self.sent = outbox.compose(run, session.id, *intended_ns, *last);
                 if let Some(header) = self.sent {
-                    own.pending.push_back(Pending {
+                    outbox.pending.push_back(Pending {
                         k: header.k,
                         intended_ns: *intended_ns,
                         sent_ns: *now_ns,
@@ -177,23 +177,23 @@ impl Former {
             }
             Told::SentPublish(line) => {
                 if let Some(header) = self.sent
-                    && !session.own.survives_glued(&header, line)
+                    && !session.outbox.survives_glued(&header, line)
                 {
                     session.provoked = true;
-                    session.own.pending.pop_back();
-                    session.own.settle_otherwise(header.k);
+                    session.outbox.pending.pop_back();
+                    session.outbox.waive_ack(header.k);
                 }
             }
             Told::SendingRaw(bytes) => {
                 let max = self.terms.max_line_bytes;
-                let own = &mut session.own;
-                session.provoked |= !own.send_raw(bytes, Dialect::Ndjson, max, &self.view);
+                let outbox = &mut session.outbox;
+                session.provoked |= !outbox.send_raw(bytes, Dialect::Ndjson, max, &self.view);
             }
             Told::NoWelcome(_) if session.stage == Stage::Connecting => {
                 let highest = self.highest(from);
                 self.sessions[index].open_at(highest);
             }
-            Told::OverdueAcks(..) => drop(session.own.overdue(session.id)),
+            Told::OverdueAcks(..) => drop(session.outbox.overdue(session.id)),
             Told::Ended(..) => self.ended(index, from),
             _ => {}
         }
@@ -332,7 +332,7 @@ impl Former {
         }
         if header.sender == session.id {
             session.placing.excuse(seq);
-            session.own.settle_otherwise(header.k);
+            session.outbox.waive_ack(header.k);
             return;
         }
         let clean = from.number() == 0;
@@ -387,11 +387,11 @@ impl Session {
 
     fn ack(&mut self, seq: u64, id: Option<u64>, from: &mut Reading) {
         self.require_welcome(seq);
-        let own = &mut self.own;
+        let outbox = &mut self.outbox;
         let k = match id.map(split_id) {
-            Some((sender, k)) if sender == self.id && k <= own.last_k && k > 0 => k,
+            Some((sender, k)) if sender == self.id && k <= outbox.last_k && k > 0 => k,
             _ => {
-                if let Some(raw) = own.raw.as_mut().filter(|raw| raw.acks_owed > 0) {
+                if let Some(raw) = outbox.raw.as_mut().filter(|raw| raw.acks_owed > 0) {
                     raw.acks_owed -= 1;
                     self.placing.place(seq);
                 } else {
@@ -400,15 +400,15 @@ impl Session {
                 return;
             }
         };
-        let Some((pending, order)) = own.take(k) else {
+        let Some((pending, order)) = outbox.take(k) else {
             self.placing.excuse(seq);
-            if !own.settled_otherwise.contains(&k) {
+            if !outbox.waived_acks.contains(&k) {
                 from.number(); // whose message was acked twice
             }
             return;
         };
-        own.settled_otherwise.retain(|&settled| settled != k);
-        let known = std::mem::replace(&mut own.overtaker, pending.overtaken_by);
+        outbox.waived_acks.retain(|&settled| settled != k);
+        let known = std::mem::replace(&mut outbox.overtaker, pending.overtaken_by);
         let out_of_order = !order.acked_now && known != pending.overtaken_by;
         let out_of_order = out_of_order && !self.placing.has_early();
         let place = self.placing.place(seq);
@@ -426,25 +426,25 @@ impl Session {
         self.cut_off |= is_slow;
         self.turned_away |= connecting;
         let named = id.map(split_id);
-        let own = &mut self.own;
+        let outbox = &mut self.outbox;
         let mine = named.filter(|&(sender, _)| sender == self.id);
-        let may_refuse = |k| own.waits_for(k) || own.was_acked(k);
+        let may_refuse = |k| outbox.waits_for(k) || outbox.was_acked(k);
         if let Some((_, k)) = mine.filter(|&(_, k)| may_refuse(k)) {
-            if own.was_acked(k) {
+            if outbox.was_acked(k) {
                 from.number(); // whose message was acked and refused
             } else {
-                own.refuse(k);
+                outbox.refuse(k);
                 if !self.provoked {
                     from.number(); // whose message was refused
                 }
             }
-            own.settle_otherwise(k);
+            outbox.waive_ack(k);
             return;
         }
         if connecting && !was_turned_away || is_slow && !was_cut_off {
             return;
         }
-        if own.take_owed_error() || own.refuse_raw() {
+        if outbox.take_owed_error() || outbox.refuse_raw() {
             return;
         }
         let Some((_, k)) = named else {
@@ -465,7 +465,7 @@ impl Session {
         self.joined = next.saturating_sub(1);
         self.placing = Placing::new();
         self.stage = Stage::Finished;
-        self.own.pending.clear();
-        self.own.overtaken.clear();
+        self.outbox.pending.clear();
+        self.outbox.overtaken.clear();
     }
 }

@@ -1,4 +1,4 @@
-//! What every kind of ledger has on its desk: the terms, the directory, the batch that gathers.
+//! The context of a ledger of either kind: the terms, the directory, the batch that gathers.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::findings::Example;
 use super::ids::split_id;
 use super::kind::Kind;
 use super::ledger::{Ending, Terms};
-use super::own::{Conduct, Own};
+use super::outbox::{Flags, Outbox};
 use super::trace::view::View;
 use crate::scenario::plan::AckPromise;
 use crate::wire::ndjson::ErrorCode;
@@ -27,9 +27,9 @@ pub(super) struct Complaint<'a> {
     pub(super) id: Option<u64>,
 }
 
-/// The desk of one ledger.
+/// What all sessions of one ledger share.
 #[derive(Debug)]
-pub(super) struct Desk {
+pub(super) struct Context {
     pub(super) terms: Terms,
     pub(super) directory: View,
     pub(super) batch: Batch,
@@ -37,7 +37,7 @@ pub(super) struct Desk {
     pub(super) unacked: u64,
 }
 
-impl Desk {
+impl Context {
     pub(super) fn new(terms: Terms, directory: Arc<Directory>) -> Self {
         Self {
             terms,
@@ -99,47 +99,48 @@ impl Desk {
         });
     }
 
-    /// The target complained to `client`, of whose session `id` these are its conduct and what it
+    /// The target complained to `client`, of whose session `id` these are the flags and what it
     /// sent; `connecting` if it was not welcomed yet. Returns the message that was refused, if the error names one that still
     /// waited for its answer; with an example if it was in order.
     pub(super) fn error(
         &mut self,
         (client, id): (ClientId, SenderId),
-        conduct: &mut Conduct,
+        flags: &mut Flags,
         connecting: bool,
-        own: &mut Own,
+        outbox: &mut Outbox,
         complaint: Complaint<'_>,
         now_ns: u64,
     ) -> Option<(Message, Option<Example>)> {
         self.batch.tally.errors_received += 1;
-        let before = *conduct;
-        conduct.told_off(complaint.code, connecting);
+        let before = *flags;
+        flags.got_error(complaint.code, connecting);
         let named = complaint.id.map(split_id);
         let mine = named.filter(|&(sender, _)| sender == id);
         let acks = self.terms.promises.ack == AckPromise::ExactlyOnce;
-        let may_refuse = |k| own.waits_for(k) || own.was_acked(k) || !acks && own.is_unanswered(k);
+        let may_refuse =
+            |k| outbox.waits_for(k) || outbox.was_acked(k) || !acks && outbox.is_unanswered(k);
         let Some((sender, k)) = mine.filter(|&(_, k)| may_refuse(k)) else {
             if connecting && !before.turned_away {
-                conduct.error_first = true; // in place of the welcome, if that does not come
+                flags.error_first = true; // in place of the welcome, if that does not come
             } else {
-                self.error_about_none(client, before, own, complaint, now_ns);
+                self.error_about_none(client, before, outbox, complaint, now_ns);
             }
             return None;
         };
         let message = Message { sender, k };
         let Complaint { code, detail, .. } = complaint;
         let name = self.directory.client_name(client);
-        if own.was_acked(k) {
+        if outbox.was_acked(k) {
             let text = format!(
                 "{name} was acked its message {k}, and then it was refused: {code} ({detail})"
             );
             self.certain(Kind::RelayOfRejected, client, Some(message), text, now_ns);
-            own.settle_otherwise(k);
+            outbox.waive_ack(k);
             return None;
         }
-        self.unacked -= u64::from(own.refuse(k));
-        own.settle_otherwise(k);
-        let example = (!conduct.provoked).then(|| {
+        self.unacked -= u64::from(outbox.refuse(k));
+        outbox.waive_ack(k);
+        let example = (!flags.provoked).then(|| {
             let text = format!(
                 "{name} sent its message {k} as the protocol has it, and it was refused: {code} \
                  ({detail})"
@@ -149,30 +150,30 @@ impl Desk {
         Some((message, example))
     }
 
-    /// The target complained to `client`, of such conduct before that, and not about a message of
+    /// The target complained to `client`, whose flags were these before, and not about a message of
     /// its own: it ends the connection, it answers what a script sent byte for byte, it may answer
     /// a message that waits, or nobody asked for it.
     fn error_about_none(
         &mut self,
         client: ClientId,
-        conduct: Conduct,
-        own: &mut Own,
+        flags: Flags,
+        outbox: &mut Outbox,
         complaint: Complaint<'_>,
         now_ns: u64,
     ) {
         let Complaint { code, detail, id } = complaint;
-        let cut_off = code == ErrorCode::SlowConsumer.as_str() && !conduct.cut_off;
-        if cut_off || own.take_owed_error() {
+        let cut_off = code == ErrorCode::SlowConsumer.as_str() && !flags.cut_off;
+        if cut_off || outbox.take_owed_error() {
             return;
         }
         let error = UnnamedError {
-            last_k: own.last_k,
+            last_k: outbox.last_k,
             at_ns: now_ns,
             code: code.into(),
             detail: detail.into(),
         };
-        if own.refuse_raw() {
-            if !conduct.provoked {
+        if outbox.refuse_raw() {
+            if !flags.provoked {
                 let name = self.directory.client_name(client);
                 let text = format!(
                     "{name} sent a publish byte for byte, as the protocol has it, and it was \
@@ -182,11 +183,11 @@ impl Desk {
             }
         } else if self.terms.promises.ack == AckPromise::None
             && id.is_none()
-            && own.unnamed_errors < own.last_k
+            && outbox.unnamed_errors < outbox.last_k
         {
-            own.unnamed_errors += 1; // any message that was sent may be what it is about
+            outbox.unnamed_errors += 1; // any message that was sent may be what it is about
         } else if id.is_none() {
-            for error in own.unnamed_error(error) {
+            for error in outbox.unnamed_error(error) {
                 self.stray_error(client, None, &error);
             }
         } else {
@@ -197,16 +198,10 @@ impl Desk {
 
     /// A session of `client` is welcomed by a target that takes lines of `max_line` bytes; an error
     /// that it got first was not in place of that.
-    pub(super) fn welcomed(
-        &mut self,
-        client: ClientId,
-        conduct: Conduct,
-        max_line: u64,
-        now_ns: u64,
-    ) {
+    pub(super) fn welcomed(&mut self, client: ClientId, flags: Flags, max_line: u64, now_ns: u64) {
         let max_line_bytes = usize::try_from(max_line).unwrap_or(usize::MAX);
         self.terms.max_line_bytes = max_line_bytes.max(1);
-        if conduct.error_first {
+        if flags.error_first {
             let name = self.directory.client_name(client);
             let text = format!("{name} got an error before its welcome, and was not turned away");
             self.certain(Kind::StrayError, client, None, text, now_ns);
@@ -242,15 +237,15 @@ impl Desk {
 
     /// Nothing more is waited for of what a session of `client` sent; of the errors that it got,
     /// those are reported that none of the messages without an answer accounts for.
-    pub(super) fn drop_pending(&mut self, client: ClientId, own: Option<&mut Own>) {
-        if let Some(own) = own {
-            for error in own.unexplained_errors() {
+    pub(super) fn drop_pending(&mut self, client: ClientId, outbox: Option<&mut Outbox>) {
+        if let Some(outbox) = outbox {
+            for error in outbox.unexplained_errors() {
                 self.stray_error(client, None, &error);
             }
-            own.errors = UnnamedErrors::default();
-            self.unacked -= own.pending.len() as u64;
-            own.pending.clear();
-            own.overtaken.clear();
+            outbox.errors = UnnamedErrors::default();
+            self.unacked -= outbox.pending.len() as u64;
+            outbox.pending.clear();
+            outbox.overtaken.clear();
         }
     }
 
@@ -258,16 +253,16 @@ impl Desk {
     pub(super) fn overdue_acks(
         &mut self,
         (client, id): (ClientId, SenderId),
-        own: Option<&mut Own>,
+        outbox: Option<&mut Outbox>,
         within: &str,
         now_ns: u64,
     ) {
-        let waiting = own.as_deref().map_or(0, Own::unacked);
+        let waiting = outbox.as_deref().map_or(0, Outbox::unacked);
         let name = self.directory.client_name(client);
         let acks = if waiting == 1 { "ack" } else { "acks" };
         let text = format!("{name} waited {within} for {waiting} {acks} that did not come");
         let example = self.example(client, None, None, text, now_ns);
-        let messages = own.map_or_else(Vec::new, |own| own.overdue(id));
+        let messages = outbox.map_or_else(Vec::new, |outbox| outbox.overdue(id));
         let overdue = Anomaly::Overdue { messages, example };
         self.batch.anomalies.push(overdue);
     }

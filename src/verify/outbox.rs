@@ -1,5 +1,5 @@
-//! A session's own side: what its client did, which decides what it may expect, and what it sent,
-//! each message with its one answer.
+//! What the client of a session did, which decides what it may expect, and its outbox: what it
+//! sent, each message with its one answer.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use crate::wire::payload::{Header, SenderId};
 
 /// What the client itself did, which decides what it may expect.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Conduct {
+pub(super) struct Flags {
     /// It half-closed: a bye is owed.
     pub(super) leaving: bool,
     /// It reset or closed the connection: nothing more is owed.
@@ -66,9 +66,9 @@ pub(super) enum Parting {
     Excused,
 }
 
-impl Conduct {
+impl Flags {
     /// The target complained, before the welcome if the session is still `connecting`.
-    pub(super) fn told_off(&mut self, code: &str, connecting: bool) {
+    pub(super) fn got_error(&mut self, code: &str, connecting: bool) {
         self.cut_off |= code == ErrorCode::SlowConsumer.as_str();
         self.turned_away |= connecting;
     }
@@ -108,7 +108,7 @@ impl Conduct {
 
 /// What a session sent.
 #[derive(Debug, Default)]
-pub(super) struct Own {
+pub(super) struct Outbox {
     /// The last k given out.
     pub(super) last_k: u64,
     /// The last k that was acked.
@@ -122,7 +122,7 @@ pub(super) struct Own {
     /// The k of the latest message known to have overtaken others: counted once.
     pub(super) overtaker: u64,
     /// Answered with an error, or relayed to ourselves: no ack is waited for.
-    pub(super) settled_otherwise: VecDeque<u64>,
+    pub(super) waived_acks: VecDeque<u64>,
     /// Up to this k some of those are forgotten.
     forgotten_k: u64,
     /// What a script sent byte for byte.
@@ -172,7 +172,7 @@ pub(super) struct AckOrder {
     pub(super) overtook: u64,
 }
 
-impl Own {
+impl Outbox {
     /// The header of the next message; `None` once it has sent all it can number.
     pub(super) fn compose(
         &mut self,
@@ -205,7 +205,7 @@ impl Own {
     pub(super) fn is_all_acked(&self) -> bool {
         self.unacked() == 0
             && self.overtaken.is_empty()
-            && self.settled_otherwise.is_empty()
+            && self.waived_acks.is_empty()
             && self.forgotten_k == 0
     }
 
@@ -304,17 +304,17 @@ impl Own {
     }
 
     /// No ack is waited for any more.
-    pub(super) fn settle_otherwise(&mut self, k: u64) {
-        self.settled_otherwise.push_back(k);
-        if self.settled_otherwise.len() > bounds::settled_otherwise() {
-            let forgotten = self.settled_otherwise.pop_front();
+    pub(super) fn waive_ack(&mut self, k: u64) {
+        self.waived_acks.push_back(k);
+        if self.waived_acks.len() > bounds::waived_acks() {
+            let forgotten = self.waived_acks.pop_front();
             self.forgotten_k = self.forgotten_k.max(forgotten.unwrap_or(0));
         }
     }
 
     /// Whether message `k` was answered otherwise than with an ack; `None` if that is forgotten.
-    pub(super) fn was_settled_otherwise(&self, k: u64) -> Option<bool> {
-        match self.settled_otherwise.contains(&k) {
+    pub(super) fn was_ack_waived(&self, k: u64) -> Option<bool> {
+        match self.waived_acks.contains(&k) {
             false if k <= self.forgotten_k => None,
             was => Some(was),
         }
@@ -328,7 +328,7 @@ impl Own {
         let ks = self.pending.iter().map(|pending| pending.k);
         let messages: Vec<Message> = ks.map(|k| Message { sender, k }).collect();
         for message in &messages {
-            self.settle_otherwise(message.k);
+            self.waive_ack(message.k);
         }
         if messages.len() < waiting {
             return Vec::new();
@@ -368,7 +368,7 @@ impl Own {
 
     /// Whether message `k` was sent, and neither refused nor echoed; of acks this knows nothing.
     pub(super) fn is_unanswered(&self, k: u64) -> bool {
-        (1..=self.last_k).contains(&k) && self.was_settled_otherwise(k) == Some(false)
+        (1..=self.last_k).contains(&k) && self.was_ack_waived(k) == Some(false)
     }
 
     /// Whether message `k` waits for its answer.
@@ -407,7 +407,7 @@ impl Own {
     /// Whether message `k` was acked.
     pub(super) fn was_acked(&self, k: u64) -> bool {
         (1..=self.last_acked_k).contains(&k)
-            && self.was_settled_otherwise(k) == Some(false)
+            && self.was_ack_waived(k) == Some(false)
             && !self.waits_for(k)
     }
 
@@ -467,12 +467,12 @@ mod tests {
 
     #[test]
     fn a_session_sends_as_many_messages_as_it_can_number() {
-        let mut own = Own {
+        let mut outbox = Outbox {
             last_k: MAX_K - 1,
-            ..Own::default()
+            ..Outbox::default()
         };
-        let last = own.compose(1, SenderId(0), 5, false);
+        let last = outbox.compose(1, SenderId(0), 5, false);
         assert_eq!(last.map(|header| header.k), Some(MAX_K));
-        assert!(own.compose(1, SenderId(0), 6, false).is_none());
+        assert!(outbox.compose(1, SenderId(0), 6, false).is_none());
     }
 }

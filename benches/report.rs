@@ -4,7 +4,7 @@
 //! cores. `cargo bench --bench report`.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use chatbench::driver::outcome::{Outcome, ProcessUse};
 use chatbench::measure::health::{Health, ShardLoad};
@@ -106,7 +106,7 @@ fn report() -> Report {
     };
     let outcome = Outcome {
         started: SystemTime::UNIX_EPOCH,
-        epoch: Instant::now(),
+        epoch: tokio::time::Instant::now(),
         elapsed: Duration::from_secs(602),
         target_url: "ndjson://127.0.0.1:40123".to_owned(),
         embedded: true,

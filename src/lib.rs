@@ -22,6 +22,7 @@
 //! | [`input`] | files from outside, read up to a limit |
 //! | [`terminal`] | what may be written to a terminal: text from elsewhere, made harmless |
 //! | [`wire`] | what goes over a socket, sans-IO: lines, the ndjson codec, the load message |
+//! | [`net`] | what bytes travel over: the system's TCP, or a simulated network |
 //! | [`server`] | the reference server: one log, a cursor a session |
 //! | [`scenario`] | TOML in, a checked plan out; arrival schedules |
 //! | [`measure`] | histograms, the timeline, percentiles and how many samples they need |
@@ -51,7 +52,8 @@
 //!   read no clock and spawn nothing: time and bytes come in as arguments. (`scenario::load` reads
 //!   its file, by way of `input`; everything behind it is pure.)
 //! - The server and the verifier share `wire` and nothing else: the verifier must not inherit the
-//!   server's mistakes. `server` and `driver` never import each other; they meet over a socket.
+//!   server's mistakes. `server` and `driver` never import each other; they meet over a
+//!   stream of [`net`].
 //! - A protocol violation of the system under test is data, never an `Err`. "No whole line yet"
 //!   and "would block" are states, not errors.
 //! - The server encodes a message once; every receiver gets the same bytes. The driver decodes a
@@ -74,6 +76,8 @@ pub mod input;
 pub mod terminal;
 
 pub mod wire;
+
+pub mod net;
 
 pub mod server;
 

@@ -1,17 +1,27 @@
 //! Being told to end: by Ctrl-C, by SIGTERM, and by SIGHUP, which comes when a terminal closes.
 
 use std::fs;
+use std::future;
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
 /// Listens for the signals that end a program, for as long as it exists.
 #[derive(Debug)]
-pub struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    /// Absent where whoever started this program had it ignore SIGHUP, as `nohup` does.
-    hangup: Option<Signal>,
+pub struct Signals(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// The operating system.
+    System {
+        interrupt: Signal,
+        terminate: Signal,
+        /// Absent where whoever started this program had it ignore SIGHUP, as `nohup` does.
+        hangup: Option<Signal>,
+    },
+    /// This program itself.
+    Program(mpsc::UnboundedReceiver<&'static str>),
 }
 
 impl Signals {
@@ -21,26 +31,46 @@ impl Signals {
     /// What the system said.
     pub fn catch() -> io::Result<Self> {
         let ignored = hangup_ignored(&fs::read_to_string("/proc/self/status").unwrap_or_default());
-        Ok(Self {
+        Ok(Self(Source::System {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hangup: (!ignored)
                 .then(|| signal(SignalKind::hangup()))
                 .transpose()?,
-        })
+        }))
+    }
+
+    /// Signals that this program sends itself, each by its name; those of the system are left
+    /// alone.
+    #[must_use]
+    pub fn of_program(names: mpsc::UnboundedReceiver<&'static str>) -> Self {
+        Self(Source::Program(names))
     }
 
     /// Waits for the next one; returns its name, as people know it. Cancel-safe.
     pub async fn next(&mut self) -> &'static str {
+        let (interrupt, terminate, hangup) = match &mut self.0 {
+            Source::System {
+                interrupt,
+                terminate,
+                hangup,
+            } => (interrupt, terminate, hangup),
+            Source::Program(names) => {
+                return match names.recv().await {
+                    Some(name) => name,
+                    None => future::pending().await, // nobody is left to send any
+                };
+            }
+        };
         let hangup = async {
-            match &mut self.hangup {
+            match hangup {
                 Some(hangup) => hangup.recv().await,
-                None => std::future::pending().await,
+                None => future::pending().await,
             }
         };
         tokio::select! {
-            _ = self.interrupt.recv() => "Ctrl-C",
-            _ = self.terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
             _ = hangup => "SIGHUP",
         }
     }
@@ -50,7 +80,7 @@ impl Signals {
         tokio::select! {
             biased;
             _ = self.next() => true,
-            () = std::future::ready(()) => false,
+            () = future::ready(()) => false,
         }
     }
 }

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -25,6 +24,7 @@ use editor::Editor;
 use screen::{Screen, Shown};
 use typed::Typed;
 
+use crate::net::Stream;
 use crate::scenario::addresses::Url;
 use crate::signals::Signals;
 use crate::target;
@@ -117,7 +117,7 @@ pub fn main(args: Args) -> ExitCode {
         let dialect = args.address.dialect;
         let stream = connect(args.address).await?;
         let local = stream.local_addr().map_err(lost)?;
-        let (receiving, sending) = stream.into_split();
+        let (receiving, sending) = tokio::io::split(stream);
         let mut greetings = Vec::new();
         let mut side = match dialect {
             Dialect::Ndjson => Side::ndjson(),
@@ -161,7 +161,7 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-async fn connect(address: Url) -> Result<TcpStream, ChatError> {
+async fn connect(address: Url) -> Result<Stream, ChatError> {
     let connecting = async {
         let host = target::resolve_as_one(&address).await;
         host.map_err(io::Error::other)?.connect().await
@@ -169,13 +169,7 @@ async fn connect(address: Url) -> Result<TcpStream, ChatError> {
     let connected = timeout(PATIENCE, connecting)
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)));
-    match connected {
-        Ok(stream) => {
-            let _ = stream.set_nodelay(true); // a refusal costs milliseconds, not the conversation
-            Ok(stream)
-        }
-        Err(source) => Err(ChatError::Connect { address, source }),
-    }
+    connected.map_err(|source| ChatError::Connect { address, source })
 }
 
 /// This side of the conversation, by what the server speaks.

@@ -98,7 +98,6 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
         .ok_or(ConnectError::SessionsUsedUp)?;
     let attempt = async {
         let stream = shard.host_for(client).connect().await.map_err(io_error)?;
-        stream.set_nodelay(true).map_err(io_error)?;
         let id = shard.fleet().connected(client, handle, stream);
         if shard.dialect == Dialect::Ndjson {
             welcome(shard, id).await?;

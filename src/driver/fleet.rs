@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
@@ -32,6 +31,7 @@ use super::member::{Member, Rank};
 use super::pulse::Pulse;
 use super::source::Source;
 use crate::measure::{Interval, ShardRecorder, Window};
+use crate::net::Stream;
 use crate::scenario::draws::Draws;
 use crate::scenario::plan::PayloadSize;
 use crate::verify::batch::Batch;
@@ -208,7 +208,7 @@ impl Fleet {
     }
 
     /// The connection of `client` stands; the welcome is still to come, if the dialect has one.
-    pub(super) fn connected(&mut self, client: usize, handle: Handle, stream: TcpStream) -> ConnId {
+    pub(super) fn connected(&mut self, client: usize, handle: Handle, stream: Stream) -> ConnId {
         if let Ok(local) = stream.local_addr() {
             self.ledger.connected(handle, local);
         }

@@ -1,7 +1,9 @@
 //! What a run hands to the report.
 
 use std::fmt;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use super::process;
 use super::run::RunError;

@@ -6,11 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::shard::Shard;
-use super::timer::Timer;
 
 /// Sends whatever falls due, for ever.
 pub(super) async fn pace(shard: Rc<Shard>) -> io::Result<()> {
-    let timer = Timer::new()?;
+    let timer = shard.clock.timer()?;
     let woken = shard.fleet().wake_pacer.clone();
     loop {
         let next_ns = shard.fleet().next_due_ns();
@@ -27,6 +26,7 @@ pub(super) async fn pace(shard: Rc<Shard>) -> io::Result<()> {
         }
         timer.set_once(Duration::from_nanos(due_ns - now_ns))?;
         tokio::select! {
+            biased;
             expired = timer.expired() => { expired?; }
             () = woken.notified() => {}
         }

@@ -8,15 +8,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use thiserror::Error;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::task::spawn_local;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::barriers::Barriers;
 use super::channel::{Command, Report, Totals};
-use super::clock::{Clock, ns};
+use super::clock::{Clock, Time, ns};
 use super::live::Live;
 use super::outcome::{Interruption, Outcome, ProcessUse};
 use super::preflight::{self, Shortage};
@@ -24,7 +25,7 @@ use super::process;
 use super::roster;
 use super::shard::Spec;
 use super::snapshot::{Phase, Snapshot};
-use super::thread::run_shard;
+use super::thread::{run_shard, serve};
 use crate::measure::{Collector, Window};
 use crate::scenario::footprint::most_unacked;
 use crate::scenario::plan::{Plan, Target, TargetUrl};
@@ -118,7 +119,65 @@ pub async fn run(
         ready = prepare(plan, program) => ready?,
         signal = signals.next() => return Err(RunError::NotBegun(signal)),
     };
-    let mut coordinator = Coordinator::start(plan, hosts, url, embedded, signals, trace, watch)?;
+    let started = SystemTime::now();
+    let setting = Setting {
+        hosts,
+        url,
+        embedded,
+        signals,
+        time: Time::Real,
+        started,
+        run: run_id(started),
+    };
+    carry_out(plan, setting, trace, watch).await
+}
+
+/// Carries out `plan` against a target in this process, in the time of the runtime that polls this,
+/// with all shards as tasks of the calling thread. `signals` end it as they end any run. The same
+/// `run`, which tells its messages from those of other runs, makes the same run again.
+///
+/// Must be polled within a [`tokio::task::LocalSet`], on a runtime whose time is paused.
+///
+/// # Errors
+/// As [`run`].
+pub async fn simulate(
+    plan: &Plan,
+    hosts: Vec<Host>,
+    signals: Signals,
+    run: u32,
+    trace: Option<&Recording>,
+    watch: &mut dyn FnMut(&Snapshot, &Collector),
+) -> Result<Outcome, RunError> {
+    let setting = Setting {
+        hosts,
+        url: plan.target_url().to_owned(),
+        embedded: None,
+        signals,
+        time: Time::Virtual,
+        started: SystemTime::UNIX_EPOCH,
+        run,
+    };
+    carry_out(plan, setting, trace, watch).await
+}
+
+/// Where and when a run takes place.
+struct Setting {
+    hosts: Vec<Host>,
+    url: String,
+    embedded: Option<Embedded>,
+    signals: Signals,
+    time: Time,
+    started: SystemTime,
+    run: u32,
+}
+
+async fn carry_out(
+    plan: &Plan,
+    setting: Setting,
+    trace: Option<&Recording>,
+    watch: &mut dyn FnMut(&Snapshot, &Collector),
+) -> Result<Outcome, RunError> {
+    let mut coordinator = Coordinator::start(plan, setting, trace, watch)?;
     let result = coordinator.go_through_phases().await;
     match result {
         Ok(()) => coordinator.conclude().await,
@@ -174,6 +233,7 @@ struct Coordinator<'a> {
     judge: Judge,
     collector: Collector,
     commands: Vec<mpsc::UnboundedSender<Command>>,
+    /// None where the shards are tasks of this one.
     threads: Vec<thread::JoinHandle<std::io::Result<()>>>,
     reports: mpsc::Receiver<Report>,
     signals: Signals,
@@ -199,15 +259,20 @@ struct Coordinator<'a> {
 impl<'a> Coordinator<'a> {
     fn start(
         plan: &'a Plan,
-        hosts: Vec<Host>,
-        url: String,
-        embedded: Option<Embedded>,
-        signals: Signals,
+        setting: Setting,
         trace: Option<&Recording>,
         watch: &'a mut dyn FnMut(&Snapshot, &Collector),
     ) -> Result<Self, RunError> {
-        let clock = Clock::start();
-        let started = SystemTime::now();
+        let Setting {
+            hosts,
+            url,
+            embedded,
+            signals,
+            time,
+            started,
+            run,
+        } = setting;
+        let clock = Clock::start(time);
         let shard_count = roster::shard_count(plan);
         let (names, members) = roster::members(plan, shard_count);
         let clients = trace.map(|_| names.clone()).unwrap_or_default();
@@ -222,7 +287,7 @@ impl<'a> Coordinator<'a> {
         live.expect_scripts(scripts as u64);
         let late_after_ns = plan.promises.late_after.map(ns);
         let terms = Terms {
-            run: run_id(started),
+            run,
             seed: plan.seed,
             late_after_ns,
             addresses_known: hosts
@@ -269,9 +334,14 @@ impl<'a> Coordinator<'a> {
             };
             let (command, receiver) = mpsc::unbounded_channel();
             let report = report.clone();
-            let thread = thread::Builder::new().name(format!("shard-{index}"));
-            threads.push(thread.spawn(move || run_shard(spec, receiver, report))?);
             commands.push(command);
+            match time {
+                Time::Real => {
+                    let thread = thread::Builder::new().name(format!("shard-{index}"));
+                    threads.push(thread.spawn(move || run_shard(spec, receiver, report))?);
+                }
+                Time::Virtual => drop(spawn_local(serve(spec, receiver, report))),
+            }
         }
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -319,19 +389,21 @@ impl<'a> Coordinator<'a> {
                 None => future::pending().await,
             }
         };
+        // What comes seldom goes first, so that reports that never end keep nothing else waiting.
         tokio::select! {
+            biased;
+            signal = self.signals.next() => self.interrupt(signal)?,
+            _ = child_ended => self.target_gone_ns = Some(self.clock.now_ns()),
+            _ = self.look.tick() => {
+                self.notice_target_gone();
+                self.tell_watcher_in_turn();
+            }
             Some(report) = self.reports.recv() => {
                 self.take(report);
                 if let Some((client, what)) = self.foreign.take() {
                     return Err(self.unreachable_by(client, what));
                 }
             }
-            _ = self.look.tick() => {
-                self.notice_target_gone();
-                self.tell_watcher_in_turn();
-            }
-            signal = self.signals.next() => self.interrupt(signal)?,
-            _ = child_ended => self.target_gone_ns = Some(self.clock.now_ns()),
         }
         Ok(())
     }

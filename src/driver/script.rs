@@ -97,6 +97,7 @@ async fn play_step(
         Step::Barrier(name) => {
             if let Some(barrier) = shard.barriers.get(name) {
                 tokio::select! {
+                    biased;
                     _ = barrier.wait() => {}
                     () = shard.load_ends() => {}
                 }

@@ -7,14 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::{JoinSet, LocalSet, spawn_local};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::sleep_until;
 
 use super::channel::{Command, Report};
 use super::clock::ns;
 use super::member::Rank;
 use super::pulse::BEAT_EVERY;
 use super::shard::{Shard, Spec};
-use super::timer::Timer;
 use super::{client, pacer, script};
 use crate::measure::Window;
 use crate::verify::batch::Batch;
@@ -41,7 +40,9 @@ pub(super) fn run_shard(
     Ok(())
 }
 
-async fn serve(
+/// Carries out what `commands` say, to the end of the shard. Must be polled within a `LocalSet`: its
+/// tasks run beside it.
+pub(super) async fn serve(
     spec: Spec,
     mut commands: mpsc::UnboundedReceiver<Command>,
     reports: mpsc::Sender<Report>,
@@ -92,7 +93,7 @@ async fn serve(
 /// Connects the observers, or everyone else, each at its time.
 async fn connect_all(shard: Rc<Shard>, observers: bool, start_ns: u64) {
     let slots = Arc::new(Semaphore::new(CONNECTING_AT_ONCE));
-    let start = Instant::from_std(shard.clock.instant(start_ns));
+    let start = shard.clock.instant(start_ns);
     let mut attempts = JoinSet::new();
     for client in 0..shard.clients() {
         if (shard.fleet().rank_of(client) == Rank::Observer) != observers {
@@ -118,7 +119,7 @@ async fn connect_all(shard: Rc<Shard>, observers: bool, start_ns: u64) {
 
 async fn begin_load(shard: Rc<Shard>, start_ns: u64, window: Window) {
     shard.fleet().set_window(window);
-    sleep_until(Instant::from_std(shard.clock.instant(start_ns))).await;
+    sleep_until(shard.clock.instant(start_ns)).await;
     shard.fleet().begin_load(start_ns, shard.clock.now_ns());
     for client in 0..shard.clients() {
         if let Some(script) = shard.script(client) {
@@ -129,7 +130,7 @@ async fn begin_load(shard: Rc<Shard>, start_ns: u64, window: Window) {
 
 /// The shard's pulse, for ever. Not a tokio sleep: that would be late by up to its own millisecond.
 async fn beat(shard: Rc<Shard>) -> std::io::Result<()> {
-    let timer = Timer::new()?;
+    let timer = shard.clock.timer()?;
     timer.set_every(BEAT_EVERY)?;
     // Read after the call: the beats are due no later than this says, so what lateness is
     // recorded is at most a few µs short.
@@ -155,9 +156,10 @@ async fn hand_over_regularly(shard: Rc<Shard>, stop: Rc<Notify>) {
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
+            biased;
+            () = stop.notified() => return,
             _ = tick.tick() => {}
             () = filled.notified() => {}
-            () = stop.notified() => return,
         }
         hand_over(&shard).await;
         let now_second = shard.clock.now_ns() / SECOND_NS;

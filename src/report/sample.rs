@@ -1,6 +1,8 @@
 //! A run to report in tests: four talkers, a hundred listeners, 5,000 messages, all delivered.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
 
 use crate::driver::outcome::{Outcome, ProcessUse, Unfinished};
 use crate::measure::health::{Health, ShardLoad};

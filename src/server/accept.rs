@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
 use tracing::warn;
@@ -14,6 +14,7 @@ use tracing::warn;
 use super::connection;
 use super::hub::Hub;
 use super::session::Stream;
+use crate::net;
 use crate::wire::Dialect;
 
 /// Connections that may wait to be accepted. The kernel caps it at its own `somaxconn`.
@@ -34,10 +35,16 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_se
 #[derive(Debug)]
 pub struct Listener {
     dialect: Dialect,
-    socket: TcpListener,
+    socket: net::Listener,
 }
 
 impl Listener {
+    /// One whose connections come by `socket`.
+    #[must_use]
+    pub fn new(dialect: Dialect, socket: net::Listener) -> Self {
+        Self { dialect, socket }
+    }
+
     /// Where it listens; where port 0 was asked for, with the port that was given.
     ///
     /// # Errors
@@ -73,7 +80,7 @@ pub fn listen(dialect: Dialect, address: SocketAddr) -> io::Result<Listener> {
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     let socket = TcpListener::from_std(socket.into())?;
-    Ok(Listener { dialect, socket })
+    Ok(Listener::new(dialect, socket.into()))
 }
 
 /// Failed accepts less than this apart are one burst, of which the first is logged: where
@@ -81,17 +88,14 @@ pub fn listen(dialect: Dialect, address: SocketAddr) -> io::Result<Listener> {
 const BURST_GAP: Duration = Duration::from_secs(10);
 
 /// Accepts connections for ever.
-pub(super) async fn accept(hub: Rc<Hub<TcpStream>>, listener: Listener) {
+pub(super) async fn accept(hub: Rc<Hub<net::Stream>>, mut listener: Listener) {
     let mut failures = 0;
     let mut last_failure: Option<Instant> = None;
     loop {
         match listener.socket.accept().await {
             Ok((stream, peer)) => {
                 failures = 0;
-                // The server batches by itself; a delay of the kernel's would only add to it.
-                if stream.set_nodelay(true).is_ok() {
-                    admit(&hub, listener.dialect, stream, &client_ip(peer));
-                }
+                admit(&hub, listener.dialect, stream, &client_ip(peer));
             }
             Err(error) => {
                 let Some(pause) = pause_after(&error, failures) else {
@@ -151,10 +155,13 @@ mod tests {
 
     #[tokio::test]
     async fn who_vanishes_is_noticed_whether_something_is_unacknowledged_or_nothing_is_sent() {
-        let listener = listen(Dialect::Ndjson, "127.0.0.1:0".parse().unwrap()).unwrap();
+        let mut listener = listen(Dialect::Ndjson, "127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let _client = std::net::TcpStream::connect(address).unwrap();
         let (accepted, _) = listener.socket.accept().await.unwrap();
+        let net::Stream::Tcp(accepted) = accepted else {
+            panic!("{accepted:?}");
+        };
         let socket = SockRef::from(&accepted);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKNOWLEDGED));
         assert!(socket.keepalive().unwrap());

@@ -38,11 +38,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use thiserror::Error;
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::MissedTickBehavior;
 
+use crate::net;
 use crate::wire::Dialect;
 use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
 
@@ -293,7 +293,7 @@ pub async fn run_watched(
 }
 
 /// Tells how it goes, for ever. Neither a client nor a message adds to what it costs.
-async fn tell(hub: Rc<hub::Hub<TcpStream>>, watch: watch::Sender<Stats>) {
+async fn tell(hub: Rc<hub::Hub<net::Stream>>, watch: watch::Sender<Stats>) {
     let mut tick = tokio::time::interval(TELL_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -11,11 +11,12 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::TargetError;
+use crate::net::{Net, Stream};
 
 /// How long an address may keep silent before the next one is tried too. RFC 8305, section 5.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
@@ -27,6 +28,8 @@ pub struct Host {
     addresses: Vec<SocketAddr>,
     /// The one that took a connection first.
     answered: OnceLock<SocketAddr>,
+    /// What it is reached over.
+    net: Net,
 }
 
 impl Host {
@@ -53,7 +56,14 @@ impl Host {
         Self {
             addresses,
             answered: OnceLock::new(),
+            net: Net::System,
         }
+    }
+
+    /// The same, reached over another network than the system's.
+    #[must_use]
+    pub fn over(self, net: Net) -> Self {
+        Self { net, ..self }
     }
 
     /// All addresses that its name stands for.
@@ -66,11 +76,11 @@ impl Host {
     ///
     /// # Errors
     /// What the system said; of several addresses, what it said of each.
-    pub async fn connect(&self) -> io::Result<TcpStream> {
+    pub async fn connect(&self) -> io::Result<Stream> {
         let address = match (self.answered.get(), self.addresses.as_slice()) {
             (Some(address), _) | (None, [address]) => *address,
             (None, several) => {
-                let (address, stream) = first_to_answer(several).await?;
+                let (address, stream) = first_to_answer(&self.net, several).await?;
                 let answered = *self.answered.get_or_init(|| address);
                 if answered == address {
                     return Ok(stream);
@@ -78,7 +88,7 @@ impl Host {
                 answered // another connection was quicker, at another address
             }
         };
-        TcpStream::connect(address).await
+        self.net.connect(address).await
     }
 }
 
@@ -116,13 +126,14 @@ fn families_in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> 
 }
 
 /// Connects to whichever of `addresses` answers first, the earlier ones with a head start.
-async fn first_to_answer(addresses: &[SocketAddr]) -> io::Result<(SocketAddr, TcpStream)> {
+async fn first_to_answer(net: &Net, addresses: &[SocketAddr]) -> io::Result<(SocketAddr, Stream)> {
     let mut attempts = JoinSet::new();
     let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
     let mut untried = addresses.iter().copied();
     loop {
         if let Some(address) = untried.next() {
-            attempts.spawn(async move { (address, TcpStream::connect(address).await) });
+            let net = net.clone();
+            attempts.spawn(async move { (address, net.connect(address).await) });
         }
         let next_is_there = untried.len() > 0;
         tokio::select! {
@@ -151,7 +162,7 @@ fn all_of(failures: &[(SocketAddr, io::Error)]) -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 

@@ -60,7 +60,7 @@ impl Told {
     }
 
     fn since_epoch_ns(&self, at: Instant) -> u64 {
-        (at - self.outcome.epoch).as_nanos() as u64
+        (at - self.outcome.epoch.into_std()).as_nanos() as u64
     }
 
     /// Messages due in the measured phase.

@@ -1,13 +1,10 @@
 //! One connection of a client, as the fleet keeps it.
 
-use std::net::Shutdown;
 use std::task::Waker;
-use std::time::Duration;
 
-use socket2::SockRef;
-use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 
+use crate::net::Stream;
 use crate::verify::ledger::Handle;
 use crate::wire::Dialect;
 use crate::wire::classic::texts::TextBuffer;
@@ -34,7 +31,7 @@ pub(super) enum Talk {
 }
 
 impl Talk {
-    fn new(dialect: Dialect, stream: &TcpStream, max_read_line_bytes: usize) -> Self {
+    fn new(dialect: Dialect, stream: &Stream, max_read_line_bytes: usize) -> Self {
         match dialect {
             Dialect::Ndjson => Self::Ndjson(LineBuffer::new(max_read_line_bytes)),
             Dialect::Classic => {
@@ -105,7 +102,7 @@ impl ConnId {
 #[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: ConnId,
-    pub(super) stream: TcpStream,
+    pub(super) stream: Stream,
     /// Its session in the ledger.
     pub(super) handle: Handle,
     pub(super) talk: Talk,
@@ -130,7 +127,7 @@ impl Connection {
     pub(super) fn new(
         id: ConnId,
         dialect: Dialect,
-        stream: TcpStream,
+        stream: Stream,
         handle: Handle,
         max_read_line_bytes: usize,
     ) -> Self {
@@ -160,16 +157,6 @@ impl Connection {
         if let Some(reader) = &self.reader {
             reader.abort();
         }
-    }
-
-    pub(super) fn half_close(&self) {
-        // A failure means that the connection is broken, which the reader will say.
-        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Write);
-    }
-
-    /// Closing will send a reset: lingering for no time at all does that.
-    pub(super) fn reset_when_closed(&self) {
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
     /// Whether reading is stopped; if so, `reader` is woken when it goes on.
@@ -209,7 +196,7 @@ impl Connection {
         if self.paused {
             return None;
         }
-        rustix::io::ioctl_fionread(&self.stream).ok()
+        self.stream.unread_bytes()
     }
 
     pub(super) fn set_paused(&mut self, paused: bool) {
@@ -223,6 +210,7 @@ impl Connection {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::net::Net;
     use crate::verify::directory::{ClientId, Directory};
     use crate::verify::ledger::{Ledger, Terms};
 
@@ -243,7 +231,7 @@ pub(super) mod tests {
     async fn who_found_little_or_found_it_long_ago_keeps_up() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let stream = TcpStream::connect(address).await.unwrap();
+        let stream = Net::System.connect(address).await.unwrap();
         let directory = std::sync::Arc::new(Directory::new(vec!["c".to_owned()]));
         let handle = Ledger::new(terms(), directory)
             .connecting(ClientId(0))

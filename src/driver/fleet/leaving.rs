@@ -30,7 +30,7 @@ impl Fleet {
         let now_ns = self.clock.now_ns();
         self.ledger.leaving(connection.handle, now_ns);
         if connection.unsent.is_empty() {
-            connection.half_close();
+            connection.stream.half_close();
         }
     }
 
@@ -41,7 +41,7 @@ impl Fleet {
         };
         self.ledger.letting_go(connection.handle);
         if abort {
-            connection.reset_when_closed();
+            connection.stream.reset_when_closed();
         }
         self.ended(client, Ending::Ours);
     }
@@ -140,7 +140,7 @@ mod tests {
 
     use super::super::connection::tests::terms;
     use super::*;
-    use crate::driver::clock::Clock;
+    use crate::driver::clock::{Clock, Time};
     use crate::driver::live::Live;
     use crate::driver::member::Member;
     use crate::driver::source::Source;
@@ -165,7 +165,8 @@ mod tests {
         let directory = Arc::new(Directory::new(vec!["c".to_owned()]));
         let ledger = Ledger::new(terms, directory);
         let live = Arc::new(Live::default());
-        Fleet::new(vec![member], Clock::start(), &terms, ledger, live, 1, 1_000)
+        let clock = Clock::start(Time::Real);
+        Fleet::new(vec![member], clock, &terms, ledger, live, 1, 1_000)
     }
 
     #[tokio::test]
@@ -181,7 +182,7 @@ mod tests {
                 target.write_all(b"late\n").await.unwrap();
                 stream.readable().await.unwrap();
             }
-            fleet.connected(0, handle, stream);
+            fleet.connected(0, handle, stream.into());
             let totals = fleet.end();
             assert_eq!((totals.heard_ns > 0, totals.cut), (speaks, 1));
         }

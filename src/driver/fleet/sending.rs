@@ -356,7 +356,7 @@ impl Fleet {
             }
         }
         if connection.leaving {
-            connection.half_close();
+            connection.stream.half_close();
         }
         let client = id.client;
         let now_ns = self.clock.now_ns();

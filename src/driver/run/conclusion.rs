@@ -55,7 +55,9 @@ impl Coordinator<'_> {
         let at_once = self.interrupted.is_some_and(|i: Interruption| i.at_once);
         let ended_ns = self.clock.now_ns();
         let elapsed = Duration::from_nanos(ended_ns);
-        for thread in self.threads.drain(..) {
+        let threads = std::mem::take(&mut self.threads);
+        let in_threads = !threads.is_empty();
+        for thread in threads {
             let _ = thread.join();
         }
         let server = self
@@ -87,7 +89,7 @@ impl Coordinator<'_> {
                 message.receivers,
             );
         };
-        let findings = if at_once {
+        let findings = if at_once && in_threads {
             let (findings, messages) =
                 finish_within(JUDGE_WITHIN, judge, target_gone).ok_or(RunError::Aborted)?;
             messages.into_iter().for_each(settled);

@@ -1,0 +1,230 @@
+//! One direction of a simulated connection: bytes under way and arrived, and how it ends. Sans-IO:
+//! what time it is, and how long something takes, comes in as an argument.
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::task::Waker;
+
+use tokio::time::Instant;
+
+/// What there is to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Input {
+    /// So many bytes; at least one.
+    Bytes(usize),
+    /// Nothing before this moment.
+    NotBefore(Instant),
+    /// Nothing is under way.
+    Nothing,
+    /// The writer has said that nothing more comes.
+    End,
+    /// The connection was reset.
+    Reset,
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Pipe {
+    bytes: VecDeque<u8>,
+    /// When each piece of `bytes` arrives, and how long it is; in order.
+    pieces: VecDeque<(Instant, usize)>,
+    /// When the writer's half-close arrives.
+    end: Option<Instant>,
+    /// When the writer's reset arrives.
+    reset: Option<Instant>,
+    /// When the last thing that was sent arrives: nothing overtakes it.
+    last: Option<Instant>,
+    /// The reader has closed: what arrives is answered with a reset.
+    pub(super) reader_gone: bool,
+    pub(super) reader: Option<Waker>,
+    pub(super) writer: Option<Waker>,
+}
+
+impl Pipe {
+    /// Room for more, of `capacity` bytes that were written and not read.
+    pub(super) fn room(&self, capacity: usize) -> usize {
+        capacity.saturating_sub(self.bytes.len())
+    }
+
+    /// When something arrives that is sent now and would take until `then`.
+    pub(super) fn in_order(&mut self, then: Instant) -> Instant {
+        let arrives = self.last.map_or(then, |last| last.max(then));
+        self.last = Some(arrives);
+        arrives
+    }
+
+    /// Sends the first `limit` bytes of `slices`, to arrive at `arrives`; returns how many there
+    /// were.
+    pub(super) fn send(&mut self, slices: &[IoSlice<'_>], limit: usize, arrives: Instant) -> usize {
+        let before = self.bytes.len();
+        let all = slices.iter().flat_map(|slice| slice.iter());
+        self.bytes.extend(all.take(limit));
+        let sent = self.bytes.len() - before;
+        self.pieces.push_back((arrives, sent));
+        wake(&mut self.reader);
+        sent
+    }
+
+    /// Nothing more is written; the reader hears it at `arrives`.
+    pub(super) fn end(&mut self, arrives: Instant) {
+        if self.end.is_none() {
+            self.end = Some(arrives);
+            wake(&mut self.reader);
+        }
+    }
+
+    /// The connection is reset; the reader hears it at `arrives`.
+    pub(super) fn reset(&mut self, arrives: Instant) {
+        if self.reset.is_none() {
+            self.reset = Some(arrives);
+            wake(&mut self.reader);
+        }
+    }
+
+    /// The last pieces are not sent after all, but for the first `keep` of those under way at
+    /// `now`.
+    pub(super) fn withdraw(&mut self, now: Instant, keep: usize) {
+        let arrived = self.pieces.iter().take_while(|(at, _)| *at <= now).count();
+        self.pieces.truncate(arrived + keep);
+        self.bytes
+            .truncate(self.pieces.iter().map(|(_, bytes)| bytes).sum());
+    }
+
+    /// Pieces that are under way at `now`.
+    pub(super) fn under_way(&self, now: Instant) -> usize {
+        self.pieces.iter().filter(|(at, _)| *at > now).count()
+    }
+
+    /// The reader closes. When the first piece that it will not read arrives, if there is one.
+    pub(super) fn close(&mut self) -> Option<Instant> {
+        self.reader_gone = true;
+        let unread = self.pieces.front().map(|(at, _)| *at);
+        self.bytes.clear();
+        self.pieces.clear();
+        wake(&mut self.writer);
+        unread
+    }
+
+    /// Bytes that have arrived and were not read.
+    pub(super) fn unread_bytes(&self, now: Instant) -> usize {
+        let arrived = self.pieces.iter().take_while(|(at, _)| *at <= now);
+        arrived.map(|(_, bytes)| bytes).sum()
+    }
+
+    /// Whether a reset has arrived.
+    pub(super) fn is_reset(&self, now: Instant) -> bool {
+        self.reset.is_some_and(|at| at <= now)
+    }
+
+    /// What there is to read. Where `reset_discards`, what arrived before a reset is lost with it.
+    pub(super) fn look(&mut self, now: Instant, reset_discards: bool) -> Input {
+        if reset_discards && self.is_reset(now) {
+            self.bytes.clear();
+            self.pieces.clear();
+        }
+        if let Some((at, _)) = self.pieces.front()
+            && *at > now
+        {
+            return Input::NotBefore(*at);
+        }
+        match (self.unread_bytes(now), self.reset, self.end) {
+            (1.., ..) => Input::Bytes(self.unread_bytes(now)),
+            (0, Some(reset), _) if reset <= now => Input::Reset,
+            (0, _, Some(end)) if end <= now => Input::End,
+            (0, Some(at), _) | (0, None, Some(at)) => Input::NotBefore(at),
+            (0, None, None) => Input::Nothing,
+        }
+    }
+
+    /// Takes the first `count` bytes of those that have arrived.
+    pub(super) fn take(&mut self, count: usize, mut each: impl FnMut(&[u8])) {
+        let (first, second) = self.bytes.as_slices();
+        let of_first = first.len().min(count);
+        each(&first[..of_first]);
+        each(&second[..count - of_first]);
+        self.bytes.drain(..count);
+        let mut left = count;
+        while left > 0 {
+            let (_, bytes) = self.pieces.front_mut().expect("they have arrived");
+            let taken = left.min(*bytes);
+            *bytes -= taken;
+            left -= taken;
+            if *bytes == 0 {
+                self.pieces.pop_front();
+            }
+        }
+    }
+}
+
+pub(super) fn wake(waker: &mut Option<Waker>) {
+    if let Some(waker) = waker.take() {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn read(pipe: &mut Pipe, count: usize) -> Vec<u8> {
+        let mut read = Vec::new();
+        pipe.take(count, |bytes| read.extend_from_slice(bytes));
+        read
+    }
+
+    fn send(pipe: &mut Pipe, bytes: &[u8], then: Instant) {
+        let arrives = pipe.in_order(then);
+        pipe.send(&[IoSlice::new(bytes)], bytes.len(), arrives);
+    }
+
+    #[test]
+    fn bytes_are_read_in_order_once_they_have_arrived_and_then_the_end() {
+        let now = Instant::now();
+        let after = |ms| now + Duration::from_millis(ms);
+        let mut pipe = Pipe::default();
+        assert_eq!(pipe.look(now, false), Input::Nothing);
+        send(&mut pipe, b"abc", after(20));
+        send(&mut pipe, b"de", after(10)); // it does not overtake
+        let end = pipe.in_order(after(15));
+        pipe.end(end);
+        assert_eq!(pipe.look(after(19), false), Input::NotBefore(after(20)));
+        assert_eq!(pipe.room(6), 1);
+        assert_eq!(pipe.look(after(20), false), Input::Bytes(5));
+        assert_eq!(read(&mut pipe, 4), b"abcd");
+        assert_eq!(pipe.look(after(20), false), Input::Bytes(1));
+        assert_eq!(read(&mut pipe, 1), b"e");
+        assert_eq!(pipe.look(after(20), false), Input::End);
+    }
+
+    #[test]
+    fn a_reset_comes_after_what_was_sent_before_it_or_takes_it_along() {
+        let now = Instant::now();
+        for discards in [false, true] {
+            let mut pipe = Pipe::default();
+            send(&mut pipe, b"abc", now);
+            pipe.reset(now);
+            let expected = match discards {
+                true => Input::Reset,
+                false => Input::Bytes(3),
+            };
+            assert_eq!(pipe.look(now, discards), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_what_has_not_arrived() {
+        let now = Instant::now();
+        let later = now + Duration::from_millis(1);
+        let mut pipe = Pipe::default();
+        send(&mut pipe, b"abc", now);
+        send(&mut pipe, b"de", later);
+        send(&mut pipe, b"f", later);
+        assert_eq!(pipe.under_way(now), 2);
+        pipe.withdraw(now, 1);
+        assert_eq!(pipe.look(later, false), Input::Bytes(5));
+        pipe.withdraw(later, 0);
+        assert_eq!(pipe.unread_bytes(later), 5);
+    }
+}

@@ -4,11 +4,10 @@
 //! A delivery that goes by the book costs a comparison and a counter and is not in here. Facts are
 //! a few words for each *message*; anomalies are rare unless the target is broken.
 
-use super::findings::{Coverage, Example};
+use super::anomaly::Anomaly;
+use super::findings::Coverage;
 use super::judge::Settled;
-use super::kind::Kind;
 use super::outstanding::Cut;
-use super::session::Since;
 use crate::wire::payload::SenderId;
 
 /// Stands for a number where the target states none (or none is looked at).
@@ -163,294 +162,70 @@ pub(super) struct Message {
 }
 
 /// Something that was seen of a number.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Fact {
-    /// Its sender got the ack.
+    /// Its sender got the ack. If that was not in the order sent, two acks may have been exchanged,
+    /// and the number be another message's.
     Acked {
         seq: u64,
-        message: Message,
-        /// When it was due.
-        intended_ns: u64,
-        /// Before the send.
-        sent_ns: u64,
-        /// After the ack was read.
-        acked_ns: u64,
-        /// In the order sent. If not, two acks may have been exchanged, and the number be another
-        /// message's.
+        acked: Acked,
         in_order: bool,
     },
-    /// Receivers of one shard got these same bytes.
-    Relayed {
-        seq: u64,
-        message: Message,
-        intended_ns: u64,
-        first_ns: u64,
-        last_ns: u64,
-        receivers: u64,
-        first_receiver: SenderId,
-    },
+    /// Receivers of one shard got the same bytes.
+    Relayed { seq: u64, relayed: Relayed },
 }
 
-impl Fact {
-    /// The number.
-    pub(super) fn seq(&self) -> u64 {
-        match *self {
-            Self::Acked { seq, .. } | Self::Relayed { seq, .. } => seq,
+/// A message that was acked under a number.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Acked {
+    pub(super) message: Message,
+    /// When it was due.
+    pub(super) intended_ns: u64,
+    /// Before the send.
+    pub(super) sent_ns: u64,
+    /// After the ack was read.
+    pub(super) acked_ns: u64,
+}
+
+/// A message that was relayed under a number, and to how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Relayed {
+    pub(super) message: Message,
+    pub(super) intended_ns: u64,
+    /// When the first and the last who saw it so did.
+    pub(super) first_ns: u64,
+    pub(super) last_ns: u64,
+    pub(super) receivers: u64,
+    pub(super) first_receiver: SenderId,
+}
+
+impl Relayed {
+    /// What one receiver alone saw.
+    pub(super) fn once(message: Message, intended_ns: u64, receiver: SenderId, at_ns: u64) -> Self {
+        Self {
+            message,
+            intended_ns,
+            first_ns: at_ns,
+            last_ns: at_ns,
+            receivers: 1,
+            first_receiver: receiver,
         }
     }
 }
 
-/// Something that did not go by the book, to be judged with what all shards know.
-#[derive(Debug, Clone)]
-pub(super) enum Anomaly {
-    /// `receiver` is past these numbers and never saw them.
-    Missing {
-        receiver: SenderId,
-        from: u64,
-        /// The first number after them.
-        until: u64,
-        proof: Proof,
-        /// They are not waited for any longer, and may come all the same.
-        given_up: bool,
-        /// They were overtaken, as others were that did come.
-        disordered: bool,
-        at_ns: u64,
-    },
-    /// `receiver` was owed `message`, as far as is known: that is a violation, if nothing that is
-    /// learned by the end of the run says otherwise.
-    LostUnless {
-        kind: Kind,
-        receiver: SenderId,
-        message: Message,
-        doubt: LossDoubt,
-        example: Example,
-    },
-    /// Something near `message` in the order of all is out of it: what only that order says of who
-    /// lost it is in doubt.
-    DisorderNear { message: Message },
-    /// `receiver` left, and the target answered: whatever it was owed has come by now, or will not.
-    HadAll { receiver: SenderId },
-    /// `receiver` got what was given up.
-    CameAfterAll {
-        receiver: SenderId,
-        message: Message,
-    },
-    /// `receiver` got it so long after others that it may be what was given up, or else it came
-    /// again: then that is the example.
-    CameLongAfter {
-        receiver: SenderId,
-        message: Message,
-        example: Example,
-    },
-    /// `receiver` got an intact message as number `seq`, which is another to others of its shard.
-    Conflict {
-        receiver: SenderId,
-        seq: u64,
-        claim: Message,
-        intended_ns: u64,
-        at_ns: u64,
-    },
-    /// `message` was acked with a number that its sender had passed before it sent it.
-    AckBehind {
-        seq: u64,
-        message: Message,
-        /// The last number its sender had seen when it sent it.
-        seen: u64,
-        at_ns: u64,
-    },
-    /// `message` was acked with a number that its sender had given up, or whether it had is
-    /// `forgotten`.
-    AckAfterAll {
-        seq: u64,
-        message: Message,
-        forgotten: bool,
-        at_ns: u64,
-    },
-    /// `receiver` got something under a number that it may have given up; `message` if it is one of
-    /// its own.
-    NumberCame {
-        receiver: SenderId,
-        seq: u64,
-        message: Option<Message>,
-    },
-    /// The session of `message` ended before its ack came.
-    Unacked {
-        message: Message,
-        by: NoAck,
-        at_ns: u64,
-    },
-    /// A client waited too long for the acks of these: one violation, the example, unless every one
-    /// of them went to another, which is one itself.
-    Overdue {
-        messages: Vec<Message>,
-        example: Example,
-    },
-    /// `message` was answered with an error, rightly unless there is an example that says why not.
-    Refused {
-        message: Message,
-        example: Option<Example>,
-    },
-    /// An error that nothing its receiver sent accounts for; `message` if it names another's: that
-    /// one was refused, and its sender was not told.
-    StrayError {
-        message: Option<Message>,
-        example: Example,
-    },
-    /// A refused message was acked all the same, or one of which it is `forgotten` whether it was
-    /// refused, echoed or acked before.
-    AckOfRefused {
-        message: Message,
-        seq: u64,
-        forgotten: bool,
-        at_ns: u64,
-    },
-    /// `receiver` got an intact message under a number that was not due: one that it had passed,
-    /// one that was never owed to it, or one that no later frame bore out.
-    Claim {
-        receiver: SenderId,
-        seq: u64,
-        message: Message,
-        /// The number that was due.
-        due: u64,
-        /// The last number not owed, where `seq` is none that ever was.
-        joined: Option<u64>,
-        doubt: ClaimDoubt,
-        at_ns: u64,
-    },
-    /// The last that came to `receiver` before its stream broke off was number `seq`, where `due`
-    /// was due: a wrong number, or the numbers from `from` on were lost.
-    LastWord {
-        receiver: SenderId,
-        seq: u64,
-        message: Option<Message>,
-        due: u64,
-        from: u64,
-        at_ns: u64,
-    },
-    /// `receiver` got `low` behind `high`, which it had seen by `since_ns`.
-    Displaced {
-        receiver: SenderId,
-        low: u64,
-        high: u64,
-        /// Either is known to be the ack of a message of its own.
-        own: bool,
-        /// One sender's relays came to it out of the order sent by that.
-        fifo: bool,
-        since: Since,
-        /// Where the numbers come to it in no order: the number that was due when that began. What
-        /// is displaced in one such stretch has one cause.
-        disorder: Option<u64>,
-        at_ns: u64,
-    },
-    /// Its sender got `message` relayed.
-    Echoed {
-        seq: u64,
-        message: Message,
-        at_ns: u64,
-    },
-    /// `receiver` was acked a message that is another's, or that nobody sent.
-    StrayAck {
-        receiver: SenderId,
-        seq: u64,
-        message: Option<Message>,
-        at_ns: u64,
-    },
-    /// A line under `seq` that is wrong in itself. Alike for several receivers it is one
-    /// violation: `line` is the hash of its bytes.
-    Irregular {
-        kind: Kind,
-        receiver: SenderId,
-        seq: u64,
-        line: u64,
-        message: Option<Message>,
-        text: String,
-        at_ns: u64,
-    },
-    /// Delivered more than the promised time after it was due. The judge knows when it was really
-    /// sent.
-    Late {
-        receiver: SenderId,
-        seq: u64,
-        message: Message,
-        intended_ns: u64,
-        at_ns: u64,
-    },
-    /// A violation that needs no further knowledge.
-    Certain(Kind, Example),
-    /// The target closed a connection without what it owed at the end: a violation of that kind,
-    /// unless the whole target went away.
-    HungUp {
-        kind: Kind,
-        /// The last number that its session had seen; [`NO_NUMBER`] where none are looked at.
-        seen: u64,
-        example: Example,
-    },
-    /// The target began its numbers anew: these are counted on from `added`.
-    NumberedAnew { added: u64, example: Example },
-}
-
-/// What may say that a number did not come twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ClaimDoubt {
-    /// Nothing.
-    None,
-    /// There was no room to find out what it was; its number is not missed.
-    Unplaced,
-    /// It had been given up.
-    GivenUp,
-    /// It may have been given up: that is forgotten.
-    Forgotten,
-}
-
-/// What may say that a loss is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct LossDoubt {
-    /// It is not waited for any longer, and may come all the same.
-    pub(super) given_up: bool,
-    /// Only its place among others says that it was owed.
-    pub(super) by_place: bool,
-    /// Only what came later says that it will not come.
-    pub(super) by_later: bool,
-    /// Only a closed connection says that it will not come: it may have been the whole target.
-    pub(super) by_close: bool,
-    /// Others near it are out of order: what only the order says is not known, then.
-    pub(super) disordered: bool,
-}
-
-impl LossDoubt {
-    /// Whether something that is learned later may say that it is none.
-    pub(super) const fn is_any(self) -> bool {
-        self.given_up || self.by_place || self.by_later
+impl Fact {
+    /// The number.
+    pub(super) const fn seq(&self) -> u64 {
+        match *self {
+            Self::Acked { seq, .. } | Self::Relayed { seq, .. } => seq,
+        }
     }
 
-    /// Whether it is not known that this is a loss, since only the order says so, and others near it
-    /// are out of that; `had_all` if its receiver left with all that it was owed.
-    pub(super) const fn is_undecided(self, had_all: bool) -> bool {
-        self.disordered && (self.by_place || self.by_later && !had_all)
+    /// When it was first seen.
+    pub(super) const fn at_ns(&self) -> u64 {
+        match self {
+            Self::Acked { acked, .. } => acked.acked_ns,
+            Self::Relayed { relayed, .. } => relayed.first_ns,
+        }
     }
-}
-
-/// How it is known that a message was to be answered by the end of its session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoAck {
-    /// The target said goodbye, and so that all is answered.
-    ByBye,
-    /// It acked a later message of the session.
-    ByLaterAck,
-    /// Not by anything that the session got, which joined behind this number. It counts if the
-    /// session had passed its number, or if a later one of its messages has a number and it has
-    /// none.
-    Unknown {
-        /// The last number that it was not owed.
-        joined: u64,
-    },
-}
-
-/// How it is known that a number will not come any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// A later number came.
-    Later(u64),
-    /// The bye counted it in.
-    Bye(u64),
 }

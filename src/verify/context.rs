@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
-use super::batch::{Anomaly, Batch, Message};
+use super::anomaly::Anomaly;
+use super::batch::{Batch, Message};
 use super::directory::{ClientId, Directory};
 use super::errors::{UnnamedError, UnnamedErrors};
-use super::findings::Example;
 use super::ids::split_id;
-use super::kind::Kind;
-use super::ledger::{Ending, Terms};
+use super::ledger::Terms;
 use super::outbox::{Flags, Outbox};
 use super::trace::view::View;
+use super::violation::{ErrorAbout, ErrorFrame, Evidence, Violation, Who};
 use crate::scenario::plan::AckPromise;
 use crate::wire::ndjson::ErrorCode;
 use crate::wire::payload::SenderId;
-
-/// Bytes of an offending line that an example quotes.
-const QUOTED_BYTES: usize = 120;
 
 /// An `error` frame.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +22,15 @@ pub(super) struct Complaint<'a> {
     pub(super) detail: &'a str,
     /// The publish that it is about, where it says so.
     pub(super) id: Option<u64>,
+}
+
+impl Complaint<'_> {
+    fn frame(self) -> ErrorFrame {
+        ErrorFrame {
+            code: self.code.into(),
+            detail: self.detail.into(),
+        }
+    }
 }
 
 /// What all sessions of one ledger share.
@@ -50,58 +56,27 @@ impl Context {
     /// A violation, seen by `client`, that needs no further knowledge.
     pub(super) fn certain(
         &mut self,
-        kind: Kind,
+        evidence: Evidence,
         client: ClientId,
         message: Option<Message>,
-        text: String,
         now_ns: u64,
     ) {
-        let example = self.example(client, None, message, text, now_ns);
-        self.batch.anomalies.push(Anomaly::Certain(kind, example));
+        let violation = self.violation(evidence, client, message, now_ns);
+        self.batch.anomalies.push(Anomaly::Certain(violation));
     }
 
-    /// The target ended the connection of `client`, which did nothing wrong.
+    /// The target closed the connection of `client` without what it owed at the end.
     /// The last number that it had `seen` tells of which numbering it was, should the target begin
     /// anew.
-    pub(super) fn hung_up(
-        &mut self,
-        client: ClientId,
-        seen: u64,
-        ending: Ending,
-        when: &str,
-        now_ns: u64,
-    ) {
-        let how = if ending == Ending::Eof {
-            "closed"
-        } else {
-            "broke"
-        };
-        let name = self.directory.client_name(client);
-        let text =
-            format!("the target {how} the connection of {name}, which did nothing wrong{when}");
-        let example = self.example(client, None, None, text, now_ns);
-        self.batch.anomalies.push(Anomaly::HungUp {
-            kind: Kind::UnexpectedClose,
-            seen,
-            example,
-        });
-    }
-
-    /// The target closed the connection of `client`, which had half-closed, without a bye.
-    pub(super) fn no_goodbye(&mut self, client: ClientId, seen: u64, now_ns: u64) {
-        let name = self.directory.client_name(client);
-        let text = format!("{name} half-closed and was closed without a bye");
-        let example = self.example(client, None, None, text, now_ns);
-        self.batch.anomalies.push(Anomaly::HungUp {
-            kind: Kind::MissingBye,
-            seen,
-            example,
-        });
+    pub(super) fn hung_up(&mut self, evidence: Evidence, client: ClientId, seen: u64, now_ns: u64) {
+        let violation = self.violation(evidence, client, None, now_ns);
+        let hung_up = Anomaly::HungUp { seen, violation };
+        self.batch.anomalies.push(hung_up);
     }
 
     /// The target complained to `client`, of whose session `id` these are the flags and what it
     /// sent; `connecting` if it was not welcomed yet. Returns the message that was refused, if the error names one that still
-    /// waited for its answer; with an example if it was in order.
+    /// waited for its answer; with a violation if it was in order.
     pub(super) fn error(
         &mut self,
         (client, id): (ClientId, SenderId),
@@ -110,7 +85,7 @@ impl Context {
         outbox: &mut Outbox,
         complaint: Complaint<'_>,
         now_ns: u64,
-    ) -> Option<(Message, Option<Example>)> {
+    ) -> Option<(Message, Option<Violation>)> {
         self.batch.tally.errors_received += 1;
         let before = *flags;
         flags.got_error(complaint.code, connecting);
@@ -128,26 +103,19 @@ impl Context {
             return None;
         };
         let message = Message { sender, k };
-        let Complaint { code, detail, .. } = complaint;
-        let name = self.directory.client_name(client);
         if outbox.was_acked(k) {
-            let text = format!(
-                "{name} was acked its message {k}, and then it was refused: {code} ({detail})"
-            );
-            self.certain(Kind::RelayOfRejected, client, Some(message), text, now_ns);
+            let refused = Evidence::RefusedAfterAck(complaint.frame());
+            self.certain(refused, client, Some(message), now_ns);
             outbox.waive_ack(k);
             return None;
         }
         self.unacked -= u64::from(outbox.refuse(k));
         outbox.waive_ack(k);
-        let example = (!flags.provoked).then(|| {
-            let text = format!(
-                "{name} sent its message {k} as the protocol has it, and it was refused: {code} \
-                 ({detail})"
-            );
-            self.example(client, None, Some(message), text, now_ns)
+        let violation = (!flags.provoked).then(|| {
+            let refused = Evidence::RefusedInOrder(complaint.frame());
+            self.violation(refused, client, Some(message), now_ns)
         });
-        Some((message, example))
+        Some((message, violation))
     }
 
     /// The target complained to `client`, whose flags were these before, and not about a message of
@@ -161,7 +129,7 @@ impl Context {
         complaint: Complaint<'_>,
         now_ns: u64,
     ) {
-        let Complaint { code, detail, id } = complaint;
+        let Complaint { code, id, .. } = complaint;
         let cut_off = code == ErrorCode::SlowConsumer.as_str() && !flags.cut_off;
         if cut_off || outbox.take_owed_error() {
             return;
@@ -169,17 +137,12 @@ impl Context {
         let error = UnnamedError {
             last_k: outbox.last_k,
             at_ns: now_ns,
-            code: code.into(),
-            detail: detail.into(),
+            frame: complaint.frame(),
         };
         if outbox.refuse_raw() {
             if !flags.provoked {
-                let name = self.directory.client_name(client);
-                let text = format!(
-                    "{name} sent a publish byte for byte, as the protocol has it, and it was \
-                     refused: {code} ({detail})"
-                );
-                self.certain(Kind::MissingAck, client, None, text, now_ns);
+                let refused = Evidence::ScriptRefused(error.frame);
+                self.certain(refused, client, None, now_ns);
             }
         } else if self.terms.promises.ack == AckPromise::None
             && id.is_none()
@@ -188,11 +151,11 @@ impl Context {
             outbox.unnamed_errors += 1; // any message that was sent may be what it is about
         } else if id.is_none() {
             for error in outbox.unnamed_error(error) {
-                self.stray_error(client, None, &error);
+                self.stray_error(client, None, error);
             }
         } else {
             let message = id.map(split_id).map(|(sender, k)| Message { sender, k });
-            self.stray_error(client, message, &error);
+            self.stray_error(client, message, error);
         }
     }
 
@@ -202,35 +165,25 @@ impl Context {
         let max_line_bytes = usize::try_from(max_line).unwrap_or(usize::MAX);
         self.terms.max_line_bytes = max_line_bytes.max(1);
         if flags.error_first {
-            let name = self.directory.client_name(client);
-            let text = format!("{name} got an error before its welcome, and was not turned away");
-            self.certain(Kind::StrayError, client, None, text, now_ns);
+            self.certain(Evidence::ErrorBeforeWelcome, client, None, now_ns);
         }
     }
 
-    fn stray_error(&mut self, client: ClientId, named: Option<Message>, error: &UnnamedError) {
-        let name = self.directory.client_name(client);
+    fn stray_error(&mut self, client: ClientId, named: Option<Message>, error: UnnamedError) {
         let theirs = named.filter(|m| self.directory.was_opened(m.sender) && m.k > 0);
         let about = match theirs {
-            Some(Message { sender, k }) => {
-                format!(", about message {k} of {}", self.directory.name(sender))
-            }
-            None if named.is_some() => ", about a message that nobody sent".to_owned(),
-            None => String::new(),
+            Some(_) => ErrorAbout::Anothers,
+            None if named.is_some() => ErrorAbout::NothingSent,
+            None => ErrorAbout::Nothing,
         };
-        let UnnamedError {
-            code,
-            detail,
-            at_ns,
-            ..
-        } = error;
-        let text = format!(
-            "{name} got an error that nothing it sent accounts for{about}: {code} ({detail})"
-        );
-        let example = self.example(client, None, theirs, text, *at_ns);
+        let UnnamedError { frame, at_ns, .. } = error;
+        let stray = Evidence::StrayError {
+            about,
+            error: frame,
+        };
         let stray = Anomaly::StrayError {
             message: theirs,
-            example,
+            violation: self.violation(stray, client, theirs, at_ns),
         };
         self.batch.anomalies.push(stray);
     }
@@ -240,7 +193,7 @@ impl Context {
     pub(super) fn drop_pending(&mut self, client: ClientId, outbox: Option<&mut Outbox>) {
         if let Some(outbox) = outbox {
             for error in outbox.unexplained_errors() {
-                self.stray_error(client, None, &error);
+                self.stray_error(client, None, error);
             }
             outbox.errors = UnnamedErrors::default();
             self.unacked -= outbox.pending.len() as u64;
@@ -257,51 +210,32 @@ impl Context {
         within: &str,
         now_ns: u64,
     ) {
-        let waiting = outbox.as_deref().map_or(0, Outbox::unacked);
-        let name = self.directory.client_name(client);
-        let acks = if waiting == 1 { "ack" } else { "acks" };
-        let text = format!("{name} waited {within} for {waiting} {acks} that did not come");
-        let example = self.example(client, None, None, text, now_ns);
+        let overdue = Evidence::OverdueAcks {
+            within: within.into(),
+            waiting: outbox.as_deref().map_or(0, Outbox::unacked) as u64,
+        };
+        let violation = self.violation(overdue, client, None, now_ns);
         let messages = outbox.map_or_else(Vec::new, |outbox| outbox.overdue(id));
-        let overdue = Anomaly::Overdue { messages, example };
+        let overdue = Anomaly::Overdue {
+            messages,
+            violation,
+        };
         self.batch.anomalies.push(overdue);
     }
 
-    pub(super) fn example(
+    pub(super) fn violation(
         &self,
+        evidence: Evidence,
         client: ClientId,
-        seq: Option<u64>,
         message: Option<Message>,
-        text: String,
         at_ns: u64,
-    ) -> Example {
-        Example {
-            text,
-            sender: message.map(|m| self.directory.name(m.sender)),
-            receiver: Some(self.directory.client_name(client).to_owned()),
-            k: message.map(|m| m.k),
-            seq,
+    ) -> Violation {
+        Violation {
+            evidence,
+            receiver: Some(Who::Client(client)),
+            message: message.map(|message| self.directory.message(message)),
+            seq: None,
             at_ns,
         }
     }
-}
-
-/// A text that none of the run's clients sent, as it came.
-pub(super) fn nobodys(from: &str, text: &[u8]) -> String {
-    format!(
-        "sent by no client of this run, in the name of {} (the target made it up, or another client \
-         uses this target): {}",
-        quote(from.as_bytes()),
-        quote(text)
-    )
-}
-
-/// The beginning of what came, fit for a terminal.
-pub(super) fn quote(bytes: &[u8]) -> String {
-    let shown = &bytes[..bytes.len().min(QUOTED_BYTES)];
-    let mut text = format!("`{}`", shown.escape_ascii());
-    if shown.len() < bytes.len() {
-        text.push_str(&format!(" … {} bytes", bytes.len()));
-    }
-    text
 }

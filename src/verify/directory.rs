@@ -195,6 +195,12 @@ impl Directory {
             .map_or("?", String::as_str)
     }
 
+    /// The names of all clients, by [`ClientId`].
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// The highest number that any session has seen. A connection that begins now is owed
     /// nothing up to it.
     pub(super) fn highest_seq(&self) -> u64 {

@@ -5,6 +5,8 @@
 //! error may be that; once every message sent before the error has been answered otherwise, nobody
 //! had asked for it.
 
+use super::violation::ErrorFrame;
+
 /// Errors that one session keeps for each message that waits, before those are reported that
 /// nothing can account for any more.
 const KEPT_FOR_EACH: usize = 2;
@@ -18,8 +20,7 @@ pub(super) struct UnnamedError {
     /// The last message that had been sent when it came.
     pub(super) last_k: u64,
     pub(super) at_ns: u64,
-    pub(super) code: Box<str>,
-    pub(super) detail: Box<str>,
+    pub(super) frame: ErrorFrame,
 }
 
 /// Those that a message without an answer may account for, in the order they came.
@@ -56,8 +57,10 @@ mod tests {
         UnnamedError {
             last_k,
             at_ns: 0,
-            code: "malformed".into(),
-            detail: "".into(),
+            frame: ErrorFrame {
+                code: "malformed".into(),
+                detail: "".into(),
+            },
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::kind::Kind;
 use super::outstanding::Outstanding;
+use super::violation::Violation;
 
 /// Examples kept of each kind; all are counted.
 pub const EXAMPLES_PER_KIND: usize = 100;
@@ -114,62 +115,21 @@ impl Coverage {
     }
 }
 
-impl Tally {
-    /// Adds violations of the same kind.
-    pub(super) fn merge(&mut self, other: Self) {
-        self.count += other.count;
-        self.examples.extend(other.examples);
-        self.examples.truncate(EXAMPLES_PER_KIND);
-    }
-
-    /// Counts one more; keeps `example` if it is among the first.
-    pub(super) fn add(&mut self, count: u64, example: impl FnOnce() -> Example) {
-        self.count += count;
-        if self.examples.len() < EXAMPLES_PER_KIND {
-            self.examples.push(example());
-        }
-    }
-}
-
 impl Findings {
     /// Counts a violation; keeps `example` if it is among the first of its kind.
     pub fn violation(&mut self, kind: Kind, example: impl FnOnce() -> Example) {
-        self.violations(kind, 1, example);
-    }
-
-    /// Counts violations of which no example is left.
-    pub(super) fn count(&mut self, kind: Kind, count: u64) {
-        if count > 0 {
-            self.violations.entry(kind).or_default().count += count;
+        let tally = self.violations.entry(kind).or_default();
+        tally.count += 1;
+        if tally.examples.len() < EXAMPLES_PER_KIND {
+            tally.examples.push(example());
         }
-    }
-
-    /// Counts `count` violations of one kind that one example stands for.
-    pub(super) fn violations(&mut self, kind: Kind, count: u64, example: impl FnOnce() -> Example) {
-        self.violations.entry(kind).or_default().add(count, example);
-    }
-
-    /// Counts `count` violations of which no example would be kept any more; `false`, and nothing is
-    /// counted, while one would be. Of millions, putting each into words takes longer than finding
-    /// it.
-    pub(super) fn counts_without_example(&mut self, kind: Kind, count: u64) -> bool {
-        let full = |tally: &&mut Tally| tally.examples.len() == EXAMPLES_PER_KIND;
-        let tally = self.violations.get_mut(&kind).filter(full);
-        tally.map(|tally| tally.count += count).is_some()
     }
 
     /// That sessions ended before the target had said what it owed them: one of `undecided`.
     #[must_use]
     pub fn unproved(&self) -> Option<String> {
-        match self.unfinished {
-            0 => None,
-            1 => Some(
-                "1 session ended without a bye, so what it was still owed is not known".to_owned(),
-            ),
-            n => Some(format!(
-                "{n} sessions ended without a bye, so what they were still owed is not known"
-            )),
-        }
+        let unproved = Undecided(Reason::Unfinished, self.unfinished);
+        (self.unfinished > 0).then(|| unproved.to_string())
     }
 
     /// Why parts of the run could not be judged, other than [`Self::unproved`].
@@ -198,4 +158,111 @@ impl Findings {
     pub fn violation_count(&self) -> u64 {
         self.violations.values().map(|t| t.count).sum()
     }
+}
+
+/// Violations as they are found, as data: all are counted, the first of each kind are kept.
+#[derive(Debug, Default)]
+pub(super) struct Found(BTreeMap<Kind, Kept>);
+
+/// Violations of one kind.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) count: u64,
+    pub(super) first: Vec<Violation>,
+}
+
+impl Kept {
+    /// Counts `count` violations that one stands for; keeps it if it is among the first.
+    pub(super) fn add(&mut self, count: u64, violation: Violation) {
+        self.count += count;
+        if self.first.len() < EXAMPLES_PER_KIND {
+            self.first.push(violation);
+        }
+    }
+}
+
+impl Found {
+    pub(super) fn add(&mut self, violation: Violation) {
+        self.add_many(1, violation);
+    }
+
+    /// Counts `count` violations that one stands for.
+    pub(super) fn add_many(&mut self, count: u64, violation: Violation) {
+        self.of(violation.kind()).add(count, violation);
+    }
+
+    /// Counts violations of which nothing else is left.
+    pub(super) fn count(&mut self, kind: Kind, count: u64) {
+        if count > 0 {
+            self.of(kind).count += count;
+        }
+    }
+
+    /// Adds violations of one kind.
+    pub(super) fn merge(&mut self, kind: Kind, others: Kept) {
+        let kept = self.of(kind);
+        kept.count += others.count;
+        kept.first.extend(others.first);
+        kept.first.truncate(EXAMPLES_PER_KIND);
+    }
+
+    /// All violations, of every kind.
+    pub(super) fn total(&self) -> u64 {
+        self.0.values().map(|kept| kept.count).sum()
+    }
+
+    /// Puts those that are kept into words; `clients` are the names of the run's clients.
+    pub(super) fn in_words(self, clients: &[String]) -> BTreeMap<Kind, Tally> {
+        let in_words = |Kept { count, first }| Tally {
+            count,
+            examples: first.iter().map(|v| v.example(clients)).collect(),
+        };
+        let kinds = self.0.into_iter();
+        kinds.map(|(kind, kept)| (kind, in_words(kept))).collect()
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut Kept {
+        self.0.entry(kind).or_default()
+    }
+}
+
+/// Why something could not be judged, and how much it is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Undecided(pub(super) Reason, pub(super) u64);
+
+/// Why something could not be judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reason {
+    /// Clients that never stopped reading were cut off as slow.
+    CutOff,
+    /// Clients with much to read were hung up on.
+    MayBeSlow,
+    /// Sessions ended without a bye.
+    Unfinished,
+    /// Sessions were told goodbye without having asked.
+    UnaskedByes,
+    /// Deliveries did not come where more wrong lines had than are remembered.
+    AfterWrong,
+    /// Sessions came to numbers that are too large.
+    NotFollowed,
+    /// Deliveries came so late that the others' are forgotten.
+    Uncompared,
+    /// Messages were not acked, and it is forgotten whether they had to be.
+    UnknownAcks,
+    /// Deliveries did not come, and it is forgotten what they were.
+    Losses,
+    /// Numbers came to nobody, and it is forgotten whether they are explained.
+    Gaps,
+    /// Messages were not acked or were refused, and it is forgotten whether that is explained.
+    Unanswered,
+    /// Violations may have been counted before.
+    Repeats,
+    /// Frames came under wrong numbers, and it is forgotten what these are.
+    Contested,
+    /// Connections were closed, and it is forgotten when.
+    HungUp,
+    /// Deliveries did not come, near others that are out of order.
+    Misplaced,
+    /// Deliveries came out of order, too many to be judged one by one.
+    Disordered,
 }

@@ -1,6 +1,6 @@
 //! The next frame of a stream of lines, or why what came is none.
 
-use super::context::quote;
+use super::violation::Quote;
 use crate::wire::line::{Lines, SERVER_EXTRA_BYTES};
 use crate::wire::ndjson::{self, ServerFrame};
 
@@ -46,7 +46,7 @@ pub(super) fn next<'a>(
         }
         Ok(frame) => Ok((line, frame)),
         Err(malformed) => Err(NoFrame {
-            what: format!("{}: {}", malformed.detail, quote(line)),
+            what: format!("{}: {}", malformed.detail, Quote::of(line)),
             bytes: line.len(),
         }),
     })

@@ -35,14 +35,14 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::batch::{Batch, Message};
-use super::context::{Complaint, Context, quote};
+use super::context::{Complaint, Context};
 use super::directory::ClientId;
-use super::frames::{self, NoFrame};
-use super::kind::Kind;
+use super::frames;
 use super::ledger::{Event, Handle, is_late};
 use super::outbox::{Flags, Outbox, Pending};
 use super::outstanding::Crowds;
 use super::session::{NEVER, Stage};
+use super::violation::{Evidence, NoFrame};
 use crate::scenario::plan::{AckPromise, OrderPromise};
 use crate::wire::Dialect;
 use crate::wire::classic::texts::Pieces;
@@ -152,14 +152,16 @@ impl Inferred {
         &mut self.sessions[handle.0 as usize]
     }
 
-    fn name(&self, handle: Handle) -> String {
+    /// A violation, seen by `handle`, that needs no further knowledge.
+    fn certain(
+        &mut self,
+        evidence: Evidence,
+        handle: Handle,
+        message: Option<Message>,
+        now_ns: u64,
+    ) {
         let client = self.client(handle);
-        self.context.directory.client_name(client).to_owned()
-    }
-
-    fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {
-        self.context
-            .certain(kind, self.client(handle), None, text, now_ns);
+        self.context.certain(evidence, client, message, now_ns);
     }
 
     /// The next moment.
@@ -348,7 +350,9 @@ impl Inferred {
     ) -> Option<Event> {
         let event = match frames::next(lines)? {
             Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
-            Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
+            Err(frames::NoFrame { what, bytes }) => {
+                self.malformed(handle, NoFrame::Malformed(what.into()), bytes, now_ns)
+            }
         };
         if event == Event::Welcome {
             frames::allow(lines, self.context.terms.max_line_bytes as u64);

@@ -29,24 +29,24 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::batch::{Batch, Ended, Fact, Message, NO_NUMBER, Proof, Tally, Unjudged};
+use super::anomaly::{Missing, Open, Unacked};
+use super::batch::{Batch, Ended, Fact, Message, NO_NUMBER, Tally, Unjudged};
 use super::bounds;
 use super::directory::Directory;
-use super::findings::{Example, Findings};
+use super::findings::{Findings, Found, Reason, Undecided};
 use super::kind::Kind;
-use super::numbered::MAX_SEQ;
 use super::trace::tag::Tag;
 use super::trace::tape::Writing;
 use super::trace::view::View;
+use super::violation::{Evidence, Violation};
 use crate::scenario::plan::RelayPromise;
 use crate::wire::payload::SenderId;
 use beyond::Beyond;
 use causes::{Cause, Causes};
 use deferred::Deferred;
-use deliveries::Irregular;
-use known::{Acked, Hearsay, Known, Record, Relayed};
-use missing::{Gap, Missing, Unacked, Unanswered};
-use open::{Contest, Open};
+use deliveries::Alike;
+use known::{Hearsay, Known, Record};
+use missing::{Gap, Unanswered};
 use order::Track;
 use outstanding::Ends;
 use restart::{Anew, Heard, HungUp};
@@ -106,7 +106,7 @@ pub struct Judge {
     open: BTreeMap<u64, Vec<Open>>,
     open_count: usize,
     /// By number, kind and the hash of the line.
-    irregular: BTreeMap<(u64, Kind, u64), Irregular>,
+    irregular: BTreeMap<(u64, Kind, u64), Alike>,
     /// Some of those under numbers below this one are judged already, and forgotten.
     irregular_until: u64,
     /// Sessions ended without these acks.
@@ -116,9 +116,9 @@ pub struct Judge {
     /// Messages whose numbers their own senders passed without the ack.
     unanswered: HashMap<Message, Unanswered>,
     /// Waited too long for the acks of these; with no message where the target cannot name them.
-    overdue: Vec<(Vec<Message>, Example)>,
-    /// Answered with an error; with an example where the message was in order.
-    refused: HashMap<Message, Option<Example>>,
+    overdue: Vec<(Vec<Message>, Violation)>,
+    /// Answered with an error; with a violation where the message was in order.
+    refused: HashMap<Message, Option<Violation>>,
     /// Their acks went to another.
     stray: HashSet<Message>,
     /// More answers went to another than are remembered.
@@ -131,7 +131,7 @@ pub struct Judge {
     /// Of those for which there was no room, the end of the last.
     gaps_until: u64,
     /// Numbered before what had been seen when they were sent: causality or real time, by number.
-    late_numbered: BTreeMap<u64, (Kind, Example)>,
+    late_numbered: BTreeMap<u64, Violation>,
     counted: Causes,
     senders: HashMap<SenderId, Track>,
     /// The last number that was settled.
@@ -153,6 +153,7 @@ pub struct Judge {
     heard: VecDeque<Heard>,
     ends: Ends,
     tally: Tally,
+    found: Found,
     findings: Findings,
     lost: u64,
     irregular_deliveries: u64,
@@ -217,6 +218,7 @@ impl Judge {
             heard: VecDeque::new(),
             ends: Ends::default(),
             tally: Tally::default(),
+            found: Found::default(),
             findings: Findings::default(),
             lost: 0,
             irregular_deliveries: 0,
@@ -250,8 +252,8 @@ impl Judge {
     #[must_use]
     pub fn violation_count(&self) -> u64 {
         let pending = self.gaps.len() + self.late_numbered.len() + self.anew.len();
-        let hung_up: u64 = self.hung_up.values().map(|h| h.tally.count).sum();
-        self.findings.violation_count() + self.deferred.count() + hung_up + pending as u64
+        let hung_up: u64 = self.hung_up.values().map(|h| h.kept.count).sum();
+        self.found.total() + self.deferred.count() + hung_up + pending as u64
     }
 
     /// Takes in what `shard` has learned; `settled` gets each message that is now complete.
@@ -326,19 +328,16 @@ impl Judge {
 
     /// What was hung up on, and that numbers began anew.
     fn report_hung_up(&mut self, target_gone: bool) {
-        let mut hung_up: Vec<_> = std::mem::take(&mut self.hung_up).into_iter().collect();
-        for (kind, HungUp { tally, .. }) in &hung_up {
-            if *kind == Kind::UnexpectedClose && !target_gone {
-                self.findings.counts.unexpected_closes = tally.count;
-            }
+        let mut hung_up = std::mem::take(&mut self.hung_up);
+        if let Some(closes) = hung_up.get(&Kind::UnexpectedClose).filter(|_| !target_gone) {
+            self.findings.counts.unexpected_closes = closes.kept.count;
         }
         self.report_numbered_anew(&mut hung_up);
-        for (kind, HungUp { tally, .. }) in hung_up {
+        for (kind, HungUp { kept, .. }) in hung_up {
             if target_gone {
-                self.tally.unfinished += tally.count;
-            } else if tally.count > 0 {
-                let violations = &mut self.findings.violations;
-                violations.entry(kind).or_default().merge(tally);
+                self.tally.unfinished += kept.count;
+            } else if kept.count > 0 {
+                self.found.merge(kind, kept);
             }
         }
     }
@@ -367,80 +366,39 @@ impl Judge {
         counts.duplicated = self.tally.duplicated;
         counts.errors_received = self.tally.errors_received;
         counts.unknown_frames = self.tally.unknown_frames;
+        self.findings.violations = self.found.in_words(self.directory.names());
         self.findings
     }
 
+    /// Says how much of the run could not be judged, and why.
     fn state_undecided(&mut self) {
-        let t = self.tally;
-        let unjudged = self.left_unjudged();
-        self.findings.unfinished = t.unfinished;
-        let unproved = self.findings.unproved();
-        let undecided = &mut self.findings.undecided;
-        undecided.extend(unjudged);
-        if t.cut_off > 0 {
-            undecided.push(format!(
-                "{} clients that never stopped reading were cut off as slow consumers: the \
-                 generator or the target could not keep up; lower the rate or the number of clients",
-                t.cut_off
-            ));
-        }
-        if t.may_be_slow > 0 {
-            undecided.push(format!(
-                "{} clients were hung up on with much left to read: as slow consumers, it may be, and \
-                 that the generator could not keep up; lower the rate or the number of clients",
-                t.may_be_slow
-            ));
-        }
-        undecided.extend(unproved);
-        if t.unasked_byes > 0 {
-            undecided.push(format!(
-                "the target said goodbye to {} sessions that had not asked for it: it was shut down",
-                t.unasked_byes
-            ));
-        }
-        if t.behind_wrong > 0 {
-            undecided.push(format!(
-                "{} deliveries did not come where more wrong lines had than are remembered, or before \
-                 a wrong line at the end of a stream: whether they were lost, or came as one of \
-                 these, is not known",
-                t.behind_wrong
-            ));
-        }
-        if t.not_followed > 0 {
-            undecided.push(format!(
-                "{} sessions came to numbers over {MAX_SEQ}, the largest that is followed",
-                t.not_followed
-            ));
-        }
-        if t.uncompared > 0 {
-            undecided.push(format!(
-                "{} deliveries came so far behind the others that they were checked only for \
-                 themselves, not against what the others got",
-                t.uncompared
-            ));
-        }
-        if t.unknown_acks > 0 {
-            undecided.push(format!(
-                "{} messages were not acked, where more of their sender's had been refused or echoed \
-                 than are remembered: whether these had is not known",
-                t.unknown_acks
-            ));
-        }
-        self.beyond.state(undecided);
-        let misplaced = self.misplaced.saturating_add(t.misplaced);
-        if misplaced > 0 {
-            undecided.push(format!(
-                "{misplaced} deliveries did not come, and only their place among others says that \
-                 they were owed, or will not come any more: near them others are out of order"
-            ));
-        }
-        if t.disordered > 0 {
-            undecided.push(format!(
-                "{} deliveries came out of the order of the others, so many that they were not \
-                 judged one by one",
-                t.disordered
-            ));
-        }
+        let (t, beyond) = (&self.tally, &self.beyond);
+        let reasons = [
+            (Reason::CutOff, t.cut_off),
+            (Reason::MayBeSlow, t.may_be_slow),
+            (Reason::Unfinished, t.unfinished),
+            (Reason::UnaskedByes, t.unasked_byes),
+            (Reason::AfterWrong, t.behind_wrong),
+            (Reason::NotFollowed, t.not_followed),
+            (Reason::Uncompared, t.uncompared),
+            (Reason::UnknownAcks, t.unknown_acks),
+            (Reason::Losses, beyond.losses),
+            (Reason::Gaps, beyond.gaps),
+            (Reason::Unanswered, beyond.unanswered),
+            (Reason::Repeats, beyond.repeats),
+            (Reason::Contested, beyond.contested),
+            (Reason::HungUp, beyond.hung_up),
+            (
+                Reason::Misplaced,
+                self.misplaced.saturating_add(t.misplaced),
+            ),
+            (Reason::Disordered, t.disordered),
+        ];
+        let unjudged = (self.unjudged != Unjudged::default()).then(|| self.unjudged.to_string());
+        let some = reasons.into_iter().filter(|&(_, count)| count > 0);
+        let some = some.map(|(reason, count)| Undecided(reason, count).to_string());
+        self.findings.undecided = unjudged.into_iter().chain(some).collect();
+        self.findings.unfinished = self.tally.unfinished;
     }
 
     /// Settles every number that nobody will say more about.
@@ -589,39 +547,18 @@ impl Judge {
         self.directory.stated(seq)
     }
 
-    fn describe(&self, message: Option<Message>, seq: u64) -> String {
-        let seq = self.stated(seq);
-        match message {
-            Some(m) => {
-                let sender = self.directory.name(m.sender);
-                format!("message {} of {sender} (number {seq})", m.k)
-            }
-            None => format!("number {seq}"),
-        }
-    }
-
-    /// ` (number 5)`; nothing where there is none.
-    fn number(&self, seq: u64) -> String {
-        if seq == NO_NUMBER {
-            String::new()
-        } else {
-            format!(" (number {})", self.stated(seq))
-        }
-    }
-
-    fn example(
+    fn violation(
         &self,
+        evidence: Evidence,
         receiver: Option<SenderId>,
         message: Option<Message>,
         seq: Option<u64>,
-        text: String,
         at_ns: u64,
-    ) -> Example {
-        Example {
-            text,
-            sender: message.map(|m| self.directory.name(m.sender)),
-            receiver: receiver.map(|r| self.directory.name(r)),
-            k: message.map(|m| m.k).filter(|&k| k > 0),
+    ) -> Violation {
+        Violation {
+            evidence,
+            receiver: receiver.map(|receiver| self.directory.who(receiver)),
+            message: message.map(|message| self.directory.message(message)),
             seq: seq
                 .filter(|&seq| seq != NO_NUMBER)
                 .map(|seq| self.stated(seq)),
@@ -629,16 +566,16 @@ impl Judge {
         }
     }
 
-    fn violation(
+    /// Counts what `receiver` got as `message`, number `seq`.
+    fn accuse(
         &mut self,
-        kind: Kind,
+        evidence: Evidence,
         receiver: Option<SenderId>,
         message: Option<Message>,
         seq: u64,
-        text: String,
         at_ns: u64,
     ) {
-        let example = self.example(receiver, message, Some(seq), text, at_ns);
-        self.findings.violation(kind, || example);
+        let violation = self.violation(evidence, receiver, message, Some(seq), at_ns);
+        self.found.add(violation);
     }
 }

@@ -20,6 +20,7 @@ use super::numbered::Numbered;
 use super::trace::tag::Tag;
 use super::trace::tape::{Taken, Writing};
 use super::trace::view::View;
+use super::violation::Evidence;
 use crate::scenario::plan::Promises;
 use crate::wire::Dialect;
 use crate::wire::classic::texts::{Piece, Pieces};
@@ -432,9 +433,8 @@ impl Ledger {
             let client = ledger.client(handle);
             (&mut ledger.context, client)
         });
-        let name = context.directory.client_name(client);
-        let text = format!("{name} expected an error `{code}` within {within}, and none came");
-        context.certain(super::kind::Kind::MissingError, client, None, text, now_ns);
+        let (code, within) = (code.into(), within.into());
+        context.certain(Evidence::NoError { code, within }, client, None, now_ns);
     }
 
     /// The run stops listening: every session is told so, and then cut. `heard_all` says that

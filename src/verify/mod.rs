@@ -5,6 +5,7 @@
 //! the one [`judge::Judge`], which settles every number with what all shards saw of it and ends
 //! in [`findings::Findings`].
 
+mod anomaly;
 pub mod batch;
 mod bounds;
 mod context;
@@ -26,6 +27,8 @@ mod reference;
 mod sends;
 mod session;
 pub mod trace;
+pub mod violation;
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -16,17 +16,17 @@ mod sending;
 
 use std::net::SocketAddr;
 
-use super::batch::{Anomaly, Batch, Fact, Message};
+use super::anomaly::Anomaly;
+use super::batch::{Batch, Fact, Message, Relayed};
 use super::bounds;
-use super::context::{Complaint, Context, quote};
+use super::context::{Complaint, Context};
 use super::directory::ClientId;
-use super::findings::Example;
-use super::frames::{self, NoFrame};
-use super::kind::Kind;
+use super::frames;
 use super::ledger::{Event, Handle, is_late};
 use super::outbox::{Flags, Outbox};
 use super::reference::{Reference, Slot};
-use super::session::{Carried, Move, NEVER, Place, Session, Stage};
+use super::session::{Carried, Moves, NEVER, Place, Session, Stage};
+use super::violation::{Evidence, NoFrame, Quote};
 use crate::wire::line::Lines;
 use crate::wire::ndjson::ServerFrame;
 use crate::wire::payload::SenderId;
@@ -171,9 +171,9 @@ impl Numbered {
     /// What the fast path leaves out because it hardly ever applies.
     #[cold]
     fn after_match(&mut self, handle: Handle, now_ns: u64) {
-        let mut moves = Vec::new();
         let session = &mut self.sessions[handle.0 as usize];
         let (receiver, seq) = (session.id, session.next - 1);
+        let mut moves = Moves::new(receiver, now_ns);
         if let Some(slot) = self.reference.slot(seq) {
             let message = Message {
                 sender: slot.sender,
@@ -182,7 +182,7 @@ impl Numbered {
             session.went_on_with(message, &mut moves);
             self.check_lateness(receiver, seq, message, slot.intended_ns, now_ns);
         }
-        self.explain(handle, moves, now_ns);
+        self.explain(handle, moves);
     }
 
     /// Takes the next frame of a read, whatever it is.
@@ -194,7 +194,9 @@ impl Numbered {
     ) -> Option<Event> {
         let event = match frames::next(lines)? {
             Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
-            Err(NoFrame { what, bytes }) => self.malformed(handle, &what, bytes, now_ns),
+            Err(frames::NoFrame { what, bytes }) => {
+                self.malformed(handle, NoFrame::Malformed(what.into()), bytes, now_ns)
+            }
         };
         if event == Event::Welcome {
             frames::allow(lines, self.context.terms.max_line_bytes as u64);
@@ -249,9 +251,12 @@ impl Numbered {
     fn too_large(&mut self, handle: Handle, line: &[u8], seq: u64, now_ns: u64) -> Event {
         let session = self.session(handle);
         if session.stage == Stage::Open && session.next < MAX_SEQ - ROOM {
-            let due = session.next - session.added;
-            let what = format!("number {seq}, where {due} was due: {}", quote(line));
-            return self.malformed(handle, &what, line.len(), now_ns);
+            let what = NoFrame::TooLarge {
+                seq,
+                due: session.next - session.added,
+                line: Quote::of(line),
+            };
+            return self.malformed(handle, what, line.len(), now_ns);
         }
         if !session.flags.gone {
             session.flags.gone = true;
@@ -260,10 +265,9 @@ impl Numbered {
         Event::Other
     }
 
-    fn malformed(&mut self, handle: Handle, what: &str, bytes: usize, now_ns: u64) -> Event {
-        let text = format!("{} got what is no frame: {what}", self.name(handle));
+    fn malformed(&mut self, handle: Handle, what: NoFrame, bytes: usize, now_ns: u64) -> Event {
         self.session(handle).malformed(bytes);
-        self.certain(Kind::MalformedFrame, handle, text, now_ns);
+        self.certain(Evidence::NoFrame(what), handle, now_ns);
         Event::Other
     }
 
@@ -300,13 +304,7 @@ impl Numbered {
     }
 
     /// Finds number `seq` its place in a session's stream, as [`Session::place`] does.
-    fn place(
-        &mut self,
-        handle: Handle,
-        seq: u64,
-        carried: Carried,
-        moves: &mut Vec<Move>,
-    ) -> Place {
+    fn place(&mut self, handle: Handle, seq: u64, carried: Carried, moves: &mut Moves) -> Place {
         let plausible = self.plausible(handle);
         self.session(handle).place(seq, carried, plausible, moves)
     }
@@ -324,56 +322,43 @@ impl Numbered {
         self.context.directory.saw(seq);
     }
 
-    fn name(&self, handle: Handle) -> String {
-        let client = self.client(handle);
-        self.context.directory.client_name(client).to_owned()
-    }
-
-    fn certain(&mut self, kind: Kind, handle: Handle, text: String, now_ns: u64) {
+    fn certain(&mut self, evidence: Evidence, handle: Handle, now_ns: u64) {
         self.context
-            .certain(kind, self.client(handle), None, text, now_ns);
+            .certain(evidence, self.client(handle), None, now_ns);
     }
 
+    /// A violation, seen by `handle` as number `seq`, that needs no further knowledge.
     fn certain_about(
         &mut self,
-        kind: Kind,
+        evidence: Evidence,
         handle: Handle,
         seq: u64,
         message: Option<Message>,
-        text: String,
         now_ns: u64,
     ) {
-        let seq = (seq > 0).then_some(seq);
-        let example = self.example(handle, seq, message, text, now_ns);
-        let certain = Anomaly::Certain(kind, example);
-        self.context.batch.anomalies.push(certain);
-    }
-
-    fn example(
-        &self,
-        handle: Handle,
-        seq: Option<u64>,
-        message: Option<Message>,
-        text: String,
-        at_ns: u64,
-    ) -> Example {
         let Session { client, added, .. } = self.sessions[handle.0 as usize];
-        let stated = seq.map(|seq| seq - added.min(seq));
-        self.context.example(client, stated, message, text, at_ns)
+        let mut violation = self.context.violation(evidence, client, message, now_ns);
+        violation.seq = (seq > 0).then_some(seq - added.min(seq));
+        self.context
+            .batch
+            .anomalies
+            .push(Anomaly::Certain(violation));
     }
 }
 
 fn relayed(seq: u64, slot: &Slot) -> Fact {
     Fact::Relayed {
         seq,
-        message: Message {
-            sender: slot.sender,
-            k: slot.k,
+        relayed: Relayed {
+            message: Message {
+                sender: slot.sender,
+                k: slot.k,
+            },
+            intended_ns: slot.intended_ns,
+            first_ns: slot.first_ns,
+            last_ns: slot.last_ns,
+            receivers: u64::from(slot.receivers),
+            first_receiver: slot.first_receiver,
         },
-        intended_ns: slot.intended_ns,
-        first_ns: slot.first_ns,
-        last_ns: slot.last_ns,
-        receivers: u64::from(slot.receivers),
-        first_receiver: slot.first_receiver,
     }
 }

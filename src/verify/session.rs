@@ -5,6 +5,7 @@
 //! frames do not come one after the other, [`excused`] for which numbers it got something else.
 
 mod excused;
+mod moves;
 mod placing;
 mod trouble;
 
@@ -13,8 +14,9 @@ use super::directory::ClientId;
 use super::outbox::{Flags, Outbox};
 use crate::wire::payload::SenderId;
 pub(super) use excused::Excused;
-pub(super) use placing::{Move, Place};
-pub(super) use trouble::{Carried, Early, Form, Hole, SHORTEST_FRAME_BYTES, Since, Trouble};
+pub(super) use moves::{Move, Moves};
+pub(super) use placing::Place;
+pub(super) use trouble::{Carried, Early, Form, Hole, SHORTEST_FRAME_BYTES, Trouble};
 
 /// [`Session::next`] of a session that is owed nothing: not welcomed yet, or ended.
 pub(super) const NEVER: u64 = u64::MAX;

@@ -4,13 +4,13 @@ use std::net::SocketAddr;
 
 use super::{Event, Handle, Inferred};
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::{Anomaly, Message, NO_NUMBER, NoAck};
+use crate::verify::anomaly::{Anomaly, NoAck, Unacked};
+use crate::verify::batch::{Message, NO_NUMBER};
 use crate::verify::context::Complaint;
-use crate::verify::findings::Example;
 use crate::verify::ids::split_id;
-use crate::verify::kind::Kind;
 use crate::verify::outbox::{AckOrder, Outbox, Pending};
 use crate::verify::session::Stage;
+use crate::verify::violation::{Evidence, Violation};
 
 impl Inferred {
     /// An ack that names what it is for.
@@ -64,8 +64,7 @@ impl Inferred {
         if outbox.last_k == 0 {
             return self.stray_ack(handle, None, now_ns);
         }
-        let text = format!("{} got more acks than it sent messages", self.name(handle));
-        self.certain(Kind::DuplicateAck, handle, text, now_ns);
+        self.certain(Evidence::TooManyAcks, handle, None, now_ns);
         Event::Other
     }
 
@@ -92,11 +91,7 @@ impl Inferred {
         let known = std::mem::replace(&mut outbox.overtaker, pending.overtaken_by);
         let out_of_order = !order.acked_now && known != pending.overtaken_by;
         if out_of_order && self.promises_order(OrderPromise::Fifo) {
-            let text = format!(
-                "{} got the ack of its message {k} behind the ack of a message that it sent later",
-                self.name(handle)
-            );
-            self.certain_about(Kind::ReorderedAck, handle, message, text, now_ns);
+            self.certain(Evidence::AckAfterLater, handle, Some(message), now_ns);
         }
         let fifo = self.promises_order(OrderPromise::Fifo);
         self.messages.acked(message, at, fifo);
@@ -121,8 +116,7 @@ impl Inferred {
             self.context.batch.tally.unknown_acks += 1;
         } else if self.messages.get(message).is_none_or(|m| !m.unanswered) {
             // Behind the goodbye it is late: that it was missing is on record.
-            let text = format!("{} was acked its message {k} twice", self.name(handle));
-            self.certain_about(Kind::DuplicateAck, handle, message, text, now_ns);
+            self.certain(Evidence::AckedAgain, handle, Some(message), now_ns);
         }
         Event::Other
     }
@@ -164,17 +158,17 @@ impl Inferred {
         let refused = self
             .context
             .error(whose, flags, connecting, outbox, complaint, now_ns);
-        if let Some((message, example)) = refused {
-            self.refused(message, example, now_ns);
+        if let Some((message, violation)) = refused {
+            self.refused(message, violation, now_ns);
         }
         Event::Error {
             code: complaint.code.into(),
         }
     }
 
-    /// A message was answered with an error; `example` if it was in order.
-    pub(super) fn refused(&mut self, message: Message, example: Option<Example>, now_ns: u64) {
-        let refused = Anomaly::Refused { message, example };
+    /// A message was answered with an error: a violation if it was in order.
+    pub(super) fn refused(&mut self, message: Message, violation: Option<Violation>, now_ns: u64) {
+        let refused = Anomaly::Refused { message, violation };
         self.context.batch.anomalies.push(refused);
         let Some(sent) = self.messages.get_mut(message) else {
             return;
@@ -208,14 +202,15 @@ impl Inferred {
         self.context.batch.tally.unknown_acks += forgotten.count() as u64;
         let waiting = waiting.filter(|p| outbox.was_ack_waived(p.k) == Some(false));
         for pending in waiting.skip(usize::try_from(swallowed).unwrap_or(usize::MAX)) {
-            self.context.batch.anomalies.push(Anomaly::Unacked {
+            let unacked = Unacked {
                 message: Message {
                     sender,
                     k: pending.k,
                 },
                 by: NoAck::ByBye,
                 at_ns: now_ns,
-            });
+            };
+            self.context.batch.anomalies.push(Anomaly::Unacked(unacked));
         }
         self.drop_pending(handle);
     }

@@ -13,7 +13,7 @@ use super::track::{Fill, Track};
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::Message;
 use crate::verify::directory::ClientId;
-use crate::verify::kind::Kind;
+use crate::verify::violation::{Evidence, Who};
 
 /// Later messages of its sender that a late one is held against.
 const LATER_OF_ITS_OWN: u64 = 16;
@@ -123,17 +123,9 @@ impl Inferred {
         later: u64,
         at_ns: u64,
     ) {
-        let directory = &self.context.directory;
-        let text = format!(
-            "{} got message {} of {} only behind message {later}: it was owed each sender's \
-             messages in the order sent",
-            directory.client_name(receiver),
-            message.k,
-            directory.name(message.sender),
-        );
-        let kind = Kind::ReorderedRelay;
+        let overtaken = Evidence::CameAfterLater(later);
         self.context
-            .certain(kind, receiver, Some(message), text, at_ns);
+            .certain(overtaken, receiver, Some(message), at_ns);
     }
 
     fn report_no_order(&mut self, contradiction: &Contradiction) {
@@ -142,18 +134,10 @@ impl Inferred {
             messages: [late, early],
             at_ns,
         } = *contradiction;
-        let directory = &self.context.directory;
-        let text = format!(
-            "no order at all: {} got message {} of {} before message {} of {}, and {} the other way \
-             round, among so many that from here on they are not compared one by one",
-            directory.client_name(one),
-            early.k,
-            directory.name(early.sender),
-            late.k,
-            directory.name(late.sender),
-            directory.client_name(other),
-        );
-        let kind = Kind::OrderDivergence;
-        self.context.certain(kind, one, Some(late), text, at_ns);
+        let no_order = Evidence::NoOrder {
+            first: self.context.directory.message(early),
+            other: Who::Client(other),
+        };
+        self.context.certain(no_order, one, Some(late), at_ns);
     }
 }

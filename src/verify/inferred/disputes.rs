@@ -9,9 +9,9 @@ use super::witnesses::Proof;
 use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::Message;
 use crate::verify::directory::ClientId;
-use crate::verify::kind::Kind;
 use crate::verify::reference::NOBODY;
 use crate::verify::session::NEVER;
+use crate::verify::violation::Evidence;
 
 /// Pairs that one late delivery can be part of; of more the nearest count.
 const MAX_PAIRS: usize = 256;
@@ -56,13 +56,12 @@ struct Votes<'a> {
 
 /// A violation that is not one receiver's alone.
 struct Alike {
-    kind: Kind,
+    evidence: Evidence,
     message: Message,
     receiver: ClientId,
     /// Among the tracks, and what it got.
     who: usize,
     pair: Pair,
-    text: String,
     at_ns: u64,
 }
 
@@ -162,16 +161,15 @@ impl Inferred {
             alike.push(violation);
         }
         for Alike {
-            kind,
+            evidence,
             message,
             receiver,
-            text,
             at_ns,
             ..
         } in alike
         {
             self.context
-                .certain(kind, receiver, Some(message), text, at_ns);
+                .certain(evidence, receiver, Some(message), at_ns);
         }
         true
     }
@@ -262,14 +260,8 @@ impl Inferred {
             if keepers.is_empty() && by.len() > 1 {
                 // Every receiver got them so: one cause. What lies between is not counted again.
                 if alike.iter().all(|a| a.message != first) {
-                    let text = format!(
-                        "message {} of {} was relayed to all behind message {}, which its sender \
-                         sent later",
-                        first.k,
-                        self.context.directory.name(first.sender),
-                        then.k
-                    );
-                    alike.push(self.alike(Kind::ReorderedRelay, pair, by[0].0, text, at_ns));
+                    let all = Evidence::AllGotAfterLater(then.k);
+                    alike.push(self.alike(all, pair, by[0].0, at_ns));
                 }
                 return;
             }
@@ -378,18 +370,11 @@ impl Inferred {
         at_ns: u64,
         late: &mut BTreeMap<SlotId, Alike>,
     ) {
-        let (Some(message), Some(cause)) = (self.message(effect), self.message(caused_by)) else {
+        let (Some(_), Some(cause)) = (self.message(effect), self.message(caused_by)) else {
             return;
         };
-        let sender = self.context.directory.name(message.sender);
-        let text = format!(
-            "{sender} had got message {} of {} when it sent its message {}, which came before it",
-            cause.k,
-            self.context.directory.name(cause.sender),
-            message.k
-        );
-        let violation = self.alike(Kind::Causality, (effect, caused_by), who, text, at_ns);
-        late.insert(effect, violation);
+        let first = Evidence::EffectFirst(self.context.directory.message(cause));
+        late.insert(effect, self.alike(first, (effect, caused_by), who, at_ns));
     }
 
     fn ordered_late(
@@ -400,23 +385,16 @@ impl Inferred {
         at_ns: u64,
         late: &mut BTreeMap<SlotId, Alike>,
     ) {
-        let (Some(message), Some(before)) = (self.message(slot), self.message(acked)) else {
+        let (Some(_), Some(taken)) = (self.message(slot), self.message(acked)) else {
             return;
         };
-        let text = format!(
-            "message {} of {} was sent after message {} of {} had been acked or relayed, and came \
-             before it",
-            message.k,
-            self.context.directory.name(message.sender),
-            before.k,
-            self.context.directory.name(before.sender)
-        );
-        let violation = self.alike(Kind::RealTime, (slot, acked), who, text, at_ns);
+        let before = Evidence::OrderedBeforeTaken(self.context.directory.message(taken));
+        let violation = self.alike(before, (slot, acked), who, at_ns);
         late.entry(slot).or_insert(violation);
     }
 
     /// A violation about the first of `pair`, which `who` got so, and so did the others.
-    fn alike(&self, kind: Kind, pair: Pair, who: usize, text: String, at_ns: u64) -> Alike {
+    fn alike(&self, evidence: Evidence, pair: Pair, who: usize, at_ns: u64) -> Alike {
         let nothing = Message {
             sender: NOBODY,
             k: 0,
@@ -427,12 +405,11 @@ impl Inferred {
             .nth(who)
             .map_or(ClientId(u32::MAX), |t| t.client);
         Alike {
-            kind,
+            evidence,
             message,
             receiver,
             who,
             pair,
-            text,
             at_ns,
         }
     }
@@ -538,28 +515,12 @@ impl Inferred {
         let Some(client) = self.tracks().nth(who).map(|track| track.client) else {
             return;
         };
-        let fifo = tangle.wrong == Wrong::Fifo;
-        let (kind, how) = if fifo {
-            (
-                Kind::ReorderedRelay,
-                "each sender's messages in the order sent",
-            )
-        } else {
-            (Kind::OrderDivergence, "everyone's messages in one order")
+        let inverted = Evidence::Inverted {
+            first: self.context.directory.message(then),
+            one_sender: tangle.wrong == Wrong::Fifo,
         };
-        let directory = &self.context.directory;
-        let text = format!(
-            "{} got message {} of {} and message {} of {} the other way round than {}: it was \
-             owed {how}",
-            directory.client_name(client),
-            first.k,
-            directory.name(first.sender),
-            then.k,
-            directory.name(then.sender),
-            if fifo { "they were sent" } else { "others did" },
-        );
         self.context
-            .certain(kind, client, Some(first), text, tangle.at_ns);
+            .certain(inverted, client, Some(first), tangle.at_ns);
     }
 }
 

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::messages::Sent;
 use super::sequence::SlotId;
-use super::settle::{Doubt, Known, Loss, Proof};
+use super::settle::{Doubt, Known, Loss};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
-use super::{Event, Handle, Inferred, Session, quote};
+use super::{Event, Handle, Inferred, Session};
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::{Anomaly, Ended, LossDoubt, Message, NO_NUMBER};
+use crate::verify::anomaly::{Anomaly, LossDoubt};
+use crate::verify::batch::{Ended, Message, NO_NUMBER};
 use crate::verify::bounds;
-use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
 use crate::verify::outbox::Parting;
 use crate::verify::session::{NEVER, SHORTEST_FRAME_BYTES, Stage};
+use crate::verify::violation::{Evidence, HangUp, LossProof, NoFrame, Quote};
 use crate::wire::payload::SenderId;
 
 /// Irregular frames remembered for each session, to tell what follows from them.
@@ -97,15 +98,17 @@ impl Inferred {
         now_ns: u64,
     ) -> Event {
         if self.session(handle).stage != Stage::Connecting {
-            return self.malformed(handle, "a second welcome", 0, now_ns);
+            return self.malformed(handle, NoFrame::SecondWelcome, 0, now_ns);
         }
         let id = self.session(handle).track.id;
         if self.context.terms.addresses_known
             && let Err(truth) = self.context.directory.check_address(id, client_ip)
         {
-            let name = self.name(handle);
-            let text = format!("{name} connected from {truth} and was welcomed as {client_ip}");
-            self.certain(Kind::MisattributedRelay, handle, text, now_ns);
+            let welcomed_as = Evidence::WelcomedAs {
+                truth: truth.into(),
+                claimed: client_ip.into(),
+            };
+            self.certain(welcomed_as, handle, None, now_ns);
         } else {
             self.context.directory.set_address(id, client_ip);
         }
@@ -121,24 +124,19 @@ impl Inferred {
 
     pub(in crate::verify) fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
         if self.session(handle).stage == Stage::Connecting {
-            let text = format!("{} connected and was never welcomed", self.name(handle));
-            self.certain(Kind::MissingWelcome, handle, text, now_ns);
+            self.certain(Evidence::NeverWelcomed, handle, None, now_ns);
             self.session(handle).stage = Stage::Open;
         }
     }
 
     /// A frame that only comes to who has joined.
-    pub(super) fn require_welcome(&mut self, handle: Handle, frame: &str, now_ns: u64) {
+    pub(super) fn require_welcome(&mut self, handle: Handle, frame: &'static str, now_ns: u64) {
         let session = self.session(handle);
         if session.stage == Stage::Connecting {
             session.stage = Stage::Open;
             // A welcome that came malformed is on record.
             if !session.is_after_malformed() {
-                let text = format!(
-                    "{} got a {frame} as its first frame, where its welcome was owed",
-                    self.name(handle)
-                );
-                self.certain(Kind::MissingWelcome, handle, text, now_ns);
+                self.certain(Evidence::FirstFrame(frame), handle, None, now_ns);
             }
         }
         let session = self.session(handle);
@@ -155,11 +153,10 @@ impl Inferred {
     pub(super) fn malformed(
         &mut self,
         handle: Handle,
-        what: &str,
+        what: NoFrame,
         bytes: usize,
         now_ns: u64,
     ) -> Event {
-        let text = format!("{} got what is no frame: {what}", self.name(handle));
         let behind = self.session(handle).track.cursor;
         let trouble = self.session(handle).trouble();
         trouble.after_malformed = true;
@@ -170,7 +167,7 @@ impl Inferred {
             room: 1 + (bytes / SHORTEST_FRAME_BYTES) as u64,
             malformed: true,
         });
-        self.certain(Kind::MalformedFrame, handle, text, now_ns);
+        self.certain(Evidence::NoFrame(what), handle, None, now_ns);
         Event::Other
     }
 
@@ -201,7 +198,7 @@ impl Inferred {
         self.require_welcome(handle, "bye", now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         if session.stage == Stage::Finished {
-            return self.malformed(handle, "a second bye", 0, now_ns);
+            return self.malformed(handle, NoFrame::SecondBye, 0, now_ns);
         }
         let rest = if session.flags.leaving {
             Rest::Answered { by_bye: true }
@@ -262,8 +259,8 @@ impl Inferred {
         let classic = self.context.terms.dialect == crate::wire::Dialect::Classic;
         match stage {
             Stage::Finished if !unread.is_empty() => {
-                let what = format!("behind the bye: {}", quote(unread));
-                self.malformed(handle, &what, 0, now_ns);
+                let what = NoFrame::AfterBye(Quote::of(unread));
+                self.malformed(handle, what, 0, now_ns);
             }
             // Half-close is answered by the rest of what is owed, then close (C3).
             Stage::Open if classic && flags.leaving && ending == Ending::Eof && !flags.gone => {
@@ -274,8 +271,8 @@ impl Inferred {
                 let malformed = self.session(handle).is_after_malformed();
                 if flags.hung_up_early(ending, malformed) {
                     let client = self.client(handle);
-                    self.context
-                        .hung_up(client, NO_NUMBER, ending, ", before any welcome", now_ns);
+                    let hung_up = Evidence::hung_up(ending, HangUp::Connecting);
+                    self.context.hung_up(hung_up, client, NO_NUMBER, now_ns);
                 }
             }
             Stage::Finished | Stage::Free => {}
@@ -310,13 +307,17 @@ impl Inferred {
                 }
             }
             Parting::NoGoodbye if self.context.terms.dialect == crate::wire::Dialect::Ndjson => {
-                self.context.no_goodbye(client, NO_NUMBER, now_ns);
+                self.context
+                    .hung_up(Evidence::NoBye, client, NO_NUMBER, now_ns);
             }
             Parting::NoGoodbye => {
-                self.context
-                    .hung_up(client, NO_NUMBER, ending, " and was leaving", now_ns);
+                let hung_up = Evidence::hung_up(ending, HangUp::Leaving);
+                self.context.hung_up(hung_up, client, NO_NUMBER, now_ns);
             }
-            Parting::HungUp => self.context.hung_up(client, NO_NUMBER, ending, "", now_ns),
+            Parting::HungUp => {
+                let hung_up = Evidence::hung_up(ending, HangUp::Open);
+                self.context.hung_up(hung_up, client, NO_NUMBER, now_ns);
+            }
         }
     }
 
@@ -465,8 +466,8 @@ impl Inferred {
             let doubt = LossDoubt {
                 given_up: false,
                 by_place: !known.is_owed(),
-                by_later: known.proof == Proof::Later && !known.answered,
-                by_close: known.proof == Proof::Close,
+                by_later: known.proof == LossProof::Later && !known.answered,
+                by_close: known.proof == LossProof::Close,
                 disordered: false,
             };
             self.lose_to(handle, slot, known.proof, doubt, at_ns);
@@ -504,9 +505,9 @@ impl Inferred {
             still_there: taken || later,
             answered,
             proof: match rest {
-                _ if later => Proof::Later,
-                Rest::Answered { by_bye: true } => Proof::Bye,
-                _ => Proof::Close,
+                _ if later => LossProof::Later,
+                Rest::Answered { by_bye: true } => LossProof::Bye,
+                _ => LossProof::Close,
             },
         })
     }
@@ -578,7 +579,7 @@ impl Inferred {
             if let Some(hole) = self.session(handle).track.holes.get_mut(&slot) {
                 hole.lost = true;
             }
-            self.lose_to(handle, slot, Proof::Later, doubt, at_ns);
+            self.lose_to(handle, slot, LossProof::Later, doubt, at_ns);
         }
     }
 
@@ -587,7 +588,7 @@ impl Inferred {
         &mut self,
         handle: Handle,
         slot: SlotId,
-        proof: Proof,
+        proof: LossProof,
         doubt: LossDoubt,
         at_ns: u64,
     ) {

@@ -4,14 +4,14 @@ use super::messages::Sent;
 use super::sequence::SlotId;
 use super::settle::Doubt;
 use super::track::{Ahead, Fill, Hole};
-use super::{Event, Handle, Inferred, is_late, quote};
+use super::{Event, Handle, Inferred, is_late};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
-use crate::verify::batch::{Anomaly, Message, NO_NUMBER};
+use crate::verify::anomaly::{Anomaly, Open};
+use crate::verify::batch::{Message, NO_NUMBER};
 use crate::verify::bounds;
-use crate::verify::context::nobodys;
 use crate::verify::directory::{RawFate, hash_of};
-use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
+use crate::verify::violation::{Evidence, Quote, WrongRelay};
 use crate::wire::Dialect;
 use crate::wire::payload::{self, Header, NotIntact};
 
@@ -28,33 +28,33 @@ pub(super) struct Heard<'a> {
 impl Inferred {
     pub(super) fn relay(&mut self, handle: Handle, heard: Heard<'_>, now_ns: u64) -> Event {
         if self.session(handle).stage == Stage::Finished {
-            let what = format!("a relay behind its bye: {}", quote(heard.text));
-            return self.irregular(Kind::StaleRelay, handle, &heard, None, &what, now_ns);
+            let what = WrongRelay::AfterBye(Quote::of(heard.text));
+            return self.irregular(what, handle, &heard, None, now_ns);
         }
         self.require_welcome(handle, "relay", now_ns);
         let terms = &self.context.terms;
         let header = match payload::decode(heard.text, terms.seed, terms.run) {
             Ok(header) => header,
             Err(NotIntact::Altered) => {
-                let what = format!("a relay that was altered: {}", quote(heard.text));
+                let what = WrongRelay::Altered(Quote::of(heard.text));
                 let claim = payload::claimed(heard.text)
                     .map(|(sender, k)| Message { sender, k })
                     .filter(|claim| self.messages.get(*claim).is_some());
-                return self.irregular(Kind::AlteredRelay, handle, &heard, claim, &what, now_ns);
+                return self.irregular(what, handle, &heard, claim, now_ns);
             }
             Err(NotIntact::Foreign) => return self.foreign(handle, &heard, now_ns),
         };
         if header.run != terms.run {
-            let what = format!("a relay from another run ({:08x})", header.run);
-            return self.irregular(Kind::StaleRelay, handle, &heard, None, &what, now_ns);
+            let what = WrongRelay::OtherRun(header.run);
+            return self.irregular(what, handle, &heard, None, now_ns);
         }
         let message = Message {
             sender: header.sender,
             k: header.k,
         };
         if !self.context.directory.was_opened(header.sender) || header.k == 0 {
-            let what = format!("a relay from {}, which does not exist", header.sender);
-            return self.irregular(Kind::PhantomRelay, handle, &heard, None, &what, now_ns);
+            let what = WrongRelay::NoSuchSender(header.sender);
+            return self.irregular(what, handle, &heard, None, now_ns);
         }
         let session = self.session(handle);
         if !session.track.wants(header.sender) {
@@ -64,19 +64,17 @@ impl Inferred {
             .context
             .directory
             .check_address(header.sender, heard.from);
-        if let Err(truth) = &attribution {
-            let sender = self.context.directory.name(header.sender);
+        let clean = attribution.is_ok();
+        if let Err(truth) = attribution {
             let me = self.session(handle).track.id;
-            let own = self.context.directory.check_address(me, heard.from).is_ok();
-            let whose = if own { "its own address, " } else { "" };
-            let what = format!(
-                "message {} of {sender} attributed to {whose}{}, sent from {truth}",
-                header.k, heard.from
-            );
-            let kind = Kind::MisattributedRelay;
-            self.report_irregular(kind, handle, &heard, Some(message), &what, now_ns);
+            let what = WrongRelay::WrongAddress {
+                claimed: heard.from.into(),
+                is_receivers: self.context.directory.check_address(me, heard.from).is_ok(),
+                truth: truth.into(),
+            };
+            self.report_irregular(what, handle, &heard, Some(message), now_ns);
         }
-        self.intact(handle, &heard, &header, attribution.is_ok(), now_ns)
+        self.intact(handle, &heard, &header, clean, now_ns)
     }
 
     /// A relay whose message is intact, of this run, and fit for this receiver.
@@ -449,31 +447,21 @@ impl Inferred {
 
     /// It comes so long after others got it that nothing is known of it any more.
     fn long_after(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
-        let text = self.got_again(handle, message);
-        let client = self.client(handle);
-        let example = self
-            .context
-            .example(client, None, Some(message), text, now_ns);
+        let (again, client) = (Evidence::CameAgain, self.client(handle));
+        let violation = self.context.violation(again, client, Some(message), now_ns);
         self.context.batch.anomalies.push(Anomaly::CameLongAfter {
             receiver: self.sessions[handle.0 as usize].track.id,
             message,
-            example,
+            violation,
         });
         Event::Other
-    }
-
-    fn got_again(&self, handle: Handle, message: Message) -> String {
-        let sender = self.context.directory.name(message.sender);
-        let name = self.name(handle);
-        format!("{name} got message {} of {sender} again", message.k)
     }
 
     /// The same message again.
     fn again(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
         self.context.batch.tally.duplicated += 1;
         if self.context.terms.promises.relay != RelayPromise::AtLeastOnce {
-            let text = self.got_again(handle, message);
-            self.certain_about(Kind::DuplicateRelay, handle, message, text, now_ns);
+            self.certain(Evidence::CameAgain, handle, Some(message), now_ns);
         }
         Event::Other
     }
@@ -485,14 +473,7 @@ impl Inferred {
     }
 
     fn before_its_time(&mut self, handle: Handle, message: Message, now_ns: u64) {
-        let sender = self.context.directory.name(message.sender);
-        let text = format!(
-            "{} got message {} of {sender}, which the target had taken before {} began to connect",
-            self.name(handle),
-            message.k,
-            self.name(handle)
-        );
-        self.certain_about(Kind::StaleRelay, handle, message, text, now_ns);
+        self.certain(Evidence::TakenBeforeConnect, handle, Some(message), now_ns);
     }
 
     /// A message that was judged so long ago that it is forgotten, or one that was never sent.
@@ -523,9 +504,8 @@ impl Inferred {
             None => self.tracks().any(|track| track.id == header.sender),
         };
         if never_sent {
-            let sender = self.context.directory.name(header.sender);
-            let what = format!("message {} of {sender}, which was never sent", header.k);
-            return self.irregular(Kind::PhantomRelay, handle, heard, None, &what, now_ns);
+            let what = WrongRelay::NeverSent(self.context.directory.message(message));
+            return self.irregular(what, handle, heard, None, now_ns);
         }
         // Everybody has passed it. Who was there when it was due has had it.
         let joined_ns = self.session(handle).first_ns;
@@ -545,69 +525,63 @@ impl Inferred {
         if let Some(outbox) = self.session(handle).outbox.as_deref_mut() {
             outbox.waive_ack(message.k);
         }
-        self.context.batch.anomalies.push(Anomaly::Echoed {
+        let echoed = Open::Echoed {
             seq: NO_NUMBER,
             message,
             at_ns: now_ns,
-        });
+        };
+        let anomalies = &mut self.context.batch.anomalies;
+        anomalies.push(Anomaly::At(NO_NUMBER, echoed));
         Event::Other
     }
 
     /// A relay of a text that no load message ever was.
     fn foreign(&mut self, handle: Handle, heard: &Heard<'_>, now_ns: u64) -> Event {
         let text = String::from_utf8_lossy(heard.text);
-        let (kind, what) = match self.context.directory.raw_fate(&text) {
+        let what = match self.context.directory.raw_fate(&text) {
             Some(RawFate::Accepted) => {
                 self.context.batch.tally.delivered += 1;
                 return Event::Other;
             }
-            Some(RawFate::Rejected) => {
-                let what = format!("a relay of what was to be refused: {}", quote(heard.text));
-                (Kind::RelayOfRejected, what)
-            }
-            None if heard.text.is_empty() => {
-                (Kind::PhantomRelay, "a relay without a text".to_owned())
-            }
-            None => {
-                let what = format!("a relay {}", nobodys(heard.from, heard.text));
-                (Kind::PhantomRelay, what)
-            }
+            Some(RawFate::Rejected) => WrongRelay::Refused(Quote::of(heard.text)),
+            None if heard.text.is_empty() => WrongRelay::Blank,
+            None => WrongRelay::Nobodys {
+                from: Quote::of(heard.from.as_bytes()),
+                text: Quote::of(heard.text),
+            },
         };
-        self.irregular(kind, handle, heard, None, &what, now_ns)
+        self.irregular(what, handle, heard, None, now_ns)
     }
 
     /// A relay that is wrong in itself. It may have come in the place of another, which is then no
     /// second violation.
     fn irregular(
         &mut self,
-        kind: Kind,
+        what: WrongRelay,
         handle: Handle,
         heard: &Heard<'_>,
         claim: Option<Message>,
-        what: &str,
         now_ns: u64,
     ) -> Event {
         self.excuse(handle, claim);
-        self.report_irregular(kind, handle, heard, claim, what, now_ns);
+        self.report_irregular(what, handle, heard, claim, now_ns);
         Event::Other
     }
 
     /// Alike for several receivers it is one violation.
     fn report_irregular(
         &mut self,
-        kind: Kind,
+        what: WrongRelay,
         handle: Handle,
         heard: &Heard<'_>,
         message: Option<Message>,
-        what: &str,
         now_ns: u64,
     ) {
         let id = self.session(handle).track.id;
         let line = hash_of(&heard.bytes.concat());
-        if self.irregulars.count(kind, line, id) {
-            let text = format!("{} got {what}", self.name(handle));
-            let client = self.client(handle);
-            self.context.certain(kind, client, message, text, now_ns);
+        if self.irregulars.count(what.kind(), line, id) {
+            let wrong = Evidence::WrongRelay { what, others: 0 };
+            self.certain(wrong, handle, message, now_ns);
         }
     }
 
@@ -621,27 +595,7 @@ impl Inferred {
         };
         let message = slot.message;
         let took_ns = now_ns.saturating_sub(slot.sent_ns);
-        let text = format!(
-            "{} got message {} of {} {:.3} s after it was sent; {:.3} s are allowed",
-            self.name(handle),
-            message.k,
-            self.context.directory.name(message.sender),
-            took_ns as f64 / 1e9,
-            limit_ns as f64 / 1e9
-        );
-        self.certain_about(Kind::LateRelay, handle, message, text, now_ns);
-    }
-
-    pub(super) fn certain_about(
-        &mut self,
-        kind: Kind,
-        handle: Handle,
-        message: Message,
-        text: String,
-        now_ns: u64,
-    ) {
-        let client = self.client(handle);
-        self.context
-            .certain(kind, client, Some(message), text, now_ns);
+        let late = Evidence::Late { took_ns, limit_ns };
+        self.certain(late, handle, Some(message), now_ns);
     }
 }

@@ -9,11 +9,12 @@ use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Inferred, Session, figures};
 use crate::scenario::plan::RelayPromise;
-use crate::verify::batch::{Anomaly, LossDoubt, Message, NO_NUMBER, Unjudged};
+use crate::verify::anomaly::{Anomaly, LossDoubt};
+use crate::verify::batch::{Message, NO_NUMBER, Unjudged};
 use crate::verify::bounds;
 use crate::verify::directory::ClientId;
-use crate::verify::kind::Kind;
 use crate::verify::session::{NEVER, Stage};
+use crate::verify::violation::{Evidence, LossProof, Who};
 use crate::wire::payload::SenderId;
 
 /// What is being settled.
@@ -47,24 +48,13 @@ pub(super) struct Settling {
     stopped: bool,
 }
 
-/// How it is known that a delivery will not come any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// The target closed the connection: it says nothing if the whole target was gone.
-    Close,
-    /// The target said goodbye.
-    Bye,
-    /// The receiver got what comes behind it.
-    Later,
-}
-
 /// A delivery that was owed and will not come.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Loss {
     pub(super) slot: SlotId,
     pub(super) session: SenderId,
     pub(super) receiver: ClientId,
-    pub(super) proof: Proof,
+    pub(super) proof: LossProof,
     pub(super) doubt: LossDoubt,
     pub(super) at_ns: u64,
 }
@@ -88,7 +78,7 @@ pub(super) struct Known {
     pub(super) still_there: bool,
     /// The session left, and the target answered.
     pub(super) answered: bool,
-    pub(super) proof: Proof,
+    pub(super) proof: LossProof,
 }
 
 impl Doubt {
@@ -98,7 +88,7 @@ impl Doubt {
             joined,
             still_there: false,
             answered: parted.answered,
-            proof: Proof::Close,
+            proof: LossProof::Close,
         };
         Self {
             message,
@@ -460,7 +450,7 @@ impl Inferred {
             }
             let first_ns = self.sequence.get(slot).map_or(0, |s| s.first_ns);
             let proof = match self.is_witnessed_behind(track, slot, false) {
-                true => Proof::Later,
+                true => LossProof::Later,
                 false => known.proof,
             };
             losses.push(Loss {
@@ -471,8 +461,8 @@ impl Inferred {
                 doubt: LossDoubt {
                     given_up: false,
                     by_place: !known.is_owed(),
-                    by_later: proof == Proof::Later && !known.answered,
-                    by_close: proof == Proof::Close,
+                    by_later: proof == LossProof::Later && !known.answered,
+                    by_close: proof == LossProof::Close,
                     disordered: false,
                 },
                 at_ns: doubt.at_ns.max(first_ns),
@@ -490,48 +480,29 @@ impl Inferred {
     /// One for each receiver, or, where it reached nobody, for all; `deferred` if the end of the run
     /// decides.
     fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool, deferred: bool) {
-        let sender = self.context.directory.name(message.sender);
-        let receiver = self.context.directory.client_name(loss.receiver);
-        let (kind, text) = if reached_nobody {
-            let text = format!(
-                "message {} of {sender} was acked and relayed to none of the receivers present: \
-                 {receiver}, for one, never got it",
-                message.k
-            );
-            (Kind::AckWithoutRelay, text)
-        } else {
-            let proof = match loss.proof {
-                Proof::Close => "it left, and the target answered without it",
-                Proof::Bye => "it left, and its bye came without it",
-                Proof::Later => "it got later ones without it",
-            };
-            let text = format!(
-                "{receiver} was owed message {} of {sender} and never got it: {proof}",
-                message.k
-            );
-            (Kind::LostRelay, text)
+        let receiver = loss.receiver;
+        let evidence = match reached_nobody {
+            true => Evidence::ReachedNobody(Who::Client(receiver)),
+            false => Evidence::Lost(loss.proof),
         };
-        let mut example =
-            self.context
-                .example(loss.receiver, None, Some(message), text, loss.at_ns);
+        let mut violation = self
+            .context
+            .violation(evidence, receiver, Some(message), loss.at_ns);
         if reached_nobody {
-            example.receiver = None;
+            violation.receiver = None;
         }
-        let doubt = loss.doubt;
         self.context.batch.anomalies.push(match loss.proof {
             _ if deferred => Anomaly::LostUnless {
-                kind,
                 receiver: loss.session,
                 message,
-                doubt,
-                example,
+                doubt: loss.doubt,
+                violation,
             },
-            Proof::Close => Anomaly::HungUp {
-                kind,
+            LossProof::Close => Anomaly::HungUp {
                 seen: NO_NUMBER,
-                example,
+                violation,
             },
-            Proof::Bye | Proof::Later => Anomaly::Certain(kind, example),
+            _ => Anomaly::Certain(violation),
         });
     }
 

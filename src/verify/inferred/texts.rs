@@ -1,7 +1,8 @@
 //! Classic streams: texts that run together, as the wire has cut them.
 
 use super::relays::Heard;
-use super::{Event, Handle, Inferred, quote};
+use super::{Event, Handle, Inferred};
+use crate::verify::violation::{NoFrame, Quote};
 use crate::wire::classic::RELAY;
 use crate::wire::classic::texts::Piece;
 
@@ -69,8 +70,8 @@ impl Inferred {
                 self.relay(handle, heard(by, &open.text), now_ns);
             }
             None => {
-                let what = quote(&open.text);
-                self.malformed(handle, &what, open.text.len(), now_ns);
+                let what = NoFrame::Bytes(Quote::of(&open.text));
+                self.malformed(handle, what, open.text.len(), now_ns);
             }
         }
     }

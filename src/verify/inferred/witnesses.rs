@@ -7,7 +7,8 @@ use super::sequence::{Slot, SlotId};
 use super::settle::Known;
 use super::track::Track;
 use crate::scenario::plan::OrderPromise;
-use crate::verify::batch::{Anomaly, Message};
+use crate::verify::anomaly::Anomaly;
+use crate::verify::batch::Message;
 use crate::wire::Dialect;
 use crate::wire::payload::SenderId;
 

@@ -6,10 +6,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
 use super::{Cause, Judge};
-use crate::verify::batch::{LossDoubt, Message};
+use crate::verify::anomaly::LossDoubt;
+use crate::verify::batch::Message;
 use crate::verify::bounds;
-use crate::verify::findings::{EXAMPLES_PER_KIND, Example};
+use crate::verify::findings::EXAMPLES_PER_KIND;
 use crate::verify::kind::Kind;
+use crate::verify::violation::Violation;
 use crate::wire::payload::SenderId;
 
 /// What a receiver has not got.
@@ -37,7 +39,7 @@ struct Loss {
     kind: Kind,
     doubt: LossDoubt,
     /// Of the first.
-    example: Option<Box<Example>>,
+    violation: Option<Box<Violation>>,
 }
 
 impl Deferred {
@@ -55,7 +57,7 @@ impl Deferred {
     fn withdraw(&mut self, awaited: Awaited, receiver: SenderId) -> bool {
         for (_, loss) in self.losses.range_mut(every_loss_of(awaited)) {
             if loss.kind == Kind::AckWithoutRelay {
-                (loss.kind, loss.example) = (Kind::LostRelay, None);
+                (loss.kind, loss.violation) = (Kind::LostRelay, None);
             }
         }
         self.losses.remove(&(awaited, receiver)).is_some()
@@ -86,12 +88,12 @@ impl Judge {
     /// `receiver` has lost it, if nothing says otherwise by the end of the run.
     pub(super) fn defer(
         &mut self,
-        kind: Kind,
         awaited: Awaited,
         receiver: SenderId,
         doubt: LossDoubt,
-        example: Example,
+        violation: Violation,
     ) {
+        let kind = violation.kind();
         let losses = &mut self.deferred.losses;
         if losses.len() >= bounds::deferred_losses() {
             // By numbers it is certain, unless it was relayed to others or comes itself.
@@ -107,11 +109,11 @@ impl Judge {
             }
             return;
         }
-        let example = (losses.len() < EXAMPLES_PER_KIND).then(|| Box::new(example));
+        let violation = (losses.len() < EXAMPLES_PER_KIND).then(|| Box::new(violation));
         let loss = Loss {
             kind,
             doubt,
-            example,
+            violation,
         };
         losses.insert((awaited, receiver), loss);
     }
@@ -146,7 +148,7 @@ impl Judge {
             let Loss {
                 kind,
                 doubt,
-                example,
+                violation,
             } = loss;
             if doubt.is_undecided(deferred.had_all.contains(&receiver)) {
                 self.misplaced += 1;
@@ -157,12 +159,12 @@ impl Judge {
             {
                 // One violation, however many receivers it did not reach.
             } else {
-                match example {
-                    Some(example) => self.findings.violation(kind, || *example),
-                    None => self.findings.count(kind, 1),
+                match violation {
+                    Some(violation) => self.found.add(*violation),
+                    None => self.found.count(kind, 1),
                 }
             }
         }
-        self.findings.count(Kind::LostRelay, beyond);
+        self.found.count(Kind::LostRelay, beyond);
     }
 }

@@ -1,19 +1,19 @@
 //! Deliveries that were wrong in themselves: altered, invented, echoed, astray, late.
 
 use super::{Judge, NO_NUMBER, Open};
+use crate::verify::anomaly::Irregular;
 use crate::verify::batch::Message;
 use crate::verify::bounds;
 use crate::verify::kind::Kind;
+use crate::verify::violation::{Evidence, StrayAck};
 use crate::wire::payload::SenderId;
 
 /// A line that is wrong in itself.
 #[derive(Debug)]
-pub(super) struct Irregular {
-    pub(super) receiver: SenderId,
+pub(super) struct Alike {
+    /// For whom it was first.
+    pub(super) first: Irregular,
     pub(super) receivers: u64,
-    pub(super) message: Option<Message>,
-    pub(super) text: String,
-    pub(super) at_ns: u64,
     /// Its number is a message of the run's, in whose place it came.
     pub(super) owed: bool,
 }
@@ -27,31 +27,43 @@ impl Judge {
         }
     }
 
+    /// A line that is wrong in itself came under number `seq`; `line` is the hash of its bytes.
+    pub(super) fn irregular(&mut self, seq: u64, line: u64, irregular: Irregular) {
+        let key = (seq, irregular.what.kind(), line);
+        if seq < self.irregular_until && !self.irregular.contains_key(&key) {
+            self.beyond.repeats += 1;
+            return;
+        }
+        let owed = seq < self.base && self.known(seq).is_some();
+        let first = Alike {
+            first: irregular,
+            receivers: 0,
+            owed,
+        };
+        self.irregular.entry(key).or_insert(first).receivers += 1;
+    }
+
     /// Lines that were wrong in themselves, under numbers below `until`: alike for several
     /// receivers they are one violation.
     pub(super) fn judge_irregular(&mut self, until: u64) {
         while let Some(entry) = self.irregular.first_entry()
             && entry.key().0 < until
         {
-            let ((seq, kind, _), irregular) = entry.remove_entry();
+            let ((seq, kind, _), alike) = entry.remove_entry();
             // One with a wrong address is a delivery all the same, and counted as that.
             let stands_in = kind != Kind::MisattributedRelay;
-            if stands_in && (irregular.owed || self.known(seq).is_some()) {
-                self.irregular_deliveries += irregular.receivers;
+            if stands_in && (alike.owed || self.known(seq).is_some()) {
+                self.irregular_deliveries += alike.receivers;
             }
-            let receiver = self.directory.name(irregular.receiver);
-            let others = match irregular.receivers - 1 {
-                0 => String::new(),
-                1 => " and one other".to_owned(),
-                n => format!(" and {n} others"),
-            };
-            let what = match irregular.message {
-                Some(message) => self.describe(Some(message), seq),
-                None => format!("a relay numbered {}", self.stated(seq)),
-            };
-            let text = format!("{receiver}{others} got {what} {}", irregular.text);
-            let (receiver, message) = (Some(irregular.receiver), irregular.message);
-            self.violation(kind, receiver, message, seq, text, irregular.at_ns);
+            let Irregular {
+                receiver,
+                message,
+                what,
+                at_ns,
+            } = alike.first;
+            let others = alike.receivers - 1;
+            let wrong = Evidence::WrongRelay { what, others };
+            self.accuse(wrong, Some(receiver), message, seq, at_ns);
         }
     }
 
@@ -75,24 +87,8 @@ impl Judge {
         let Some(limit_ns) = self.late_after_ns.filter(|&limit| took_ns > limit) else {
             return;
         };
-        if self.findings.counts_without_example(Kind::LateRelay, 1) {
-            return;
-        }
-        let text = format!(
-            "{} got {} {:.3} s after it was sent; {:.3} s are allowed",
-            self.directory.name(receiver),
-            self.describe(Some(message), seq),
-            took_ns as f64 / 1e9,
-            limit_ns as f64 / 1e9
-        );
-        self.violation(
-            Kind::LateRelay,
-            Some(receiver),
-            Some(message),
-            seq,
-            text,
-            at_ns,
-        );
+        let late = Evidence::Late { took_ns, limit_ns };
+        self.accuse(late, Some(receiver), Some(message), seq, at_ns);
     }
 
     /// A sender got its own message relayed: unless its ack went to another at that, it is that.
@@ -104,14 +100,8 @@ impl Judge {
             self.beyond.contested += 1; // its ack may have gone to another
             return;
         }
-        let text = format!(
-            "{} was relayed its own message {}{}: a sender gets the ack alone",
-            self.directory.name(message.sender),
-            message.k,
-            self.number(seq)
-        );
         let receiver = Some(message.sender);
-        self.violation(Kind::EchoedRelay, receiver, Some(message), seq, text, at_ns);
+        self.accuse(Evidence::Echoed, receiver, Some(message), seq, at_ns);
     }
 
     /// `receiver` was acked a message that is another's, or that nobody sent.
@@ -136,27 +126,14 @@ impl Judge {
         if let Some(message) = message.filter(|_| seq != NO_NUMBER) {
             self.open(seq, Open::Stray(message));
         }
-        let name = self.directory.name(receiver);
-        let at = self.number(seq);
-        let text = match message {
-            Some(m) if m.sender == receiver => format!(
-                "{name} was sent an ack for its message {}{at}, which it never sent",
-                m.k
-            ),
-            Some(Message { sender, k: 0 }) => {
-                let sender = self.directory.name(sender);
-                format!("{name} was sent an ack that is {sender}'s")
-            }
-            Some(m) => {
-                let sender = self.directory.name(m.sender);
-                format!(
-                    "{name} was sent the ack for message {} of {sender}{at}",
-                    m.k
-                )
-            }
-            None if seq == NO_NUMBER => format!("{name} was sent an ack that is nobody's"),
-            None => format!("{name} was sent an ack without id{at}; it sends all with one"),
+        let what = match message {
+            Some(message) if message.sender == receiver => StrayAck::NeverSent,
+            Some(Message { k: 0, .. }) => StrayAck::AnotherSenders,
+            Some(_) => StrayAck::Anothers,
+            None if seq == NO_NUMBER => StrayAck::Nobodys,
+            None => StrayAck::WithoutId,
         };
-        self.violation(Kind::StrayAck, Some(receiver), message, seq, text, at_ns);
+        let stray = Evidence::StrayAck(what);
+        self.accuse(stray, Some(receiver), message, seq, at_ns);
     }
 }

@@ -3,9 +3,9 @@
 //! A number is recorded from the first fact about it until it is settled, and remembered among the
 //! latest [`bounds::settled_numbers`] for a while after that.
 
-use super::open::Open;
 use super::{Judge, Settled, exchange_span};
-use crate::verify::batch::{Fact, Message};
+use crate::verify::anomaly::Open;
+use crate::verify::batch::{Acked, Fact, Message, Relayed};
 use crate::verify::bounds;
 use crate::wire::payload::SenderId;
 
@@ -18,26 +18,6 @@ pub(super) struct Record {
     /// By an ack out of the order sent.
     pub(super) acked_out_of_order: Option<Acked>,
     pub(super) relayed: Option<Relayed>,
-}
-
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Acked {
-    pub(super) message: Message,
-    pub(super) intended_ns: u64,
-    pub(super) sent_ns: u64,
-    pub(super) acked_ns: u64,
-}
-
-/// A message that was relayed under a number, and to how many.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Relayed {
-    pub(super) message: Message,
-    pub(super) intended_ns: u64,
-    /// When the first and the last who saw it so did.
-    pub(super) first_ns: u64,
-    pub(super) last_ns: u64,
-    pub(super) receivers: u64,
-    pub(super) first_receiver: SenderId,
 }
 
 /// A frame that was ahead of its time, and of which nothing that came after it says whether its
@@ -98,53 +78,26 @@ impl Judge {
         match *fact {
             Fact::Acked {
                 seq,
-                message,
-                intended_ns,
-                sent_ns,
-                acked_ns,
+                acked,
                 in_order,
-            } => {
-                let acked = Acked {
-                    message,
-                    intended_ns,
-                    sent_ns,
-                    acked_ns,
-                };
-                match self.record(seq, settled) {
-                    None => self.came_too_late(seq, message, acked_ns),
-                    Some(record) if !in_order => record.acked_out_of_order = Some(acked),
-                    Some(record) if record.acked.is_none() => record.acked = Some(acked),
-                    Some(record) => record.acked_too = Some(message),
-                }
-            }
-            Fact::Relayed {
-                seq,
-                message,
-                intended_ns,
-                first_ns,
-                last_ns,
-                receivers,
-                first_receiver,
-            } => {
+            } => match self.record(seq, settled) {
+                None => self.came_too_late(seq, acked.message, acked.acked_ns),
+                Some(record) if !in_order => record.acked_out_of_order = Some(acked),
+                Some(record) if record.acked.is_none() => record.acked = Some(acked),
+                Some(record) => record.acked_too = Some(acked.message),
+            },
+            Fact::Relayed { seq, relayed } => {
                 let Some(record) = self.record(seq, settled) else {
-                    self.tally.uncompared += receivers;
-                    self.came_too_late(seq, message, first_ns);
+                    self.tally.uncompared += relayed.receivers;
+                    self.came_too_late(seq, relayed.message, relayed.first_ns);
                     return;
-                };
-                let relayed = Relayed {
-                    message,
-                    intended_ns,
-                    first_ns,
-                    last_ns,
-                    receivers,
-                    first_receiver,
                 };
                 match &mut record.relayed {
                     None => record.relayed = Some(relayed),
-                    Some(known) if known.message == message => {
-                        known.first_ns = known.first_ns.min(first_ns);
-                        known.last_ns = known.last_ns.max(last_ns);
-                        known.receivers += receivers;
+                    Some(known) if known.message == relayed.message => {
+                        known.first_ns = known.first_ns.min(relayed.first_ns);
+                        known.last_ns = known.last_ns.max(relayed.last_ns);
+                        known.receivers += relayed.receivers;
                     }
                     Some(_) => self.open(seq, Open::Conflict(relayed)),
                 }

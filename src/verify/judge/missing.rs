@@ -1,12 +1,12 @@
 //! What did not come: relays, whole numbers, acks.
 
 use super::deferred::Awaited;
-use super::open::LastWord;
-use super::{Cause, Judge, Known, NO_NUMBER, Open, Proof, exchange_span};
-use crate::verify::batch::{LossDoubt, Message, NoAck};
+use super::{Cause, Judge, Known, exchange_span};
+use crate::verify::anomaly::{LastFrame, LossDoubt, Missing, NoAck, Open, Proof, Unacked};
+use crate::verify::batch::Message;
 use crate::verify::bounds;
-use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
+use crate::verify::violation::{AnswerProof, Evidence, LossProof, Violation, Who};
 use crate::wire::payload::SenderId;
 
 /// Numbers say themselves that they were owed.
@@ -18,28 +18,6 @@ const fn given_up(disordered: bool) -> LossDoubt {
         by_close: false,
         disordered,
     }
-}
-
-/// `receiver` is past `from..until` and never saw them.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Missing {
-    pub(super) receiver: SenderId,
-    pub(super) from: u64,
-    pub(super) until: u64,
-    pub(super) proof: Proof,
-    /// They may come all the same.
-    pub(super) given_up: bool,
-    /// They were overtaken, as others were that did come.
-    pub(super) disordered: bool,
-    pub(super) at_ns: u64,
-}
-
-/// A session ended before this ack came.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unacked {
-    pub(super) message: Message,
-    pub(super) by: NoAck,
-    pub(super) at_ns: u64,
 }
 
 /// What it is that a sender passed its own message's number without the ack.
@@ -60,8 +38,8 @@ pub(super) struct Gap {
     unexplained: u64,
     /// Who missed them; of the first so many.
     witnesses: Vec<Missing>,
-    /// The name of the first.
-    witness: String,
+    /// The first.
+    witness: Who,
     /// How many besides.
     more_witnesses: u64,
 }
@@ -114,12 +92,12 @@ impl Judge {
         let Some(known) = known else {
             if let Some(message) = self.strayed(at) {
                 if message.sender != missing.receiver {
-                    self.lost_relay(missing, at, 1, Some(message));
+                    self.lost_relay(missing, at, Some(message));
                 }
                 return at + 1;
             }
             if self.is_spoken_for(at) {
-                self.lost_relay(missing, at, 1, None);
+                self.lost_relay(missing, at, None);
                 return at + 1;
             }
             return self.missing_to_all(missing, at);
@@ -133,11 +111,11 @@ impl Judge {
             self.lost += 1; // numbered too late to be delivered: reported as its cause
         } else if known.sent_ns > missing.at_ns {
             self.lost += 1;
-            self.numbered_late(Kind::RealTime, missing.receiver, at, message, missing.at_ns);
+            self.numbered_late(missing.receiver, at, message, missing.at_ns);
         } else if known.acked && !known.relayed && !self.has_irregular(at) {
             self.reached_nobody(missing, at, message, self.may_come(missing, at));
         } else {
-            self.lost_relay(missing, at, 1, Some(message));
+            self.lost_relay(missing, at, Some(message));
         }
         at + 1
     }
@@ -147,8 +125,7 @@ impl Judge {
         let mut why = Unanswered::Passed;
         if sent_ns > missing.at_ns {
             why = Unanswered::NumberedLate;
-            let (kind, receiver) = (Kind::Causality, missing.receiver);
-            self.numbered_late(kind, receiver, seq, message, missing.at_ns);
+            self.numbered_late(missing.receiver, seq, message, missing.at_ns);
         }
         if self.unanswered.len() < bounds::remembered() {
             self.unanswered.insert(message, why);
@@ -160,15 +137,15 @@ impl Judge {
     /// A frame was ahead of its time when the stream broke off. If what was due is the message
     /// that it carried, its number was wrong; else, once everyone is past its number, what lies
     /// before it was lost.
-    pub(super) fn judge_last_word(&mut self, settled: u64, word: LastWord) {
-        let LastWord {
+    pub(super) fn judge_last_frame(&mut self, settled: u64, last: LastFrame) {
+        let LastFrame {
             receiver,
             seq,
             message,
             due,
             from,
             at_ns,
-        } = word;
+        } = last;
         let missing = Missing {
             receiver,
             from,
@@ -181,7 +158,7 @@ impl Judge {
         if settled == due {
             match message.filter(|&m| self.is(due, m)) {
                 Some(message) => self.misnumbered(receiver, due, seq, message, at_ns),
-                None => self.open(seq, Open::LastWord(word)),
+                None => self.open(seq, Open::LastFrame(last)),
             }
             return;
         }
@@ -269,7 +246,7 @@ impl Judge {
     }
 
     fn has_behind(&self, seq: u64) -> bool {
-        let behind = |open: &Open| matches!(open, Open::Behind { .. });
+        let behind = |open: &Open| matches!(open, Open::AckBehind { .. });
         self.open
             .get(&seq)
             .is_some_and(|list| list.iter().any(behind))
@@ -314,61 +291,36 @@ impl Judge {
         message: Message,
         at_ns: u64,
     ) {
-        let name = self.directory.name(receiver);
-        let (kind, text) = if message.sender == receiver {
-            let text = format!(
-                "{name} got the ack of its message {} as number {}, where number {} was due",
-                message.k,
-                self.stated(claimed),
-                self.stated(due),
-            );
-            (Kind::StrayAck, text)
+        let claimed = self.stated(claimed);
+        let evidence = if message.sender == receiver {
+            Evidence::AckMisnumbered(claimed)
         } else {
             self.irregular_deliveries += 1;
-            let sender = self.directory.name(message.sender);
-            let text = format!(
-                "{name} got message {} of {sender}, which is number {}, as number {}",
-                message.k,
-                self.stated(due),
-                self.stated(claimed),
-            );
-            (Kind::AlteredRelay, text)
+            Evidence::Misnumbered(claimed)
         };
-        self.violation(kind, Some(receiver), Some(message), due, text, at_ns);
+        self.accuse(evidence, Some(receiver), Some(message), due, at_ns);
     }
 
-    fn lost_relay(&mut self, missing: &Missing, seq: u64, count: u64, message: Option<Message>) {
-        self.lost += count;
-        let receiver = self.directory.name(missing.receiver);
-        let what = match count {
-            1 => self.describe(message, seq),
-            _ => {
-                let (from, last) = (self.stated(seq), self.stated(seq + count - 1));
-                format!("numbers {from} to {last}")
-            }
-        };
+    fn lost_relay(&mut self, missing: &Missing, seq: u64, message: Option<Message>) {
+        self.lost += 1;
         let proof = match missing.proof {
-            Proof::Later(later) => format!("it got number {} without it", self.stated(later)),
-            Proof::Bye(bye) => {
-                format!("its bye says that number {} was its last", self.stated(bye))
-            }
+            Proof::Later(later) => LossProof::Number(self.stated(later)),
+            Proof::Bye(last) => LossProof::LastNumber(self.stated(last)),
         };
-        let text = format!("{receiver} was owed {what} and never got it: {proof}");
-        let receiver = missing.receiver;
-        let example = self.example(Some(receiver), message, Some(seq), text, missing.at_ns);
-        if !missing.given_up {
-            self.findings.violations(Kind::LostRelay, count, || example);
-            return;
-        }
-        for number in seq..seq + count {
-            let awaited = Awaited::Number(number);
-            self.defer(
-                Kind::LostRelay,
-                awaited,
-                receiver,
-                given_up(missing.disordered),
-                example.clone(),
-            );
+        let (receiver, at_ns) = (missing.receiver, missing.at_ns);
+        let lost = Evidence::Lost(proof);
+        let violation = self.violation(lost, Some(receiver), message, Some(seq), at_ns);
+        self.lose(missing, seq, missing.given_up, violation);
+    }
+
+    /// `missing` does not come to number `seq`, which is a violation; if it may come all the same,
+    /// that is known at the end.
+    fn lose(&mut self, missing: &Missing, seq: u64, may_come: bool, violation: Violation) {
+        if may_come {
+            let doubt = given_up(missing.disordered);
+            self.defer(Awaited::Number(seq), missing.receiver, doubt, violation);
+        } else {
+            self.found.add(violation);
         }
     }
 
@@ -381,26 +333,9 @@ impl Judge {
         if !may_come && !self.first_time(Cause::ReachedNobody(seq)) {
             return;
         }
-        let what = self.describe(Some(message), seq);
-        let text = format!(
-            "{what} was acked and relayed to none of the receivers present: {}, for one, never \
-             got it",
-            self.directory.name(missing.receiver)
-        );
-        let kind = Kind::AckWithoutRelay;
-        let example = self.example(None, Some(message), Some(seq), text, missing.at_ns);
-        if may_come {
-            let (awaited, receiver) = (Awaited::Number(seq), missing.receiver);
-            self.defer(
-                kind,
-                awaited,
-                receiver,
-                given_up(missing.disordered),
-                example,
-            );
-        } else {
-            self.findings.violation(kind, || example);
-        }
+        let nobody = Evidence::ReachedNobody(self.directory.who(missing.receiver));
+        let violation = self.violation(nobody, None, Some(message), Some(seq), missing.at_ns);
+        self.lose(missing, seq, may_come, violation);
     }
 
     /// One violation for each run of skipped numbers, however many sessions noticed.
@@ -425,7 +360,7 @@ impl Judge {
             until,
             unexplained: until - from,
             witnesses: vec![*missing],
-            witness: self.directory.name(missing.receiver),
+            witness: self.directory.who(missing.receiver),
             more_witnesses: 0,
         });
     }
@@ -468,7 +403,7 @@ impl Judge {
                 until,
                 unexplained: gap.unexplained.min(until - from),
                 witnesses: gap.witnesses.clone(),
-                witness: gap.witness.clone(),
+                witness: gap.witness,
                 more_witnesses: gap.more_witnesses,
             };
             self.gaps.insert(at, part);
@@ -485,7 +420,7 @@ impl Judge {
             }
             match acked {
                 Some(message) => self.reached_nobody(&missing, seq, message, true),
-                None => self.lost_relay(&missing, seq, 1, message),
+                None => self.lost_relay(&missing, seq, message),
             }
         }
         true
@@ -504,29 +439,19 @@ impl Judge {
                 self.beyond.gaps += 1;
                 continue;
             }
-            let (from, last) = (self.stated(gap.from), self.stated(gap.until - 1));
-            let witness = gap.witness;
-            let text = if from == last {
-                format!(
-                    "number {from} was skipped: {witness} got what comes before and after it, and \
-                     no session got anything under it"
-                )
-            } else {
-                format!(
-                    "numbers {from} to {last} were skipped: {witness} got what comes before and \
-                     after them, and no session got anything under them"
-                )
+            let skipped = Evidence::Skipped {
+                last: self.stated(gap.until - 1),
+                witness: gap.witness,
             };
-            let example = self.example(None, None, Some(gap.from), text, gap.witnesses[0].at_ns);
-            self.findings.violation(Kind::SequenceGap, || example);
+            self.accuse(skipped, None, None, gap.from, gap.witnesses[0].at_ns);
         }
     }
 
     /// Acks that were waited for too long. One that went to another is on record as that.
     pub(super) fn judge_overdue(&mut self) {
-        for (messages, example) in std::mem::take(&mut self.overdue) {
+        for (messages, violation) in std::mem::take(&mut self.overdue) {
             if !self.all_strayed(&messages) {
-                self.findings.violation(Kind::MissingAck, || example);
+                self.found.add(violation);
             }
         }
     }
@@ -556,19 +481,35 @@ impl Judge {
         for unacked in std::mem::take(&mut self.unacked) {
             self.judge_one_unacked(unacked);
         }
-        let mut refused: Vec<(Message, Example)> = self
+        let mut refused: Vec<(Message, Violation)> = self
             .refused
             .drain()
-            .filter_map(|(message, example)| Some((message, example?)))
+            .filter_map(|(message, violation)| Some((message, violation?)))
             .collect();
-        refused.sort_by_key(|(m, example)| (example.at_ns, m.sender, m.k));
-        for (message, example) in refused {
+        refused.sort_by_key(|(m, violation)| (violation.at_ns, m.sender, m.k));
+        for (message, violation) in refused {
             // Under a number that was settled long before it was refused, or without it.
             if self.is_numbered(message) || self.unsure_until > 0 {
                 self.beyond.unanswered += 1;
             } else {
-                self.findings.violation(Kind::MissingAck, || example);
+                self.found.add(violation);
             }
+        }
+    }
+
+    /// The session of a message ended before its ack came.
+    pub(super) fn unacked(&mut self, unacked: Unacked) {
+        if let NoAck::Unknown { .. } = unacked.by {
+            self.broken_off.insert(unacked.message, unacked);
+            if self.broken_off.len() > bounds::remembered()
+                && let Some((_, oldest)) = self.broken_off.pop_first()
+            {
+                self.judge_one_unacked(oldest);
+            }
+        } else if self.unacked.len() < bounds::remembered() {
+            self.unacked.push(unacked);
+        } else {
+            self.beyond.unanswered += 1;
         }
     }
 
@@ -624,31 +565,25 @@ impl Judge {
                 self.beyond.gaps += u64::from(!is_own);
             }
         }
-        let sender = self.directory.name(message.sender);
-        let until = match by {
-            NoAck::ByBye => "read to its end",
-            NoAck::ByLaterAck => "got the ack of a later one",
-            NoAck::Unknown { .. } if swallowed => {
-                "a later one, whose number shows that this one was given none"
-            }
-            NoAck::Unknown { .. } => "got later numbers",
+        let proof = match by {
+            NoAck::ByBye => AnswerProof::End,
+            NoAck::ByLaterAck => AnswerProof::LaterAck,
+            NoAck::Unknown { .. } if swallowed => AnswerProof::LaterNumber,
+            NoAck::Unknown { .. } => AnswerProof::LargerNumbers,
         };
-        let text = format!(
-            "{sender} sent its message {} and {until}, and was neither acked nor refused",
-            message.k
-        );
-        let example = self.example(None, Some(message), None, text, at_ns);
-        self.findings.violation(Kind::MissingAck, || example);
+        let unanswered = Evidence::Unanswered(proof);
+        let violation = self.violation(unanswered, None, Some(message), None, at_ns);
+        self.found.add(violation);
     }
 
-    /// `message` was answered with an error; `example` if it was in order.
-    pub(super) fn refused(&mut self, message: Message, example: Option<Example>) {
+    /// `message` was answered with an error: a violation if it was in order.
+    pub(super) fn refused(&mut self, message: Message, violation: Option<Violation>) {
         let numbered = self.recent.iter().find(|(_, k)| k.message == message);
         let numbered = numbered.map(|&(n, known)| (n, known.sent_ns));
         if self.refused.len() < bounds::remembered() {
-            self.refused.insert(message, example);
+            self.refused.insert(message, violation);
         } else {
-            self.beyond.unanswered += u64::from(example.is_some());
+            self.beyond.unanswered += u64::from(violation.is_some());
         }
         if let Some((seq, sent_ns)) = numbered {
             self.check_refused(message, seq, sent_ns);
@@ -660,17 +595,12 @@ impl Judge {
         if self.refused.remove(&message).is_none() {
             return;
         }
-        let sender = self.directory.name(message.sender);
-        let what = if seq == NO_NUMBER {
-            "was relayed or acked".to_owned()
-        } else {
-            format!("became number {}", self.stated(seq))
-        };
-        let text = format!(
-            "message {} of {sender} was answered with an error, and {what} all the same",
-            message.k
+        self.accuse(
+            Evidence::TakenThoughRefused,
+            None,
+            Some(message),
+            seq,
+            at_ns,
         );
-        let example = self.example(None, Some(message), Some(seq), text, at_ns);
-        self.findings.violation(Kind::RelayOfRejected, || example);
     }
 }

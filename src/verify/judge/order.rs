@@ -1,29 +1,13 @@
 //! What came at the wrong place: numbers given twice, exchanged, or too late.
 
 use super::deferred::Awaited;
-use super::{Acked, Cause, Contest, Judge, Known, Open, Record, Relayed, exchange_span};
-use crate::verify::batch::{ClaimDoubt, Message, NO_NUMBER};
+use super::{Cause, Judge, Known, Record, exchange_span};
+use crate::verify::anomaly::{ClaimDoubt, Contest, Displaced, Open};
+use crate::verify::batch::{Acked, Message, NO_NUMBER, Relayed};
 use crate::verify::bounds;
 use crate::verify::kind::Kind;
-use crate::verify::session::Since;
+use crate::verify::violation::{Evidence, Order, Violation};
 use crate::wire::payload::SenderId;
-
-/// `receiver` got number `low` behind `high`.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Displaced {
-    pub(super) receiver: SenderId,
-    pub(super) low: u64,
-    pub(super) high: u64,
-    /// Either is known to be the ack of a message of its own.
-    pub(super) own: bool,
-    /// One sender's relays came to it out of the order sent.
-    pub(super) fifo: bool,
-    /// From when on it had seen a later number.
-    pub(super) since: Since,
-    /// Where the numbers come to it in no order: the number that was due when that began.
-    pub(super) disorder: Option<u64>,
-    pub(super) at_ns: u64,
-}
 
 /// How far a sender's messages were numbered.
 #[derive(Debug, Default)]
@@ -175,44 +159,21 @@ impl Judge {
         if !self.first_time(cause) {
             return; // the other half of the same exchange
         }
-        let receiver = self.directory.name(conflict.receiver);
         let known: Vec<_> = self.known_between(seq.min(other), seq.max(other)).collect();
-        let (kind, how) = if is_one_sender_twice(&known) {
-            (Kind::ReorderedRelay, "out of the order they were sent in")
-        } else {
-            (Kind::OrderDivergence, "in another order than the others")
+        let exchanged = Evidence::Exchanged {
+            number: self.stated(other),
+            other: self.directory.message(truth),
+            one_sender: is_one_sender_twice(&known),
         };
-        let text = format!(
-            "{receiver} got {} as number {}, which is message {} of {}: it saw the two {how}",
-            self.describe(Some(conflict.claim), other),
-            self.stated(seq),
-            truth.k,
-            self.directory.name(truth.sender),
-        );
-        let receiver = Some(conflict.receiver);
-        self.violation(
-            kind,
-            receiver,
-            Some(conflict.claim),
-            seq,
-            text,
-            conflict.at_ns,
-        );
+        let (receiver, claim) = (Some(conflict.receiver), Some(conflict.claim));
+        self.accuse(exchanged, receiver, claim, seq, conflict.at_ns);
     }
 
     pub(super) fn reused(&mut self, seq: u64, truth: Message, second: Message, at_ns: u64) {
-        if !self.first_time(Cause::Reuse(seq)) {
-            return;
+        if self.first_time(Cause::Reuse(seq)) {
+            let reused = Evidence::NumberReused(self.directory.message(truth));
+            self.accuse(reused, None, Some(second), seq, at_ns);
         }
-        let text = format!(
-            "number {} was given to two messages: message {} of {} and message {} of {}",
-            self.stated(seq),
-            truth.k,
-            self.directory.name(truth.sender),
-            second.k,
-            self.directory.name(second.sender)
-        );
-        self.violation(Kind::SequenceReuse, None, Some(second), seq, text, at_ns);
     }
 
     /// `message` was acked with a number that its sender had passed before it sent it.
@@ -229,16 +190,9 @@ impl Judge {
         if let Some(other) = taken.filter(|&m| m != message) {
             return self.reused(seq, other, message, at_ns);
         }
-        let sender = self.directory.name(message.sender);
-        let text = format!(
-            "{sender} sent its message {} after it had seen number {}, and it became number {}: an \
-             effect before its cause",
-            message.k,
-            self.stated(seen),
-            self.stated(seq),
-        );
-        let example = self.example(None, Some(message), Some(seq), text, at_ns);
-        self.late_numbered(seq, Kind::Causality, example);
+        let behind = Evidence::NumberedBelowSeen(self.stated(seen));
+        let violation = self.violation(behind, None, Some(message), Some(seq), at_ns);
+        self.late_numbered(seq, violation);
     }
 
     /// A receiver got an intact message under a number that is another's, or that was not due,
@@ -272,8 +226,6 @@ impl Judge {
         if let Some(due) = due.filter(|&due| due != seq && self.is(due, claim)) {
             return self.misnumbered(receiver, due, seq, claim, at_ns);
         }
-        let name = self.directory.name(receiver);
-        let what = self.describe(Some(claim), seq);
         let truth = truth.or_else(|| self.known_for_certain(seq).map(|k| k.message));
         if joined.is_none() && truth.is_none_or(|truth| truth == claim) {
             match doubt {
@@ -287,12 +239,8 @@ impl Judge {
                 ClaimDoubt::GivenUp => {
                     self.number_came(seq, receiver, Some(claim));
                     self.tally.delivered += 1;
-                    let text = format!(
-                        "{name} got {what} so long after later numbers that it was given up: it \
-                         was owed everyone's messages in one order"
-                    );
-                    let kind = Kind::OrderDivergence;
-                    return self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
+                    let late = Evidence::CameAfterGivenUp { is_ack: false };
+                    return self.accuse(late, Some(receiver), Some(claim), seq, at_ns);
                 }
                 ClaimDoubt::Forgotten => {
                     self.number_came(seq, receiver, Some(claim));
@@ -303,7 +251,7 @@ impl Judge {
             }
         }
         let other = self.number_of(claim, seq);
-        let (kind, text) = match (joined, truth) {
+        let evidence = match (joined, truth) {
             (_, Some(truth)) if truth != claim && other.is_none() => {
                 if self.may_be_numbered(claim) || self.unsure_until > 0 {
                     self.beyond.contested += 1;
@@ -319,19 +267,12 @@ impl Judge {
                 }
                 return self.reused(seq, truth, claim, at_ns);
             }
-            (Some(joined), _) => {
-                let joined = self.stated(joined);
-                let text = format!(
-                    "{name} joined after number {joined} and was sent {what}, which it was not owed"
-                );
-                (Kind::StaleRelay, text)
-            }
+            (Some(joined), _) => Evidence::NotOwed(self.stated(joined)),
             (None, Some(truth)) if truth != claim => {
                 if claim.sender != receiver {
                     return self.diverged(other.unwrap_or(seq), truth, &contest);
                 }
-                let text = format!("{name} got the ack of {what}, which is another's number");
-                (Kind::StrayAck, text)
+                Evidence::AckUnderAnothers
             }
             // What is undecided may be that the number was given to two messages.
             _ if self.beyond.contested > 0 => {
@@ -340,13 +281,10 @@ impl Judge {
             }
             _ => {
                 self.tally.duplicated += 1;
-                (
-                    Kind::DuplicateRelay,
-                    format!("{name} got {what} a second time"),
-                )
+                Evidence::CameAgain
             }
         };
-        self.violation(kind, Some(receiver), Some(claim), seq, text, at_ns);
+        self.accuse(evidence, Some(receiver), Some(claim), seq, at_ns);
     }
 
     /// What a receiver got under a number that is another's, or that was not due, stays undecided.
@@ -413,16 +351,9 @@ impl Judge {
             self.tally.uncompared += 1;
             return;
         }
-        let text = format!(
-            "{} got the ack of its message {}{} so long after later numbers that it was given up: \
-             it was owed its acks and relays in one order",
-            self.directory.name(message.sender),
-            message.k,
-            self.number(seq),
-        );
-        let kind = Kind::ReorderedAck;
+        let late = Evidence::CameAfterGivenUp { is_ack: true };
         let receiver = Some(message.sender);
-        self.violation(kind, receiver, Some(message), seq, text, at_ns);
+        self.accuse(late, receiver, Some(message), seq, at_ns);
     }
 
     /// `receiver` got number `low` behind number `high`. Whose messages they are decides what it
@@ -443,74 +374,62 @@ impl Judge {
         let sent_later = before.find(|(_, known)| known.sent_ns > since.at_ns);
         drop(before);
         if let Some((n, known)) = sent_later {
-            let kind = if known.message.sender == receiver {
-                Kind::Causality
-            } else {
-                Kind::RealTime
-            };
-            return self.numbered_late(kind, receiver, n, known.message, since.at_ns);
+            return self.numbered_late(receiver, n, known.message, since.at_ns);
         }
         let is_own = |n: u64| {
             let known = self.known(n);
             known.is_some_and(|known| known.message.sender == receiver)
         };
-        let own = own || is_own(low) || is_own(high);
-        let (kind, how) = if own {
-            (Kind::ReorderedAck, "its acks and relays in one order")
+        let order = if own || is_own(low) || is_own(high) {
+            Order::Answers
         } else if fifo {
-            (
-                Kind::ReorderedRelay,
-                "one sender's messages in the order sent",
-            )
+            Order::OneSender
         } else {
-            (Kind::OrderDivergence, "everyone's messages in one order")
+            Order::All
         };
-        let mut rest = "";
-        if let Some(from) = disorder {
-            if !self.first_time(Cause::Disorder(receiver, from, kind)) {
-                self.tally.disordered += 1;
-                return;
-            }
-            rest = ", and so much came out of it that the rest is not told one by one";
+        if let Some(from) = disorder
+            && !self.first_time(Cause::Disorder(receiver, from, order.broken()))
+        {
+            self.tally.disordered += 1;
+            return;
         }
+        let displaced = Evidence::Displaced {
+            after: self.stated(high),
+            order,
+            and_more: disorder.is_some(),
+        };
         let message = self.known(low).map(|k| k.message);
-        let text = format!(
-            "{} got {} only behind number {}: it was owed {how}{rest}",
-            self.directory.name(receiver),
-            self.describe(message, low),
-            self.stated(high),
-        );
-        self.violation(kind, Some(receiver), message, low, text, at_ns);
+        self.accuse(displaced, Some(receiver), message, low, at_ns);
     }
 
     /// `receiver` had seen a later number by `since_ns`, before the message that became number
     /// `seq` was sent.
     pub(super) fn numbered_late(
         &mut self,
-        kind: Kind,
         receiver: SenderId,
         seq: u64,
         message: Message,
         since_ns: u64,
     ) {
-        let name = self.directory.name(receiver);
-        let text = format!(
-            "{} was sent after {name} had seen a later number, and is ordered before it",
-            self.describe(Some(message), seq),
-        );
-        let example = self.example(Some(receiver), Some(message), Some(seq), text, since_ns);
-        self.late_numbered(seq, kind, example);
+        let sent_after = Evidence::SentAfterSeen {
+            by: self.directory.who(receiver),
+            is_sender: message.sender == receiver,
+        };
+        let (receiver, message) = (Some(receiver), Some(message));
+        let violation = self.violation(sent_after, receiver, message, Some(seq), since_ns);
+        self.late_numbered(seq, violation);
     }
 
     /// Number `seq` was given out too late. One violation however many noticed, and causality,
     /// which only the sender can notice, before real time.
-    fn late_numbered(&mut self, seq: u64, kind: Kind, example: super::Example) {
+    fn late_numbered(&mut self, seq: u64, violation: Violation) {
         if self.counted.contains(Cause::LateNumbered(seq)) == Some(true) {
             return;
         }
-        let known = self.late_numbered.get(&seq).map(|(kind, _)| *kind);
-        if known.is_none_or(|known| (known, kind) == (Kind::RealTime, Kind::Causality)) {
-            self.late_numbered.insert(seq, (kind, example));
+        let known = self.late_numbered.get(&seq).map(Violation::kind);
+        let says_more = (Kind::RealTime, Kind::Causality);
+        if known.is_none_or(|known| (known, violation.kind()) == says_more) {
+            self.late_numbered.insert(seq, violation);
         }
     }
 
@@ -519,9 +438,9 @@ impl Judge {
         while let Some(entry) = self.late_numbered.first_entry()
             && *entry.key() < until
         {
-            let (seq, (kind, example)) = entry.remove_entry();
+            let (seq, violation) = entry.remove_entry();
             if self.first_time(Cause::LateNumbered(seq)) {
-                self.findings.violation(kind, || example);
+                self.found.add(violation);
             }
         }
     }
@@ -572,15 +491,17 @@ impl Judge {
             return self.relayed_again(seq, message, at_ns);
         };
         track.passed_over.remove(at);
-        let what = self.describe(Some(message), seq);
-        let text = format!("{what} is numbered behind a message that its sender sent later");
-        self.violation(Kind::ReorderedRelay, None, Some(message), seq, text, at_ns);
+        self.accuse(
+            Evidence::NumberedAfterLater,
+            None,
+            Some(message),
+            seq,
+            at_ns,
+        );
     }
 
     fn relayed_again(&mut self, seq: u64, message: Message, at_ns: u64) {
-        let what = self.describe(Some(message), seq);
-        let text = format!("{what} had a smaller number before: it was relayed to all again");
-        self.violation(Kind::DuplicateRelay, None, Some(message), seq, text, at_ns);
+        self.accuse(Evidence::NumberedAgain, None, Some(message), seq, at_ns);
     }
 
     /// S8: nothing numbered before this message may have been sent after its ack.
@@ -588,15 +509,14 @@ impl Judge {
         if let Some((sent_ns, earlier, earlier_seq)) = self.latest_sent
             && sent_ns > acked.acked_ns
         {
-            let text = format!(
-                "{} was sent {} µs after the ack of {}, and is ordered before it",
-                self.describe(Some(earlier), earlier_seq),
-                (sent_ns - acked.acked_ns).div_ceil(1000),
-                self.describe(Some(acked.message), seq),
-            );
-            let seen_ns = acked.acked_ns;
-            let example = self.example(None, Some(earlier), Some(earlier_seq), text, seen_ns);
-            self.late_numbered(earlier_seq, Kind::RealTime, example);
+            let sent_after = Evidence::SentAfterAck {
+                after_ns: sent_ns - acked.acked_ns,
+                acked: self.directory.message(acked.message),
+                number: self.stated(seq),
+            };
+            let (message, at_ns) = (Some(earlier), acked.acked_ns);
+            let violation = self.violation(sent_after, None, message, Some(earlier_seq), at_ns);
+            self.late_numbered(earlier_seq, violation);
         }
         let latest = self.latest_sent.is_none_or(|(ns, ..)| acked.sent_ns > ns);
         if latest {

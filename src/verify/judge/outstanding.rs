@@ -19,10 +19,10 @@ use super::known::Record;
 use super::{Judge, NO_NUMBER};
 use crate::scenario::plan::RelayPromise;
 use crate::verify::batch::Message;
-use crate::verify::kind::Kind;
 use crate::verify::outstanding::{
     Class, Crowd, Crowds, Cut, Listener, Outstanding, Unanswered, Waiting,
 };
+use crate::verify::violation::Evidence;
 use crate::wire::payload::SenderId;
 
 /// Who was still listening at the end, and what had no answer.
@@ -217,29 +217,17 @@ impl Judge {
             least_ns = least_ns.min(until_ns - from_ns);
             first = first.min(crowd.first[0]);
         }
-        let kind = Kind::LateRelay;
-        if clients == 0 || self.findings.counts_without_example(kind, clients) {
+        if clients == 0 {
             return;
         }
-        let (_, one) = first;
-        let name = self.directory.name(one);
-        let others = match clients - 1 {
-            0 => String::new(),
-            1 => " and one other".to_owned(),
-            n => format!(" and {n} others"),
+        let awaited = Evidence::StillAwaited {
+            others: clients - 1,
+            waited_ns: least_ns,
+            limit_ns,
         };
-        let sender = self.directory.name(known.message.sender);
-        let number = self.number(known.seq);
-        let text = format!(
-            "{name}{others} waited {:.3} s and more for message {} of {sender}{number}, and it had \
-             not come when the run stopped listening; {:.3} s are allowed",
-            least_ns as f64 / 1e9,
-            known.message.k,
-            limit_ns as f64 / 1e9,
-        );
-        let (receiver, message) = (Some(one), Some(known.message));
+        let (receiver, message) = (Some(first.1), Some(known.message));
         let at_ns = from_ns + limit_ns;
-        let example = self.example(receiver, message, Some(known.seq), text, at_ns);
-        self.findings.violations(kind, clients, || example);
+        let violation = self.violation(awaited, receiver, message, Some(known.seq), at_ns);
+        self.found.add_many(clients, violation);
     }
 }

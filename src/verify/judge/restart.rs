@@ -1,12 +1,15 @@
 //! A target that was started again: it broke off every connection, and its numbers began anew. That
 //! is one event, and one violation.
 
+use std::collections::BTreeMap;
+
 use super::{Judge, Record};
 use crate::verify::batch::NO_NUMBER;
 use crate::verify::bounds;
-use crate::verify::findings::{Example, Tally};
+use crate::verify::findings::Kept;
 use crate::verify::kind::Kind;
 use crate::verify::numberings::APART;
+use crate::verify::violation::{Evidence, Violation};
 
 /// A connection may be seen to break off so long before the last is read of what others got before
 /// they broke off with it.
@@ -19,7 +22,7 @@ const MAX_HEARD: usize = 64;
 /// Connections closed without what was owed at their end, alike in kind.
 #[derive(Debug, Default)]
 pub(super) struct HungUp {
-    pub(super) tally: Tally,
+    pub(super) kept: Kept,
     /// The last number that each had seen, and when it was closed; of the first so many.
     closed: Vec<(u64, u64)>,
     /// How many besides.
@@ -30,7 +33,7 @@ pub(super) struct HungUp {
 #[derive(Debug)]
 pub(super) struct Anew {
     added: u64,
-    example: Example,
+    violation: Violation,
 }
 
 /// When anything was last heard of the numbers from one on.
@@ -41,19 +44,25 @@ pub(super) struct Heard {
 }
 
 impl HungUp {
-    pub(super) fn add(&mut self, seen: u64, example: Example) {
+    fn add(&mut self, seen: u64, violation: Violation) {
         if self.closed.len() < bounds::remembered() {
-            self.closed.push((seen, example.at_ns));
+            self.closed.push((seen, violation.at_ns));
         } else {
             self.more += 1;
         }
-        self.tally.add(1, || example);
+        self.kept.add(1, violation);
     }
 }
 
 impl Judge {
-    pub(super) fn numbered_anew(&mut self, added: u64, example: Example) {
-        self.anew.push(Anew { added, example });
+    /// A connection was closed whose session had seen number `seen`.
+    pub(super) fn hung_up(&mut self, seen: u64, violation: Violation) {
+        let alike = self.hung_up.entry(violation.kind()).or_default();
+        alike.add(seen, violation);
+    }
+
+    pub(super) fn numbered_anew(&mut self, added: u64, violation: Violation) {
+        self.anew.push(Anew { added, violation });
     }
 
     /// Number `seq` is settled: when it was last heard of.
@@ -78,38 +87,40 @@ impl Judge {
     /// Counts each later numbering once, and with it the connections that had broken off when the
     /// target went away: those that were not closed while it still talked to others. All the other
     /// ones stay in `hung_up`.
-    pub(super) fn report_numbered_anew(&mut self, hung_up: &mut [(Kind, HungUp)]) {
+    pub(super) fn report_numbered_anew(&mut self, hung_up: &mut BTreeMap<Kind, HungUp>) {
         let anew = std::mem::take(&mut self.anew);
-        for (_, hung_up) in hung_up.iter_mut().filter(|_| !anew.is_empty()) {
-            hung_up.tally.count -= hung_up.more;
+        for hung_up in hung_up.values_mut().filter(|_| !anew.is_empty()) {
+            hung_up.kept.count -= hung_up.more;
             self.beyond.hung_up += hung_up.more;
         }
-        for (at, Anew { added, example }) in anew.iter().enumerate() {
-            let from = if at == 0 { 0 } else { anew[at - 1].added };
-            let of_it = |seen: u64| seen != NO_NUMBER && (from..*added).contains(&seen);
+        let mut from = 0;
+        for Anew {
+            added,
+            mut violation,
+        } in anew
+        {
+            let of_it = |seen: u64| seen != NO_NUMBER && (from..added).contains(&seen);
             let heard = self.heard.iter().filter(|heard| of_it(heard.from));
             let heard_ns = heard.map(|heard| heard.until_ns).max().unwrap_or(0);
             let mut broken_off = 0;
-            for (_, hung_up) in hung_up.iter_mut() {
-                let with_it =
-                    |&(seen, at_ns): &(u64, u64)| of_it(seen) && at_ns + SKEW_NS >= heard_ns;
-                let times: Vec<u64> = hung_up
-                    .closed
-                    .extract_if(.., |closed| with_it(closed))
-                    .map(|(_, at_ns)| at_ns)
-                    .collect();
+            for hung_up in hung_up.values_mut() {
+                let with_it = |&mut (seen, at_ns): &mut (u64, u64)| {
+                    of_it(seen) && at_ns + SKEW_NS >= heard_ns
+                };
+                let closed = hung_up.closed.extract_if(.., with_it);
+                let times: Vec<u64> = closed.map(|(_, at_ns)| at_ns).collect();
                 broken_off += times.len() as u64;
-                hung_up.tally.count -= times.len() as u64;
-                hung_up.tally.examples.retain(|e| !times.contains(&e.at_ns));
+                hung_up.kept.count -= times.len() as u64;
+                hung_up.kept.first.retain(|v| !times.contains(&v.at_ns));
             }
-            let mut example = example.clone();
-            let and_they = match broken_off {
-                0 => String::new(),
-                1 => "; one connection had broken off by then".to_owned(),
-                n => format!("; {n} connections had broken off by then"),
-            };
-            example.text.push_str(&and_they);
-            self.findings.violation(Kind::SequenceReuse, || example);
+            if let Evidence::NumberedAnew {
+                broken_off: told, ..
+            } = &mut violation.evidence
+            {
+                *told = broken_off;
+            }
+            self.found.add(violation);
+            from = added;
         }
     }
 }

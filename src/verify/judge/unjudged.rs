@@ -2,8 +2,8 @@
 //! What was certain is reported. Of the rest it is said how much it is, and it accuses nobody.
 
 use super::{Judge, Settled};
-use crate::verify::batch::{Anomaly, Batch, Fact, Unjudged};
-use crate::verify::kind::Kind;
+use crate::verify::anomaly::Anomaly;
+use crate::verify::batch::{Batch, Unjudged};
 use crate::verify::trace::tag::Tag;
 
 impl Judge {
@@ -20,24 +20,15 @@ impl Judge {
         batch.settled.into_iter().for_each(settled);
         self.cut(batch.cut);
         for fact in &batch.facts {
-            let (seq, at_ns) = match *fact {
-                Fact::Acked { seq, acked_ns, .. } => (seq, acked_ns),
-                Fact::Relayed { seq, first_ns, .. } => (seq, first_ns),
-            };
-            self.last_passed = self.last_passed.max(seq);
-            self.unjudged_since(at_ns);
+            self.last_passed = self.last_passed.max(fact.seq());
+            self.unjudged_since(fact.at_ns());
         }
         for anomaly in batch.anomalies {
             match anomaly {
-                Anomaly::Certain(kind, example) => self.findings.violation(kind, || example),
-                Anomaly::StrayError { example, .. } => {
-                    self.findings.violation(Kind::StrayError, || example);
+                Anomaly::Certain(violation) | Anomaly::StrayError { violation, .. } => {
+                    self.found.add(violation);
                 }
-                Anomaly::HungUp {
-                    kind,
-                    seen,
-                    example,
-                } => self.hung_up.entry(kind).or_default().add(seen, example),
+                Anomaly::HungUp { seen, violation } => self.hung_up(seen, violation),
                 other => {
                     let is_loss = matches!(other, Anomaly::LostUnless { .. });
                     self.lost_in_passed += u64::from(is_loss);
@@ -71,23 +62,5 @@ impl Judge {
         let waiting = self.open_count + self.missing.len();
         self.unjudged.findings += waiting as u64 + self.deferred.count();
         self.state_undecided();
-    }
-
-    /// How much was left unjudged, in words.
-    pub(super) fn left_unjudged(&self) -> Option<String> {
-        let Unjudged {
-            messages,
-            findings,
-            since_ns,
-        } = self.unjudged;
-        if self.unjudged == Unjudged::default() {
-            return None;
-        }
-        let since = since_ns.unwrap_or_default() as f64 / 1e9;
-        Some(format!(
-            "the verifier was behind when the run had to end, and {messages} messages, from {since:.1} \
-             s into the run on, and {findings} findings were left unjudged: lower the load, or give \
-             run.drain more time"
-        ))
     }
 }

@@ -1,11 +1,12 @@
 //! Acks and errors: each message of a session is answered once, in the order sent.
 
 use super::{Event, Handle, Numbered};
-use crate::verify::batch::{Anomaly, Fact, Message, NoAck};
+use crate::verify::anomaly::{Anomaly, NoAck, Open, Unacked};
+use crate::verify::batch::{Acked, Fact, Message};
 use crate::verify::context::Complaint;
 use crate::verify::ids::split_id;
-use crate::verify::kind::Kind;
-use crate::verify::session::{Carried, Form, Move, Place, Stage};
+use crate::verify::session::{Carried, Form, Moves, Place, Stage};
+use crate::verify::violation::Evidence;
 
 impl Numbered {
     /// An ack has found its place.
@@ -19,12 +20,15 @@ impl Numbered {
     ) {
         self.saw(seq);
         if let Some(message) = message {
-            self.context.batch.facts.push(Fact::Acked {
-                seq,
+            let acked = Acked {
                 message,
                 intended_ns,
                 sent_ns,
                 acked_ns,
+            };
+            self.context.batch.facts.push(Fact::Acked {
+                seq,
+                acked,
                 in_order,
             });
         }
@@ -49,10 +53,10 @@ impl Numbered {
                             in_order: false,
                         },
                     };
-                    let mut moves = Vec::new();
+                    let mut moves = Moves::new(me, now_ns);
                     let place = self.place(handle, seq, carried, &mut moves);
                     self.saw(seq);
-                    self.explain(handle, moves, now_ns);
+                    self.explain(handle, moves);
                     if matches!(place, Place::Late | Place::Forgotten) {
                         self.number_came(handle, seq, None);
                     }
@@ -92,7 +96,7 @@ impl Numbered {
             at_ns: now_ns,
             form: Form::Ack { sent_ns, in_order },
         };
-        let mut moves = Vec::new();
+        let mut moves = Moves::new(me, now_ns);
         let place = self.place(handle, seq, carried, &mut moves);
         if place == Place::Onward && seq > pending.seen {
             let times = (pending.intended_ns, sent_ns);
@@ -104,7 +108,7 @@ impl Numbered {
             let at = (place, pending.seen);
             self.acked_out_of_place(handle, seq, carried, at, out_of_order, &mut moves);
         }
-        self.explain(handle, moves, now_ns);
+        self.explain(handle, moves);
         Event::Ack {
             intended_ns: pending.intended_ns,
             sent_ns: pending.sent_ns,
@@ -120,7 +124,7 @@ impl Numbered {
         carried: Carried,
         (place, seen): (Place, u64),
         out_of_order: bool,
-        moves: &mut Vec<Move>,
+        moves: &mut Moves,
     ) {
         let (Some(message), Form::Ack { sent_ns, in_order }) = (carried.message, carried.form)
         else {
@@ -128,24 +132,24 @@ impl Numbered {
         };
         let at_ns = carried.at_ns;
         if place != Place::Early && seq <= seen {
-            self.context.batch.anomalies.push(Anomaly::AckBehind {
-                seq,
+            let behind = Open::AckBehind {
                 message,
                 seen,
                 at_ns,
-            });
-            moves.retain(|m| !matches!(m, Move::Displaced { low, .. } if *low == seq));
+            };
+            self.open(seq, behind);
+            moves.forget_displaced(seq);
             if matches!(place, Place::Late | Place::Forgotten) {
                 self.number_came(handle, seq, Some(message));
             }
         } else if matches!(place, Place::Late | Place::Forgotten) {
             self.saw(seq);
-            self.context.batch.anomalies.push(Anomaly::AckAfterAll {
-                seq,
+            let after_all = Open::AckAfterAll {
                 message,
                 forgotten: place == Place::Forgotten,
                 at_ns,
-            });
+            };
+            self.open(seq, after_all);
         } else {
             if place != Place::Early {
                 let times = (carried.intended_ns, sent_ns);
@@ -159,30 +163,17 @@ impl Numbered {
 
     #[cold]
     fn acked_after_a_later_one(&mut self, handle: Handle, seq: u64, message: Message, now_ns: u64) {
-        let name = self.name(handle);
-        let stated = seq - self.session(handle).added;
-        let text = format!(
-            "{name} got the ack of its message {} (number {stated}) behind the ack of a message that \
-             it sent later",
-            message.k
-        );
-        self.certain_about(Kind::ReorderedAck, handle, seq, Some(message), text, now_ns);
+        self.certain_about(Evidence::AckAfterLater, handle, seq, Some(message), now_ns);
     }
 
     /// Something came under number `seq`, which had been given up.
     pub(super) fn number_came(&mut self, handle: Handle, seq: u64, message: Option<Message>) {
         let receiver = self.session(handle).id;
-        let came = Anomaly::NumberCame {
-            receiver,
-            seq,
-            message,
-        };
-        self.context.batch.anomalies.push(came);
+        self.open(seq, Open::Came { receiver, message });
     }
 
     /// An ack for a message of this session that waits for none.
     pub(super) fn unowed_ack(&mut self, handle: Handle, seq: u64, k: u64, now_ns: u64) -> Event {
-        let name = self.name(handle);
         let session = self.session(handle);
         let message = Message {
             sender: session.id,
@@ -200,9 +191,7 @@ impl Numbered {
             };
             self.context.batch.anomalies.push(anomaly);
         } else {
-            let stated = seq - self.session(handle).added;
-            let text = format!("{name} was acked its message {k} twice, now as number {stated}");
-            self.certain_about(Kind::DuplicateAck, handle, seq, Some(message), text, now_ns);
+            self.certain_about(Evidence::AckedAgain, handle, seq, Some(message), now_ns);
         }
         Event::Other
     }
@@ -215,8 +204,8 @@ impl Numbered {
         let refused = self
             .context
             .error(whose, flags, connecting, outbox, complaint, now_ns);
-        if let Some((message, example)) = refused {
-            let refused = Anomaly::Refused { message, example };
+        if let Some((message, violation)) = refused {
+            let refused = Anomaly::Refused { message, violation };
             self.context.batch.anomalies.push(refused);
         }
         Event::Error {
@@ -245,11 +234,11 @@ impl Numbered {
                 sender,
                 k: pending.k,
             };
-            self.context.batch.anomalies.push(Anomaly::Unacked {
+            self.context.batch.anomalies.push(Anomaly::Unacked(Unacked {
                 message,
                 by: NoAck::ByBye,
                 at_ns: now_ns,
-            });
+            }));
         }
         self.drop_pending(handle);
     }
@@ -272,14 +261,13 @@ impl Numbered {
         let unacked = overtaken.chain(waiting);
         let unacked = unacked.filter(|(k, _)| outbox.was_ack_waived(*k) == Some(false));
         let unacked = unacked.skip(swallowed as usize);
-        self.context
-            .batch
-            .anomalies
-            .extend(unacked.map(|(k, by)| Anomaly::Unacked {
+        self.context.batch.anomalies.extend(unacked.map(|(k, by)| {
+            Anomaly::Unacked(Unacked {
                 message: Message { sender, k },
                 by,
                 at_ns: now_ns,
-            }));
+            })
+        }));
     }
 
     /// Nothing more is waited for: neither answers, nor what errors that came may be about.

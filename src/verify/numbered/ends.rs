@@ -1,11 +1,12 @@
 //! The ends of a session: its welcome, its bye, and every way to go without one.
 
-use super::{Event, Handle, Numbered, quote};
-use crate::verify::batch::{Anomaly, Ended};
-use crate::verify::kind::Kind;
+use super::{Event, Handle, Numbered};
+use crate::verify::anomaly::{Anomaly, Missing};
+use crate::verify::batch::Ended;
 use crate::verify::ledger::Ending;
 use crate::verify::outbox::Parting;
-use crate::verify::session::{Hole, Move, NEVER, Stage};
+use crate::verify::session::{Hole, Moves, NEVER, Stage};
+use crate::verify::violation::{Evidence, HangUp, NoFrame, Quote};
 
 impl Numbered {
     /// The client half-closes: the rest and a bye are owed (J2).
@@ -23,8 +24,7 @@ impl Numbered {
     /// is owed begins with what no one has seen yet.
     pub(in crate::verify) fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
         if self.session(handle).stage == Stage::Connecting {
-            let text = format!("{} connected and was never welcomed", self.name(handle));
-            self.certain(Kind::MissingWelcome, handle, text, now_ns);
+            self.certain(Evidence::NeverWelcomed, handle, now_ns);
             self.open_at(handle, self.context.directory.highest_seq());
         }
     }
@@ -38,15 +38,17 @@ impl Numbered {
         now_ns: u64,
     ) -> Event {
         if self.session(handle).stage != Stage::Connecting {
-            return self.malformed(handle, "a second welcome", 0, now_ns);
+            return self.malformed(handle, NoFrame::SecondWelcome, 0, now_ns);
         }
         let id = self.session(handle).id;
         if self.context.terms.addresses_known
             && let Err(truth) = self.context.directory.check_address(id, client_ip)
         {
-            let name = self.name(handle);
-            let text = format!("{name} connected from {truth} and was welcomed as {client_ip}");
-            self.certain(Kind::MisattributedRelay, handle, text, now_ns);
+            let welcomed_as = Evidence::WelcomedAs {
+                truth: truth.into(),
+                claimed: client_ip.into(),
+            };
+            self.certain(welcomed_as, handle, now_ns);
         } else {
             self.context.directory.set_address(id, client_ip);
         }
@@ -89,13 +91,14 @@ impl Numbered {
         session.joined = added + welcome;
         session.next = session.joined + 1;
         if is_new {
-            let name = self.name(handle);
-            let text = format!(
-                "the numbers began anew: {name} was welcomed at number {welcome}, though number \
-                 {known} had been given out before it connected"
-            );
-            let example = self.example(handle, None, None, text, now_ns);
-            let anew = Anomaly::NumberedAnew { added, example };
+            let anew = Evidence::NumberedAnew {
+                welcome,
+                known,
+                broken_off: 0,
+            };
+            let client = session.client;
+            let violation = self.context.violation(anew, client, None, now_ns);
+            let anew = Anomaly::NumberedAnew { added, violation };
             self.context.batch.anomalies.push(anew);
         }
     }
@@ -109,7 +112,13 @@ impl Numbered {
     }
 
     /// A numbered frame before the welcome: J1 is broken, and the session begins where it does.
-    pub(super) fn require_welcome(&mut self, handle: Handle, frame: &str, due: u64, now_ns: u64) {
+    pub(super) fn require_welcome(
+        &mut self,
+        handle: Handle,
+        frame: &'static str,
+        due: u64,
+        now_ns: u64,
+    ) {
         if self.session(handle).stage != Stage::Connecting {
             return;
         }
@@ -117,11 +126,7 @@ impl Numbered {
             // The welcome came malformed, which is on record, and with it perhaps an ack.
             self.session(handle).trouble().swallow();
         } else {
-            let text = format!(
-                "{} got a {frame} as its first frame, where its welcome was owed",
-                self.name(handle)
-            );
-            self.certain(Kind::MissingWelcome, handle, text, now_ns);
+            self.certain(Evidence::FirstFrame(frame), handle, now_ns);
         }
         self.open_at(handle, due.saturating_sub(1));
     }
@@ -130,26 +135,24 @@ impl Numbered {
         self.require_welcome(handle, "bye", seq + 1, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         if session.stage == Stage::Finished {
-            return self.malformed(handle, "a second bye", 0, now_ns);
+            return self.malformed(handle, NoFrame::SecondBye, 0, now_ns);
         }
         if !session.flags.leaving {
             self.context.batch.tally.unasked_byes += 1;
             session.flags.gone = true;
         }
         let last = session.seen();
-        let mut moves = Vec::new();
+        let mut moves = Moves::new(session.id, now_ns);
         session.close(seq, now_ns, &mut moves);
         let added = session.added;
         if seq < last {
-            let text = format!(
-                "{} was told by its bye that number {} is the last, but number {} had come",
-                self.name(handle),
-                seq - added,
-                last - added,
-            );
-            self.certain(Kind::MissingBye, handle, text, now_ns);
+            let behind = Evidence::ByeBehind {
+                last: seq - added,
+                came: last - added,
+            };
+            self.certain(behind, handle, now_ns);
         }
-        self.explain(handle, moves, now_ns);
+        self.explain(handle, moves);
         self.give_up_holes(handle, NEVER);
         self.report_unacked(handle, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
@@ -186,8 +189,8 @@ impl Numbered {
         match stage {
             Stage::Finished => {
                 if !unread.is_empty() {
-                    let what = format!("behind the bye: {}", quote(unread));
-                    self.malformed(handle, &what, 0, now_ns);
+                    let what = NoFrame::AfterBye(Quote::of(unread));
+                    self.malformed(handle, what, 0, now_ns);
                 }
             }
             Stage::Open => {
@@ -197,10 +200,10 @@ impl Numbered {
                     .directory
                     .highest_of(session.seen(), highest_seq);
                 let unseen = session.unseen(highest_seq);
-                let mut moves = Vec::new();
+                let mut moves = Moves::new(id, now_ns);
                 self.leave_undecided(handle, &mut moves);
                 self.session(handle).broke_off(&mut moves);
-                self.explain(handle, moves, now_ns);
+                self.explain(handle, moves);
                 self.give_up_holes(handle, NEVER);
                 self.report_maybe_unacked(handle, now_ns);
                 self.ended_early(handle, ending, unseen, now_ns);
@@ -210,8 +213,8 @@ impl Numbered {
                 let malformed = self.session(handle).is_after_malformed();
                 if flags.hung_up_early(ending, malformed) {
                     let (client, seen) = (self.client(handle), self.session(handle).seen());
-                    self.context
-                        .hung_up(client, seen, ending, ", before any welcome", now_ns);
+                    let hung_up = Evidence::hung_up(ending, HangUp::Connecting);
+                    self.context.hung_up(hung_up, client, seen, now_ns);
                 }
             }
             Stage::Free => {}
@@ -255,11 +258,12 @@ impl Numbered {
             }
             Parting::NoGoodbye => {
                 tally.unresolved = tally.unresolved.saturating_add(unseen);
-                self.context.no_goodbye(client, seen, now_ns);
+                self.context.hung_up(Evidence::NoBye, client, seen, now_ns);
             }
             Parting::HungUp => {
                 tally.unresolved = tally.unresolved.saturating_add(unseen);
-                self.context.hung_up(client, seen, ending, "", now_ns);
+                let hung_up = Evidence::hung_up(ending, HangUp::Open);
+                self.context.hung_up(hung_up, client, seen, now_ns);
             }
             Parting::Excused => {}
         }
@@ -267,7 +271,7 @@ impl Numbered {
 
     /// The session is cut, and others that had been overtaken did come: what has not come by now may
     /// have been on its way.
-    fn leave_undecided(&mut self, handle: Handle, moves: &mut Vec<Move>) {
+    fn leave_undecided(&mut self, handle: Handle, moves: &mut Moves) {
         let plausible = self.plausible(handle);
         let session = &mut self.sessions[handle.0 as usize];
         if session
@@ -286,9 +290,9 @@ impl Numbered {
 
     /// Reports the holes that begin under `seq` as missing.
     pub(super) fn give_up_holes(&mut self, handle: Handle, seq: u64) {
-        let mut moves = Vec::new();
         let session = &mut self.sessions[handle.0 as usize];
         let receiver = session.id;
+        let mut moves = Moves::new(receiver, 0);
         let disordered = session.trouble.as_ref().is_some_and(|t| t.came_late);
         if let Some(trouble) = &mut session.trouble {
             let undecided = std::mem::take(&mut trouble.undecided);
@@ -302,7 +306,7 @@ impl Numbered {
             at_ns,
         } in session.give_up_before(seq, &mut moves)
         {
-            self.context.batch.anomalies.push(Anomaly::Missing {
+            let missing = Missing {
                 receiver,
                 from,
                 until,
@@ -310,8 +314,9 @@ impl Numbered {
                 given_up: seq != NEVER,
                 disordered,
                 at_ns,
-            });
+            };
+            self.context.batch.anomalies.push(Anomaly::Missing(missing));
         }
-        self.explain(handle, moves, 0);
+        self.explain(handle, moves);
     }
 }

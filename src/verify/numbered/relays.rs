@@ -1,12 +1,12 @@
 //! Relays: is the message what was sent, and is its number in place?
 
-use super::{Event, Handle, Numbered, is_late, quote, relayed};
-use crate::verify::batch::{Anomaly, ClaimDoubt, Fact, Message};
-use crate::verify::context::nobodys;
+use super::{Event, Handle, Numbered, is_late, relayed};
+use crate::verify::anomaly::{Anomaly, ClaimDoubt, Contest, Irregular, Open};
+use crate::verify::batch::{Fact, Message, Relayed};
 use crate::verify::directory::{RawFate, hash_of};
-use crate::verify::kind::Kind;
 use crate::verify::reference::Slot;
-use crate::verify::session::{Carried, Early, Form, Move, NEVER, Place};
+use crate::verify::session::{Carried, Early, Form, Move, Moves, NEVER, Place};
+use crate::verify::violation::{Evidence, Quote, WrongRelay};
 use crate::wire::payload::{self, Header, NotIntact, SenderId};
 
 impl Numbered {
@@ -27,8 +27,8 @@ impl Numbered {
         ) {
             Ok(header) => header,
             Err(NotIntact::Altered) => {
-                let what = format!("altered: {}", quote(text.as_bytes()));
-                return self.irregular(Kind::AlteredRelay, handle, line, seq, None, what, now_ns);
+                let altered = WrongRelay::Altered(Quote::of(text.as_bytes()));
+                return self.irregular(altered, handle, line, seq, now_ns);
             }
             Err(NotIntact::Foreign) => {
                 return self.foreign(handle, line, seq, (client_ip, text), now_ns);
@@ -39,12 +39,12 @@ impl Numbered {
             k: header.k,
         };
         if header.run != self.context.terms.run {
-            let what = format!("from another run ({:08x})", header.run);
-            return self.irregular(Kind::StaleRelay, handle, line, seq, None, what, now_ns);
+            let other_run = WrongRelay::OtherRun(header.run);
+            return self.irregular(other_run, handle, line, seq, now_ns);
         }
         if !self.context.directory.was_opened(header.sender) || header.k == 0 {
-            let what = format!("from {}, which does not exist", header.sender);
-            return self.irregular(Kind::PhantomRelay, handle, line, seq, None, what, now_ns);
+            let nobody = WrongRelay::NoSuchSender(header.sender);
+            return self.irregular(nobody, handle, line, seq, now_ns);
         }
         if header.sender == self.session(handle).id {
             return self.echoed(handle, seq, message, now_ns);
@@ -53,12 +53,16 @@ impl Numbered {
             .context
             .directory
             .check_address(header.sender, client_ip);
-        if let Err(truth) = &attribution {
-            let what = format!("attributed to {client_ip}, sent from {truth}");
-            let kind = Kind::MisattributedRelay;
-            self.report_irregular(kind, handle, line, seq, Some(message), what, now_ns);
+        let clean = attribution.is_ok();
+        if let Err(truth) = attribution {
+            let what = WrongRelay::WrongAddress {
+                claimed: client_ip.into(),
+                is_receivers: false,
+                truth: truth.into(),
+            };
+            self.report_irregular(what, handle, line, seq, Some(message), now_ns);
         }
-        self.intact(handle, line, seq, &header, attribution.is_ok(), now_ns)
+        self.intact(handle, line, seq, &header, clean, now_ns)
     }
 
     /// A relay whose message is intact, of this run, and another's: is its number in place?
@@ -81,7 +85,7 @@ impl Numbered {
             at_ns: now_ns,
             form: Form::Relay { clean },
         };
-        let mut moves = Vec::new();
+        let mut moves = Moves::new(self.session(handle).id, now_ns);
         let place = self.place(handle, seq, carried, &mut moves);
         match place {
             Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, Some(line)),
@@ -93,11 +97,11 @@ impl Numbered {
                     _ => ClaimDoubt::None,
                 };
                 self.claim(handle, seq, message, doubt, now_ns);
-                self.explain(handle, moves, now_ns);
+                self.explain(handle, moves);
                 return Event::Other;
             }
         }
-        self.explain(handle, moves, now_ns);
+        self.explain(handle, moves);
         Event::Relay {
             intended_ns: header.intended_ns,
             sent_ns: self.sent_ns(message, header.intended_ns),
@@ -137,26 +141,17 @@ impl Numbered {
                             slot.sent_ns = sent_ns;
                         }
                     }
-                    None => self.context.batch.facts.push(Fact::Relayed {
-                        seq,
-                        message,
-                        intended_ns,
-                        first_ns: at_ns,
-                        last_ns: at_ns,
-                        receivers: 1,
-                        first_receiver: receiver,
-                    }),
+                    None => {
+                        let relayed = Relayed::once(message, intended_ns, receiver, at_ns);
+                        let fact = Fact::Relayed { seq, relayed };
+                        self.context.batch.facts.push(fact);
+                    }
                 }
             }
             None => {}
             Some(known) if known != message => {
-                self.context.batch.anomalies.push(Anomaly::Conflict {
-                    receiver,
-                    seq,
-                    claim: message,
-                    intended_ns,
-                    at_ns,
-                });
+                let relayed = Relayed::once(message, intended_ns, receiver, at_ns);
+                self.open(seq, Open::Conflict(relayed));
             }
             Some(_) => {
                 // The same message in other bytes: an address written otherwise, or (on record) a
@@ -180,8 +175,8 @@ impl Numbered {
     }
 
     /// What a frame told about the ones before it.
-    pub(super) fn explain(&mut self, handle: Handle, moves: Vec<Move>, now_ns: u64) {
-        for step in moves {
+    pub(super) fn explain(&mut self, handle: Handle, moves: Moves) {
+        for step in moves.into_iter() {
             match step {
                 Move::Confirmed(Early { seq, carried, .. }) => match carried.form {
                     Form::Relay { .. } => self.deliver(handle, seq, carried, None),
@@ -190,56 +185,14 @@ impl Numbered {
                         self.acked(seq, carried.message, times, in_order, carried.at_ns);
                     }
                 },
-                Move::Unexplained(early) | Move::Unplaced(early) => {
-                    if let Some(claim) = early.carried.message {
-                        let receiver = self.session(handle).id;
-                        self.context.batch.anomalies.push(Anomaly::Claim {
-                            receiver,
-                            seq: early.seq,
-                            message: claim,
-                            due: early.due,
-                            joined: None,
-                            doubt: match step {
-                                Move::Unplaced(_) => ClaimDoubt::Unplaced,
-                                _ => ClaimDoubt::None,
-                            },
-                            at_ns: early.carried.at_ns,
-                        });
-                    }
-                }
-                Move::LastWord { early, from } => {
-                    let receiver = self.session(handle).id;
-                    self.context.batch.anomalies.push(Anomaly::LastWord {
-                        receiver,
-                        seq: early.seq,
-                        message: early.carried.message,
-                        due: early.due,
-                        from,
-                        at_ns: early.carried.at_ns,
-                    });
-                }
-                Move::Displaced {
-                    low,
-                    high,
-                    own,
-                    fifo,
-                    since,
-                    disorder,
-                } => {
-                    let receiver = self.session(handle).id;
-                    self.context.batch.anomalies.push(Anomaly::Displaced {
-                        receiver,
-                        low,
-                        high,
-                        own,
-                        fifo,
-                        since,
-                        disorder,
-                        at_ns: now_ns,
-                    });
-                }
+                Move::Open(seq, open) => self.open(seq, open),
             }
         }
+    }
+
+    /// Something did not go by the book, and is judged when number `seq` is settled.
+    pub(super) fn open(&mut self, seq: u64, open: Open) {
+        self.context.batch.anomalies.push(Anomaly::At(seq, open));
     }
 
     /// The message that this shard knows number `seq` to be.
@@ -272,18 +225,16 @@ impl Numbered {
         } else {
             self.context.batch.tally.uncompared += 1;
             // It is one of those who are not compared; but its number was given to something.
-            self.context.batch.facts.push(Fact::Relayed {
-                seq,
-                message: Message {
-                    sender: message.0,
-                    k: message.1,
-                },
-                intended_ns,
-                first_ns: now_ns,
-                last_ns: now_ns,
+            let message = Message {
+                sender: message.0,
+                k: message.1,
+            };
+            let relayed = Relayed {
                 receivers: 0,
-                first_receiver: receiver,
-            });
+                ..Relayed::once(message, intended_ns, receiver, now_ns)
+            };
+            let fact = Fact::Relayed { seq, relayed };
+            self.context.batch.facts.push(fact);
         }
     }
 
@@ -298,16 +249,18 @@ impl Numbered {
     ) {
         let session = self.session(handle);
         let joined = (seq <= session.joined || session.next == NEVER).then_some(session.joined);
-        let claim = Anomaly::Claim {
+        let due = session.seen() + 1;
+        let claim = Contest {
             receiver: session.id,
             seq,
-            message,
-            due: session.seen() + 1,
+            claim: message,
+            due: Some(due),
+            truth: None,
             joined,
             doubt,
             at_ns,
         };
-        self.context.batch.anomalies.push(claim);
+        self.open(due, Open::Claim(claim));
     }
 
     pub(super) fn echoed(
@@ -320,11 +273,12 @@ impl Numbered {
         let session = self.session(handle);
         session.excuse(seq);
         session.outbox().waive_ack(message.k);
-        self.context.batch.anomalies.push(Anomaly::Echoed {
+        let echoed = Open::Echoed {
             seq,
             message,
             at_ns: now_ns,
-        });
+        };
+        self.open(seq, echoed);
         Event::Other
     }
 
@@ -337,7 +291,7 @@ impl Numbered {
         (client_ip, text): (&str, &str),
         now_ns: u64,
     ) -> Event {
-        let kind = match self.context.directory.raw_fate(text) {
+        let what = match self.context.directory.raw_fate(text) {
             Some(RawFate::Accepted) => {
                 let carried = Carried {
                     message: None,
@@ -345,7 +299,7 @@ impl Numbered {
                     at_ns: now_ns,
                     form: Form::Relay { clean: true },
                 };
-                let mut moves = Vec::new();
+                let mut moves = Moves::new(self.session(handle).id, now_ns);
                 match self.place(handle, seq, carried, &mut moves) {
                     Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, None),
                     Place::Early => {}
@@ -356,63 +310,55 @@ impl Numbered {
                     }
                     Place::Behind => {
                         self.context.batch.tally.duplicated += 1;
-                        let name = self.name(handle);
-                        let stated = seq - self.session(handle).added;
-                        let text = format!("{name} got a scripted text (number {stated}) again");
-                        self.certain_about(Kind::DuplicateRelay, handle, seq, None, text, now_ns);
+                        self.certain_about(Evidence::TextCameAgain, handle, seq, None, now_ns);
                     }
                 }
-                self.explain(handle, moves, now_ns);
+                self.explain(handle, moves);
                 return Event::Other;
             }
-            Some(RawFate::Rejected) => Kind::RelayOfRejected,
-            None => Kind::PhantomRelay,
+            Some(RawFate::Rejected) => WrongRelay::Refused(Quote::of(text.as_bytes())),
+            None if text.is_empty() => WrongRelay::Blank,
+            None => WrongRelay::Nobodys {
+                from: Quote::of(client_ip.as_bytes()),
+                text: Quote::of(text.as_bytes()),
+            },
         };
-        let what = match (kind, text) {
-            (Kind::RelayOfRejected, _) => format!("refused before: {}", quote(text.as_bytes())),
-            (_, "") => "blank".to_owned(),
-            _ => nobodys(client_ip, text.as_bytes()),
-        };
-        self.irregular(kind, handle, line, seq, None, what, now_ns)
+        self.irregular(what, handle, line, seq, now_ns)
     }
 
     /// A relay that is wrong in itself. Its number counts as accounted for.
-    #[allow(clippy::too_many_arguments)] // an anomaly's fields
     pub(super) fn irregular(
         &mut self,
-        kind: Kind,
+        what: WrongRelay,
         handle: Handle,
         line: &[u8],
         seq: u64,
-        message: Option<Message>,
-        what: String,
         now_ns: u64,
     ) -> Event {
         self.session(handle).excuse(seq);
-        self.report_irregular(kind, handle, line, seq, message, what, now_ns);
+        self.report_irregular(what, handle, line, seq, None, now_ns);
         Event::Other
     }
 
-    #[allow(clippy::too_many_arguments)] // an anomaly's fields
-    pub(super) fn report_irregular(
+    fn report_irregular(
         &mut self,
-        kind: Kind,
+        what: WrongRelay,
         handle: Handle,
         line: &[u8],
         seq: u64,
         message: Option<Message>,
-        what: String,
         now_ns: u64,
     ) {
-        let receiver = self.session(handle).id;
+        let irregular = Irregular {
+            receiver: self.session(handle).id,
+            message,
+            what,
+            at_ns: now_ns,
+        };
         self.context.batch.anomalies.push(Anomaly::Irregular {
-            kind,
-            receiver,
             seq,
             line: hash_of(line),
-            message,
-            text: what,
-            at_ns: now_ns,
+            irregular,
         });
     }
 
@@ -426,14 +372,13 @@ impl Numbered {
         now_ns: u64,
     ) {
         if is_late(self.context.terms.late_after_ns, intended_ns, now_ns) {
-            let at_ns = now_ns;
-            self.context.batch.anomalies.push(Anomaly::Late {
+            let late = Open::Late {
                 receiver,
-                seq,
                 message,
                 intended_ns,
-                at_ns,
-            });
+                at_ns: now_ns,
+            };
+            self.open(seq, late);
         }
     }
 }

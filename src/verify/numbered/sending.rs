@@ -1,7 +1,8 @@
 //! What a session sends: numbered load messages, and whatever bytes a script wants sent.
 
 use super::{Handle, Numbered};
-use crate::verify::batch::{Anomaly, Message};
+use crate::verify::anomaly::Anomaly;
+use crate::verify::batch::Message;
 use crate::verify::outbox::Pending;
 use crate::wire::Dialect;
 use crate::wire::payload::Header;
@@ -57,7 +58,7 @@ impl Numbered {
         };
         let refused = Anomaly::Refused {
             message,
-            example: None,
+            violation: None,
         };
         self.context.batch.anomalies.push(refused);
     }

@@ -8,9 +8,11 @@ use std::cmp::Ordering;
 use std::iter;
 use std::ops::Range;
 
-use super::trouble::{Carried, Early, Hole, Since};
+use super::moves::Moves;
+use super::trouble::{Carried, Early, Hole};
 use super::{NEVER, Session};
-use crate::verify::batch::{Message, Proof};
+use crate::verify::anomaly::{ClaimDoubt, Proof, Since};
+use crate::verify::batch::Message;
 use crate::verify::bounds;
 
 /// Where a number falls in a session's stream.
@@ -30,32 +32,6 @@ pub(in crate::verify) enum Place {
     Forgotten,
 }
 
-/// What a frame revealed about earlier ones.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::verify) enum Move {
-    /// The early frame was what its number said.
-    Confirmed(Early),
-    /// The early frame's number came again, or can never have been its own.
-    Unexplained(Early),
-    /// Nothing says what the early frame was, and there is no room to wait for it any longer.
-    Unplaced(Early),
-    /// `low` and `high` came the other way round; `high` had come by `since_ns`.
-    /// `own` if either is known to be an ack; `fifo` if one sender's relays came out of the order
-    /// sent by that.
-    Displaced {
-        low: u64,
-        high: u64,
-        own: bool,
-        fifo: bool,
-        since: Since,
-        /// Where the numbers come in no order: the number that was due when that began.
-        disorder: Option<u64>,
-    },
-    /// The stream broke off behind the early frame: its number is wrong, or the numbers from
-    /// `from` up to it were lost.
-    LastWord { early: Early, from: u64 },
-}
-
 impl Session {
     /// Takes number `seq` where it belongs; skipped numbers become a hole. What that reveals
     /// about earlier frames goes to `moves`. Numbers over `plausible` are not believed for their
@@ -65,7 +41,7 @@ impl Session {
         seq: u64,
         carried: Carried,
         plausible: u64,
-        moves: &mut Vec<Move>,
+        moves: &mut Moves,
     ) -> Place {
         let message = carried.relayed();
         let trouble = self.trouble.as_deref_mut();
@@ -92,7 +68,7 @@ impl Session {
     }
 
     /// The frame due has come, with `message`: what [`Session::place`] would make of it.
-    pub(in crate::verify) fn went_on_with(&mut self, message: Message, moves: &mut Vec<Move>) {
+    pub(in crate::verify) fn went_on_with(&mut self, message: Message, moves: &mut Moves) {
         let Some(trouble) = self.trouble.as_deref_mut() else {
             return;
         };
@@ -104,7 +80,7 @@ impl Session {
     }
 
     /// The frame due has come: nothing is fresh any more, and what it overtook is unexplained.
-    fn went_on(&mut self, moves: &mut Vec<Move>) {
+    fn went_on(&mut self, moves: &mut Moves) {
         let next = self.next;
         let Some(trouble) = self.trouble.as_deref_mut() else {
             return;
@@ -114,7 +90,7 @@ impl Session {
             early.fresh = false;
         }
         let passed = trouble.early.extract_if(.., |e| e.seq < next);
-        moves.extend(passed.map(Move::Unexplained));
+        passed.for_each(|early| moves.unexplained(early, ClaimDoubt::None));
         self.oldest_open = trouble.oldest();
     }
 
@@ -124,7 +100,7 @@ impl Session {
         seq: u64,
         carried: Carried,
         overtaken: bool,
-        moves: &mut Vec<Move>,
+        moves: &mut Moves,
     ) -> Place {
         // Before what may be the last that was missing is there.
         let disorder = self.trouble.as_deref().and_then(|t| t.disorder);
@@ -154,21 +130,14 @@ impl Session {
             seq: proof,
             at_ns: hole.at_ns,
         };
-        moves.push(Move::Displaced {
-            low: seq,
-            high,
-            own,
-            fifo,
-            since,
-            disorder,
-        });
+        moves.displaced((seq, high), own, fifo, since, disorder);
         trouble.came_late = !trouble.holes.is_empty();
         Place::Skipped
     }
 
     /// Number `seq` is ahead of the one due. Frames were lost, or overtaken, or a number is
     /// wrong: the cursor follows the reading under which the stream runs on.
-    fn jump(&mut self, seq: u64, carried: Carried, plausible: u64, moves: &mut Vec<Move>) -> Place {
+    fn jump(&mut self, seq: u64, carried: Carried, plausible: u64, moves: &mut Moves) -> Place {
         self.absorb(seq, moves);
         let due = self.next;
         let trouble = self.trouble();
@@ -202,7 +171,7 @@ impl Session {
 
     /// What follows from the number due on, up to `seq`, and is accounted for, has come: early frames
     /// are what they said, and came before their time.
-    fn absorb(&mut self, seq: u64, moves: &mut Vec<Move>) {
+    fn absorb(&mut self, seq: u64, moves: &mut Moves) {
         let next = self.next;
         let trouble = self.trouble();
         let due = trouble.first_open(next).min(seq);
@@ -217,12 +186,12 @@ impl Session {
     }
 
     /// The early frame at `at` is what it said; what lies before it was skipped.
-    fn commit(&mut self, at: usize, moves: &mut Vec<Move>) {
+    fn commit(&mut self, at: usize, moves: &mut Moves) {
         let early = self.trouble().early.remove(at);
         let proof = Proof::Later(early.seq);
         self.skip_to(early.seq, proof, early.carried.at_ns, moves);
         self.next = early.seq + 1;
-        moves.push(Move::Confirmed(early));
+        moves.confirmed(early);
     }
 
     fn set_aside(
@@ -230,7 +199,7 @@ impl Session {
         seq: u64,
         carried: Carried,
         plausible: u64,
-        moves: &mut Vec<Move>,
+        moves: &mut Moves,
     ) -> Place {
         let early = Early {
             seq,
@@ -264,21 +233,23 @@ impl Session {
     }
 
     /// All early frames are what they say: what lies between them was skipped.
-    pub(in crate::verify) fn take_at_their_word(&mut self, plausible: u64, moves: &mut Vec<Move>) {
+    pub(in crate::verify) fn take_at_their_word(&mut self, plausible: u64, moves: &mut Moves) {
         let from = self.next;
         let mut early = std::mem::take(&mut self.trouble().early);
         early.sort_unstable_by_key(|e| e.seq);
         for early in early {
             if early.seq < self.next {
-                moves.push(Move::Unexplained(early)); // it came twice
+                moves.unexplained(early, ClaimDoubt::None); // it came twice
             } else if early.seq > plausible {
                 self.leave_unplaced(early, moves);
             } else {
                 let proof = Proof::Later(early.seq);
                 self.skip_to(early.seq, proof, early.carried.at_ns, moves);
                 self.next = early.seq + 1;
-                moves.push(Move::Confirmed(early));
-                moves.extend(early.overtook_a_lower_one(Some(from)));
+                moves.confirmed(early);
+                if early.overtook_a_lower_one() {
+                    moves.overtook(&early, early.lowest_after, Some(from));
+                }
             }
         }
         let trouble = self.trouble();
@@ -288,30 +259,29 @@ impl Session {
     }
 
     /// Nobody can say what `early` was; its number is not missed.
-    fn leave_unplaced(&mut self, early: Early, moves: &mut Vec<Move>) {
+    fn leave_unplaced(&mut self, early: Early, moves: &mut Moves) {
         self.excuse(early.seq);
-        moves.push(Move::Unplaced(early));
+        moves.unexplained(early, ClaimDoubt::Unplaced);
     }
 
     /// The stream ends, and `last` is the last number owed: whatever did not come is a hole.
-    pub(in crate::verify) fn close(&mut self, last: u64, now_ns: u64, moves: &mut Vec<Move>) {
+    pub(in crate::verify) fn close(&mut self, last: u64, now_ns: u64, moves: &mut Moves) {
         let mut early = std::mem::take(&mut self.trouble().early);
         early.sort_unstable_by_key(|e| e.seq);
         for early in early {
             if early.seq < self.next || early.seq > last {
-                moves.push(Move::Unexplained(early));
+                moves.unexplained(early, ClaimDoubt::None);
                 continue;
             }
             let in_place = early.seq == self.next;
             let proof = Proof::Later(early.seq);
             self.skip_to(early.seq, proof, early.carried.at_ns, moves);
             self.next = early.seq + 1;
-            moves.push(Move::Confirmed(early));
-            let displaced = early.overtook_a_lower_one(None);
-            if displaced.is_some() {
-                moves.extend(displaced);
+            moves.confirmed(early);
+            if early.overtook_a_lower_one() {
+                moves.overtook(&early, early.lowest_after, None);
             } else if in_place && !early.reported && !early.fresh {
-                moves.push(early.displaced());
+                moves.overtook(&early, early.due, None);
             }
         }
         let (from, until) = (self.next, last.saturating_add(1));
@@ -338,7 +308,7 @@ impl Session {
 
     /// Numbers `next..seq` did not come, but those that irregular frames stood for, and those that
     /// came ahead of their time.
-    fn skip_to(&mut self, seq: u64, proof: Proof, at_ns: u64, moves: &mut Vec<Move>) {
+    fn skip_to(&mut self, seq: u64, proof: Proof, at_ns: u64, moves: &mut Moves) {
         let skipped = self.next..seq;
         let trouble = self.trouble();
         let certain_from = trouble.excused.certain_from(&skipped);
@@ -400,7 +370,7 @@ impl Session {
 
     /// The stream broke off, and no later frame will say what an early one was. Where all that it
     /// overtook has come it was what it said; elsewhere it may prove a loss, or be misnumbered.
-    pub(in crate::verify) fn broke_off(&mut self, moves: &mut Vec<Move>) {
+    pub(in crate::verify) fn broke_off(&mut self, moves: &mut Moves) {
         let Some(trouble) = self.trouble.as_deref_mut() else {
             return;
         };
@@ -408,7 +378,7 @@ impl Session {
         early.sort_unstable_by_key(|e| e.seq);
         for early in early {
             if early.seq < self.next {
-                moves.push(Move::Unexplained(early));
+                moves.unexplained(early, ClaimDoubt::None);
                 continue;
             }
             let due = self.next;
@@ -418,12 +388,12 @@ impl Session {
             let before = holes.range(..=early.due).next_back();
             let lacking = before.is_some_and(|(_, hole)| early.due < hole.until);
             if early.seq > from || lacking {
-                moves.push(Move::LastWord { early, from });
+                moves.last_frame(early, from);
                 continue;
             }
-            moves.push(Move::Confirmed(early));
+            moves.confirmed(early);
             if !early.reported && from == due {
-                moves.push(early.displaced());
+                moves.overtook(&early, early.due, None);
             }
         }
         self.oldest_open = self.trouble().oldest();
@@ -445,11 +415,7 @@ impl Session {
 
     /// Takes out the holes that begin under `seq`: they are given up, as is hope of explaining
     /// the early frames of that time.
-    pub(in crate::verify) fn give_up_before(
-        &mut self,
-        seq: u64,
-        moves: &mut Vec<Move>,
-    ) -> Vec<Hole> {
+    pub(in crate::verify) fn give_up_before(&mut self, seq: u64, moves: &mut Moves) -> Vec<Hole> {
         let Some(trouble) = &mut self.trouble else {
             return Vec::new();
         };
@@ -474,13 +440,18 @@ mod tests {
     use super::super::trouble::SHORTEST_FRAME_BYTES;
     use proptest::prelude::*;
 
+    use super::super::moves::Move;
     use super::super::{Form, NEVER, Stage};
     use super::*;
+    use crate::verify::anomaly::Open;
     use crate::verify::directory::ClientId;
     use crate::wire::payload::SenderId;
 
     const RELAY: Carried = Carried {
-        message: None,
+        message: Some(Message {
+            sender: SenderId(9),
+            k: 1,
+        }),
         intended_ns: 0,
         at_ns: 0,
         form: Form::Relay { clean: true },
@@ -495,11 +466,11 @@ mod tests {
 
     /// Feeds numbers to a session that joined at 10; returns the holes, and the moves as text.
     fn feed(session: &mut Session, numbers: &[u64]) -> (Vec<(u64, u64)>, String) {
-        let mut moves = Vec::new();
+        let mut moves = moves();
         for &n in numbers {
             session.place(n, RELAY, NEVER, &mut moves);
         }
-        (holes_of(session), in_words(&moves))
+        (holes_of(session), in_words(moves))
     }
 
     fn holes_of(session: &Session) -> Vec<(u64, u64)> {
@@ -507,15 +478,24 @@ mod tests {
         holes.map(|h| (h.from, h.until)).collect()
     }
 
-    fn in_words(moves: &[Move]) -> String {
-        let words = moves.iter().map(|m| match m {
+    fn in_words(moves: Moves) -> String {
+        let words = moves.into_iter().map(|m| match m {
             Move::Confirmed(e) => format!("{} was real", e.seq),
-            Move::Unexplained(e) => format!("{} at {}?", e.seq, e.due),
-            Move::Unplaced(e) => format!("{} at {}, whatever it was", e.seq, e.due),
-            Move::Displaced { low, high, .. } => format!("{high} before {low}"),
-            Move::LastWord { early, from } => format!("{} where {from} was due", early.seq),
+            Move::Open(due, Open::Claim(claim)) => match claim.doubt {
+                ClaimDoubt::None => format!("{} at {due}?", claim.seq),
+                _ => format!("{} at {due}, whatever it was", claim.seq),
+            },
+            Move::Open(high, Open::Displaced(d)) => format!("{high} before {}", d.low),
+            Move::Open(_, Open::LastFrame(last)) => {
+                format!("{} where {} was due", last.seq, last.from)
+            }
+            Move::Open(..) => unreachable!("{m:?}"),
         });
         words.collect::<Vec<_>>().join(", ")
+    }
+
+    fn moves() -> Moves {
+        Moves::new(SenderId(1), 0)
     }
 
     /// Every way a stream can go on behind a frame that is ahead of its time.
@@ -569,9 +549,9 @@ mod tests {
         ] {
             let mut session = open_at(10);
             let (_, mut words) = feed(&mut session, numbers);
-            let mut moves = Vec::new();
+            let mut moves = moves();
             session.close(last, 0, &mut moves);
-            words += &in_words(&moves);
+            words += &in_words(moves);
             assert_eq!(words, expected, "{numbers:?}");
         }
     }
@@ -580,10 +560,10 @@ mod tests {
     fn assert_all_explained(numbers: &[u64]) {
         let mut session = open_at(10);
         let (_, mut words) = feed(&mut session, numbers);
-        let mut moves = Vec::new();
+        let mut moves = moves();
         let last = 10 + numbers.len() as u64;
         session.close(last, 0, &mut moves);
-        words += &in_words(&moves);
+        words += &in_words(moves);
         let unexplained = words.contains('?') || words.contains("whatever");
         assert!(!unexplained, "{numbers:?}: {words}");
         assert_eq!(holes_of(&session), [], "{numbers:?}: {words}");
@@ -628,10 +608,10 @@ mod tests {
         ] {
             let mut session = open_at(10);
             feed(&mut session, numbers);
-            let mut moves = Vec::new();
+            let mut moves = moves();
             session.close(last, 0, &mut moves);
             assert_eq!(holes_of(&session), holes, "{numbers:?}");
-            assert_eq!(in_words(&moves), words, "{numbers:?}");
+            assert_eq!(in_words(moves), words, "{numbers:?}");
         }
     }
 
@@ -657,9 +637,9 @@ mod tests {
         for (numbers, holes, words, next) in table {
             let mut session = open_at(10);
             feed(&mut session, numbers);
-            let mut moves = Vec::new();
+            let mut moves = moves();
             session.broke_off(&mut moves);
-            assert_eq!(in_words(&moves), *words, "{numbers:?}");
+            assert_eq!(in_words(moves), *words, "{numbers:?}");
             assert_eq!(holes_of(&session), *holes, "{numbers:?}");
             assert_eq!(session.next, *next, "{numbers:?}");
             assert!(!session.has_early(), "{numbers:?}");
@@ -675,15 +655,15 @@ mod tests {
             (&[11, 14, 12, 13, 15], 14, 2),
         ] {
             let mut session = open_at(10);
-            let mut moves = Vec::new();
+            let mut moves = moves();
             for (&n, at_ns) in numbers.iter().zip(1..) {
                 let carried = Carried { at_ns, ..RELAY };
                 session.place(n, carried, NEVER, &mut moves);
             }
             let since: Vec<Since> = moves
-                .iter()
+                .into_iter()
                 .filter_map(|m| match m {
-                    Move::Displaced { since, .. } => Some(*since),
+                    Move::Open(_, Open::Displaced(displaced)) => Some(displaced.since),
                     _ => None,
                 })
                 .collect();
@@ -788,11 +768,11 @@ mod tests {
         ] {
             let mut session = open_at(10);
             feed(&mut session, &[61, 12, 13, 15, 16]);
-            let mut moves = Vec::new();
+            let mut moves = moves();
             let given_up = session.give_up_before(until, &mut moves);
             let given_up: Vec<_> = given_up.iter().map(|h| (h.from, h.until)).collect();
             assert_eq!(
-                (&given_up[..], &in_words(&moves)[..]),
+                (&given_up[..], &in_words(moves)[..]),
                 (holes, words),
                 "{until}"
             );
@@ -806,7 +786,7 @@ mod tests {
         for (last, swallowed, holes) in [(12, 2, &[][..]), (13, 0, &[(11, 14)])] {
             let mut session = open_at(10);
             session.malformed(SHORTEST_FRAME_BYTES);
-            session.close(last, 0, &mut Vec::new());
+            session.close(last, 0, &mut moves());
             assert_eq!(session.trouble().swallowed, swallowed, "{last}");
             assert_eq!(holes_of(&session), holes, "{last}");
         }

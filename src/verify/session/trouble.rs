@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::excused::Excused;
-use super::placing::{Move, Place};
+use super::moves::Moves;
+use super::placing::Place;
 use super::{NEVER, Session};
-use crate::verify::batch::{Message, Proof};
+use crate::verify::anomaly::Proof;
+use crate::verify::batch::Message;
 use crate::verify::bounds;
 use crate::wire::payload::SenderId;
 
@@ -54,15 +56,6 @@ pub(in crate::verify) struct Hole {
     pub(in crate::verify) until: u64,
     /// What came instead.
     pub(in crate::verify) proof: Proof,
-    pub(in crate::verify) at_ns: u64,
-}
-
-/// The moment from which a number is known to have passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::verify) struct Since {
-    /// The number that had come.
-    pub(in crate::verify) seq: u64,
-    /// When it came.
     pub(in crate::verify) at_ns: u64,
 }
 
@@ -135,39 +128,17 @@ impl Carried {
 }
 
 impl Early {
-    /// It is what it said. If others came behind it, it came before its time.
-    pub(super) fn confirm(self, moves: &mut Vec<Move>) {
-        moves.push(Move::Confirmed(self));
+    /// It is what it said. If others came after it, it came before its time.
+    pub(super) fn confirm(self, moves: &mut Moves) {
+        moves.confirmed(self);
         if !self.reported && !self.fresh {
-            moves.push(self.displaced());
+            moves.overtook(&self, self.due, None);
         }
     }
 
-    /// The displacement, if a lower number came after it and that is not on record, whatever else
-    /// is missing; `disorder` as [`Move::Displaced`] has it.
-    pub(super) fn overtook_a_lower_one(&self, disorder: Option<u64>) -> Option<Move> {
-        let is_new = self.lowest_after != NEVER && !self.reported;
-        is_new.then(|| self.displaced_by(self.lowest_after, disorder))
-    }
-
-    /// All that it overtook has come.
-    pub(super) fn displaced(&self) -> Move {
-        self.displaced_by(self.due, None)
-    }
-
-    /// Number `low` came behind it.
-    fn displaced_by(&self, low: u64, disorder: Option<u64>) -> Move {
-        Move::Displaced {
-            low,
-            high: self.seq,
-            own: self.carried.is_ack(),
-            fifo: self.overtook,
-            since: Since {
-                seq: self.seq,
-                at_ns: self.carried.at_ns,
-            },
-            disorder,
-        }
+    /// Whether a lower number came after it and that is not on record, whatever else is missing.
+    pub(super) fn overtook_a_lower_one(&self) -> bool {
+        self.lowest_after != NEVER && !self.reported
     }
 }
 

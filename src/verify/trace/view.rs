@@ -10,9 +10,11 @@ use std::sync::Arc;
 
 use super::tape::Writing;
 use super::version_1::Answers;
+use crate::verify::batch::Message;
 use crate::verify::directory::{ClientId, Directory, RawFate};
 use crate::verify::numberings::APART;
 use crate::verify::sends::Sends;
+use crate::verify::violation::{MessageOf, Who};
 use crate::wire::payload::SenderId;
 
 /// One asker's view of the directory, and its tape.
@@ -228,15 +230,23 @@ impl View {
         self.ask(|d| d.raw_fate(text), Answers::fate)
     }
 
-    pub(crate) fn name(&self, session: SenderId) -> String {
-        match self.ask(|d| d.client_of(session), Answers::client) {
-            Some(client) => self.client_name(client).to_owned(),
-            None => session.to_string(),
+    /// Whose `session` is, if that is not forgotten.
+    pub(in crate::verify) fn who(&self, session: SenderId) -> Who {
+        let client = self.ask(|d| d.client_of(session), Answers::client);
+        client.map_or(Who::Session(session), Who::Client)
+    }
+
+    /// `message`, as a violation names it.
+    pub(in crate::verify) fn message(&self, message: Message) -> MessageOf {
+        MessageOf {
+            sender: self.who(message.sender),
+            k: message.k,
         }
     }
 
-    pub(crate) fn client_name(&self, client: ClientId) -> &str {
-        self.directory.client_name(client)
+    /// The names of the run's clients.
+    pub(in crate::verify) fn names(&self) -> &[String] {
+        self.directory.names()
     }
 
     /// It goes into measurements, not into findings, so no trace holds it.

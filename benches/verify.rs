@@ -28,9 +28,9 @@ fn deliver(fleet: &mut Fleet, frames: &Frames) -> Duration {
 
 fn delivery(c: &mut Criterion) {
     deliveries(c, "verify/delivery", TERMS);
-    let mut from_outside = TERMS;
-    from_outside.promises.use_seq = false;
-    deliveries(c, "verify/delivery-from-outside", from_outside);
+    let mut inferred_order = TERMS;
+    inferred_order.promises.use_seq = false;
+    deliveries(c, "verify/delivery-inferred-order", inferred_order);
 }
 
 fn deliveries(c: &mut Criterion, name: &str, terms: Terms) {
@@ -186,9 +186,9 @@ fn disordered(c: &mut Criterion) {
     const SESSIONS: usize = 20;
     let mut group = c.benchmark_group("verify/disordered");
     group.sample_size(10);
-    let mut from_outside = TERMS;
-    from_outside.promises.use_seq = false;
-    for (name, terms) in [("from outside", from_outside), ("numbered", TERMS)] {
+    let mut inferred_order = TERMS;
+    inferred_order.promises.use_seq = false;
+    for (name, terms) in [("inferred order", inferred_order), ("numbered", TERMS)] {
         for messages in [512, 1024, 2048, 8192, 32_768] {
             group.throughput(Throughput::Elements((SESSIONS * messages) as u64));
             let shuffle: fn(&mut [&[u8]], u64) = shuffled;

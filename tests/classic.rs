@@ -409,10 +409,10 @@ fn the_summary_and_the_page_say_how_it_was_judged() {
     let text = stdout(&output(&args));
     assert!(text.contains("embedded classic server"), "{text}");
     assert!(
-        text.contains("judged       from outside, by what each client saw"),
+        text.contains("judged       by inferred order, from what each client saw"),
         "{text}"
     );
     let html = fs::read_to_string(page).unwrap();
-    let judged = "Judged from outside, by what each client saw: ack exactly-once, relay exactly-once, order total, no echo.";
+    let judged = "Judged by inferred order, from what each client saw: ack exactly-once, relay exactly-once, order total, no echo.";
     assert!(html.contains(judged));
 }

@@ -59,7 +59,7 @@ fn with_inferred_order_every_fault_comes_to_what_is_expected_of_it() {
     let output = chatbench(&args);
     let table = String::from_utf8(output.stdout).unwrap();
     let (head, rows) = table.split_once("verdict\n").unwrap();
-    assert!(head.starts_with("judged from outside"), "{table}");
+    assert!(head.starts_with("judged by inferred order"), "{table}");
     let rows = columns(rows);
     let expected = EXPECTED.lines().filter(|l| !l.starts_with('#'));
     let expected: Vec<&str> = expected

@@ -363,7 +363,11 @@ fn what_is_kept_does_not_grow_with_the_run() {
             clients,
             lost_at_leaving: false,
         };
-        let name = if numbered { "numbered" } else { "from outside" };
+        let name = if numbered {
+            "numbered"
+        } else {
+            "inferred order"
+        };
         let [one, ten, hundred] = [1, 10, 100].map(|times| soak(setup(20), times, None));
         println!(
             "{name}, 20 clients, {} deliveries: {} bytes at most; {}: {}; {}: {}",

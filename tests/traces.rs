@@ -116,7 +116,7 @@ fn golden_traces_keep_their_verdicts() {
     assert_eq!(verdicts, ["fail", "inconclusive", "pass"]);
 }
 
-/// Observations without numbers are judged from outside, by what is promised.
+/// Observations without numbers are judged by inferred order, by what is promised.
 #[test]
 fn what_an_observed_system_promises_decides_what_is_wrong() {
     let directory = tempfile::tempdir().unwrap();

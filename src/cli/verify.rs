@@ -20,8 +20,8 @@ use crate::verify::trace::{self, TraceError, Verified};
 /// Arguments of `chatbench verify`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Both kinds of file are specified in docs/TRACE.md. Observations without numbers are judged from \
-outside; so are any for which one of the promises is given, the others as if they were numbered.
+Both kinds of file are specified in docs/TRACE.md. Observations without numbers are judged by \
+inferred order; so are any for which one of the promises is given, the others as if they were numbered.
 
 Exit codes:
     0  pass: everything owed came, once, in order and as it was sent

@@ -300,7 +300,7 @@ fn judged_by(judged: &Promised) -> String {
     } = judged;
     let how = match judged.by.as_str() {
         "numbers" => "by the numbers that the target states",
-        _ => "from outside, by what each client saw",
+        _ => "by inferred order, from what each client saw",
     };
     let echo = if judged.echo { "echo" } else { "no echo" };
     format!("Judged {how}: ack {ack}, relay {relay}, order {order}, {echo}.")

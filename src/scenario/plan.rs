@@ -354,7 +354,7 @@ pub struct Promises {
     pub order: OrderPromise,
     /// Whether the sender gets its own message, once.
     pub echo: bool,
-    /// Whether to take the order that the target states (`seq`), or to judge from outside.
+    /// Whether to take the order that the target states (`seq`), or to judge by inferred order.
     pub use_seq: bool,
     /// A delivery slower than this is a violation.
     pub late_after: Option<Duration>,

@@ -2,7 +2,7 @@
 //!
 //! An ndjson target numbers its messages. Taken at its word (`use_seq`), it is held to everything
 //! that follows from the numbers: the strongest set of promises, and no weaker one. Any other
-//! target states no order. It is judged from outside, by what its clients saw, and may promise as
+//! target states no order. It is judged by inferred order, by what its clients saw, and may promise as
 //! little as it likes.
 
 use super::clients::{Draft, DraftLoad};
@@ -94,7 +94,7 @@ fn no_numbers(problems: &Problems, file: &Section<'_>, promises: &Promises) {
         problems.push(
             Diagnostic::error(title)
                 .at(&entry.node.span, "must be false")
-                .help("leave the key out: a classic target is judged from outside"),
+                .help("leave the key out: a classic target is judged by inferred order"),
         );
     }
 }
@@ -117,7 +117,7 @@ fn all_that_numbers_say(problems: &Problems, file: &Section<'_>, promises: &Prom
         problems.push(
             Diagnostic::error(title)
                 .at(&entry.node.span, "another promise")
-                .help("use_seq = false leaves the numbers aside and judges from outside"),
+                .help("use_seq = false leaves the numbers aside and judges by inferred order"),
         );
     }
 }
@@ -190,7 +190,7 @@ impl Promises {
         let how = if self.use_seq {
             "by the numbers that the target states"
         } else {
-            "from outside, by what each client saw"
+            "by inferred order, from what each client saw"
         };
         [
             how.to_owned(),

@@ -371,7 +371,7 @@ fn each_kind_of_target_has_its_promises() {
     );
     assert_eq!(
         weakest.promises.in_words().join(", "),
-        "from outside, by what each client saw, ack none, relay at-most-once, order causal, echo"
+        "by inferred order, from what each client saw, ack none, relay at-most-once, order causal, echo"
     );
 }
 

@@ -100,7 +100,7 @@ pub(super) enum Open {
     /// An intact message under a number that is another message to others.
     Conflict(Relayed),
     /// `message` was acked with a number that its sender had passed before it sent it.
-    AckBehind {
+    AckBelowSeen {
         message: Message,
         /// The last number its sender had seen when it sent it.
         seen: u64,
@@ -282,7 +282,7 @@ pub(super) enum NoAck {
     ByBye,
     /// It acked a later message of the session.
     ByLaterAck,
-    /// Not by anything that the session got, which joined behind this number. It counts if the
+    /// Not by anything that the session got, which joined after this number. It counts if the
     /// session had passed its number, or if a later one of its messages has a number and it has
     /// none.
     Unknown {

@@ -115,7 +115,7 @@ pub(super) struct Tally {
     pub(super) irregular: u64,
     /// Deliveries that did not come, where more lines that were wrong in themselves had than are
     /// remembered: one of these may have stood for them.
-    pub(super) behind_wrong: u64,
+    pub(super) after_wrong: u64,
     /// Sessions whose numbers are too large to be followed.
     pub(super) not_followed: u64,
     /// Deliveries out of order, among so many that they were not judged one by one.
@@ -146,7 +146,7 @@ impl Tally {
         self.unasked_byes += other.unasked_byes;
         self.lost += other.lost;
         self.irregular += other.irregular;
-        self.behind_wrong = self.behind_wrong.saturating_add(other.behind_wrong);
+        self.after_wrong = self.after_wrong.saturating_add(other.after_wrong);
         self.not_followed += other.not_followed;
         self.disordered += other.disordered;
         self.misplaced = self.misplaced.saturating_add(other.misplaced);

@@ -66,7 +66,7 @@ mod tests {
 
     /// When each error came, which messages have no answer, how many errors nobody asked for.
     #[test]
-    fn a_message_without_an_answer_accounts_for_one_error_behind_it() {
+    fn a_message_without_an_answer_accounts_for_one_error_after_it() {
         let table: &[(&[u64], &[u64], usize)] = &[
             (&[1], &[], 1),
             (&[1], &[1], 0),

@@ -1,7 +1,7 @@
 //! What is owed to each session of a target that states no order, or promises less than the
 //! reference protocol does, and whether it came.
 //!
-//! Everything is judged from outside: by what was sent and read, and which came before what. All
+//! Everything is judged by inferred order: by what was sent and read, and which came before what. All
 //! clients of such a target are driven by one shard, so that one ledger sees all of it, in one
 //! order of events: its own count of them, which unlike the clock never ties. The messages stand
 //! in the order that they are found to have ([`sequence`]); a session is a cursor in it and a few

@@ -378,7 +378,7 @@ impl Judge {
             (Reason::MayBeSlow, t.may_be_slow),
             (Reason::Unfinished, t.unfinished),
             (Reason::UnaskedByes, t.unasked_byes),
-            (Reason::AfterWrong, t.behind_wrong),
+            (Reason::AfterWrong, t.after_wrong),
             (Reason::NotFollowed, t.not_followed),
             (Reason::Uncompared, t.uncompared),
             (Reason::UnknownAcks, t.unknown_acks),

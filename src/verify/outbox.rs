@@ -216,7 +216,7 @@ impl Outbox {
             .is_some_and(|r| r.unread.pending_bytes() > 0)
     }
 
-    /// A publish goes over the wire behind raw bytes without an end, and runs together with them:
+    /// A publish goes over the wire after raw bytes without an end, and runs together with them:
     /// whether the target can read it as what it is all the same.
     pub(super) fn survives_glued(&mut self, header: &Header, publish: &[u8]) -> bool {
         let id = publish_id(header.sender, header.k);

@@ -104,7 +104,7 @@ impl Session {
         (unseen.end.saturating_sub(unseen.start)).saturating_sub(irregular)
     }
 
-    /// The number due; behind many irregular frames in a row, one that is [`bounds::reorder_window`] before
+    /// The number due; after many irregular frames in a row, one that is [`bounds::reorder_window`] before
     /// their end: what comes under an earlier one is not waited for.
     fn passed(&self) -> u64 {
         let excused = self.trouble.as_ref().map(|t| &t.excused);

@@ -117,7 +117,7 @@ pub enum Evidence {
     /// A session that half-closed and was closed without a bye.
     NoBye,
     /// A bye that says that a number is the last, where a larger one had come.
-    ByeBehind {
+    ByeTooLow {
         /// What it says.
         last: u64,
         /// The number that had come.
@@ -457,7 +457,7 @@ impl Evidence {
             Self::RefusedAfterAck(_) | Self::TakenThoughRefused => Kind::RelayOfRejected,
             Self::StillAwaited { .. } | Self::Late { .. } => Kind::LateRelay,
             Self::NeverWelcomed | Self::FirstFrame(_) => Kind::MissingWelcome,
-            Self::NoBye | Self::ByeBehind { .. } => Kind::MissingBye,
+            Self::NoBye | Self::ByeTooLow { .. } => Kind::MissingBye,
             Self::HungUp { .. } => Kind::UnexpectedClose,
             Self::NoError { .. } => Kind::MissingError,
             Self::ErrorBeforeWelcome | Self::StrayError { .. } => Kind::StrayError,

@@ -122,7 +122,7 @@ impl Display for NoFrame {
             }
             Self::SecondWelcome => f.write_str("a second welcome"),
             Self::SecondBye => f.write_str("a second bye"),
-            Self::AfterBye(bytes) => write!(f, "behind the bye: {bytes}"),
+            Self::AfterBye(bytes) => write!(f, "after the bye: {bytes}"),
         }
     }
 }
@@ -131,7 +131,7 @@ impl Display for Order {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Answers => "its acks and relays in one order",
-            Self::OneSender => "one sender's messages in the order sent",
+            Self::OneSender => "each sender's messages in the order sent",
             Self::All => "everyone's messages in one order",
         })
     }
@@ -215,7 +215,7 @@ impl<'a> Sentence<'a> {
         match what {
             WrongRelay::Altered(text) if number => write!(f, "altered: {text}"),
             WrongRelay::Altered(text) => write!(f, "that was altered: {text}"),
-            WrongRelay::AfterBye(text) => write!(f, "behind its bye: {text}"),
+            WrongRelay::AfterBye(text) => write!(f, "after its bye: {text}"),
             WrongRelay::OtherRun(run) => write!(f, "from another run ({run:08x})"),
             WrongRelay::NoSuchSender(sender) => write!(f, "from {sender}, which does not exist"),
             WrongRelay::NeverSent(message) => {
@@ -349,7 +349,7 @@ impl Display for Sentence<'_> {
                 "{receiver} got a {frame} as its first frame, where its welcome was owed"
             ),
             Evidence::NoBye => write!(f, "{receiver} half-closed and was closed without a bye"),
-            Evidence::ByeBehind { last, came } => write!(
+            Evidence::ByeTooLow { last, came } => write!(
                 f,
                 "{receiver} was told by its bye that number {last} is the last, but number {came} \
                  had come"
@@ -381,16 +381,16 @@ impl Display for Sentence<'_> {
             ),
             Evidence::NumberedAfterLater => write!(
                 f,
-                "{subject} is numbered behind a message that its sender sent later"
+                "{subject} is numbered after a message that its sender sent later"
             ),
             Evidence::AllGotAfterLater(later) => write!(
                 f,
-                "{subject} was relayed to all behind message {later}, which its sender sent later"
+                "{subject} was relayed to all after message {later}, which its sender sent later"
             ),
             Evidence::CameAfterLater(later) => write!(
                 f,
-                "{receiver} got {subject} only behind message {later}: it was owed each sender's \
-                 messages in the order sent"
+                "{receiver} got {subject} after message {later}: it was owed {}",
+                Order::OneSender
             ),
             Evidence::Displaced {
                 after,
@@ -398,12 +398,12 @@ impl Display for Sentence<'_> {
                 and_more,
             } => {
                 let rest = match and_more {
-                    true => ", and so much came out of it that the rest is not told one by one",
+                    true => ", and so many came out of it that the rest are not listed one by one",
                     false => "",
                 };
                 write!(
                     f,
-                    "{receiver} got {subject} only behind number {after}: it was owed {order}{rest}"
+                    "{receiver} got {subject} after number {after}: it was owed {order}{rest}"
                 )
             }
             Evidence::CameAfterGivenUp { is_ack: false } => write!(
@@ -437,8 +437,8 @@ impl Display for Sentence<'_> {
             }
             Evidence::Inverted { first, one_sender } => {
                 let (than, order) = match one_sender {
-                    true => ("they were sent", "each sender's messages in the order sent"),
-                    false => ("others did", "everyone's messages in one order"),
+                    true => ("they were sent", Order::OneSender),
+                    false => ("others did", Order::All),
                 };
                 write!(
                     f,
@@ -542,7 +542,7 @@ impl Display for Sentence<'_> {
             }
             Evidence::AckAfterLater => write!(
                 f,
-                "{receiver} got the ack of its message {k}{number} behind the ack of a message \
+                "{receiver} got the ack of its message {k}{number} after the ack of a message \
                  that it sent later"
             ),
             Evidence::AckedAgain => match self.violation.seq {
@@ -645,8 +645,8 @@ impl Display for Undecided {
                  or the target could not keep up; lower the rate or the number of clients"
             }
             Reason::MayBeSlow => {
-                "clients were hung up on with much left to read: as slow consumers, it may be, and \
-                 that the generator could not keep up; lower the rate or the number of clients"
+                "clients were hung up on with much left to read: perhaps as slow consumers, since \
+                 the generator could not keep up; lower the rate or the number of clients"
             }
             Reason::Unfinished => {
                 "sessions ended without a bye, so what they were still owed is not known"

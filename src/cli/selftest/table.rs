@@ -16,7 +16,7 @@ pub(super) fn subject(cell: Cell) -> String {
     let fault = cell.fault.map_or("clean", Fault::name);
     let judged = match cell.judge {
         Judge::Numbers => "",
-        Judge::Outside => ", from outside",
+        Judge::Outside => ", by inferred order",
         Judge::Classic => ", in classic",
     };
     format!(
@@ -130,7 +130,7 @@ pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
         if let Some(head) = head.filter(|_| !mine.is_empty()) {
             let blank = if out.is_empty() { "" } else { "\n" };
             out.push_str(blank);
-            let head = format!("judged from outside, {head}:");
+            let head = format!("judged by inferred order, {head}:");
             style.paragraph(&mut out, "", INDENT, &head);
         }
         write_table(&mut out, &mine, style);

@@ -651,7 +651,7 @@ impl Inferred {
             // It may have come as one of those that are forgotten.
             let undecided = trouble.forgotten > 0;
             trouble.forgotten -= u64::from(undecided);
-            self.context.batch.tally.behind_wrong += u64::from(undecided);
+            self.context.batch.tally.after_wrong += u64::from(undecided);
             return undecided;
         };
         trouble.excuses[at].room -= 1;

@@ -25,7 +25,7 @@ const fn given_up(disordered: bool) -> LossDoubt {
 pub(super) enum Unanswered {
     /// The ack is missing.
     Passed,
-    /// It was sent behind that: numbered too late to be acked in time, which is on record.
+    /// It was sent after that: numbered too late to be acked in time, which is on record.
     NumberedLate,
 }
 
@@ -67,7 +67,7 @@ impl Judge {
     }
 
     /// Judges number `at` of a missing range (or a run of numbers unknown to all that begins
-    /// there); returns the number behind it.
+    /// there); returns the number after it.
     fn judge_missing_number(&mut self, missing: &Missing, at: u64) -> u64 {
         let known = self.known(at);
         let oldest = self.recent.front().map_or(self.base, |&(n, _)| n);
@@ -107,7 +107,7 @@ impl Judge {
             self.unanswered(missing, at, message, known.sent_ns);
             return at + 1;
         }
-        if self.has_behind(at) {
+        if self.is_acked_below_seen(at) {
             self.lost += 1; // numbered too late to be delivered: reported as its cause
         } else if known.sent_ns > missing.at_ns {
             self.lost += 1;
@@ -207,8 +207,8 @@ impl Judge {
 
     /// The first number from `from` on, and under `until`, that something is known of.
     fn next_known(&self, from: u64, until: u64) -> u64 {
-        let behind = self.recent.partition_point(|&(n, _)| n < from);
-        let settled = self.recent.get(behind).map_or(u64::MAX, |&(n, _)| n);
+        let after = self.recent.partition_point(|&(n, _)| n < from);
+        let settled = self.recent.get(after).map_or(u64::MAX, |&(n, _)| n);
         let passed = from.saturating_sub(self.base) as usize;
         let mut waiting = (from.max(self.base)..until).zip(self.records.iter().skip(passed));
         let waiting = waiting.find(|(_, record)| record.known().is_some());
@@ -245,11 +245,11 @@ impl Judge {
         irregular.next().is_some_and(|(&(n, ..), _)| n == seq)
     }
 
-    fn has_behind(&self, seq: u64) -> bool {
-        let behind = |open: &Open| matches!(open, Open::AckBehind { .. });
+    fn is_acked_below_seen(&self, seq: u64) -> bool {
+        let is_it = |open: &Open| matches!(open, Open::AckBelowSeen { .. });
         self.open
             .get(&seq)
-            .is_some_and(|list| list.iter().any(behind))
+            .is_some_and(|list| list.iter().any(is_it))
     }
 
     /// What `receiver` got in place of number `due`: `message` (any, if not known) under another
@@ -555,7 +555,7 @@ impl Judge {
         if !numbered && !swallowed {
             let its_own = |g: &Gap| g.witnesses.iter().any(|m| m.receiver == message.sender);
             let undecided = self.beyond.losses.saturating_add(self.beyond.contested);
-            let not_all_known = undecided > 0 || self.tally.behind_wrong > 0;
+            let not_all_known = undecided > 0 || self.tally.after_wrong > 0;
             let may_be = |g: &Gap| g.more_witnesses > 0 || not_all_known;
             let is_own = self.gaps.iter().any(|g| g.unexplained > 0 && its_own(g));
             let mut open = self.gaps.iter_mut().filter(|g| g.unexplained > 0);

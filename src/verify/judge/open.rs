@@ -12,7 +12,7 @@ impl Open {
     pub(super) fn speaks_for_its_number(&self) -> bool {
         matches!(
             self,
-            Self::Conflict(_) | Self::AckBehind { .. } | Self::Echoed { .. } | Self::Stray(_)
+            Self::Conflict(_) | Self::AckBelowSeen { .. } | Self::Echoed { .. } | Self::Stray(_)
         )
     }
 
@@ -152,11 +152,11 @@ impl Judge {
     fn judge_one(&mut self, at: u64, open: Open) {
         match open {
             Open::Conflict(_) | Open::Stray(_) => {}
-            Open::AckBehind {
+            Open::AckBelowSeen {
                 message,
                 seen,
                 at_ns,
-            } => self.judge_behind(at, message, seen, at_ns),
+            } => self.judge_ack_below_seen(at, message, seen, at_ns),
             Open::Late {
                 receiver,
                 message,

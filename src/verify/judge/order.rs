@@ -25,7 +25,7 @@ pub(super) struct Track {
 struct PassedOver {
     k: u64,
     /// It has none between this one and that later one: all of these are others'.
-    none_behind: u64,
+    none_after: u64,
     /// The number of an earlier message of its sender; 0 if there is none.
     earlier_seq: u64,
 }
@@ -41,11 +41,11 @@ impl Track {
         self.passed_over.iter().any(|p| p.k == k)
     }
 
-    /// Whether message `k`, of a session that joined behind number `joined`, was given no number
+    /// Whether message `k`, of a session that joined after number `joined`, was given no number
     /// though a later one was: all that it could have are others'. `None` if that is forgotten.
     pub(super) fn is_swallowed(&self, k: u64, joined: u64) -> Option<bool> {
         match self.passed_over.iter().find(|p| p.k == k) {
-            Some(p) => Some(p.none_behind <= p.earlier_seq.max(joined)),
+            Some(p) => Some(p.none_after <= p.earlier_seq.max(joined)),
             None if k <= self.forgotten_k => None,
             None => Some(false),
         }
@@ -177,7 +177,13 @@ impl Judge {
     }
 
     /// `message` was acked with a number that its sender had passed before it sent it.
-    pub(super) fn judge_behind(&mut self, seq: u64, message: Message, seen: u64, at_ns: u64) {
+    pub(super) fn judge_ack_below_seen(
+        &mut self,
+        seq: u64,
+        message: Message,
+        seen: u64,
+        at_ns: u64,
+    ) {
         let taken = self.get(seq).and_then(|record| {
             let relayed = record.relayed.map(|r| r.message);
             relayed.or(record.acked.map(|a| a.message))
@@ -190,8 +196,8 @@ impl Judge {
         if let Some(other) = taken.filter(|&m| m != message) {
             return self.reused(seq, other, message, at_ns);
         }
-        let behind = Evidence::NumberedBelowSeen(self.stated(seen));
-        let violation = self.violation(behind, None, Some(message), Some(seq), at_ns);
+        let below = Evidence::NumberedBelowSeen(self.stated(seen));
+        let violation = self.violation(below, None, Some(message), Some(seq), at_ns);
         self.late_numbered(seq, violation);
     }
 
@@ -356,7 +362,7 @@ impl Judge {
         self.accuse(late, receiver, Some(message), seq, at_ns);
     }
 
-    /// `receiver` got number `low` behind number `high`. Whose messages they are decides what it
+    /// `receiver` got number `low` after number `high`. Whose messages they are decides what it
     /// is: its own acks, one sender's messages, two senders'; or one that was not even sent when a
     /// later number had come.
     pub(super) fn judge_displaced(&mut self, displaced: Displaced) {
@@ -464,7 +470,7 @@ impl Judge {
         }
         let track = self.senders.entry(message.sender).or_default();
         if message.k > track.last_k {
-            let (none_behind, earlier_seq) = (self.last_unknown, track.last_seq);
+            let (none_after, earlier_seq) = (self.last_unknown, track.last_seq);
             let passed_over = track.last_k + 1..message.k;
             let room = bounds::passed_over();
             let first = passed_over.end.saturating_sub(room as u64);
@@ -474,7 +480,7 @@ impl Judge {
             let passed_over = first.max(passed_over.start)..passed_over.end;
             track.passed_over.extend(passed_over.map(|k| PassedOver {
                 k,
-                none_behind,
+                none_after,
                 earlier_seq,
             }));
             let surplus = track.passed_over.len().saturating_sub(room);

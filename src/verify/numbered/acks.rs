@@ -132,12 +132,12 @@ impl Numbered {
         };
         let at_ns = carried.at_ns;
         if place != Place::Early && seq <= seen {
-            let behind = Open::AckBehind {
+            let below = Open::AckBelowSeen {
                 message,
                 seen,
                 at_ns,
             };
-            self.open(seq, behind);
+            self.open(seq, below);
             moves.forget_displaced(seq);
             if matches!(place, Place::Late | Place::Forgotten) {
                 self.number_came(handle, seq, Some(message));
@@ -182,7 +182,7 @@ impl Numbered {
         let waived_acks = session.outbox().was_ack_waived(k);
         session.excuse(seq);
         if waived_acks != Some(false) {
-            // It was refused, or (on record, as is its echo) it came behind its time.
+            // It was refused, or (on record, as is its echo) it came too late.
             let anomaly = Anomaly::AckOfRefused {
                 message,
                 seq,

@@ -146,11 +146,11 @@ impl Numbered {
         session.close(seq, now_ns, &mut moves);
         let added = session.added;
         if seq < last {
-            let behind = Evidence::ByeBehind {
+            let too_low = Evidence::ByeTooLow {
                 last: seq - added,
                 came: last - added,
             };
-            self.certain(behind, handle, now_ns);
+            self.certain(too_low, handle, now_ns);
         }
         self.explain(handle, moves);
         self.give_up_holes(handle, NEVER);
@@ -297,7 +297,7 @@ impl Numbered {
         if let Some(trouble) = &mut session.trouble {
             let undecided = std::mem::take(&mut trouble.undecided);
             let tally = &mut self.context.batch.tally;
-            tally.behind_wrong = tally.behind_wrong.saturating_add(undecided);
+            tally.after_wrong = tally.after_wrong.saturating_add(undecided);
         }
         for Hole {
             from,

@@ -40,7 +40,7 @@ impl Numbered {
         Some(header)
     }
 
-    /// The publish of `header` goes over the wire behind raw bytes without a line end.
+    /// The publish of `header` goes over the wire after raw bytes without a line end.
     pub(in crate::verify) fn sent_publish(&mut self, handle: Handle, header: &Header, line: &[u8]) {
         let session = &mut self.sessions[handle.0 as usize];
         let outbox = session.outbox.get_or_insert_default();

@@ -22,7 +22,7 @@ pub(in crate::verify) enum Place {
     Onward,
     /// One that had been skipped.
     Skipped,
-    /// Ahead of the one due; the frames behind it decide what it is.
+    /// Ahead of the one due; the frames after it decide what it is.
     Early,
     /// One that had come, or that was never owed.
     Behind,
@@ -498,7 +498,7 @@ mod tests {
         Moves::new(SenderId(1), 0)
     }
 
-    /// Every way a stream can go on behind a frame that is ahead of its time.
+    /// Every way a stream can go on after a frame that is ahead of its time.
     #[test]
     fn what_follows_an_early_frame_says_what_it_was() {
         // Numbers as they come; the holes they leave; what they reveal; the number then due.
@@ -646,9 +646,9 @@ mod tests {
         }
     }
 
-    /// A displacement dates from the first frame that came behind the number skipped.
+    /// A displacement dates from the first frame that came after the number skipped.
     #[test]
-    fn a_number_had_passed_when_the_first_behind_it_came() {
+    fn a_number_had_passed_when_the_first_after_it_came() {
         for (numbers, seq, at_ns) in [
             (&[12_u64, 13, 14, 11][..], 12, 1),
             (&[12, 11, 13], 12, 1),
@@ -674,7 +674,7 @@ mod tests {
     #[test]
     fn the_horizon_waits_for_what_is_open() {
         let connecting = Session::new(SenderId(1), ClientId(0), 10);
-        assert_eq!(connecting.horizon(), 11, "owed what comes behind its join");
+        assert_eq!(connecting.horizon(), 11, "owed what comes after its join");
         let mut session = open_at(10);
         feed(&mut session, &[14]);
         assert_eq!(session.horizon(), 11, "early, unexplained");
@@ -738,13 +738,13 @@ mod tests {
         assert_eq!(
             found,
             (vec![], "12 was real".to_owned()),
-            "12 stood behind it"
+            "12 stood after it"
         );
     }
 
     /// One more of a number that had come takes no room from those that had not.
     #[test]
-    fn an_irregular_frame_for_a_number_behind_excuses_nothing() {
+    fn an_irregular_frame_for_a_number_that_had_passed_excuses_nothing() {
         let mut session = open_at(10);
         feed(&mut session, &[11]);
         // As many runs as are remembered, each of one number.

@@ -79,7 +79,7 @@ pub(in crate::verify) enum Form {
 }
 
 /// A frame that was ahead of the number due. Whether frames were lost before it, whether it
-/// overtook them, or whether its number is wrong, only the frames behind it tell.
+/// overtook them, or whether its number is wrong, only the frames after it tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::verify) struct Early {
     pub(in crate::verify) seq: u64,
@@ -90,7 +90,7 @@ pub(in crate::verify) struct Early {
     pub(super) fresh: bool,
     /// A displacement that it is part of is on record.
     pub(super) reported: bool,
-    /// It is a relay, and an earlier message of its sender came behind it.
+    /// It is a relay, and an earlier message of its sender came after it.
     pub(super) overtook: bool,
     /// The lowest number that came after it, if that is lower than its own; else [`NEVER`].
     pub(super) lowest_after: u64,
@@ -186,7 +186,7 @@ impl Trouble {
         }
     }
 
-    /// Where number `seq` falls, which is behind the one due and in no hole.
+    /// Where number `seq` falls, which is below the one due and in no hole.
     pub(super) fn was_given_up(&mut self, seq: u64) -> Place {
         let run = self.given_up.range(..=seq).next_back();
         if let Some((&from, &until)) = run.filter(|(_, until)| seq < **until) {

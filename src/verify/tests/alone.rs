@@ -91,7 +91,7 @@ fn a_bye_without_a_welcome_is_a_missing_welcome_and_no_loss() {
     assert_eq!(findings.counts.lost, 0);
 }
 
-/// Of what a client sent behind rubbish, or to a target that shuts down, nobody knows what arrived.
+/// Of what a client sent after rubbish, or to a target that shuts down, nobody knows what arrived.
 #[test]
 fn what_may_not_have_arrived_is_owed_no_ack() {
     for (rubbish, asked, expected) in [

@@ -70,7 +70,7 @@ impl Room {
 }
 
 /// The one who breaks off reads `lines` of six numbers, 1, 3 and 5 of them session 0's.
-fn broken_off_behind(lines: &[Vec<u8>]) -> Vec<(Kind, u64)> {
+fn broken_off_after(lines: &[Vec<u8>]) -> Vec<(Kind, u64)> {
     let mut room = Room::new();
     for _ in 0..3 {
         room.say(0);
@@ -89,14 +89,14 @@ fn broken_off_behind(lines: &[Vec<u8>]) -> Vec<(Kind, u64)> {
 
 #[test]
 fn what_lies_before_the_last_frame_is_lost() {
-    let found = broken_off_behind(&[relay(1, 0, 1), relay(4, 1, 2)]);
+    let found = broken_off_after(&[relay(1, 0, 1), relay(4, 1, 2)]);
     assert_eq!(found, [(Kind::LostRelay, 2)]);
 }
 
 #[test]
 fn the_last_frame_under_a_wrong_number_is_altered_and_no_more() {
     for wrong in [1, 5, 6, 40, 1 << 40] {
-        let found = broken_off_behind(&[relay(1, 0, 1), relay(wrong, 1, 1)]);
+        let found = broken_off_after(&[relay(1, 0, 1), relay(wrong, 1, 1)]);
         assert_eq!(found, [(Kind::AlteredRelay, 1)], "{wrong}");
     }
 }
@@ -105,7 +105,7 @@ fn the_last_frame_under_a_wrong_number_is_altered_and_no_more() {
 #[test]
 fn a_last_frame_whose_message_is_known_elsewhere_is_altered_and_no_more() {
     for wrong in [3, 40] {
-        let found = broken_off_behind(&[relay(1, 0, 1), relay(wrong, 1, 2)]);
+        let found = broken_off_after(&[relay(1, 0, 1), relay(wrong, 1, 2)]);
         assert_eq!(found, [(Kind::AlteredRelay, 1)], "{wrong}");
     }
 }
@@ -131,7 +131,7 @@ fn a_last_frame_under_anothers_number_is_altered_and_no_more() {
 #[test]
 fn a_number_that_came_under_another_one_is_not_lost_before_the_last_frame() {
     // Number 2 as number 1, which had come, and then number 4.
-    let found = broken_off_behind(&[relay(1, 0, 1), relay(1, 1, 1), relay(4, 1, 2)]);
+    let found = broken_off_after(&[relay(1, 0, 1), relay(1, 1, 1), relay(4, 1, 2)]);
     assert_eq!(found, [(Kind::LostRelay, 1), (Kind::AlteredRelay, 1)]);
 }
 
@@ -152,7 +152,7 @@ fn the_last_frame_is_not_taken_for_a_number_that_was_skipped() {
 
 /// The number that was due is missing by then: its message came under another.
 #[test]
-fn a_frame_under_a_wrong_number_with_others_behind_it_is_altered_and_no_more() {
+fn a_frame_under_a_wrong_number_with_others_after_it_is_altered_and_no_more() {
     for wrong in [5, 6, 40] {
         let lines = [
             relay(1, 0, 1),
@@ -160,12 +160,12 @@ fn a_frame_under_a_wrong_number_with_others_behind_it_is_altered_and_no_more() {
             relay(3, 0, 2),
             relay(4, 1, 2),
         ];
-        let found = broken_off_behind(&lines);
+        let found = broken_off_after(&lines);
         assert_eq!(found, [(Kind::AlteredRelay, 1)], "{wrong}");
     }
 }
 
-/// Nobody who joins later is held to have joined behind a number that never was.
+/// Nobody who joins later is held to have joined after a number that never was.
 #[test]
 fn a_number_that_nobody_bears_out_moves_nobody_elses_beginning() {
     let mut room = Room::new();
@@ -260,7 +260,7 @@ fn a_message_without_a_number_is_missed_if_a_later_one_has_one() {
     }
 }
 
-/// It was sent behind a later number: that is the cause, whether or not it is acked.
+/// It was sent after a later number: that is the cause, whether or not it is acked.
 #[test]
 fn a_message_numbered_too_late_to_be_acked_breaks_causality_and_no_more() {
     for breaks_off in [false, true] {
@@ -337,7 +337,7 @@ fn an_echo_with_its_ack_astray_is_the_stray_ack_however_late_that_comes() {
     assert_eq!(kinds(&room.finish(&[])), [(Kind::StrayAck, 1)]);
 }
 
-/// `low` came behind `high`, and what was sent since the first number behind `low` came is not
+/// `low` came after `high`, and what was sent since the first number after `low` came is not
 /// numbered late: it has a larger number than that.
 #[test]
 fn what_was_sent_after_a_number_had_passed_may_have_a_larger_one() {

@@ -1,5 +1,5 @@
 //! What a driver asks a ledger, and tells it, besides the frames it reads: the same for targets
-//! judged by their numbers and for those judged from outside.
+//! judged by their numbers and for those judged by inferred order.
 
 use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, kinds, relay};
@@ -9,7 +9,7 @@ use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Terms};
 use crate::wire::ndjson;
 
-/// By its numbers, and from outside.
+/// By its numbers, and by inferred order.
 fn both() -> [Terms; 2] {
     let outside = Terms {
         promises: INFERRED_ORDER,
@@ -114,7 +114,7 @@ fn an_error_that_a_script_expects_in_vain_is_missing() {
     }
 }
 
-/// Half a line of a script and a publish behind it are one line, which no server can take; behind
+/// Half a line of a script and a publish after it are one line, which no server can take; after
 /// a whole line, or where the half is blank, it is a publish like any other.
 #[test]
 fn what_follows_half_a_line_is_a_publish_only_if_the_line_still_is_one() {
@@ -126,7 +126,7 @@ fn what_follows_half_a_line_is_a_publish_only_if_the_line_still_is_one() {
         ] {
             let mut bench = Bench::new(1, terms);
             let writer = bench.join(0, 0, 0);
-            bench.publish_behind(writer, raw);
+            bench.publish_after_raw(writer, raw);
             let unacked = bench.ledgers[0].unacked(writer);
             assert_eq!(unacked, usize::from(taken), "{raw:?}");
             // What is not owed an ack is not under way either.
@@ -242,9 +242,9 @@ fn a_welcome_to_another_protocol_is_none() {
     }
 }
 
-/// Turned away, before it was welcomed; or with half a line behind the goodbye.
+/// Turned away, before it was welcomed; or with half a line after the goodbye.
 #[test]
-fn an_error_may_stand_for_the_welcome_and_nothing_behind_the_bye() {
+fn an_error_may_stand_for_the_welcome_and_nothing_after_the_bye() {
     for terms in both() {
         for told in [false, true] {
             let mut bench = Bench::new(1, terms);

@@ -1,4 +1,4 @@
-//! Targets that state no order: the same worlds, judged from outside.
+//! Targets that state no order: the same worlds, judged by inferred order.
 
 use proptest::prelude::*;
 
@@ -62,14 +62,14 @@ enum WithoutNumbers {
     Fewer,
     /// One of these, or nothing.
     Other(&'static [Kind]),
-    /// Nothing: from outside it is no fault.
+    /// Nothing: without numbers it is no fault.
     Unseen,
 }
 
 use WithoutNumbers::{Alike, Fewer, IfSeen, Other, Unseen};
 
 /// Every fault of the catalogue as `faults` applies it (there stands what the numbers say of it),
-/// and what is seen of it from outside; where that differs, why.
+/// and what is seen of it without numbers; where that differs, why.
 #[rustfmt::skip]
 const TABLE: &[(&str, WithoutNumbers, &str)] = &[
     ("drop_relay", IfSeen, "before a newcomer's welcome is read, nobody knows that it has joined"),
@@ -118,7 +118,7 @@ const TABLE: &[(&str, WithoutNumbers, &str)] = &[
     ("torn_frame", Alike, ""),
     ("garbage_frame", Alike, ""),
     ("stray_error", Alike, ""),
-    ("garbage_behind_the_bye", Alike, ""),
+    ("garbage_after_the_bye", Alike, ""),
     ("no_welcome", Alike, ""),
     ("no_bye", Alike, ""),
     ("hang_up", Alike, ""),

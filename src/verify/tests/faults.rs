@@ -183,7 +183,7 @@ impl World {
         } else if others.any(|(_, l)| l.frames.iter().any(|f| f.seq == seq)) {
             None // another may have read it before it broke off, or not
         } else if self.stays(id.life) {
-            // The only receiver: from outside this is a message acked and relayed to nobody.
+            // The only receiver: without numbers this is a message acked and relayed to nobody.
             Some(Kind::AckWithoutRelay)
         } else {
             None // its sender may not have read the ack: then no one ever saw the number
@@ -1057,8 +1057,8 @@ fn stray_error() {
 }
 
 #[test]
-fn garbage_behind_the_bye() {
-    check("garbage_behind_the_bye", |world, rng| {
+fn garbage_after_the_bye() {
+    check("garbage_after_the_bye", |world, rng| {
         let byes = world.spots(|_, _, f| f.what == What::Bye);
         let (life, at) = pick(rng, &byes)?;
         let bye = world.frame((life, at)).clone();

@@ -59,8 +59,8 @@ impl Bench {
         events
     }
 
-    /// A session of the first shard sends `raw`, and its next message behind that.
-    pub(super) fn publish_behind(&mut self, handle: Handle, raw: &[u8]) {
+    /// A session of the first shard sends `raw`, and its next message after that.
+    pub(super) fn publish_after_raw(&mut self, handle: Handle, raw: &[u8]) {
         let ledger = &mut self.ledgers[0];
         ledger.sending_raw(handle, raw);
         let header = ledger.sending(handle, 5, 5, false).unwrap();
@@ -389,13 +389,13 @@ fn a_scripted_text_may_be_relayed_if_it_was_in_order_and_not_if_it_was_refused()
     }
 }
 
-/// Half a line of a script and a publish behind it are one line, which no server can take.
+/// Half a line of a script and a publish after it are one line, which no server can take.
 #[test]
 fn a_publish_glued_to_half_a_raw_line_is_not_owed_an_ack() {
     for accepted in [false, true] {
         let mut bench = Bench::new(1, terms());
         let (writer, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
-        bench.publish_behind(writer, b"{\"mess");
+        bench.publish_after_raw(writer, b"{\"mess");
         assert_eq!(bench.ledgers[0].unacked(writer), 0);
         let mut error = Vec::new();
         ndjson::encode_error(&mut error, "malformed", "no", None);

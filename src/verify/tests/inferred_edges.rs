@@ -73,7 +73,7 @@ fn owed_by_place(leaves_first: bool) -> Vec<(Kind, u64)> {
     found(bench, left)
 }
 
-/// Client 0 got it before 2's message, and client 2 behind 0's.
+/// Client 0 got it before 2's message, and client 2 after 0's.
 #[test]
 fn one_who_got_it_between_two_is_enough() {
     assert_eq!(owed_by_place(false), [(Kind::LostRelay, 1)]);
@@ -122,7 +122,7 @@ fn three_who_contradict_each_other_are_out_of_order() {
 /// That somebody had it says as much as its ack: it was in the log by then. All who got both
 /// agree, so it is not they who are wrong.
 #[test]
-fn what_was_sent_after_another_had_been_relayed_comes_behind_it() {
+fn what_was_sent_after_another_had_been_relayed_comes_after_it() {
     let mut bench = bench(Dialect::Ndjson, 4);
     bench.send(0, false);
     bench.relay(1, 0, 1);

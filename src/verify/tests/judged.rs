@@ -78,7 +78,7 @@ fn one_senders_messages_numbered_out_of_order_for_all() {
     }
 }
 
-/// The ack of a later number is all that says so: its sender joined behind the smaller one.
+/// The ack of a later number is all that says so: its sender joined after the smaller one.
 #[test]
 fn a_message_sent_after_anothers_ack_and_numbered_before_it() {
     for (sent_later_by_ns, expected) in [(0, &[][..]), (1, &[(Kind::RealTime, 1)])] {
@@ -139,13 +139,13 @@ fn whichever_of_the_earlier_numbers_was_sent_last_is_compared_with_the_ack() {
 /// It had passed its own message's number before it sent it, whenever it was due; who reads later
 /// than that, without the message, has lost nothing besides.
 #[test]
-fn a_message_numbered_behind_what_its_sender_had_seen() {
+fn a_message_numbered_below_what_its_sender_had_seen() {
     for was_due in [false, true] {
-        numbered_behind_what_its_sender_had_seen(was_due);
+        numbered_below_what_its_sender_had_seen(was_due);
     }
 }
 
-fn numbered_behind_what_its_sender_had_seen(was_due: bool) {
+fn numbered_below_what_its_sender_had_seen(was_due: bool) {
     let (mut bench, [late, other, listener, slow]) = room();
     sends(&mut bench, 1, other, 2);
     for line in [ack(2, 1, 1), ack(3, 1, 2)] {
@@ -183,7 +183,7 @@ fn numbered_behind_what_its_sender_had_seen(was_due: bool) {
     assert_eq!(example.text, said);
 }
 
-/// However many numbers come behind it before anybody looks.
+/// However many numbers come after it before anybody looks.
 #[test]
 fn a_message_numbered_too_late_is_counted_though_the_run_goes_on() {
     let (mut bench, [late, other, listener]) = room();

@@ -39,7 +39,7 @@ pub(super) fn promises(rng: &mut dyn Rng) -> Promises {
     }
 }
 
-/// What each message comes behind: its sender's earlier ones, and what its sender may have had
+/// What each message comes after: its sender's earlier ones, and what its sender may have had
 /// when it sent it.
 type Causes = BTreeMap<Id, BTreeSet<Id>>;
 

@@ -125,7 +125,7 @@ fn a_number_that_comes_after_everyone_had_given_it_up_was_not_skipped() {
     }
 }
 
-/// Seventeen frames ahead of their time, none of which the frames behind it explain: all are taken
+/// Seventeen frames ahead of their time, none of which the frames after it explain: all are taken
 /// to be what they say, and what they overtook is late: one violation, whatever there is of it.
 #[test]
 fn more_frames_ahead_of_their_time_than_are_remembered_are_what_they_say() {
@@ -787,7 +787,7 @@ fn of_each_kind_so_many_are_told_and_all_are_counted() {
     assert!(text.contains("… 500 bytes") && text.len() < 300, "{text}");
 }
 
-// What is found out from outside.
+// What an inferred order says.
 
 fn outside(order: OrderPromise, clients: usize) -> weaker::Bench {
     weaker::Bench::new(in_order(order), Dialect::Ndjson, clients)

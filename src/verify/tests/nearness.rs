@@ -1,4 +1,4 @@
-//! What is out of order says nothing of what happened far from it. From outside, a loss that only
+//! What is out of order says nothing of what happened far from it. By inferred order, a loss that only
 //! the order of others proves is in doubt where something near it is out of order, and certain
 //! everywhere else.
 

@@ -549,7 +549,7 @@ fn missing(
                 && !is_astray(sessions, id)
                 && !is_refused_astray(sessions, id)
         });
-        // A bye says that all is answered; without one, what came behind the missing ack does.
+        // A bye says that all is answered; without one, what came after the missing ack does.
         let proved = waiting.filter(|id| {
             let number = truth.number_of.get(id);
             let passed = number.is_some_and(|n| account.missing().contains(n));

@@ -43,7 +43,7 @@ struct Moment {
 #[derive(Debug, Clone)]
 struct Graph {
     moments: Vec<Moment>,
-    /// By node: what comes behind it, one bit a node.
+    /// By node: what comes after it, one bit a node.
     behind: Vec<u128>,
 }
 

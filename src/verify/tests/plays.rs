@@ -182,7 +182,7 @@ const PLAYS: &[Play] = &[
         "join 3; 1 says; 1 says; 2 says; 1 gets 2.1; 0 gets 1.2; 0 gets 1.1; 0 gets 2.1; 2 gets 1.2; 2 gets 1.1; \
          1 acked 1; 1 acked 2; 2 acked 1",
         &[(Kind::ReorderedRelay, 1)]),
-    ("one message behind two of its sender's is one violation, alike for all", Classic,
+    ("one message after two of its sender's is one violation, alike for all", Classic,
         "join 3; 0 says; 0 says; 0 says; 0 says; 2 gets 0.3; 2 gets 0.4; 2 gets 0.2; 1 gets 0.3; 1 gets 0.4; \
          0 acked 4; 1 gets 0.2; 0 acked 1; 0 acked 2; 0 acked 3",
         &[(Kind::ReorderedRelay, 1)]),
@@ -206,7 +206,7 @@ const PLAYS: &[Play] = &[
     ("an effect before its cause is no message out of real time", Ndjson,
         "join 3; 2 says; 0 gets 2.1; 0 says; 1 gets 0.1; 1 gets 2.1; 2 gets 0.1; 2 acked 1; 0 acked 1",
         &[(Kind::Causality, 1)]),
-    ("a message sent after another was acked comes behind it", Classic,
+    ("a message sent after another was acked comes after it", Classic,
         "join 3; 2 says; 2 acked 1; 1 says; 0 gets 1.1; 0 gets 2.1; 1 gets 2.1; 2 gets 1.1; 1 acked 1",
         &[(Kind::RealTime, 1)]),
     ("and one that was sent before that, anywhere", Ndjson,
@@ -216,7 +216,7 @@ const PLAYS: &[Play] = &[
         "join 3; 0 says; 1 says; 0 says; 1 acked 1; 1 gets 0.1; 1 gets 0.2; 0 gets 1.1; 0 acked 1; 2 gets 1.1; \
          0 acked 2; 2 gets 0.1; 2 gets 0.2",
         &[]),
-    ("what one says when another's is acked comes behind that one's, though nobody got both", Ndjson,
+    ("what one says when another's is acked comes after that one's, though nobody got both", Ndjson,
         "join 2; 1 says; 0 says; 1 acked 1; 0 gets 1.1; 1 gets 0.1; 0 acked 1; 0 says; join 1; 1 leaves; \
          0 acked 2; join 1; 3 says; 2 gets 3.1; 2 gets 0.2; 3 acked 1; 0 gets 3.1",
         &[(Kind::RealTime, 1)]),
@@ -291,10 +291,10 @@ const PLAYS: &[Play] = &[
     ("a refusal overtakes nothing", Ndjson,
         "join 2; 0 says; 0 says; 0 refused 2; 0 acked 1; 1 gets 0.1",
         &[(Kind::MissingAck, 1)]),
-    ("an ack behind the bye is a missing ack, and not one too many besides", Ndjson,
+    ("an ack after the bye is a missing ack, and not one too many besides", Ndjson,
         "join 1; 0 says; 0 half-closes; 0 is told bye; 0 acked 1; 0 is closed",
         &[(Kind::MissingAck, 1)]),
-    ("two acks of one message behind a later one's are one ack out of order", Ndjson,
+    ("two acks of one message after a later one's are one ack out of order", Ndjson,
         "join 1; 0 says; 0 says; 0 says; 0 acked 1; 0 acked 3; 0 says; 0 acked 2; 0 acked 4",
         &[(Kind::ReorderedAck, 1)]),
     ("a message acked twice before it was relayed is relayed to all the same", Classic,
@@ -323,16 +323,16 @@ fn promised(promises: Promises, dialect: Dialect, history: &str) -> Vec<(Kind, u
 }
 
 #[test]
-fn one_senders_message_behind_any_later_one_of_it_is_out_of_its_order() {
+fn one_senders_message_after_any_later_one_of_it_is_out_of_its_order() {
     let fifo = in_order(OrderPromise::Fifo);
     let reordered = [(Kind::ReorderedRelay, 1)];
-    let behind_two = "join 2; 0 says; 0 says; 0 says; 1 gets 0.2; 1 gets 0.3; 1 gets 0.1; 0 acked 1; \
+    let after_two = "join 2; 0 says; 0 says; 0 says; 1 gets 0.2; 1 gets 0.3; 1 gets 0.1; 0 acked 1; \
                       0 acked 2; 0 acked 3";
-    assert_eq!(promised(fifo, Ndjson, behind_two), reordered);
-    let behind_the_last = "join 3; 0 says; 0 says; 0 says; 2 gets 0.1; 2 gets 0.2; 2 gets 0.3; 2 says; \
+    assert_eq!(promised(fifo, Ndjson, after_two), reordered);
+    let after_the_last = "join 3; 0 says; 0 says; 0 says; 2 gets 0.1; 2 gets 0.2; 2 gets 0.3; 2 says; \
                            1 gets 2.1; 0 gets 2.1; 1 gets 0.1; 1 gets 0.3; 1 gets 0.2; 0 acked 1; \
                            0 acked 2; 0 acked 3; 2 acked 1";
-    assert_eq!(promised(fifo, Ndjson, behind_the_last), reordered);
+    assert_eq!(promised(fifo, Ndjson, after_the_last), reordered);
     let others_between = "join 3; 1 says; 1 says; 2 says; 2 acked 1; 2 gets 1.1; 2 gets 1.2; 0 gets 2.1; \
                           0 gets 1.1; 0 gets 1.2; 1 gets 2.1; 1 acked 1; 1 acked 2";
     assert_eq!(promised(fifo, Ndjson, others_between), []);

@@ -95,7 +95,7 @@ fn a_target_that_was_started_again_is_one_finding_and_is_judged_as_before() {
 
 /// What goes wrong then is named by the numbers that the target states.
 #[test]
-fn what_is_lost_behind_it_is_named_by_its_own_number() {
+fn what_is_lost_after_it_is_named_by_its_own_number() {
     for shards in [1, 3] {
         let (findings, _) = restarted(shards, |bench, after| {
             let [(shard, sender), one, other] = after;
@@ -119,7 +119,7 @@ fn what_is_lost_behind_it_is_named_by_its_own_number() {
     }
 }
 
-/// With no message behind it, its bye tells.
+/// With no message after it, its bye tells.
 #[test]
 fn a_goodbye_alone_tells_that_the_numbers_began_anew() {
     let (findings, _) = restarted(2, |_, _| 0);

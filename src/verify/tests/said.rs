@@ -14,7 +14,7 @@ use super::world::{Play, Played, World, rng};
 use crate::verify::findings::{Counts, Example};
 use crate::verify::judge::Settled;
 
-/// Histories in which a bug is looked for: from outside some can never be seen.
+/// Histories in which a bug is looked for: by inferred order some can never be seen.
 const SEARCHED: u64 = 60;
 
 /// Histories of each bug that are told.

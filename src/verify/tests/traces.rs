@@ -111,9 +111,9 @@ fn blocks_that_are_missing_doubled_or_misplaced_are_noticed() {
         twice.extend_from_slice(&trace[at[victim + 1]..]);
         error_of(&twice);
     }
-    let mut behind = trace.clone();
-    behind.extend_from_slice(block(1));
-    assert!(error_of(&behind).contains("after the trailer"));
+    let mut after = trace.clone();
+    after.extend_from_slice(block(1));
+    assert!(error_of(&after).contains("after the trailer"));
     let mut headless = trace[..at[0]].to_vec();
     headless.extend_from_slice(&trace[at[1]..]);
     assert!(error_of(&headless).contains("where the header belongs"));
@@ -154,7 +154,7 @@ fn a_trace_of_a_later_version_and_what_is_none_say_so() {
     }
 }
 
-/// By the numbers, from outside, and of a classic stream, which is recorded in pieces.
+/// By the numbers, by inferred order, and of a classic stream, which is recorded in pieces.
 #[test]
 fn each_bug_is_found_again_in_its_trace() {
     for (bug, (name, _)) in BUGS.iter().enumerate() {
@@ -428,7 +428,7 @@ fn a_header_with_limits_of_nothing_is_not_believed() {
 
 /// Whether it is in the same block or in one of its own.
 #[test]
-fn nothing_comes_behind_the_judges_last_word() {
+fn nothing_comes_after_the_judges_last_word() {
     fn finish(tape: &mut Writing) {
         tape.event(Tag::Finish).number(0);
     }
@@ -471,7 +471,7 @@ fn a_block_that_is_longer_or_shorter_than_it_says_is_damaged() {
 
 /// They are asked for and not looked at: what stands alone needs no bytes.
 #[test]
-fn a_publish_is_in_the_trace_only_behind_half_a_raw_line() {
+fn a_publish_is_in_the_trace_only_after_half_a_raw_line() {
     let outside = Terms {
         promises: INFERRED_ORDER,
         ..terms()
@@ -539,7 +539,7 @@ fn scripted(terms: Terms) -> (Findings, Vec<u8>) {
     ndjson::encode_ack(&mut acked, 1, None);
     bench.read(0, writer, &acked);
     bench.read(0, listener, &line);
-    bench.publish_behind(glued, b"{\"mess");
+    bench.publish_after_raw(glued, b"{\"mess");
     let ledger = &mut bench.ledgers[0];
     ledger.letting_go(glued);
     ledger.ended(glued, Ending::Ours, b"", 8);

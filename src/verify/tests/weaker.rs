@@ -392,7 +392,7 @@ fn where_no_acks_are_promised_none_is_missed_and_any_is_stray() {
 /// Its own message does not stand before what a client reads next because it was acked: it will
 /// read it itself.
 #[test]
-fn an_echo_may_come_behind_its_ack() {
+fn an_echo_may_come_after_its_ack() {
     let promises = Promises {
         echo: true,
         ..INFERRED_ORDER
@@ -671,7 +671,7 @@ fn what_reaches_one_long_after_is_lost_to_the_other_alone() {
 }
 
 /// Client 3 joins while client 0's message is under way, and never gets it. Whether it was owed it
-/// is shown by who got that behind something that 3 got, if anybody did.
+/// is shown by who got that after something that 3 got, if anybody did.
 #[test]
 fn what_a_newcomer_passed_over_long_ago_is_lost_if_it_was_owed() {
     for owed in [false, true] {

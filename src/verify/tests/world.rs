@@ -133,7 +133,7 @@ pub(super) enum Saw {
     Line(Vec<u8>),
     /// What one read of a classic stream brought.
     Bytes(Vec<u8>),
-    /// The target closed the connection, behind this many bytes that are no whole line.
+    /// The target closed the connection, after this many bytes that are no whole line.
     Closed {
         unread_bytes: usize,
     },
@@ -513,7 +513,7 @@ struct Connection {
     inbox: Inbox,
     /// Bytes read so far.
     taken: usize,
-    /// Of these, the ones behind the last LF.
+    /// Of these, the ones after the last LF.
     unfinished: Vec<u8>,
 }
 

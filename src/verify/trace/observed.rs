@@ -88,7 +88,7 @@ impl What {
 }
 
 /// Verifies observations, one JSON object a line, in the order of their times: against
-/// `promises`, or else against the numbers in them, or where there are none from outside.
+/// `promises`, or else against the numbers in them, or where there are none by inferred order.
 ///
 /// # Errors
 /// [`TraceError::Line`] for a line that is no observation, or tells what cannot be.

@@ -35,7 +35,7 @@ enum Mode {
     Recorded(Box<Recorded>),
     /// In the order that was written down.
     Replayed(Replayed),
-    /// As a trace of version 1 has it, of a target that is judged from outside.
+    /// As a trace of version 1 has it, of a target that is judged by inferred order.
     Answered(Box<Answers>),
 }
 

@@ -31,8 +31,8 @@ impl Case<'_> {
             return;
         }
         let overtaken = |got: &super::Got| {
-            let mut behind = got.messages.iter().enumerate();
-            behind.any(|(at, (_, one))| {
+            let mut after = got.messages.iter().enumerate();
+            after.any(|(at, (_, one))| {
                 let mut before = got.messages[..at].iter();
                 before.any(|(_, other)| other.life == one.life && other.k > one.k)
             })
@@ -42,8 +42,8 @@ impl Case<'_> {
         if self.promises.order == OrderPromise::Causal && reordered == 0 {
             let causes = self.causes();
             let too_early = self.got.iter().filter(|got| {
-                let mut behind = got.messages.iter().enumerate();
-                behind.any(|(at, (_, one))| {
+                let mut after = got.messages.iter().enumerate();
+                after.any(|(at, (_, one))| {
                     let mut before = got.messages[..at].iter();
                     before.any(|(_, other)| causes[other].contains(one))
                 })

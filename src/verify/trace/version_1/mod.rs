@@ -10,7 +10,7 @@
 //! times, and what the directory is told then may be some microseconds early or late. What it said
 //! then of who was there, and where, is believed. A judge takes each batch as it is handed over.
 //!
-//! A target that is judged from outside is still judged by what a ledger of today asks: where that
+//! A target that is judged by inferred order is still judged by what a ledger of today asks: where that
 //! is something else, the trace is refused.
 
 mod numbered;
@@ -84,7 +84,7 @@ struct Shard {
     /// When that was.
     at_ns: u64,
     listener: Listener,
-    /// The ledger that wrote it; none of a target that was judged from outside.
+    /// The ledger that wrote it; none of a target that was judged by inferred order.
     former: Option<Former>,
     next_session: u32,
 }
@@ -180,7 +180,7 @@ impl Shard {
         Ok(None)
     }
 
-    /// What the ledger asks is answered from the tape, if it is one that judges from outside.
+    /// What the ledger asks is answered from the tape, if it is one that judges by inferred order.
     fn answering<T>(&mut self, tell: impl FnOnce(&mut Listener) -> T) -> T {
         if let Some(answers) = self.listener.ledger.tape().answers() {
             answers.0 = std::mem::take(&mut self.stream.from);
@@ -268,7 +268,7 @@ impl Shard {
     }
 }
 
-/// What the directory said to a ledger that judges from outside, and the number of the session that
+/// What the directory said to a ledger that judges by inferred order, and the number of the session that
 /// is opened next.
 #[derive(Debug, Default)]
 pub(crate) struct Answers(Reading, Option<SenderId>);

@@ -4,13 +4,14 @@
 //! cores. `cargo bench --bench report`.
 
 use std::hint::black_box;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use chatbench::driver::outcome::{Outcome, ProcessUse};
 use chatbench::measure::health::{Health, ShardLoad};
 use chatbench::measure::{Collector, Measured, ShardRecorder, Window};
 use chatbench::report::files::Directory;
-use chatbench::report::{Rendered, Report, RunResult, Style, hdr, html, json, summary};
+use chatbench::report::{Rendered, Report, RunResult, Style, hdr, html, summary};
 use chatbench::scenario;
 use chatbench::verify::findings::{Example, Findings};
 use chatbench::verify::kind::Kind;
@@ -129,7 +130,8 @@ fn report() -> Report {
 
 fn write(c: &mut Criterion) {
     let report = report();
-    let result = RunResult::of(&report);
+    let result = &report.result;
+    let written = result.json();
     let directory = tempfile::tempdir().expect("there is a place for temporary files");
     let mut group = c.benchmark_group("report");
     group.sample_size(10);
@@ -140,13 +142,13 @@ fn write(c: &mut Criterion) {
             directory.write(&rendered).expect("there is room");
         });
     });
-    group.bench_function("json", |b| b.iter(|| json::render(black_box(&report))));
+    group.bench_function("json", |b| b.iter(|| black_box(result).json()));
     group.bench_function("read-back", |b| {
-        b.iter(|| RunResult::of(black_box(&report)));
+        b.iter(|| RunResult::parse(Path::new("result.json"), black_box(&written)));
     });
-    group.bench_function("html", |b| b.iter(|| html::render(black_box(&result))));
+    group.bench_function("html", |b| b.iter(|| html::render(black_box(result))));
     group.bench_function("hlog", |b| {
-        b.iter(|| hdr::hlog(black_box(&result), &report.outcome.measured.stretches));
+        b.iter(|| hdr::hlog(black_box(result), &report.outcome.measured.stretches));
     });
     group.bench_function("summary", |b| {
         b.iter(|| summary::render(black_box(&report), Style::FILE));

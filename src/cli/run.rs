@@ -17,7 +17,7 @@ use super::{EXIT_USAGE, fail, own_program, print};
 use crate::driver::outcome::Outcome;
 use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
-use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
+use crate::report::{Report, Style, Verdict, table, verdict};
 use crate::scenario::plan::Plan;
 use crate::signals::Signals;
 use crate::terminal;
@@ -182,7 +182,7 @@ pub fn main(args: Args) -> ExitCode {
             Outcome::of_error(plan, started, &error)
         });
         let mut report = Report::new(plan, outcome);
-        report.rerun = args.overrides.rerun("run", path, plan.seed);
+        report.result.rerun = args.overrides.rerun("run", path, plan.seed);
         worst = worst.max(report.verdict);
         lost = lost.or(outputs.write(index, &report).err());
         match trace.take() {
@@ -286,7 +286,7 @@ fn recording(args: &Args, runs: usize) -> Result<Option<Recording>, String> {
 
 /// Ends the trace with what a replay of it could not know.
 fn finish_trace(trace: Recording, plan: &Plan, report: &Report) -> Result<(), String> {
-    let mut doubts = verdict::doubts(plan, &report.outcome, report.environment.cpus);
+    let mut doubts = verdict::doubts(plan, &report.outcome, report.result.environment.cpus);
     if report.outcome.findings.unfinished == 0 {
         // A replay comes to the other reasons for that by itself.
         doubts.extend(verdict::unfinished(&report.outcome));
@@ -332,7 +332,7 @@ fn compared(
 ) -> Result<Verdict, String> {
     let new = Side {
         name: "this run".to_owned(),
-        runs: reports.iter().map(RunResult::of).collect(),
+        runs: reports.iter().map(|report| report.result.clone()).collect(),
     };
     let terms = args.terms.terms();
     let comparison = compare::compare(baseline, &new, &terms);

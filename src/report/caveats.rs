@@ -1,11 +1,10 @@
 //! What must be known beside the figures: what is not in them, and whether they describe one state
 //! of the system.
 
-use super::{figures, generator};
+use super::{RunResult, figures, generator};
 use crate::driver::outcome::Outcome;
-use crate::measure::Measured;
 use crate::measure::drift::{Drift, drift};
-use crate::scenario::plan::{AckPromise, Load, Plan, Promises, Repeat};
+use crate::scenario::plan::{Load, Plan, Repeat};
 
 /// Moments of the measured phase at which a schedule's rate is compared.
 const LOOKS: u32 = 32;
@@ -41,12 +40,16 @@ pub struct Outstanding {
 impl Outstanding {
     /// What the figures of a run have of it.
     #[must_use]
-    pub fn of(measured: &Measured) -> Self {
-        let censored = &measured.censored;
+    pub fn of(result: &RunResult) -> Self {
+        let count = |class: &str| {
+            let latency = result.latency_ns.get(class);
+            let outstanding = latency.and_then(|latency| latency.outstanding.as_ref());
+            outstanding.map_or(0, |outstanding| outstanding.count)
+        };
         Self {
-            acks: censored.ack.len(),
-            relays: censored.relay.len(),
-            messages: censored.last_relay.len(),
+            acks: count("ack"),
+            relays: count("relay"),
+            messages: count("last_relay"),
         }
     }
 
@@ -72,33 +75,19 @@ impl Outstanding {
 impl Missing {
     /// What is not in the figures of a run.
     #[must_use]
-    pub fn of(promises: &Promises, outcome: &Outcome) -> Self {
-        let measured = &outcome.measured;
-        let counts = &outcome.findings.counts;
-        let outstanding = Outstanding::of(measured);
-        let without = |samples| measured.due_and_sent.saturating_sub(samples);
+    pub fn of(result: &RunResult) -> Self {
+        let lost = result.counts.map_or(0, |counts| counts.verified.lost);
+        let missing = |class: &str| {
+            let latency = result.latency_ns.get(class);
+            latency.and_then(|latency| latency.missing).unwrap_or(0)
+        };
         Self {
-            acks: if promises.ack == AckPromise::None {
-                0
-            } else {
-                without(measured.ack.len())
-            },
-            lost: counts.lost,
-            unresolved: counts.unresolved.max(outstanding.relays),
-            // Alone, a client has nobody to send to.
-            last_relays: if outcome.clients > 1 {
-                without(measured.last_relay.len())
-            } else {
-                0
-            },
-            unsent: measured.unsent,
+            acks: missing("ack"),
+            lost,
+            unresolved: missing("relay").saturating_sub(lost),
+            last_relays: missing("last_relay"),
+            unsent: result.window.unsent,
         }
-    }
-
-    /// Deliveries that no latency was recorded of.
-    #[must_use]
-    pub const fn relays(&self) -> u64 {
-        self.lost + self.unresolved
     }
 
     /// Without what is in the figures, as late as it is at least.
@@ -193,6 +182,7 @@ mod tests {
     use super::*;
     use crate::measure::TimelinePoint;
     use crate::report::sample;
+    use crate::scenario::plan::AckPromise;
 
     const SECOND_NS: u64 = 1_000_000_000;
 
@@ -240,15 +230,16 @@ mod tests {
 
     #[test]
     fn what_has_no_latency_is_counted() {
-        let (plan, mut outcome) = (sample::plan(), sample::outcome());
-        assert_eq!(Missing::of(&plan.promises, &outcome), Missing::default());
-        outcome.measured.due_and_sent += 3;
-        outcome.measured.unsent = 40;
-        outcome.findings.counts.lost = 5;
-        outcome.findings.counts.unresolved = 6;
-        let missing = Missing::of(&plan.promises, &outcome);
+        let missing = |change: sample::Change| Missing::of(&sample::result(change));
+        assert_eq!(missing(|_, _| ()), Missing::default());
+        let some: sample::Change = |_, outcome| {
+            outcome.measured.due_and_sent += 3;
+            outcome.measured.unsent = 40;
+            outcome.findings.counts.lost = 5;
+            outcome.findings.counts.unresolved = 6;
+        };
         assert_eq!(
-            missing.in_words(),
+            missing(some).in_words(),
             [
                 "3 acks that did not come",
                 "5 lost deliveries",
@@ -262,10 +253,11 @@ mod tests {
             ..Missing::default()
         };
         assert_eq!(one.in_words(), ["1 lost delivery"]);
-        let mut promises = plan.promises;
-        promises.ack = AckPromise::None;
-        outcome.clients = 1;
-        let missing = Missing::of(&promises, &outcome);
-        assert_eq!((missing.acks, missing.last_relays), (0, 0));
+        let nobody = missing(|plan, outcome| {
+            outcome.measured.due_and_sent += 3;
+            plan.promises.ack = AckPromise::None;
+            outcome.clients = 1;
+        });
+        assert_eq!((nobody.acks, nobody.last_relays), (0, 0));
     }
 }

@@ -18,6 +18,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
@@ -32,8 +33,11 @@ mod statistics;
 mod text;
 
 pub use figure::{Unit, named};
+#[cfg(test)]
+pub(super) use json::Comparisons;
 pub use json::render as json;
 pub(super) use judge::median;
+pub use judge::{Change, Judged, Outcome};
 pub use side::Side;
 pub(super) use text::{cells, conclusion, runs, word};
 pub use text::{markdown, render};
@@ -95,60 +99,18 @@ impl Default for Terms {
     }
 }
 
-/// What came of a figure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// Changed for the worse: a regression.
-    Worse,
-    /// Changed for the better.
-    Better,
-    /// The same within the tolerance.
-    Same,
-    /// These runs cannot tell.
-    TooNoisy,
-    /// Nobody can tell, by what had not come when a run stopped listening.
-    Undecided,
-    /// One side has no such figure.
-    OneSided,
-}
-
 /// One figure on both sides.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Row {
-    /// What it is: `relay p99`.
+    /// As in the tables: relay p99.
     pub name: String,
     /// How to read it.
+    #[serde(skip)]
     pub unit: Unit,
-    /// The base's median.
-    pub base: Option<f64>,
-    /// The other side's median.
-    pub new: Option<f64>,
-    /// What to make of it.
-    pub outcome: Outcome,
-    /// By how much it changed; `None` if there is nothing to divide by.
-    pub change: Option<Change>,
-    /// Runs on each side that would probably tell, of a figure that is too noisy; `None` if not
-    /// even [`MOST_RUNS`] would.
-    pub runs_needed: Option<usize>,
-    /// Whether `base` is only known to be no less than it is, by what had not come when a run
-    /// stopped listening.
-    pub base_at_least: bool,
-    /// The same of `new`.
-    pub new_at_least: bool,
-}
-
-/// By how much a figure changed, as a share of the base: 0.05 is 5 % more.
-#[derive(Debug, Clone, Copy)]
-pub struct Change {
-    /// Of the medians.
-    pub share: f64,
-    /// Between what it lies in truth, with a chance of 90 %.
-    pub low: f64,
-    /// Its upper end.
-    pub high: f64,
-    /// The chance that as great a change is seen somewhere in the table though nothing has
-    /// changed; `None` where the interval is an assumption, for want of runs.
-    pub p: Option<f64>,
+    /// What is said of it.
+    #[serde(flatten)]
+    pub judged: Judged,
 }
 
 /// One side against the base.
@@ -197,7 +159,13 @@ pub fn compare<'a>(base: &'a Side, new: &'a Side, terms: &'a Terms) -> Compariso
     let measured = measured
         .into_iter()
         .zip(judged)
-        .filter_map(|(figure, judged)| Some(judged?.row(figure)));
+        .filter_map(|(figure, judged)| {
+            Some(Row {
+                name: figure.name.clone(),
+                unit: figure.unit,
+                judged: judged?,
+            })
+        });
     let mut comparison = Comparison {
         base,
         new,
@@ -225,19 +193,18 @@ fn count(figure: &Figure, runs: &judge::Read) -> Row {
     Row {
         name: figure.name.clone(),
         unit: figure.unit,
-        base,
-        new,
-        outcome,
-        change: None,
-        runs_needed: None,
-        base_at_least: false,
-        new_at_least: false,
+        judged: Judged {
+            outcome,
+            ..Judged::new(base, new)
+        },
     }
 }
 
 impl Comparison<'_> {
     fn of(&self, outcome: Outcome) -> impl Iterator<Item = &Row> {
-        self.rows.iter().filter(move |row| row.outcome == outcome)
+        self.rows
+            .iter()
+            .filter(move |row| row.judged.outcome == outcome)
     }
 
     /// Figures that changed for the worse.
@@ -342,7 +309,7 @@ fn noisy(comparison: &Comparison<'_>) -> Option<String> {
     }
     let mut by_runs: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
     for row in comparison.of(Outcome::TooNoisy) {
-        let runs = row.runs_needed.unwrap_or(usize::MAX);
+        let runs = row.judged.runs_needed.unwrap_or(usize::MAX);
         by_runs.entry(runs).or_default().push(&row.name);
     }
     let figures = by_runs.iter().map(|(&runs, names)| {
@@ -366,7 +333,7 @@ fn noisy(comparison: &Comparison<'_>) -> Option<String> {
 /// What is only known to be at least so much.
 fn outstanding(comparison: &Comparison<'_>) -> Option<String> {
     let rows = comparison.rows.iter();
-    let open = rows.filter(|row| row.base_at_least || row.new_at_least);
+    let open = rows.filter(|row| row.judged.base_at_least || row.judged.new_at_least);
     let open: Vec<_> = open.map(|row| &*row.name).collect();
     (!open.is_empty()).then(|| {
         format!(

@@ -7,12 +7,14 @@ use serde::{Deserialize, Serialize};
 
 /// The machine that the driver ran on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Environment {
-    /// Operating system and architecture, `linux x86_64`.
+    /// Operating system and architecture: `linux x86_64`.
     pub os: String,
-    /// Kernel release, `6.18.1`.
+    /// Kernel release.
     pub kernel: String,
-    /// Processors that this process may use.
+    /// Processors that the driver may use.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub cpus: usize,
     /// The host's name.
     pub host: String,

@@ -209,7 +209,8 @@ impl Directory {
     /// [`Error::Io`].
     pub fn write(&self, rendered: &Rendered<'_>) -> Result<(), Error> {
         let put = |name: &str, content: &[u8]| write(&self.path.join(name), content);
-        let (report, result) = (rendered.report, rendered.result());
+        let report = rendered.report;
+        let result = &report.result;
         put(RESULT, rendered.json())?;
         put(SUMMARY, summary::render(report, Style::FILE).as_bytes())?;
         put(HTML, rendered.page().as_bytes())?;
@@ -336,7 +337,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
-    use crate::report::{Report, RunResult, json, sample};
+    use crate::report::{Report, sample};
 
     fn names(dir: &Path) -> Vec<OsString> {
         let mut names: Vec<_> = fs::read_dir(dir)
@@ -429,7 +430,7 @@ mod tests {
             .write(&Rendered::new(&report))
             .unwrap();
         assert_eq!(names(&out), written(&report));
-        assert_eq!(fs::read(out.join(RESULT)).unwrap(), json::render(&report));
+        assert_eq!(fs::read(out.join(RESULT)).unwrap(), report.result.json());
         let summary = fs::read_to_string(out.join(SUMMARY)).unwrap();
         assert!(summary.starts_with("fanout · seed 42"));
 
@@ -462,7 +463,7 @@ mod tests {
 
     /// All that a directory gets, in the order of the alphabet.
     fn written(report: &Report) -> Vec<OsString> {
-        let result = RunResult::of(report);
+        let result = report.result.clone();
         let mut names: Vec<_> = [RESULT, SUMMARY, HTML, JUNIT, HLOG]
             .map(str::to_owned)
             .into();

@@ -2,7 +2,7 @@
 //! about it.
 
 use super::figures;
-use super::thresholds::Judged;
+use super::result::{self, Shard};
 use crate::driver::outcome::Outcome;
 use crate::measure::health::{Doubt, Health, NOTED_OWN_NS, OCCUPIED_SHARE, PAUSE_NS, own_ns};
 use crate::scenario::plan::{Comparison, Metric, Stat, Threshold};
@@ -78,29 +78,32 @@ pub(super) fn notes(health: &Health, cpus: usize) -> Vec<String> {
     notes
 }
 
-/// What a shard was occupied with: running, and waiting for a core.
-pub(super) fn occupied(health: &Health) -> String {
-    let busiest = health
-        .shards
-        .iter()
-        .max_by(|a, b| a.occupied().total_cmp(&b.occupied()));
-    let Some(shard) = busiest else {
+/// What the busiest shard was occupied with: running, and waiting for a core.
+fn occupied(health: &Health) -> String {
+    in_words(health.shards.iter().map(|s| (s.busy(), s.waited())))
+}
+
+/// The same of the shards of a result.
+pub(super) fn occupied_of(shards: &[Shard]) -> String {
+    in_words(shards.iter().map(|shard| (shard.busy, shard.waited)))
+}
+
+/// The shares of its time in which the busiest of some shards ran, and waited for a core.
+fn in_words(shards: impl Iterator<Item = (f64, f64)>) -> String {
+    let busiest = shards.max_by(|a, b| (a.0 + a.1).total_cmp(&(b.0 + b.1)));
+    let Some((busy, waited)) = busiest else {
         return "busy 0 %".to_owned();
     };
-    let busy = format!("busy {}", percent(shard.busy()));
-    let never_idle = shard.occupied() >= OCCUPIED_SHARE && shard.waited() >= 0.005;
-    if shard.waited() < WAITED_SHARE && !never_idle {
+    let never_idle = busy + waited >= OCCUPIED_SHARE && waited >= 0.005;
+    let busy = format!("busy {}", percent(busy));
+    if waited < WAITED_SHARE && !never_idle {
         return busy;
     }
-    format!("{busy}, waiting for a core {}", percent(shard.waited()))
+    format!("{busy}, waiting for a core {}", percent(waited))
 }
 
-/// How the generator did, in a word or two.
-pub(super) fn state(health: &Health) -> &'static str {
-    state_of(health.is_saturated(), health.occupied())
-}
-
-/// The same, by whether it is saturated, and the share of the time that it had something to do.
+/// How the generator did, in a word or two: by whether it is saturated, and the share of the time
+/// that it had something to do.
 pub(super) fn state_of(saturated: bool, occupied: f64) -> &'static str {
     if saturated {
         "SATURATED"
@@ -112,9 +115,14 @@ pub(super) fn state_of(saturated: bool, occupied: f64) -> &'static str {
 }
 
 /// Why a crossed threshold cannot be held against the target, if that is so: what is to be said
-/// behind the figure.
-pub(super) fn excuse(threshold: &Threshold, judged: &Judged, outcome: &Outcome) -> Option<String> {
-    let observed = judged.observed.filter(|_| judged.ok == Some(false))?;
+/// after the figure.
+pub(super) fn excuse(
+    threshold: &Threshold,
+    judged: &result::Threshold,
+    outcome: &Outcome,
+) -> Option<String> {
+    let crossed = judged.ok == Some(false);
+    let observed = judged.observed.as_ref().filter(|_| crossed)?.as_f64()?;
     let upper = matches!(threshold.op, Comparison::Less | Comparison::LessOrEqual);
     match threshold.metric {
         Metric::Ack | Metric::Relay | Metric::LastRelay if upper => {

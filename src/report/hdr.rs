@@ -228,7 +228,7 @@ mod tests {
     #[test]
     fn the_log_reads_back_as_what_was_measured_a_second_at_a_time() {
         let report = sample::report(|_, _| ());
-        let result = RunResult::of(&report);
+        let result = report.result.clone();
         let stretches = &report.outcome.measured.stretches;
         assert!(stretches.len() >= 10, "{}", stretches.len());
         let intervals = read(&hlog(&result, stretches));
@@ -263,7 +263,7 @@ mod tests {
     /// A result that was read back has no histograms over time.
     #[test]
     fn without_stretches_a_class_is_one_interval() {
-        let result = RunResult::of(&sample::report(|_, _| ()));
+        let result = sample::result(|_, _| ());
         let intervals = read(&hlog(&result, &[]));
         let classes = intervals.iter().map(|(class, ..)| class.as_str());
         let classes: Vec<_> = classes.filter(|class| !class.is_empty()).collect();
@@ -286,7 +286,7 @@ mod tests {
         ];
         for (class, change) in table {
             let report = sample::report(|_, _| ());
-            let mut result = RunResult::of(&report);
+            let mut result = report.result.clone();
             change(&mut result);
             let intervals = read(&hlog(&result, &report.outcome.measured.stretches));
             let of = |class: &str| -> Vec<_> {
@@ -305,7 +305,7 @@ mod tests {
             outcome.elapsed = Duration::from_millis(11_250);
         });
         let stretches = &report.outcome.measured.stretches;
-        let intervals = read(&hlog(&RunResult::of(&report), stretches));
+        let intervals = read(&hlog(&report.result, stretches));
         let relays: Vec<_> = intervals.iter().filter(|(c, ..)| c == "relay").collect();
         let lengths: Vec<_> = relays.iter().map(|i| i.2.as_millis()).collect();
         let (last, others) = lengths.split_last().unwrap();
@@ -319,7 +319,7 @@ mod tests {
             let none = crate::measure::Collector::new(crate::measure::Window::NEVER, 1);
             outcome.measured = none.finish(None);
         });
-        let log = hlog(&RunResult::of(&report), &[]);
+        let log = hlog(&report.result, &[]);
         let intervals = IntervalLogIterator::new(&log)
             .filter(|entry| matches!(entry, Ok(LogEntry::Interval(_))));
         assert_eq!(intervals.count(), 0);

@@ -8,7 +8,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
-use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use hdrhistogram::serialization::{self, Serializer as _, V2DeflateSerializer};
+use serde::{Deserialize, Deserializer, Serializer, de};
 
 use crate::measure::{CEILING_NS, DIGITS};
 
@@ -32,8 +33,24 @@ const MOST_BYTES_OF_A_COUNT: usize = 9;
 /// without a check, and histograms of up to 2,048 runs or seconds may be merged.
 const MOST_SAMPLES: u64 = 1 << 53;
 
+/// Writes a histogram as a field of a result.
+pub(super) fn serialize<S: Serializer>(
+    histogram: &Histogram<u64>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&encode(histogram))
+}
+
+/// Reads one back.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Histogram<u64>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    decode(&text).map_err(de::Error::custom)
+}
+
 /// In the form that every HdrHistogram implementation reads.
-pub(super) fn encode(histogram: &Histogram<u64>) -> String {
+fn encode(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
         .serialize(histogram, &mut bytes)
@@ -46,11 +63,11 @@ pub(super) fn encode(histogram: &Histogram<u64>) -> String {
 /// # Errors
 ///
 /// What is wrong with it, in words.
-pub(super) fn decode(text: &str) -> Result<Histogram<u64>, String> {
+fn decode(text: &str) -> Result<Histogram<u64>, String> {
     let bytes = BASE64.decode(text).map_err(|error| error.to_string())?;
     let plain = inflate(&bytes)?;
     check(&plain)?;
-    Deserializer::new()
+    serialization::Deserializer::new()
         .deserialize(&mut plain.as_slice())
         .map_err(|error| format!("not a histogram: {error}"))
 }
@@ -150,6 +167,16 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 fn long(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at + 8)?;
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// What the schema says of such a field.
+#[cfg(test)]
+pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "string",
+        "contentEncoding": "base64",
+        "pattern": "^HISTFAAAA",
+    })
 }
 
 #[cfg(test)]

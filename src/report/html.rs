@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::figures;
 use super::result::{Counts, Point, Promised, RunResult};
+use super::summary::coverage;
 use chart::Drawing;
 
 const STYLE: &str = include_str!("html/page.css");
@@ -124,14 +125,23 @@ fn tiles(result: &RunResult, counts: &Counts) -> Markup {
         let latency = result.latency_ns.get(class);
         figures::at_least(latency.and_then(|latency| latency.at(percentile)))
     };
-    let rate = |name| result.rate(name).map_or("–".to_owned(), figures::rate);
+    let delivered = result.rates.delivered;
+    let delivered = delivered.map_or("–".to_owned(), figures::rate);
     let wrong = result.violation_count();
     let tiles = [
         ("violations", figures::count(wrong), wrong > 0),
-        ("owed", figures::count(counts.owed), false),
-        ("delivered", figures::count(counts.delivered), false),
-        ("lost", figures::count(counts.lost), counts.lost > 0),
-        ("deliveries", rate("delivered"), false),
+        ("owed", figures::count(counts.verified.owed), false),
+        (
+            "delivered",
+            figures::count(counts.verified.delivered),
+            false,
+        ),
+        (
+            "lost",
+            figures::count(counts.verified.lost),
+            counts.verified.lost > 0,
+        ),
+        ("deliveries", delivered, false),
         ("relay p50", latency("relay", 50.0), false),
         ("relay p99", latency("relay", 99.0), false),
         ("last receiver p99", latency("last_relay", 99.0), false),
@@ -223,46 +233,56 @@ pub(crate) fn chart(id: &str, says: &str) -> Markup {
 }
 
 fn counts(result: &RunResult, counts: &Counts) -> Markup {
+    let Counts {
+        clients,
+        connected,
+        verified,
+    } = counts;
     let all = [
-        ("clients", counts.clients),
-        ("connected", counts.connected),
-        ("sent", counts.sent),
-        ("acked", counts.acked),
-        ("owed", counts.owed),
-        ("delivered", counts.delivered),
-        ("optional", counts.optional),
-        ("lost", counts.lost),
-        ("duplicated", counts.duplicated),
-        ("errors received", counts.errors_received),
-        ("unexpected closes", counts.unexpected_closes),
+        ("clients", *clients),
+        ("connected", *connected),
+        ("sent", verified.sent),
+        ("acked", verified.acked),
+        ("owed", verified.owed),
+        ("delivered", verified.delivered),
+        ("optional", verified.optional),
+        ("lost", verified.lost),
+        ("duplicated", verified.duplicated),
+        ("errors received", verified.errors_received),
+        ("unexpected closes", verified.unexpected_closes),
     ];
+    let rates = &result.rates;
+    let rate = |rate: Option<f64>| rate.map_or("–".to_owned(), figures::rate);
+    let volume = |rate: Option<f64>| {
+        rate.map_or("–".to_owned(), |rate| {
+            format!("{}/s", figures::bytes(rate))
+        })
+    };
+    let rates = [
+        ("acked", rate(rates.acked)),
+        ("bytes in", volume(rates.bytes_in)),
+        ("bytes out", volume(rates.bytes_out)),
+        ("delivered", rate(rates.delivered)),
+        ("offered", rate(rates.offered)),
+        ("sent", rate(rates.sent)),
+    ];
+    let exercised = result.coverage.iter().flat_map(coverage);
     html! {
         div.pair {
             section {
                 h2 { "Counts" }
                 p.note { "Over the whole run, warm-up and drain included." }
-                (plain_table(all.iter().map(|(name, n)| ((*name).to_owned(), figures::count(*n)))))
+                (plain_table(all.into_iter().map(|(name, n)| (name.to_owned(), figures::count(n)))))
             }
             section {
                 h2 { "Exercised" }
                 p.note { "What this run really put to the test." }
-                (plain_table(result.coverage.iter().flatten().map(|(name, n)| {
-                    (name.replace('_', " "), figures::count(*n))
-                })))
+                (plain_table(exercised.map(|(n, what)| (what.to_owned(), figures::count(n)))))
             }
             section {
                 h2 { "Throughput" }
                 p.note { "A second, in the measured phase." }
-                (plain_table(result.rates.iter().map(|(name, rate)| {
-                    let text = match rate {
-                        None => "–".to_owned(),
-                        Some(rate) if name.starts_with("bytes") => {
-                            format!("{}/s", figures::bytes(*rate))
-                        }
-                        Some(rate) => figures::rate(*rate),
-                    };
-                    (name.replace('_', " "), text)
-                })))
+                (plain_table(rates.into_iter().map(|(name, rate)| (name.to_owned(), rate))))
             }
         }
     }
@@ -295,15 +315,8 @@ fn scenario(result: &RunResult) -> Markup {
 
 /// By what the target was judged, and by which promises.
 fn judged_by(judged: &Promised) -> String {
-    let Promised {
-        ack, relay, order, ..
-    } = judged;
-    let how = match judged.by.as_str() {
-        "numbers" => "by the numbers that the target states",
-        _ => "by inferred order, from what each client saw",
-    };
-    let echo = if judged.echo { "echo" } else { "no echo" };
-    format!("Judged {how}: ack {ack}, relay {relay}, order {order}, {echo}.")
+    let [how, promises @ ..] = judged.in_words();
+    format!("Judged {how}: {}.", promises.join(", "))
 }
 
 /// The groups of clients, as far as the scenario says anything about them.

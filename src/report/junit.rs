@@ -179,7 +179,7 @@ mod tests {
     use crate::verify::kind::Kind;
 
     fn rendered(change: sample::Change) -> String {
-        render([Suite::Result(&RunResult::of(&sample::report(change)))])
+        render([Suite::Result(&sample::result(change))])
     }
 
     #[test]
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn what_xml_cannot_hold_is_not_in_it() {
         let all: String = (0..=0x2_ffff).filter_map(char::from_u32).collect();
-        let mut result = RunResult::of(&sample::report(|_, _| ()));
+        let mut result = sample::result(|_, _| ());
         result.scenario.name = all.clone();
         result.rerun = all.clone();
         result.target.url = all.clone();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::html;
 use super::style::Style;
-use super::{RunResult, junit, sample, summary};
+use super::{junit, sample, summary};
 use crate::driver::outcome::{Interruption, Unfinished};
 use crate::driver::snapshot::Phase;
 use crate::scenario::plan::{LateCounts, Stat};
@@ -151,7 +151,7 @@ fn told(changes: &[sample::Change]) -> String {
         width: 10_000,
         ..Style::FILE
     };
-    let result = RunResult::of(&report);
+    let result = report.result.clone();
     let page = html::render(&result);
     let page = page.split("<script").next().unwrap_or_default();
     let mut told = summary::render(&report, wide);

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use super::{Report, RunResult, html, json};
+use super::{Report, html};
 
 /// A report, and the forms of it that were asked for so far.
 #[derive(Debug)]
@@ -10,7 +10,6 @@ pub struct Rendered<'a> {
     /// What they are made of.
     pub report: &'a Report,
     json: OnceCell<Vec<u8>>,
-    result: OnceCell<RunResult>,
     page: OnceCell<String>,
 }
 
@@ -21,7 +20,6 @@ impl<'a> Rendered<'a> {
         Self {
             report,
             json: OnceCell::new(),
-            result: OnceCell::new(),
             page: OnceCell::new(),
         }
     }
@@ -29,19 +27,13 @@ impl<'a> Rendered<'a> {
     /// The JSON result.
     #[must_use]
     pub fn json(&self) -> &[u8] {
-        self.json.get_or_init(|| json::render(self.report))
-    }
-
-    /// The result as whoever reads that JSON has it.
-    #[must_use]
-    pub fn result(&self) -> &RunResult {
-        self.result.get_or_init(|| RunResult::written(self.json()))
+        self.json.get_or_init(|| self.report.result.json())
     }
 
     /// The HTML report.
     #[must_use]
     pub fn page(&self) -> &str {
-        self.page.get_or_init(|| html::render(self.result()))
+        self.page.get_or_init(|| html::render(&self.report.result))
     }
 }
 
@@ -54,10 +46,9 @@ mod tests {
     fn each_form_is_made_once_and_is_what_its_module_makes() {
         let report = sample::report(|_, _| ());
         let rendered = Rendered::new(&report);
-        assert_eq!(rendered.page(), html::render(&RunResult::of(&report)));
-        assert_eq!(rendered.json(), json::render(&report));
+        assert_eq!(rendered.page(), html::render(&report.result));
+        assert_eq!(rendered.json(), report.result.json());
         assert!(std::ptr::eq(rendered.page(), rendered.page()));
         assert!(std::ptr::eq(rendered.json(), rendered.json()));
-        assert!(std::ptr::eq(rendered.result(), rendered.result()));
     }
 }

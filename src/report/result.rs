@@ -1,32 +1,52 @@
-//! A result read back: what `result.json` says, as typed figures.
+//! A run's result: the one model of `result.json`, written and read.
 //!
-//! The reader takes what it needs and ignores the rest, so that a newer chatbench may have added
-//! keys; the schema's version says when they mean something else. Everything that is made *from*
-//! a result (the HTML report, files for other tools, comparisons) is made from this type, whether
-//! the run has just ended or ended last year.
+//! Everything that is shown of a run (the summary, the HTML report, JUnit, files for other tools,
+//! comparisons) is made from this type, whether the run has just ended or ended last year. The doc
+//! comments of its fields are the descriptions in `docs/result.schema.json`, which is generated.
+//!
+//! Keys may be added and never renamed; their order is fixed. What a later version added has a
+//! default, so that older results can be read; what a newer version adds is ignored, and the
+//! schema's number says when keys mean something else. Integers are nanoseconds or counts, with the
+//! unit in the key. A figure that the samples do not carry is `null`. The histograms are in the
+//! result, so that a reader can take any percentile and add results up.
 
+mod generator;
+mod judged;
+mod latency;
+mod new;
 mod reading;
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Environment, figures, generator};
-use crate::measure::censored::{self, AtLeast, together};
-use crate::measure::percentile::percentile as exactly;
+use super::Environment;
+use crate::verify::findings;
+pub use generator::{Doubt, Generator, Process, Shard, Unread};
+pub use judged::{Promised, Threshold, Violations};
+use latency::CLASSES;
+pub use latency::{Group, GroupLatencies, Intervals, Latency, Outstanding};
 pub use reading::{Error, MAX_FILE_BYTES};
 
-/// One run's result.
-#[derive(Debug, Clone, Deserialize)]
+/// The version of the format.
+pub const SCHEMA: u64 = 1;
+
+/// What `chatbench run --json` writes, schema 1. Keys may be added and are never renamed: a reader
+/// ignores what it does not know. Integers are nanoseconds or counts; the unit is in the key. Times
+/// of the run count from its first connection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunResult {
-    /// The version of chatbench that made it.
+    /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
+    pub schema: u64,
+    /// The version of chatbench that made the result.
     pub chatbench: String,
-    /// When the run began, RFC 3339.
+    /// When the run began.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub started: String,
     /// From the first connection to the end of the drain.
     pub elapsed_ns: u64,
@@ -36,149 +56,129 @@ pub struct RunResult {
     pub target: Target,
     /// Where the driver ran.
     pub environment: Environment,
-    /// The one word.
+    /// The one word for the run.
+    #[cfg_attr(test, schemars(with = "super::Verdict"))]
     pub verdict: String,
-    /// Why it is not a pass.
+    /// The exit code that goes with the verdict.
+    #[cfg_attr(test, schemars(extend("enum" = super::Verdict::ALL.map(super::Verdict::exit_code))))]
+    pub exit_code: u8,
+    /// Why it is not a pass, the weightiest first; empty for a pass.
     pub reasons: Vec<String>,
     /// What a reader of the figures should know beside the verdict.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The command that runs the same again.
-    #[serde(default)]
     pub rerun: String,
-    /// By what the target was judged; earlier versions do not say.
-    pub judged: Option<Promised>,
-    /// What kept the run from coming about, or from being judged.
+    /// What kept the run from coming about (an unreachable target, too few descriptors), or from
+    /// being judged (a second Ctrl-C); null otherwise. Then counts and coverage are null, and there
+    /// are no figures.
+    #[serde(default)]
     pub error: Option<String>,
-    /// What was counted over the whole run, if it came about.
+    /// By what the target was judged, and what it promised, in the words of a scenario's `verify`.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(required))]
+    pub judged: Option<Promised>,
+    /// Over the whole run, warm-up and drain included. null with an error.
     pub counts: Option<Counts>,
-    /// What was broken, a kind each.
+    /// What was broken, a kind each; empty if nothing was.
     pub violations: Vec<Violations>,
-    /// What the run exercised.
-    pub coverage: Option<BTreeMap<String, u64>>,
+    /// What the run really exercised. null with an error.
+    pub coverage: Option<findings::Coverage>,
     /// The measured phase.
     pub window: Window,
-    /// Latencies by class; see [`RunResult::classes`] for an order.
+    /// Latencies of messages due in the measured phase, by class.
     #[serde(deserialize_with = "reading::classes")]
-    pub latency_ns: BTreeMap<String, Latency>,
-    /// Latencies by group of clients; an older result has none.
+    #[cfg_attr(test, schemars(schema_with = "tests::classes_schema"))]
+    pub latency_ns: IndexMap<String, Latency>,
+    /// Latencies by group of clients, in the order of the scenario, observers last; of more than 16
+    /// groups the last stand together as "others". Those of the whole run are the sum.
     #[serde(default, deserialize_with = "reading::groups")]
     pub groups: Vec<Group>,
-    /// Events a second in the measured phase.
-    pub rates: BTreeMap<String, Option<f64>>,
-    /// The driver's process.
+    /// Events a second in the measured phase; null if there was none.
+    pub rates: Rates,
+    /// The driver's own process.
     pub generator: Generator,
-    /// The embedded server's process.
+    /// The embedded server's process; null for another target.
     pub server: Option<Process>,
-    /// The thresholds, judged.
+    /// The scenario's thresholds, judged, in its order.
     pub thresholds: Vec<Threshold>,
-    /// One point a second.
+    /// Whether latency rose or fell over the measured phase; null if that cannot be told.
+    #[serde(default)]
+    pub drift: Option<Trend>,
+    /// One point a second, from the run's beginning. The last second ends with the run, at
+    /// elapsed_ns: counts in it are of that part of a second.
     pub timeline: Vec<Point>,
 }
 
-/// The scenario of a result.
-#[derive(Debug, Clone, Deserialize)]
+/// What was asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Scenario {
-    /// Its name.
+    /// The file's name without its ending.
     pub name: String,
-    /// The question it asks.
+    /// The question that the scenario asks.
     pub description: Option<String>,
     /// Where all randomness came from.
     pub seed: u64,
-    /// Every key with its value.
+    /// Every key of the scenario with its value, defaults and `--set` included.
+    #[cfg_attr(test, schemars(extend("type" = "object")))]
     pub resolved: Value,
 }
 
-/// The target of a result.
+/// What was driven.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Target {
     /// Its address.
     pub url: String,
-    /// Whether it was the embedded server.
+    /// Whether it was the reference server, started for this run.
     pub embedded: bool,
+    /// What an embedded server that was told to commit faults said that it did wrong, a line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
-/// By what a target was judged, and what it promised, in a scenario's words.
-#[derive(Debug, Clone, Deserialize)]
-#[allow(missing_docs)]
-pub struct Promised {
-    /// `numbers`, those that the target states, or `outside`.
-    pub by: String,
-    pub ack: String,
-    pub relay: String,
-    pub order: String,
-    pub echo: bool,
-}
-
-/// What was counted over a whole run.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[allow(missing_docs)] // the keys of the result, described in docs/result.schema.json
+/// What was counted over a whole run, warm-up and drain included.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counts {
+    /// Clients that the scenario has, observers included.
     pub clients: u64,
+    /// Clients that were welcomed.
     pub connected: u64,
-    pub sent: u64,
-    pub acked: u64,
-    pub owed: u64,
-    pub delivered: u64,
-    pub optional: u64,
-    pub lost: u64,
-    pub duplicated: u64,
-    pub errors_received: u64,
-    pub unexpected_closes: u64,
+    /// Messages and deliveries.
+    #[serde(flatten)]
+    pub verified: findings::Counts,
 }
 
-/// All violations of one kind.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Violations {
-    /// The kind's name.
-    pub kind: String,
-    /// The rule it breaks; `–` if none of the protocol's.
-    pub rule: String,
-    /// The verdict that these lead to on their own: `fail` but for late relays.
-    #[serde(default = "fail")]
-    pub counts_as: String,
-    /// How many there were.
-    pub count: u64,
-    /// The first of them.
-    pub examples: Vec<Example>,
-}
-
-/// What older results do not say.
-fn fail() -> String {
-    "fail".to_owned()
-}
-
-impl Violations {
-    /// Whether a run fails for these.
-    #[must_use]
-    pub fn fails(&self) -> bool {
-        self.counts_as == "fail"
-    }
-}
-
-/// One violation.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Example {
-    /// What happened, in words.
-    pub text: String,
-    /// Whose message it was about.
-    pub sender: Option<String>,
-    /// Who should, or should not, have got it.
-    pub receiver: Option<String>,
-    /// The sender's count of it.
-    pub k: Option<u64>,
-    /// The server's number of it.
-    pub seq: Option<u64>,
-    /// When it was found, since the run began.
-    pub at_ns: u64,
-}
-
-/// The measured phase, since the run began.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[allow(missing_docs)]
+/// The measured phase: when it was, and what happened in it.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Window {
+    /// Its first nanosecond; null if the run did not come to it.
     pub start_ns: Option<u64>,
+    /// The first nanosecond after it; null if the run did not come to it.
     pub end_ns: Option<u64>,
+    /// Messages that the schedules made due in it; null without schedules.
+    pub offered: Option<u64>,
+    /// Messages sent in it.
+    pub sent: u64,
+    /// Of these, messages that were late because the target did not take them.
+    pub held_by_target: u64,
+    /// Acks received in it.
+    pub acked: u64,
+    /// Deliveries in it.
+    pub delivered: u64,
+    /// Bytes received in it.
+    pub bytes_in: u64,
+    /// Bytes sent in it.
+    pub bytes_out: u64,
+    /// Latencies over an hour, recorded as one hour.
+    pub saturated_latencies: u64,
+    /// Messages due in it that were sent, whenever.
+    #[serde(default)]
+    pub due_and_sent: u64,
+    /// Messages due in it that were never sent.
     #[serde(default)]
     pub unsent: u64,
 }
@@ -200,239 +200,69 @@ impl Window {
     }
 }
 
-/// One group of clients.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Group {
-    /// Its name in the scenario.
-    pub name: String,
-    /// How many clients it has.
-    pub clients: u64,
-    /// Its latencies.
-    pub latency_ns: GroupLatencies,
+/// Events a second in the measured phase.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Rates {
+    /// Messages due; null without schedules.
+    #[cfg_attr(test, schemars(range(min = 0)))]
+    pub offered: Option<f64>,
+    /// Messages sent.
+    #[cfg_attr(test, schemars(range(min = 0)))]
+    pub sent: Option<f64>,
+    /// Acks received.
+    #[cfg_attr(test, schemars(range(min = 0)))]
+    pub acked: Option<f64>,
+    /// Deliveries.
+    #[cfg_attr(test, schemars(range(min = 0)))]
+    pub delivered: Option<f64>,
+    /// Bytes received.
+    #[cfg_attr(test, schemars(range(min = 0)))]
+    pub bytes_in: Option<f64>,
+    /// Bytes sent.
+    #[cfg_attr(test, schemars(range(min = 0)))]
+    pub bytes_out: Option<f64>,
 }
 
-/// A group's latencies; `None` where there is no sample.
-#[derive(Debug, Clone, Deserialize)]
-#[allow(missing_docs)]
-pub struct GroupLatencies {
-    pub ack: Option<Latency>,
-    pub relay: Option<Latency>,
-}
-
-/// One class of latency. A figure that the samples do not carry is `None`.
-#[derive(Debug, Clone, Deserialize)]
-#[allow(missing_docs)]
-pub struct Latency {
-    pub count: u64,
-    pub min: Option<u64>,
-    pub mean: Option<u64>,
-    pub stddev: Option<u64>,
-    pub p50: Option<u64>,
-    pub p90: Option<u64>,
-    pub p99: Option<u64>,
-    pub p99_9: Option<u64>,
-    pub p99_99: Option<u64>,
-    pub max: Option<u64>,
-    /// Samples that are not there because what they would measure never came.
-    #[serde(default)]
-    pub missing: u64,
-    /// How far the percentiles can be trusted.
-    #[serde(default)]
-    pub ci95: Intervals,
-    /// All of them.
-    #[serde(deserialize_with = "reading::histogram")]
-    pub histogram: Histogram<u64>,
-    /// Those that had not come when the run stopped listening.
-    #[serde(default)]
-    pub outstanding: Option<Outstanding>,
-}
-
-/// What had not come when the run stopped listening.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Outstanding {
-    /// How many.
-    pub count: u64,
-    /// How late each is at least.
-    #[serde(deserialize_with = "reading::histogram")]
-    pub histogram: Histogram<u64>,
-}
-
-impl Latency {
-    /// A percentile of all samples, and whether it may be more by what had not come; `None` if they
-    /// do not carry it.
-    #[must_use]
-    pub fn at(&self, percentile: f64) -> Option<AtLeast> {
-        if let Some(outstanding) = &self.outstanding {
-            return censored::percentile(&self.histogram, &outstanding.histogram, percentile);
-        }
-        let ns = match percentile {
-            50.0 => self.p50,
-            90.0 => self.p90,
-            99.0 => self.p99,
-            99.9 => self.p99_9,
-            99.99 => self.p99_99,
-            100.0 => self.max,
-            _ => exactly(&self.histogram, percentile),
-        };
-        ns.map(|ns| AtLeast { ns, open: false })
-    }
-
-    /// All samples, what had not come as late as it is at least.
-    #[must_use]
-    pub fn all(&self) -> Cow<'_, Histogram<u64>> {
-        match &self.outstanding {
-            None => Cow::Borrowed(&self.histogram),
-            Some(outstanding) => Cow::Owned(together(&self.histogram, &outstanding.histogram)),
-        }
-    }
-}
-
-/// 95 % intervals of percentiles, `[low, high]`.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[allow(missing_docs)]
-pub struct Intervals {
-    pub p50: Option<[u64; 2]>,
-    pub p99: Option<[u64; 2]>,
-    pub p99_9: Option<[u64; 2]>,
-}
-
-/// The driver's process.
-#[derive(Debug, Clone, Deserialize)]
-#[allow(missing_docs)]
-pub struct Generator {
-    pub cpu_s: f64,
-    pub max_rss_bytes: u64,
-    pub saturated: bool,
-    /// The longest time that a shard stood still.
-    #[serde(default)]
-    pub longest_pause_ns: u64,
-    /// How late the shards' heartbeats were.
-    #[serde(default)]
-    pub heartbeat_ns: Option<Latency>,
-    /// Each shard's thread in the measured phase.
-    #[serde(default)]
-    pub shards: Vec<Shard>,
-    /// Figures that say more about the generator than about the target.
-    #[serde(default)]
-    pub doubts: Vec<Doubt>,
-}
-
-/// One shard's thread in the measured phase, as shares of its time.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[allow(missing_docs)]
-pub struct Shard {
-    pub busy: f64,
-    pub waited: f64,
-}
-
-impl Generator {
-    /// How it did, in a word or two.
-    pub(super) fn state(&self) -> &'static str {
-        let occupied = self.shards.iter().map(|shard| shard.busy + shard.waited);
-        generator::state_of(self.saturated, occupied.fold(0.0, f64::max))
-    }
-}
-
-/// A latency of which more than half may be the generator's own.
-#[derive(Debug, Clone, Deserialize)]
-#[allow(missing_docs)]
-pub struct Doubt {
-    pub metric: String,
-    pub percentile: f64,
-    pub figure_ns: u64,
-    pub own_ns: u64,
-}
-
-/// The embedded server's process.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[allow(missing_docs)]
-pub struct Process {
-    pub cpu_s: f64,
-    pub max_rss_bytes: u64,
-}
-
-/// A judged threshold.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Threshold {
-    /// What is measured.
-    pub metric: String,
-    /// The expression as it was written.
-    pub expr: String,
-    /// What was seen, if anything: ns, or events a second.
-    pub observed: Option<f64>,
-    /// Whether it holds; `None` if that cannot be judged.
-    pub ok: Option<bool>,
-    /// Samples behind it.
-    #[serde(default)]
-    pub samples: u64,
-    /// Samples that it takes.
-    #[serde(default)]
-    pub samples_wanted: u64,
-    /// Whether it is only known to be no less than `observed`.
-    #[serde(default)]
-    pub at_least: bool,
-    /// Samples that had not come when the run stopped listening.
-    #[serde(default)]
-    pub outstanding: u64,
-    /// Why it is not held against the target that it was crossed.
-    #[serde(default)]
-    pub excuse: Option<String>,
-}
-
-impl Threshold {
-    /// What was seen, in words: `at least 5.20 s`; `None` for nothing.
-    #[must_use]
-    pub fn observed_text(&self) -> Option<String> {
-        let observed = self.observed?;
-        Some(match (self.metric.as_str(), self.at_least) {
-            ("rates", _) => figures::rate(observed),
-            (_, true) => format!("at least {}", figures::latency(observed.round() as u64)),
-            (_, false) => figures::latency(observed.round() as u64),
-        })
-    }
-
-    /// Why it cannot be judged.
-    #[must_use]
-    pub fn doubt(&self) -> String {
-        if let (Some(excuse), Some(was)) = (&self.excuse, self.observed_text()) {
-            return format!("it was {was}, {excuse}: it cannot be judged");
-        }
-        if self.samples < self.samples_wanted {
-            let (samples, wanted) = (self.samples, self.samples_wanted);
-            return format!("{samples} of {wanted} samples: it cannot be judged");
-        }
-        let outstanding = figures::count(self.outstanding);
-        let was = self.observed_text().map(|was| format!("it was {was}, "));
-        let was = was.unwrap_or_default();
-        format!("{was}with {outstanding} outstanding: it cannot be judged")
-    }
+/// A trend in the medians of a steady load.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Trend {
+    /// The median relay latency that the trend begins with.
+    pub relay_p50_from_ns: u64,
+    /// The one that it ends with.
+    pub relay_p50_to_ns: u64,
+    /// How sure the trend is, in standard deviations.
+    pub z: f64,
 }
 
 /// One second of the run.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[allow(missing_docs)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Point {
+    /// When the second began, in ns since the run began.
     pub t_ns: u64,
+    /// Messages sent in it.
     pub sent: u64,
+    /// Acks received in it.
     pub acked: u64,
+    /// Deliveries in it.
     pub delivered: u64,
+    /// Clients connected at its end.
     pub clients: u64,
+    /// Median latency of the deliveries in it.
     pub relay_p50_ns: Option<u64>,
+    /// 99th percentile of them.
     pub relay_p99_ns: Option<u64>,
+    /// Greatest of them.
     pub relay_max_ns: Option<u64>,
 }
 
-/// The classes of latency in the order of a message's life, with their names for people.
-const CLASSES: [(&str, &str); 8] = [
-    ("ack", "ack"),
-    ("relay", "relay"),
-    ("last_relay", "last receiver"),
-    ("spread", "spread first → last"),
-    ("ack_service", "ack, from the actual send"),
-    ("relay_service", "relay, from the actual send"),
-    ("send_lag", "send lag"),
-    ("connect", "connect"),
-];
+/// The name of a class of latency for people.
+pub(super) fn class_name(class: &str) -> &str {
+    let known = CLASSES.iter().find(|(key, _)| *key == class);
+    known.map_or(class, |(_, name)| name)
+}
 
 /// The keys of the classes of latency.
 pub(super) fn class_names() -> impl Iterator<Item = &'static str> {
@@ -462,12 +292,17 @@ impl RunResult {
         counts.fold(0, u64::saturating_add)
     }
 
-    /// A rate by its name; `None` if nothing was measured.
+    /// CPU time of the embedded server per delivery, in ns.
     #[must_use]
-    pub fn rate(&self, name: &str) -> Option<f64> {
-        self.rates.get(name).copied().flatten()
+    pub fn server_cpu_per_delivery(&self) -> Option<f64> {
+        let counts = self.counts?.verified;
+        let deliveries = counts.delivered.saturating_add(counts.optional);
+        let cpu_s = self.server?.cpu_s;
+        (deliveries > 0).then(|| cpu_s * 1e9 / deliveries as f64)
     }
 }
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod written;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::driver::outcome::{Outcome, ProcessUse, Unfinished};
 use crate::measure::health::{Health, ShardLoad};
 use crate::measure::{Collector, Measured, ShardRecorder, Window};
-use crate::report::{Environment, Report};
+use crate::report::{Environment, Report, RunResult};
 use crate::scenario::plan::{
     AckPromise, Comparison, Group, LateCounts, Load, Metric, OrderPromise, PayloadSize, Plan,
     Promises, RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
@@ -211,13 +211,23 @@ pub(crate) fn hang(_: &mut Plan, outcome: &mut Outcome) {
 pub(crate) fn report(change: impl FnOnce(&mut Plan, &mut Outcome)) -> Report {
     let (mut plan, mut outcome) = (plan(), outcome());
     change(&mut plan, &mut outcome);
+    let report = Report::new(&plan, outcome);
+    let bench = Environment {
+        os: "linux x86_64".to_owned(),
+        kernel: "6.18.0".to_owned(),
+        cpus: 2,
+        host: "bench".to_owned(),
+    };
     Report {
-        environment: Environment {
-            os: "linux x86_64".to_owned(),
-            kernel: "6.18.0".to_owned(),
-            cpus: 2,
-            host: "bench".to_owned(),
+        result: RunResult {
+            environment: bench,
+            ..report.result
         },
-        ..Report::new(&plan, outcome)
+        ..report
     }
+}
+
+/// The result of that.
+pub(crate) fn result(change: impl FnOnce(&mut Plan, &mut Outcome)) -> RunResult {
+    report(change).result
 }

@@ -6,12 +6,13 @@ mod latencies;
 use std::iter;
 
 use super::caveats::{Missing, Outstanding};
+use super::result::{Promised, RunResult, Target, Violations};
 use super::style::{Paint, Style, left};
 use super::{Report, Verdict, figures, violations};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
-use crate::verify::findings::Findings;
+use crate::verify::findings::Counts;
 use crate::verify::kind::Kind;
-pub(super) use labelled::exercised;
+pub(super) use labelled::{coverage, exercised};
 
 /// Columns of the labels (`throughput`) and so the indent of what goes with them.
 const LABEL: usize = 13;
@@ -22,31 +23,84 @@ const VERDICT: usize = 7;
 /// The whole summary, its last line ended.
 #[must_use]
 pub fn render(report: &Report, style: Style) -> String {
+    let result = &report.result;
     let mut page = Page {
         style,
         out: String::new(),
     };
     page.title(report);
     page.blank();
-    page.verdict(report);
-    if report.outcome.error.is_some() {
+    verdict(
+        report.verdict,
+        &result.reasons,
+        &counts(report),
+        style,
+        &mut page.out,
+    );
+    if result.error.is_some() {
         // No run, no figures.
         page.blank();
-        page.rerun(report);
+        page.rerun(result);
         return page.out;
     }
-    violations::render(&report.outcome.findings, report.late, style, &mut page.out);
+    violations::render(&result.violations, style, &mut page.out);
     page.blank();
-    page.latencies(report);
-    page.shape(report);
-    page.intervals(report);
-    page.caveats(report);
-    page.figures(report);
-    page.thresholds(report);
+    page.latencies(result);
+    page.shape(result);
+    page.intervals(result);
+    page.caveats(result);
+    page.figures(result);
+    page.thresholds(result);
     if report.verdict != Verdict::Pass {
-        page.rerun(report);
+        page.rerun(result);
     }
     page.out
+}
+
+/// The one word, its reasons, and the counts that it rests on.
+pub(super) fn verdict(
+    verdict: Verdict,
+    reasons: &[String],
+    counts: &[String],
+    style: Style,
+    out: &mut String,
+) {
+    let word = verdict.name().to_uppercase();
+    let paint = match verdict {
+        Verdict::Pass => Paint::Good,
+        Verdict::Fail => Paint::Bad,
+        Verdict::Threshold | Verdict::Inconclusive | Verdict::Interrupted => Paint::Doubt,
+    };
+    let head = left(&format!("{}   ", style.paint(paint, &word)), VERDICT);
+    let indent = " ".repeat(VERDICT);
+    let counts: Vec<_> = counts.iter().map(|item| style.text(item)).collect();
+    let Some((first, others)) = reasons.split_first() else {
+        style.flow(out, &head, VERDICT, " · ", &counts);
+        return;
+    };
+    style.paragraph(out, &head, VERDICT, first);
+    for reason in others {
+        let head = format!("{indent}{} ", style.text("–"));
+        style.paragraph(out, &head, VERDICT + 2, reason);
+    }
+    if !counts.is_empty() {
+        style.flow(out, &indent, VERDICT, " · ", &counts);
+    }
+}
+
+/// A label, and items with dots between them.
+pub(super) fn labelled<T: AsRef<str>>(
+    label: &str,
+    items: impl IntoIterator<Item = T>,
+    style: Style,
+    out: &mut String,
+) {
+    let head = left(&style.paint(Paint::Faint, label), LABEL);
+    let items: Vec<_> = items
+        .into_iter()
+        .map(|item| style.text(item.as_ref()).into_owned())
+        .collect();
+    style.flow(out, &head, LABEL, " · ", &items);
 }
 
 /// A summary being written.
@@ -60,107 +114,65 @@ impl Page {
         self.out.push('\n');
     }
 
-    /// A label, and items with dots between them.
     fn labelled<T: AsRef<str>>(&mut self, label: &str, items: impl IntoIterator<Item = T>) {
-        let style = self.style;
-        let head = left(&style.paint(Paint::Faint, label), LABEL);
-        let items: Vec<_> = items
-            .into_iter()
-            .map(|item| style.text(item.as_ref()).into_owned())
-            .collect();
-        style.flow(&mut self.out, &head, LABEL, " · ", &items);
+        labelled(label, items, self.style, &mut self.out);
     }
 
     /// The command that runs it again.
-    fn rerun(&mut self, report: &Report) {
+    fn rerun(&mut self, result: &RunResult) {
         let style = self.style;
         let head = left(&style.paint(Paint::Faint, "run again"), LABEL);
-        style.command(&mut self.out, &head, LABEL, &report.rerun);
+        style.command(&mut self.out, &head, LABEL, &result.rerun);
     }
 
     /// Which run this is.
     fn title(&mut self, report: &Report) {
         let style = self.style;
-        let outcome = &report.outcome;
-        let dialect = outcome.target_url.split("://").next().unwrap_or_default();
-        let target = if outcome.embedded {
-            format!("embedded {dialect} server")
-        } else {
-            outcome.target_url.clone()
+        let result = &report.result;
+        let Target { url, embedded, .. } = &result.target;
+        let dialect = url.split("://").next().unwrap_or_default();
+        let target = match embedded {
+            true => format!("embedded {dialect} server"),
+            false => url.clone(),
         };
+        let clients = figures::count(report.outcome.clients);
         let items = [
-            style.paint(Paint::Strong, &report.name),
-            format!("seed {}", report.seed),
+            style.paint(Paint::Strong, &result.scenario.name),
+            format!("seed {}", result.scenario.seed),
             style
-                .text(&format!(
-                    "{} clients → {target}",
-                    figures::count(outcome.clients)
-                ))
+                .text(&format!("{clients} clients → {target}"))
                 .into_owned(),
             style.text(&length(report)).into_owned(),
         ];
         style.flow(&mut self.out, "", 2, " · ", items);
-        if let Some(question) = report
-            .description
-            .as_ref()
-            .and_then(|d| d.trim().lines().next())
-        {
+        let description = result.scenario.description.as_ref();
+        if let Some(question) = description.and_then(|d| d.trim().lines().next()) {
             style.paragraph(&mut self.out, "", 0, question);
         }
     }
 
-    /// The one word, its reasons, and the counts behind it.
-    fn verdict(&mut self, report: &Report) {
-        let style = self.style;
-        let word = report.verdict.name().to_uppercase();
-        let paint = match report.verdict {
-            Verdict::Pass => Paint::Good,
-            Verdict::Fail => Paint::Bad,
-            Verdict::Threshold | Verdict::Inconclusive | Verdict::Interrupted => Paint::Doubt,
-        };
-        let head = left(&format!("{}   ", style.paint(paint, &word)), VERDICT);
-        let indent = " ".repeat(VERDICT);
-        let counts: Vec<_> = counts(report)
-            .iter()
-            .map(|item| style.text(item).into_owned())
-            .collect();
-        let Some((first, others)) = report.reasons.split_first() else {
-            style.flow(&mut self.out, &head, VERDICT, " · ", &counts);
-            return;
-        };
-        style.paragraph(&mut self.out, &head, VERDICT, first);
-        for reason in others {
-            let head = format!("{indent}{} ", style.text("–"));
-            style.paragraph(&mut self.out, &head, VERDICT + 2, reason);
-        }
-        if report.outcome.error.is_none() {
-            style.flow(&mut self.out, &indent, VERDICT, " · ", &counts);
-        }
-    }
-
     /// What is not in these figures, and what else must be known about them.
-    fn caveats(&mut self, report: &Report) {
-        let outstanding = Outstanding::of(&report.outcome.measured);
+    fn caveats(&mut self, result: &RunResult) {
+        let outstanding = Outstanding::of(result);
         let waited_for = outstanding.in_words();
         if !waited_for.is_empty() {
             self.labelled("outstanding", waited_for);
         }
-        let missing = Missing::of(&report.promises, &report.outcome);
-        let missing = missing.but_for(outstanding).in_words();
+        let missing = Missing::of(result).but_for(outstanding).in_words();
         if !missing.is_empty() {
             self.labelled("not in these", missing);
         }
         let style = self.style;
-        for note in &report.notes {
+        for note in &result.notes {
             let head = left(&style.paint(Paint::Doubt, "note"), LABEL);
             style.paragraph(&mut self.out, &head, LABEL, note);
         }
     }
 
-    /// A line a threshold.
-    fn thresholds(&mut self, report: &Report) {
+    /// A line per threshold.
+    fn thresholds(&mut self, result: &RunResult) {
         let style = self.style;
-        for (i, threshold) in report.thresholds.iter().enumerate() {
+        for (i, threshold) in result.thresholds.iter().enumerate() {
             let mark = match threshold.ok {
                 Some(true) => style.paint(Paint::Good, "✓"),
                 Some(false) => style.paint(Paint::Bad, "✗"),
@@ -185,8 +197,7 @@ impl Page {
 /// How long was measured, beside what was planned where that differs.
 fn length(report: &Report) -> String {
     let planned = figures::span(report.duration);
-    let measured_ns = report.outcome.measured.window.length_ns();
-    let measured = figures::span(std::time::Duration::from_nanos(measured_ns));
+    let measured = figures::span(report.result.window.length());
     let measured = if measured == planned {
         planned
     } else {
@@ -198,33 +209,42 @@ fn length(report: &Report) -> String {
     format!("{measured} (+{} warm-up)", figures::span(report.warmup))
 }
 
-/// The counts that the verdict rests on, and what can be claimed from them.
+/// The counts that the verdict rests on, and what can be claimed from them; none of a run that did
+/// not come about.
 fn counts(report: &Report) -> Vec<String> {
-    let findings = &report.outcome.findings;
-    let mut items = counted(findings, report.promises.relay);
-    if findings.violation_count() == 0 {
-        items.push(claim(report));
+    let (Some(counts), Some(judged)) = (&report.result.counts, &report.result.judged) else {
+        return Vec::new();
+    };
+    let violations = &report.result.violations;
+    let may_lose = judged.relay == RelayPromise::AtMostOnce.word();
+    let mut items = counted(&counts.verified, violations, may_lose);
+    if violations.is_empty() {
+        items.push(claim(report, judged));
     }
     items
 }
 
-/// The counts that a verdict rests on; exceptions only where there are any.
-pub(super) fn counted(findings: &Findings, promised: RelayPromise) -> Vec<String> {
-    let counts = &findings.counts;
+/// The counts that a verdict rests on; exceptions only where there are any. `may_lose` is whether
+/// that is allowed.
+pub(super) fn counted(counts: &Counts, violations: &[Violations], may_lose: bool) -> Vec<String> {
     let mut items = vec![
         format!("{} sent", figures::count(counts.sent)),
         format!("{} acked", figures::count(counts.acked)),
         format!("{} owed", figures::count(counts.owed)),
         format!("{} delivered", figures::count(counts.delivered)),
     ];
+    let lost = match may_lose {
+        true => "lost, which is allowed".to_owned(),
+        false => lost(counts.lost, violations),
+    };
     let exceptions = [
-        (counts.optional, "optional".to_owned()),
-        (counts.unresolved, "unresolved".to_owned()),
-        (counts.lost, lost(findings, promised)),
-        (counts.duplicated, "duplicated".to_owned()),
-        (counts.errors_received, "errors received".to_owned()),
-        (counts.unexpected_closes, "unexpected closes".to_owned()),
-        (counts.unknown_frames, "frames of unknown type".to_owned()),
+        (counts.optional, "optional"),
+        (counts.unresolved, "unresolved"),
+        (counts.lost, &lost),
+        (counts.duplicated, "duplicated"),
+        (counts.errors_received, "errors received"),
+        (counts.unexpected_closes, "unexpected closes"),
+        (counts.unknown_frames, "frames of unknown type"),
     ];
     for (n, what) in exceptions {
         if n > 0 {
@@ -236,18 +256,14 @@ pub(super) fn counted(findings: &Findings, promised: RelayPromise) -> Vec<String
 
 /// `lost`, and as what it is reported where not every lost delivery is a lost-relay of its own: of a
 /// message that reached nobody there is one violation, whoever it was owed to.
-fn lost(findings: &Findings, promised: RelayPromise) -> String {
-    if promised == RelayPromise::AtMostOnce {
-        return "lost, which is allowed".to_owned();
-    }
-    let tally = |kind| {
-        findings
-            .violations
-            .get(&kind)
-            .map_or(0, |tally| tally.count)
+fn lost(lost: u64, violations: &[Violations]) -> String {
+    let tally = |kind: Kind| {
+        let mut all = violations.iter();
+        all.find(|all| all.kind == kind.name())
+            .map_or(0, |all| all.count)
     };
     let named = tally(Kind::LostRelay);
-    let others = findings.counts.lost.saturating_sub(named);
+    let others = lost.saturating_sub(named);
     if others == 0 {
         return "lost".to_owned();
     }
@@ -259,7 +275,7 @@ fn lost(findings: &Findings, promised: RelayPromise) -> String {
         Kind::OrderDivergence,
     ];
     let causes = causes.into_iter().filter(|&kind| tally(kind) > 0);
-    let causes: Vec<_> = causes.map(|kind| kind.name().to_owned()).collect();
+    let causes: Vec<_> = causes.map(Kind::name).collect();
     let of_them = if named == 0 {
         "all of them".to_owned()
     } else {
@@ -276,20 +292,20 @@ fn lost(findings: &Findings, promised: RelayPromise) -> String {
 }
 
 /// What a run without violations has shown: no more than was promised and so checked.
-fn claim(report: &Report) -> String {
-    let unfinished = report.outcome.unfinished.is_some() || report.outcome.findings.unfinished > 0;
+fn claim(report: &Report, judged: &Promised) -> String {
+    let outcome = &report.outcome;
+    let unfinished = outcome.unfinished.is_some() || outcome.findings.unfinished > 0;
     if unfinished || matches!(report.verdict, Verdict::Inconclusive | Verdict::Interrupted) {
         return "no violation seen".to_owned();
     }
-    let promises = &report.promises;
     let mut words = Vec::new();
-    if promises.relay != RelayPromise::AtMostOnce {
+    if judged.relay != RelayPromise::AtMostOnce.word() {
         words.push("lost");
     }
-    if promises.relay != RelayPromise::AtLeastOnce {
+    if judged.relay != RelayPromise::AtLeastOnce.word() {
         words.push("doubled");
     }
-    if promises.order != OrderPromise::None {
+    if judged.order != OrderPromise::None.word() {
         words.push("reordered");
     }
     format!("nothing {} or altered", words.join(", "))

@@ -4,7 +4,6 @@ use console::{measure_text_width, truncate_str};
 
 use super::style::{Paint, Style, left, right};
 use super::{Report, Verdict, figures};
-use crate::measure::censored::percentile;
 
 /// The columns, the name's first; the figures, from the third on, are aligned on the right.
 const HEAD: [&str; 7] = [
@@ -55,21 +54,23 @@ pub fn render(reports: &[Report], style: Style) -> String {
 }
 
 fn row(report: &Report, style: Style) -> [String; HEAD.len()] {
-    let outcome = &report.outcome;
-    let counts = &outcome.findings.counts;
-    let measured = &outcome.measured;
-    let p99 = |came, at_least| {
-        let text = figures::at_least(percentile(came, at_least, 99.0));
-        style.text(&text).into_owned()
+    let result = &report.result;
+    let counts = result.counts.map(|counts| counts.verified);
+    let counts = counts.unwrap_or_default();
+    let violations = result.violations.iter().map(|kind| kind.count).sum();
+    let p99 = |class: &str| {
+        let latency = result.latency_ns.get(class);
+        let p99 = latency.and_then(|latency| latency.at(99.0));
+        style.text(&figures::at_least(p99)).into_owned()
     };
     [
-        style.text(&report.name).into_owned(),
+        style.text(&result.scenario.name).into_owned(),
         style.paint(paint(report.verdict), report.verdict.name()),
         figures::short_count(counts.sent),
         figures::short_count(counts.delivered),
-        figures::short_count(outcome.findings.violation_count()),
-        p99(&measured.ack, &measured.censored.ack),
-        p99(&measured.relay, &measured.censored.relay),
+        figures::short_count(violations),
+        p99("ack"),
+        p99("relay"),
     ]
 }
 

@@ -9,69 +9,31 @@
 
 use hdrhistogram::Histogram;
 
-use super::figures;
+use super::generator;
+use super::result::Threshold as Judged;
+use crate::driver::outcome::Outcome;
 use crate::measure::censored::{highest, together};
 use crate::measure::group::place;
 use crate::measure::percentile::min_samples;
 use crate::measure::{Censored, GroupLatencies, Measured, histogram};
-use crate::scenario::plan::{Comparison, Metric, RateName, Stat, Threshold};
+use crate::scenario::plan::{Comparison, Metric, Plan, RateName, Stat, Threshold};
+use serde_json::Number;
 
-/// A threshold and what came of it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Judged {
-    /// What is measured, by its name in the scenario: `last_relay`, `relay.listeners`.
-    pub metric: String,
-    /// The expression as it was written.
-    pub expr: String,
-    /// The observed figure, if there is one: ns, or messages a second.
-    pub observed: Option<f64>,
-    /// Whether `observed` is a rate and not a time.
-    pub is_rate: bool,
-    /// Whether it is only known to be at least that.
-    pub at_least: bool,
-    /// Samples behind it; for rates, the events counted.
-    pub samples: u64,
-    /// Of these, so many had not come when the run stopped listening, and count as late as that.
-    pub outstanding: u64,
-    /// Samples that it takes.
-    pub wanted: u64,
-    /// Whether it holds; `None` if that cannot be judged.
-    pub ok: Option<bool>,
-    /// Why it cannot, where that is the generator: it was crossed, perhaps by that alone.
-    pub excuse: Option<String>,
-}
-
-impl Judged {
-    /// The observed figure in words; `None` if there is none.
-    #[must_use]
-    pub fn observed_text(&self) -> Option<String> {
-        self.observed.map(|observed| {
-            if self.is_rate {
-                return figures::rate(observed);
+/// The thresholds of a plan against what was seen, in the order of the file.
+pub(super) fn all(plan: &Plan, outcome: &Outcome) -> Vec<Judged> {
+    let unresolved = outcome.findings.counts.unresolved;
+    let unresolved = unresolved.saturating_sub(outcome.findings.outstanding_relays());
+    let thresholds = plan.thresholds.iter();
+    thresholds
+        .map(|threshold| {
+            let mut judged = judge(threshold, &outcome.measured, unresolved);
+            judged.excuse = generator::excuse(threshold, &judged, outcome);
+            if judged.excuse.is_some() {
+                judged.ok = None;
             }
-            let latency = figures::latency(observed.round() as u64);
-            if self.at_least {
-                format!("at least {latency}")
-            } else {
-                latency
-            }
+            judged
         })
-    }
-}
-
-impl Judged {
-    /// Why there is no figure.
-    #[must_use]
-    pub fn samples_text(&self) -> String {
-        if self.samples >= self.wanted {
-            return format!("{} outstanding", figures::count(self.outstanding));
-        }
-        format!(
-            "{} of {} samples",
-            figures::count(self.samples),
-            figures::count(self.wanted)
-        )
-    }
+        .collect()
 }
 
 /// The name of a metric in scenarios and results.
@@ -114,21 +76,19 @@ pub fn judge(threshold: &Threshold, measured: &Measured, unresolved: u64) -> Jud
         metric: name(threshold),
         expr: threshold.expr.clone(),
         observed: None,
-        is_rate: false,
-        at_least: false,
-        samples: 0,
-        outstanding: 0,
-        wanted: 1,
         ok: None,
+        samples: 0,
+        samples_wanted: 1,
+        at_least: false,
+        outstanding: 0,
         excuse: None,
     };
     let nothing = histogram();
     if let Stat::Rate(name) = threshold.stat {
         let (observed, events) = rate(name, measured);
-        judged.observed = observed;
-        judged.is_rate = true;
+        judged.observed = observed.and_then(Number::from_f64);
         judged.samples = events;
-        judged.wanted = 0;
+        judged.samples_wanted = 0;
         judged.ok = observed.map(|observed| holds(observed, threshold.op, threshold.limit));
     } else if let Some((came, outstanding)) = histograms(threshold, measured, &nothing) {
         let relays = matches!(
@@ -138,15 +98,15 @@ pub fn judge(threshold: &Threshold, measured: &Measured, unresolved: u64) -> Jud
         let never = outstanding.len() + if relays { unresolved } else { 0 };
         judged.samples = came.len() + outstanding.len();
         judged.outstanding = outstanding.len();
-        judged.wanted = match threshold.stat {
+        judged.samples_wanted = match threshold.stat {
             Stat::Percentile(p) => min_samples(p),
             Stat::Stddev => 2,
             Stat::Min | Stat::Mean | Stat::Max | Stat::Rate(_) => 1,
         };
-        if judged.samples >= judged.wanted
+        if judged.samples >= judged.samples_wanted
             && let Some(range) = latency(threshold.stat, came, outstanding, never)
         {
-            judged.observed = Some(range.low);
+            judged.observed = Some(Number::from(range.low.round() as u64));
             judged.at_least = range.high != Some(range.low);
             judged.ok = decided(range, threshold.op, threshold.limit);
         }
@@ -582,8 +542,8 @@ mod tests {
             0,
         );
         assert_eq!(judged.observed_text().as_deref(), Some("50.0 µs"));
-        judged.is_rate = true;
-        judged.observed = Some(51_500.0);
+        judged.metric = metric_name(Metric::Rates).to_owned();
+        judged.observed = Number::from_f64(51_500.0);
         assert_eq!(judged.observed_text().as_deref(), Some("51.5 k/s"));
         judged.observed = None;
         assert_eq!(judged.observed_text(), None);

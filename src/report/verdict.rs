@@ -14,7 +14,7 @@ mod unfinished;
 use std::fmt;
 
 use super::figures;
-use super::thresholds::Judged;
+use super::result::Threshold;
 use crate::driver::outcome::Outcome;
 use crate::scenario::plan::Plan;
 use crate::verify::findings::Findings;
@@ -24,6 +24,11 @@ pub use unfinished::unfinished;
 /// The one word for a run. Ordered by weight: of several that hold, the greatest counts, but that
 /// a threshold which was crossed for certain counts more than that something was not seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    test,
+    derive(schemars::JsonSchema),
+    schemars(rename_all = "kebab-case")
+)]
 pub enum Verdict {
     /// Verified and within thresholds.
     Pass,
@@ -93,7 +98,7 @@ pub(super) struct Judgement {
 pub(super) fn judge(
     plan: &Plan,
     outcome: &Outcome,
-    thresholds: &[Judged],
+    thresholds: &[Threshold],
     cpus: usize,
 ) -> Judgement {
     if let Some(error) = &outcome.error {

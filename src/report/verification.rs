@@ -3,36 +3,42 @@
 
 use serde::Serialize;
 
-use super::json::{Coverage, SCHEMA, Seen, Violations, document};
-use super::style::{Paint, Style, left};
-use super::{Verdict, summary, verdict, violations};
-use crate::scenario::plan::RelayPromise;
+use super::result::{SCHEMA, Violations};
+use super::style::Style;
+use super::{Verdict, json, summary, verdict, violations};
+use crate::verify::findings::{Counts, Coverage};
 use crate::verify::trace::Verified;
 
-/// Columns that the verdict's details are indented by.
-const INDENT: usize = 7;
-
-/// Columns of the label.
-const LABEL: usize = 13;
-
-/// A judged trace.
-#[derive(Debug)]
+/// A judged trace; the keys are those of a run's result.
+#[derive(Debug, Serialize)]
 pub struct Verification {
-    /// What was found in it.
-    pub verified: Verified,
+    schema: u64,
+    chatbench: &'static str,
+    /// What the trace is of: scenario and target.
+    pub trace: String,
     /// The one word: pass, fail or inconclusive.
+    #[serde(serialize_with = "name")]
     pub verdict: Verdict,
+    exit_code: u8,
     /// Why it is not a pass, the weightiest first; empty for a pass.
     pub reasons: Vec<String>,
+    counts: Counts,
+    violations: Vec<Violations>,
+    coverage: Coverage,
+}
+
+fn name<S: serde::Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(verdict.name())
 }
 
 impl Verification {
     /// Judges what was found.
     #[must_use]
     pub fn new(verified: Verified) -> Self {
-        let violated = verdict::violated(&verified.findings, Verdict::Fail);
-        let mut reasons: Vec<String> = verified.doubts.clone();
-        reasons.extend(verified.findings.undecided.iter().cloned());
+        let findings = verified.findings;
+        let violated = verdict::violated(&findings, Verdict::Fail);
+        let mut reasons = verified.doubts;
+        reasons.extend(findings.undecided.iter().cloned());
         let verdict = match (&violated, reasons.is_empty()) {
             (Some(_), _) => Verdict::Fail,
             (None, false) => Verdict::Inconclusive,
@@ -40,79 +46,41 @@ impl Verification {
         };
         reasons.splice(..0, violated);
         Self {
-            verified,
+            schema: SCHEMA,
+            chatbench: env!("CARGO_PKG_VERSION"),
+            trace: verified.title,
             verdict,
+            exit_code: verdict.exit_code(),
             reasons,
+            counts: findings.counts,
+            violations: Violations::all(&findings, Verdict::Fail),
+            coverage: findings.coverage,
         }
     }
 
     /// For a terminal, its last line ended.
     #[must_use]
     pub fn render(&self, style: Style) -> String {
-        let findings = &self.verified.findings;
         let mut out = String::new();
-        style.paragraph(&mut out, "", 2, &self.verified.title);
+        style.paragraph(&mut out, "", 2, &self.trace);
         out.push('\n');
-        let paint = match self.verdict {
-            Verdict::Pass => Paint::Good,
-            Verdict::Fail => Paint::Bad,
-            _ => Paint::Doubt,
-        };
-        let word = self.verdict.name().to_uppercase();
-        let head = left(&format!("{}   ", style.paint(paint, &word)), INDENT);
-        let mut counts = summary::counted(findings, RelayPromise::ExactlyOnce);
-        if findings.violation_count() == 0 {
+        let mut counts = summary::counted(&self.counts, &self.violations, false);
+        if self.violations.is_empty() {
             counts.push("no violation seen".to_owned());
         }
-        let counts: Vec<_> = counts.iter().map(|c| style.text(c).into_owned()).collect();
-        if let Some((first, others)) = self.reasons.split_first() {
-            let indent = " ".repeat(INDENT);
-            style.paragraph(&mut out, &head, INDENT, first);
-            for reason in others {
-                let head = format!("{indent}{} ", style.text("–"));
-                style.paragraph(&mut out, &head, INDENT + 2, reason);
-            }
-            style.flow(&mut out, &indent, INDENT, " · ", &counts);
-        } else {
-            style.flow(&mut out, &head, INDENT, " · ", &counts);
-        }
-        violations::render(findings, Verdict::Fail, style, &mut out);
-        let exercised = summary::exercised(&findings.coverage);
+        summary::verdict(self.verdict, &self.reasons, &counts, style, &mut out);
+        violations::render(&self.violations, style, &mut out);
+        let exercised = summary::exercised(&self.coverage);
         if !exercised.is_empty() {
             out.push('\n');
-            let head = left(&style.paint(Paint::Faint, "exercised"), LABEL);
-            style.flow(&mut out, &head, LABEL, " · ", &exercised);
+            summary::labelled("exercised", exercised, style, &mut out);
         }
         out
     }
 
-    /// As JSON, indented, with a newline at its end: the keys are those of a run's result.
+    /// As JSON, indented, with a newline at its end.
     #[must_use]
     pub fn json(&self) -> Vec<u8> {
-        #[derive(Serialize)]
-        struct Result<'a> {
-            schema: u32,
-            chatbench: &'static str,
-            trace: &'a str,
-            verdict: &'static str,
-            exit_code: u8,
-            reasons: &'a [String],
-            counts: Seen,
-            violations: Vec<Violations<'a>>,
-            coverage: Coverage,
-        }
-        let findings = &self.verified.findings;
-        let result = Result {
-            schema: SCHEMA,
-            chatbench: env!("CARGO_PKG_VERSION"),
-            trace: &self.verified.title,
-            verdict: self.verdict.name(),
-            exit_code: self.verdict.exit_code(),
-            reasons: &self.reasons,
-            counts: Seen::new(&findings.counts),
-            violations: Violations::all(findings, Verdict::Fail),
-            coverage: Coverage::new(&findings.coverage),
-        };
-        document(&result)
+        json::document(self)
     }
 }

@@ -1,9 +1,9 @@
 //! Violations in words: each kind with its count, its rule and its first examples.
 
+use super::figures;
+use super::result::Violations;
 use super::style::{Paint, Style, right};
-use super::{Verdict, figures};
-use crate::verify::findings::{Example, Findings, Tally};
-use crate::verify::kind::Kind;
+use crate::verify::findings::Example;
 
 /// Examples shown of each kind of violation; the JSON result has up to a hundred.
 const EXAMPLES_SHOWN: usize = 3;
@@ -12,56 +12,49 @@ const EXAMPLES_SHOWN: usize = 3;
 const MOMENT: usize = 12;
 
 /// Writes a paragraph a kind to `out`, each after a blank line; nothing if there are none.
-/// Late relays count as `late`.
-pub(super) fn render(findings: &Findings, late: Verdict, style: Style, out: &mut String) {
-    for (kind, tally) in &findings.violations {
-        if tally.count > 0 {
-            out.push('\n');
-            let counts_as = if *kind == Kind::LateRelay {
-                late
-            } else {
-                Verdict::Fail
-            };
-            render_kind(*kind, counts_as, tally, style, out);
-        }
+pub(super) fn render(violations: &[Violations], style: Style, out: &mut String) {
+    for kind in violations {
+        out.push('\n');
+        render_kind(kind, style, out);
     }
 }
 
-fn render_kind(kind: Kind, counts_as: Verdict, tally: &Tally, style: Style, out: &mut String) {
-    let paint = match counts_as {
-        Verdict::Fail => Paint::Bad,
-        _ => Paint::Doubt,
+fn render_kind(kind: &Violations, style: Style, out: &mut String) {
+    let paint = if kind.fails() {
+        Paint::Bad
+    } else {
+        Paint::Doubt
     };
-    let mut items = vec![style.paint(paint, kind.name()), figures::count(tally.count)];
+    let mut items = vec![style.paint(paint, &kind.kind), figures::count(kind.count)];
     // Some kinds break a bound that the scenario sets, and no rule of the protocol.
-    if kind.rule() != "–" {
-        items.push(format!("rule {}", style.text(kind.rule())));
+    if kind.rule != "–" {
+        items.push(format!("rule {}", style.text(&kind.rule)));
     }
-    if counts_as != Verdict::Fail {
-        items.push(format!("counts as {counts_as}"));
+    if !kind.fails() {
+        items.push(format!("counts as {}", kind.counts_as));
     }
     style.flow(out, "", 2, " · ", items);
-    if let Some(words) = rule_in_words(kind) {
+    if let Some(words) = rule_in_words(&kind.rule) {
         style.paragraph(out, &" ".repeat(MOMENT), MOMENT, words);
     }
-    for example in tally.examples.iter().take(EXAMPLES_SHOWN) {
+    for example in kind.examples.iter().take(EXAMPLES_SHOWN) {
         let head = format!("{}  ", right(&seconds(example.at_ns), MOMENT - 2));
         style.paragraph(out, &head, MOMENT, &in_words(example));
     }
-    let shown = tally.examples.len().min(EXAMPLES_SHOWN) as u64;
-    if tally.count > shown {
+    let shown = kind.examples.len().min(EXAMPLES_SHOWN) as u64;
+    if kind.count > shown {
         let more = format!(
             "… and {} more; the JSON result has the first {}",
-            figures::count(tally.count - shown),
-            tally.examples.len(),
+            figures::count(kind.count - shown),
+            kind.examples.len(),
         );
         style.paragraph(out, &" ".repeat(MOMENT), MOMENT, &more);
     }
 }
 
-/// What the target owed, in words: the rule of `docs/PROTOCOL.md` as far as the kind is about it.
-fn rule_in_words(kind: Kind) -> Option<&'static str> {
-    Some(match kind.rule() {
+/// A rule of `docs/PROTOCOL.md` in words: what the target owed.
+fn rule_in_words(rule: &str) -> Option<&'static str> {
+    Some(match rule {
         "F1" => "owed: what the dialect has and nothing else: whole lines of JSON, or whole texts",
         "S1" => "owed: the numbers 1, 2, 3, … without gap, each given to one message",
         "S2" => "owed: every message from when the client joined, once each, in order",
@@ -127,7 +120,9 @@ fn seconds(at_ns: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::sample;
+    use crate::report::{Verdict, sample};
+    use crate::verify::findings::{Findings, Tally};
+    use crate::verify::kind::Kind;
 
     #[test]
     fn an_example_says_everything_and_nothing_twice() {
@@ -156,8 +151,9 @@ mod tests {
         let mut findings = Findings::default();
         findings.violation(Kind::LateRelay, sample::example);
         findings.violation(Kind::MissingError, sample::example);
+        let violations = Violations::all(&findings, Verdict::Fail);
         let mut out = String::new();
-        render(&findings, Verdict::Fail, Style::FILE, &mut out);
+        render(&violations, Style::FILE, &mut out);
         assert!(out.contains("\nlate-relay · 1\n   4.211 s"), "{out}");
         assert!(out.contains("\nmissing-error · 1 · rule §6\n"), "{out}");
     }
@@ -165,18 +161,15 @@ mod tests {
     #[test]
     fn every_rule_has_its_words() {
         for kind in Kind::ALL.iter().filter(|kind| kind.rule() != "–") {
-            assert!(rule_in_words(*kind).is_some(), "{kind}");
+            assert!(rule_in_words(kind.rule()).is_some(), "{kind}");
         }
     }
 
     #[test]
     fn a_tally_without_violations_is_not_shown() {
         let mut findings = Findings::default();
-        findings
-            .violations
-            .insert(Kind::LostRelay, Tally::default());
-        let mut out = String::new();
-        render(&findings, Verdict::Fail, Style::FILE, &mut out);
-        assert_eq!(out, "");
+        let nothing = Tally::default();
+        findings.violations.insert(Kind::LostRelay, nothing);
+        assert!(Violations::all(&findings, Verdict::Fail).is_empty());
     }
 }

@@ -376,6 +376,7 @@ impl Default for Promises {
 
 /// Whether publishes are acked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum AckPromise {
     /// Each accepted publish, once.
@@ -395,6 +396,7 @@ pub enum LateCounts {
 
 /// How often a relay comes to each receiver that is owed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RelayPromise {
     /// Once.
@@ -407,6 +409,7 @@ pub enum RelayPromise {
 
 /// In what order relays come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum OrderPromise {
     /// The same for all receivers.

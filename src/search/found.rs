@@ -17,31 +17,43 @@ const SCHEMA: u64 = 1;
 /// What tells a search from a run's result.
 const KIND: &str = "search";
 
-/// A search, as `search.json` has it. Keys are added, never renamed.
+/// What `chatbench search --json` writes, schema 1. Keys may be added and are never renamed: a
+/// reader ignores what it does not know. Latencies are integers in nanoseconds, rates are a second;
+/// the unit is in the key. `null` is a figure that is not known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Found {
+    /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     schema: u64,
+    /// What tells a search from a run's result.
+    #[cfg_attr(test, schemars(extend("const" = KIND)))]
     kind: String,
-    /// The version of chatbench that searched.
+    /// The version that searched.
     pub chatbench: String,
     /// What was asked, and of whom.
     #[serde(flatten)]
     pub about: About,
-    /// The key that was varied.
+    /// The key of the scenario that was varied, as a dotted path.
     pub vary: String,
     /// The lowest value.
+    #[cfg_attr(test, schemars(extend("exclusiveMinimum" = 0)))]
     pub from: f64,
     /// The highest value.
+    #[cfg_attr(test, schemars(extend("exclusiveMinimum" = 0)))]
     pub max: f64,
     /// How near the limit was to be known, a share of it.
+    #[cfg_attr(test, schemars(extend("exclusiveMinimum" = 0)))]
     pub precision: f64,
     /// Whether it was cut short.
     pub interrupted: bool,
-    /// The highest value that held.
+    /// The highest value that held; null if none did.
+    #[cfg_attr(test, schemars(extend("exclusiveMinimum" = 0)))]
     pub holds: Option<f64>,
-    /// The lowest value that did not.
+    /// The lowest value that did not hold; null if all did.
+    #[cfg_attr(test, schemars(extend("exclusiveMinimum" = 0)))]
     pub fails: Option<f64>,
-    /// What that value met.
+    /// What the lowest value that did not hold met; null if all held.
     pub limit: Option<Limit>,
     /// Every run, by value; of a value's runs those that held first.
     pub probes: Vec<Probe>,
@@ -49,28 +61,31 @@ pub struct Found {
 
 /// What a search was of. Searches of earlier versions do not say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct About {
-    /// The scenario.
+    /// What was asked.
     pub scenario: Scenario,
     /// What was driven.
     pub target: Target,
-    /// When it began, RFC 3339.
+    /// When the first probe began.
+    #[cfg_attr(test, schemars(extend("format" = "date-time")))]
     pub started: String,
-    /// The machine that the driver ran on.
+    /// Where the driver ran.
     pub environment: Option<Environment>,
     /// The command that searches the same again.
     pub rerun: String,
-    /// The limits on latency that a load had to keep.
+    /// The limits on latency that a load had to keep. Those on rates are left out of a search.
     pub thresholds: Vec<Kept>,
 }
 
 /// The scenario of a search.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Scenario {
-    /// Its name.
+    /// The file's name without its ending.
     pub name: String,
-    /// The question it asks.
+    /// The question that the scenario asks.
     pub description: Option<String>,
     /// Where all randomness came from.
     pub seed: u64,
@@ -78,12 +93,20 @@ pub struct Scenario {
 
 /// A threshold on a latency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Kept {
-    /// What is measured.
+    /// The class of latency. `relay.listeners` is that of a group of clients.
+    #[cfg_attr(
+        test,
+        schemars(regex(
+            pattern = r"^((ack|relay)(\.[A-Za-z0-9_-]+)?|last_relay|spread|send_lag|connect)$"
+        ))
+    )]
     pub metric: String,
     /// The expression as it was written.
     pub expr: String,
-    /// The limit, ns.
+    /// The latency in it.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     pub limit_ns: f64,
 }
 
@@ -105,6 +128,7 @@ impl About {
             target: Target {
                 url: plan.target_url().to_owned(),
                 embedded: matches!(plan.target.url, TargetUrl::Embedded(_)),
+                faults: Vec::new(),
             },
             started,
             environment: Some(Environment::here()),

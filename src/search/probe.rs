@@ -2,8 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::measure::censored::{AtLeast, percentile};
-use crate::report::thresholds::per_second;
+use crate::measure::censored::AtLeast;
 use crate::report::{Report, Verdict, figures};
 
 /// The share of the offered rate that has to be acked for a target to keep up.
@@ -14,6 +13,7 @@ const UNDER_WAY: f64 = 10.0;
 
 /// What a load ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Limit {
     /// A threshold was crossed.
@@ -22,7 +22,7 @@ pub enum Limit {
     Loss,
     /// The target fell behind what was offered.
     Throughput,
-    /// The generator, and not the target.
+    /// chatbench itself was too slow; the target may carry more.
     Generator,
     /// The run said nothing.
     Inconclusive,
@@ -44,32 +44,43 @@ impl Limit {
 
 /// What a run at one load came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
     /// The value that was tried.
+    #[cfg_attr(test, schemars(extend("exclusiveMinimum" = 0)))]
     pub value: f64,
-    /// The limit it met; `None` if it held.
+    /// What the run met; null if it held.
     pub limit: Option<Limit>,
-    /// Why it did not hold, in words.
+    /// Why it did not hold, in words; null if it held.
     pub reason: Option<String>,
-    /// The run's verdict.
+    /// The run's verdict. A run that kept the thresholds and fell behind what was offered passed,
+    /// and did not hold.
+    #[cfg_attr(test, schemars(with = "Verdict"))]
     pub verdict: String,
-    /// Messages due a second, where there was a schedule.
+    /// Messages due a second; null without schedules.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     pub offered_per_s: Option<f64>,
     /// Acks a second.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     pub acked_per_s: Option<f64>,
     /// Deliveries a second.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     pub delivered_per_s: Option<f64>,
     /// 99th percentile of ack latency.
     pub ack_p99_ns: Option<u64>,
     /// Median relay latency.
     pub relay_p50_ns: Option<u64>,
-    /// Its 99th percentile.
+    /// 99th percentile of relay latency.
     pub relay_p99_ns: Option<u64>,
-    /// 99th percentile of the last receiver's latency.
+    /// 99th percentile of the latency of each message's last receiver.
     pub last_relay_p99_ns: Option<u64>,
     /// The keys of those latencies that may be more, by what had not come when the run stopped
     /// listening.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(
+        test,
+        schemars(extend("items" = { "enum": [ACK_P99, RELAY_P50, RELAY_P99, LAST_RELAY_P99] }))
+    )]
     pub at_least: Vec<String>,
 }
 
@@ -83,27 +94,20 @@ impl Probe {
     /// Reads a run at `value`.
     #[must_use]
     pub fn new(value: f64, report: &Report) -> Self {
-        let measured = &report.outcome.measured;
-        let rate = |events| per_second(events, measured);
+        let result = &report.result;
         let (limit, reason) = match limit(report) {
             Some((limit, reason)) => (Some(limit), Some(reason)),
             None => (None, None),
         };
-        let censored = &measured.censored;
+        let at = |class: &str, percentile| {
+            let latency = result.latency_ns.get(class);
+            latency.and_then(|latency| latency.at(percentile))
+        };
         let latencies = [
-            (ACK_P99, percentile(&measured.ack, &censored.ack, 99.0)),
-            (
-                RELAY_P50,
-                percentile(&measured.relay, &censored.relay, 50.0),
-            ),
-            (
-                RELAY_P99,
-                percentile(&measured.relay, &censored.relay, 99.0),
-            ),
-            (
-                LAST_RELAY_P99,
-                percentile(&measured.last_relay, &censored.last_relay, 99.0),
-            ),
+            (ACK_P99, at("ack", 99.0)),
+            (RELAY_P50, at("relay", 50.0)),
+            (RELAY_P99, at("relay", 99.0)),
+            (LAST_RELAY_P99, at("last_relay", 99.0)),
         ];
         let open = latencies.iter().filter(|(_, l)| l.is_some_and(|l| l.open));
         let at_least = open.map(|(key, _)| (*key).to_owned()).collect();
@@ -114,10 +118,10 @@ impl Probe {
             limit,
             reason,
             at_least,
-            verdict: report.verdict.name().to_owned(),
-            offered_per_s: measured.offered.and_then(rate),
-            acked_per_s: rate(measured.counts.acked),
-            delivered_per_s: rate(measured.counts.delivered),
+            verdict: result.verdict.clone(),
+            offered_per_s: result.rates.offered,
+            acked_per_s: result.rates.acked,
+            delivered_per_s: result.rates.delivered,
             ack_p99_ns: ack_p99,
             relay_p50_ns: relay_p50,
             relay_p99_ns: relay_p99,
@@ -164,24 +168,25 @@ impl Probe {
 }
 
 fn limit(report: &Report) -> Option<(Limit, String)> {
-    let reason = || report.reasons.first().cloned().unwrap_or_default();
+    let result = &report.result;
+    let reason = || result.reasons.first().cloned().unwrap_or_default();
     match report.verdict {
         Verdict::Fail => Some((Limit::Loss, reason())),
         Verdict::Inconclusive if report.by_generator => Some((Limit::Generator, reason())),
         Verdict::Inconclusive | Verdict::Interrupted => Some((Limit::Inconclusive, reason())),
         Verdict::Threshold => {
-            let mut crossed = report.thresholds.iter().filter(|t| t.ok == Some(false));
+            let mut crossed = result.thresholds.iter().filter(|t| t.ok == Some(false));
             // Send lag is the generator's own: what it delays says nothing about the target.
             let limit = if crossed.any(|t| t.metric == "send_lag") {
                 Limit::Generator
             } else {
                 Limit::Latency
             };
-            Some((limit, report.reasons.join("; ")))
+            Some((limit, result.reasons.join("; ")))
         }
         Verdict::Pass => {
-            let measured = &report.outcome.measured;
-            let (offered, acked) = (measured.offered? as f64, measured.counts.acked as f64);
+            let window = &result.window;
+            let (offered, acked) = (window.offered? as f64, window.acked as f64);
             // A target that promises no acks cannot be seen falling behind by them.
             let behind = acked > 0.0 && acked + UNDER_WAY < offered * KEEPS_UP;
             behind.then(|| {
@@ -240,7 +245,7 @@ mod tests {
         for (change, limit) in table {
             let report = sample::report(change);
             let probe = Probe::new(500.0, &report);
-            assert_eq!(probe.limit, limit, "{:?}", report.reasons);
+            assert_eq!(probe.limit, limit, "{:?}", report.result.reasons);
             assert_eq!(probe.reason.is_some(), limit.is_some());
             assert_eq!(probe.held(), limit.is_none());
         }

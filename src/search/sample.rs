@@ -48,6 +48,7 @@ pub(super) fn found(limit: Limit) -> Found {
         target: Target {
             url: "embedded".to_owned(),
             embedded: true,
+            faults: Vec::new(),
         },
         started: "2026-01-01T12:00:00Z".to_owned(),
         environment: Some(Environment {

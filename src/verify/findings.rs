@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::kind::Kind;
 use super::outstanding::Outstanding;
 use super::violation::Violation;
@@ -11,19 +13,20 @@ use super::violation::Violation;
 pub const EXAMPLES_PER_KIND: usize = 100;
 
 /// One violation, in words and in numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Example {
-    /// Who, what was owed, what came.
+    /// What happened, in words: who, what was owed, what came.
     pub text: String,
-    /// The sending client, by name (`talkers-3`), where one is involved.
+    /// Whose message it was about, by name (`talkers-3`), where one is involved.
     pub sender: Option<String>,
-    /// The receiving client, by name, where one is involved.
+    /// Who should, or should not, have got it, by name, where one is involved.
     pub receiver: Option<String>,
-    /// The message's place among those of its sender, from 1.
+    /// The sender's own number of the message, from 1.
     pub k: Option<u64>,
-    /// The number that the target gave it.
+    /// The number that the target gave the message.
     pub seq: Option<u64>,
-    /// When it was seen, ns since the run's epoch.
+    /// When it was seen, in ns since the run began.
     pub at_ns: u64,
 }
 
@@ -55,22 +58,21 @@ pub struct Findings {
 }
 
 /// Messages and deliveries of a run, warm-up and drain included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counts {
-    /// Sessions opened, each reconnect counted.
+    /// Sessions opened; a client that reconnects has several.
     pub sessions: u64,
-    /// Load messages sent.
+    /// Messages sent.
     pub sent: u64,
-    /// Acks received for them.
+    /// Messages acked.
     pub acked: u64,
-    /// Deliveries owed.
+    /// Deliveries that the target owed.
     pub owed: u64,
     /// Owed deliveries that came.
     pub delivered: u64,
-    /// Numbers that sessions still waited for when they were cut or hung up on: nobody knows
-    /// whether they would have come.
-    pub unresolved: u64,
-    /// Deliveries that were neither owed nor forbidden: in flight while joining or leaving.
+    /// Deliveries that came and were neither owed nor forbidden: in flight while someone joined or
+    /// left.
     pub optional: u64,
     /// Owed deliveries proved missing.
     pub lost: u64,
@@ -82,10 +84,15 @@ pub struct Counts {
     pub unexpected_closes: u64,
     /// Frames of a type that this version does not know.
     pub unknown_frames: u64,
+    /// Deliveries that could be neither proved nor disproved: sessions still waited for them when
+    /// they were cut or hung up on.
+    #[serde(default)]
+    pub unresolved: u64,
 }
 
 /// What a run really exercised: a check that never had its occasion proves nothing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Coverage {
     /// Messages sent while another sender's was still unacked.
     pub overlapping_sends: u64,

@@ -85,8 +85,9 @@ fn remove(value: &mut Value, path: &str) {
 fn described(schema: &Value, path: &str) -> bool {
     let mut at = schema;
     for key in path.split('/').skip(1) {
-        if let Some(options) = at["oneOf"].as_array() {
-            at = options.last().unwrap();
+        if let Some(options) = at["anyOf"].as_array() {
+            // What may be null.
+            at = options.first().unwrap();
         }
         if let Some(target) = at["$ref"].as_str() {
             at = schema.pointer(target.trim_start_matches('#')).unwrap();

@@ -11,7 +11,7 @@ use crate::report::compare::{Comparison, Side};
 use crate::report::files::{COMPARED, Destination, Directory, Places};
 use crate::report::html::compared;
 use crate::report::junit::Suite;
-use crate::report::{Rendered, Report, RunResult, Style, junit, summary};
+use crate::report::{Rendered, Report, Style, junit, summary};
 use crate::scenario::plan::Plan;
 use crate::terminal;
 
@@ -175,12 +175,12 @@ impl Outputs {
         let Some(destination) = &self.junit else {
             return Ok(());
         };
-        let results: Vec<_> = reports.iter().map(RunResult::of).collect();
         let not_run = not_run.iter().map(|name| Suite::NotRun {
             name,
             why: "not run: an earlier run was interrupted",
         });
-        let suites = results.iter().map(Suite::Result).chain(not_run);
+        let results = reports.iter().map(|report| Suite::Result(&report.result));
+        let suites = results.chain(not_run);
         destination
             .write(junit::render(suites).as_bytes())
             .map_err(|e| e.to_string())

@@ -2,7 +2,7 @@
 
 use crate::measure::censored::AtLeast;
 use crate::report::figures;
-use crate::report::result::RunResult;
+use crate::report::result::{Rates, RunResult};
 use crate::scenario::diagnostic::nearest;
 
 /// How a figure is to be read.
@@ -86,23 +86,25 @@ pub(super) fn all() -> Vec<Figure> {
             });
         }
     }
-    for name in ["sent", "acked", "delivered"] {
+    type Rate = fn(&Rates) -> Option<f64>;
+    let rates: [(&str, Rate); 3] = [
+        ("sent", |rates| rates.sent),
+        ("acked", |rates| rates.acked),
+        ("delivered", |rates| rates.delivered),
+    ];
+    for (name, rate) in rates {
         all.push(Figure {
             name: name.to_owned(),
             unit: Unit::Rate,
             more_is_better: true,
-            of: Box::new(move |run| run.rate(name).map(Known::from)),
+            of: Box::new(move |run| rate(&run.rates).map(Known::from)),
         });
     }
     all.push(Figure {
         name: "server cpu per delivery".to_owned(),
         unit: Unit::Latency,
         more_is_better: false,
-        of: Box::new(|run| {
-            let relays = run.counts?.delivered.saturating_add(run.counts?.optional);
-            let cpu_s = run.server?.cpu_s;
-            (relays > 0).then(|| (cpu_s * 1e9 / relays as f64).into())
-        }),
+        of: Box::new(|run| run.server_cpu_per_delivery().map(Known::from)),
     });
     all.push(Figure {
         name: "server rss".to_owned(),

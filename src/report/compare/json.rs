@@ -2,54 +2,72 @@
 
 use serde::Serialize;
 
-use super::{Comparison, Outcome, Row, Side, statistics};
-use crate::report::Verdict;
+use super::{Comparison, Row, Side, statistics};
+use crate::report::{Verdict, json};
 
 /// The format's version.
 const SCHEMA: u64 = 1;
 
+/// What tells a comparison from a run's result.
+const KIND: &str = "comparison";
+
+/// One base, and what is compared with it. Keys are added, never renamed.
 #[derive(Serialize)]
-struct File<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
+pub(in crate::report) struct Comparisons<'a> {
+    /// The format's version.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     schema: u64,
+    /// What tells it from a run's result.
+    #[cfg_attr(test, schemars(extend("const" = KIND)))]
     kind: &'static str,
+    /// The version that compared.
     chatbench: &'static str,
+    /// The rate of false alarms of one comparison, over all its figures: 0.05.
     level: f64,
+    /// Changes up to this share of the base are of no interest.
     tolerance: f64,
+    /// How far two runs of the same are assumed to lie apart, where there are too few to tell: a
+    /// share.
     assumed_noise: f64,
+    /// What the others are compared with.
     base: About<'a>,
+    /// One for each NEW, in their order.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     comparisons: Vec<Compared<'a>>,
 }
 
+/// A result, or several of one scenario.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 struct About<'a> {
+    /// The path that it was read from.
     name: &'a str,
+    /// The scenario's name.
     scenario: &'a str,
+    /// The verdict of each run, in their order.
+    #[cfg_attr(test, schemars(length(min = 1)))]
     verdicts: Vec<&'a str>,
 }
 
+/// One comparison with the base.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 struct Compared<'a> {
+    /// What is compared with the base.
     new: About<'a>,
+    /// worse: a figure is. no-regression: every figure is the same, or better. inconclusive:
+    /// neither.
+    #[cfg_attr(test, schemars(extend("enum" = ["no-regression", "worse", "inconclusive"])))]
     outcome: &'static str,
+    /// What compare exits with for it.
+    #[cfg_attr(test, schemars(extend("enum" = [0, 1, 3])))]
     exit_code: u8,
-    figures: Vec<Figure<'a>>,
+    /// Every figure that either side has.
+    #[cfg_attr(test, schemars(length(min = 1)))]
+    figures: &'a [Row],
+    /// What limits the comparison, in words.
     notes: &'a [String],
-}
-
-#[derive(Serialize)]
-struct Figure<'a> {
-    name: &'a str,
-    outcome: &'static str,
-    base: Option<f64>,
-    new: Option<f64>,
-    change: Option<f64>,
-    change_low: Option<f64>,
-    change_high: Option<f64>,
-    interval: Option<&'static str>,
-    p: Option<f64>,
-    runs_needed: Option<usize>,
-    base_at_least: bool,
-    new_at_least: bool,
 }
 
 /// All comparisons with one base, with a newline at the end.
@@ -60,19 +78,16 @@ struct Figure<'a> {
 #[must_use]
 pub fn render(comparisons: &[Comparison<'_>]) -> Vec<u8> {
     let first = &comparisons[0];
-    let file = File {
+    json::document(&Comparisons {
         schema: SCHEMA,
-        kind: "comparison",
+        kind: KIND,
         chatbench: env!("CARGO_PKG_VERSION"),
         level: statistics::LEVEL,
         tolerance: first.terms.tolerance,
         assumed_noise: first.terms.assumed_noise,
         base: about(first.base),
         comparisons: comparisons.iter().map(compared).collect(),
-    };
-    let mut json = serde_json::to_vec_pretty(&file).expect("string keys and plain values");
-    json.push(b'\n');
-    json
+    })
 }
 
 fn about(side: &Side) -> About<'_> {
@@ -93,32 +108,7 @@ fn compared<'a>(comparison: &'a Comparison<'_>) -> Compared<'a> {
             _ => "inconclusive",
         },
         exit_code: verdict.exit_code(),
-        figures: comparison.rows.iter().map(figure).collect(),
+        figures: &comparison.rows,
         notes: &comparison.caveats,
-    }
-}
-
-fn figure(row: &Row) -> Figure<'_> {
-    let change = row.change;
-    Figure {
-        name: &row.name,
-        outcome: match row.outcome {
-            Outcome::Worse => "worse",
-            Outcome::Better => "better",
-            Outcome::Same => "same",
-            Outcome::TooNoisy => "too-noisy",
-            Outcome::Undecided => "undecided",
-            Outcome::OneSided => "one-sided",
-        },
-        base: row.base,
-        new: row.new,
-        change: change.map(|c| c.share),
-        change_low: change.map(|c| c.low),
-        change_high: change.map(|c| c.high),
-        interval: change.map(|c| if c.p.is_some() { "ranks" } else { "assumed" }),
-        p: change.and_then(|c| c.p),
-        runs_needed: row.runs_needed,
-        base_at_least: row.base_at_least,
-        new_at_least: row.new_at_least,
     }
 }

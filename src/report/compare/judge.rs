@@ -1,8 +1,10 @@
 //! What is said of each figure, from nothing but its values in each run.
 
-use super::figure::{Figure, Known};
+use serde::{Serialize, Serializer};
+
+use super::Terms;
+use super::figure::Known;
 use super::statistics::{self, LEVEL, Sample};
-use super::{Change, Outcome, Row, Terms};
 
 /// No more runs than this are advised.
 pub(super) const MOST_RUNS: usize = 1_000;
@@ -50,30 +52,108 @@ pub(super) struct Runs {
     pub more_is_better: bool,
 }
 
-/// What came of a figure.
-#[derive(Debug)]
-pub(super) struct Judged {
-    base: Option<f64>,
-    new: Option<f64>,
+/// What is said of a figure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Changed for the worse: a regression.
+    Worse,
+    /// Changed for the better.
+    Better,
+    /// The same within the tolerance.
+    Same,
+    /// These runs cannot tell.
+    TooNoisy,
+    /// It depends on when that would have come which was outstanding when a run stopped listening.
+    Undecided,
+    /// One side has no such figure.
+    OneSided,
+}
+
+/// A figure on both sides, and what is said of it.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Judged {
+    /// What to make of it.
     pub outcome: Outcome,
+    /// The median of the base's runs (of violations, the worst run): ns, events a second, bytes, or
+    /// a count.
+    pub base: Option<f64>,
+    /// The same of the new side.
+    pub new: Option<f64>,
+    /// By how much it changed; `None` if there is nothing to divide by.
+    #[serde(flatten, serialize_with = "Change::serialize")]
+    #[cfg_attr(test, schemars(with = "ChangeKeys"))]
     pub change: Option<Change>,
+    /// Of a figure that is too noisy: about how many runs of each side would tell. null where 1,000
+    /// would not.
     pub runs_needed: Option<usize>,
-    base_at_least: bool,
-    new_at_least: bool,
+    /// Whether base is only known to be no less, since something was outstanding when a run stopped
+    /// listening.
+    pub base_at_least: bool,
+    /// The same of new.
+    pub new_at_least: bool,
+}
+
+/// By how much a figure changed, as a share of the base: 0.05 is 5 % more.
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    /// Of the medians.
+    pub share: f64,
+    /// Between what it lies in truth, with a chance of 90 %.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
+    /// The chance that as great a change is seen somewhere in the table though nothing has
+    /// changed; `None` where the interval is an assumption, for want of runs.
+    pub p: Option<f64>,
+}
+
+/// The keys of a change: always there, and null where there is none.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct ChangeKeys {
+    /// From base to new, as a share of the base; null of a count, where the base is 0, and where
+    /// something was outstanding.
+    change: Option<f64>,
+    /// The lower end of the 90 % interval of the change.
+    change_low: Option<f64>,
+    /// Its upper end.
+    change_high: Option<f64>,
+    /// What the interval is made of: the rank test over the runs, or assumed_noise for want of
+    /// runs.
+    #[cfg_attr(test, schemars(extend("enum" = ["ranks", "assumed", null])))]
+    interval: Option<&'static str>,
+    /// The chance to see as great a change somewhere in the table though nothing has changed; null
+    /// where the runs are too few for a test.
+    p: Option<f64>,
+}
+
+impl Change {
+    fn serialize<S: Serializer>(change: &Option<Self>, serializer: S) -> Result<S::Ok, S::Error> {
+        let keys = ChangeKeys {
+            change: change.map(|c| c.share),
+            change_low: change.map(|c| c.low),
+            change_high: change.map(|c| c.high),
+            interval: change.map(|c| if c.p.is_some() { "ranks" } else { "assumed" }),
+            p: change.and_then(|c| c.p),
+        };
+        keys.serialize(serializer)
+    }
 }
 
 impl Judged {
-    pub(super) fn row(self, figure: &Figure) -> Row {
-        Row {
-            name: figure.name.clone(),
-            unit: figure.unit,
-            base: self.base,
-            new: self.new,
-            outcome: self.outcome,
-            change: self.change,
-            runs_needed: self.runs_needed,
-            base_at_least: self.base_at_least,
-            new_at_least: self.new_at_least,
+    /// Of a figure that one side may lack, nothing more being known.
+    pub(super) const fn new(base: Option<f64>, new: Option<f64>) -> Self {
+        Self {
+            outcome: Outcome::OneSided,
+            base,
+            new,
+            change: None,
+            runs_needed: None,
+            base_at_least: false,
+            new_at_least: false,
         }
     }
 }
@@ -154,15 +234,7 @@ fn one(
     if base.is_none() && new.is_none() {
         return None;
     }
-    let mut judged = Judged {
-        base,
-        new,
-        outcome: Outcome::OneSided,
-        change: None,
-        runs_needed: None,
-        base_at_least: false,
-        new_at_least: false,
-    };
+    let mut judged = Judged::new(base, new);
     let (Some(from), Some(to)) = (base, new) else {
         return Some(judged);
     };

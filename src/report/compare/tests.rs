@@ -6,21 +6,17 @@ use serde_json::json;
 use std::fs;
 
 use super::*;
-use crate::report::{RunResult, Style, sample};
+use crate::report::{Style, sample};
 use crate::verify::kind::Kind;
 
 /// Runs whose relays are all `us` µs late.
 fn side(name: &str, runs_us: &[u64]) -> Side {
     let runs = runs_us.iter().map(|us| {
-        let mut report = sample::report(|_, _| ());
-        report.outcome.measured.relay.reset();
-        report
-            .outcome
-            .measured
-            .relay
-            .record_n(us * 1_000, 50_000)
-            .unwrap();
-        RunResult::of(&report)
+        sample::result(|_, outcome| {
+            let relays = &mut outcome.measured.relay;
+            relays.reset();
+            relays.record_n(us * 1_000, 50_000).unwrap();
+        })
     });
     Side {
         name: name.to_owned(),
@@ -33,7 +29,7 @@ fn relay_p99(base: &[u64], new: &[u64]) -> Outcome {
     let terms = Terms::default();
     let comparison = compare(&base, &new, &terms);
     let row = comparison.rows.into_iter().find(|r| r.name == "relay p99");
-    row.unwrap().outcome
+    row.unwrap().judged.outcome
 }
 
 #[test]
@@ -134,7 +130,7 @@ fn equal_single_runs_say_nothing_of_the_noise() {
         comparison
             .rows
             .iter()
-            .all(|row| row.change.is_none_or(|c| c.p.is_none()))
+            .all(|row| row.judged.change.is_none_or(|c| c.p.is_none()))
     );
     let said = comparison.caveats.join("\n");
     for says in [
@@ -165,7 +161,7 @@ fn runs_that_would_do_are_said() {
     let comparison = compare(&base, &new, &terms);
     let said = comparison.caveats.join("\n");
     let row = comparison.undecided().next().unwrap();
-    let runs = row.runs_needed.unwrap();
+    let runs = row.judged.runs_needed.unwrap();
     assert!((50..500).contains(&runs), "{runs}");
     let says = format!("relay p99.9 (about {runs} runs of each side would do)");
     assert!(said.contains(&says), "{said}");
@@ -210,13 +206,13 @@ fn a_violation_is_never_noise() {
     let report = sample::report(|_, outcome| {
         outcome.findings.violation(Kind::LostRelay, sample::example);
     });
-    new.runs[1] = RunResult::of(&report);
+    new.runs[1] = report.result;
     let terms = Terms::default();
     let comparison = compare(&base, &new, &terms);
     let worse: Vec<_> = comparison.regressions().map(|r| r.name.as_str()).collect();
     assert!(worse.contains(&"violations"), "{worse:?}");
     let back = compare(&new, &base, &terms);
-    assert_eq!(back.rows[0].outcome, Outcome::Better);
+    assert_eq!(back.rows[0].judged.outcome, Outcome::Better);
 }
 
 #[test]
@@ -224,7 +220,7 @@ fn a_lower_rate_is_worse() {
     let base = side("base", &[100, 100, 100]);
     let mut new = side("new", &[100, 100, 100]);
     for run in &mut new.runs {
-        run.rates.insert("delivered".to_owned(), Some(40_000.0));
+        run.rates.delivered = Some(40_000.0);
     }
     let terms = Terms::default();
     let comparison = compare(&base, &new, &terms);
@@ -237,12 +233,12 @@ fn a_figure_that_one_side_lacks_is_no_pass_and_one_that_both_lack_is_not_shown()
     let base = side("base", &[100]);
     let mut new = side("new", &[100]);
     new.runs[0].server = None;
-    new.runs[0].latency_ns.remove("ack");
+    new.runs[0].latency_ns.shift_remove("ack");
     let terms = Terms::default();
     let comparison = compare(&base, &new, &terms);
     let outcome = |name: &str| {
         let row = comparison.rows.iter().find(|row| row.name == name);
-        row.map(|row| row.outcome)
+        row.map(|row| row.judged.outcome)
     };
     assert_eq!(outcome("server rss"), Some(Outcome::OneSided));
     assert_eq!(outcome("ack p50"), Some(Outcome::OneSided));
@@ -350,7 +346,7 @@ fn a_directory_of_results_is_one_side() {
     // The tenth run comes last.
     let tenth = directory.path().join("10");
     fs::create_dir(&tenth).unwrap();
-    let mut result: Value = serde_json::from_slice(&crate::report::json::render(&report)).unwrap();
+    let mut result: Value = serde_json::from_slice(&report.result.json()).unwrap();
     result["scenario"]["seed"] = 10.into();
     fs::write(tenth.join("result.json"), result.to_string()).unwrap();
     let runs = Side::load(directory.path()).unwrap().runs;
@@ -425,13 +421,13 @@ fn every_outcome_is_valid() {
 /// ten seconds when they stopped listening.
 fn hung(name: &str, runs: &[(u64, u64)]) -> Side {
     let runs = runs.iter().map(|&(us, outstanding)| {
-        RunResult::of(&sample::report(|_, outcome| {
+        sample::result(|_, outcome| {
             let measured = &mut outcome.measured;
             measured.relay.reset();
             measured.relay.record_n(us * 1_000, 50_000).unwrap();
             let relays = &mut measured.censored.relay;
             relays.record_n(10_000_000_000, outstanding).unwrap();
-        }))
+        })
     });
     Side {
         name: name.to_owned(),
@@ -503,15 +499,16 @@ fn what_had_not_come_is_worse_where_that_is_certain_and_undecided_where_it_is_no
         let (base, new) = (hung("base", base), hung("new", new));
         let comparison = compare(&base, &new, &terms);
         let row = comparison.rows.iter().find(|r| r.name == "relay p99");
-        assert_eq!(row.unwrap().outcome, outcome, "{says}: {row:?}");
+        assert_eq!(row.unwrap().judged.outcome, outcome, "{says}: {row:?}");
         let p50 = comparison.rows.iter().find(|r| r.name == "relay p50");
         let p50 = p50.unwrap();
         assert!(
-            !p50.base_at_least && !p50.new_at_least,
+            !p50.judged.base_at_least && !p50.judged.new_at_least,
             "{says}: the median came"
         );
         let text = render(&comparison, Style::FILE);
-        let at_least = row.unwrap().new_at_least || row.unwrap().base_at_least;
+        let judged = &row.unwrap().judged;
+        let at_least = judged.new_at_least || judged.base_at_least;
         assert_eq!(text.contains("≥10.0 s"), at_least, "{says}: {text}");
         assert_eq!(text.contains("at least what is shown"), at_least, "{says}");
         if outcome == Outcome::Undecided {

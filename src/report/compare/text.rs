@@ -30,7 +30,7 @@ pub fn render(comparison: &Comparison<'_>, style: Style) -> String {
     table.column("90 % within", INTERVAL, Align::Right, Listed::Named);
     table.column("outcome", 0, Align::Left, Listed::Bare);
     for row in &comparison.rows {
-        let (paint, word) = word(row.outcome);
+        let (paint, word) = word(row.judged.outcome);
         let figures = cells(row).map(|cell| style.text(&cell).into_owned());
         let cells = figures.into_iter().chain([style.paint(paint, word)]);
         table.row(&style.text(&row.name), cells.collect());
@@ -66,7 +66,7 @@ pub fn markdown(comparison: &Comparison<'_>) -> String {
     );
     for row in &comparison.rows {
         let [base, new, change, interval] = cells(row);
-        let (paint, word) = word(row.outcome);
+        let (paint, word) = word(row.judged.outcome);
         let mark = if paint == Paint::Bad { "**" } else { "" };
         let name = plain(&row.name);
         out.push_str(&format!(
@@ -110,7 +110,7 @@ pub(in crate::report) fn cells(row: &Row) -> [String; 4] {
         Some(figure) if at_least => format!("≥{}", row.unit.show(figure)),
         Some(figure) => row.unit.show(figure),
     };
-    let (change, interval) = match row.change {
+    let (change, interval) = match row.judged.change {
         Some(Change {
             share, low, high, ..
         }) => (
@@ -119,8 +119,13 @@ pub(in crate::report) fn cells(row: &Row) -> [String; 4] {
         ),
         None => ("–".to_owned(), "–".to_owned()),
     };
-    let base = show(row.base, row.base_at_least);
-    [base, show(row.new, row.new_at_least), change, interval]
+    let base = show(row.judged.base, row.judged.base_at_least);
+    [
+        base,
+        show(row.judged.new, row.judged.new_at_least),
+        change,
+        interval,
+    ]
 }
 
 /// A share with its sign, in percent; with one more digit below 10 %.

@@ -283,9 +283,9 @@ mod tests {
 
     #[test]
     fn phases_enclose_what_was_measured() {
-        let result = RunResult::of(&sample::report(|plan, _| {
+        let result = sample::result(|plan, _| {
             plan.resolved["run"] = serde_json::json!({ "warmup": "1s" });
-        }));
+        });
         let phases: Vec<_> = phases(&result)
             .into_iter()
             .map(|p| (p.name, p.from, p.to))
@@ -371,7 +371,7 @@ mod tests {
     /// The last of them is 0 when the run has ended, and not before.
     #[test]
     fn clients_are_drawn_at_the_end_of_each_second() {
-        let mut result = RunResult::of(&sample::report(|_, _| ()));
+        let mut result = sample::result(|_, _| ());
         result.elapsed_ns = 11_250_000_000;
         result.timeline[11].clients = 0;
         let [.., clients] = over_time(&result);
@@ -384,7 +384,7 @@ mod tests {
 
     #[test]
     fn the_time_axis_ends_with_the_run() {
-        let mut result = RunResult::of(&sample::report(|_, _| ()));
+        let mut result = sample::result(|_, _| ());
         let end_of = |result: &RunResult| match over_time(result)[0].x {
             Axis::Time { end_s, .. } => end_s,
             _ => panic!("no time axis"),

@@ -139,20 +139,23 @@ fn changes(comparison: &Comparison<'_>, label: &str) -> Markup {
 }
 
 fn change(row: &Row, label: &str) -> Markup {
-    let class = match word(row.outcome).0 {
+    let class = match word(row.judged.outcome).0 {
         Paint::Bad => "bad",
         Paint::Good => "good",
         Paint::Doubt => "doubt",
         _ => "faint",
     };
     // The arrow says which way the figure went; of a rate down is the worse way.
-    let up = row.change.map_or(row.new > row.base, |c| c.share > 0.0);
-    let arrow = match row.outcome {
+    let up = row
+        .judged
+        .change
+        .map_or(row.judged.new > row.judged.base, |c| c.share > 0.0);
+    let arrow = match row.judged.outcome {
         Outcome::Worse | Outcome::Better if up => "▲ ",
         Outcome::Worse | Outcome::Better => "▼ ",
         _ => "",
     };
-    let word = match row.outcome {
+    let word = match row.judged.outcome {
         Outcome::TooNoisy => "too noisy to tell",
         Outcome::Undecided => "undecided: something was outstanding",
         Outcome::OneSided => "on one side only",

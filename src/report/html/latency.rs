@@ -25,12 +25,12 @@ pub(super) fn by_class(result: &RunResult) -> Markup {
             (chart("percentiles", "Latency by percentile, one line a class, both axes logarithmic; \
                 the table below has the same figures"))
             (table("class", result.classes().map(|(_, name, latency)| (name.to_owned(), latency))))
-            @let outstanding = outstanding(result);
+            @let outstanding = Outstanding::of(result);
             @let waited_for = outstanding.in_words();
             @if !waited_for.is_empty() {
                 p.note { "Outstanding: " (waited_for.join(" · ")) "." }
             }
-            @let missing = missing(result).but_for(outstanding).in_words();
+            @let missing = Missing::of(result).but_for(outstanding).in_words();
             @if !missing.is_empty() {
                 p.note { "Not in these figures: " (missing.join(" · ")) "." }
             }
@@ -116,33 +116,6 @@ fn cells(l: &Latency) -> [Cell; 8] {
         (l.at(99.99), None),
         (l.at(100.0), None),
     ]
-}
-
-/// What no percentile holds, because there is no latency of what never came.
-fn missing(result: &RunResult) -> Missing {
-    let lost = result.counts.as_ref().map_or(0, |counts| counts.lost);
-    let missing = |class: &str| result.latency_ns.get(class).map_or(0, |l| l.missing);
-    Missing {
-        acks: missing("ack"),
-        lost,
-        unresolved: missing("relay").saturating_sub(lost),
-        last_relays: missing("last_relay"),
-        unsent: result.window.unsent,
-    }
-}
-
-/// What had not come when the run stopped listening, and is in the figures as late as that.
-fn outstanding(result: &RunResult) -> Outstanding {
-    let count = |class: &str| {
-        let latency = result.latency_ns.get(class);
-        let outstanding = latency.and_then(|l| l.outstanding.as_ref());
-        outstanding.map_or(0, |outstanding| outstanding.count)
-    };
-    Outstanding {
-        acks: count("ack"),
-        relays: count("relay"),
-        messages: count("last_relay"),
-    }
 }
 
 /// How far the figures may be the generator's own.

@@ -3,12 +3,12 @@
 use super::chart::data_of;
 use super::*;
 use crate::measure::health::Doubt;
-use crate::report::{RunResult, figures, json, sample};
+use crate::report::{RunResult, figures, sample};
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
 
 fn page(change: sample::Change) -> String {
-    render(&RunResult::of(&sample::report(change)))
+    render(&sample::result(change))
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn the_charts_have_the_histograms_and_the_timeline() {
     let report = sample::report(|_, outcome| {
         outcome.findings.violation(Kind::LostRelay, sample::example);
     });
-    let result = RunResult::of(&report);
+    let result = report.result;
     let data = data_of(&render(&result));
     let chart = |id: &str| {
         let charts = data["charts"].as_array().unwrap();
@@ -94,7 +94,7 @@ fn groups_intervals_doubts_and_what_is_missing_are_shown() {
     ] {
         assert!(page.contains(text), "{text}");
     }
-    let result = RunResult::of(&sample::report(|_, _| ()));
+    let result = sample::result(|_, _| ());
     let [low, high] = result.latency_ns["relay"].ci95.p50.unwrap();
     let interval = format!("<small>{}</small>", figures::latency_range(low, high));
     assert!(page.contains(&interval), "{interval}");
@@ -102,7 +102,7 @@ fn groups_intervals_doubts_and_what_is_missing_are_shown() {
 
 #[test]
 fn one_group_is_no_comparison_and_an_older_result_has_none() {
-    let mut result = RunResult::of(&sample::report(|_, _| ()));
+    let mut result = sample::result(|_, _| ());
     result.groups.truncate(1);
     assert!(!render(&result).contains("Latency by group"));
     result.groups.clear();
@@ -138,9 +138,9 @@ fn nothing_that_a_target_or_a_scenario_says_becomes_markup() {
 
 #[test]
 fn data_cannot_close_its_own_element() {
-    let mut result = RunResult::of(&sample::report(|_, outcome| {
+    let mut result = sample::result(|_, outcome| {
         outcome.findings.violation(Kind::LostRelay, sample::example);
-    }));
+    });
     // A result from elsewhere may hold anything.
     let relay = result.latency_ns["relay"].clone();
     result.latency_ns.insert(HOSTILE.to_owned(), relay);
@@ -207,7 +207,7 @@ fn however_bad_and_long_the_run_the_page_stays_below_a_mebibyte() {
             }
         }
     });
-    let mut file: Value = serde_json::from_slice(&json::render(&report)).unwrap();
+    let mut file: Value = serde_json::from_slice(&report.result.json()).unwrap();
     let point = file["timeline"][5].clone();
     file["timeline"] = Value::Array(vec![point; 86_400]);
     let bytes = serde_json::to_vec(&file).unwrap();

@@ -1,20 +1,18 @@
 //! Reading a result: from where, which version, and how much is believed of what stands in it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use hdrhistogram::Histogram;
+use indexmap::IndexMap;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
-use super::{Group, Latency, RunResult};
+use super::{Group, Latency, RunResult, SCHEMA};
 use crate::input;
 use crate::report::files::RESULT;
-use crate::report::json::SCHEMA;
-use crate::report::{Report, histogram, json};
+use crate::report::json;
 
 /// Why a result cannot be read.
 #[derive(Debug, Error)]
@@ -60,21 +58,10 @@ pub enum Error {
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 
 impl RunResult {
-    /// The result of a run that has just ended: what its JSON says, so that a report made now and
-    /// one made again later are the same.
+    /// As JSON, with a newline at its end.
     #[must_use]
-    pub fn of(report: &Report) -> Self {
-        Self::written(&json::render(report))
-    }
-
-    /// The same, where that JSON is at hand.
-    ///
-    /// # Panics
-    ///
-    /// If it is not what this version writes.
-    pub(in crate::report) fn written(json: &[u8]) -> Self {
-        Self::parse(Path::new(RESULT), json)
-            .expect("what is written can be read: a property of both, and a test")
+    pub fn json(&self) -> Vec<u8> {
+        json::document(self)
     }
 
     /// The file that [`RunResult::load`] reads.
@@ -124,7 +111,7 @@ impl RunResult {
         if kind.is_some_and(|kind| kind == "search") {
             return Err(Error::Search(path.to_owned()));
         }
-        if schema != u64::from(SCHEMA) {
+        if schema != SCHEMA {
             return Err(Error::OtherSchema {
                 path: path.to_owned(),
                 found: schema,
@@ -134,30 +121,23 @@ impl RunResult {
     }
 }
 
-pub(super) fn histogram<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Histogram<u64>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    histogram::decode(&text).map_err(de::Error::custom)
-}
-
 /// Classes of latency, and groups of clients, that a result may have: each holds histograms, which
 /// are short in the file and long in memory.
 const MOST_CLASSES: usize = 64;
 
 pub(super) fn classes<'de, D: Deserializer<'de>>(
     deserializer: D,
-) -> Result<BTreeMap<String, Latency>, D::Error> {
+) -> Result<IndexMap<String, Latency>, D::Error> {
     struct Classes;
     impl<'de> Visitor<'de> for Classes {
-        type Value = BTreeMap<String, Latency>;
+        type Value = IndexMap<String, Latency>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             write!(f, "at most {MOST_CLASSES} classes of latency")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut classes = BTreeMap::new();
+            let mut classes = IndexMap::new();
             while let Some((class, latency)) = map.next_entry()? {
                 classes.insert(class, latency);
                 if classes.len() > MOST_CLASSES {

@@ -2,9 +2,8 @@
 //! exercised.
 
 use super::{Page, latency};
-use crate::measure::percentile::percentile;
-use crate::report::thresholds::per_second;
-use crate::report::{Report, figures, generator};
+use crate::report::result::{Latency, RunResult};
+use crate::report::{figures, generator};
 use crate::verify::findings::Coverage;
 
 /// Faults shown of those that the embedded server was told to commit; the JSON result has more.
@@ -12,54 +11,44 @@ const FAULTS_SHOWN: usize = 5;
 
 impl Page {
     /// Rates, connections, processes, and what was exercised.
-    pub(super) fn figures(&mut self, report: &Report) {
-        self.labelled("throughput", throughput(report));
-        self.labelled("connecting", connecting(report));
-        let outcome = &report.outcome;
-        if let Some(server) = &outcome.server {
-            let mut items = vec![cpu(server.cpu.as_secs_f64())];
-            let relays = outcome.findings.counts.delivered + outcome.findings.counts.optional;
-            if relays > 0 {
-                let each_ns = server.cpu.as_nanos() as f64 / relays as f64;
-                items.push(format!(
-                    "{} per delivery",
-                    figures::latency(each_ns.round() as u64)
-                ));
+    pub(super) fn figures(&mut self, result: &RunResult) {
+        self.labelled("throughput", throughput(result));
+        self.labelled("connecting", connecting(result));
+        if let Some(server) = &result.server {
+            let mut items = vec![cpu(server.cpu_s)];
+            if let Some(each_ns) = result.server_cpu_per_delivery() {
+                let each = figures::latency(each_ns.round() as u64);
+                items.push(format!("{each} per delivery"));
             }
-            items.push(format!(
-                "rss {}",
-                figures::bytes(server.max_rss_bytes as f64)
-            ));
+            items.push(rss(server.max_rss_bytes));
             self.labelled("server", items);
         }
-        if !outcome.faults.is_empty() {
-            self.labelled("committed", committed(&outcome.faults));
+        if !result.target.faults.is_empty() {
+            self.labelled("committed", committed(&result.target.faults));
         }
-        let lag = latency(percentile(&outcome.measured.send_lag, 99.0));
-        let wake = latency(percentile(&outcome.measured.heartbeat, 99.0));
+        let generator = &result.generator;
+        let p99 = |latency: Option<&Latency>| super::latency(latency.and_then(|l| l.p99));
         self.labelled(
             "generator",
             [
-                cpu(outcome.generator.cpu.as_secs_f64()),
-                format!(
-                    "rss {}",
-                    figures::bytes(outcome.generator.max_rss_bytes as f64)
-                ),
-                format!("send lag p99 {lag}"),
-                format!("wake-up p99 {wake}"),
-                generator::occupied(&outcome.health),
-                generator::state(&outcome.health).to_owned(),
+                cpu(generator.cpu_s),
+                rss(generator.max_rss_bytes),
+                format!("send lag p99 {}", p99(result.latency_ns.get("send_lag"))),
+                format!("wake-up p99 {}", p99(generator.heartbeat_ns.as_ref())),
+                generator::occupied_of(&generator.shards),
+                generator.state().to_owned(),
             ],
         );
-        let exercised = exercised(&outcome.findings.coverage);
-        if !exercised.is_empty() {
+        let exercised = result.coverage.as_ref().map(exercised);
+        if let Some(exercised) = exercised.filter(|exercised| !exercised.is_empty()) {
             self.labelled("exercised", exercised);
         }
-        if !report.promises.use_seq {
-            self.labelled("judged", report.promises.in_words());
+        if let Some(judged) = result.judged.as_ref().filter(|judged| judged.is_inferred()) {
+            self.labelled("judged", judged.in_words());
         }
-        if outcome.measured.saturated > 0 {
-            let n = figures::count(outcome.measured.saturated);
+        let saturated = result.window.saturated_latencies;
+        if saturated > 0 {
+            let n = figures::count(saturated);
             self.labelled(
                 "beyond",
                 [format!("{n} latencies over an hour, shown as one hour")],
@@ -68,64 +57,66 @@ impl Page {
     }
 }
 
-fn throughput(report: &Report) -> Vec<String> {
-    let measured = &report.outcome.measured;
-    let counts = &measured.counts;
-    let rate = |events| per_second(events, measured);
+fn throughput(result: &RunResult) -> Vec<String> {
+    let (window, rates) = (&result.window, &result.rates);
     let shown = |what: &str, rate: Option<f64>| {
         format!("{what} {}", rate.map_or("–".to_owned(), figures::rate))
     };
     let mut items = Vec::new();
-    if let Some(offered) = measured.offered {
-        items.push(shown("offered", rate(offered)));
+    if window.offered.is_some() {
+        items.push(shown("offered", rates.offered));
     }
-    items.push(shown("sent", rate(counts.sent)));
-    if counts.held_by_target > 0 {
-        items.push(format!(
-            "{} held by the target",
-            figures::count(counts.held_by_target)
-        ));
+    items.push(shown("sent", rates.sent));
+    if window.held_by_target > 0 {
+        let held = figures::count(window.held_by_target);
+        items.push(format!("{held} held by the target"));
     }
-    items.push(shown("delivered", rate(counts.delivered)));
-    for (what, bytes) in [("in", counts.bytes_in), ("out", counts.bytes_out)] {
-        let rate = rate(bytes).map(|bytes| format!("{}/s", figures::bytes(bytes)));
+    items.push(shown("delivered", rates.delivered));
+    for (what, rate) in [("in", rates.bytes_in), ("out", rates.bytes_out)] {
+        let rate = rate.map(|bytes| format!("{}/s", figures::bytes(bytes)));
         items.push(format!("{what} {}", rate.as_deref().unwrap_or("–")));
     }
     items
 }
 
-fn connecting(report: &Report) -> Vec<String> {
-    let outcome = &report.outcome;
-    let connect = &outcome.measured.connect;
-    let mut items = vec![format!(
-        "{} of {} clients",
-        figures::count(outcome.connected),
-        figures::count(outcome.clients)
-    )];
-    let sessions = outcome.findings.counts.sessions;
-    if sessions > outcome.connected {
-        items.push(format!("{} sessions", figures::count(sessions)));
+fn connecting(result: &RunResult) -> Vec<String> {
+    let mut items = Vec::new();
+    if let Some(counts) = &result.counts {
+        items.push(format!(
+            "{} of {} clients",
+            figures::count(counts.connected),
+            figures::count(counts.clients)
+        ));
+        let sessions = counts.verified.sessions;
+        if sessions > counts.connected {
+            items.push(format!("{} sessions", figures::count(sessions)));
+        }
     }
-    for (name, quantile) in [("p50", 50.0), ("max", 100.0)] {
-        items.push(format!("{name} {}", latency(percentile(connect, quantile))));
+    if let Some(connect) = result.latency_ns.get("connect") {
+        items.push(format!("p50 {}", latency(connect.p50)));
+        items.push(format!("max {}", latency(connect.max)));
     }
     items
 }
 
-/// What was really exercised.
-pub(in crate::report) fn exercised(coverage: &Coverage) -> Vec<String> {
-    let all = [
-        (coverage.overlapping_sends, "overlapping sends"),
-        (coverage.joins_during_traffic, "joins during traffic"),
-        (coverage.polite_leaves, "polite leaves"),
-        (coverage.aborts, "aborts"),
-        (coverage.split_frames, "split frames"),
-        (coverage.joined_frames, "joined frames"),
-        (coverage.fences_seen, "ends proved"),
-    ];
-    let some = all.into_iter().filter(|(n, _)| *n > 0);
+/// What was really exercised, in words; only what was.
+pub(in crate::report) fn exercised(of: &Coverage) -> Vec<String> {
+    let some = coverage(of).into_iter().filter(|(n, _)| *n > 0);
     some.map(|(n, what)| format!("{} {what}", figures::count(n)))
         .collect()
+}
+
+/// What a run may exercise, each with how often it was.
+pub(in crate::report) fn coverage(of: &Coverage) -> [(u64, &'static str); 7] {
+    [
+        (of.overlapping_sends, "overlapping sends"),
+        (of.joins_during_traffic, "joins during traffic"),
+        (of.polite_leaves, "polite leaves"),
+        (of.aborts, "aborts"),
+        (of.split_frames, "split frames"),
+        (of.joined_frames, "joined frames"),
+        (of.fences_seen, "ends proved"),
+    ]
 }
 
 /// What a faulty server said that it did wrong.
@@ -141,4 +132,8 @@ fn committed(faults: &[String]) -> Vec<String> {
 
 fn cpu(seconds: f64) -> String {
     format!("cpu {seconds:.2} s")
+}
+
+fn rss(bytes: u64) -> String {
+    format!("rss {}", figures::bytes(bytes as f64))
 }

@@ -1,18 +1,14 @@
 //! The latencies of a summary: the table, the shape of the relays, and how far it all can be
 //! trusted.
 
-use std::borrow::Cow;
-
 use hdrhistogram::Histogram;
 
 use super::{LABEL, Page};
-use crate::measure::censored::percentile;
-use crate::measure::confidence::range;
 use crate::measure::percentile::percentile as exactly;
-use crate::measure::{GroupLatencies, histogram};
 use crate::report::columns::{Align, Columns, Listed};
+use crate::report::result::{Group, Latency, Promised, RunResult, class_name};
 use crate::report::style::{Paint, left};
-use crate::report::{Report, bars, figures, groups};
+use crate::report::{bars, figures, groups};
 use crate::scenario::plan::AckPromise;
 
 /// Columns of the first column of the latency table, and the fewest: `last receiver`.
@@ -26,7 +22,7 @@ const SHAPE: usize = 60;
 const INTERVAL: usize = 18;
 
 /// The percentiles whose 95 % intervals are shown.
-const INTERVALS: [f64; 3] = [50.0, 99.0, 99.9];
+const INTERVALS: [&str; 3] = ["p50", "p99", "p99.9"];
 
 /// Service time is shown where a percentile of it is so much lower than that of the response time
 /// (in ns, and as a share of it): then the gap is worth a line.
@@ -35,7 +31,7 @@ const SERVICE_GAP_SHARE: f64 = 0.1;
 
 impl Page {
     /// The table of latencies.
-    pub(super) fn latencies(&mut self, report: &Report) {
+    pub(super) fn latencies(&mut self, result: &RunResult) {
         let style = self.style;
         let (quantiles, width): (&[f64], _) = if style.width >= 96 {
             (&[50.0, 90.0, 99.0, 99.9, 99.99], 9)
@@ -49,41 +45,10 @@ impl Page {
         }
         table.column("max", width, Align::Right, Listed::Named);
         table.column("samples", 10, Align::Right, Listed::Counted);
-
-        let measured = &report.outcome.measured;
-        let censored = &measured.censored;
-        let nothing = histogram();
-        let rows = [
-            ("ack", &measured.ack, &censored.ack),
-            ("relay", &measured.relay, &censored.relay),
-            ("last receiver", &measured.last_relay, &censored.last_relay),
-            ("spread first → last", &measured.spread, &censored.spread),
-        ];
-        let unpromised = report.promises.ack == AckPromise::None && measured.ack.is_empty();
-        let service = [
-            Some(&measured.ack_service),
-            Some(&measured.relay_service),
-            None,
-            None,
-        ];
-        let mut lines = Vec::new();
-        let rows = rows.into_iter().zip(service);
-        for ((class, response, at_least), service) in rows.skip(usize::from(unpromised)) {
-            lines.push((Cow::from(class), Cow::Borrowed(response), at_least));
-            // That of a part of the deliveries compares with nothing.
-            let service = service.filter(|s| s.len() == response.len());
-            if let Some(service) = service.filter(|s| is_noticeable(response, s, quantiles)) {
-                let service = Cow::Borrowed(service);
-                lines.push(("  from the actual send".into(), service, &nothing));
-            }
-            for (group, came, at_least) in by_group(class, report) {
-                lines.push((group, came, at_least.unwrap_or(&nothing)));
-            }
-        }
-        for (class, came, at_least) in lines {
+        for (class, latency) in lines(result, quantiles) {
             let figures = quantiles.iter().chain(&[100.0]);
-            let figures = figures.map(|p| figures::at_least(percentile(&came, at_least, *p)));
-            let samples = figures::short_count(came.len() + at_least.len());
+            let figures = figures.map(|&percentile| figures::at_least(latency.at(percentile)));
+            let samples = figures::short_count(latency.count + latency.outstanding());
             let cells = figures.chain([samples]);
             let cells = cells.map(|cell| style.text(&cell).into_owned()).collect();
             table.row(&style.text(&class), cells);
@@ -92,60 +57,45 @@ impl Page {
     }
 
     /// How the relays' latencies are distributed, from the least to the greatest, logarithmically.
-    pub(super) fn shape(&mut self, report: &Report) {
+    pub(super) fn shape(&mut self, result: &RunResult) {
         let style = self.style;
-        let relay = &report.outcome.measured.relay;
-        if relay.is_empty() {
+        let Some(relay) = result.latency_ns.get("relay") else {
             return;
-        }
-        let (min, max) = (figures::latency(relay.min()), figures::latency(relay.max()));
+        };
+        let (Some(min), Some(max)) = (relay.min, relay.max) else {
+            return;
+        };
+        let (min, max) = (figures::latency(min), figures::latency(max));
         let (min, max) = (style.text(&min), style.text(&max));
         let room = style.width - LABEL - min.chars().count() - max.chars().count() - 2;
-        let shape = bars::shape(relay, room.min(SHAPE), style);
+        let shape = bars::shape(&relay.histogram, room.min(SHAPE), style);
         let head = left(&style.paint(Paint::Faint, "relays"), LABEL);
         self.out.push_str(&format!("{head}{min} {shape} {max}\n"));
     }
 
     /// How far the percentiles can be trusted.
-    pub(super) fn intervals(&mut self, report: &Report) {
+    pub(super) fn intervals(&mut self, result: &RunResult) {
         let style = self.style;
-        let measured = &report.outcome.measured;
-        let messages = measured.last_relay.len();
-        let censored = &measured.censored;
-        let rows = [
-            ("ack", &measured.ack, &censored.ack, measured.ack.len()),
-            ("relay", &measured.relay, &censored.relay, messages),
-            (
-                "last receiver",
-                &measured.last_relay,
-                &censored.last_relay,
-                messages,
-            ),
-        ];
-        let interval = |histogram, at_least: &Histogram<u64>, quantile, messages| {
-            // That of those that came alone would say less than is known.
-            if !at_least.is_empty() {
-                return None;
-            }
-            range(histogram, quantile, messages).map(|range| {
-                style
-                    .text(&figures::latency_range(range.low_ns, range.high_ns))
-                    .into_owned()
-            })
-        };
         let mut table = Columns::new("95 % interval", CLASS - INTERVAL / 2, LEAST);
-        for quantile in INTERVALS {
-            let head = format!("p{quantile}");
-            table.column(&head, INTERVAL, Align::Right, Listed::Named);
+        for head in INTERVALS {
+            table.column(head, INTERVAL, Align::Right, Listed::Named);
         }
         let mut any = false;
-        for (class, histogram, at_least, n) in rows {
-            let cells = INTERVALS.map(|quantile| interval(histogram, at_least, quantile, n));
-            if cells.iter().any(Option::is_some) {
+        for class in ["ack", "relay", "last_relay"] {
+            // That of those that came alone would say less than is known.
+            let latency = result.latency_ns.get(class);
+            let latency = latency.filter(|latency| latency.outstanding.is_none());
+            let Some(ci95) = latency.map(|latency| latency.ci95) else {
+                continue;
+            };
+            let intervals = [ci95.p50, ci95.p99, ci95.p99_9];
+            if intervals.iter().any(Option::is_some) {
                 any = true;
-                let none = || style.text("–").into_owned();
-                let cells = cells.map(|cell| cell.unwrap_or_else(none));
-                table.row(class, cells.to_vec());
+                let cells = intervals.map(|interval| {
+                    let text = interval.map(|[low, high]| figures::latency_range(low, high));
+                    style.text(text.as_deref().unwrap_or("–")).into_owned()
+                });
+                table.row(class_name(class), cells.to_vec());
             }
         }
         if any {
@@ -154,42 +104,52 @@ impl Page {
     }
 }
 
-/// A line of the table: a name, what came, and lower bounds of what did not.
-type Line<'a> = (
-    Cow<'a, str>,
-    Cow<'a, Histogram<u64>>,
-    Option<&'a Histogram<u64>>,
-);
+/// The lines of the table: each class, what it is from the actual send where that differs, and the
+/// groups where they do.
+fn lines<'a>(result: &'a RunResult, quantiles: &[f64]) -> Vec<(String, &'a Latency)> {
+    let latency = |class: &str| result.latency_ns.get(class);
+    let no_acks = |judged: &Promised| judged.ack == AckPromise::None.word();
+    let unpromised = result.judged.as_ref().is_some_and(no_acks);
+    let mut lines = Vec::new();
+    for class in ["ack", "relay", "last_relay", "spread"] {
+        let Some(response) = latency(class) else {
+            continue;
+        };
+        if class == "ack" && unpromised && response.count == 0 {
+            continue;
+        }
+        lines.push((class_name(class).to_owned(), response));
+        // That of a part of the deliveries compares with nothing.
+        let service = latency(&format!("{class}_service"));
+        let service = service.filter(|service| service.count == response.count);
+        let noticeable =
+            |service: &&Latency| is_noticeable(&response.histogram, &service.histogram, quantiles);
+        let service = service.filter(noticeable);
+        lines.extend(service.map(|service| ("  from the actual send".to_owned(), service)));
+        lines.extend(by_group(class, result));
+    }
+    lines
+}
 
 /// The groups' shares of a class where they differ, and all where something was outstanding.
-fn by_group<'a>(class: &str, report: &'a Report) -> Vec<Line<'a>> {
-    type Share = fn(&GroupLatencies) -> Option<&Histogram<u64>>;
-    let measured = &report.outcome.measured;
+fn by_group<'a>(class: &str, result: &'a RunResult) -> Vec<(String, &'a Latency)> {
+    type Share = fn(&Group) -> Option<&Latency>;
     let (of, preposition, messages): (Share, _, _) = match class {
-        "ack" => (|g| g.ack.as_ref(), "from", measured.ack.len()),
-        "relay" => (|g| g.relay.as_ref(), "to", measured.last_relay.len()),
+        "ack" => (|group| group.latency_ns.ack.as_ref(), "from", "ack"),
+        "relay" => (|group| group.latency_ns.relay.as_ref(), "to", "last_relay"),
         _ => return Vec::new(),
     };
-    let censored = &measured.censored.groups;
-    let groups = report.groups.iter().enumerate();
-    let shares: Vec<_> = groups
-        .filter_map(|(place, group)| {
-            let came = measured.groups.get(place).and_then(of);
-            let at_least = censored.get(place).and_then(of);
-            (came.is_some() || at_least.is_some()).then_some((&*group.name, came, at_least))
-        })
-        .collect();
-    let histograms: Vec<_> = shares.iter().filter_map(|(_, came, _)| *came).collect();
-    let outstanding = shares.iter().filter(|(.., at_least)| at_least.is_some());
+    let messages = result.latency_ns.get(messages).map_or(0, |all| all.count);
+    let groups = result.groups.iter();
+    let shares = groups.filter_map(|group| Some((group, of(group)?)));
+    let shares: Vec<_> = shares.collect();
+    let histograms: Vec<_> = shares.iter().map(|(_, share)| &share.histogram).collect();
+    let outstanding = shares.iter().filter(|(_, share)| share.outstanding() > 0);
     let one_hung = (1..shares.len()).contains(&outstanding.count());
     if !one_hung && !groups::differ(&histograms, messages) {
         return Vec::new();
     }
-    let line = |(name, came, at_least): (&str, Option<&'a Histogram<u64>>, _)| {
-        let name = format!("  {preposition} {name}").into();
-        let came = came.map_or_else(|| Cow::Owned(histogram()), Cow::Borrowed);
-        (name, came, at_least)
-    };
+    let line = |(group, share): (&Group, _)| (format!("  {preposition} {}", group.name), share);
     shares.into_iter().map(line).collect()
 }
 

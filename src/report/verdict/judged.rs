@@ -1,29 +1,30 @@
 //! What thresholds came to, as reasons.
 
 use crate::report::figures;
-use crate::report::thresholds::Judged;
+use crate::report::result::Threshold;
 
 /// Thresholds without the samples that they take.
-pub(super) fn unjudged(thresholds: &[Judged]) -> Vec<String> {
+pub(super) fn unjudged(thresholds: &[Threshold]) -> Vec<String> {
     let unjudged = thresholds.iter();
     unjudged
         .filter(|judged| judged.ok.is_none() && judged.excuse.is_none() && !is_open(judged))
-        .map(|Judged { metric, expr, samples, wanted, is_rate, .. }| {
-            if *is_rate {
+        .map(|judged| {
+            let Threshold { metric, expr, .. } = judged;
+            if judged.is_rate() {
                 return format!("{metric} {expr} cannot be judged: there was no measured phase");
             }
             format!(
                 "{metric} {expr} cannot be judged: {} samples, it takes {}; run longer, or at a \
                  higher rate",
-                figures::count(*samples),
-                figures::count(*wanted),
+                figures::count(judged.samples),
+                figures::count(judged.samples_wanted),
             )
         })
         .collect()
 }
 
 /// Thresholds that what had not come by the end decides.
-pub(super) fn left_open(thresholds: &[Judged]) -> Vec<String> {
+pub(super) fn left_open(thresholds: &[Threshold]) -> Vec<String> {
     let open = thresholds.iter().filter(|judged| is_open(judged));
     open.map(|judged| {
         format!(
@@ -39,13 +40,13 @@ pub(super) fn left_open(thresholds: &[Judged]) -> Vec<String> {
 }
 
 /// Whether a threshold has all the samples that it takes, and still cannot be judged.
-fn is_open(judged: &Judged) -> bool {
+fn is_open(judged: &Threshold) -> bool {
     let undecided = judged.ok.is_none() && judged.excuse.is_none();
-    undecided && !judged.is_rate && judged.samples >= judged.wanted
+    undecided && !judged.is_rate() && judged.samples >= judged.samples_wanted
 }
 
 /// Thresholds that the generator may have crossed.
-pub(super) fn excused(thresholds: &[Judged]) -> Vec<String> {
+pub(super) fn excused(thresholds: &[Threshold]) -> Vec<String> {
     let excused = thresholds.iter().filter_map(|judged| {
         let excuse = judged.excuse.as_ref()?;
         Some(format!(
@@ -59,7 +60,7 @@ pub(super) fn excused(thresholds: &[Judged]) -> Vec<String> {
 }
 
 /// Thresholds that the target crossed.
-pub(super) fn crossed(thresholds: &[Judged]) -> Vec<String> {
+pub(super) fn crossed(thresholds: &[Threshold]) -> Vec<String> {
     let crossed = thresholds.iter().filter(|judged| judged.ok == Some(false));
     crossed
         .map(|judged| {

@@ -12,7 +12,7 @@ fn verdict_of(change: impl FnOnce(&mut Plan, &mut Outcome)) -> (Verdict, Vec<Str
     let (mut plan, mut outcome) = (sample::plan(), sample::outcome());
     change(&mut plan, &mut outcome);
     let report = crate::report::Report::new(&plan, outcome);
-    (report.verdict, report.reasons)
+    (report.verdict, report.result.reasons)
 }
 
 /// A script that waits to be turned away.

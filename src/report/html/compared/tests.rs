@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::chart::data_of;
 use super::*;
 use crate::report::compare::{Change, Terms, compare};
-use crate::report::{RunResult, sample};
+use crate::report::sample;
 use crate::verify::findings::Example;
 use crate::verify::kind::Kind;
 
@@ -19,11 +19,11 @@ static TERMS: Terms = Terms {
 /// Runs whose relays are all so many µs late.
 fn side(name: &str, runs_us: &[u64]) -> Side {
     let runs = runs_us.iter().map(|us| {
-        RunResult::of(&sample::report(|_, outcome| {
+        sample::result(|_, outcome| {
             let relay = &mut outcome.measured.relay;
             relay.reset();
             relay.record_n(us * 1_000, 50_000).unwrap();
-        }))
+        })
     });
     Side {
         name: name.to_owned(),
@@ -74,8 +74,8 @@ fn a_figure_that_falls_is_marked_as_falling() {
     let mut comparison = compare(&base, &new, &TERMS);
     let delivered = comparison.rows.iter_mut().find(|r| r.name == "delivered");
     let delivered = delivered.unwrap();
-    delivered.outcome = Outcome::Worse;
-    delivered.change = Some(Change {
+    delivered.judged.outcome = Outcome::Worse;
+    delivered.judged.change = Some(Change {
         share: -0.5,
         low: -0.6,
         high: -0.4,
@@ -129,14 +129,14 @@ fn losing(name: &str, runs: usize, at_ns: u64) -> Side {
     let last = runs - 1;
     for (i, run) in side.runs.iter_mut().enumerate() {
         let lost = if i == last { 2 } else { 1 };
-        *run = RunResult::of(&sample::report(|_, outcome| {
+        *run = sample::result(|_, outcome| {
             for _ in 0..lost {
                 outcome.findings.violation(Kind::LostRelay, || Example {
                     at_ns,
                     ..sample::example()
                 });
             }
-        }));
+        });
     }
     side
 }
@@ -201,7 +201,7 @@ fn what_was_found_before_or_after_what_is_drawn_is_in_the_table_alone() {
 
 #[test]
 fn however_much_went_wrong_the_page_stays_below_a_mebibyte() {
-    let bad = RunResult::of(&sample::report(|_, outcome| {
+    let bad = sample::result(|_, outcome| {
         for &kind in Kind::ALL {
             for i in 0..200 {
                 outcome.findings.violation(kind, || Example {
@@ -211,7 +211,7 @@ fn however_much_went_wrong_the_page_stays_below_a_mebibyte() {
                 });
             }
         }
-    }));
+    });
     let side = Side {
         name: "bad".to_owned(),
         runs: vec![bad; 20],

@@ -6,12 +6,11 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use serde_json::{Value, json};
 
-use super::*;
-use crate::report::{RunResult, sample};
+use crate::report::{Report, sample};
 use crate::verify::kind::Kind;
 
 fn parsed(report: &Report) -> Value {
-    serde_json::from_slice(&render(report)).unwrap()
+    serde_json::from_slice(&report.result.json()).unwrap()
 }
 
 /// Every key of the documented schema, as JSON pointers.
@@ -170,7 +169,7 @@ fn what_the_samples_do_not_carry_is_null() {
 
 #[test]
 fn the_same_report_is_the_same_bytes() {
-    let make = || render(&sample::report(|_, _| ()));
+    let make = || sample::result(|_, _| ()).json();
     assert_eq!(make(), make());
     let text = String::from_utf8(make()).unwrap();
     assert!(text.starts_with("{\n  \"schema\": 1,\n  \"chatbench\": "));
@@ -202,9 +201,9 @@ fn a_run_that_did_not_come_to_measuring_has_no_window() {
         assert_eq!(result["window"]["start_ns"], Value::Null);
         assert_eq!(result["window"]["end_ns"], Value::Null);
         assert_eq!(result["rates"]["sent"], Value::Null);
-        let text = String::from_utf8(render(&report)).unwrap();
+        let text = String::from_utf8(report.result.json()).unwrap();
         assert!(!text.contains(&u64::MAX.to_string()), "{text}");
-        assert_eq!(RunResult::of(&report).window.measured(), None);
+        assert_eq!(report.result.clone().window.measured(), None);
     }
 }
 
@@ -243,7 +242,7 @@ fn a_run_that_did_not_come_about_has_a_reason_and_no_figures() {
             !summary.contains("0 sent") && !summary.contains("no violation"),
             "{summary}"
         );
-        let page = crate::report::html::render(&RunResult::of(&report));
+        let page = crate::report::html::render(&report.result);
         assert!(
             page.contains(&says) && !page.contains("relay p99"),
             "{says}"

@@ -1,4 +1,4 @@
-//! What did not go by the book, to be judged with what all shards know.
+//! Anomalies: whatever did not go by the book, to be judged with what all shards know.
 //!
 //! A ledger makes an [`Anomaly`], the judge keeps it as it is until enough is known to judge it.
 
@@ -178,7 +178,7 @@ pub(super) struct Contest {
     pub(super) claim: Message,
     /// The number that was due, where that was another.
     pub(super) due: Option<u64>,
-    /// What the number is; `None` if it is to be looked up.
+    /// The message that the number is; `None` if it is to be looked up.
     pub(super) truth: Option<Message>,
     /// The last number not owed, where `seq` is none that ever was.
     pub(super) joined: Option<u64>,
@@ -234,7 +234,7 @@ pub(super) struct Irregular {
     pub(super) at_ns: u64,
 }
 
-/// What may say that a number did not come twice.
+/// A reason why a number may not have come twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ClaimDoubt {
     /// Nothing.
@@ -247,7 +247,7 @@ pub(super) enum ClaimDoubt {
     Forgotten,
 }
 
-/// What may say that a loss is none.
+/// Reasons why a loss may be none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct LossDoubt {
     /// It is not waited for any longer, and may come all the same.

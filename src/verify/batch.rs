@@ -1,5 +1,5 @@
-//! What a shard's [`Ledger`](super::ledger::Ledger) hands to the [`Judge`](super::judge::Judge):
-//! facts about messages, and whatever did not go by the book.
+//! Batches: what a shard's [`Ledger`](super::ledger::Ledger) hands to the
+//! [`Judge`](super::judge::Judge). They hold facts about messages, and anomalies.
 //!
 //! A delivery that goes by the book costs a comparison and a counter and is not in here. Facts are
 //! a few words for each *message*; anomalies are rare unless the target is broken.
@@ -23,20 +23,20 @@ pub struct Batch {
     pub(super) settled: Vec<Settled>,
     pub(super) anomalies: Vec<Anomaly>,
     pub(super) ended: Vec<Ended>,
-    /// What the sessions that are cut now still waited for.
+    /// Deliveries and acks that the sessions that are cut now still waited for.
     pub(super) cut: Cut,
     pub(super) tally: Tally,
     pub(super) coverage: Coverage,
-    /// What was not judged for want of time.
+    /// Messages and findings that were not judged for want of time.
     pub(super) unjudged: Unjudged,
 }
 
-/// What was not judged for want of time.
+/// Messages and findings that were not judged for want of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Unjudged {
     /// Messages of which some deliveries were not.
     pub(super) messages: u64,
-    /// What ledgers had found, and nobody held against what others had.
+    /// Anomalies that ledgers had found, and nobody held against what others had.
     pub(super) findings: u64,
     /// When the first of these messages was sent, or came.
     pub(super) since_ns: Option<u64>,
@@ -200,7 +200,7 @@ pub(super) struct Relayed {
 }
 
 impl Relayed {
-    /// What one receiver alone saw.
+    /// A relay as one receiver alone saw it.
     pub(super) fn once(message: Message, intended_ns: u64, receiver: SenderId, at_ns: u64) -> Self {
         Self {
             message,

@@ -33,7 +33,7 @@ impl Complaint<'_> {
     }
 }
 
-/// What all sessions of one ledger share.
+/// Everything that the sessions of one ledger share.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) terms: Terms,

@@ -1,4 +1,4 @@
-//! What every shard may ask about any session: whose it is, from which address it sends, and how
+//! The directory, which every shard may ask about any session: whose it is, from which address it sends, and how
 //! far the target's numbers had got.
 //!
 //! The one piece of verification that threads share. It is asked once for each message and shard,
@@ -53,7 +53,7 @@ struct RawTexts {
     rejected: HashSet<u64>,
 }
 
-/// What became of a text that a script sent byte for byte.
+/// The fate of a text that a script sent byte for byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum RawFate {
     /// It was a publish in order: relays of it are owed.
@@ -257,7 +257,7 @@ impl Directory {
         };
     }
 
-    /// What became of `text`, if a script sent it byte for byte.
+    /// The fate of `text`, if a script sent it byte for byte.
     pub(super) fn raw_fate(&self, text: &str) -> Option<RawFate> {
         let raw = self.raw.read().expect("no panic while held");
         let hash = hash_of(text.as_bytes());

@@ -1,4 +1,4 @@
-//! What verification found: violations by kind with their first examples, the counts, and what
+//! The outcome of verification: violations by kind with their first examples, the counts, and what
 //! the run really exercised. Plain data, and mergeable.
 
 use std::collections::BTreeMap;
@@ -46,9 +46,10 @@ pub struct Findings {
     pub violations: BTreeMap<Kind, Tally>,
     /// Messages and deliveries.
     pub counts: Counts,
-    /// What the run exercised.
+    /// Counts of what the run exercised.
     pub coverage: Coverage,
-    /// What was owed for certain and had not come when the run stopped listening.
+    /// Deliveries and acks that were owed for certain and had not come when the run stopped
+    /// listening.
     pub outstanding: Vec<Outstanding>,
     /// Sessions whose end the target did not state before the time was up, or the whole target
     /// gone: what they were still owed is not known.

@@ -7,22 +7,29 @@
 //! orders, a wrong number from a wrong message, and whose ack went astray. No timeout is involved
 //! anywhere.
 //!
-//! Here is when what is settled, and what comes of it all; [`known`] keeps what is known of each
-//! number, [`open`] what waits for it; [`missing`] judges what did not come, [`order`] what came at
-//! the wrong place, [`deliveries`] what was wrong in itself, [`restart`] that all began anew;
-//! [`deferred`] holds losses that may yet turn out to be none; [`beyond`] counts what bounds leave
-//! undecided, and [`unjudged`] is what there was no time for.
+//! Here is when each number is settled, and what comes of it all. [`known`] keeps what is known of
+//! each number, [`open`] the anomalies that wait for it. [`missing`] and [`gaps`] judge numbers that
+//! did not come, [`answers`] acks and errors, [`contests`] numbers that are more than one message,
+//! [`senders`] and [`order`] what came too late, [`deliveries`] what was wrong in itself,
+//! [`restart`] that all began anew, and [`outstanding`] what had not come when the run stopped
+//! listening. [`deferred`] holds losses that may yet turn out to be none, [`causes`] remembers what
+//! is counted once, [`beyond`] counts what bounds leave undecided, and [`unjudged`] is about a run
+//! that has no time left.
 
+mod answers;
 mod beyond;
 mod causes;
+mod contests;
 mod deferred;
 mod deliveries;
+mod gaps;
 mod known;
 mod missing;
 mod open;
 mod order;
 mod outstanding;
 mod restart;
+mod senders;
 mod unjudged;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -41,15 +48,17 @@ use super::trace::view::View;
 use super::violation::{Evidence, Violation};
 use crate::scenario::plan::RelayPromise;
 use crate::wire::payload::SenderId;
+use answers::Answers;
 use beyond::Beyond;
 use causes::{Cause, Causes};
 use deferred::Deferred;
 use deliveries::Alike;
-use known::{Hearsay, Known, Record};
-use missing::{Gap, Unanswered};
-use order::Track;
+use gaps::Gaps;
+use known::{Known, Numbers, Record};
 use outstanding::Ends;
-use restart::{Anew, Heard, HungUp};
+use restart::{HungUp, Restarts};
+use senders::Track;
+use unjudged::PassedOver;
 
 /// How far around a number another one of the same message is looked for.
 fn exchange_span() -> u64 {
@@ -74,27 +83,19 @@ pub struct Settled {
 pub struct Judge {
     directory: View,
     late_after_ns: Option<u64>,
-    /// What is promised of relays: what may be lost is never late.
+    /// Promise of relays: what may be lost is never late.
     relay: RelayPromise,
     watermarks: Vec<u64>,
-    /// Every shard has told all about the numbers under this one.
-    told: u64,
-    /// Some numbers under this one were settled before all was told of them.
-    forced_until: u64,
-    /// Of some numbers under this one not all is known that was told.
-    unsure_until: u64,
+    numbers: Numbers,
+    answers: Answers,
+    gaps: Gaps,
+    restarts: Restarts,
+    unjudged: PassedOver,
     /// Of frames under wrong numbers, or in place of numbers under this one, some were forgotten
     /// before it was known what they stood for.
     contested_until: u64,
     /// Receivers of whose missing numbers it is not known what they were.
     dropped: HashSet<SenderId>,
-    /// The number of `records[0]`.
-    base: u64,
-    records: VecDeque<Record>,
-    /// Numbers under which somebody got what may be what its number says, and what.
-    hearsay: BTreeMap<u64, Hearsay>,
-    /// What the latest [`bounds::settled_numbers`] settled numbers were.
-    recent: VecDeque<(u64, Known)>,
     missing: Vec<Missing>,
     /// Those that are judged now and may come all the same.
     given_up: Vec<Range<u64>>,
@@ -109,27 +110,6 @@ pub struct Judge {
     irregular: BTreeMap<(u64, Kind, u64), Alike>,
     /// Some of those under numbers below this one are judged already, and forgotten.
     irregular_until: u64,
-    /// Sessions ended without these acks.
-    unacked: Vec<Unacked>,
-    /// Under way when their sessions broke off.
-    broken_off: BTreeMap<Message, Unacked>,
-    /// Messages whose numbers their own senders passed without the ack.
-    unanswered: HashMap<Message, Unanswered>,
-    /// Waited too long for the acks of these; with no message where the target cannot name them.
-    overdue: Vec<(Vec<Message>, Violation)>,
-    /// Answered with an error; with a violation where the message was in order.
-    refused: HashMap<Message, Option<Violation>>,
-    /// Their acks went to another.
-    stray: HashSet<Message>,
-    /// More answers went to another than are remembered.
-    forgot_stray: bool,
-    /// The errors that answered these went to another.
-    errors_astray: HashSet<Message>,
-    /// So many acks of theirs went to another, and which these were is not said.
-    stray_unnamed: HashMap<SenderId, u64>,
-    gaps: Vec<Gap>,
-    /// Of those for which there was no room, the end of the last.
-    gaps_until: u64,
     /// Numbered before what had been seen when they were sent: causality or real time, by number.
     late_numbered: BTreeMap<u64, Violation>,
     counted: Causes,
@@ -145,25 +125,12 @@ pub struct Judge {
     forgot_early: bool,
     /// The latest send among the numbers settled, and whose it was.
     latest_sent: Option<(u64, Message, u64)>,
-    /// Connections closed without what was owed at their end, by the kind of violation that is.
-    hung_up: BTreeMap<Kind, HungUp>,
-    /// Its numbers began anew.
-    anew: Vec<Anew>,
-    /// When numberings were last heard of, the earliest first.
-    heard: VecDeque<Heard>,
     ends: Ends,
     tally: Tally,
     found: Found,
     findings: Findings,
     lost: u64,
     irregular_deliveries: u64,
-    unjudged: Unjudged,
-    /// There was no time to judge the last batches.
-    passed_over: bool,
-    /// Losses in these, which something may explain.
-    lost_in_passed: u64,
-    /// The largest number in these.
-    last_passed: u64,
 }
 
 impl Judge {
@@ -175,15 +142,13 @@ impl Judge {
             late_after_ns,
             relay: RelayPromise::ExactlyOnce,
             watermarks: vec![0; shards],
-            told: 0,
-            forced_until: 0,
-            unsure_until: 0,
+            numbers: Numbers::default(),
+            answers: Answers::default(),
+            gaps: Gaps::default(),
+            restarts: Restarts::default(),
+            unjudged: PassedOver::default(),
             contested_until: 0,
             dropped: HashSet::new(),
-            base: 0,
-            records: VecDeque::new(),
-            hearsay: BTreeMap::new(),
-            recent: VecDeque::new(),
             missing: Vec::new(),
             given_up: Vec::new(),
             beyond: Beyond::default(),
@@ -193,17 +158,6 @@ impl Judge {
             open_count: 0,
             irregular: BTreeMap::new(),
             irregular_until: 0,
-            unacked: Vec::new(),
-            broken_off: BTreeMap::new(),
-            unanswered: HashMap::new(),
-            refused: HashMap::new(),
-            stray: HashSet::new(),
-            forgot_stray: false,
-            errors_astray: HashSet::new(),
-            overdue: Vec::new(),
-            stray_unnamed: HashMap::new(),
-            gaps: Vec::new(),
-            gaps_until: 0,
             late_numbered: BTreeMap::new(),
             counted: Causes::default(),
             senders: HashMap::new(),
@@ -213,19 +167,12 @@ impl Judge {
             in_flight: VecDeque::new(),
             forgot_early: false,
             latest_sent: None,
-            hung_up: BTreeMap::new(),
-            anew: Vec::new(),
-            heard: VecDeque::new(),
             ends: Ends::default(),
             tally: Tally::default(),
             found: Found::default(),
             findings: Findings::default(),
             lost: 0,
             irregular_deliveries: 0,
-            unjudged: Unjudged::default(),
-            passed_over: false,
-            lost_in_passed: 0,
-            last_passed: 0,
         }
     }
 
@@ -251,8 +198,8 @@ impl Judge {
     /// Violations found so far. What a later frame may still explain is in it, so it can shrink.
     #[must_use]
     pub fn violation_count(&self) -> u64 {
-        let pending = self.gaps.len() + self.late_numbered.len() + self.anew.len();
-        let hung_up: u64 = self.hung_up.values().map(|h| h.kept.count).sum();
+        let pending = self.gaps.runs.len() + self.late_numbered.len() + self.restarts.anew.len();
+        let hung_up: u64 = self.restarts.hung_up.values().map(|h| h.kept.count).sum();
         self.found.total() + self.deferred.count() + hung_up + pending as u64
     }
 
@@ -274,11 +221,11 @@ impl Judge {
         } = batch;
         self.tally.add(&tally);
         self.findings.coverage.add(&coverage);
-        self.unjudged = self.unjudged.and(unjudged);
+        self.unjudged.total = self.unjudged.total.and(unjudged);
         complete.into_iter().for_each(&mut settled);
         self.cut(cut);
         // Where numbers leap, none is to be settled before all of the batch is known of it.
-        let far = self.base.saturating_add(bounds::records() as u64);
+        let far = self.numbers.base.saturating_add(bounds::records() as u64);
         if facts.iter().any(|fact| fact.seq() >= far) {
             facts.sort_by_key(Fact::seq);
         }
@@ -290,7 +237,7 @@ impl Judge {
         }
         self.ended.extend(ended);
         self.watermarks[shard] = watermark;
-        self.told = self.watermarks.iter().copied().min().unwrap_or(0);
+        self.numbers.told = self.watermarks.iter().copied().min().unwrap_or(0);
         self.settle_told(&mut settled);
         self.forget_ended();
     }
@@ -308,16 +255,13 @@ impl Judge {
         if let Some(tape) = self.directory.begin_event() {
             tape.event(Tag::Finish).number(u64::from(target_gone));
         }
-        if self.passed_over {
+        if self.unjudged.passed_over {
             return self.conclude_without(target_gone);
         }
-        self.told = u64::MAX;
+        self.numbers.told = u64::MAX;
         self.settle_told(&mut settled);
         debug_assert_eq!((self.open_count, self.open.len()), (0, 0), "all is judged");
-        for unacked in std::mem::take(&mut self.broken_off).into_values() {
-            self.judge_one_unacked(unacked);
-        }
-        self.judge_unacked();
+        self.judge_answers();
         self.report_deferred(target_gone);
         self.judge_unanswered();
         self.report_gaps();
@@ -326,9 +270,9 @@ impl Judge {
         self.state_undecided();
     }
 
-    /// What was hung up on, and that numbers began anew.
+    /// Reports closed connections, and that numbers began anew.
     fn report_hung_up(&mut self, target_gone: bool) {
-        let mut hung_up = std::mem::take(&mut self.hung_up);
+        let mut hung_up = std::mem::take(&mut self.restarts.hung_up);
         if let Some(closes) = hung_up.get(&Kind::UnexpectedClose).filter(|_| !target_gone) {
             self.findings.counts.unexpected_closes = closes.kept.count;
         }
@@ -342,7 +286,7 @@ impl Judge {
         }
     }
 
-    /// What is found by now: everything, or, where the observations break off, what is certain.
+    /// Findings by now: everything, or, where the observations break off, what is certain.
     #[must_use]
     pub(super) fn summed_up(mut self) -> Findings {
         let counts = &mut self.findings.counts;
@@ -351,7 +295,7 @@ impl Judge {
         counts.acked = self.tally.acked;
         counts.delivered = self.tally.delivered;
         // What may still come is lost when all is in.
-        let uncertain = self.deferred.count() + self.misplaced + self.lost_in_passed;
+        let uncertain = self.deferred.count() + self.misplaced + self.unjudged.lost;
         counts.lost = (self.lost + self.tally.lost).saturating_sub(uncertain);
         let irregular = self.irregular_deliveries + self.tally.irregular;
         counts.owed = self.tally.delivered + counts.lost + irregular;
@@ -359,8 +303,8 @@ impl Judge {
         let undecided = self.misplaced.saturating_add(self.beyond.losses);
         let undecided = undecided.saturating_add(self.tally.misplaced);
         counts.unresolved = self.tally.unresolved.saturating_add(undecided);
-        if self.passed_over {
-            let passed_over = self.deferred.count() + self.lost_in_passed;
+        if self.unjudged.passed_over {
+            let passed_over = self.deferred.count() + self.unjudged.lost;
             counts.unresolved = counts.unresolved.saturating_add(passed_over);
         }
         counts.duplicated = self.tally.duplicated;
@@ -394,7 +338,8 @@ impl Judge {
             ),
             (Reason::Disordered, t.disordered),
         ];
-        let unjudged = (self.unjudged != Unjudged::default()).then(|| self.unjudged.to_string());
+        let unjudged =
+            (self.unjudged.total != Unjudged::default()).then(|| self.unjudged.total.to_string());
         let some = reasons.into_iter().filter(|&(_, count)| count > 0);
         let some = some.map(|(reason, count)| Undecided(reason, count).to_string());
         self.findings.undecided = unjudged.into_iter().chain(some).collect();
@@ -403,14 +348,14 @@ impl Judge {
 
     /// Settles every number that nobody will say more about.
     fn settle_told(&mut self, settled: &mut impl FnMut(Settled)) {
-        let told = self.told;
+        let told = self.numbers.told;
         self.judge_missing(told);
         if self.missing.len() > bounds::open_anomalies() {
             self.judge_missing(NO_NUMBER);
         }
         let unjudged = self.missing.iter().map(|m| m.from).min();
         let until = told.min(unjudged.unwrap_or(u64::MAX));
-        while self.base < until && !self.records.is_empty() {
+        while self.numbers.base < until && !self.numbers.records.is_empty() {
             self.settle_next(settled);
         }
         self.judge_open(until);
@@ -420,7 +365,7 @@ impl Judge {
             };
             self.judge_open(oldest + 1);
         }
-        self.hearsay = self.hearsay.split_off(&until);
+        self.numbers.hearsay = self.numbers.hearsay.split_off(&until);
         self.judge_irregular(until);
         while self.irregular.len() > bounds::remembered()
             && let Some((&(oldest, ..), _)) = self.irregular.first_key_value()
@@ -433,15 +378,15 @@ impl Judge {
 
     /// Settles the oldest number.
     fn settle_next(&mut self, settled: &mut impl FnMut(Settled)) {
-        let seq = self.base;
+        let seq = self.numbers.base;
         self.judge_conflicts(seq);
         self.judge_open(seq + 1);
-        let Some(record) = self.records.pop_front() else {
+        let Some(record) = self.numbers.records.pop_front() else {
             return;
         };
-        self.base += 1;
-        if seq >= self.told {
-            self.forced_until = self.base;
+        self.numbers.base += 1;
+        if seq >= self.numbers.told {
+            self.numbers.forced_until = self.numbers.base;
         }
         let complete = !self.settle_outstanding(seq, &record);
         if let Some(relayed) = record.relayed.as_ref().filter(|_| complete) {
@@ -461,17 +406,17 @@ impl Judge {
             self.last_unknown = seq;
             return;
         };
-        if seq >= self.told && record.acked.is_none() {
+        if seq >= self.numbers.told && record.acked.is_none() {
             // What the first who got it say may be wrong.
             known.certain = false;
-            self.forget_of(seq);
+            self.numbers.forget_of(seq);
         }
-        if self.recent.len() >= bounds::settled_numbers() {
-            self.recent.pop_front();
+        if self.numbers.recent.len() >= bounds::settled_numbers() {
+            self.numbers.recent.pop_front();
         }
-        self.recent.push_back((seq, known));
+        self.numbers.recent.push_back((seq, known));
         self.note_owed(seq);
-        if !self.refused.is_empty() {
+        if !self.answers.refused.is_empty() {
             let seen_ns = record.relayed.map(|r| r.first_ns);
             let seen_ns = seen_ns.or(record.acked.map(|a| a.acked_ns));
             self.check_refused(known.message, seq, seen_ns.unwrap_or(0));
@@ -501,7 +446,7 @@ impl Judge {
         while let Some(&ended) = self.ended.front() {
             // Violations that are not judged yet name their sessions.
             let waiting = !self.missing.is_empty() || self.open_count > 0;
-            let needed = self.told <= ended.last_seq || waiting;
+            let needed = self.numbers.told <= ended.last_seq || waiting;
             if needed && self.ended.len() < bounds::remembered() {
                 break;
             }
@@ -509,7 +454,7 @@ impl Judge {
             self.forgot_early |= needed;
             // Unacked messages are judged at the end, and named then.
             let is_its_own = |u: &Unacked| u.message.sender == ended.session;
-            if ended.in_flight || self.unacked.iter().any(is_its_own) {
+            if ended.in_flight || self.answers.unacked.iter().any(is_its_own) {
                 self.in_flight.push_back(ended.session);
             } else {
                 self.forget(ended.session);
@@ -524,16 +469,7 @@ impl Judge {
     }
 
     fn forget(&mut self, session: SenderId) {
-        let first = Message {
-            sender: session,
-            k: 0,
-        };
-        while let Some((&message, _)) = self.broken_off.range(first..).next()
-            && message.sender == session
-            && let Some(unacked) = self.broken_off.remove(&message)
-        {
-            self.judge_one_unacked(unacked);
-        }
+        self.judge_broken_off(session);
         self.directory.forget(session);
         self.senders.remove(&session);
         self.dropped.remove(&session);

@@ -18,14 +18,14 @@ pub(super) struct Numberings {
 /// A later numbering.
 #[derive(Debug)]
 struct Numbering {
-    /// What is added to the numbers that the target states.
+    /// The amount that is added to the numbers that the target states.
     added: u64,
     /// The highest number that had been seen before.
     highest_before: u64,
 }
 
 impl Numberings {
-    /// What is added to the numbers of the numbering that `number` lies in.
+    /// The amount that is added to the numbers of the numbering that `number` lies in.
     pub(super) fn added(&self, number: u64) -> u64 {
         let mut later = self.later.iter().rev();
         let numbering = later.find(|numbering| numbering.added <= number);
@@ -37,7 +37,7 @@ impl Numberings {
         number - self.added(number)
     }
 
-    /// What is added to the numbers of a session that is welcomed at `welcome`, when `joined` had
+    /// The amount that is added to the numbers of a session that is welcomed at `welcome`, when `joined` had
     /// been seen as it began to connect: those of the same numbering, or if its number is too small
     /// for that, of one that has begun since.
     pub(super) fn of_welcome(&self, joined: u64, welcome: u64) -> u64 {

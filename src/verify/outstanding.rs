@@ -1,4 +1,5 @@
-//! What had not come when the run stopped listening, and how late that is at least.
+//! Deliveries and acks that had not come when the run stopped listening, and how late they are at
+//! least.
 //!
 //! A run ends at some moment, whether the target has finished or not. What it still owes then has
 //! no latency, but a known lower bound of one: from the send to that moment. Statistics calls such
@@ -38,7 +39,7 @@ pub struct Waiting {
     pub until_ns: u64,
 }
 
-/// What a ledger hands over as its sessions are cut.
+/// A ledger's part of that, handed over as its sessions are cut.
 #[derive(Debug, Default)]
 pub(super) struct Cut {
     pub(super) listeners: Vec<Listener>,
@@ -88,8 +89,7 @@ pub(super) struct PassedOver {
     pub(super) crowds: Crowds,
 }
 
-/// What listeners that are counted together have in common: their group, and until when they
-/// waited.
+/// The class of listeners that are counted together: their group, and until when they waited.
 pub(super) type Class = (usize, u64);
 
 /// Listeners that waited for the same message.

@@ -31,7 +31,7 @@ pub(super) struct Session {
     /// No number up to this one is owed: the welcome's, and before it the highest that anyone had
     /// seen when the connection began.
     pub(super) joined: u64,
-    /// What is added to the numbers that the target states: 0 unless it has begun anew.
+    /// The amount that is added to the numbers that the target states: 0 unless it has begun anew.
     pub(super) added: u64,
     /// The first number that is still open: skipped and not given up, or due when an early frame
     /// came that is not explained.
@@ -42,9 +42,9 @@ pub(super) struct Session {
     pub(super) left_ns: u64,
     pub(super) stage: Stage,
     pub(super) flags: Flags,
-    /// What it sent; absent for a pure listener.
+    /// Everything that it sent; absent for a pure listener.
     pub(super) outbox: Option<Box<Outbox>>,
-    /// What went wrong; absent nearly always.
+    /// Everything that went wrong; absent nearly always.
     pub(super) trouble: Option<Box<Trouble>>,
 }
 

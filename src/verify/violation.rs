@@ -46,19 +46,19 @@ impl Quote {
     }
 }
 
-/// What an `error` frame says.
+/// The text of an `error` frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorFrame {
     /// Its code.
     pub code: Box<str>,
-    /// What it says to people.
+    /// Its text for people.
     pub detail: Box<str>,
 }
 
 /// One violation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// What shows it.
+    /// The facts that show it.
     pub evidence: Evidence,
     /// Who was owed something else, where that is one client.
     pub receiver: Option<Who>,
@@ -78,7 +78,7 @@ impl Violation {
     }
 }
 
-/// What shows a violation: one variant a sentence.
+/// The facts that show a violation: one variant for each sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// A message that was owed and did not come.
@@ -118,7 +118,7 @@ pub enum Evidence {
     NoBye,
     /// A bye that says that a number is the last, where a larger one had come.
     ByeTooLow {
-        /// What it says.
+        /// The number that it says is the last.
         last: u64,
         /// The number that had come.
         came: u64,
@@ -154,7 +154,7 @@ pub enum Evidence {
     Displaced {
         /// The larger number, as the target states it.
         after: u64,
-        /// What order that breaks.
+        /// The order that this breaks.
         order: Order,
         /// So much was displaced that only the first is told.
         and_more: bool,
@@ -235,7 +235,7 @@ pub enum Evidence {
     Echoed,
     /// A relay that is wrong in itself, and how many got the same besides.
     WrongRelay {
-        /// What is wrong with it.
+        /// The way in which it is wrong.
         what: WrongRelay,
         /// How many got the same besides.
         others: u64,
@@ -248,7 +248,7 @@ pub enum Evidence {
     WelcomedAs {
         /// The client's address.
         truth: Box<str>,
-        /// What the welcome names.
+        /// The address that the welcome names.
         claimed: Box<str>,
     },
 
@@ -276,9 +276,9 @@ pub enum Evidence {
     ErrorBeforeWelcome,
     /// An error that nothing its receiver sent accounts for.
     StrayError {
-        /// What it names.
+        /// The message that it names.
         about: ErrorAbout,
-        /// What it says.
+        /// Its text.
         error: ErrorFrame,
     },
 }
@@ -322,7 +322,7 @@ pub enum HangUp {
     Leaving,
 }
 
-/// What order a receiver was owed.
+/// An order that a receiver was owed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
     /// Its acks and relays, as they are numbered.
@@ -333,7 +333,7 @@ pub enum Order {
     All,
 }
 
-/// What is wrong with a relay.
+/// A way in which a relay is wrong in itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WrongRelay {
     /// It was altered.
@@ -348,7 +348,7 @@ pub enum WrongRelay {
     NeverSent(MessageOf),
     /// It names another address than its sender's.
     WrongAddress {
-        /// What it names.
+        /// The address that it names.
         claimed: Box<str>,
         /// That is the receiver's.
         is_receivers: bool,
@@ -407,7 +407,7 @@ pub enum NoFrame {
     AfterBye(Quote),
 }
 
-/// What an ack is that nothing of its receiver's accounts for.
+/// An ack that nothing of its receiver's accounts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StrayAck {
     /// It is for a message that the receiver never sent.
@@ -422,7 +422,7 @@ pub enum StrayAck {
     Nobodys,
 }
 
-/// What an error names.
+/// The message that an error names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorAbout {
     /// Nothing.

@@ -95,7 +95,7 @@ impl Display for Seconds {
     }
 }
 
-/// What came, fit for a terminal.
+/// The beginning of what came, fit for a terminal.
 impl Display for Quote {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.begin.escape_ascii())?;

@@ -1,4 +1,4 @@
-//! What stays undecided since there was no room to remember what it depends on. A bound may hide
+//! Counts of what stays undecided since there was no room to remember what it depends on. A bound may hide
 //! what something is; it never gives it a wrong name.
 
 /// How much stays undecided, by what it is.

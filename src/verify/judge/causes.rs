@@ -1,4 +1,4 @@
-//! What is counted once however often it shows.
+//! Causes: a violation that shows often is counted once.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::verify::bounds;
 use crate::verify::kind::Kind;
 use crate::wire::payload::SenderId;
 
-/// What is counted once.
+/// A cause that is counted once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Cause {
     /// This number was given to more than one message.
@@ -21,7 +21,7 @@ pub(super) enum Cause {
     Disorder(SenderId, u64, Kind),
 }
 
-/// What has been counted. Of those under the lowest numbers it is forgotten in the end.
+/// The causes that were counted. Those under the lowest numbers are forgotten in the end.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
     /// By number.

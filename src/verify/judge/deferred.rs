@@ -14,7 +14,7 @@ use crate::verify::kind::Kind;
 use crate::verify::violation::Violation;
 use crate::wire::payload::SenderId;
 
-/// What a receiver has not got.
+/// A delivery that a receiver has not got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Awaited {
     Number(u64),

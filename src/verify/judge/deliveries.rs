@@ -1,11 +1,10 @@
 //! Deliveries that were wrong in themselves: altered, invented, echoed, astray, late.
 
-use super::{Judge, NO_NUMBER, Open};
+use super::{Judge, NO_NUMBER};
 use crate::verify::anomaly::Irregular;
 use crate::verify::batch::Message;
-use crate::verify::bounds;
 use crate::verify::kind::Kind;
-use crate::verify::violation::{Evidence, StrayAck};
+use crate::verify::violation::Evidence;
 use crate::wire::payload::SenderId;
 
 /// A line that is wrong in itself.
@@ -34,7 +33,7 @@ impl Judge {
             self.beyond.repeats += 1;
             return;
         }
-        let owed = seq < self.base && self.known(seq).is_some();
+        let owed = seq < self.numbers.base && self.numbers.known(seq).is_some();
         let first = Alike {
             first: irregular,
             receivers: 0,
@@ -52,7 +51,7 @@ impl Judge {
             let ((seq, kind, _), alike) = entry.remove_entry();
             // One with a wrong address is a delivery all the same, and counted as that.
             let stands_in = kind != Kind::MisattributedRelay;
-            if stands_in && (alike.owed || self.known(seq).is_some()) {
+            if stands_in && (alike.owed || self.numbers.known(seq).is_some()) {
                 self.irregular_deliveries += alike.receivers;
             }
             let Irregular {
@@ -77,8 +76,8 @@ impl Judge {
         intended_ns: u64,
         at_ns: u64,
     ) {
-        let known = self.known(seq).filter(|k| k.message == message);
-        if self.is_unsure(seq) && !known.is_some_and(|k| k.acked) {
+        let known = self.numbers.known(seq).filter(|k| k.message == message);
+        if self.numbers.is_unsure(seq) && !known.is_some_and(|k| k.acked) {
             self.beyond.contested += 1; // when it was sent may not be known yet
             return;
         }
@@ -93,47 +92,16 @@ impl Judge {
 
     /// A sender got its own message relayed: unless its ack went to another at that, it is that.
     pub(super) fn judge_echo(&mut self, seq: u64, message: Message, at_ns: u64) {
-        if self.stray.contains(&message) || self.stray_unnamed.contains_key(&message.sender) {
+        if self.answers.stray.contains(&message)
+            || self.answers.stray_unnamed.contains_key(&message.sender)
+        {
             return;
         }
-        if self.forgot_stray || seq != NO_NUMBER && self.is_unsure(seq) {
+        if self.answers.forgot_stray || seq != NO_NUMBER && self.numbers.is_unsure(seq) {
             self.beyond.contested += 1; // its ack may have gone to another
             return;
         }
         let receiver = Some(message.sender);
         self.accuse(Evidence::Echoed, receiver, Some(message), seq, at_ns);
-    }
-
-    /// `receiver` was acked a message that is another's, or that nobody sent.
-    pub(super) fn stray_ack(
-        &mut self,
-        receiver: SenderId,
-        seq: u64,
-        message: Option<Message>,
-        at_ns: u64,
-    ) {
-        if let Some(Message { sender, k: 0 }) = message {
-            if self.stray_unnamed.len() < bounds::remembered() {
-                *self.stray_unnamed.entry(sender).or_default() += 1;
-            } else {
-                self.forgot_stray = true;
-            }
-        } else if self.stray.len() < bounds::remembered() {
-            self.stray.extend(message);
-        } else {
-            self.forgot_stray = true;
-        }
-        if let Some(message) = message.filter(|_| seq != NO_NUMBER) {
-            self.open(seq, Open::Stray(message));
-        }
-        let what = match message {
-            Some(message) if message.sender == receiver => StrayAck::NeverSent,
-            Some(Message { k: 0, .. }) => StrayAck::AnotherSenders,
-            Some(_) => StrayAck::Anothers,
-            None if seq == NO_NUMBER => StrayAck::Nobodys,
-            None => StrayAck::WithoutId,
-        };
-        let stray = Evidence::StrayAck(what);
-        self.accuse(stray, Some(receiver), message, seq, at_ns);
     }
 }

@@ -1,7 +1,9 @@
-//! What is known of each number: from acks, from relays, and from those who got something else.
+//! Knowledge of each number: from acks, from relays, and from those who got something else.
 //!
 //! A number is recorded from the first fact about it until it is settled, and remembered among the
 //! latest [`bounds::settled_numbers`] for a while after that.
+
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Judge, Settled, exchange_span};
 use crate::verify::anomaly::Open;
@@ -9,7 +11,7 @@ use crate::verify::batch::{Acked, Fact, Message, Relayed};
 use crate::verify::bounds;
 use crate::wire::payload::SenderId;
 
-/// What is known of one number.
+/// Everything that was told of one number.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Record {
     pub(super) acked: Option<Acked>,
@@ -29,7 +31,7 @@ pub(super) struct Hearsay {
     pub(super) is_ack: bool,
 }
 
-/// What a number is.
+/// The message that a number is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     pub(super) message: Message,
@@ -41,6 +43,24 @@ pub(super) struct Known {
     pub(super) certain: bool,
 }
 
+/// The numbers that are not settled yet, and the latest that are.
+#[derive(Debug, Default)]
+pub(super) struct Numbers {
+    /// Every shard has told all about the numbers under this one.
+    pub(super) told: u64,
+    /// Some numbers under this one were settled before all was told of them.
+    pub(super) forced_until: u64,
+    /// Of some numbers under this one not all is known that was told.
+    pub(super) unsure_until: u64,
+    /// The number of `records[0]`.
+    pub(super) base: u64,
+    pub(super) records: VecDeque<Record>,
+    /// Numbers under which somebody got what may be what its number says, and what.
+    pub(super) hearsay: BTreeMap<u64, Hearsay>,
+    /// The latest [`bounds::settled_numbers`] settled numbers, and what they were.
+    pub(super) recent: VecDeque<(u64, Known)>,
+}
+
 impl Judge {
     /// The record of `seq`, made if need be; `None` if that number was settled before.
     pub(super) fn record(
@@ -48,30 +68,33 @@ impl Judge {
         seq: u64,
         settled: &mut impl FnMut(Settled),
     ) -> Option<&mut Record> {
-        if self.records.is_empty() {
-            self.base = self.base.max(self.told.min(seq));
+        if self.numbers.records.is_empty() {
+            self.numbers.base = self.numbers.base.max(self.numbers.told.min(seq));
         }
         // Before anything was settled, shards may report from different starts.
-        while seq < self.base && self.recent.is_empty() && self.records.len() < bounds::records() {
-            self.records.push_front(Record::default());
-            self.base -= 1;
+        while seq < self.numbers.base
+            && self.numbers.recent.is_empty()
+            && self.numbers.records.len() < bounds::records()
+        {
+            self.numbers.records.push_front(Record::default());
+            self.numbers.base -= 1;
         }
-        if seq < self.base {
+        if seq < self.numbers.base {
             return None;
         }
-        while seq - self.base >= bounds::records() as u64 {
-            if self.records.is_empty() {
-                self.base = seq;
-                self.forced_until = self.forced_until.max(seq);
+        while seq - self.numbers.base >= bounds::records() as u64 {
+            if self.numbers.records.is_empty() {
+                self.numbers.base = seq;
+                self.numbers.forced_until = self.numbers.forced_until.max(seq);
                 break;
             }
             self.settle_next(settled);
         }
-        let index = (seq - self.base) as usize;
-        if index >= self.records.len() {
-            self.records.resize_with(index + 1, Record::default);
+        let index = (seq - self.numbers.base) as usize;
+        if index >= self.numbers.records.len() {
+            self.numbers.records.resize_with(index + 1, Record::default);
         }
-        Some(&mut self.records[index])
+        Some(&mut self.numbers.records[index])
     }
 
     pub(super) fn fact(&mut self, fact: &Fact, settled: &mut impl FnMut(Settled)) {
@@ -105,12 +128,22 @@ impl Judge {
         }
     }
 
+    /// `message` was acked or relayed under number `seq`, which is settled.
+    fn came_too_late(&mut self, seq: u64, message: Message, at_ns: u64) {
+        self.check_refused(message, seq, at_ns);
+        if seq < self.numbers.forced_until {
+            self.numbers.forget_of(seq);
+        }
+    }
+}
+
+impl Numbers {
     pub(super) fn get(&self, seq: u64) -> Option<&Record> {
         let index = seq.checked_sub(self.base)?;
         self.records.get(usize::try_from(index).ok()?)
     }
 
-    /// What number `seq` is, if it is not settled too long ago.
+    /// The message that number `seq` is, if it is not settled too long ago.
     pub(super) fn known(&self, seq: u64) -> Option<Known> {
         let known = if seq >= self.base {
             self.get(seq).and_then(Record::known)
@@ -151,17 +184,9 @@ impl Judge {
         }
     }
 
-    /// What number `seq` certainly is, if it is not settled too long ago.
+    /// The message that number `seq` certainly is, if it is not settled too long ago.
     pub(super) fn known_for_certain(&self, seq: u64) -> Option<Known> {
         self.known(seq).filter(|known| known.certain)
-    }
-
-    /// `message` was acked or relayed under number `seq`, which is settled.
-    fn came_too_late(&mut self, seq: u64, message: Message, at_ns: u64) {
-        self.check_refused(message, seq, at_ns);
-        if seq < self.forced_until {
-            self.forget_of(seq);
-        }
     }
 
     /// Not all that was to be known of number `seq` will be.
@@ -189,10 +214,24 @@ impl Judge {
             found.map(|&(n, _)| n)
         })
     }
+
+    /// The numbers from `low` to `high`, as far as it is certain what they are.
+    pub(super) fn known_between(&self, low: u64, high: u64) -> impl Iterator<Item = (u64, Known)> {
+        let high = high.min(low.saturating_add(bounds::settled_numbers() as u64));
+        let from = self.recent.partition_point(|&(n, _)| n < low);
+        let settled = self.recent.range(from..).copied();
+        let settled = settled.take_while(move |&(n, _)| n <= high);
+        let settled = settled.filter(|(_, known)| known.certain);
+        let passed = low.saturating_sub(self.base) as usize;
+        let waiting = self.records.range(passed.min(self.records.len())..);
+        let waiting = (low.max(self.base)..=high).zip(waiting);
+        let waiting = waiting.filter_map(|(n, record)| Some((n, record.known()?)));
+        settled.chain(waiting.filter(|(_, known)| known.certain))
+    }
 }
 
 impl Record {
-    /// What the number is: the ack says so, else the relays do, else an ack out of order.
+    /// The message that the number is: the ack says so, else the relays do, else an ack out of order.
     pub(super) fn known(&self) -> Option<Known> {
         let (acked, relayed) = (self.acked, self.relayed);
         let certain = acked.is_some() || relayed.is_some();

@@ -1,10 +1,9 @@
-//! What waits until its number is settled, and who judges each.
+//! Anomalies that wait until their number is settled, and who judges each.
 
 use super::deferred::Awaited;
 use super::{Judge, exchange_span};
 use crate::verify::anomaly::{Anomaly, ClaimDoubt, Open};
 use crate::verify::batch::{Message, NO_NUMBER};
-use crate::verify::bounds;
 use crate::wire::payload::SenderId;
 
 impl Open {
@@ -79,11 +78,11 @@ impl Judge {
             Anomaly::At(seq, open) => {
                 match open {
                     Open::Claim(claim) if claim.doubt == ClaimDoubt::Unplaced => {
-                        self.may_be(claim.seq, claim.claim, claim.receiver);
+                        self.numbers.may_be(claim.seq, claim.claim, claim.receiver);
                     }
                     Open::LastFrame(last) => {
                         if let Some(message) = last.message {
-                            self.may_be(last.seq, message, last.receiver);
+                            self.numbers.may_be(last.seq, message, last.receiver);
                         }
                     }
                     _ => {}
@@ -94,28 +93,15 @@ impl Judge {
             Anomaly::Overdue {
                 messages,
                 violation,
-            } => match self.overdue.len() < bounds::remembered() {
-                true => self.overdue.push((messages, violation)),
-                false => self.beyond.unanswered += 1,
-            },
+            } => self.overdue(messages, violation),
             Anomaly::Refused { message, violation } => self.refused(message, violation),
-            Anomaly::StrayError { message, violation } => {
-                match self.errors_astray.len() < bounds::remembered() {
-                    true => self.errors_astray.extend(message),
-                    false => self.forgot_stray |= message.is_some(),
-                }
-                self.found.add(violation);
-            }
+            Anomaly::StrayError { message, violation } => self.stray_error(message, violation),
             Anomaly::AckOfRefused {
                 message,
                 seq,
                 forgotten,
                 at_ns,
-            } => {
-                let is_refused = self.refused.contains_key(&message);
-                self.beyond.contested += u64::from(forgotten && !is_refused);
-                self.check_refused(message, seq, at_ns);
-            }
+            } => self.ack_of_refused(message, seq, forgotten, at_ns),
             Anomaly::StrayAck {
                 receiver,
                 seq,
@@ -136,8 +122,8 @@ impl Judge {
             && seq < until
         {
             let speaks = |list: &Vec<Open>| list.iter().any(Open::speaks_for_its_number);
-            if seq >= self.told && self.open.get(&seq).is_some_and(speaks) {
-                self.forget_of(seq); // this will be gone when the number is judged
+            if seq >= self.numbers.told && self.open.get(&seq).is_some_and(speaks) {
+                self.numbers.forget_of(seq); // this will be gone when the number is judged
             }
             self.judge_conflicts(seq); // those that came after it was settled
             let list = self.open.remove(&seq).unwrap_or_default();
@@ -182,7 +168,7 @@ impl Judge {
             } => self.ack_after_all(at, message, forgotten, at_ns),
             Open::Came { receiver, message } => self.number_came(at, receiver, message),
             // The numbers around are not known yet.
-            Open::Contested(contest) if at >= self.told => self.leave_contested(contest),
+            Open::Contested(contest) if at >= self.numbers.told => self.leave_contested(contest),
             Open::Contested(contest) => self.judge_contest(contest),
         }
     }

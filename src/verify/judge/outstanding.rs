@@ -1,6 +1,6 @@
 //! How late at least is what had not come when the run stopped listening.
 //!
-//! What is certain of a message depends on what is known of it:
+//! How much is certain of a message depends on what is known of it:
 //!
 //! - Its number is known, because it was acked or somebody got it: it is owed to every session that
 //!   was still reading and had not come to that number.

@@ -1,7 +1,7 @@
 //! A target that was started again: it broke off every connection, and its numbers began anew. That
 //! is one event, and one violation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Judge, Record};
 use crate::verify::batch::NO_NUMBER;
@@ -18,6 +18,17 @@ const SKEW_NS: u64 = 1_000_000_000;
 /// Numberings of which it is remembered when they were last heard of. (Numbers that leap are taken
 /// for one, too.)
 const MAX_HEARD: usize = 64;
+
+/// Connections that were closed, and numbers that began anew.
+#[derive(Debug, Default)]
+pub(super) struct Restarts {
+    /// Connections closed without what was owed at their end, by the kind of violation that is.
+    pub(super) hung_up: BTreeMap<Kind, HungUp>,
+    /// Numberings that were found to have begun.
+    pub(super) anew: Vec<Anew>,
+    /// When numberings were last heard of, the earliest first.
+    heard: VecDeque<Heard>,
+}
 
 /// Connections closed without what was owed at their end, alike in kind.
 #[derive(Debug, Default)]
@@ -57,12 +68,12 @@ impl HungUp {
 impl Judge {
     /// A connection was closed whose session had seen number `seen`.
     pub(super) fn hung_up(&mut self, seen: u64, violation: Violation) {
-        let alike = self.hung_up.entry(violation.kind()).or_default();
+        let alike = self.restarts.hung_up.entry(violation.kind()).or_default();
         alike.add(seen, violation);
     }
 
     pub(super) fn numbered_anew(&mut self, added: u64, violation: Violation) {
-        self.anew.push(Anew { added, violation });
+        self.restarts.anew.push(Anew { added, violation });
     }
 
     /// Number `seq` is settled: when it was last heard of.
@@ -70,13 +81,13 @@ impl Judge {
         let relayed_ns = record.relayed.map_or(0, |r| r.last_ns);
         let at_ns = record.acked.map_or(0, |a| a.acked_ns).max(relayed_ns);
         let begins = seq.saturating_sub(self.last_settled) >= APART;
-        match self.heard.back_mut().filter(|_| !begins) {
+        match self.restarts.heard.back_mut().filter(|_| !begins) {
             Some(heard) => heard.until_ns = heard.until_ns.max(at_ns),
             None => {
-                if self.heard.len() == MAX_HEARD {
-                    self.heard.pop_front();
+                if self.restarts.heard.len() == MAX_HEARD {
+                    self.restarts.heard.pop_front();
                 }
-                self.heard.push_back(Heard {
+                self.restarts.heard.push_back(Heard {
                     from: seq,
                     until_ns: at_ns,
                 });
@@ -88,7 +99,7 @@ impl Judge {
     /// target went away: those that were not closed while it still talked to others. All the other
     /// ones stay in `hung_up`.
     pub(super) fn report_numbered_anew(&mut self, hung_up: &mut BTreeMap<Kind, HungUp>) {
-        let anew = std::mem::take(&mut self.anew);
+        let anew = std::mem::take(&mut self.restarts.anew);
         for hung_up in hung_up.values_mut().filter(|_| !anew.is_empty()) {
             hung_up.kept.count -= hung_up.more;
             self.beyond.hung_up += hung_up.more;
@@ -100,7 +111,7 @@ impl Judge {
         } in anew
         {
             let of_it = |seen: u64| seen != NO_NUMBER && (from..added).contains(&seen);
-            let heard = self.heard.iter().filter(|heard| of_it(heard.from));
+            let heard = self.restarts.heard.iter().filter(|heard| of_it(heard.from));
             let heard_ns = heard.map(|heard| heard.until_ns).max().unwrap_or(0);
             let mut broken_off = 0;
             for hung_up in hung_up.values_mut() {

@@ -1,10 +1,22 @@
-//! What there was no time to judge: the run has to end some time after its drain, whatever is left.
-//! What was certain is reported. Of the rest it is said how much it is, and it accuses nobody.
+//! A run whose time is up: it has to end some time after its drain, whatever is left to judge. What
+//! is certain is reported. Of the rest it is said how much it is, and it accuses nobody.
 
 use super::{Judge, Settled};
 use crate::verify::anomaly::Anomaly;
 use crate::verify::batch::{Batch, Unjudged};
 use crate::verify::trace::tag::Tag;
+
+/// How much there was no time to judge.
+#[derive(Debug, Default)]
+pub(super) struct PassedOver {
+    pub(super) total: Unjudged,
+    /// There was no time to judge the last batches.
+    pub(super) passed_over: bool,
+    /// Losses in these, which something may explain.
+    pub(super) lost: u64,
+    /// The largest number in these.
+    last: u64,
+}
 
 impl Judge {
     /// Takes in of what `shard` has learned only what needs no judgement: the time is up. From here
@@ -13,14 +25,14 @@ impl Judge {
         if let Some(tape) = self.directory.begin_event() {
             tape.event(Tag::PassOver).number(shard as u64);
         }
-        self.passed_over = true;
+        self.unjudged.passed_over = true;
         self.tally.add(&batch.tally);
         self.findings.coverage.add(&batch.coverage);
-        self.unjudged = self.unjudged.and(batch.unjudged);
+        self.unjudged.total = self.unjudged.total.and(batch.unjudged);
         batch.settled.into_iter().for_each(settled);
         self.cut(batch.cut);
         for fact in &batch.facts {
-            self.last_passed = self.last_passed.max(fact.seq());
+            self.unjudged.last = self.unjudged.last.max(fact.seq());
             self.unjudged_since(fact.at_ns());
         }
         for anomaly in batch.anomalies {
@@ -31,8 +43,8 @@ impl Judge {
                 Anomaly::HungUp { seen, violation } => self.hung_up(seen, violation),
                 other => {
                     let is_loss = matches!(other, Anomaly::LostUnless { .. });
-                    self.lost_in_passed += u64::from(is_loss);
-                    self.unjudged.findings += 1;
+                    self.unjudged.lost += u64::from(is_loss);
+                    self.unjudged.total.findings += 1;
                 }
             }
         }
@@ -43,24 +55,25 @@ impl Judge {
             since_ns: Some(at_ns),
             ..Unjudged::default()
         };
-        self.unjudged = self.unjudged.and(since);
+        self.unjudged.total = self.unjudged.total.and(since);
     }
 
-    /// The last word where batches were passed over: what is certain of what was judged.
+    /// Concludes where batches were passed over: what is certain of what was judged.
     pub(super) fn conclude_without(&mut self, target_gone: bool) {
         self.judge_irregular(u64::MAX);
         self.report_hung_up(target_gone);
-        let first = self.records.iter().find_map(|record| {
+        let first = self.numbers.records.iter().find_map(|record| {
             let relayed = record.relayed.as_ref().map(|relayed| relayed.first_ns);
             relayed.or(record.acked.as_ref().map(|acked| acked.acked_ns))
         });
         first
             .into_iter()
             .for_each(|at_ns| self.unjudged_since(at_ns));
-        let end = (self.base + self.records.len() as u64).max(self.last_passed + 1);
-        self.unjudged.messages += end.saturating_sub(self.base.max(1));
+        let end =
+            (self.numbers.base + self.numbers.records.len() as u64).max(self.unjudged.last + 1);
+        self.unjudged.total.messages += end.saturating_sub(self.numbers.base.max(1));
         let waiting = self.open_count + self.missing.len();
-        self.unjudged.findings += waiting as u64 + self.deferred.count();
+        self.unjudged.total.findings += waiting as u64 + self.deferred.count();
         self.state_undecided();
     }
 }

@@ -1,10 +1,10 @@
-//! What frames of a session reveal about earlier ones.
+//! Moves: what frames of a session reveal about earlier ones.
 
 use super::trouble::Early;
 use crate::verify::anomaly::{ClaimDoubt, Contest, Displaced, LastFrame, Open, Since};
 use crate::wire::payload::SenderId;
 
-/// What frames revealed, in order.
+/// Everything that frames revealed, in order.
 #[derive(Debug)]
 pub(in crate::verify) struct Moves {
     /// Whose frames they are.
@@ -14,7 +14,7 @@ pub(in crate::verify) struct Moves {
     list: Vec<Move>,
 }
 
-/// What a frame revealed about an earlier one.
+/// Something that a frame revealed about an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::verify) enum Move {
     /// The early frame was what its number said.

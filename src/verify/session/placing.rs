@@ -169,8 +169,8 @@ impl Session {
         Place::Onward
     }
 
-    /// What follows from the number due on, up to `seq`, and is accounted for, has come: early frames
-    /// are what they said, and came before their time.
+    /// Moves the cursor over numbers that are accounted for, up to `seq`: early frames among them are
+    /// what they said, and came before their time.
     fn absorb(&mut self, seq: u64, moves: &mut Moves) {
         let next = self.next;
         let trouble = self.trouble();

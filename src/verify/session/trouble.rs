@@ -1,5 +1,5 @@
-//! What went wrong in a session, as far as later frames depend on it: numbers that did not come,
-//! frames that came too early, irregular ones that stand for others. Absent nearly always.
+//! Trouble of a session, as far as later frames depend on it: numbers that did not come, frames that
+//! came too early, irregular ones that stand for others. Absent nearly always.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,7 +15,7 @@ use crate::wire::payload::SenderId;
 /// The shortest frame that carries a number: `{"type":"ack","seq":1}`.
 pub(in crate::verify) const SHORTEST_FRAME_BYTES: usize = 22;
 
-/// What went wrong in a session, as far as later frames depend on it.
+/// Everything that went wrong in a session, as far as later frames depend on it.
 #[derive(Debug, Default)]
 pub(in crate::verify) struct Trouble {
     /// Numbers skipped, apart; by the first of each run.
@@ -54,12 +54,12 @@ pub(in crate::verify) struct Trouble {
 pub(in crate::verify) struct Hole {
     pub(in crate::verify) from: u64,
     pub(in crate::verify) until: u64,
-    /// What came instead.
+    /// The number that came instead, or the bye.
     pub(in crate::verify) proof: Proof,
     pub(in crate::verify) at_ns: u64,
 }
 
-/// What a numbered frame carried.
+/// The content of a numbered frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::verify) struct Carried {
     /// `None` for what a script sent byte for byte.

@@ -10,6 +10,8 @@
 //! Sen's slope (the median slope of all pairs) over the whole phase must come to a quarter of the
 //! phase's median.
 
+use serde::{Deserialize, Serialize};
+
 use super::{TimelinePoint, Window};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -29,13 +31,17 @@ const CERTAIN_Z: f64 = 3.29;
 const LARGE: f64 = 0.25;
 
 /// A trend that is neither chance nor small.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Drift {
-    /// The fitted median in the phase's first second.
+    /// The median relay latency that the trend begins with, fitted, in the phase's first second.
+    #[serde(rename = "relay_p50_from_ns")]
     pub from_ns: u64,
-    /// The fitted median in its last.
+    /// The one that it ends with, in its last second.
+    #[serde(rename = "relay_p50_to_ns")]
     pub to_ns: u64,
-    /// How many standard deviations the test lies from chance; negative for falling.
+    /// How sure the trend is: how many standard deviations the test lies from chance; negative for
+    /// falling.
     pub z: f64,
 }
 

@@ -21,7 +21,10 @@
 //! reported, and matters where a rate was asked for, by a threshold or by a schedule: what the
 //! target seemed to hold up may then have waited in the generator, as acks nobody had read.
 
+use std::borrow::Cow;
+
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::Measured;
 use super::percentile::percentile;
@@ -83,15 +86,17 @@ impl ShardLoad {
 }
 
 /// A latency of which more than half may be the generator's own.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Doubt {
-    /// Which latency: `ack` or `relay`.
-    pub metric: &'static str,
+    /// The class of latency: `ack` or `relay`.
+    pub metric: Cow<'static, str>,
     /// Which percentile of it.
+    #[cfg_attr(test, schemars(range(min = 0)))]
     pub percentile: f64,
-    /// What is reported.
+    /// The figure that is reported.
     pub figure_ns: u64,
-    /// What of it may be the generator's own.
+    /// How much of it may be the generator's own.
     pub own_ns: u64,
 }
 
@@ -127,7 +132,7 @@ impl Health {
                     let own_ns = own_ns(measured, p).min(figure_ns);
                     let doubtful = own_ns >= NOTED_OWN_NS && own_ns > figure_ns / 2;
                     doubtful.then_some(Doubt {
-                        metric,
+                        metric: metric.into(),
                         percentile: p,
                         figure_ns,
                         own_ns,
@@ -270,7 +275,7 @@ mod tests {
         let doubtful: Vec<_> = health
             .doubts
             .iter()
-            .map(|d| (d.metric, d.percentile))
+            .map(|d| (&*d.metric, d.percentile))
             .collect();
         assert_eq!(doubtful, [("ack", 99.9), ("relay", 99.9)], "{health:?}");
     }

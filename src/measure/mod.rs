@@ -17,6 +17,7 @@ pub mod recorder;
 pub mod stretches;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 pub use censored::Censored;
 pub use collector::{Collector, Counted, Live};
@@ -125,20 +126,21 @@ pub struct Measured {
     pub saturated: u64,
 }
 
-/// What happened within the measured window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// Events within the measured phase.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WindowCounts {
-    /// Messages sent.
+    /// Messages sent in it.
     pub sent: u64,
     /// Of these, messages that were late because the target did not take them.
     pub held_by_target: u64,
-    /// Acks received.
+    /// Acks received in it.
     pub acked: u64,
-    /// Relays received, over all receivers.
+    /// Deliveries in it, over all receivers.
     pub delivered: u64,
-    /// Bytes received.
+    /// Bytes received in it.
     pub bytes_in: u64,
-    /// Bytes sent.
+    /// Bytes sent in it.
     pub bytes_out: u64,
 }
 

@@ -1,4 +1,4 @@
-//! What must be known beside the figures: what is not in them, and whether they describe one state
+//! Caveats of the figures: what is not in them, and whether they describe one state
 //! of the system.
 
 use super::{RunResult, figures, generator};
@@ -26,7 +26,8 @@ pub struct Missing {
     pub unsent: u64,
 }
 
-/// What had not come when the run stopped listening, and is in the figures as late as that.
+/// Counts of what had not come when the run stopped listening, and is in the figures as late as
+/// that.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outstanding {
     /// Acks.
@@ -38,7 +39,7 @@ pub struct Outstanding {
 }
 
 impl Outstanding {
-    /// What the figures of a run have of it.
+    /// Counts it in a result.
     #[must_use]
     pub fn of(result: &RunResult) -> Self {
         let count = |class: &str| {
@@ -73,7 +74,7 @@ impl Outstanding {
 }
 
 impl Missing {
-    /// What is not in the figures of a run.
+    /// Counts what is not in the figures of a result.
     #[must_use]
     pub fn of(result: &RunResult) -> Self {
         let lost = result.counts.map_or(0, |counts| counts.verified.lost);
@@ -138,7 +139,7 @@ pub(super) fn trend(plan: &Plan, outcome: &Outcome) -> Option<Drift> {
         .flatten()
 }
 
-/// What a reader of the figures should know.
+/// Notes that a reader of the figures should know.
 pub(super) fn notes(drift: Option<&Drift>, outcome: &Outcome, cpus: usize) -> Vec<String> {
     let mut notes = generator::notes(&outcome.health, cpus);
     if let Some(drift) = drift {

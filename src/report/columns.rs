@@ -16,7 +16,7 @@ pub(crate) enum Align {
     Right,
 }
 
-/// What is said of a cell in a list, where no head stands above it.
+/// The words for a cell in a list, where no head stands above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Listed {
     /// Its head, then the cell: `p50 1.20 ms`.

@@ -15,7 +15,6 @@
 //! [`Terms::assumed_noise`], or what spread there is if that is more, bounds how far two runs of
 //! the same lie apart, and a note says that this is an assumption.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -25,6 +24,7 @@ use thiserror::Error;
 use super::Verdict;
 use super::result;
 
+mod caveats;
 mod figure;
 mod json;
 mod judge;
@@ -43,7 +43,6 @@ pub(super) use text::{cells, conclusion, runs, word};
 pub use text::{markdown, render};
 
 use figure::{Figure, Known};
-use judge::MOST_RUNS;
 
 /// Why results cannot be compared.
 #[derive(Debug, Error)]
@@ -78,12 +77,12 @@ pub enum Error {
     },
 }
 
-/// What counts as a change. Shares of the base: 0.05 is 5 %.
+/// The terms by which something counts as a change. Shares of the base: 0.05 is 5 %.
 #[derive(Debug, Clone)]
 pub struct Terms {
     /// Differences up to this are of no interest.
     pub tolerance: f64,
-    /// How far two runs of the same may lie apart, where there are too few to tell.
+    /// The distance that two runs of the same may lie apart, where there are too few to tell.
     pub assumed_noise: f64,
     /// The figures to judge, by [`named`]; all if there are none. Violations always are.
     pub figures: Vec<String>,
@@ -105,10 +104,10 @@ impl Default for Terms {
 pub struct Row {
     /// As in the tables: relay p99.
     pub name: String,
-    /// How to read it.
+    /// Its unit.
     #[serde(skip)]
     pub unit: Unit,
-    /// What is said of it.
+    /// Its values and their judgement.
     #[serde(flatten)]
     pub judged: Judged,
 }
@@ -122,9 +121,9 @@ pub struct Comparison<'a> {
     pub new: &'a Side,
     /// Every figure that either side has.
     pub rows: Vec<Row>,
-    /// What it was judged by.
+    /// The terms that it was judged by.
     pub terms: &'a Terms,
-    /// What limits the comparison, in words.
+    /// The limits of the comparison, in words.
     pub caveats: Vec<String>,
 }
 
@@ -173,11 +172,11 @@ pub fn compare<'a>(base: &'a Side, new: &'a Side, terms: &'a Terms) -> Compariso
         terms,
         caveats: Vec::new(),
     };
-    comparison.caveats = caveats(&comparison);
+    comparison.caveats = caveats::caveats(&comparison);
     comparison
 }
 
-/// Of what is counted, the worst run of each side.
+/// Compares the worst run of each side, of what is counted.
 fn count(figure: &Figure, runs: &judge::Read) -> Row {
     let worst = |values: &[Option<Known>]| {
         let figures = values.iter().flatten().map(|value| value.figure);
@@ -241,108 +240,6 @@ impl Comparison<'_> {
         };
         unsure(self.base) || unsure(self.new)
     }
-}
-
-fn caveats(comparison: &Comparison<'_>) -> Vec<String> {
-    let (base, new) = (comparison.base, comparison.new);
-    let mut caveats: Vec<_> = few_runs(comparison).into_iter().collect();
-    caveats.extend(noisy(comparison));
-    caveats.extend(outstanding(comparison));
-    let absent: Vec<_> = comparison.of(Outcome::OneSided).map(|r| &*r.name).collect();
-    if !absent.is_empty() {
-        caveats.push(format!("on one side only: {}", absent.join(", ")));
-    }
-    let differences = differences(
-        &base.runs[0].scenario.resolved,
-        &new.runs[0].scenario.resolved,
-    );
-    if !differences.is_empty() {
-        caveats.push(format!("not the same scenario: {}", differences.join("; ")));
-    }
-    let (here, there) = (&base.runs[0].environment, &new.runs[0].environment);
-    if here != there {
-        let machine = |e: &super::Environment| {
-            format!(
-                "{} ({}, kernel {}, {} cpus)",
-                e.host, e.os, e.kernel, e.cpus
-            )
-        };
-        caveats.push(format!(
-            "not the same machine: {} and {}",
-            machine(here),
-            machine(there)
-        ));
-    }
-    for side in [base, new] {
-        for run in &side.runs {
-            if matches!(run.verdict.as_str(), "inconclusive" | "interrupted") {
-                let reasons = run.reasons.join("; ");
-                caveats.push(format!("{}: {}: {reasons}", side.name, run.verdict));
-            }
-        }
-    }
-    caveats
-}
-
-/// What is assumed where the runs are too few for a test, and how many would do.
-fn few_runs(comparison: &Comparison<'_>) -> Option<String> {
-    let (base, new) = (comparison.base.runs.len(), comparison.new.runs.len());
-    if statistics::can_tell(base, new) {
-        return None;
-    }
-    let more = match statistics::fewest_new(base) {
-        Some(enough) if enough <= 3 => format!("at least {enough} runs of the new side"),
-        _ => "at least 3 runs of each side".to_owned(),
-    };
-    Some(format!(
-        "{base} against {new} runs say nothing of the noise. That two runs of the same differ by \
-         less than {} is an assumption (--noise): what differs by more is called worse or better \
-         on its strength, and the rest cannot be told. To test it: {more} (run --repeat)",
-        percent(comparison.terms.assumed_noise)
-    ))
-}
-
-/// What is too noisy, and how many runs would do.
-fn noisy(comparison: &Comparison<'_>) -> Option<String> {
-    if !statistics::can_tell(comparison.base.runs.len(), comparison.new.runs.len()) {
-        return None;
-    }
-    let mut by_runs: BTreeMap<usize, Vec<&str>> = BTreeMap::new();
-    for row in comparison.of(Outcome::TooNoisy) {
-        let runs = row.judged.runs_needed.unwrap_or(usize::MAX);
-        by_runs.entry(runs).or_default().push(&row.name);
-    }
-    let figures = by_runs.iter().map(|(&runs, names)| {
-        let would = match runs {
-            usize::MAX => format!("not even {MOST_RUNS} runs would do"),
-            runs => format!("about {runs} runs of each side would do"),
-        };
-        format!("{} ({would})", names.join(", "))
-    });
-    let figures: Vec<_> = figures.collect();
-    (!figures.is_empty()).then(|| {
-        format!(
-            "too noisy to tell whether it changed by {}: {}. A higher --tolerance needs fewer \
-             runs; --figures judges only what is named",
-            percent(comparison.terms.tolerance),
-            figures.join("; ")
-        )
-    })
-}
-
-/// What is only known to be at least so much.
-fn outstanding(comparison: &Comparison<'_>) -> Option<String> {
-    let rows = comparison.rows.iter();
-    let open = rows.filter(|row| row.judged.base_at_least || row.judged.new_at_least);
-    let open: Vec<_> = open.map(|row| &*row.name).collect();
-    (!open.is_empty()).then(|| {
-        format!(
-            "something was outstanding when a run stopped listening, so that these are at least \
-             what is shown: {}. They are called worse or better only where they are however late \
-             it would have come",
-            open.join(", ")
-        )
-    })
 }
 
 /// Checks that all runs of both sides are of one scenario.
@@ -411,7 +308,5 @@ fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-#[cfg(test)]
-mod simulated;
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,25 @@ pub fn latency(ns: u64) -> String {
     scaled(ns as f64, 1_000.0, &[" ns", " µs", " ms", " s"])
 }
 
-/// A latency that may be more than it is known to be: `1.20 ms`, `≥5.20 s`, `–` where there is none.
+/// A figure as `shown` has it; `–` where there is none.
+pub fn known<T>(figure: Option<T>, shown: impl FnOnce(T) -> String) -> String {
+    figure.map_or("–".to_owned(), shown)
+}
+
+/// A moment of the run: `4.211 s`.
+#[must_use]
+pub fn moment(at_ns: u64) -> String {
+    format!("{:.3} s", at_ns as f64 / 1e9)
+}
+
+/// A share, in whole percent: `45 %`.
+#[must_use]
+pub fn share(of: f64) -> String {
+    format!("{:.0} %", of * 100.0)
+}
+
+/// A latency that may be more than it is known to be: `1.20 ms`, `≥5.20 s`, `–` where there is
+/// none.
 #[must_use]
 pub fn at_least(latency: Option<AtLeast>) -> String {
     match latency {
@@ -74,6 +92,12 @@ pub fn rate(per_second: f64) -> String {
 #[must_use]
 pub fn bytes(n: f64) -> String {
     trimmed(&scaled(n, 1_024.0, &[" B", " KiB", " MiB", " GiB", " TiB"]))
+}
+
+/// Data a second: `1.20 MiB/s`.
+#[must_use]
+pub fn volume(bytes_per_second: f64) -> String {
+    format!("{}/s", bytes(bytes_per_second))
 }
 
 /// The length of a phase: `250 ms`, `10 s`, `2m 30s`.
@@ -216,7 +240,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is shown is within half a unit of the third digit of what is.
+        /// A figure is shown to within half a unit of its third digit.
         #[test]
         fn a_latency_reads_back_within_three_digits(ns in 1u64..900_000_000_000) {
             let text = latency(ns);

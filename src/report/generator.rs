@@ -1,4 +1,4 @@
-//! What is said about the generator itself: where it set the figures, by how much, and what to do
+//! The generator in words: where it set the figures, by how much, and what to do
 //! about it.
 
 use super::figures;
@@ -37,7 +37,7 @@ pub(super) fn reasons(health: &Health, cpus: usize) -> Vec<String> {
     reasons
 }
 
-/// What is worth knowing about the generator though it voids nothing.
+/// Notes on the generator that are worth knowing though they void nothing.
 pub(super) fn notes(health: &Health, cpus: usize) -> Vec<String> {
     let mut notes = Vec::new();
     if health.worst_doubt().is_none() {
@@ -78,7 +78,7 @@ pub(super) fn notes(health: &Health, cpus: usize) -> Vec<String> {
     notes
 }
 
-/// What the busiest shard was occupied with: running, and waiting for a core.
+/// The busiest shard's shares of time: running, and waiting for a core.
 fn occupied(health: &Health) -> String {
     in_words(health.shards.iter().map(|s| (s.busy(), s.waited())))
 }
@@ -95,14 +95,14 @@ fn in_words(shards: impl Iterator<Item = (f64, f64)>) -> String {
         return "busy 0 %".to_owned();
     };
     let never_idle = busy + waited >= OCCUPIED_SHARE && waited >= 0.005;
-    let busy = format!("busy {}", percent(busy));
+    let busy = format!("busy {}", figures::share(busy));
     if waited < WAITED_SHARE && !never_idle {
         return busy;
     }
-    format!("{busy}, waiting for a core {}", percent(waited))
+    format!("{busy}, waiting for a core {}", figures::share(waited))
 }
 
-/// How the generator did, in a word or two: by whether it is saturated, and the share of the time
+/// The generator's state in a word or two, by whether it is saturated, and the share of the time
 /// that it had something to do.
 pub(super) fn state_of(saturated: bool, occupied: f64) -> &'static str {
     if saturated {
@@ -172,14 +172,14 @@ fn pause(health: &Health) -> String {
     format!(" (it stood still for {pause})")
 }
 
-/// How to raise the limit, by what the limit was.
+/// The way to raise the limit, by what the limit was.
 fn cure(health: &Health, cpus: usize) -> String {
     let (busiest, waited) = (health.busiest(), health.longest_wait());
     if waited >= WAITED_SHARE {
         return format!(
             "its threads waited {} of the time for a core: free some, or drive the target from \
              another machine",
-            percent(waited)
+            figures::share(waited)
         );
     }
     let shards = health.shards.len();
@@ -193,10 +193,6 @@ fn cure(health: &Health, cpus: usize) -> String {
         return "something stopped it, since it was not busy: run again, undisturbed".to_owned();
     }
     "lower the rate, or give it more cores".to_owned()
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }
 
 #[cfg(test)]
@@ -217,7 +213,7 @@ mod tests {
 
     fn doubt(percentile: f64, own_ms: u64) -> Doubt {
         Doubt {
-            metric: "ack",
+            metric: "ack".into(),
             percentile,
             figure_ns: own_ms * 1_100_000,
             own_ns: own_ms * 1_000_000,

@@ -1,4 +1,4 @@
-//! The groups of clients behind the latencies by group, and whether these differ.
+//! The groups of clients that latencies are told apart by, and whether these differ.
 
 use hdrhistogram::Histogram;
 
@@ -48,7 +48,7 @@ pub(super) fn of(plan: &Plan) -> Vec<Group> {
 }
 
 /// Whether some of these histograms differ from others at a percentile, by more than chance and by
-/// enough to matter; each has at most `messages` messages behind it.
+/// enough to matter; each is of at most `messages` messages.
 pub(super) fn differ(groups: &[&Histogram<u64>], messages: u64) -> bool {
     COMPARED.iter().any(|&percentile| {
         let at = |h: &&Histogram<u64>| {

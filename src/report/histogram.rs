@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serializer, de};
 
 use crate::measure::{CEILING_NS, DIGITS};
 
-/// What a V2 histogram begins with, deflated and not.
+/// The first number of a V2 histogram, deflated and not.
 const DEFLATED: u32 = 0x1c84_9314;
 const PLAIN: u32 = 0x1c84_9313;
 
@@ -62,7 +62,7 @@ fn encode(histogram: &Histogram<u64>) -> String {
 ///
 /// # Errors
 ///
-/// What is wrong with it, in words.
+/// Says what is wrong with it.
 fn decode(text: &str) -> Result<Histogram<u64>, String> {
     let bytes = BASE64.decode(text).map_err(|error| error.to_string())?;
     let plain = inflate(&bytes)?;
@@ -129,7 +129,7 @@ fn check(plain: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// What one number of a histogram's counts says.
+/// The meaning of one number of a histogram's counts.
 enum Count {
     /// A value has so many samples.
     Samples(u64),
@@ -169,7 +169,7 @@ fn long(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// What the schema says of such a field.
+/// The schema of such a field.
 #[cfg(test)]
 pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({

@@ -125,8 +125,7 @@ fn tiles(result: &RunResult, counts: &Counts) -> Markup {
         let latency = result.latency_ns.get(class);
         figures::at_least(latency.and_then(|latency| latency.at(percentile)))
     };
-    let delivered = result.rates.delivered;
-    let delivered = delivered.map_or("–".to_owned(), figures::rate);
+    let delivered = figures::known(result.rates.delivered, figures::rate);
     let wrong = result.violation_count();
     let tiles = [
         ("violations", figures::count(wrong), wrong > 0),
@@ -157,6 +156,7 @@ fn tiles(result: &RunResult, counts: &Counts) -> Markup {
 
 fn over_time(result: &RunResult) -> Markup {
     let step_s = charts::step_s(result.timeline.len());
+    let latency = |ns| figures::known(ns, figures::latency);
     let part_s = |point: &Point| charts::part_s(point, result.elapsed_ns);
     html! {
         section {
@@ -201,9 +201,9 @@ fn over_time(result: &RunResult) -> Markup {
                         td.n { (figures::count(point.acked)) }
                         td.n { (figures::count(point.delivered)) }
                         td.n { (figures::count(point.clients)) }
-                        td.n { (latency_text(point.relay_p50_ns)) }
-                        td.n { (latency_text(point.relay_p99_ns)) }
-                        td.n { (latency_text(point.relay_max_ns)) }
+                        td.n { (latency(point.relay_p50_ns)) }
+                        td.n { (latency(point.relay_p99_ns)) }
+                        td.n { (latency(point.relay_max_ns)) }
                     } } }
                 } }
                 @if result.timeline.len() > TABLE_ROWS {
@@ -252,12 +252,8 @@ fn counts(result: &RunResult, counts: &Counts) -> Markup {
         ("unexpected closes", verified.unexpected_closes),
     ];
     let rates = &result.rates;
-    let rate = |rate: Option<f64>| rate.map_or("–".to_owned(), figures::rate);
-    let volume = |rate: Option<f64>| {
-        rate.map_or("–".to_owned(), |rate| {
-            format!("{}/s", figures::bytes(rate))
-        })
-    };
+    let rate = |rate| figures::known(rate, figures::rate);
+    let volume = |rate| figures::known(rate, figures::volume);
     let rates = [
         ("acked", rate(rates.acked)),
         ("bytes in", volume(rates.bytes_in)),
@@ -338,7 +334,7 @@ fn groups(resolved: &Value) -> Markup {
     }
 }
 
-/// What a group does, in words.
+/// The load of a group, in words.
 fn load(group: &Value) -> String {
     let steps = |key: &str| group.get(key).and_then(Value::as_array).map(Vec::len);
     if let Some(rate) = group.get("rate").and_then(Value::as_f64) {
@@ -396,10 +392,6 @@ fn environment(result: &RunResult) -> Markup {
             (plain_table(rows.into_iter().map(|(name, value)| (name.to_owned(), value))))
         }
     }
-}
-
-pub(crate) fn latency_text(ns: Option<u64>) -> String {
-    ns.map_or("–".to_owned(), figures::latency)
 }
 
 #[cfg(test)]

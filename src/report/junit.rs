@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::figures;
 use super::result::{RunResult, Threshold, Violations};
 
 /// The test that there is of every scenario.
@@ -16,7 +17,7 @@ const JUDGED: &str = "the run can be judged";
 /// Examples of each kind of violation in a failure's text.
 const EXAMPLES: usize = 10;
 
-/// What is known of a scenario that was to run.
+/// The outcome of a scenario that was to run.
 #[derive(Debug)]
 pub enum Suite<'a> {
     /// It ran, or was to and did not come about.
@@ -132,13 +133,13 @@ fn violations(result: &RunResult) -> TestCaseStatus {
 fn in_words(kind: &Violations) -> String {
     let mut text = format!("{} (rule {}): {}\n", kind.kind, kind.rule, kind.count);
     for example in kind.examples.iter().take(EXAMPLES) {
-        let at_s = example.at_ns as f64 / 1e9;
-        text.push_str(&format!("  {at_s:.3} s  {}\n", example.text));
+        let at = figures::moment(example.at_ns);
+        text.push_str(&format!("  {at}  {}\n", example.text));
     }
     text
 }
 
-/// What was found and does not fail the run: late relays that count as a crossed threshold, or may
+/// Violations that do not fail the run: late relays that count as a crossed threshold, or may
 /// be the generator's.
 fn not_failed(kind: &Violations, result: &RunResult) -> TestCaseStatus {
     let how = match kind.counts_as.as_str() {

@@ -2,7 +2,8 @@
 
 use crate::terminal::{escape, is_visible, visible};
 
-/// As inline code, outside of tables: nothing in it is markup, not even a line's end, and nobody is mentioned.
+/// As inline code, outside of tables: nothing in it is markup, not even a line's end, and nobody is
+/// mentioned.
 pub(super) fn code(text: &str) -> String {
     let text = visible(text).replace('`', "'");
     format!("`{text}`")

@@ -1,9 +1,9 @@
 //! Results out: the verdict with its reasons, the terminal summary, the JSON result, and what is
 //! made from that: the HTML report, files for other tools, comparisons.
 //!
-//! [`Report::new`] judges once, and makes the [`RunResult`]: the one model of a run, which is written
-//! as JSON and read back, and which everything else puts into words or draws. Rendering is pure, so
-//! that every word of it is tested.
+//! [`Report::new`] judges once, and makes the [`RunResult`]: the one model of a run, which is
+//! written as JSON and read back, and which everything else puts into words or draws. Rendering is
+//! pure, so that every word of it is tested.
 
 pub mod bars;
 pub mod caveats;
@@ -31,11 +31,7 @@ pub mod verification;
 mod violations;
 
 #[cfg(test)]
-mod one_story;
-#[cfg(test)]
 pub(crate) mod sample;
-#[cfg(test)]
-mod schema;
 
 use std::time::Duration;
 
@@ -51,7 +47,7 @@ use crate::scenario::plan::Plan;
 /// A judged run: its result, and what only the process that ran it knows.
 #[derive(Debug)]
 pub struct Report {
-    /// What is written of it. The command in it that runs the same again is a guess from the
+    /// The result that is written. The command in it that runs the same again is a guess from the
     /// scenario's name, until the caller puts the real one there.
     pub result: RunResult,
     /// The one word.
@@ -62,7 +58,7 @@ pub struct Report {
     pub warmup: Duration,
     /// The planned length of the measured phase.
     pub duration: Duration,
-    /// What the run saw.
+    /// Everything that the run saw.
     pub outcome: Outcome,
 }
 
@@ -87,7 +83,7 @@ impl Report {
                 &judgement,
                 thresholds,
                 notes,
-                drift.as_ref(),
+                drift,
             ),
             verdict: judgement.verdict,
             by_generator: judgement.by_generator,
@@ -97,3 +93,6 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-//! What a report is turned into, each form made once, however many places it goes to.
+//! The forms of a report, each made once, however many places it goes to.
 
 use std::cell::OnceCell;
 
@@ -7,7 +7,7 @@ use super::{Report, html};
 /// A report, and the forms of it that were asked for so far.
 #[derive(Debug)]
 pub struct Rendered<'a> {
-    /// What they are made of.
+    /// The report that they are made of.
     pub report: &'a Report,
     json: OnceCell<Vec<u8>>,
     page: OnceCell<String>,

@@ -24,12 +24,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Environment;
+use crate::measure::WindowCounts;
+use crate::measure::drift::Drift;
 use crate::verify::findings;
-pub use generator::{Doubt, Generator, Process, Shard, Unread};
+pub use generator::{Generator, Process, Shard, Unread};
 pub use judged::{Promised, Threshold, Violations};
 use latency::CLASSES;
 pub use latency::{Group, GroupLatencies, Intervals, Latency, Outstanding};
 pub use reading::{Error, MAX_FILE_BYTES};
+pub(crate) use reading::{document, kind};
 
 /// The version of the format.
 pub const SCHEMA: u64 = 1;
@@ -104,7 +107,7 @@ pub struct RunResult {
     pub thresholds: Vec<Threshold>,
     /// Whether latency rose or fell over the measured phase; null if that cannot be told.
     #[serde(default)]
-    pub drift: Option<Trend>,
+    pub drift: Option<Drift>,
     /// One point a second, from the run's beginning. The last second ends with the run, at
     /// elapsed_ns: counts in it are of that part of a second.
     pub timeline: Vec<Point>,
@@ -138,7 +141,7 @@ pub struct Target {
     pub faults: Vec<String>,
 }
 
-/// What was counted over a whole run, warm-up and drain included.
+/// Counts over a whole run, warm-up and drain included.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counts {
@@ -161,18 +164,9 @@ pub struct Window {
     pub end_ns: Option<u64>,
     /// Messages that the schedules made due in it; null without schedules.
     pub offered: Option<u64>,
-    /// Messages sent in it.
-    pub sent: u64,
-    /// Of these, messages that were late because the target did not take them.
-    pub held_by_target: u64,
-    /// Acks received in it.
-    pub acked: u64,
-    /// Deliveries in it.
-    pub delivered: u64,
-    /// Bytes received in it.
-    pub bytes_in: u64,
-    /// Bytes sent in it.
-    pub bytes_out: u64,
+    /// Events within it.
+    #[serde(flatten)]
+    pub counts: WindowCounts,
     /// Latencies over an hour, recorded as one hour.
     pub saturated_latencies: u64,
     /// Messages due in it that were sent, whenever.
@@ -222,18 +216,6 @@ pub struct Rates {
     /// Bytes sent.
     #[cfg_attr(test, schemars(range(min = 0)))]
     pub bytes_out: Option<f64>,
-}
-
-/// A trend in the medians of a steady load.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Trend {
-    /// The median relay latency that the trend begins with.
-    pub relay_p50_from_ns: u64,
-    /// The one that it ends with.
-    pub relay_p50_to_ns: u64,
-    /// How sure the trend is, in standard deviations.
-    pub z: f64,
 }
 
 /// One second of the run.
@@ -304,5 +286,3 @@ impl RunResult {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod written;

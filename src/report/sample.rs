@@ -16,7 +16,7 @@ use crate::verify::findings::{Counts, Coverage, Example, Findings};
 use crate::verify::outstanding::{Outstanding, Waiting};
 use crate::wire::Dialect;
 
-/// What a test makes different.
+/// A change that a test makes.
 pub(crate) type Change = fn(&mut Plan, &mut Outcome);
 
 const SECOND_NS: u64 = 1_000_000_000;

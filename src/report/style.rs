@@ -1,4 +1,4 @@
-//! How a terminal wants to be written to: how wide, in colour, beyond ASCII or not.
+//! The style of a terminal: how wide, in colour, beyond ASCII or not.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
@@ -17,7 +17,7 @@ pub const MIN_WIDTH: usize = 40;
 /// Lines longer than this are hard to read, however wide the terminal.
 const MAX_WIDTH: usize = 120;
 
-/// How to render.
+/// The style of a rendering.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     /// Columns.
@@ -28,7 +28,7 @@ pub struct Style {
     pub unicode: bool,
 }
 
-/// What colour says.
+/// The meaning of a colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Paint {
     /// All is well.
@@ -51,7 +51,7 @@ impl Style {
         unicode: true,
     };
 
-    /// What `stream` and the environment ask for.
+    /// Detects what `stream` and the environment ask for.
     #[must_use]
     pub fn detect(stream: &(impl IsTerminal + AsFd)) -> Self {
         Self::from_environment(terminal::columns(stream), |name| std::env::var(name).ok())
@@ -119,7 +119,7 @@ impl Style {
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// What it all comes to: lines of words, painted.
+    /// Writes a conclusion: lines of words, painted.
     pub(crate) fn conclusion(&self, out: &mut String, paint: Paint, words: &str) {
         let words = self.text(words);
         let painted = words.split(' ').map(|word| self.paint(paint, word));

@@ -66,12 +66,8 @@ pub(super) fn verdict(
     out: &mut String,
 ) {
     let word = verdict.name().to_uppercase();
-    let paint = match verdict {
-        Verdict::Pass => Paint::Good,
-        Verdict::Fail => Paint::Bad,
-        Verdict::Threshold | Verdict::Inconclusive | Verdict::Interrupted => Paint::Doubt,
-    };
-    let head = left(&format!("{}   ", style.paint(paint, &word)), VERDICT);
+    let word = style.paint(verdict.paint(), &word);
+    let head = left(&format!("{word}   "), VERDICT);
     let indent = " ".repeat(VERDICT);
     let counts: Vec<_> = counts.iter().map(|item| style.text(item)).collect();
     let Some((first, others)) = reasons.split_first() else {
@@ -151,7 +147,7 @@ impl Page {
         }
     }
 
-    /// What is not in these figures, and what else must be known about them.
+    /// Writes what is not in these figures, and what else must be known about them.
     fn caveats(&mut self, result: &RunResult) {
         let outstanding = Outstanding::of(result);
         let waited_for = outstanding.in_words();
@@ -194,7 +190,7 @@ impl Page {
     }
 }
 
-/// How long was measured, beside what was planned where that differs.
+/// The length of the measured phase, beside the planned one where that differs.
 fn length(report: &Report) -> String {
     let planned = figures::span(report.duration);
     let measured = figures::span(report.result.window.length());
@@ -254,8 +250,8 @@ pub(super) fn counted(counts: &Counts, violations: &[Violations], may_lose: bool
     items
 }
 
-/// `lost`, and as what it is reported where not every lost delivery is a lost-relay of its own: of a
-/// message that reached nobody there is one violation, whoever it was owed to.
+/// `lost`, and as what it is reported where not every lost delivery is a lost-relay of its own: of
+/// a message that reached nobody there is one violation, whoever it was owed to.
 fn lost(lost: u64, violations: &[Violations]) -> String {
     let tally = |kind: Kind| {
         let mut all = violations.iter();
@@ -291,7 +287,7 @@ fn lost(lost: u64, violations: &[Violations]) -> String {
     }
 }
 
-/// What a run without violations has shown: no more than was promised and so checked.
+/// The claim of a run without violations: no more than was promised and so checked.
 fn claim(report: &Report, judged: &Promised) -> String {
     let outcome = &report.outcome;
     let unfinished = outcome.unfinished.is_some() || outcome.findings.unfinished > 0;
@@ -309,10 +305,6 @@ fn claim(report: &Report, judged: &Promised) -> String {
         words.push("reordered");
     }
     format!("nothing {} or altered", words.join(", "))
-}
-
-fn latency(ns: Option<u64>) -> String {
-    ns.map_or("–".to_owned(), figures::latency)
 }
 
 #[cfg(test)]

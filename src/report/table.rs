@@ -22,7 +22,7 @@ const GAP: usize = 2;
 /// The narrowest that names are cut to.
 const NAME_MIN: usize = 12;
 
-/// A line a report, and what they come to; empty without reports.
+/// A line per report, and what they come to; empty without reports.
 #[must_use]
 pub fn render(reports: &[Report], style: Style) -> String {
     let Some(worst) = reports.iter().map(|report| report.verdict).max() else {
@@ -47,7 +47,7 @@ pub fn render(reports: &[Report], style: Style) -> String {
     });
     let head = format!(
         "{}   ",
-        style.paint(paint(worst), &worst.name().to_uppercase())
+        style.paint(worst.paint(), &worst.name().to_uppercase())
     );
     style.flow(&mut out, &head, 7, " · ", tally);
     out
@@ -65,7 +65,7 @@ fn row(report: &Report, style: Style) -> [String; HEAD.len()] {
     };
     [
         style.text(&result.scenario.name).into_owned(),
-        style.paint(paint(report.verdict), report.verdict.name()),
+        style.paint(report.verdict.paint(), report.verdict.name()),
         figures::short_count(counts.sent),
         figures::short_count(counts.delivered),
         figures::short_count(violations),
@@ -108,14 +108,6 @@ fn line(row: &[String; HEAD.len()], columns: &[(usize, usize)], style: Style) ->
         }
     }
     line
-}
-
-const fn paint(verdict: Verdict) -> Paint {
-    match verdict {
-        Verdict::Pass => Paint::Good,
-        Verdict::Fail => Paint::Bad,
-        Verdict::Threshold | Verdict::Inconclusive | Verdict::Interrupted => Paint::Doubt,
-    }
 }
 
 #[cfg(test)]

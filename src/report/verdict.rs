@@ -3,8 +3,8 @@
 //! In order of weight: it was interrupted; a violation is proved; the load was not the one that was
 //! asked for, or the generator's own, so that the figures say nothing of the target; a threshold is
 //! crossed; something that was to be verified was not. The last two stand in this order since what
-//! is certain is not softened: what was not seen keeps a run from passing, and does not undo what was
-//! measured.
+//! is certain is not softened: what was not seen keeps a run from passing, and does not undo what
+//! was measured.
 
 mod doubts;
 mod judged;
@@ -15,6 +15,7 @@ use std::fmt;
 
 use super::figures;
 use super::result::Threshold;
+use super::style::Paint;
 use crate::driver::outcome::Outcome;
 use crate::scenario::plan::Plan;
 use crate::verify::findings::Findings;
@@ -64,6 +65,15 @@ impl Verdict {
         }
     }
 
+    /// How it is painted.
+    pub(super) const fn paint(self) -> Paint {
+        match self {
+            Self::Pass => Paint::Good,
+            Self::Fail => Paint::Bad,
+            Self::Threshold | Self::Inconclusive | Self::Interrupted => Paint::Doubt,
+        }
+    }
+
     /// The exit code of the process.
     #[must_use]
     pub const fn exit_code(self) -> u8 {
@@ -83,14 +93,14 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// What a run comes to.
+/// The judgement of a run.
 pub(super) struct Judgement {
     pub(super) verdict: Verdict,
     /// Every reason against a pass, the weightiest first.
     pub(super) reasons: Vec<String>,
     /// Whether it is inconclusive, and the first reason for that is the generator.
     pub(super) by_generator: bool,
-    /// What relays that came too late count as.
+    /// The verdict that relays lead to which came too late.
     pub(super) late: Verdict,
 }
 

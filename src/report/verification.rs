@@ -14,7 +14,7 @@ use crate::verify::trace::Verified;
 pub struct Verification {
     schema: u64,
     chatbench: &'static str,
-    /// What the trace is of: scenario and target.
+    /// The scenario and the target of the trace.
     pub trace: String,
     /// The one word: pass, fail or inconclusive.
     #[serde(serialize_with = "name")]

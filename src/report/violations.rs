@@ -11,7 +11,7 @@ const EXAMPLES_SHOWN: usize = 3;
 /// Columns of the moment before an example, and so its indent.
 const MOMENT: usize = 12;
 
-/// Writes a paragraph a kind to `out`, each after a blank line; nothing if there are none.
+/// Writes a paragraph per kind to `out`, each after a blank line; nothing if there are none.
 pub(super) fn render(violations: &[Violations], style: Style, out: &mut String) {
     for kind in violations {
         out.push('\n');
@@ -38,7 +38,7 @@ fn render_kind(kind: &Violations, style: Style, out: &mut String) {
         style.paragraph(out, &" ".repeat(MOMENT), MOMENT, words);
     }
     for example in kind.examples.iter().take(EXAMPLES_SHOWN) {
-        let head = format!("{}  ", right(&seconds(example.at_ns), MOMENT - 2));
+        let head = format!("{}  ", right(&figures::moment(example.at_ns), MOMENT - 2));
         style.paragraph(out, &head, MOMENT, &in_words(example));
     }
     let shown = kind.examples.len().min(EXAMPLES_SHOWN) as u64;
@@ -110,11 +110,6 @@ fn says(text: &str, name: &str) -> bool {
         let after = text[at + name.len()..].chars().next();
         !before.is_some_and(word) && !after.is_some_and(word)
     })
-}
-
-/// A moment of the run: `4.211 s`.
-fn seconds(at_ns: u64) -> String {
-    format!("{:.3} s", at_ns as f64 / 1e9)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ pub mod estimate;
 pub mod footprint;
 pub mod pace;
 pub mod plan;
-mod promises;
+pub(crate) mod promises;
 mod schema;
 mod script;
 mod section;

@@ -187,19 +187,27 @@ impl Promises {
     /// How a run is judged, as people read it: by what, and then each promise.
     #[must_use]
     pub fn in_words(&self) -> [String; 5] {
-        let how = if self.use_seq {
-            "by the numbers that the target states"
-        } else {
-            "by inferred order, from what each client saw"
-        };
-        [
-            how.to_owned(),
-            format!("ack {}", self.ack.word()),
-            format!("relay {}", self.relay.word()),
-            format!("order {}", self.order.word()),
-            (if self.echo { "echo" } else { "no echo" }).to_owned(),
-        ]
+        let promises = [self.ack.word(), self.relay.word(), self.order.word()];
+        in_words(self.use_seq, promises, self.echo)
     }
+}
+
+/// How a run is judged, as people read it, by the words for its promises of acks, of relays and of
+/// their order.
+pub(crate) fn in_words(use_seq: bool, promises: [&str; 3], echo: bool) -> [String; 5] {
+    let how = if use_seq {
+        "by the numbers that the target states"
+    } else {
+        "by inferred order, from what each client saw"
+    };
+    let [ack, relay, order] = promises;
+    [
+        how.to_owned(),
+        format!("ack {ack}"),
+        format!("relay {relay}"),
+        format!("order {order}"),
+        (if echo { "echo" } else { "no echo" }).to_owned(),
+    ]
 }
 
 impl AckPromise {

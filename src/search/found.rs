@@ -1,12 +1,12 @@
-//! What a search found: all that its words, its page and `search.json` are made of, whether it has
-//! just ended or is read back.
+//! The model of a search: all that its words, its page and `search.json` are made of, whether it
+//! has just ended or is read back.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Limit, Probe, Search};
-use crate::report::result::{Error, Target};
+use crate::report::result::{self, Error, Target};
 use crate::report::thresholds::name;
 use crate::report::{Environment, json};
 use crate::scenario::plan::{Plan, TargetUrl, Threshold};
@@ -14,7 +14,7 @@ use crate::scenario::plan::{Plan, TargetUrl, Threshold};
 /// The format's version.
 const SCHEMA: u64 = 1;
 
-/// What tells a search from a run's result.
+/// The word that tells a search from a run's result.
 const KIND: &str = "search";
 
 /// What `chatbench search --json` writes, schema 1. Keys may be added and are never renamed: a
@@ -26,7 +26,7 @@ pub struct Found {
     /// The version of this format.
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     schema: u64,
-    /// What tells a search from a run's result.
+    /// The word that tells a search from a run's result.
     #[cfg_attr(test, schemars(extend("const" = KIND)))]
     kind: String,
     /// The version that searched.
@@ -59,7 +59,7 @@ pub struct Found {
     pub probes: Vec<Probe>,
 }
 
-/// What a search was of. Searches of earlier versions do not say.
+/// The subject of a search. Searches of earlier versions do not say.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -111,7 +111,7 @@ pub struct Kept {
 }
 
 impl About {
-    /// What `plan` asks.
+    /// The subject of a search with `plan`.
     #[must_use]
     pub fn new(plan: &Plan, started: String, rerun: String) -> Self {
         let kept = |threshold: &Threshold| Kept {
@@ -139,7 +139,7 @@ impl About {
 }
 
 impl Found {
-    /// What `search` came to with these runs.
+    /// The result of `search` with these runs.
     #[must_use]
     pub fn new(
         about: About,
@@ -171,11 +171,7 @@ impl Found {
     /// Whether `bytes` are meant to be a search.
     #[must_use]
     pub fn is_search(bytes: &[u8]) -> bool {
-        #[derive(Deserialize)]
-        struct Kind {
-            kind: String,
-        }
-        serde_json::from_slice(bytes).is_ok_and(|Kind { kind }| kind == KIND)
+        result::kind(bytes).is_some_and(|kind| kind == KIND)
     }
 
     /// Reads a search back.
@@ -184,22 +180,7 @@ impl Found {
     ///
     /// Names `path`, and what is wrong with what was read from it.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        struct Version {
-            schema: u64,
-        }
-        let damaged = |source| Error::Damaged {
-            path: path.to_owned(),
-            source,
-        };
-        let Version { schema } = serde_json::from_slice(bytes).map_err(damaged)?;
-        if schema != SCHEMA {
-            return Err(Error::OtherSchema {
-                path: path.to_owned(),
-                found: schema,
-            });
-        }
-        serde_json::from_slice(bytes).map_err(damaged)
+        result::document(path, bytes, SCHEMA)
     }
 
     /// The last key of the path that was varied, which names what it is.

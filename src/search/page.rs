@@ -97,11 +97,10 @@ fn tiles(found: &Found) -> Markup {
         .probes
         .iter()
         .rfind(|p| Some(p.value) == found.holds && p.held());
-    let value = |value: Option<f64>| value.map_or("–".to_owned(), shown);
-    let rate =
-        |of: fn(&Probe) -> Option<f64>| best.and_then(of).map_or("–".to_owned(), figures::rate);
-    let latency = |key| best.map_or("–".to_owned(), |probe| probe.latency(key));
-    let met = found.limit.map_or("–", super::Limit::name).to_owned();
+    let value = |value| figures::known(value, shown);
+    let rate = |of: fn(&Probe) -> Option<f64>| figures::known(best.and_then(of), figures::rate);
+    let latency = |key| figures::known(best, |probe| probe.latency(key));
+    let met = figures::known(found.limit, |limit| limit.name().to_owned());
     let unit = found.unit();
     let tiles = [
         (format!("highest {unit} that holds"), value(found.holds)),
@@ -122,7 +121,7 @@ fn tiles(found: &Found) -> Markup {
 }
 
 fn probes(found: &Found) -> Markup {
-    let rate = |rate: Option<f64>| rate.map_or("–".to_owned(), figures::rate);
+    let rate = |rate| figures::known(rate, figures::rate);
     html! {
         div.scroll { table.stack {
             thead { tr {
@@ -155,7 +154,7 @@ fn probes(found: &Found) -> Markup {
 
 type Reading = fn(&Probe) -> Option<u64>;
 
-/// What the curves show: a class of latency, its percentile as thresholds write it, its name, and
+/// The curves: a class of latency, its percentile as thresholds write it, its name, and
 /// its value.
 const CURVES: [(&str, &str, &str, Reading); 4] = [
     ("relay", "p50", "relay p50", |p| p.relay_p50_ns),
@@ -293,7 +292,7 @@ mod tests {
         }
     }
 
-    /// Of several attempts at a value the one that held is drawn, and all of them are listed.
+    /// Draws of several attempts at a value the one that held, and lists all of them.
     #[test]
     fn a_value_is_one_dot_however_often_it_was_tried() {
         let mut found = sample::found(Limit::Latency);

@@ -11,7 +11,7 @@ const KEEPS_UP: f64 = 0.95;
 /// Messages that may be under way when the measured phase ends, however short it was.
 const UNDER_WAY: f64 = 10.0;
 
-/// What a load ran into.
+/// The limit that a load ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -29,7 +29,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// What it is, in words.
+    /// Its name in results.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -42,7 +42,7 @@ impl Limit {
     }
 }
 
-/// What a run at one load came to.
+/// The outcome of a run at one load.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probe {
@@ -186,7 +186,7 @@ fn limit(report: &Report) -> Option<(Limit, String)> {
         }
         Verdict::Pass => {
             let window = &result.window;
-            let (offered, acked) = (window.offered? as f64, window.acked as f64);
+            let (offered, acked) = (window.offered? as f64, window.counts.acked as f64);
             // A target that promises no acks cannot be seen falling behind by them.
             let behind = acked > 0.0 && acked + UNDER_WAY < offered * KEEPS_UP;
             behind.then(|| {

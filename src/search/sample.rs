@@ -22,7 +22,7 @@ fn probe(value: f64, p99_ns: u64, limit: Option<Limit>) -> Probe {
     }
 }
 
-/// What a test makes different.
+/// A change that a test makes.
 pub(super) type Change = fn(&mut Found);
 
 /// 3,000 holds, 3,500 does not.

@@ -12,7 +12,7 @@ const FIGURE: usize = 11;
 /// Columns of the curve.
 const BAR: usize = 18;
 
-/// What is known, for a terminal.
+/// A search for a terminal.
 #[must_use]
 pub fn render(found: &Found, style: Style) -> String {
     let mut out = String::new();
@@ -38,7 +38,7 @@ pub fn render(found: &Found, style: Style) -> String {
 }
 
 fn row(probe: &Probe, range: (u64, u64), style: Style, out: &mut String) {
-    let rate = |rate: Option<f64>| rate.map_or("–".to_owned(), figures::rate);
+    let rate = |rate| figures::known(rate, figures::rate);
     let mut line = right(&shown(probe.value), VALUE);
     let all = [
         rate(probe.acked_per_s),
@@ -74,13 +74,13 @@ const fn has_curve(style: Style) -> bool {
     style.width >= VALUE + 4 * FIGURE + 2 + BAR
 }
 
-/// Those of the four figures of a row that there is room for, the last ones first.
+/// The figures of a row that there is room for, the last ones first.
 fn figures_shown<T>(style: Style, all: [T; 4]) -> impl Iterator<Item = T> {
     let room = (style.width - VALUE) / FIGURE;
     all.into_iter().skip(4_usize.saturating_sub(room))
 }
 
-/// What the search found, and how sure that is.
+/// The answer of a search, and how sure it is.
 pub(super) fn answer(found: &Found) -> (Paint, String) {
     let vary = &found.vary;
     let unsure = matches!(

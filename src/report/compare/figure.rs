@@ -2,10 +2,10 @@
 
 use crate::measure::censored::AtLeast;
 use crate::report::figures;
-use crate::report::result::{Rates, RunResult};
+use crate::report::result::{Rates, RunResult, class_name};
 use crate::scenario::diagnostic::nearest;
 
-/// How a figure is to be read.
+/// The unit of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// ns.
@@ -68,11 +68,8 @@ pub(super) fn all() -> Vec<Figure> {
         more_is_better: false,
         of: Box::new(|run| Some((run.violation_count() as f64).into())),
     }];
-    for (class, shown) in [
-        ("ack", "ack"),
-        ("relay", "relay"),
-        ("last_relay", "last receiver"),
-    ] {
+    for class in ["ack", "relay", "last_relay"] {
+        let shown = class_name(class);
         for percentile in PERCENTILES {
             all.push(Figure {
                 name: format!("{shown} p{percentile}"),

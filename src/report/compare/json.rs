@@ -8,7 +8,7 @@ use crate::report::{Verdict, json};
 /// The format's version.
 const SCHEMA: u64 = 1;
 
-/// What tells a comparison from a run's result.
+/// The word that tells a comparison from a run's result.
 const KIND: &str = "comparison";
 
 /// One base, and what is compared with it. Keys are added, never renamed.
@@ -18,7 +18,7 @@ pub(in crate::report) struct Comparisons<'a> {
     /// The format's version.
     #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     schema: u64,
-    /// What tells it from a run's result.
+    /// The word that tells it from a run's result.
     #[cfg_attr(test, schemars(extend("const" = KIND)))]
     kind: &'static str,
     /// The version that compared.
@@ -66,7 +66,7 @@ struct Compared<'a> {
     /// Every figure that either side has.
     #[cfg_attr(test, schemars(length(min = 1)))]
     figures: &'a [Row],
-    /// What limits the comparison, in words.
+    /// The limits of the comparison, in words.
     notes: &'a [String],
 }
 

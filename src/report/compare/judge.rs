@@ -1,4 +1,4 @@
-//! What is said of each figure, from nothing but its values in each run.
+//! The judgement of each figure, from nothing but its values in each run.
 
 use serde::{Serialize, Serializer};
 
@@ -25,7 +25,8 @@ impl Read {
         all.any(|value| value.open)
     }
 
-    /// The figures, those that may be more as great as is said for their side, or as they are known.
+    /// The figures, those that may be more as great as is said for their side, or as they are
+    /// known.
     fn taken(&self, base: Option<f64>, new: Option<f64>) -> Runs {
         let taken = |values: &[Option<Known>], open: Option<f64>| {
             let values = values.iter().map(|value| {
@@ -52,7 +53,7 @@ pub(super) struct Runs {
     pub more_is_better: bool,
 }
 
-/// What is said of a figure.
+/// The judgement of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -75,7 +76,7 @@ pub enum Outcome {
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Judged {
-    /// What to make of it.
+    /// Whether it changed, and which way.
     pub outcome: Outcome,
     /// The median of the base's runs (of violations, the worst run): ns, events a second, bytes, or
     /// a count.
@@ -144,7 +145,7 @@ impl Change {
 }
 
 impl Judged {
-    /// Of a figure that one side may lack, nothing more being known.
+    /// A figure that one side may lack, of which nothing more is known.
     pub(super) const fn new(base: Option<f64>, new: Option<f64>) -> Self {
         Self {
             outcome: Outcome::OneSided,
@@ -161,9 +162,9 @@ impl Judged {
 /// Judges all figures of a table, of which some may be more than is known.
 ///
 /// The truth lies between the best case for the new side, in which all that was outstanding on the
-/// base never came and all on the new side came at once, and the worst, the other way round. What is
-/// worse in the best case is worse, what is better in the worst is better, and what is the same in
-/// both is that; of the rest nobody can tell.
+/// base never came and all on the new side came at once, and the worst, the other way round. What
+/// is worse in the best case is worse, what is better in the worst is better, and what is the same
+/// in both is that; of the rest nobody can tell.
 pub(super) fn read(figures: &[Read], terms: &Terms) -> Vec<Option<Judged>> {
     let judged = |base, new| {
         let taken: Vec<Runs> = figures.iter().map(|read| read.taken(base, new)).collect();
@@ -271,8 +272,8 @@ fn one(
     Some(judged)
 }
 
-/// How far two runs of the same may lie apart, where no test can say: as assumed, or as seen if
-/// that is more.
+/// The distance that two runs of the same may lie apart, where no test can say: as assumed, or as
+/// seen if that is more.
 fn assumed(base: &[f64], new: &[f64], terms: &Terms) -> f64 {
     let range = |values: &[f64]| {
         let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);

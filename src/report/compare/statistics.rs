@@ -1,4 +1,5 @@
-//! What few runs can say: a permutation test of many figures at once, and an interval of a ratio.
+//! The statistics of few runs: a permutation test of many figures at once, and an interval of a
+//! ratio.
 //!
 //! All of it is about two samples of a figure, base and new, by run. Ratios are what matters, so
 //! everything is done on logarithms, and a figure is negated beforehand where more is better:
@@ -35,7 +36,7 @@ const RESOLUTION: f64 = 0.001;
 /// A figure in each run, base runs first, as logarithms; `None` in a run that lacks it.
 pub(super) type Sample = Vec<Option<f64>>;
 
-/// How likely a figure is to stand out as much in a table in which nothing has changed.
+/// The chance of a figure to stand out as much in a table in which nothing has changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Chances {
     /// To be as much greater on the new side.
@@ -192,8 +193,8 @@ pub(super) fn interval(base: &[f64], new: &[f64]) -> Option<(f64, f64)> {
     Some((shifts[cut], shifts[shifts.len() - 1 - cut]))
 }
 
-/// How many of all ordered pairs of runs lie outside of the interval on either side: the greatest
-/// `k` with P(U < k) at most [`LEVEL`], U as Mann and Whitney count it.
+/// The number of ordered pairs of runs that lie outside of the interval on either side: the
+/// greatest `k` with P(U < k) at most [`LEVEL`], U as Mann and Whitney count it.
 fn rank_limit(base: usize, new: usize) -> usize {
     let pairs = base * new;
     if pairs > 2_500 {

@@ -1,4 +1,6 @@
-//! What counts as a change, and how it reads.
+//! Changes that count, and how they read.
+
+mod simulated;
 
 use insta::assert_snapshot;
 use serde_json::json;
@@ -417,8 +419,8 @@ fn every_outcome_is_valid() {
     );
 }
 
-/// Runs whose relays that came were `us` µs late, and of which so many more had been outstanding for
-/// ten seconds when they stopped listening.
+/// Runs whose relays that came were `us` µs late, and of which so many more had been outstanding
+/// for ten seconds when they stopped listening.
 fn hung(name: &str, runs: &[(u64, u64)]) -> Side {
     let runs = runs.iter().map(|&(us, outstanding)| {
         sample::result(|_, outcome| {

@@ -91,7 +91,7 @@ pub(in crate::report) fn runs(side: &Side) -> String {
     )
 }
 
-/// What came of a figure in a word.
+/// The outcome of a figure in a word.
 pub(in crate::report) const fn word(outcome: Outcome) -> (Paint, &'static str) {
     match outcome {
         Outcome::Worse => (Paint::Bad, "worse"),
@@ -140,7 +140,7 @@ fn signed(share: f64, alone: bool) -> String {
     }
 }
 
-/// What a comparison comes to.
+/// The conclusion of a comparison.
 pub(in crate::report) fn conclusion(comparison: &Comparison<'_>) -> (Paint, String) {
     let names: Vec<_> = comparison
         .regressions()

@@ -13,7 +13,7 @@ use super::Error;
 /// Links that lead to links, to their end.
 const MOST_LINKS: usize = 40;
 
-/// What a verb reads and writes, each file once.
+/// The files that a verb reads and writes, each once.
 #[derive(Debug, Default)]
 pub struct Places {
     taken: HashMap<Identity, Place>,
@@ -25,7 +25,7 @@ struct Place {
     is_input: bool,
 }
 
-/// What a file is, whatever it is called.
+/// The identity of a file, whatever it is called.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Identity {
     /// There is one already.

@@ -1,4 +1,4 @@
-//! What a page tells its script to draw, as JSON: charts by their axes and lines. What the lines
+//! Charts for a page's script, as JSON: by their axes and lines. What the lines
 //! mean is decided here; `page.js` knows no run, no class of latency, only how to draw.
 //!
 //! Times along a run are in seconds, latencies in ns; `null` is a gap in a line.
@@ -51,7 +51,7 @@ pub(crate) struct Chart {
     pub(crate) lines: Vec<Line>,
 }
 
-/// What runs from left to right.
+/// The axis from left to right.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "kind")]
 pub(crate) enum Axis {
@@ -63,7 +63,7 @@ pub(crate) enum Axis {
     Load { name: String },
 }
 
-/// What runs from bottom to top.
+/// The axis from bottom to top.
 #[derive(Debug, Clone, Copy, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scale {
@@ -169,7 +169,7 @@ fn short_or_null<S: Serializer>(
     serializer.collect_seq(numbers.iter().map(|number| number.map(Short)))
 }
 
-/// What a page draws, read back from it.
+/// The charts of a page, read back from it.
 #[cfg(test)]
 pub(crate) fn data_of(page: &str) -> serde_json::Value {
     let (_, rest) = page.split_once("id=\"data\">").unwrap();

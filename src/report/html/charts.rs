@@ -1,4 +1,4 @@
-//! What the page of a run draws: latency by percentile, and everything over time.
+//! The charts of a run's page: latency by percentile, and everything over time.
 
 use std::time::Duration;
 
@@ -39,8 +39,8 @@ pub(super) fn drawing(result: &RunResult) -> Drawing {
     }
 }
 
-/// All classes that have samples; what had not come is drawn as late as it is at least. What counts from the actual send is dotted, in the colour of the
-/// same from the intended one.
+/// All classes that have samples; what had not come is drawn as late as it is at least. Latencies
+/// from same from the intended one.
 fn percentiles(result: &RunResult) -> Chart {
     let shown: Vec<_> = result
         .classes()
@@ -93,7 +93,8 @@ pub(super) fn at(histogram: &Histogram<u64>, x: f64) -> Option<u64> {
     (histogram.len() as f64 >= x).then(|| histogram.value_at_quantile(1.0 - 1.0 / x))
 }
 
-const SECOND_NS: u64 = 1_000_000_000;
+/// A second in ns.
+pub(super) const SECOND_NS: u64 = 1_000_000_000;
 
 /// Seconds that one point of a timeline of so many seconds stands for.
 pub(super) const fn step_s(seconds: usize) -> usize {
@@ -110,7 +111,7 @@ fn end_s(point: &Point, run_ns: u64) -> f64 {
     seconds(if ends_within { run_ns } else { whole_ns })
 }
 
-/// How long a second is that the run did not fill, in seconds.
+/// The length of a second that the run did not fill, in seconds.
 pub(super) fn part_s(point: &Point, run_ns: u64) -> Option<f64> {
     let length_s = end_s(point, run_ns) - seconds(point.t_ns);
     // What would be shown as a whole second is one.
@@ -160,7 +161,7 @@ pub(super) fn worst(
         .collect()
 }
 
-/// What stood at the end of the seconds that each point stands for.
+/// The last value of the seconds that each point stands for.
 fn last_of(points: &[Point], step_s: usize, figure: fn(&Point) -> u64) -> Vec<Option<f64>> {
     let rows = points.chunks(step_s);
     rows.map(|row| row.last().map(|point| figure(point) as f64))
@@ -229,7 +230,7 @@ fn over_time(result: &RunResult) -> [Chart; 4] {
     ]
 }
 
-/// What was before and after the measured phase, if that ever began.
+/// The phases before and after the measured one, if that ever began.
 fn phases(result: &RunResult) -> Vec<Span> {
     let elapsed_s = seconds(result.elapsed_ns);
     let Some(measured) = result.window.measured() else {

@@ -91,7 +91,7 @@ fn verdict(comparisons: &[Comparison<'_>]) -> (&'static str, &'static str) {
     }
 }
 
-/// Who is compared with whom.
+/// The sides that are compared.
 fn participants(sides: &[(String, &Side)]) -> Markup {
     html! {
         div.scroll { table.stack {
@@ -179,7 +179,7 @@ fn any_violation(side: &Side) -> bool {
     side.runs.iter().any(|run| !run.violations.is_empty())
 }
 
-/// What each run of each side got wrong, with the first of each kind.
+/// The violations of each run of each side, with the first of each kind.
 fn violations(sides: &[(String, &Side)]) -> Markup {
     let mut rows = Vec::new();
     for (label, side) in sides {
@@ -206,7 +206,7 @@ fn violations(sides: &[(String, &Side)]) -> Markup {
                         th.short scope="row" { (label) }
                         td.n data-head="run" { (number) }
                         @let first = kind.examples.first();
-                        td.n data-head="at" { (first.map_or("–".to_owned(), |e| signed_s(since_start_s(run, e.at_ns)))) }
+                        td.n data-head="at" { (figures::known(first, |e| signed_s(since_start_s(run, e.at_ns)))) }
                         td.wide data-head="what happened" {
                             strong.bad { (kind.kind) }
                             @if let Some(first) = first { ": " (shortened(&first.text)) }

@@ -1,4 +1,4 @@
-//! What the verdict rests on: violations with their evidence, thresholds.
+//! The grounds of the verdict: violations with their evidence, thresholds.
 
 use maud::{Markup, html};
 
@@ -37,7 +37,7 @@ fn threshold_row(threshold: &Threshold) -> Markup {
         None if threshold.samples < threshold.samples_wanted => ("doubt", "? too few samples"),
         None => ("doubt", "? not decided"),
     };
-    let observed = threshold.observed_text().unwrap_or_else(|| "–".to_owned());
+    let observed = figures::known(threshold.observed_text(), |was| was);
     html! {
         tr {
             td.(class) { (word) }
@@ -64,8 +64,8 @@ pub(super) fn violations(result: &RunResult) -> Markup {
 }
 
 fn violation_kind(kind: &Violations) -> Markup {
-    let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".to_owned());
-    let number = |value: Option<u64>| value.map_or("–".to_owned(), figures::count);
+    let text = |value: &Option<String>| figures::known(value.clone(), |name| name);
+    let number = |value| figures::known(value, figures::count);
     let shown = kind.examples.len().min(EXAMPLES_SHOWN);
     html! {
         details open {
@@ -81,7 +81,7 @@ fn violation_kind(kind: &Violations) -> Markup {
                     th scope="col" { "receiver" } th.n scope="col" { "number" }
                 } }
                 tbody { @for example in kind.examples.iter().take(shown) { tr {
-                    td.n data-head="at" { (format!("{:.3} s", example.at_ns as f64 / 1e9)) }
+                    td.n data-head="at" { (figures::moment(example.at_ns)) }
                     td.wide data-head="what happened" { (shortened(&example.text)) }
                     td data-head="sender" { (text(&example.sender)) }
                     td.n data-head="its message" { (number(example.k)) }

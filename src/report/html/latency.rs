@@ -1,9 +1,9 @@
-//! How late: the percentiles with their intervals, those of each group, and how far all of them may
-//! be the generator's own.
+//! Latencies: the percentiles with their intervals, those of each group, and how far all of them
+//! may be the generator's own.
 
 use maud::{Markup, html};
 
-use super::{chart, latency_text, plain_table};
+use super::{chart, plain_table};
 use crate::measure::censored::AtLeast;
 use crate::report::caveats::{Missing, Outstanding};
 use crate::report::figures;
@@ -69,7 +69,7 @@ pub(super) fn by_group(result: &RunResult) -> Markup {
     }
 }
 
-/// A row a latency: percentiles, beneath three of them their intervals.
+/// A row per latency: percentiles, beneath three of them their intervals.
 fn table<'a>(head: &str, rows: impl Iterator<Item = (String, &'a Latency)>) -> Markup {
     html! {
         div.scroll { table.stack {
@@ -118,11 +118,11 @@ fn cells(l: &Latency) -> [Cell; 8] {
     ]
 }
 
-/// How far the figures may be the generator's own.
+/// The generator's own share in the figures.
 pub(super) fn generator(result: &RunResult) -> Markup {
     let generator = &result.generator;
-    let p99 = |latency: Option<&Latency>| latency_text(latency.and_then(|l| l.p99));
-    let share = |share: f64| format!("{:.0} %", share * 100.0);
+    let p99 =
+        |latency: Option<&Latency>| figures::known(latency.and_then(|l| l.p99), figures::latency);
     let mut rows = vec![
         ("send lag p99", p99(result.latency_ns.get("send_lag"))),
         ("wake-up p99", p99(generator.heartbeat_ns.as_ref())),
@@ -136,8 +136,8 @@ pub(super) fn generator(result: &RunResult) -> Markup {
         let waited = generator.shards.iter().map(|s| s.waited);
         let waited = waited.fold(0.0, f64::max);
         rows.push(("threads", generator.shards.len().to_string()));
-        rows.push(("busiest", share(busiest)));
-        rows.push(("waited for a core", share(waited)));
+        rows.push(("busiest", figures::share(busiest)));
+        rows.push(("waited for a core", figures::share(waited)));
     }
     html! {
         section {

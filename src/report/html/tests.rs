@@ -1,4 +1,4 @@
-//! What the page says, as text; that a browser draws it is shown in tests/browser.rs.
+//! The page's words, as text; that a browser draws it is shown in tests/browser.rs.
 
 use super::chart::data_of;
 use super::*;
@@ -76,7 +76,7 @@ fn groups_intervals_doubts_and_what_is_missing_are_shown() {
         outcome.measured.unsent = 40;
         outcome.health.longest_pause_ns = 150_000_000;
         outcome.health.doubts.push(Doubt {
-            metric: "relay",
+            metric: "relay".into(),
             percentile: 99.0,
             figure_ns: 9_000_000,
             own_ns: 7_000_000,
@@ -109,7 +109,8 @@ fn one_group_is_no_comparison_and_an_older_result_has_none() {
     assert!(!render(&result).contains("Latency by group"));
 }
 
-/// What a hostile target may have said, in every place where a page could take it for its own.
+/// Everything a hostile target may have said, in every place where a page could take it for its
+/// own.
 const HOSTILE: &str = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&amp;<!--";
 
 #[test]

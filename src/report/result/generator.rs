@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Latency;
+use crate::measure::health::Doubt;
 use crate::report::generator;
 
 /// The driver's own process.
@@ -67,22 +68,7 @@ pub struct Shard {
     pub waited: f64,
 }
 
-/// A latency of which more than half may be the generator's own.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Doubt {
-    /// The class of latency.
-    pub metric: String,
-    /// Which percentile of it.
-    #[cfg_attr(test, schemars(range(min = 0)))]
-    pub percentile: f64,
-    /// The figure.
-    pub figure_ns: u64,
-    /// How much of it the driver itself may have added.
-    pub own_ns: u64,
-}
-
-/// What a process used over the run.
+/// CPU time and memory that a process used over the run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Process {
@@ -94,7 +80,7 @@ pub struct Process {
 }
 
 impl Generator {
-    /// How it did, in a word or two.
+    /// Its state in a word or two.
     pub(in crate::report) fn state(&self) -> &'static str {
         let occupied = self.shards.iter().map(|shard| shard.busy + shard.waited);
         generator::state_of(self.saturated, occupied.fold(0.0, f64::max))

@@ -1,9 +1,10 @@
-//! What a target promised and what came of it: violations with their examples, thresholds.
+//! A target's promises and what came of them: violations with their examples, thresholds.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
 use crate::report::figures;
+use crate::scenario::promises;
 use crate::verify::findings::Example;
 
 /// By what a target was judged, and what it promised, in a scenario's words.
@@ -34,20 +35,11 @@ impl Promised {
         self.by != "numbers"
     }
 
-    /// How a run is judged, as people read it: by what, and then each promise.
+    /// The words for how a run is judged: by what, and then each promise.
     #[must_use]
     pub fn in_words(&self) -> [String; 5] {
-        let how = match self.is_inferred() {
-            true => "by inferred order, from what each client saw",
-            false => "by the numbers that the target states",
-        };
-        [
-            how.to_owned(),
-            format!("ack {}", self.ack),
-            format!("relay {}", self.relay),
-            format!("order {}", self.order),
-            (if self.echo { "echo" } else { "no echo" }).to_owned(),
-        ]
+        let promises = [&*self.ack, &*self.relay, &*self.order];
+        promises::in_words(!self.is_inferred(), promises, self.echo)
     }
 }
 
@@ -72,7 +64,7 @@ pub struct Violations {
     pub examples: Vec<Example>,
 }
 
-/// What late relays count as where an older result does not say.
+/// The verdict of violations where an older result does not say.
 fn fail() -> String {
     "fail".to_owned()
 }

@@ -72,7 +72,7 @@ pub struct Intervals {
     pub p99_9: Option<[u64; 2]>,
 }
 
-/// What had not come when the run stopped listening.
+/// Samples that had not come when the run stopped listening.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Outstanding {

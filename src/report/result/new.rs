@@ -4,8 +4,8 @@ use hdrhistogram::Histogram;
 use indexmap::IndexMap;
 
 use super::{
-    Counts, Doubt, Generator, Group, GroupLatencies, Latency, Point, Process, Promised, Rates,
-    RunResult, SCHEMA, Scenario, Shard, Target, Threshold, Trend, Unread, Violations, Window,
+    Counts, Generator, Group, GroupLatencies, Latency, Point, Process, Promised, Rates, RunResult,
+    SCHEMA, Scenario, Shard, Target, Threshold, Unread, Violations, Window,
 };
 use crate::driver::outcome::{Outcome, ProcessUse};
 use crate::measure::drift::Drift;
@@ -28,7 +28,7 @@ impl RunResult {
         judgement: &Judgement,
         thresholds: Vec<Threshold>,
         notes: Vec<String>,
-        drift: Option<&Drift>,
+        drift: Option<Drift>,
     ) -> Self {
         let measured = &outcome.measured;
         let ran = outcome.error.is_none();
@@ -70,11 +70,7 @@ impl RunResult {
             generator: Generator::new(outcome),
             server: outcome.server.as_ref().map(Process::new),
             thresholds,
-            drift: drift.map(|drift| Trend {
-                relay_p50_from_ns: drift.from_ns,
-                relay_p50_to_ns: drift.to_ns,
-                z: drift.z,
-            }),
+            drift,
             timeline: measured.timeline.iter().map(Point::new).collect(),
         }
     }
@@ -134,19 +130,13 @@ impl Violations {
 
 impl Window {
     fn new(measured: &Measured) -> Self {
-        let counts = &measured.counts;
         // A run that was cut short before it measured anything has no such phase.
         let window = Some(measured.window).filter(|window| window.length_ns() > 0);
         Self {
             start_ns: window.map(|window| window.start_ns),
             end_ns: window.map(|window| window.end_ns),
             offered: measured.offered,
-            sent: counts.sent,
-            held_by_target: counts.held_by_target,
-            acked: counts.acked,
-            delivered: counts.delivered,
-            bytes_in: counts.bytes_in,
-            bytes_out: counts.bytes_out,
+            counts: measured.counts,
             saturated_latencies: measured.saturated,
             due_and_sent: measured.due_and_sent,
             unsent: measured.unsent,
@@ -256,12 +246,6 @@ impl Generator {
             busy: load.busy(),
             waited: load.waited(),
         });
-        let doubts = health.doubts.iter().map(|doubt| Doubt {
-            metric: doubt.metric.to_owned(),
-            percentile: doubt.percentile,
-            figure_ns: doubt.figure_ns,
-            own_ns: doubt.own_ns,
-        });
         Self {
             cpu_s,
             max_rss_bytes,
@@ -280,7 +264,7 @@ impl Generator {
                 max: percentile(unread, 100.0),
             },
             shards: shards.collect(),
-            doubts: doubts.collect(),
+            doubts: health.doubts.clone(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
-use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, de};
 use thiserror::Error;
 
@@ -93,32 +93,51 @@ impl RunResult {
     ///
     /// As [`RunResult::load`].
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Error> {
-        // Of another version only the version can be relied on.
-        #[derive(Deserialize)]
-        struct Versioned {
-            schema: u64,
-            kind: Option<String>,
-        }
-        let damaged = |source| Error::Damaged {
-            path: path.to_owned(),
-            source,
-        };
-        // An array would do for a struct, and be told of its length.
-        if bytes.trim_ascii_start().starts_with(b"[") {
-            return Err(damaged(de::Error::custom("no JSON object")));
-        }
-        let Versioned { schema, kind } = serde_json::from_slice(bytes).map_err(damaged)?;
-        if kind.is_some_and(|kind| kind == "search") {
+        if kind(bytes).is_some_and(|kind| kind == "search") {
             return Err(Error::Search(path.to_owned()));
         }
-        if schema != SCHEMA {
-            return Err(Error::OtherSchema {
-                path: path.to_owned(),
-                found: schema,
-            });
-        }
-        serde_json::from_slice(bytes).map_err(damaged)
+        document(path, bytes, SCHEMA)
     }
+}
+
+/// The kind of document that `bytes` are, where they say; a run's result says nothing.
+pub(crate) fn kind(bytes: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: Option<String>,
+    }
+    serde_json::from_slice(bytes)
+        .ok()
+        .and_then(|Kind { kind }| kind)
+}
+
+/// Reads a document of version `schema`; `path` is what an error calls it.
+pub(crate) fn document<T: DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+    schema: u64,
+) -> Result<T, Error> {
+    // Of another version only the version can be relied on.
+    #[derive(Deserialize)]
+    struct Versioned {
+        schema: u64,
+    }
+    let damaged = |source| Error::Damaged {
+        path: path.to_owned(),
+        source,
+    };
+    // An array would do for a struct, and be told of its length.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(damaged(de::Error::custom("no JSON object")));
+    }
+    let Versioned { schema: found } = serde_json::from_slice(bytes).map_err(damaged)?;
+    if found != schema {
+        return Err(Error::OtherSchema {
+            path: path.to_owned(),
+            found,
+        });
+    }
+    serde_json::from_slice(bytes).map_err(damaged)
 }
 
 /// Classes of latency, and groups of clients, that a result may have: each holds histograms, which

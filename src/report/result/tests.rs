@@ -1,4 +1,6 @@
-//! What is written is read, and what is damaged is said to be.
+//! Results that are written and read, and damaged ones.
+
+mod written;
 
 use std::fs;
 use std::path::Path;

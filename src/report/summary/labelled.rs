@@ -1,7 +1,7 @@
 //! The lines beneath the latencies, a label each: throughput, connecting, the processes, what was
 //! exercised.
 
-use super::{Page, latency};
+use super::Page;
 use crate::report::result::{Latency, RunResult};
 use crate::report::{figures, generator};
 use crate::verify::findings::Coverage;
@@ -27,7 +27,9 @@ impl Page {
             self.labelled("committed", committed(&result.target.faults));
         }
         let generator = &result.generator;
-        let p99 = |latency: Option<&Latency>| super::latency(latency.and_then(|l| l.p99));
+        let p99 = |latency: Option<&Latency>| {
+            figures::known(latency.and_then(|l| l.p99), figures::latency)
+        };
         self.labelled(
             "generator",
             [
@@ -59,22 +61,20 @@ impl Page {
 
 fn throughput(result: &RunResult) -> Vec<String> {
     let (window, rates) = (&result.window, &result.rates);
-    let shown = |what: &str, rate: Option<f64>| {
-        format!("{what} {}", rate.map_or("–".to_owned(), figures::rate))
-    };
+    let shown = |what: &str, rate| format!("{what} {}", figures::known(rate, figures::rate));
     let mut items = Vec::new();
     if window.offered.is_some() {
         items.push(shown("offered", rates.offered));
     }
     items.push(shown("sent", rates.sent));
-    if window.held_by_target > 0 {
-        let held = figures::count(window.held_by_target);
+    let held = window.counts.held_by_target;
+    if held > 0 {
+        let held = figures::count(held);
         items.push(format!("{held} held by the target"));
     }
     items.push(shown("delivered", rates.delivered));
     for (what, rate) in [("in", rates.bytes_in), ("out", rates.bytes_out)] {
-        let rate = rate.map(|bytes| format!("{}/s", figures::bytes(bytes)));
-        items.push(format!("{what} {}", rate.as_deref().unwrap_or("–")));
+        items.push(format!("{what} {}", figures::known(rate, figures::volume)));
     }
     items
 }
@@ -93,20 +93,26 @@ fn connecting(result: &RunResult) -> Vec<String> {
         }
     }
     if let Some(connect) = result.latency_ns.get("connect") {
-        items.push(format!("p50 {}", latency(connect.p50)));
-        items.push(format!("max {}", latency(connect.max)));
+        items.push(format!(
+            "p50 {}",
+            figures::known(connect.p50, figures::latency)
+        ));
+        items.push(format!(
+            "max {}",
+            figures::known(connect.max, figures::latency)
+        ));
     }
     items
 }
 
-/// What was really exercised, in words; only what was.
+/// The counts of what was really exercised, in words.
 pub(in crate::report) fn exercised(of: &Coverage) -> Vec<String> {
     let some = coverage(of).into_iter().filter(|(n, _)| *n > 0);
     some.map(|(n, what)| format!("{} {what}", figures::count(n)))
         .collect()
 }
 
-/// What a run may exercise, each with how often it was.
+/// Everything that a run may exercise, with how often it did.
 pub(in crate::report) fn coverage(of: &Coverage) -> [(u64, &'static str); 7] {
     [
         (of.overlapping_sends, "overlapping sends"),
@@ -119,7 +125,7 @@ pub(in crate::report) fn coverage(of: &Coverage) -> [(u64, &'static str); 7] {
     ]
 }
 
-/// What a faulty server said that it did wrong.
+/// The faults that a faulty server said that it committed.
 fn committed(faults: &[String]) -> Vec<String> {
     let told = faults.iter().take(FAULTS_SHOWN);
     let mut items: Vec<String> = told.cloned().collect();

@@ -56,7 +56,7 @@ impl Page {
         table.render(style, &mut self.out);
     }
 
-    /// How the relays' latencies are distributed, from the least to the greatest, logarithmically.
+    /// The distribution of the relays' latencies, from the least to the greatest, logarithmically.
     pub(super) fn shape(&mut self, result: &RunResult) {
         let style = self.style;
         let Some(relay) = result.latency_ns.get("relay") else {
@@ -73,7 +73,7 @@ impl Page {
         self.out.push_str(&format!("{head}{min} {shape} {max}\n"));
     }
 
-    /// How far the percentiles can be trusted.
+    /// The intervals that the percentiles lie in.
     pub(super) fn intervals(&mut self, result: &RunResult) {
         let style = self.style;
         let mut table = Columns::new("95 % interval", CLASS - INTERVAL / 2, LEAST);

@@ -1,8 +1,8 @@
 //! Why a run cannot pass although nothing was found: doubts of the load, and of what was seen.
 //!
-//! A doubt of the load is one of everything that was measured: what crossed a threshold may not have
-//! been the target, or not under what was asked of it. A doubt of what was seen leaves what was
-//! measured as it is.
+//! A doubt of the load is one of everything that was measured: what crossed a threshold may not
+//! have been the target, or not under what was asked of it. A doubt of what was seen leaves what
+//! was measured as it is.
 
 use crate::driver::outcome::{Interruption, Outcome};
 use crate::measure::GroupLatencies;
@@ -54,7 +54,7 @@ pub(super) fn of_what_was_seen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     reasons
 }
 
-/// Who was to come and did not, or to send something and sent nothing.
+/// Clients that were to come and did not, or to send something and sent nothing.
 fn unsent(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let counts = &outcome.findings.counts;
     if outcome.connected < outcome.clients && !expects_refusal(plan) {
@@ -138,8 +138,8 @@ pub(super) fn cut_short(outcome: &Outcome) -> bool {
     interruption.is_some_and(Interruption::cut_the_load_short)
 }
 
-/// What the scripts set out to exercise and the run did not: what never had its occasion was not
-/// verified.
+/// Steps that the scripts set out to exercise and the run did not: what never had its occasion was
+/// not verified.
 fn unexercised(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let coverage = &outcome.findings.coverage;
     let scripted = |wanted: fn(&Step) -> bool| {

@@ -1,4 +1,4 @@
-//! What thresholds came to, as reasons.
+//! Thresholds that were crossed or cannot be judged, as reasons.
 
 use crate::report::figures;
 use crate::report::result::Threshold;

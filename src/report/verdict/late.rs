@@ -10,7 +10,7 @@ use crate::scenario::plan::{LateCounts, Plan};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 
-/// What relays that came too late count as.
+/// The verdict that relays lead to which came too late.
 ///
 /// They are no reason to fail where lateness is all that was found, and the generator was never
 /// idle, or paused for as long as a relay may take: one that lay in a socket until the generator

@@ -7,7 +7,7 @@ use crate::verify::findings::Findings;
 /// A target that has said nothing to anybody for so long is silent.
 const SILENT_NS: u64 = 1_000_000_000;
 
-/// That the run ended before its clients had, and how silent the target was by then.
+/// Says that the run ended before its clients had, and how silent the target was by then.
 #[must_use]
 pub fn unfinished(outcome: &Outcome) -> Option<String> {
     let Some(unfinished) = outcome.unfinished else {
@@ -53,7 +53,8 @@ pub fn unfinished(outcome: &Outcome) -> Option<String> {
     ))
 }
 
-/// What had not come for certain, after the sentence that says so: `, with 5 acks outstanding`.
+/// The count of what had not come for certain, after the sentence that says so: `, with 5 acks
+/// outstanding`.
 fn outstanding(findings: &Findings) -> String {
     let counted = [
         (findings.outstanding_acks(), ["ack", "acks"]),

@@ -123,7 +123,7 @@ fn percentiles(sides: &[(String, &Side)], class: &str, id: &'static str) -> Opti
     })
 }
 
-/// What is drawn of each run over time: a value a point.
+/// A figure of each run over time: a value per point.
 type Drawn = fn(&[Point], usize) -> Vec<Option<f64>>;
 
 fn over_time(sides: &[(String, &Side)]) -> Vec<Chart> {
@@ -169,23 +169,21 @@ fn over_time(sides: &[(String, &Side)]) -> Vec<Chart> {
 /// A run that ends within none of its seconds: only whole ones are compared.
 const WHOLE: u64 = u64::MAX;
 
-const SECOND_NS: u64 = 1_000_000_000;
-
 /// Whether a second of a run lies within its measured phase as a whole.
 fn is_whole(run: &RunResult, point: &Point) -> bool {
     let whole = |phase: Range<u64>| {
-        phase.start <= point.t_ns && point.t_ns.saturating_add(SECOND_NS) <= phase.end
+        phase.start <= point.t_ns && point.t_ns.saturating_add(charts::SECOND_NS) <= phase.end
     };
     run.window.measured().is_some_and(whole)
 }
 
-/// Those seconds, counted from the first.
+/// The whole seconds of the measured phase, counted from the first.
 pub(super) fn whole_seconds(run: &RunResult) -> Vec<Point> {
     let inside = run.timeline.iter().filter(|point| is_whole(run, point));
     inside
         .enumerate()
         .map(|(i, point)| Point {
-            t_ns: i as u64 * SECOND_NS,
+            t_ns: i as u64 * charts::SECOND_NS,
             ..*point
         })
         .collect()

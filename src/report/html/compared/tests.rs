@@ -1,4 +1,4 @@
-//! What the page of a comparison says, and what it draws.
+//! The page of a comparison: its words, and what it draws.
 
 use serde_json::Value;
 

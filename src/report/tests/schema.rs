@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::Value;
 
-use super::compare::Comparisons;
-use super::{RunResult, sample};
 use crate::measure::health::Doubt;
+use crate::report::compare::Comparisons;
+use crate::report::{RunResult, sample};
 use crate::search::Found;
 use crate::verify::kind::Kind;
 
@@ -42,7 +42,7 @@ fn schema<T: JsonSchema>(file: &'static str, title: &str) -> (&'static str, Valu
     (file, schema)
 }
 
-/// What a schema says of objects, in the order in which it is written.
+/// The keywords of a schema, in the order in which they are written.
 const KEYWORDS: [&str; 22] = [
     "$schema",
     "$id",
@@ -162,7 +162,7 @@ fn the_schemas_are_those_of_the_types() {
     }
 }
 
-/// What a later version added is not required: a file without it is an older one, and read.
+/// Keys that a later version added are not required: a file without them is an older one, and read.
 #[test]
 fn a_result_is_read_without_any_key_that_its_schema_does_not_require() {
     let (_, schema) = schema::<RunResult>("result.schema.json", "chatbench result");
@@ -170,7 +170,7 @@ fn a_result_is_read_without_any_key_that_its_schema_does_not_require() {
         sample::hang(plan, outcome);
         outcome.findings.violation(Kind::LostRelay, sample::example);
         outcome.health.doubts.push(Doubt {
-            metric: "ack",
+            metric: "ack".into(),
             percentile: 50.0,
             figure_ns: 2,
             own_ns: 1,

@@ -1,11 +1,11 @@
-//! What is promised of comparisons, held against many of them whose truth is known: simulated
+//! The promises of comparisons, held against many of them whose truth is known: simulated
 //! runs, seeded, with the figures of a table hanging together as those of real runs do.
 
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::judge::{self, Judged, Runs};
-use super::{Outcome, Terms};
+use crate::report::compare::judge::{self, Judged, Runs};
+use crate::report::compare::{Outcome, Terms};
 
 /// Figures of a table: classes of four percentiles that hang together, and some on their own.
 const FIGURES: usize = 16;

@@ -1,4 +1,4 @@
-//! The documented keys, and the figures behind them.
+//! The documented keys, and their figures.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -229,7 +229,7 @@ fn a_run_that_did_not_come_about_has_a_reason_and_no_figures() {
             (&result["counts"], &result["coverage"]),
             (&Value::Null, &Value::Null)
         );
-        let schema = include_str!("../../../docs/result.schema.json");
+        let schema = include_str!("../../../../docs/result.schema.json");
         let schema = serde_json::from_str(schema).unwrap();
         let validator = jsonschema::validator_for(&schema).unwrap();
         let errors: Vec<_> = validator.iter_errors(&result).collect();

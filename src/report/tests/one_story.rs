@@ -3,11 +3,9 @@
 
 use std::time::Duration;
 
-use super::html;
-use super::style::Style;
-use super::{junit, sample, summary};
 use crate::driver::outcome::{Interruption, Unfinished};
 use crate::driver::snapshot::Phase;
+use crate::report::{Style, html, junit, sample, summary};
 use crate::scenario::plan::{LateCounts, Stat};
 use crate::verify::kind::Kind;
 
@@ -97,7 +95,7 @@ const HAPPENS: [(&str, sample::Change); 18] = [
     }),
 ];
 
-/// Of each pair not both may stand in one report.
+/// Pairs of sentences that contradict each other: one report has at most one of each.
 const CONTRADICTORY: [(&str, &str); 22] = [
     ("nothing was verified", "violations: "),
     ("nothing was verified", "violation: "),
@@ -138,8 +136,8 @@ const CONTRADICTORY: [(&str, &str); 22] = [
     ),
 ];
 
-/// What was once said beside "507 213 owed, 507 213 delivered", and is not said any more: there are
-/// lost deliveries, and such of which nobody knows whether they were owed.
+/// A sentence that once stood beside "507 213 owed, 507 213 delivered", and does not any more:
+/// there are lost deliveries, and such of which nobody knows whether they were owed.
 const GONE: &str = "deliveries that did not come";
 
 /// Everything that is said of a run: for the terminal, for CI, and as a page without its charts.

@@ -104,10 +104,10 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
         }
         Ok(id)
     };
-    let outcome = match tokio::time::timeout(shard.connect_timeout, attempt).await {
-        Ok(outcome) => outcome,
+    let outcome = match shard.within(shard.connect_timeout, attempt).await {
+        Some(outcome) => outcome,
         // Where others were welcomed this is the right protocol, and a broken promise.
-        Err(_) => {
+        None => {
             let unwelcomed = shard.fleet().connected_without_welcome(client);
             unwelcomed.ok_or_else(|| {
                 let within = shard.connect_timeout.into();

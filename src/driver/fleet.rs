@@ -347,6 +347,11 @@ impl Fleet {
         self.pulse.beat(self.window, due_ns, now_ns);
     }
 
+    /// How long this shard has stood still so far.
+    pub(super) fn stood_still_ns(&self) -> u64 {
+        self.pulse.stood_still_ns(self.clock.now_ns())
+    }
+
     /// Looks at the thread's use, and at one client's socket after another: what has come and was
     /// not read.
     pub(super) fn look(&mut self, now_ns: u64) {

@@ -30,6 +30,10 @@ pub(super) struct Pulse {
     last_ns: Option<u64>,
     /// The longest that it was late by since then, the drain included.
     latest_ns: u64,
+    /// When it last beat in the whole run.
+    beat_ns: Option<u64>,
+    /// How long the thread has stood still in the whole run, up to then.
+    still_ns: u64,
 }
 
 impl Pulse {
@@ -42,10 +46,26 @@ impl Pulse {
 
     /// A beat that was due at `due_ns` comes at `now_ns`.
     pub(super) fn beat(&mut self, window: Window, due_ns: u64, now_ns: u64) {
+        self.still_ns = self.stood_still_ns(now_ns);
+        self.beat_ns = Some(now_ns);
         if window.start_ns <= due_ns {
             self.latest_ns = self.latest_ns.max(now_ns.saturating_sub(due_ns));
             self.last_ns = Some(now_ns);
         }
+    }
+
+    /// How long the shard has stood still in the whole run, where it did for longer than a beat: it
+    /// was stopped or starved, and what it waited for may have come long ago.
+    pub(super) fn stood_still_ns(&self, now_ns: u64) -> u64 {
+        let since_ns = self
+            .beat_ns
+            .map_or(0, |beat_ns| now_ns.saturating_sub(beat_ns));
+        let beat_every_ns = ns(BEAT_EVERY);
+        let still_ns = match since_ns > 2 * beat_every_ns {
+            true => since_ns - beat_every_ns,
+            false => 0,
+        };
+        self.still_ns + still_ns
     }
 
     /// The longest that the shard stood still between the beginning of the measured phase and
@@ -130,6 +150,22 @@ mod tests {
         assert_eq!(pulse.longest_pause_ns(9_600), 7_000, "behind the window");
         let since_last_ns = 50_000_000;
         assert_eq!(pulse.longest_pause_ns(9_500 + since_last_ns), 45_000_000);
+    }
+
+    #[test]
+    fn what_stands_still_is_added_up_and_ordinary_beats_are_not() {
+        const MS: u64 = 1_000_000;
+        let mut pulse = Pulse::default();
+        for beat in 1..=20 {
+            let now_ns = beat * 5 * MS + beat % 2 * MS;
+            pulse.beat(WINDOW, beat * 5 * MS, now_ns);
+        }
+        assert_eq!(pulse.stood_still_ns(109 * MS), 0);
+        assert_eq!(pulse.stood_still_ns(400 * MS), 295 * MS, "not over yet");
+        pulse.beat(WINDOW, 105 * MS, 400 * MS);
+        pulse.beat(WINDOW, 110 * MS, 400 * MS);
+        assert_eq!(pulse.stood_still_ns(404 * MS), 295 * MS);
+        assert_eq!(pulse.stood_still_ns(1_000 * MS), (295 + 595) * MS);
     }
 
     #[test]

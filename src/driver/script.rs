@@ -137,7 +137,7 @@ async fn publish(shard: &Rc<Shard>, client: usize, count: u32, every: Duration) 
 
 async fn await_acks(shard: &Rc<Shard>, client: usize, within: Duration) {
     let acked = until(shard, client, |s| s.fleet().unacked(client) == 0);
-    if timeout(within, acked).await.is_err() {
+    if shard.within(within, acked).await.is_none() {
         let within = humantime::format_duration(within).to_string();
         shard.fleet().overdue_acks(client, &within);
     }
@@ -176,7 +176,7 @@ async fn expect_error(shard: &Rc<Shard>, client: usize, code: &str, within: Dura
         until(shard, client, |_| inbox.has_error(code)).await;
         inbox.take_error(code)
     };
-    if timeout(within, came).await != Ok(true) {
+    if shard.within(within, came).await != Some(true) {
         let within = humantime::format_duration(within).to_string();
         shard.fleet().missing_error(client, code, &within);
     }

@@ -3,16 +3,18 @@
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt::Display;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::spawn_local;
+use tokio::time::timeout_at;
 
 use super::barriers::Barriers;
 use super::channel::Report;
-use super::clock::Clock;
+use super::clock::{Clock, ns};
 use super::fleet::Fleet;
 use super::live::Live;
 use super::member::{Member, Script};
@@ -154,6 +156,29 @@ impl Shard {
         let ended = self.load_ends.notified();
         if !self.load_over() {
             ended.await;
+        }
+    }
+
+    /// What `future` comes to, if it does within `limit`. The time in which this shard stood still
+    /// does not count: what it waited for may have come, and nobody looked.
+    pub(super) async fn within<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut future = pin!(future);
+        let began_ns = self.clock.now_ns();
+        let still_before_ns = self.fleet().stood_still_ns();
+        loop {
+            let still_ns = self.fleet().stood_still_ns() - still_before_ns;
+            let until_ns = began_ns.saturating_add(ns(limit)).saturating_add(still_ns);
+            let until = self.clock.instant(until_ns);
+            if let Ok(come) = timeout_at(until, future.as_mut()).await {
+                return Some(come);
+            }
+            if self.fleet().stood_still_ns() - still_before_ns == still_ns {
+                return None;
+            }
         }
     }
 

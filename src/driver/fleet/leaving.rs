@@ -55,14 +55,17 @@ impl Fleet {
             let unread = match &mut connection.talk {
                 Talk::Ndjson(lines) => lines.pending(),
                 Talk::Classic { texts, .. } => {
-                    // What could have been the beginning of something longer is what it is.
-                    let mut pieces = texts.finish();
-                    let mut tally = Tally::of_group(one.group);
-                    while let Some(event) =
-                        self.ledger
-                            .next_text(connection.handle, &mut pieces, now_ns)
-                    {
-                        tally.take(event, &mut self.recorder, None, now_ns);
+                    // What could have been the beginning of something longer is what it is, where
+                    // the target ended the stream in answer. Any other end may have cut it.
+                    if ending == Ending::Eof && connection.leaving {
+                        let mut pieces = texts.finish();
+                        let mut tally = Tally::of_group(one.group);
+                        while let Some(event) =
+                            self.ledger
+                                .next_text(connection.handle, &mut pieces, now_ns)
+                        {
+                            tally.take(event, &mut self.recorder, None, now_ns);
+                        }
                     }
                     &[]
                 }
@@ -132,6 +135,7 @@ impl Fleet {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -147,10 +151,12 @@ mod tests {
     use crate::scenario::draws::Draws;
     use crate::scenario::plan::PayloadSize;
     use crate::verify::directory::{ClientId, Directory};
-    use crate::verify::ledger::Ledger;
+    use crate::verify::judge::Judge;
+    use crate::verify::ledger::{Ledger, Terms};
+    use crate::wire::{Dialect, classic};
 
-    fn fleet_of_one() -> Fleet {
-        let terms = terms();
+    fn fleet_of_one(dialect: Dialect) -> Fleet {
+        let terms = Terms { dialect, ..terms() };
         let member = Member {
             id: ClientId(0),
             rank: Rank::Listener,
@@ -176,7 +182,7 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let stream = TcpStream::connect(address).await.unwrap();
             let (mut target, _) = listener.accept().await.unwrap();
-            let mut fleet = fleet_of_one();
+            let mut fleet = fleet_of_one(Dialect::Ndjson);
             let handle = fleet.connecting(0).unwrap();
             if speaks {
                 target.write_all(b"late\n").await.unwrap();
@@ -185,6 +191,36 @@ mod tests {
             fleet.connected(0, handle, stream.into());
             let totals = fleet.end();
             assert_eq!((totals.heard_ns > 0, totals.cut), (speaks, 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_classic_text_that_is_cut_is_the_targets_doing_only_where_the_target_ended_it() {
+        let text = format!("127.0.0.1:9{}cbmAA", classic::RELAY);
+        let targets_end = |_: &mut Fleet| {};
+        let own_end = |fleet: &mut Fleet| fleet.let_go(0, true);
+        let time_up = |fleet: &mut Fleet| drop(fleet.end());
+        let ends: [(fn(&mut Fleet), u64); 3] = [(targets_end, 1), (own_end, 0), (time_up, 0)];
+        for (end, violations) in ends {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let stream = TcpStream::connect(address).await.unwrap();
+            let (mut target, _) = listener.accept().await.unwrap();
+            let mut fleet = fleet_of_one(Dialect::Classic);
+            let handle = fleet.connecting(0).unwrap();
+            let id = fleet.connected(0, handle, stream.into());
+            target.write_all(text.as_bytes()).await.unwrap();
+            let read = poll_fn(|cx| fleet.poll_read(id, cx)).await;
+            assert_eq!(read, Read::Frames);
+            end(&mut fleet);
+            drop(target);
+            poll_fn(|cx| fleet.poll_read(id, cx)).await;
+            let directory = Arc::new(Directory::new(vec!["c".to_owned()]));
+            let mut judge = Judge::new(directory, 1, None);
+            judge.absorb(0, fleet.take_batch(), |_| {});
+            judge.absorb(0, fleet.take_rest().0, |_| {});
+            let findings = judge.finish(false, |_| {});
+            assert_eq!(findings.violation_count(), violations, "{findings:?}");
         }
     }
 }

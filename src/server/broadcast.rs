@@ -37,6 +37,8 @@ pub(super) struct Broadcast<S> {
     pub(super) flow: Flow,
     /// The end of the log at the last pass.
     flushed: u64,
+    /// The last pass wrote to nobody, because of a fault.
+    blocked: bool,
     /// The number of the last message at the last pass.
     flushed_seq: u64,
     /// Some session could take more when the last pass left it.
@@ -68,6 +70,7 @@ impl<S: Stream> Broadcast<S> {
             writer: Writer::new(flow.limits),
             flow,
             flushed: 0,
+            blocked: false,
             flushed_seq: 0,
             unfinished: false,
             flush_at_bytes: MAX_WRITE_BYTES.min(config.backlog_bytes / 2) as u64,
@@ -194,6 +197,11 @@ impl<S: Stream> Broadcast<S> {
         self.unfinished || self.log.end() > self.flushed
     }
 
+    /// Whether the last pass wrote to nobody, because of a fault: another at once would not either.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
     /// Takes note of the time since the server began.
     pub(super) fn set_time(&mut self, now: Duration) {
         self.writer.now = now;
@@ -208,8 +216,10 @@ impl<S: Stream> Broadcast<S> {
             // What came is seen to: or whoever asks for passes would take it for a message that
             // comes alone, and ask for the next one without letting a socket have its say.
             self.flushed_seq = self.log.seq();
+            self.blocked = true;
             return;
         }
+        self.blocked = false;
         let mut survey = self.survey();
         self.unfinished = false;
         let mut tries = self.flow.tries(try_full);

@@ -258,18 +258,20 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Waits until a pass is due. While publishers wait, one is due from time to time.
+    /// Waits until a pass is due. While publishers wait, or a fault has everyone wait, one is due
+    /// from time to time.
     pub(super) async fn behind(&self) {
         let due = self.behind.notified();
-        if self.publishers_wait() {
+        if self.waits_for_readers() {
             let _ = timeout(LOOK_AGAIN, due).await;
         } else {
             due.await;
         }
     }
 
-    fn publishers_wait(&self) -> bool {
-        self.broadcast.borrow().do_publishers_wait()
+    fn waits_for_readers(&self) -> bool {
+        let broadcast = self.broadcast.borrow();
+        broadcast.do_publishers_wait() || broadcast.is_blocked()
     }
 
     /// Whether more than one message has come since the last pass.
@@ -288,7 +290,7 @@ impl<S: Stream> Hub<S> {
         }
         broadcast.flush(try_full);
         broadcast.begin_round();
-        if broadcast.is_flush_due() {
+        if broadcast.is_flush_due() && !broadcast.is_blocked() {
             self.behind.notify_one();
         }
     }

@@ -1,5 +1,6 @@
 //! The run's one clock: nanoseconds since its epoch, monotonic, the same for every shard.
 
+use std::cell::Cell;
 use std::io;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(super) struct Clock {
 impl Clock {
     /// The epoch is now.
     pub(super) fn start(time: Time) -> Self {
+        LAST_NS.set(0);
         Self {
             epoch: Instant::now(),
             time,
@@ -35,7 +37,11 @@ impl Clock {
     /// Nanoseconds since the epoch.
     #[inline]
     pub(super) fn now_ns(self) -> u64 {
-        ns(self.epoch.elapsed())
+        let now_ns = ns(self.epoch.elapsed());
+        match self.time {
+            Time::Real => now_ns,
+            Time::Virtual => later_than_the_last(now_ns),
+        }
     }
 
     /// The instant that lies `at_ns` after the epoch.
@@ -52,7 +58,34 @@ impl Clock {
     }
 }
 
+thread_local! {
+    /// The last virtual time that a clock of this thread has shown.
+    static LAST_NS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The virtual time, as if each look at the clock took a nanosecond: work takes none, and what is
+/// done after something else would happen at the same time.
+fn later_than_the_last(now_ns: u64) -> u64 {
+    let now_ns = now_ns.max(LAST_NS.get() + 1);
+    LAST_NS.set(now_ns);
+    now_ns
+}
+
 /// A duration in ns; 584 years fit.
 pub(super) fn ns(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn in_virtual_time_what_comes_later_is_later() {
+        let clock = Clock::start(Time::Virtual);
+        let (first, second) = (clock.now_ns(), clock.now_ns());
+        assert!(first < second, "{first} {second}");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(clock.now_ns(), 1_000_000);
+    }
 }

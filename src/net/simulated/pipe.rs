@@ -26,8 +26,10 @@ pub(super) enum Input {
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
     bytes: VecDeque<u8>,
-    /// When each piece of `bytes` arrives, and how long it is; in order.
-    pieces: VecDeque<(Instant, usize)>,
+    /// So many of `bytes` had arrived when it was last looked.
+    arrived: usize,
+    /// When each piece of the rest arrives, and how long it is; in order.
+    under_way: VecDeque<(Instant, usize)>,
     /// When the writer's half-close arrives.
     end: Option<Instant>,
     /// When the writer's reset arrives.
@@ -60,7 +62,7 @@ impl Pipe {
         let all = slices.iter().flat_map(|slice| slice.iter());
         self.bytes.extend(all.take(limit));
         let sent = self.bytes.len() - before;
-        self.pieces.push_back((arrives, sent));
+        self.under_way.push_back((arrives, sent));
         wake(&mut self.reader);
         sent
     }
@@ -84,31 +86,50 @@ impl Pipe {
     /// The last pieces are not sent after all, but for the first `keep` of those under way at
     /// `now`.
     pub(super) fn withdraw(&mut self, now: Instant, keep: usize) {
-        let arrived = self.pieces.iter().take_while(|(at, _)| *at <= now).count();
-        self.pieces.truncate(arrived + keep);
-        self.bytes
-            .truncate(self.pieces.iter().map(|(_, bytes)| bytes).sum());
+        self.arrive(now);
+        self.under_way.truncate(keep);
+        let kept: usize = self.under_way.iter().map(|(_, bytes)| bytes).sum();
+        self.bytes.truncate(self.arrived + kept);
     }
 
     /// Pieces that are under way at `now`.
-    pub(super) fn under_way(&self, now: Instant) -> usize {
-        self.pieces.iter().filter(|(at, _)| *at > now).count()
+    pub(super) fn under_way(&mut self, now: Instant) -> usize {
+        self.arrive(now);
+        self.under_way.len()
     }
 
-    /// The reader closes. When the first piece that it will not read arrives, if there is one.
-    pub(super) fn close(&mut self) -> Option<Instant> {
+    /// What has arrived by `now` can be read.
+    fn arrive(&mut self, now: Instant) {
+        while let Some(&(at, bytes)) = self.under_way.front()
+            && at <= now
+        {
+            self.arrived += bytes;
+            self.under_way.pop_front();
+        }
+    }
+
+    /// The reader closes. When the first piece arrives that it will not read, if there is one.
+    pub(super) fn close(&mut self, now: Instant) -> Option<Instant> {
         self.reader_gone = true;
-        let unread = self.pieces.front().map(|(at, _)| *at);
-        self.bytes.clear();
-        self.pieces.clear();
+        let unread = match self.unread_bytes(now) {
+            0 => self.under_way.front().map(|(at, _)| *at),
+            _ => Some(now),
+        };
+        self.forget();
         wake(&mut self.writer);
         unread
     }
 
+    fn forget(&mut self) {
+        self.bytes.clear();
+        self.arrived = 0;
+        self.under_way.clear();
+    }
+
     /// Bytes that have arrived and were not read.
-    pub(super) fn unread_bytes(&self, now: Instant) -> usize {
-        let arrived = self.pieces.iter().take_while(|(at, _)| *at <= now);
-        arrived.map(|(_, bytes)| bytes).sum()
+    pub(super) fn unread_bytes(&mut self, now: Instant) -> usize {
+        self.arrive(now);
+        self.arrived
     }
 
     /// Whether a reset has arrived.
@@ -119,20 +140,19 @@ impl Pipe {
     /// What there is to read. Where `reset_discards`, what arrived before a reset is lost with it.
     pub(super) fn look(&mut self, now: Instant, reset_discards: bool) -> Input {
         if reset_discards && self.is_reset(now) {
-            self.bytes.clear();
-            self.pieces.clear();
+            self.forget();
         }
-        if let Some((at, _)) = self.pieces.front()
-            && *at > now
-        {
+        if self.unread_bytes(now) > 0 {
+            return Input::Bytes(self.arrived);
+        }
+        if let Some((at, _)) = self.under_way.front() {
             return Input::NotBefore(*at);
         }
-        match (self.unread_bytes(now), self.reset, self.end) {
-            (1.., ..) => Input::Bytes(self.unread_bytes(now)),
-            (0, Some(reset), _) if reset <= now => Input::Reset,
-            (0, _, Some(end)) if end <= now => Input::End,
-            (0, Some(at), _) | (0, None, Some(at)) => Input::NotBefore(at),
-            (0, None, None) => Input::Nothing,
+        match (self.reset, self.end) {
+            (Some(reset), _) if reset <= now => Input::Reset,
+            (_, Some(end)) if end <= now => Input::End,
+            (Some(at), _) | (None, Some(at)) => Input::NotBefore(at),
+            (None, None) => Input::Nothing,
         }
     }
 
@@ -143,16 +163,7 @@ impl Pipe {
         each(&first[..of_first]);
         each(&second[..count - of_first]);
         self.bytes.drain(..count);
-        let mut left = count;
-        while left > 0 {
-            let (_, bytes) = self.pieces.front_mut().expect("they have arrived");
-            let taken = left.min(*bytes);
-            *bytes -= taken;
-            left -= taken;
-            if *bytes == 0 {
-                self.pieces.pop_front();
-            }
-        }
+        self.arrived -= count;
     }
 }
 

@@ -126,7 +126,8 @@ impl Socket {
     }
 
     pub(in crate::net) fn unread_bytes(&self) -> u64 {
-        let unread = self.lock().pipes[1 - self.side].unread_bytes(Instant::now());
+        let mut connection = self.lock();
+        let unread = connection.pipes[1 - self.side].unread_bytes(Instant::now());
         unread as u64
     }
 
@@ -263,7 +264,7 @@ impl Drop for Socket {
         let side = self.side;
         let mut guard = self.lock();
         let connection = &mut *guard;
-        let unread = connection.pipes[1 - side].close();
+        let unread = connection.pipes[1 - side].close(now);
         if self.resets || unread.is_some_and(|arrives| arrives <= now) {
             connection.abort(side, now);
             return;

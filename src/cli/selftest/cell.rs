@@ -17,9 +17,11 @@ const SHOWN: usize = 5;
 
 /// A scenario of the selftest.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Scenario {
-    pub(super) name: &'static str,
-    text: &'static str,
+pub struct Scenario {
+    /// Its file's, without the ending.
+    pub name: &'static str,
+    /// What stands in the file.
+    pub text: &'static str,
 }
 
 macro_rules! scenarios {
@@ -30,7 +32,7 @@ macro_rules! scenarios {
         };)+
 
         /// All of them.
-        pub(super) const SCENARIOS: &[Scenario] = &[$($constant,)+];
+        pub const SCENARIOS: &[Scenario] = &[$($constant,)+];
     };
 }
 
@@ -49,7 +51,8 @@ scenarios! {
 /// The scenarios in which a fault can be seen. In churn, not every time: whom it is done to may
 /// reset the connection before it has read anything that proves it; and an ack that nobody read
 /// makes another violation of what happened to its message.
-pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
+#[must_use]
+pub fn scenarios_of(fault: Fault) -> &'static [Scenario] {
     match fault {
         Fault::SpoofableAck => &[FORGED],
         Fault::EffectFirst | Fault::RelayRejected => &[GARBAGE],
@@ -68,7 +71,7 @@ pub(super) fn scenarios_of(fault: Fault) -> &'static [Scenario] {
 
 /// By what a cell's run is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Judge {
+pub enum Judge {
     /// By the numbers that the server gives to messages
     Numbers,
     /// Without them, by what each client sends and receives: as a target is judged that has none
@@ -80,7 +83,8 @@ pub(super) enum Judge {
 impl Judge {
     /// Whether `fault` shows at all: one that is only in the numbers does not to who leaves them
     /// aside.
-    pub(super) fn sees(self, fault: Fault) -> bool {
+    #[must_use]
+    pub fn sees(self, fault: Fault) -> bool {
         let in_numbers = matches!(fault, Fault::SkipNumber | Fault::ReuseNumber);
         match self {
             Self::Numbers => fault.is_committed_in(Dialect::Ndjson),
@@ -96,7 +100,8 @@ impl Judge {
 
     /// Whether a scenario can be run: some wait for errors, which classic has none of, and one is
     /// about what only classic has.
-    pub(super) fn runs(self, scenario: &Scenario) -> bool {
+    #[must_use]
+    pub fn runs(self, scenario: &Scenario) -> bool {
         let needs_errors = [GARBAGE, HIT_AND_RUN, CARELESS].contains(scenario);
         match self {
             Self::Numbers | Self::Outside => *scenario != FORGED,
@@ -153,7 +158,7 @@ pub(super) struct Cell {
 
 /// What came of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
     /// The right kind, as often as it was committed, and nothing else. Of a clean run: nothing.
     Right,
     /// The moment that was drawn never came.
@@ -253,7 +258,8 @@ fn judge(cell: Cell, outcome: &Outcome) -> Ran {
 }
 
 /// What a run says about the verifier, given what the server says that it did.
-fn verdict(
+#[must_use]
+pub fn verdict(
     fault: Option<Fault>,
     judge: Judge,
     committed: &[Committed],

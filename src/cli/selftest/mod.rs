@@ -5,7 +5,7 @@
 //! server says at its end what it did wrong, and to whom; the verifier, which knows nothing of
 //! that, says what it saw; `cell` compares the two.
 
-mod cell;
+pub mod cell;
 mod table;
 
 use std::io::{self, IsTerminal};

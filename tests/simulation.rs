@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::thread;
 
 use chatbench::server::fault::catalogue::Fault;
+use chatbench::verify::kind::Kind;
 use simulation::case::{Case, Event};
 use simulation::run::{Ran, carry_out};
 use simulation::{expected, simulate};
@@ -40,7 +41,8 @@ fn wrong(seeds: Range<u64>) -> Vec<String> {
                 scope.spawn(move || {
                     let all = seeds.map(|seed| simulate(Case::draw(seed)));
                     let wrong = all.filter(|simulated| !simulated.wrong.is_empty());
-                    let said = wrong.map(|s| format!("{}\n{}", s.case, s.wrong.join("\n")));
+                    let said = wrong
+                        .map(|s| format!("{}\n{:?}: {}", s.case, s.ran.took, s.wrong.join("\n")));
                     said.collect::<Vec<_>>()
                 })
             })
@@ -109,7 +111,7 @@ fn a_verifier_that_overlooks_or_misnames_a_fault_is_found_out() {
         "{overlooked:?}"
     );
     let violations = &mut ran.outcome.as_mut().unwrap().findings.violations;
-    violations.insert(chatbench::verify::kind::Kind::LostRelay, tally);
+    violations.insert(Kind::LostRelay, tally);
     let misnamed = expected::wrong(&faulty, &ran);
     assert!(
         misnamed.iter().any(|line| line == "Misnamed"),

@@ -49,7 +49,7 @@ fn wrong(seeds: Range<u64>) -> Vec<String> {
             .collect();
         let wrong = running
             .into_iter()
-            .flat_map(|thread| thread.join().unwrap());
+            .flat_map(|thread| thread.join().expect("a run panicked"));
         wrong.collect()
     })
 }
@@ -57,7 +57,7 @@ fn wrong(seeds: Range<u64>) -> Vec<String> {
 /// The first seed whose case is as `is_wanted` says, and that case.
 fn case_that(is_wanted: impl Fn(&Case) -> bool) -> Case {
     let mut cases = (0..).map(Case::draw);
-    cases.find(is_wanted).unwrap()
+    cases.find(is_wanted).expect("seeds without end have one")
 }
 
 fn calm(case: &Case) -> bool {

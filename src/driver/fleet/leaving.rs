@@ -152,6 +152,7 @@ mod tests {
     use crate::scenario::plan::PayloadSize;
     use crate::verify::directory::{ClientId, Directory};
     use crate::verify::judge::Judge;
+    use crate::verify::kind::Kind;
     use crate::verify::ledger::{Ledger, Terms};
     use crate::wire::{Dialect, classic};
 
@@ -197,11 +198,17 @@ mod tests {
     #[tokio::test]
     async fn a_classic_text_that_is_cut_is_the_targets_doing_only_where_the_target_ended_it() {
         let text = format!("127.0.0.1:9{}cbmAA", classic::RELAY);
-        let targets_end = |_: &mut Fleet| {};
-        let own_end = |fleet: &mut Fleet| fleet.let_go(0, true);
-        let time_up = |fleet: &mut Fleet| drop(fleet.end());
-        let ends: [(fn(&mut Fleet), u64); 3] = [(targets_end, 1), (own_end, 0), (time_up, 0)];
-        for (end, violations) in ends {
+        type End = fn(&mut Fleet);
+        let answered: End = |fleet| fleet.leave(0);
+        let hung_up: End = |_| {};
+        let own: End = |fleet| fleet.let_go(0, true);
+        let time_up: End = |fleet| drop(fleet.end());
+        for (end, kinds) in [
+            (answered, &[Kind::AlteredRelay][..]),
+            (hung_up, &[Kind::UnexpectedClose]),
+            (own, &[]),
+            (time_up, &[]),
+        ] {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let stream = TcpStream::connect(address).await.unwrap();
@@ -220,7 +227,8 @@ mod tests {
             judge.absorb(0, fleet.take_batch(), |_| {});
             judge.absorb(0, fleet.take_rest().0, |_| {});
             let findings = judge.finish(false, |_| {});
-            assert_eq!(findings.violation_count(), violations, "{findings:?}");
+            let found: Vec<_> = findings.violations.into_keys().collect();
+            assert_eq!(found, kinds);
         }
     }
 }

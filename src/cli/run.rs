@@ -17,7 +17,7 @@ use super::{EXIT_USAGE, fail, own_program, print};
 use crate::driver::outcome::Outcome;
 use crate::driver::run::{RunError, run};
 use crate::report::compare::{self, Side};
-use crate::report::{Report, Style, Verdict, table, verdict};
+use crate::report::{Report, RunResult, Style, Verdict, table, verdict};
 use crate::scenario::plan::Plan;
 use crate::signals::Signals;
 use crate::terminal;
@@ -149,7 +149,7 @@ pub fn main(args: Args) -> ExitCode {
         announce(&plans, args.repeat.get());
     }
     let mut worst = Verdict::Pass;
-    let mut reports = Vec::new();
+    let mut results = Vec::new();
     // An output that could not be written; the others still are.
     let mut lost = None;
     let repeats = args.repeat.get();
@@ -191,15 +191,15 @@ pub fn main(args: Args) -> ExitCode {
             Some(trace) => lost = lost.or(finish_trace(trace, plan, &report).err()),
             None => (),
         }
-        reports.push(report);
+        results.push(report.result);
         // Between two runs nobody else listens.
         if runtime.block_on(signals.came()) {
             worst = Verdict::Interrupted;
         }
         if worst == Verdict::Interrupted || lost.is_some() {
             if aborted {
-                let not_run = not_run(&runs, reports.len());
-                lost = lost.or(outputs.write_junit(&reports, &not_run).err());
+                let not_run = not_run(&runs, results.len());
+                lost = lost.or(outputs.write_junit(&results, &not_run).err());
                 if let Some(error) = lost {
                     terminal::complain(&error);
                 }
@@ -211,14 +211,14 @@ pub fn main(args: Args) -> ExitCode {
     }
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
-    let not_run = not_run(&runs, reports.len());
-    lost = lost.or(outputs.write_junit(&reports, &not_run).err());
+    let not_run = not_run(&runs, results.len());
+    lost = lost.or(outputs.write_junit(&results, &not_run).err());
     if runs.len() > 1 && !outputs.json_on_stdout() {
-        let text = table::render(&reports, Style::detect(&io::stdout()));
+        let text = table::render(&results, Style::detect(&io::stdout()));
         lost = lost.or(print(&format!("\n{text}")).err().map(|e| e.to_string()));
     }
     if let Some(baseline) = baseline {
-        match compared(&args, &baseline, &reports, &outputs) {
+        match compared(&args, &baseline, results, &outputs) {
             Ok(verdict) => worst = worst.max(verdict),
             Err(error) => lost = lost.or(Some(error)),
         }
@@ -327,12 +327,12 @@ fn baseline(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Option<Side>, Stri
 fn compared(
     args: &Args,
     baseline: &Side,
-    reports: &[Report],
+    results: Vec<RunResult>,
     outputs: &Outputs,
 ) -> Result<Verdict, String> {
     let new = Side {
         name: "this run".to_owned(),
-        runs: reports.iter().map(|report| report.result.clone()).collect(),
+        runs: results,
     };
     let terms = args.terms.terms();
     let comparison = compare::compare(baseline, &new, &terms);

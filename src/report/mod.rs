@@ -76,17 +76,17 @@ impl Report {
         let drift = caveats::trend(plan, &outcome);
         let notes = caveats::notes(drift.as_ref(), &outcome, environment.cpus);
         Self {
+            verdict: judgement.verdict,
+            by_generator: judgement.by_generator,
             result: RunResult::new(
                 plan,
                 &outcome,
                 environment,
-                &judgement,
+                judgement,
                 thresholds,
                 notes,
                 drift,
             ),
-            verdict: judgement.verdict,
-            by_generator: judgement.by_generator,
             warmup: plan.run.warmup,
             duration: plan.run.duration,
             outcome,

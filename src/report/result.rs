@@ -23,7 +23,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::Environment;
+use super::{Environment, Verdict};
 use crate::measure::WindowCounts;
 use crate::measure::drift::Drift;
 use crate::verify::findings;
@@ -60,10 +60,10 @@ pub struct RunResult {
     /// Where the driver ran.
     pub environment: Environment,
     /// The one word for the run.
-    #[cfg_attr(test, schemars(with = "super::Verdict"))]
+    #[cfg_attr(test, schemars(with = "Verdict"))]
     pub verdict: String,
     /// The exit code that goes with the verdict.
-    #[cfg_attr(test, schemars(extend("enum" = super::Verdict::ALL.map(super::Verdict::exit_code))))]
+    #[cfg_attr(test, schemars(extend("enum" = Verdict::ALL.map(Verdict::exit_code))))]
     pub exit_code: u8,
     /// Why it is not a pass, the weightiest first; empty for a pass.
     pub reasons: Vec<String>,
@@ -264,6 +264,14 @@ impl RunResult {
             .filter(|(key, _)| CLASSES.iter().all(|(known, _)| known != key))
             .map(|(key, latency)| (key.as_str(), key.as_str(), latency));
         known.chain(others)
+    }
+
+    /// The verdict; of a word that this version does not know nothing can be said.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        let mut all = Verdict::ALL.into_iter();
+        let named = all.find(|verdict| verdict.name() == self.verdict);
+        named.unwrap_or(Verdict::Inconclusive)
     }
 
     /// Violations of all kinds, but for relays that came late where these count as something else.

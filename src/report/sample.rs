@@ -211,20 +211,13 @@ pub(crate) fn hang(_: &mut Plan, outcome: &mut Outcome) {
 pub(crate) fn report(change: impl FnOnce(&mut Plan, &mut Outcome)) -> Report {
     let (mut plan, mut outcome) = (plan(), outcome());
     change(&mut plan, &mut outcome);
-    let report = Report::new(&plan, outcome);
     let bench = Environment {
         os: "linux x86_64".to_owned(),
         kernel: "6.18.0".to_owned(),
         cpus: 2,
         host: "bench".to_owned(),
     };
-    Report {
-        result: RunResult {
-            environment: bench,
-            ..report.result
-        },
-        ..report
-    }
+    Report::on(bench, &plan, outcome)
 }
 
 /// The result of that.

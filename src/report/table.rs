@@ -3,7 +3,7 @@
 use console::{measure_text_width, truncate_str};
 
 use super::style::{Paint, Style, left, right};
-use super::{Report, Verdict, figures};
+use super::{RunResult, Verdict, figures};
 
 /// The columns, the name's first; the figures, from the third on, are aligned on the right.
 const HEAD: [&str; 7] = [
@@ -22,13 +22,13 @@ const GAP: usize = 2;
 /// The narrowest that names are cut to.
 const NAME_MIN: usize = 12;
 
-/// A line per report, and what they come to; empty without reports.
+/// A line per result, and what they come to; empty without results.
 #[must_use]
-pub fn render(reports: &[Report], style: Style) -> String {
-    let Some(worst) = reports.iter().map(|report| report.verdict).max() else {
+pub fn render(results: &[RunResult], style: Style) -> String {
+    let Some(worst) = results.iter().map(RunResult::verdict).max() else {
         return String::new();
     };
-    let mut rows: Vec<_> = reports.iter().map(|report| row(report, style)).collect();
+    let mut rows: Vec<_> = results.iter().map(|result| row(result, style)).collect();
     rows.insert(0, HEAD.map(|name| style.paint(Paint::Strong, name)));
     let columns = columns(&rows, style);
 
@@ -39,10 +39,8 @@ pub fn render(reports: &[Report], style: Style) -> String {
     }
     out.push('\n');
     let tally = Verdict::ALL.into_iter().filter_map(|verdict| {
-        let n = reports
-            .iter()
-            .filter(|report| report.verdict == verdict)
-            .count();
+        let same = results.iter().filter(|result| result.verdict() == verdict);
+        let n = same.count();
         (n > 0).then(|| format!("{n} {verdict}"))
     });
     let head = format!(
@@ -53,8 +51,8 @@ pub fn render(reports: &[Report], style: Style) -> String {
     out
 }
 
-fn row(report: &Report, style: Style) -> [String; HEAD.len()] {
-    let result = &report.result;
+fn row(result: &RunResult, style: Style) -> [String; HEAD.len()] {
+    let verdict = result.verdict();
     let counts = result.counts.map(|counts| counts.verified);
     let counts = counts.unwrap_or_default();
     let violations = result.violations.iter().map(|kind| kind.count).sum();
@@ -65,7 +63,7 @@ fn row(report: &Report, style: Style) -> [String; HEAD.len()] {
     };
     [
         style.text(&result.scenario.name).into_owned(),
-        style.paint(report.verdict.paint(), report.verdict.name()),
+        style.paint(verdict.paint(), verdict.name()),
         figures::short_count(counts.sent),
         figures::short_count(counts.delivered),
         figures::short_count(violations),
@@ -118,15 +116,15 @@ mod tests {
     use crate::report::sample;
     use crate::verify::kind::Kind;
 
-    fn reports() -> Vec<Report> {
+    fn results() -> Vec<RunResult> {
         vec![
-            sample::report(|_, _| ()),
-            sample::report(|plan, outcome| {
+            sample::result(|_, _| ()),
+            sample::result(|plan, outcome| {
                 plan.name = "a-name-that-nobody-would-give-a-scenario".to_owned();
                 outcome.findings.violation(Kind::LostRelay, sample::example);
                 outcome.findings.counts.delivered = 481_919_996;
             }),
-            sample::report(|plan, outcome| {
+            sample::result(|plan, outcome| {
                 plan.name = "silence".to_owned();
                 outcome.measured.ack.reset();
                 outcome.measured.relay.reset();
@@ -136,13 +134,13 @@ mod tests {
 
     #[test]
     fn several_scenarios_end_in_one_table() {
-        assert_snapshot!("table", render(&reports(), Style::FILE));
+        assert_snapshot!("table", render(&results(), Style::FILE));
         assert_eq!(render(&[], Style::FILE), "");
     }
 
     #[test]
     fn what_is_outstanding_is_in_the_table_as_late_as_it_is_at_least() {
-        let hung = sample::report(|_, outcome| {
+        let hung = sample::result(|_, outcome| {
             let relays = &mut outcome.measured.censored.relay;
             relays.record_n(5_000_000_000, 50_000).unwrap();
         });
@@ -172,7 +170,7 @@ mod tests {
                 ..Style::FILE
             },
         ] {
-            let table = render(&reports(), style);
+            let table = render(&results(), style);
             let lines: Vec<_> = table.lines().take(4).map(measure_text_width).collect();
             assert!(
                 lines.iter().all(|&width| width == lines[0]),

@@ -14,12 +14,10 @@ mod unfinished;
 use std::fmt;
 
 use super::figures;
-use super::result::Threshold;
+use super::result::{Threshold, Violations};
 use super::style::Paint;
 use crate::driver::outcome::Outcome;
 use crate::scenario::plan::Plan;
-use crate::verify::findings::Findings;
-use crate::verify::kind::Kind;
 pub use unfinished::unfinished;
 
 /// The one word for a run. Ordered by weight: of several that hold, the greatest counts, but that
@@ -100,8 +98,8 @@ pub(super) struct Judgement {
     pub(super) reasons: Vec<String>,
     /// Whether it is inconclusive, and the first reason for that is the generator.
     pub(super) by_generator: bool,
-    /// The verdict that relays lead to which came too late.
-    pub(super) late: Verdict,
+    /// The violations, each kind with the verdict that it leads to.
+    pub(super) violations: Vec<Violations>,
 }
 
 /// Judges a run by everything that is known of it.
@@ -113,7 +111,7 @@ pub(super) fn judge(
 ) -> Judgement {
     if let Some(error) = &outcome.error {
         return Judgement {
-            late: Verdict::Fail,
+            violations: Violations::all(&outcome.findings, Verdict::Fail),
             verdict: if error.interrupted {
                 Verdict::Interrupted
             } else {
@@ -152,7 +150,8 @@ pub(super) fn judge(
         Verdict::Threshold => crossed.extend(late::crossed(plan, &outcome.findings)),
         _ => {}
     }
-    let failed = Vec::from_iter(violated(&outcome.findings, late));
+    let violations = Violations::all(&outcome.findings, late);
+    let failed = Vec::from_iter(violated(&violations));
     let interrupted = outcome
         .interrupted
         .map(|interruption| interruption.to_string());
@@ -173,7 +172,7 @@ pub(super) fn judge(
     Judgement {
         verdict,
         by_generator: by_generator && verdict == Verdict::Inconclusive,
-        late,
+        violations,
         reasons: reasons.into_iter().map(|(_, reason)| reason).collect(),
     }
 }
@@ -186,15 +185,12 @@ pub fn doubts(plan: &Plan, outcome: &Outcome, cpus: usize) -> Vec<String> {
     doubts
 }
 
-/// All violations in one reason, by kind; late relays are among them if they count as that.
-pub(super) fn violated(findings: &Findings, late: Verdict) -> Option<String> {
-    let tallies = findings.violations.iter();
-    let tallies = tallies.filter(|(kind, tally)| {
-        tally.count > 0 && (**kind != Kind::LateRelay || late == Verdict::Fail)
-    });
-    let count: u64 = tallies.clone().map(|(_, tally)| tally.count).sum();
-    let kinds: Vec<_> = tallies
-        .map(|(kind, tally)| format!("{} {kind}", figures::count(tally.count)))
+/// All violations that a run fails for in one reason, by kind.
+pub(super) fn violated(violations: &[Violations]) -> Option<String> {
+    let failures = violations.iter().filter(|kind| kind.fails());
+    let count: u64 = failures.clone().map(|kind| kind.count).sum();
+    let kinds: Vec<_> = failures
+        .map(|kind| format!("{} {}", figures::count(kind.count), kind.kind))
         .collect();
     let plural = if count == 1 { "" } else { "s" };
     let count_text = figures::count(count);

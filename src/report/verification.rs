@@ -36,7 +36,8 @@ impl Verification {
     #[must_use]
     pub fn new(verified: Verified) -> Self {
         let findings = verified.findings;
-        let violated = verdict::violated(&findings, Verdict::Fail);
+        let violations = Violations::all(&findings, Verdict::Fail);
+        let violated = verdict::violated(&violations);
         let mut reasons = verified.doubts;
         reasons.extend(findings.undecided.iter().cloned());
         let verdict = match (&violated, reasons.is_empty()) {
@@ -53,7 +54,7 @@ impl Verification {
             exit_code: verdict.exit_code(),
             reasons,
             counts: findings.counts,
-            violations: Violations::all(&findings, Verdict::Fail),
+            violations,
             coverage: findings.coverage,
         }
     }

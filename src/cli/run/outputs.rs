@@ -11,7 +11,7 @@ use crate::report::compare::{Comparison, Side};
 use crate::report::files::{COMPARED, Destination, Directory, Places};
 use crate::report::html::compared;
 use crate::report::junit::Suite;
-use crate::report::{Rendered, Report, Style, junit, summary};
+use crate::report::{Rendered, Report, RunResult, Style, junit, summary};
 use crate::scenario::plan::Plan;
 use crate::terminal;
 
@@ -171,7 +171,11 @@ impl Outputs {
     /// # Errors
     ///
     /// As [`Outputs::write`].
-    pub(super) fn write_junit(&self, reports: &[Report], not_run: &[&str]) -> Result<(), String> {
+    pub(super) fn write_junit(
+        &self,
+        results: &[RunResult],
+        not_run: &[&str],
+    ) -> Result<(), String> {
         let Some(destination) = &self.junit else {
             return Ok(());
         };
@@ -179,8 +183,7 @@ impl Outputs {
             name,
             why: "not run: an earlier run was interrupted",
         });
-        let results = reports.iter().map(|report| Suite::Result(&report.result));
-        let suites = results.chain(not_run);
+        let suites = results.iter().map(Suite::Result).chain(not_run);
         destination
             .write(junit::render(suites).as_bytes())
             .map_err(|e| e.to_string())

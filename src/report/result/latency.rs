@@ -132,6 +132,9 @@ pub(super) const CLASSES: [(&str, &str); 8] = [
     ("connect", "connect"),
 ];
 
+/// The percentiles that a result states.
+const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
+
 impl Latency {
     /// The figures of what came, of so many messages; `missing` is how much never did, where that
     /// is known.
@@ -141,16 +144,17 @@ impl Latency {
             Some([low_ns, high_ns])
         };
         let any = !came.is_empty();
+        let [p50, p90, p99, p99_9, p99_99] = PERCENTILES.map(|p| exactly(came, p));
         Self {
             count: came.len(),
             min: any.then(|| came.min()),
             mean: any.then(|| came.mean().round() as u64),
             stddev: (came.len() > 1).then(|| came.stdev().round() as u64),
-            p50: exactly(came, 50.0),
-            p90: exactly(came, 90.0),
-            p99: exactly(came, 99.0),
-            p99_9: exactly(came, 99.9),
-            p99_99: exactly(came, 99.99),
+            p50,
+            p90,
+            p99,
+            p99_9,
+            p99_99,
             max: any.then(|| came.max()),
             messages: messages.min(came.len()),
             missing,
@@ -167,13 +171,14 @@ impl Latency {
     /// The same with what had not come: each is as late as `at_least` has it, or later.
     pub(super) fn with(mut self, at_least: &Histogram<u64>) -> Self {
         let bound = |p| censored::percentile(&self.histogram, at_least, p).map(|bound| bound.ns);
+        let [p50, p90, p99, p99_9, p99_99] = PERCENTILES.map(bound);
         self.outstanding = (!at_least.is_empty()).then(|| Outstanding {
             count: at_least.len(),
-            p50: bound(50.0),
-            p90: bound(90.0),
-            p99: bound(99.0),
-            p99_9: bound(99.9),
-            p99_99: bound(99.99),
+            p50,
+            p90,
+            p99,
+            p99_9,
+            p99_99,
             max: bound(100.0),
             histogram: at_least.clone(),
         });

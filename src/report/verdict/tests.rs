@@ -7,6 +7,7 @@ use crate::driver::outcome::Interruption;
 use crate::driver::snapshot::Phase;
 use crate::report::sample;
 use crate::scenario::plan::{AckPromise, LateCounts, Leave, Load, Repeat, Stat, Step};
+use crate::verify::kind::Kind;
 
 fn verdict_of(change: impl FnOnce(&mut Plan, &mut Outcome)) -> (Verdict, Vec<String>) {
     let (mut plan, mut outcome) = (sample::plan(), sample::outcome());

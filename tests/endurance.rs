@@ -14,8 +14,8 @@ use chatbench::verify::directory::{ClientId, Directory};
 use chatbench::verify::ids::publish_id;
 use chatbench::verify::judge::{Judge, Settled};
 use chatbench::verify::ledger::{Event, Handle, Ledger, Terms};
-use chatbench::wire::Dialect;
-use chatbench::wire::line::LineBuffer;
+use chatbench::wire::protocol::Protocol;
+use chatbench::wire::protocol::ndjson::Ndjson;
 use chatbench::wire::{ndjson, payload};
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -36,11 +36,26 @@ struct Run {
     judge: Judge,
     recorder: ShardRecorder,
     collector: Collector,
-    talker: (Handle, LineBuffer),
-    listeners: Vec<(Handle, LineBuffer)>,
+    talker: (Handle, Ndjson),
+    listeners: Vec<(Handle, Ndjson)>,
     seq: u64,
     settled: u64,
     delivered: u64,
+}
+
+/// A session reads one line.
+fn read(
+    ledger: &mut Ledger,
+    (handle, conn): (Handle, &mut Ndjson),
+    line: &[u8],
+    now_ns: u64,
+) -> Event {
+    let mut events = Vec::new();
+    ledger.read(handle, conn, line, &mut Vec::new(), now_ns, |event| {
+        events.push(event);
+    });
+    assert_eq!(events.len(), 1);
+    events.remove(0)
 }
 
 impl Run {
@@ -52,20 +67,18 @@ impl Run {
             seed: SEED,
             late_after_ns: Some(5 * SECOND_NS),
             addresses_known: false,
-            max_line_bytes: 65_536,
             promises: Promises::default(),
-            dialect: Dialect::Ndjson,
+            capabilities: Protocol::Ndjson.capabilities(),
         };
         let mut ledger = Ledger::new(terms, directory.clone());
         let mut join = |client| {
             let handle = ledger.connecting(ClientId(client)).unwrap();
-            let mut lines = LineBuffer::new(65_536);
+            let mut conn = Ndjson::new(65_536);
             let mut welcome = Vec::new();
             ndjson::encode_welcome(&mut welcome, "127.0.0.1:1", 0, 65_536);
-            let mut fed = lines.feed(&welcome);
-            assert_eq!(ledger.next(handle, &mut fed, 0), Some(Event::Welcome));
-            assert_eq!(ledger.next(handle, &mut fed, 0), None);
-            (handle, lines)
+            let event = read(&mut ledger, (handle, &mut conn), &welcome, 0);
+            assert_eq!(event, Event::Welcome);
+            (handle, conn)
         };
         let talker = join(0);
         let listeners = (1..=LISTENERS).map(join).collect();
@@ -98,7 +111,7 @@ impl Run {
     fn message(&mut self, due_ns: u64) {
         let sent_ns = due_ns + self.seq % 97 * 1_000;
         let now_ns = sent_ns + 200_000 + self.seq % 1_009 * 10_000;
-        let (talker, lines) = &mut self.talker;
+        let (talker, conn) = &mut self.talker;
         let header = self
             .ledger
             .sending(*talker, due_ns, sent_ns, false)
@@ -110,12 +123,11 @@ impl Run {
         let mut line = Vec::new();
         let id = publish_id(header.sender, header.k);
         ndjson::encode_ack(&mut line, self.seq, Some(id));
-        let mut fed = lines.feed(&line);
-        match self.ledger.next(*talker, &mut fed, now_ns) {
-            Some(Event::Ack {
+        match read(&mut self.ledger, (*talker, conn), &line, now_ns) {
+            Event::Ack {
                 intended_ns,
                 sent_ns,
-            }) => {
+            } => {
                 self.recorder.ack(0, intended_ns, now_ns);
                 self.recorder.ack_service(intended_ns, sent_ns, now_ns);
             }
@@ -126,13 +138,12 @@ impl Run {
         let text = std::str::from_utf8(&text).unwrap();
         line.clear();
         ndjson::encode_relay(&mut line, self.seq, "127.0.0.1:1", text);
-        for (listener, lines) in &mut self.listeners {
-            let mut fed = lines.feed(&line);
-            match self.ledger.next(*listener, &mut fed, now_ns) {
-                Some(Event::Relay {
+        for (listener, conn) in &mut self.listeners {
+            match read(&mut self.ledger, (*listener, conn), &line, now_ns) {
+                Event::Relay {
                     intended_ns,
                     sent_ns,
-                }) => {
+                } => {
                     self.recorder.relay(0, intended_ns, now_ns);
                     let sent_ns = sent_ns.expect("it was sent by this shard");
                     self.recorder.relay_service(intended_ns, sent_ns, now_ns);

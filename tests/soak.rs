@@ -16,10 +16,10 @@ use chatbench::verify::judge::Judge;
 use chatbench::verify::ledger::{Ending, Handle, Ledger, Terms};
 use chatbench::verify::trace::file::Recording;
 use chatbench::verify::trace::{Header, verify};
-use chatbench::wire::Dialect;
-use chatbench::wire::line::LineBuffer;
 use chatbench::wire::ndjson;
 use chatbench::wire::payload::{self, SenderId};
+use chatbench::wire::protocol::Protocol;
+use chatbench::wire::protocol::ndjson::Ndjson;
 use peak_alloc::PeakAlloc;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -81,7 +81,7 @@ struct World {
 
 impl World {
     fn new(setup: Setup, recording: Option<&Recording>) -> Self {
-        let terms = terms(setup.numbered, Dialect::Ndjson);
+        let terms = terms(setup.numbered, Protocol::Ndjson);
         assert_eq!(terms.are_numbered(), setup.numbered);
         let names: Vec<String> = (0..setup.clients).map(|i| format!("c{i}")).collect();
         let shards = if setup.numbered { 2 } else { 1 };
@@ -90,7 +90,6 @@ impl World {
                 scenario: "soak".to_owned(),
                 target: "simulated".to_owned(),
                 terms,
-                max_read_line_bytes: 65_536,
                 shards,
                 clients: names.clone(),
             });
@@ -146,14 +145,8 @@ impl World {
     }
 
     fn read(&mut self, client: &Client, bytes: &[u8]) {
-        let mut buffer = LineBuffer::new(65_536);
-        let mut lines = buffer.feed(bytes);
         let ledger = &mut self.ledgers[client.shard];
-        let mut frames = 0;
-        while ledger.next(client.handle, &mut lines, self.head).is_some() {
-            frames += 1;
-        }
-        ledger.read_done(frames, false);
+        read(ledger, client.handle, bytes, self.head);
     }
 
     fn send(&mut self, place: usize) -> Entry {
@@ -273,19 +266,24 @@ impl World {
     }
 }
 
-fn terms(numbered: bool, dialect: Dialect) -> Terms {
+fn terms(numbered: bool, protocol: Protocol) -> Terms {
     Terms {
         run: 1,
         seed: 42,
         late_after_ns: None,
         addresses_known: true,
-        max_line_bytes: 65_536,
         promises: Promises {
             use_seq: numbered,
             ..Promises::default()
         },
-        dialect,
+        capabilities: protocol.capabilities(),
     }
+}
+
+/// A session reads whole lines.
+fn read(ledger: &mut Ledger, handle: Handle, lines: &[u8], now_ns: u64) {
+    let mut conn = Ndjson::new(65_536);
+    ledger.read(handle, &mut conn, lines, &mut Vec::new(), now_ns, |_| ());
 }
 
 /// The most that is held while so many sessions come and go, one after another, and nobody talks.
@@ -300,14 +298,12 @@ fn come_and_go(terms: Terms, sessions: usize) -> usize {
         let address = SocketAddr::from(([127, 0, 0, 1], 10_000 + (session % 50_000) as u16));
         ledger.connected(handle, address);
         let mut told = Vec::new();
-        if terms.dialect == Dialect::Ndjson {
+        if terms.capabilities.welcome {
             ndjson::encode_welcome(&mut told, &address.to_string(), 0, 65_536);
             ndjson::encode_bye(&mut told, 0);
         }
         ledger.leaving(handle, 0);
-        let mut buffer = LineBuffer::new(65_536);
-        let mut lines = buffer.feed(&told);
-        while ledger.next(handle, &mut lines, 1).is_some() {}
+        read(&mut ledger, handle, &told, 1);
         ledger.ended(handle, Ending::Eof, b"", 1);
         if session.is_multiple_of(100) {
             judge.absorb(0, ledger.take_batch(), |_| ());
@@ -349,9 +345,9 @@ fn soak(setup: Setup, times: u64, recording: Option<&Recording>) -> Soaked {
 #[test]
 fn what_is_kept_does_not_grow_with_the_run() {
     for (numbered, dialect) in [
-        (true, Dialect::Ndjson),
-        (false, Dialect::Ndjson),
-        (false, Dialect::Classic),
+        (true, Protocol::Ndjson),
+        (false, Protocol::Ndjson),
+        (false, Protocol::Classic),
     ] {
         let [few, many] = [1000, 30_000].map(|n| come_and_go(terms(numbered, dialect), n));
         println!("{dialect}, numbered {numbered}, nobody talks: {few}, then {many} bytes");

@@ -20,10 +20,10 @@ use chatbench::verify::ids::publish_id;
 use chatbench::verify::judge::Judge;
 use chatbench::verify::ledger::{Ending, Handle, Ledger, Terms};
 use chatbench::verify::trace::{self, file::Recording};
-use chatbench::wire::classic::{self, texts::TextBuffer};
-use chatbench::wire::line::LineBuffer;
 use chatbench::wire::payload::{self, HEADER_BYTES, Header};
-use chatbench::wire::{Dialect, ndjson};
+use chatbench::wire::protocol::{AnyConn, Protocol};
+use chatbench::wire::seen::{Conn, Publishing};
+use chatbench::wire::{classic, ndjson};
 
 use super::input::Input;
 
@@ -37,16 +37,16 @@ const MAX_LINE_BYTES: usize = 65_792;
 pub(crate) fn check(data: &[u8], directory: &Path) {
     let mut input = Input(data);
     let choice = input.byte();
-    let dialect = if choice & 1 == 0 {
-        Dialect::Classic
+    let protocol = if choice & 1 == 0 {
+        Protocol::Classic
     } else {
-        Dialect::Ndjson
+        Protocol::Ndjson
     };
     let promises = input.promises();
     // A file for each input takes longer than all the rest.
     let recorded = choice & 14 == 14;
     let path = directory.join("fuzz.trace");
-    let live = Session::new(dialect, promises, recorded.then_some(&path)).play(input);
+    let live = Session::new(protocol, promises, recorded.then_some(&path)).play(input);
     let counts = live.counts;
     assert!(counts.delivered + counts.lost <= counts.owed, "{counts:?}");
     if recorded {
@@ -57,15 +57,10 @@ pub(crate) fn check(data: &[u8], directory: &Path) {
     }
 }
 
-enum Talk {
-    Lines(LineBuffer),
-    Texts(TextBuffer),
-}
-
 struct Client {
     handle: Handle,
     address: SocketAddr,
-    talk: Talk,
+    conn: AnyConn,
     /// It half-closed, and sends no more.
     leaving: bool,
 }
@@ -77,7 +72,7 @@ struct Sent {
 }
 
 struct Session {
-    dialect: Dialect,
+    protocol: Protocol,
     ledger: Ledger,
     judge: Judge,
     recording: Option<Recording>,
@@ -89,15 +84,14 @@ struct Session {
 }
 
 impl Session {
-    fn new(dialect: Dialect, promises: Promises, path: Option<&std::path::PathBuf>) -> Self {
+    fn new(protocol: Protocol, promises: Promises, path: Option<&std::path::PathBuf>) -> Self {
         let terms = Terms {
             run: RUN,
             seed: SEED,
             late_after_ns: Some(1 << 30),
             addresses_known: true,
-            max_line_bytes: 65_536,
             promises,
-            dialect,
+            capabilities: protocol.capabilities(),
         };
         let names: Vec<String> = (0..CLIENTS).map(|n| format!("c-{n}")).collect();
         let directory = Arc::new(Directory::new(names.clone()));
@@ -109,7 +103,6 @@ impl Session {
                 scenario: "fuzz".to_owned(),
                 target: "fuzz".to_owned(),
                 terms,
-                max_read_line_bytes: MAX_LINE_BYTES,
                 shards: 1,
                 clients: names,
             });
@@ -117,7 +110,7 @@ impl Session {
             recording
         });
         Self {
-            dialect,
+            protocol,
             ledger,
             judge,
             recording,
@@ -153,8 +146,11 @@ impl Session {
                 13 => {
                     let len = input.byte().into();
                     let bytes = input.bytes(len);
-                    if let Some((handle, _)) = self.sender(client) {
-                        self.ledger.sending_raw(handle, bytes);
+                    if let Some((handle, _)) = self.sender(client)
+                        && let Some(client) = &mut self.clients[client]
+                    {
+                        let sent = client.conn.raw(&mut Vec::new(), bytes, 65_536);
+                        self.ledger.sending_raw(handle, &sent);
                     }
                 }
                 14 => {
@@ -201,14 +197,11 @@ impl Session {
         self.connections += 1;
         let address = SocketAddr::from(([127, 0, 0, 1], self.connections));
         self.ledger.connected(handle, address);
-        let talk = match self.dialect {
-            Dialect::Ndjson => Talk::Lines(LineBuffer::new(MAX_LINE_BYTES)),
-            Dialect::Classic => Talk::Texts(TextBuffer::new(MAX_LINE_BYTES)),
-        };
+        let conn = (self.protocol).open(Some(address), MAX_LINE_BYTES, &mut Vec::new());
         self.clients[client] = Some(Client {
             handle,
             address,
-            talk,
+            conn,
             leaving: false,
         });
     }
@@ -233,7 +226,7 @@ impl Session {
             return;
         };
         let mut line = Vec::new();
-        if self.dialect == Dialect::Ndjson {
+        if self.protocol == Protocol::Ndjson {
             ndjson::encode_welcome(&mut line, &address.to_string(), self.seq, 65_536);
         }
         self.read(client, &line, 0);
@@ -255,13 +248,17 @@ impl Session {
             &header,
             HEADER_BYTES + usize::from(choice & 7),
         );
-        let mut publish = Vec::new();
         let says = String::from_utf8_lossy(&text);
-        classic::encode_publish(&mut publish, &address.to_string(), &says);
-        if self.dialect == Dialect::Ndjson {
-            publish.push(b'\n');
+        let publish = Publishing {
+            text: &says,
+            id: publish_id(header.sender, header.k),
+            claims: None,
+        };
+        if let Some(client) = &mut self.clients[client]
+            && let Some(glued) = client.conn.publish(&mut Vec::new(), publish)
+        {
+            self.ledger.sent_glued(handle, &header, glued);
         }
-        self.ledger.sent_publish(handle, &header, &publish);
         self.sent.push(Sent {
             header,
             address,
@@ -285,11 +282,11 @@ impl Session {
         let seq = self.seq.saturating_sub(u64::from(which >> 4));
         let address = sent.address.to_string();
         let text = String::from_utf8_lossy(&sent.text);
-        match (self.dialect, choice & 1) {
-            (Dialect::Classic, 0) => classic::encode_relay(&mut out, &address, &text),
-            (Dialect::Classic, _) => classic::encode_ack(&mut out, &address),
-            (Dialect::Ndjson, 0) => ndjson::encode_relay(&mut out, seq, &address, &text),
-            (Dialect::Ndjson, _) => {
+        match (self.protocol, choice & 1) {
+            (Protocol::Classic, 0) => classic::encode_relay(&mut out, &address, &text),
+            (Protocol::Classic, _) => classic::encode_ack(&mut out, &address),
+            (Protocol::Ndjson, 0) => ndjson::encode_relay(&mut out, seq, &address, &text),
+            (Protocol::Ndjson, _) => {
                 let id = publish_id(sent.header.sender, sent.header.k);
                 ndjson::encode_ack(&mut out, seq, Some(id));
             }
@@ -311,22 +308,8 @@ impl Session {
                 return;
             };
             let (handle, now_ns) = (client.handle, self.now_ns);
-            let mut frames = 0;
-            match &mut client.talk {
-                Talk::Lines(lines) => {
-                    let mut lines = lines.feed(chunk);
-                    while self.ledger.next(handle, &mut lines, now_ns).is_some() {
-                        frames += 1;
-                    }
-                }
-                Talk::Texts(texts) => {
-                    let mut pieces = texts.feed(chunk);
-                    while self.ledger.next_text(handle, &mut pieces, now_ns).is_some() {
-                        frames += 1;
-                    }
-                }
-            }
-            self.ledger.read_done(frames, false);
+            let (conn, out) = (&mut client.conn, &mut Vec::new());
+            self.ledger.read(handle, conn, chunk, out, now_ns, |_| ());
         }
     }
 
@@ -335,18 +318,10 @@ impl Session {
             return;
         };
         let (handle, now_ns) = (client.handle, self.now_ns);
-        let unread = match &mut client.talk {
-            Talk::Lines(lines) => lines.pending().to_vec(),
-            Talk::Texts(texts) => {
-                let mut pieces = texts.finish();
-                let mut frames = 0;
-                while self.ledger.next_text(handle, &mut pieces, now_ns).is_some() {
-                    frames += 1;
-                }
-                self.ledger.read_done(frames, false);
-                Vec::new()
-            }
-        };
-        self.ledger.ended(handle, ending, &unread, now_ns);
+        if ending == Ending::Eof {
+            self.ledger.finish(handle, &mut client.conn, now_ns, |_| ());
+        }
+        let unread = client.conn.unread();
+        self.ledger.ended(handle, ending, unread, now_ns);
     }
 }

@@ -14,7 +14,7 @@ use std::io::Write as _;
 
 use chatbench::verify::ledger::Terms;
 use chatbench::verify::trace::{self, Header, Trailer};
-use chatbench::wire::Dialect;
+use chatbench::wire::protocol::Protocol;
 use flate2::Compression;
 use flate2::write::DeflateEncoder;
 
@@ -40,7 +40,7 @@ pub(crate) fn check(data: &[u8]) {
         _ => 1,
     };
     let mut file = format!("{}{version}\n", trace::file::MAGIC).into_bytes();
-    block(&mut file, FRAME, &json(&header(&mut input)));
+    block(&mut file, FRAME, &header(version, &mut input));
     let mut blocks = 1;
     while !input.is_empty() {
         let stream = match input.byte() % 4 {
@@ -72,10 +72,15 @@ pub(crate) fn check(data: &[u8]) {
     assert!(!cut.doubts.is_empty(), "a trace that ends early passed");
 }
 
-fn header(input: &mut Input<'_>) -> Header {
+fn header(version: u32, input: &mut Input<'_>) -> Vec<u8> {
     let choice = input.byte();
     let promises = input.promises();
-    Header {
+    let protocol = if choice & 16 == 0 {
+        Protocol::Ndjson
+    } else {
+        Protocol::Classic
+    };
+    let header = Header {
         scenario: "s".to_owned(),
         target: "t".to_owned(),
         terms: Terms {
@@ -83,20 +88,23 @@ fn header(input: &mut Input<'_>) -> Header {
             seed: SEED,
             late_after_ns: [None, Some(5_000_000_000), Some(0)][usize::from(choice % 3)],
             addresses_known: choice & 8 == 0,
-            max_line_bytes: if choice & 64 == 0 { 65_536 } else { 0 },
             promises,
-            dialect: if choice & 16 == 0 {
-                Dialect::Ndjson
-            } else {
-                Dialect::Classic
-            },
+            capabilities: protocol.capabilities(),
         },
-        max_read_line_bytes: 65_792,
         shards: 1 + u16::from(choice & 32 != 0),
         clients: ["observer-1", "a-1", "a-2", "b-1"]
             .map(str::to_owned)
             .into(),
+    };
+    let mut header = serde_json::to_value(header).expect("string keys and plain values");
+    if version == 1 {
+        // It says what was spoken, and how much was read.
+        let max_line_bytes = if choice & 64 == 0 { 65_536 } else { 0 };
+        header["max_read_line_bytes"] = 65_792.into();
+        header["terms"]["max_line_bytes"] = max_line_bytes.into();
+        header["terms"]["dialect"] = protocol.to_string().into();
     }
+    json(&header)
 }
 
 fn json(content: &impl serde::Serialize) -> Vec<u8> {

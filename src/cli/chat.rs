@@ -114,7 +114,7 @@ pub fn main(args: Args) -> ExitCode {
         .build()
         .expect("a runtime of one thread needs an epoll descriptor and no more");
     let result = runtime.block_on(async {
-        let dialect = args.address.dialect;
+        let dialect = args.address.protocol.dialect();
         let stream = connect(args.address).await?;
         let local = stream.local_addr().map_err(lost)?;
         let (receiving, sending) = tokio::io::split(stream);

@@ -160,12 +160,14 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         seed: args.seed,
     };
     config.check()?;
-    let dialects: Vec<Dialect> = args.listen.iter().map(|listen| listen.dialect).collect();
+    let dialects: Vec<Dialect> = (args.listen.iter())
+        .map(|listen| listen.protocol.dialect())
+        .collect();
     request::check(&config.faults, &dialects)?;
     let mut addresses = Vec::new();
     for listen in args.listen {
         for address in resolve(&listen, args.allow_remote)? {
-            addresses.push((listen.dialect, address));
+            addresses.push((listen.protocol.dialect(), address));
         }
     }
     let endpoint = args.prometheus.bind(args.allow_remote)?;

@@ -6,17 +6,13 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use memchr::memmem;
 use thiserror::Error;
 use tokio::task::spawn_local;
 
 use super::fleet::{ConnId, Read};
 use super::shard::Shard;
 use crate::verify::ledger::{Ending, MAX_SEQ};
-use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
-use crate::wire::ndjson::welcome::{self, NotAWelcome};
-use crate::wire::ndjson::{ServerFrame, decode_server};
-use crate::wire::{Dialect, classic};
+use crate::wire::protocol::WrongTarget;
 
 /// Why a client did not get as far as its welcome.
 #[derive(Debug, Clone, Error)]
@@ -32,53 +28,9 @@ pub(super) enum ConnectError {
     /// It could not be reached in time.
     #[error("no connection within {0}")]
     TimedOut(humantime::Duration),
-    /// The target complained in place of a welcome.
-    #[error("it answered with the error `{code}`: {detail}")]
-    Refused {
-        /// The error's code.
-        code: String,
-        /// What it said.
-        detail: String,
-    },
-    /// It speaks, but something else.
-    #[error("it is no ndjson broadcast server: {what}, got `{got}`")]
-    NotThisProtocol {
-        /// Why it is none.
-        what: NotAWelcome,
-        /// The beginning of what came.
-        got: String,
-    },
-    /// It means to welcome, and does it wrong.
-    #[error("{what}, got `{got}`")]
-    WrongWelcome {
-        /// What is wrong with it.
-        what: NotAWelcome,
-        /// The beginning of what came.
-        got: String,
-    },
-    /// Its welcome is right, and its numbers cannot be followed.
-    #[error("its welcome stands at number {0}, and numbers are followed up to {MAX_SEQ}")]
-    NumbersTooLarge(u64),
-    /// Its first line has no end.
-    #[error("its first line has no end: {bytes} bytes, which begin `{got}`")]
-    NoLine {
-        /// So far.
-        bytes: usize,
-        /// The beginning of what came.
-        got: String,
-    },
-    /// It speaks the other dialect.
-    #[error("it speaks the {0} dialect: name it {0}://HOST:PORT")]
-    OtherDialect(Dialect),
-    /// It speaks, but not as a classic server does.
-    #[error(
-        "it is no classic broadcast server: what it says begins with an address, and this said \
-         `{got}`"
-    )]
-    NotClassic {
-        /// The beginning of what came.
-        got: String,
-    },
+    /// It is not what its address says.
+    #[error(transparent)]
+    Wrong(#[from] WrongTarget),
     /// It hung up.
     #[error("it closed the connection before the welcome")]
     Closed,
@@ -87,7 +39,7 @@ pub(super) enum ConnectError {
     SessionsUsedUp,
 }
 
-/// Connects `client` and waits for its welcome, if the dialect has one; from then on its
+/// Connects `client` and waits for its welcome, if the protocol has one; from then on its
 /// connection is read by a task of its own.
 pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), ConnectError> {
     let clock = shard.clock;
@@ -99,7 +51,7 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
     let attempt = async {
         let stream = shard.host_for(client).connect().await.map_err(io_error)?;
         let id = shard.fleet().connected(client, handle, stream);
-        if shard.dialect == Dialect::Ndjson {
+        if shard.protocol.capabilities().welcome {
             welcome(shard, id).await?;
         }
         Ok(id)
@@ -149,86 +101,18 @@ async fn welcome(shard: &Rc<Shard>, id: ConnId) -> Result<(), ConnectError> {
                     return Ok(());
                 }
                 heard.extend_from_slice(fleet.last_read());
-                let too_long = heard.len() > DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
-                if first_line(&heard).is_some() || too_long {
-                    return Err(not_a_welcome(&heard));
+                if let Some(wrong) = shard.protocol.wrong(&heard, false, MAX_SEQ) {
+                    return Err(wrong.into());
                 }
             }
             Read::Ended(Ending::Ours) => return Err(ConnectError::Closed),
             Read::Ended(_) if heard.is_empty() => return Err(ConnectError::Closed),
-            Read::Ended(_) => return Err(not_a_welcome(&heard)),
+            Read::Ended(_) => {
+                let wrong = shard.protocol.wrong(&heard, true, MAX_SEQ);
+                return Err(wrong.map_or(ConnectError::Closed, ConnectError::Wrong));
+            }
         }
     }
-}
-
-/// The first line that is not blank, if it is at its end.
-fn first_line(read: &[u8]) -> Option<&[u8]> {
-    let (whole, _) = read.split_at(memchr::memrchr(b'\n', read)?);
-    let mut lines = whole.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end);
-    lines.find(|line| !line.is_empty())
-}
-
-/// What came instead of a welcome.
-fn not_a_welcome(read: &[u8]) -> ConnectError {
-    if [classic::ACK, classic::RELAY]
-        .iter()
-        .any(|phrase| memmem::find(read, phrase.as_bytes()).is_some())
-    {
-        return ConnectError::OtherDialect(Dialect::Classic);
-    }
-    let Some(line) = first_line(read) else {
-        return ConnectError::NoLine {
-            bytes: read.len(),
-            got: quoted(read),
-        };
-    };
-    match decode_server(line) {
-        Ok(ServerFrame::Error { code, detail, .. }) => {
-            return ConnectError::Refused {
-                code: code.into_owned(),
-                detail: detail.into_owned(),
-            };
-        }
-        Ok(ServerFrame::Welcome { seq, .. }) if seq > MAX_SEQ => {
-            return ConnectError::NumbersTooLarge(seq);
-        }
-        _ => {}
-    }
-    let got = quoted(line);
-    match welcome::not_a_welcome(line) {
-        Some(
-            what @ (NotAWelcome::NoObject(_) | NotAWelcome::NoType | NotAWelcome::AnotherType(_)),
-        ) => ConnectError::NotThisProtocol { what, got },
-        Some(what) => ConnectError::WrongWelcome { what, got },
-        // A right welcome came behind something that is none.
-        None => ConnectError::NoLine {
-            bytes: read.len(),
-            got,
-        },
-    }
-}
-
-/// The first thing that a target said to any client: why it is no classic server's, if it is not.
-/// An address stands first in whatever such a server says, right or wrong.
-fn not_classic(read: &[u8]) -> Option<ConnectError> {
-    match read.first()? {
-        b'0'..=b'9' | b'[' => None,
-        _ => {
-            let line = read.split(|&b| b == b'\n').next().unwrap_or(read);
-            Some(match decode_server(line) {
-                Ok(ServerFrame::Welcome { .. }) => ConnectError::OtherDialect(Dialect::Ndjson),
-                _ => ConnectError::NotClassic { got: quoted(line) },
-            })
-        }
-    }
-}
-
-/// The beginning of what came, as one line of a terminal takes it.
-fn quoted(line: &[u8]) -> String {
-    const QUOTED_BYTES: usize = 60;
-    line[..line.len().min(QUOTED_BYTES)]
-        .escape_ascii()
-        .to_string()
 }
 
 async fn read(shard: &Rc<Shard>, id: ConnId) -> Read {
@@ -238,10 +122,11 @@ async fn read(shard: &Rc<Shard>, id: ConnId) -> Read {
 /// Reads a connection to its end.
 async fn read_on(shard: Rc<Shard>, client: usize, id: ConnId) {
     while read(&shard, id).await == Read::Frames {
-        if shard.dialect == Dialect::Classic && !shard.heard.replace(true) {
-            let foreign = not_classic(shard.fleet().last_read());
-            if let Some(error) = foreign {
-                shard.foreign(client, &error);
+        // Where nobody is welcomed, what is said first to anyone shows what the target is.
+        if !shard.protocol.capabilities().welcome && !shard.heard.replace(true) {
+            let wrong = (shard.protocol).wrong(shard.fleet().last_read(), false, MAX_SEQ);
+            if let Some(wrong) = wrong {
+                shard.foreign(client, &wrong);
             }
         }
     }

@@ -37,7 +37,8 @@ use crate::scenario::plan::PayloadSize;
 use crate::verify::batch::Batch;
 use crate::verify::directory::ClientId;
 use crate::verify::ledger::{Ending, Handle, Ledger, Terms};
-use crate::wire::Dialect;
+use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
+use crate::wire::protocol::Protocol;
 
 /// A client of this shard.
 #[derive(Debug)]
@@ -108,8 +109,10 @@ pub(super) struct Fleet {
     /// Unacked messages of one client from which on an open loop or a script waits. The wait is
     /// recorded as the target's.
     most_unacked: usize,
-    dialect: Dialect,
-    max_read_line_bytes: usize,
+    protocol: Protocol,
+    max_read_bytes: usize,
+    /// The longest frame that the target takes, as far as it has said so.
+    max_frame_bytes: usize,
     /// What was last read.
     scratch: Box<[u8]>,
     last_read_bytes: usize,
@@ -144,7 +147,7 @@ impl Fleet {
         ledger: Ledger,
         live: Arc<Live>,
         most_unacked: usize,
-        max_read_line_bytes: usize,
+        (protocol, max_read_bytes): (Protocol, usize),
     ) -> Self {
         let groups = members.iter().map(|m| m.group + 1).max();
         let recorder = ShardRecorder::of_groups(Window::NEVER, groups.unwrap_or_default());
@@ -158,8 +161,9 @@ impl Fleet {
             load_over: false,
             seed: terms.seed,
             most_unacked,
-            dialect: terms.dialect,
-            max_read_line_bytes,
+            protocol,
+            max_read_bytes,
+            max_frame_bytes: DEFAULT_MAX_LINE_BYTES,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             last_read_bytes: 0,
             text: Vec::new(),
@@ -207,9 +211,10 @@ impl Fleet {
         handle
     }
 
-    /// The connection of `client` stands; the welcome is still to come, if the dialect has one.
+    /// The connection of `client` stands; the welcome is still to come, if the protocol has one.
     pub(super) fn connected(&mut self, client: usize, handle: Handle, stream: Stream) -> ConnId {
-        if let Ok(local) = stream.local_addr() {
+        let local = stream.local_addr().ok();
+        if let Some(local) = local {
             self.ledger.connected(handle, local);
         }
         let one = &mut self.clients[client];
@@ -217,12 +222,15 @@ impl Fleet {
         one.held = false;
         one.unbound = None;
         let id = ConnId::new(client, one.connections);
-        let connection =
-            Connection::new(id, self.dialect, stream, handle, self.max_read_line_bytes);
-        if connection.welcomed {
+        let conn = self
+            .protocol
+            .open(local, self.max_read_bytes, &mut self.out);
+        let welcomed = !self.protocol.capabilities().welcome;
+        if welcomed {
             self.live.welcomed(one.rank, one.connections == 1);
         }
-        one.connection = Some(connection);
+        one.connection = Some(Connection::new(id, conn, stream, handle, welcomed));
+        self.write_out(client); // the beginning of a handshake
         id
     }
 

@@ -286,6 +286,7 @@ impl<'a> Coordinator<'a> {
             .count();
         live.expect_scripts(scripts as u64);
         let late_after_ns = plan.promises.late_after.map(ns);
+        let protocol = plan.target.url.protocol();
         let terms = Terms {
             run,
             seed: plan.seed,
@@ -294,11 +295,10 @@ impl<'a> Coordinator<'a> {
                 .iter()
                 .flat_map(Host::addresses)
                 .all(|address| address.ip().is_loopback()),
-            max_line_bytes: DEFAULT_MAX_LINE_BYTES,
             promises: plan.promises,
-            dialect: plan.target.url.dialect(),
+            capabilities: protocol.capabilities(),
         };
-        let max_read_line_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
+        let max_read_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
         let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns)
             .with_relays(plan.promises.relay);
         if let Some(trace) = trace {
@@ -306,7 +306,6 @@ impl<'a> Coordinator<'a> {
                 scenario: plan.name.clone(),
                 target: url.clone(),
                 terms,
-                max_read_line_bytes,
                 shards: shard_count as u16,
                 clients,
             });
@@ -326,7 +325,8 @@ impl<'a> Coordinator<'a> {
                 clock,
                 most_unacked: most_unacked(plan),
                 terms,
-                max_read_line_bytes,
+                protocol,
+                max_read_bytes,
                 directory: directory.clone(),
                 live: live.clone(),
                 barriers: barriers.clone(),

@@ -22,7 +22,7 @@ use crate::target::host::Host;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ledger, Terms};
 use crate::verify::trace::tape::Writing;
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 /// Everything a shard needs to begin.
 #[derive(Debug)]
@@ -36,8 +36,10 @@ pub(super) struct Spec {
     /// Unacked messages of one client from which on it waits.
     pub(super) most_unacked: u64,
     pub(super) terms: Terms,
-    /// The longest line or text that a client reads, in bytes.
-    pub(super) max_read_line_bytes: usize,
+    /// What the target speaks.
+    pub(super) protocol: Protocol,
+    /// The longest frame that a client reads, in bytes.
+    pub(super) max_read_bytes: usize,
     pub(super) directory: Arc<Directory>,
     pub(super) live: Arc<Live>,
     pub(super) barriers: Arc<Barriers>,
@@ -52,7 +54,7 @@ pub(super) struct Shard {
     hosts: Arc<[Host]>,
     pub(super) connect_timeout: Duration,
     pub(super) barriers: Arc<Barriers>,
-    pub(super) dialect: Dialect,
+    pub(super) protocol: Protocol,
     /// The target has said something to any client of this shard.
     pub(super) heard: Cell<bool>,
     /// Senders end with a fence: the target states no order, or is not to be taken at its word.
@@ -85,14 +87,14 @@ impl Shard {
             ledger,
             spec.live,
             spec.most_unacked as usize,
-            spec.max_read_line_bytes,
+            (spec.protocol, spec.max_read_bytes),
         );
         Rc::new(Self {
             clock,
             hosts: spec.hosts,
             connect_timeout: spec.connect_timeout,
             barriers: spec.barriers,
-            dialect: terms.dialect,
+            protocol: spec.protocol,
             heard: Cell::default(),
             fences: !terms.promises.use_seq,
             index: spec.index,

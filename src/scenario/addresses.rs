@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 /// The port of an address that names none, and of the original tutorial.
 pub const DEFAULT_PORT: u16 = 1253;
@@ -24,7 +24,7 @@ pub const MAX_ADDRESSES: usize = 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// What is spoken there.
-    pub dialect: Dialect,
+    pub protocol: Protocol,
     /// The address part as it was given, but for a slash at its end.
     pub list: String,
     /// What it stands for, in order: `HOST:PORT`, IPv6 in brackets.
@@ -52,12 +52,11 @@ impl Url {
     /// # Errors
     /// [`BadUrl`] says which part is wrong and how it would be right.
     pub fn parse(text: &str, least_port: u16) -> Result<Self, BadUrl> {
-        let (dialect, list) = match text.split_once("://") {
-            None => (Dialect::Ndjson, text),
-            Some((scheme, list)) => match scheme.to_ascii_lowercase().as_str() {
-                "ndjson" => (Dialect::Ndjson, list),
-                "classic" => (Dialect::Classic, list),
-                _ => return Err(BadUrl::Scheme(scheme.to_owned())),
+        let (protocol, list) = match text.split_once("://") {
+            None => (Protocol::Ndjson, text),
+            Some((scheme, list)) => match Protocol::of_scheme(&scheme.to_ascii_lowercase()) {
+                Some(protocol) => (protocol, list),
+                None => return Err(BadUrl::Scheme(scheme.to_owned())),
             },
         };
         let list = list.strip_suffix('/').unwrap_or(list);
@@ -65,7 +64,7 @@ impl Url {
             return Err(BadUrl::NoHost);
         }
         Ok(Self {
-            dialect,
+            protocol,
             list: list.to_owned(),
             addresses: expand(list, least_port)?,
         })
@@ -83,7 +82,7 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.dialect, self.list)
+        write!(f, "{}://{}", self.protocol, self.list)
     }
 }
 
@@ -259,8 +258,8 @@ mod tests {
 
     #[test]
     fn a_url_is_spelt_in_several_ways() {
-        use Dialect::{Classic, Ndjson};
-        for (text, dialect, shown) in [
+        use Protocol::{Classic, Ndjson};
+        for (text, protocol, shown) in [
             ("ndjson://h:1", Ndjson, "ndjson://h:1"),
             ("ndjson://h:1/", Ndjson, "ndjson://h:1"),
             ("NDJSON://h:1", Ndjson, "ndjson://h:1"),
@@ -277,8 +276,8 @@ mod tests {
         ] {
             let url: Url = text.parse().unwrap();
             assert_eq!(
-                (url.dialect, url.to_string().as_str()),
-                (dialect, shown),
+                (url.protocol, url.to_string().as_str()),
+                (protocol, shown),
                 "{text}"
             );
             assert_eq!(

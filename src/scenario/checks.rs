@@ -10,8 +10,8 @@ use super::plan::{
     Arrival, GROUPS_APART, Group, Load, Metric, OBSERVERS, OTHERS, Repeat, Run, Step, Threshold,
 };
 use super::section::Problems;
-use crate::wire::Dialect;
 use crate::wire::payload::MAX_SENDER;
+use crate::wire::protocol::Protocol;
 
 /// Notes everything that is wrong between the parts.
 pub(super) fn check(
@@ -109,8 +109,8 @@ fn times(passes: Option<u64>) -> String {
     }
 }
 
-/// Only a classic publish says whom it is from, and it can claim an address that there is.
-pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, dialect: Dialect) {
+/// Where a publish says whom it is from, and it can claim an address that there is.
+pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, protocol: Protocol) {
     let is_one_of = |n: &str, count: u32| matches!(n.parse(), Ok(n) if (1..=count).contains(&n));
     let is_client = |name: &str| {
         let (group, n) = name.rsplit_once('-').unwrap_or_default();
@@ -124,10 +124,11 @@ pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, dialect: 
             continue;
         };
         let path = format!("`clients.{}.client_ip`", draft.name);
-        if dialect != Dialect::Classic {
+        if !protocol.capabilities().claims {
             let title =
                 format!("{path}: only a message of the classic dialect says whom it is from");
-            problems.push(Diagnostic::error(title).at(span, "this target is ndjson"));
+            let label = format!("this target is {protocol}");
+            problems.push(Diagnostic::error(title).at(span, label));
         } else if !is_client(claimed) {
             let title = format!("{path}: no client is called {claimed:?}");
             problems.push(

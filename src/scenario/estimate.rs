@@ -1,14 +1,11 @@
 //! What a plan amounts to before it is run: messages, deliveries, peak rates, descriptors, bytes.
 
 use super::plan::{Arrival, Group, Load, Plan, Repeat, Step};
-use crate::wire::{Dialect, classic, ndjson};
+use crate::wire::protocol::Protocol;
 
 /// Descriptors a driver needs besides its connections: standard streams, pollers, timers, the
 /// embedded server's pipes, result files.
 const FDS_BESIDES: u64 = 32;
-
-/// An address of the usual length, for the size of a relay.
-const USUAL_ADDRESS: &str = "127.0.0.1:50412";
 
 /// A number of messages or deliveries, and how it is to be understood.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -92,7 +89,7 @@ impl Estimate {
         for (group, &messages) in plan.groups.iter().zip(&group_messages) {
             let mut deliveries = messages.times(receivers);
             deliveries.at_most |= away;
-            let frames = Frames::of(group, plan.target.url.dialect());
+            let frames = Frames::of(group, plan.target.url.protocol());
             let acks = messages.times(frames.ack);
             let relays = deliveries.times(frames.relay);
             estimate.messages = estimate.messages.plus(messages);
@@ -234,33 +231,13 @@ struct Frames {
 }
 
 impl Frames {
-    fn of(group: &Group, dialect: Dialect) -> Self {
+    fn of(group: &Group, protocol: Protocol) -> Self {
         let payload = (f64::from(group.payload.min) + f64::from(group.payload.max)) / 2.0;
-        let (mut publish, mut ack, mut relay) = (Vec::new(), Vec::new(), Vec::new());
-        match dialect {
-            Dialect::Ndjson => {
-                let (seq, id) = (1_000_000, Some(1_000_000));
-                ndjson::encode_publish(
-                    &mut publish,
-                    &ndjson::Publish {
-                        message: "".into(),
-                        id,
-                        client_ip: None,
-                    },
-                );
-                ndjson::encode_ack(&mut ack, seq, id);
-                ndjson::encode_relay(&mut relay, seq, USUAL_ADDRESS, "");
-            }
-            Dialect::Classic => {
-                classic::encode_publish(&mut publish, USUAL_ADDRESS, "");
-                classic::encode_ack(&mut ack, USUAL_ADDRESS);
-                classic::encode_relay(&mut relay, USUAL_ADDRESS, "");
-            }
-        }
+        let beside = protocol.frame_bytes();
         Self {
-            publish: publish.len() as f64 + payload,
-            ack: ack.len() as f64,
-            relay: relay.len() as f64 + payload,
+            publish: beside.publish as f64 + payload,
+            ack: beside.ack as f64,
+            relay: beside.relay as f64 + payload,
         }
     }
 }

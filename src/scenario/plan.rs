@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::scenario::addresses::Url;
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::draws::Draws;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
+pub use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 /// A whole scenario, checked.
 #[derive(Debug, Clone)]
@@ -123,10 +123,10 @@ pub enum TargetUrl {
 impl TargetUrl {
     /// What the clients speak.
     #[must_use]
-    pub fn dialect(&self) -> Dialect {
+    pub fn protocol(&self) -> Protocol {
         match self {
-            Self::Embedded(dialect) => *dialect,
-            Self::At(url) => url.dialect,
+            Self::Embedded(dialect) => (*dialect).into(),
+            Self::At(url) => url.protocol,
         }
     }
 
@@ -342,49 +342,6 @@ pub struct PayloadSize {
     pub max: u32,
 }
 
-/// What the target promises.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Promises {
-    /// Whether publishes are acked.
-    pub ack: AckPromise,
-    /// How often a relay comes.
-    pub relay: RelayPromise,
-    /// In what order.
-    pub order: OrderPromise,
-    /// Whether the sender gets its own message, once.
-    pub echo: bool,
-    /// Whether to take the order that the target states (`seq`), or to judge by inferred order.
-    pub use_seq: bool,
-    /// A delivery slower than this is a violation.
-    pub late_after: Option<Duration>,
-}
-
-/// What the reference protocol promises.
-impl Default for Promises {
-    fn default() -> Self {
-        Self {
-            ack: AckPromise::ExactlyOnce,
-            relay: RelayPromise::ExactlyOnce,
-            order: OrderPromise::Total,
-            echo: false,
-            use_seq: true,
-            late_after: Some(Duration::from_secs(5)),
-        }
-    }
-}
-
-/// Whether publishes are acked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum AckPromise {
-    /// Each accepted publish, once.
-    ExactlyOnce,
-    /// Not at all.
-    None,
-}
-
 /// What deliveries that came later than promised count as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LateCounts {
@@ -392,34 +349,6 @@ pub enum LateCounts {
     AsViolations,
     /// A crossed threshold.
     AsThreshold,
-}
-
-/// How often a relay comes to each receiver that is owed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum RelayPromise {
-    /// Once.
-    ExactlyOnce,
-    /// Once or more.
-    AtLeastOnce,
-    /// Once or never.
-    AtMostOnce,
-}
-
-/// In what order relays come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "kebab-case")]
-pub enum OrderPromise {
-    /// The same for all receivers.
-    Total,
-    /// Causes before effects.
-    Causal,
-    /// Each sender's in the order sent.
-    Fifo,
-    /// Any.
-    None,
 }
 
 /// Groups whose latencies are told apart; of more the last stand together.

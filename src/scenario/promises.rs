@@ -14,7 +14,7 @@ use super::plan::{
 use super::section::{Problems, Section};
 use super::tree::{Entry, Value};
 use super::value::{boolean, choice, duration_or_none};
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 const ACKS: [(&str, AckPromise); 2] = [
     ("exactly-once", AckPromise::ExactlyOnce),
@@ -44,15 +44,15 @@ pub(super) fn read_late(section: &mut Section<'_>) -> LateCounts {
     section.value("late", choice(&LATES), LATES[0].0)
 }
 
-/// Reads the section. A target that speaks `dialect` promises the first of each key's choices
-/// where the file says nothing, and order by numbers if its dialect has any.
-pub(super) fn read(section: &mut Section<'_>, dialect: Dialect) -> Promises {
+/// Reads the section. A target promises the first of each key's choices where the file says
+/// nothing, and order by numbers if its protocol has any.
+pub(super) fn read(section: &mut Section<'_>, protocol: Protocol) -> Promises {
     Promises {
         ack: section.value("ack", choice(&ACKS), ACKS[0].0),
         relay: section.value("relay", choice(&RELAYS), RELAYS[0].0),
         order: section.value("order", choice(&ORDERS), ORDERS[0].0),
         echo: section.value("echo", boolean, false),
-        use_seq: section.value("use_seq", boolean, dialect == Dialect::Ndjson),
+        use_seq: section.value("use_seq", boolean, protocol.capabilities().numbers),
         late_after: section.value("late_after", duration_or_none, "5s"),
     }
 }
@@ -66,14 +66,18 @@ pub(super) fn check(
     promises: &Promises,
     thresholds: &[(Threshold, Span)],
 ) {
-    match url.dialect() {
-        Dialect::Ndjson if promises.use_seq => all_that_numbers_say(problems, file, promises),
-        Dialect::Ndjson => one_shard(problems, file),
-        Dialect::Classic => {
-            no_numbers(problems, file, promises);
-            one_shard(problems, file);
-            no_errors(problems, drafts);
-        }
+    let protocol = url.protocol();
+    let capabilities = protocol.capabilities();
+    if !capabilities.numbers {
+        no_numbers(problems, file, promises, protocol);
+    }
+    if capabilities.numbers && promises.use_seq {
+        all_that_numbers_say(problems, file, promises);
+    } else {
+        one_shard(problems, file);
+    }
+    if !capabilities.errors {
+        no_errors(problems, drafts, protocol);
     }
     if promises.ack == AckPromise::None {
         no_acks(problems, drafts, thresholds);
@@ -88,13 +92,15 @@ fn entry<'a>(file: &Section<'a>, section: &str, key: &str) -> Option<&'a Entry> 
     }
 }
 
-fn no_numbers(problems: &Problems, file: &Section<'_>, promises: &Promises) {
+fn no_numbers(problems: &Problems, file: &Section<'_>, promises: &Promises, protocol: Protocol) {
     if let Some(entry) = entry(file, "verify", "use_seq").filter(|_| promises.use_seq) {
-        let title = "`verify.use_seq`: the classic dialect states no numbers to go by";
+        let title = format!("`verify.use_seq`: the {protocol} dialect states no numbers to go by");
         problems.push(
             Diagnostic::error(title)
                 .at(&entry.node.span, "must be false")
-                .help("leave the key out: a classic target is judged by inferred order"),
+                .help(format!(
+                    "leave the key out: a {protocol} target is judged by inferred order"
+                )),
         );
     }
 }
@@ -138,15 +144,13 @@ fn one_shard(problems: &Problems, file: &Section<'_>) {
     }
 }
 
-fn no_errors(problems: &Problems, drafts: &[Draft]) {
+fn no_errors(problems: &Problems, drafts: &[Draft], protocol: Protocol) {
     let scripts = drafts.iter().filter_map(script);
     for (path, span) in scripts.filter_map(|script| script.expects_error.as_ref()) {
-        let title = format!("`{path}`: the classic dialect has no errors to expect");
-        problems.push(
-            Diagnostic::error(title)
-                .at(span, "")
-                .help("a classic server closes the connection without a word"),
-        );
+        let title = format!("`{path}`: the {protocol} dialect has no errors to expect");
+        problems.push(Diagnostic::error(title).at(span, "").help(format!(
+            "a {protocol} server closes the connection without a word"
+        )));
     }
 }
 

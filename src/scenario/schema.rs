@@ -51,7 +51,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
         read_run(section, &default_duration)
     });
     let (promises, late) = section(problems, &mut file, &empty, "verify", |section| {
-        let promises = promises::read(section, target.url.dialect());
+        let promises = promises::read(section, target.url.protocol());
         (promises, promises::read_late(section))
     });
     let observers = (run.observers > 0).then_some(OBSERVERS);
@@ -66,7 +66,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     });
 
     checks::check(problems, &drafts, &run, &thresholds);
-    checks::claims(problems, &drafts, &run, target.url.dialect());
+    checks::claims(problems, &drafts, &run, target.url.protocol());
     promises::check(
         problems,
         &file,
@@ -150,7 +150,7 @@ fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
     for (path, node) in section.elements("faults") {
         match string(node) {
             Ok(fault) => {
-                let dialect = [url.dialect()];
+                let dialect = [url.protocol().dialect()];
                 let wrong = match fault.parse::<Request>() {
                     Ok(asked) => request::check(&[asked], &dialect)
                         .err()

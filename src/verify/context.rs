@@ -9,19 +9,20 @@ use super::errors::{UnnamedError, UnnamedErrors};
 use super::ids::split_id;
 use super::ledger::Terms;
 use super::outbox::{Flags, Outbox};
+use super::promises::AckPromise;
 use super::trace::view::View;
 use super::violation::{ErrorAbout, ErrorFrame, Evidence, Violation, Who};
-use crate::scenario::plan::AckPromise;
-use crate::wire::ndjson::ErrorCode;
 use crate::wire::payload::SenderId;
 
-/// An `error` frame.
+/// An error that the target gave.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Complaint<'a> {
     pub(super) code: &'a str,
     pub(super) detail: &'a str,
     /// The publish that it is about, where it says so.
     pub(super) id: Option<u64>,
+    /// It says that the client is too slow, and will be cut off.
+    pub(super) cuts_off: bool,
 }
 
 impl Complaint<'_> {
@@ -88,7 +89,7 @@ impl Context {
     ) -> Option<(Message, Option<Violation>)> {
         self.batch.tally.errors_received += 1;
         let before = *flags;
-        flags.got_error(complaint.code, connecting);
+        flags.got_error(complaint.cuts_off, connecting);
         let named = complaint.id.map(split_id);
         let mine = named.filter(|&(sender, _)| sender == id);
         let acks = self.terms.promises.ack == AckPromise::ExactlyOnce;
@@ -129,8 +130,8 @@ impl Context {
         complaint: Complaint<'_>,
         now_ns: u64,
     ) {
-        let Complaint { code, id, .. } = complaint;
-        let cut_off = code == ErrorCode::SlowConsumer.as_str() && !flags.cut_off;
+        let Complaint { id, .. } = complaint;
+        let cut_off = complaint.cuts_off && !flags.cut_off;
         if cut_off || outbox.take_owed_error() {
             return;
         }
@@ -159,11 +160,8 @@ impl Context {
         }
     }
 
-    /// A session of `client` is welcomed by a target that takes lines of `max_line` bytes; an error
-    /// that it got first was not in place of that.
-    pub(super) fn welcomed(&mut self, client: ClientId, flags: Flags, max_line: u64, now_ns: u64) {
-        let max_line_bytes = usize::try_from(max_line).unwrap_or(usize::MAX);
-        self.terms.max_line_bytes = max_line_bytes.max(1);
+    /// A session of `client` is welcomed; an error that it got first was not in place of that.
+    pub(super) fn welcomed(&mut self, client: ClientId, flags: Flags, now_ns: u64) {
         if flags.error_first {
             self.certain(Evidence::ErrorBeforeWelcome, client, None, now_ns);
         }

@@ -27,7 +27,6 @@ mod outstanding;
 mod relays;
 mod sequence;
 mod settle;
-mod texts;
 mod track;
 mod witnesses;
 
@@ -37,25 +36,20 @@ use std::net::SocketAddr;
 use super::batch::{Batch, Message};
 use super::context::{Complaint, Context};
 use super::directory::ClientId;
-use super::frames;
 use super::ledger::{Event, Handle, is_late};
 use super::outbox::{Flags, Outbox, Pending};
 use super::outstanding::Crowds;
+use super::promises::{AckPromise, OrderPromise};
 use super::session::{NEVER, Stage};
-use super::violation::{Evidence, NoFrame};
-use crate::scenario::plan::{AckPromise, OrderPromise};
-use crate::wire::Dialect;
-use crate::wire::classic::texts::Pieces;
-use crate::wire::line::Lines;
-use crate::wire::ndjson::ServerFrame;
+use super::violation::{Evidence, NoFrame, Quote};
 use crate::wire::payload::{Header, SenderId};
+use crate::wire::seen::{Due, Glued, RawSent, Seen};
 use addresses::Addresses;
 use ends::Trouble;
 use irregulars::Irregulars;
 use messages::Messages;
 use sequence::{Sequence, Slot, SlotId};
 use settle::Settling;
-use texts::OpenText;
 use track::Track;
 
 /// Lines and anomalies that may gather before a hand-over is asked for.
@@ -80,8 +74,6 @@ struct Session {
     flags: Flags,
     outbox: Option<Box<Outbox>>,
     trouble: Option<Box<Trouble>>,
-    /// A classic relay whose end is not known yet.
-    text: Option<Box<OpenText>>,
 }
 
 /// The ledger of a shard that has all clients.
@@ -215,7 +207,6 @@ impl Inferred {
             flags: Flags::default(),
             outbox: None,
             trouble: None,
-            text: None,
         };
         self.next_session = SenderId(id.0 + 1);
         self.context.batch.tally.sessions += 1;
@@ -235,7 +226,7 @@ impl Inferred {
 
     pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
         let connected_at = self.tick();
-        let no_welcome_owed = self.context.terms.dialect == Dialect::Classic;
+        let no_welcome_owed = !self.context.terms.capabilities.welcome;
         let session = &mut self.sessions[handle.0 as usize];
         session.flags.stood = true;
         session.connected_at = connected_at;
@@ -257,12 +248,12 @@ impl Inferred {
         outbox.map_or(0, Outbox::unacked)
     }
 
-    /// No line under this number is kept any more.
-    pub(super) fn first_line(&self) -> u32 {
-        self.sequence.first_line()
+    /// No frame under this number is kept any more.
+    pub(super) fn first_frame(&self) -> u32 {
+        self.sequence.first_frame()
     }
 
-    /// What this session is expected to get next, and under which number it is kept.
+    /// The frame that this session is expected to get next, and under which number it is kept.
     pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
         let track = &self.sessions[handle.0 as usize].track;
         let mut cursor = track.cursor;
@@ -271,38 +262,17 @@ impl Inferred {
         {
             cursor = self.sequence.next(cursor);
         }
-        let (_, slot, line) = self.sequence.due(cursor)?;
-        Some((slot.line()?, line))
+        let (_, slot, due) = self.sequence.due(cursor)?;
+        Some((slot.frame_number()?, due.frame))
     }
 
-    /// Takes the next line of a read if it is the one known to be due.
+    /// Takes what comes next if it is the message known to be due, which `take_if` says.
     #[inline]
-    pub(super) fn next_matching(
-        &mut self,
-        handle: Handle,
-        lines: &mut Lines<'_>,
-        now_ns: u64,
-    ) -> Option<Event> {
-        self.matching(handle, now_ns, |line| lines.take_if(line))
-    }
-
-    /// Takes the next piece of a classic stream if it is the relay known to be due.
-    #[inline]
-    pub(super) fn next_matching_text(
-        &mut self,
-        handle: Handle,
-        pieces: &mut Pieces<'_>,
-        now_ns: u64,
-    ) -> Option<Event> {
-        self.matching(handle, now_ns, |text| pieces.take_if(text))
-    }
-
-    #[inline]
-    fn matching(
+    pub(super) fn matched(
         &mut self,
         handle: Handle,
         now_ns: u64,
-        mut take_if: impl FnMut(&[u8]) -> bool,
+        mut take_if: impl FnMut(Due<'_>) -> bool,
     ) -> Option<Event> {
         #[cfg(test)]
         if self.never_compare {
@@ -315,12 +285,12 @@ impl Inferred {
         let track = &mut session.track;
         let mut cursor = track.cursor;
         loop {
-            let (id, slot, line) = self.sequence.due(cursor)?;
+            let (id, slot, due) = self.sequence.due(cursor)?;
             if !track.wants(slot.message.sender) {
                 cursor = id; // its own, which it will not get
                 continue;
             }
-            if slot.accepted_at < session.connecting_at || !take_if(line) {
+            if slot.accepted_at < session.connecting_at || !take_if(due) {
                 return None;
             }
             track.cursor = id;
@@ -328,8 +298,8 @@ impl Inferred {
             slot.last_ns = now_ns;
             let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
             self.context.batch.tally.delivered += 1;
-            if let Some(line) = slot.line() {
-                self.context.directory.matched(handle.0, now_ns, line);
+            if let Some(frame) = slot.frame_number() {
+                self.context.directory.matched(handle.0, now_ns, frame);
             }
             if is_late(self.context.terms.late_after_ns, sent_ns, now_ns) {
                 self.too_late(handle, id, now_ns);
@@ -341,54 +311,45 @@ impl Inferred {
         }
     }
 
-    /// Takes the next frame of a read, whatever it is.
-    pub(super) fn step(
-        &mut self,
-        handle: Handle,
-        lines: &mut Lines<'_>,
-        now_ns: u64,
-    ) -> Option<Event> {
-        let event = match frames::next(lines)? {
-            Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
-            Err(frames::NoFrame { what, bytes }) => {
-                self.malformed(handle, NoFrame::Malformed(what.into()), bytes, now_ns)
-            }
-        };
-        if event == Event::Welcome {
-            frames::allow(lines, self.context.terms.max_line_bytes as u64);
-        }
-        self.sessions[handle.0 as usize].update_wary();
-        Some(event)
-    }
-
-    fn frame(&mut self, handle: Handle, line: &[u8], frame: ServerFrame<'_>, now_ns: u64) -> Event {
-        match frame {
-            ServerFrame::Relay {
-                client_ip, message, ..
+    /// Takes what a session saw.
+    pub(super) fn observe(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
+        let event = match seen {
+            Seen::Relay(relay) => self.relay(handle, relay, now_ns),
+            Seen::Ack { of, .. } => self.ack(handle, *of, now_ns),
+            Seen::Open { me, .. } => self.welcome(handle, me, now_ns),
+            Seen::Error {
+                code,
+                detail,
+                of,
+                cuts_off,
             } => {
-                let heard = relays::Heard {
-                    from: &client_ip,
-                    text: message.as_bytes(),
-                    bytes: [line, b"\n", b""],
+                let complaint = Complaint {
+                    code,
+                    detail,
+                    id: *of,
+                    cuts_off: *cuts_off,
                 };
-                self.relay(handle, heard, now_ns)
+                self.error(handle, complaint, now_ns)
             }
-            ServerFrame::Ack { id, .. } => self.ack(handle, id, now_ns),
-            ServerFrame::Welcome {
-                client_ip,
-                max_line,
-                ..
-            } => self.welcome(handle, &client_ip, max_line, now_ns),
-            ServerFrame::Error { code, detail, id } => {
-                let (code, detail) = (&*code, &*detail);
-                self.error(handle, Complaint { code, detail, id }, now_ns)
-            }
-            ServerFrame::Bye { .. } => self.bye(handle, now_ns),
-            ServerFrame::Unknown => {
+            Seen::Bye { .. } => self.bye(handle, now_ns),
+            Seen::Unknown => {
                 self.context.batch.tally.unknown_frames += 1;
                 Event::Other
             }
-        }
+            Seen::Malformed {
+                what,
+                frame,
+                could_hide,
+            } => {
+                let what = NoFrame::Malformed {
+                    what: (**what).into(),
+                    frame: Quote::of(frame),
+                };
+                self.malformed(handle, what, *could_hide, now_ns)
+            }
+        };
+        self.sessions[handle.0 as usize].update_wary();
+        event
     }
 
     /// A message is about to be sent: gives it its k.
@@ -426,16 +387,11 @@ impl Inferred {
         Some(header)
     }
 
-    pub(super) fn has_unfinished_raw(&self, handle: Handle) -> bool {
-        let outbox = self.sessions[handle.0 as usize].outbox.as_deref();
-        outbox.is_some_and(Outbox::has_unfinished_raw)
-    }
-
-    /// The publish of `header` goes over the wire behind raw bytes without an end.
-    pub(super) fn sent_publish(&mut self, handle: Handle, header: &Header, publish: &[u8]) {
+    /// The publish of `header` goes over the wire after raw bytes without an end.
+    pub(super) fn sent_glued(&mut self, handle: Handle, header: &Header, glued: Glued) {
         let session = &mut self.sessions[handle.0 as usize];
         let outbox = session.outbox.get_or_insert_default();
-        if outbox.survives_glued(header, publish) {
+        if outbox.sent_glued(glued) {
             return;
         }
         session.flags.provoked = true;
@@ -450,16 +406,13 @@ impl Inferred {
         self.refused(message, None, header.intended_ns);
     }
 
-    /// A script sends `bytes` as they stand.
-    pub(super) fn sending_raw(&mut self, handle: Handle, bytes: &[u8]) {
-        let terms = self.context.terms;
+    /// A script sends bytes as they stand.
+    pub(super) fn sending_raw(&mut self, handle: Handle, sent: &RawSent) {
         let acks_owed = self.promises_acks();
         let session = &mut self.sessions[handle.0 as usize];
         let outbox = session.outbox.get_or_insert_default();
-        let directory = &self.context.directory;
-        if !outbox.send_raw(bytes, terms.dialect, terms.max_line_bytes, directory) {
-            session.flags.provoked = true;
-        }
+        outbox.send_raw(sent, &self.context.directory);
+        session.flags.provoked |= !sent.is_right;
         if let Some(raw) = outbox.raw.as_mut().filter(|_| !acks_owed) {
             raw.acks_owed = 0;
         }
@@ -526,7 +479,7 @@ impl Session {
 
     fn update_wary(&mut self) {
         let plain = self.stage == Stage::Open && self.joined_at != NEVER;
-        self.wary = !plain || self.text.is_some() || self.is_after_malformed();
+        self.wary = !plain || self.is_after_malformed();
     }
 }
 

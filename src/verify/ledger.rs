@@ -17,15 +17,13 @@ use super::directory::{ClientId, Directory};
 use super::inferred::Inferred;
 pub use super::numbered::MAX_SEQ;
 use super::numbered::Numbered;
+use super::promises::Promises;
 use super::trace::tag::Tag;
-use super::trace::tape::{Taken, Writing};
+use super::trace::tape::Writing;
 use super::trace::view::View;
 use super::violation::Evidence;
-use crate::scenario::plan::Promises;
-use crate::wire::Dialect;
-use crate::wire::classic::texts::{Piece, Pieces};
-use crate::wire::line::Lines;
 use crate::wire::payload::Header;
+use crate::wire::seen::{Capabilities, Conn, Due, Glued, RawSent, Seen};
 
 /// What a shard verifies against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,19 +37,10 @@ pub struct Terms {
     /// Whether the clients and the target see each other's addresses as they are (loopback), so
     /// that the welcome's can be checked too.
     pub addresses_known: bool,
-    /// The longest line that the target takes, in bytes, until a welcome of it says so.
-    pub max_line_bytes: usize,
     /// What the target promises.
-    #[serde(default)]
     pub promises: Promises,
-    /// What it speaks.
-    #[serde(default = "ndjson")]
-    pub dialect: Dialect,
-}
-
-/// What traces that name no dialect are of.
-const fn ndjson() -> Dialect {
-    Dialect::Ndjson
+    /// What its protocol can say.
+    pub capabilities: Capabilities,
 }
 
 impl Terms {
@@ -64,7 +53,7 @@ impl Terms {
             late_after: Promises::default().late_after,
             ..self.promises
         };
-        self.dialect == Dialect::Ndjson && promises == Promises::default()
+        self.capabilities.numbers && promises == Promises::default()
     }
 }
 
@@ -192,8 +181,7 @@ impl Ledger {
         there.then_some(Handle(index))
     }
 
-    /// What is known to be due to this session next, and under which number it is kept: a line
-    /// with its LF, or a relay's text.
+    /// The frame that is known to be due to this session next, and under which number it is kept.
     pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
         either!(self, ledger => ledger.due(handle))
     }
@@ -218,15 +206,6 @@ impl Ledger {
         either!(self, ledger => ledger.connected(handle, local));
     }
 
-    /// The longest line that the target takes: as its latest welcome says, where there is one.
-    #[must_use]
-    pub fn max_line_bytes(&self) -> usize {
-        match &self.0 {
-            Kind::Numbered(ledger) => ledger.context.terms.max_line_bytes,
-            Kind::Inferred(ledger) => ledger.context.terms.max_line_bytes,
-        }
-    }
-
     /// Messages of this session that wait for their acks.
     #[must_use]
     pub fn unacked(&self, handle: Handle) -> usize {
@@ -236,9 +215,8 @@ impl Ledger {
         }
     }
 
-    /// One read gave `frames` whole frames (of a classic stream: pieces), the first of which, if
-    /// there is one, began in an earlier read if `split`. Comes behind every read, so that a trace
-    /// knows where it ended.
+    /// One read gave `frames` whole frames, the first of which, if there is one, began in an earlier
+    /// read if `split`. Comes after every read, so that a trace knows where it ended.
     pub fn read_done(&mut self, frames: u64, split: bool) {
         let split = split && frames > 0;
         if let Some(tape) = self.tape().writing() {
@@ -250,81 +228,84 @@ impl Ledger {
         coverage.split_frames += u64::from(split);
     }
 
-    /// Takes the next frame of a read and says what it was; `None` when the read is used up.
-    /// `now_ns` is when the read returned.
+    /// Goes through what one read brought to a session: takes what is due by comparing it, and
+    /// everything else by what `conn` makes of it, and says of each what it was. `now_ns` is when
+    /// the read returned. What the target is to be answered with is appended to `out`.
     #[inline]
-    pub fn next(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
-        let matched = either!(self, ledger => ledger.next_matching(handle, lines, now_ns));
-        if matched.is_some() {
-            return matched;
-        }
-        self.next_slowly(handle, lines, now_ns)
-    }
-
-    #[inline(never)]
-    fn next_slowly(&mut self, handle: Handle, lines: &mut Lines<'_>, now_ns: u64) -> Option<Event> {
-        let before = lines.rest();
-        let is_written = !before.is_empty() && self.tape().begin_event().is_some();
-        if !is_written {
-            return either!(self, ledger => ledger.step(handle, lines, now_ns));
-        }
-        // Split lines are told by what they are split of: of long lines every read splits one.
-        let begun = lines.pending().to_vec();
-        let due = self.due(handle);
-        let rest = due.and_then(|(line, due)| Some((line, due.strip_prefix(&begun[..])?.to_vec())));
-        let event = either!(self, ledger => ledger.step(handle, lines, now_ns));
-        let taken = &before[..before.len() - lines.rest().len()];
-        let taken = match rest {
-            Some((line, rest)) if !begun.is_empty() && rest == taken => Taken::Rest { line },
-            Some((line, rest))
-                if begun.is_empty() && event.is_none() && rest.starts_with(taken) =>
-            {
-                let len = taken.len();
-                Taken::Part { line, len }
-            }
-            _ => Taken::Bytes(taken),
-        };
-        if let Some(tape) = self.tape().writing() {
-            tape.step(handle.0, now_ns, &begun, taken);
-        }
-        self.tape().end_event();
-        event
-    }
-
-    /// Takes the next piece of a classic stream, as [`Ledger::next`] takes a frame. What is left
-    /// at the end of the stream ([`TextBuffer::finish`]) is taken before [`Ledger::ended`].
-    ///
-    /// [`TextBuffer::finish`]: crate::wire::classic::texts::TextBuffer::finish
-    #[inline]
-    pub fn next_text(
+    pub fn read(
         &mut self,
         handle: Handle,
-        pieces: &mut Pieces<'_>,
+        conn: &mut impl Conn,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
         now_ns: u64,
-    ) -> Option<Event> {
-        let Kind::Inferred(ledger) = &mut self.0 else {
-            return None; // lines were asked for
-        };
-        let matched = ledger.next_matching_text(handle, pieces, now_ns);
-        if matched.is_some() {
-            return matched;
+        mut each: impl FnMut(Event),
+    ) {
+        let split = !conn.unread().is_empty();
+        let (mut input, mut frames) = (bytes, 0);
+        loop {
+            let event = match self.matched(handle, now_ns, |due| conn.take_if(&mut input, &due)) {
+                Some(event) => event,
+                None => match conn.next(&mut input, out) {
+                    Some(seen) => self.saw(handle, &seen, now_ns),
+                    None => break,
+                },
+            };
+            frames += 1;
+            each(event);
         }
-        let piece = pieces.next()?;
-        Some(self.piece(handle, piece, now_ns))
+        self.read_done(frames, split);
     }
 
-    /// One piece of a classic stream. A trace holds pieces and not bytes: how they were cut
-    /// depends on nothing that a ledger knows.
-    pub(super) fn piece(&mut self, handle: Handle, piece: Piece<'_>, now_ns: u64) -> Event {
-        let Kind::Inferred(ledger) = &mut self.0 else {
-            return Event::Other;
-        };
-        ledger.context.directory.begin_event();
-        let event = ledger.piece(handle, piece, now_ns);
-        if let Some(tape) = ledger.context.directory.writing() {
-            tape.step(handle.0, now_ns, &[], Taken::Piece(piece));
+    /// The target ended the stream: goes through what that makes of what a session has read.
+    pub fn finish(
+        &mut self,
+        handle: Handle,
+        conn: &mut impl Conn,
+        now_ns: u64,
+        mut each: impl FnMut(Event),
+    ) {
+        let mut frames = 0;
+        while let Some(seen) = conn.finish() {
+            each(self.saw(handle, &seen, now_ns));
+            frames += 1;
         }
-        ledger.context.directory.end_event();
+        if frames > 0 {
+            self.read_done(frames, true);
+        }
+    }
+
+    /// Takes what comes next to a session if it is the message that others got and that is due to
+    /// it now: `take_if` compares, and takes it if it is. The fast path; `None` changes nothing.
+    #[inline]
+    pub fn matched(
+        &mut self,
+        handle: Handle,
+        now_ns: u64,
+        take_if: impl FnMut(Due<'_>) -> bool,
+    ) -> Option<Event> {
+        either!(self, ledger => ledger.matched(handle, now_ns, take_if))
+    }
+
+    /// Takes what a session saw, and says what that was.
+    #[inline(never)]
+    pub fn saw(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
+        if self.tape().begin_event().is_none() {
+            return either!(self, ledger => ledger.observe(handle, seen, now_ns));
+        }
+        // What came in two reads is not compared, and is told by what it is equal to all the same:
+        // of long frames every read splits one.
+        let due = self.due(handle);
+        let again = match seen {
+            Seen::Relay(relay) => due.filter(|(_, due)| *due == relay.frame),
+            _ => None,
+        };
+        let again = again.map(|(frame, _)| frame);
+        let event = either!(self, ledger => ledger.observe(handle, seen, now_ns));
+        if let Some(tape) = self.tape().writing() {
+            tape.saw(handle.0, now_ns, seen, again);
+        }
+        self.tape().end_event();
         event
     }
 
@@ -345,24 +326,20 @@ impl Ledger {
         either!(self, ledger => ledger.sending(handle, intended_ns, now_ns, last))
     }
 
-    /// The publish of `header` as it goes over the wire. Needed only behind raw bytes without an
-    /// end: they run together with it, and then the message is not what the target reads.
-    pub fn sent_publish(&mut self, handle: Handle, header: &Header, publish: &[u8]) {
-        if !either!(self, ledger => ledger.has_unfinished_raw(handle)) {
-            return;
+    /// The publish of `header` ran together with bytes that a script had sent before.
+    pub fn sent_glued(&mut self, handle: Handle, header: &Header, glued: Glued) {
+        if let Some(tape) = self.note(Tag::SentGlued, handle) {
+            tape.glued(glued);
         }
-        if let Some(tape) = self.note(Tag::SentPublish, handle) {
-            tape.bytes(publish);
-        }
-        either!(self, ledger => ledger.sent_publish(handle, header, publish));
+        either!(self, ledger => ledger.sent_glued(handle, header, glued));
     }
 
-    /// A script sends `bytes` as they stand.
-    pub fn sending_raw(&mut self, handle: Handle, bytes: &[u8]) {
-        if let Some(tape) = self.note(Tag::SendingRaw, handle) {
-            tape.bytes(bytes);
+    /// A script sends bytes as they stand.
+    pub fn sending_raw(&mut self, handle: Handle, sent: &RawSent) {
+        if let Some(tape) = self.note(Tag::SentRaw, handle) {
+            tape.raw(sent);
         }
-        either!(self, ledger => ledger.sending_raw(handle, bytes));
+        either!(self, ledger => ledger.sending_raw(handle, sent));
     }
 
     /// The client stops reading for a while: it may be cut off as slow.
@@ -378,7 +355,7 @@ impl Ledger {
         either!(self, ledger => ledger.flags(handle).fell_behind = true);
     }
 
-    /// The client half-closes: the rest is owed and, where the dialect has one, a bye (J2).
+    /// The client half-closes: the rest is owed and, where the protocol has one, a bye (J2).
     pub fn leaving(&mut self, handle: Handle, now_ns: u64) {
         if let Some(tape) = self.note(Tag::LeavingAt, handle) {
             tape.time(now_ns);
@@ -447,16 +424,13 @@ impl Ledger {
         self.tape().end_event();
     }
 
-    /// The connection is over; `unread` are its last bytes without a line end (of a classic
-    /// stream: none, see [`Ledger::next_text`]). The handle is free.
+    /// The connection is over; `unread` are its last bytes, which are no whole frame. What ends
+    /// with the stream ([`Conn::finish`]) is taken before. The handle is free.
     pub fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
         if let Some(tape) = self.note(Tag::Ended, handle) {
-            tape.time(now_ns).number(ending as u64);
+            tape.time(now_ns).number(ending as u64).bytes(unread);
         }
         either!(self, ledger => ledger.ended(handle, ending, unread, now_ns));
-        if let Some(tape) = self.tape().writing() {
-            tape.keep(handle.0);
-        }
         self.tape().end_event();
     }
 
@@ -517,9 +491,9 @@ impl Ledger {
     /// A batch was handed over, and with it lines were let go.
     fn batch_taken(&mut self) {
         self.tape().end_event();
-        let first_line = either!(self, ledger => ledger.first_line());
+        let first_frame = either!(self, ledger => ledger.first_frame());
         if let Some(tape) = self.tape().writing() {
-            tape.takes_batch(first_line);
+            tape.takes_batch(first_frame);
         }
     }
 }

@@ -21,15 +21,13 @@ use super::batch::{Batch, Fact, Message, Relayed};
 use super::bounds;
 use super::context::{Complaint, Context};
 use super::directory::ClientId;
-use super::frames;
 use super::ledger::{Event, Handle, is_late};
 use super::outbox::{Flags, Outbox};
 use super::reference::{Reference, Slot};
 use super::session::{Carried, Moves, NEVER, Place, Session, Stage};
 use super::violation::{Evidence, NoFrame, Quote};
-use crate::wire::line::Lines;
-use crate::wire::ndjson::ServerFrame;
 use crate::wire::payload::SenderId;
+use crate::wire::seen::{Due, Relay, Seen};
 
 /// Numbers and anomalies that may gather before a flush asks for a hand-over.
 const FLUSH_AFTER: usize = 4096;
@@ -79,17 +77,16 @@ impl Numbered {
         session.is_some_and(|s| s.stage != Stage::Free)
     }
 
-    /// The line that the reference holds for the number that is due to this session, LF included,
-    /// and under which number it is kept.
+    /// The frame that is kept of the number that is due to this session, and under which number.
     pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
         let due = self.sessions[handle.0 as usize].next;
-        let (slot, line) = self.reference.get(due)?;
-        Some((slot.line(), line))
+        let (slot, due) = self.reference.get(due)?;
+        Some((slot.frame_number(), due.frame))
     }
 
-    /// No line under this number is kept any more.
-    pub(super) fn first_line(&self) -> u32 {
-        self.reference.first_line()
+    /// No frame under this number is kept any more.
+    pub(super) fn first_frame(&self) -> u32 {
+        self.reference.first_frame()
     }
 
     pub(super) fn client(&self, handle: Handle) -> ClientId {
@@ -132,29 +129,29 @@ impl Numbered {
         outbox.map_or(0, Outbox::unacked)
     }
 
-    /// Takes the next line of a read if it is the one known to be due.
+    /// Takes what comes next if it is the message known to be due, which `take_if` says.
     #[inline]
-    pub(super) fn next_matching(
+    pub(super) fn matched(
         &mut self,
         handle: Handle,
-        lines: &mut Lines<'_>,
         now_ns: u64,
+        take_if: impl FnOnce(Due<'_>) -> bool,
     ) -> Option<Event> {
         #[cfg(test)]
         if self.never_compare {
             return None;
         }
         let session = &mut self.sessions[handle.0 as usize];
-        if let Some((slot, line)) = self.reference.get(session.next)
+        if let Some((slot, due)) = self.reference.get(session.next)
             && slot.sender != session.id
-            && lines.take_if(line)
+            && take_if(due)
         {
             session.next += 1;
             slot.receivers += 1;
             slot.last_ns = now_ns;
             let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
             self.context.batch.tally.delivered += 1;
-            (self.context.directory).matched(handle.0, now_ns, slot.line());
+            (self.context.directory).matched(handle.0, now_ns, slot.frame_number());
             if is_late(self.context.terms.late_after_ns, intended_ns, now_ns)
                 || session.trouble.is_some()
             {
@@ -185,78 +182,75 @@ impl Numbered {
         self.explain(handle, moves);
     }
 
-    /// Takes the next frame of a read, whatever it is.
-    pub(super) fn step(
-        &mut self,
-        handle: Handle,
-        lines: &mut Lines<'_>,
-        now_ns: u64,
-    ) -> Option<Event> {
-        let event = match frames::next(lines)? {
-            Ok((line, frame)) => self.frame(handle, line, frame, now_ns),
-            Err(frames::NoFrame { what, bytes }) => {
-                self.malformed(handle, NoFrame::Malformed(what.into()), bytes, now_ns)
-            }
-        };
-        if event == Event::Welcome {
-            frames::allow(lines, self.context.terms.max_line_bytes as u64);
-        }
-        Some(event)
-    }
-
-    fn frame(&mut self, handle: Handle, line: &[u8], frame: ServerFrame<'_>, now_ns: u64) -> Event {
-        if let ServerFrame::Relay { seq, .. }
-        | ServerFrame::Ack { seq, .. }
-        | ServerFrame::Welcome { seq, .. }
-        | ServerFrame::Bye { seq } = frame
+    /// Takes what a session saw.
+    pub(super) fn observe(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
+        if let Seen::Relay(Relay { seq, .. })
+        | Seen::Ack { seq, .. }
+        | Seen::Open { seq, .. }
+        | Seen::Bye { seq } = *seen
         {
-            let is_welcome = matches!(frame, ServerFrame::Welcome { .. });
-            let is_bye = matches!(frame, ServerFrame::Bye { .. });
+            let is_welcome = matches!(seen, Seen::Open { .. });
+            let is_bye = matches!(seen, Seen::Bye { .. });
             if !is_welcome {
                 self.settle_numbering(handle, seq, is_bye, now_ns);
             }
             let added = self.session(handle).added;
             if seq.saturating_add(added) > MAX_SEQ {
-                return self.too_large(handle, line, seq, now_ns);
+                return self.too_large(handle, seen, seq, now_ns);
             }
         }
         let added = self.session(handle).added;
-        match frame {
-            ServerFrame::Relay {
-                seq,
-                client_ip,
-                message,
-            } => self.relay(handle, line, seq + added, &client_ip, &message, now_ns),
-            ServerFrame::Ack { seq, id } => self.ack(handle, seq + added, id, now_ns),
-            ServerFrame::Welcome {
-                client_ip,
-                seq,
-                max_line,
-                ..
-            } => self.welcome(handle, &client_ip, seq, max_line, now_ns),
-            ServerFrame::Error { code, detail, id } => {
-                let (code, detail) = (&*code, &*detail);
-                self.error(handle, Complaint { code, detail, id }, now_ns)
+        match seen {
+            Seen::Relay(relay) => self.relay(handle, relay, relay.seq + added, now_ns),
+            Seen::Ack { of, seq } => self.ack(handle, seq + added, *of, now_ns),
+            Seen::Open { seq, me } => self.welcome(handle, me, *seq, now_ns),
+            Seen::Error {
+                code,
+                detail,
+                of,
+                cuts_off,
+            } => {
+                let complaint = Complaint {
+                    code,
+                    detail,
+                    id: *of,
+                    cuts_off: *cuts_off,
+                };
+                self.error(handle, complaint, now_ns)
             }
-            ServerFrame::Bye { seq } => self.bye(handle, seq + added, now_ns),
-            ServerFrame::Unknown => {
+            Seen::Bye { seq } => self.bye(handle, seq + added, now_ns),
+            Seen::Unknown => {
                 self.context.batch.tally.unknown_frames += 1;
                 Event::Other
+            }
+            Seen::Malformed {
+                what,
+                frame,
+                could_hide,
+            } => {
+                let what = NoFrame::Malformed {
+                    what: (**what).into(),
+                    frame: Quote::of(frame),
+                };
+                self.malformed(handle, what, *could_hide, now_ns)
             }
         }
     }
 
     /// A frame under a number that is not followed. If the session stands near those, they may be
     /// its own: nothing is said of it any more. Else no run comes so far.
-    fn too_large(&mut self, handle: Handle, line: &[u8], seq: u64, now_ns: u64) -> Event {
+    fn too_large(&mut self, handle: Handle, seen: &Seen<'_>, seq: u64, now_ns: u64) -> Event {
         let session = self.session(handle);
         if session.stage == Stage::Open && session.next < MAX_SEQ - ROOM {
             let what = NoFrame::TooLarge {
                 seq,
                 due: session.next - session.added,
-                line: Quote::of(line),
+                frame: Quote::of(match seen {
+                    Seen::Relay(relay) => relay.frame.trim_ascii_end(),
+                    _ => &[],
+                }),
             };
-            return self.malformed(handle, what, line.len(), now_ns);
+            return self.malformed(handle, what, 0, now_ns);
         }
         if !session.flags.gone {
             session.flags.gone = true;
@@ -265,8 +259,8 @@ impl Numbered {
         Event::Other
     }
 
-    fn malformed(&mut self, handle: Handle, what: NoFrame, bytes: usize, now_ns: u64) -> Event {
-        self.session(handle).malformed(bytes);
+    fn malformed(&mut self, handle: Handle, what: NoFrame, could_hide: u64, now_ns: u64) -> Event {
+        self.session(handle).malformed(could_hide);
         self.certain(Evidence::NoFrame(what), handle, now_ns);
         Event::Other
     }

@@ -1,23 +1,17 @@
 //! What the client of a session did, which decides what it may expect, and its outbox: what it
 //! sent, each message with its one answer.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
-
-use serde::Deserialize;
 
 use super::batch::Message;
 use super::bounds;
 use super::directory::RawFate;
 use super::errors::{UnnamedError, UnnamedErrors};
-use super::ids::{MAX_K, publish_id};
+use super::ids::MAX_K;
 use super::ledger::Ending;
 use super::trace::view::View;
-use crate::wire::Dialect;
-use crate::wire::classic::objects::ObjectBuffer;
-use crate::wire::line::LineBuffer;
-use crate::wire::ndjson::{self, ErrorCode};
 use crate::wire::payload::{Header, SenderId};
+use crate::wire::seen::{Glued, GluedFate, RawFrame, RawSent};
 
 /// What the client itself did, which decides what it may expect.
 #[derive(Debug, Clone, Copy, Default)]
@@ -68,8 +62,8 @@ pub(super) enum Parting {
 
 impl Flags {
     /// The target complained, before the welcome if the session is still `connecting`.
-    pub(super) fn got_error(&mut self, code: &str, connecting: bool) {
-        self.cut_off |= code == ErrorCode::SlowConsumer.as_str();
+    pub(super) fn got_error(&mut self, cuts_off: bool, connecting: bool) {
+        self.cut_off |= cuts_off;
         self.turned_away |= connecting;
     }
 
@@ -146,21 +140,15 @@ pub(super) struct Pending {
     pub(super) overtaken_by: u64,
 }
 
-/// Bytes a script sent as they stood, read the way a server reads them.
-#[derive(Debug)]
+/// What a script sent as it stands.
+#[derive(Debug, Default)]
 pub(super) struct Raw {
-    unread: Unread,
+    /// Something of it has begun and not ended.
+    unfinished: bool,
     /// Raw publishes that were in order, and wait for their acks.
     pub(super) acks_owed: u64,
     /// Frames that are to be refused, and were not yet answered.
     pub(super) errors_owed: u64,
-}
-
-/// What has not come to its end yet, by the dialect that it is in.
-#[derive(Debug)]
-enum Unread {
-    Lines(LineBuffer),
-    Objects(ObjectBuffer),
 }
 
 /// How an ack stood among those still awaited.
@@ -211,96 +199,37 @@ impl Outbox {
 
     /// Whether raw bytes without an end stand before whatever is sent next.
     pub(super) fn has_unfinished_raw(&self) -> bool {
-        self.raw
-            .as_ref()
-            .is_some_and(|r| r.unread.pending_bytes() > 0)
+        self.raw.as_ref().is_some_and(|raw| raw.unfinished)
     }
 
-    /// A publish goes over the wire after raw bytes without an end, and runs together with them:
-    /// whether the target can read it as what it is all the same.
-    pub(super) fn survives_glued(&mut self, header: &Header, publish: &[u8]) -> bool {
-        let id = publish_id(header.sender, header.k);
-        let Some(raw) = self.raw.as_mut() else {
-            return true;
-        };
-        match &mut raw.unread {
-            Unread::Lines(lines) => {
-                let mut lines = lines.feed(publish);
-                let survives = matches!(
-                    lines.next(),
-                    Some(Ok(line)) if ndjson::decode_publish(line).is_ok_and(|p| p.id == Some(id))
-                );
-                raw.errors_owed += u64::from(!survives);
-                survives
-            }
-            // An object that has begun holds the next one's brace as its own.
-            Unread::Objects(objects) => {
-                let mut objects = objects.feed(publish);
-                while let Some(Ok(_)) = objects.next() {}
-                false
-            }
+    /// A publish goes over the wire after raw bytes without an end, and runs together with them.
+    /// Whether the target can read it as what it is all the same.
+    pub(super) fn sent_glued(&mut self, glued: Glued) -> bool {
+        if let Some(raw) = &mut self.raw {
+            raw.unfinished = glued.unfinished;
+            raw.errors_owed += u64::from(glued.fate == GluedFate::Refused);
         }
+        glued.fate == GluedFate::Survives
     }
 
-    /// A script sends `bytes` as they stand. Returns whether they are what every server takes, so
-    /// that it has no reason to complain.
-    pub(super) fn send_raw(
-        &mut self,
-        bytes: &[u8],
-        dialect: Dialect,
-        max_line_bytes: usize,
-        directory: &View,
-    ) -> bool {
-        let raw = self.raw.get_or_insert_with(|| Raw {
-            unread: match dialect {
-                Dialect::Ndjson => Unread::Lines(LineBuffer::new(max_line_bytes)),
-                Dialect::Classic => Unread::Objects(ObjectBuffer::new(max_line_bytes)),
-            },
-            acks_owed: 0,
-            errors_owed: 0,
-        });
-        let (mut blameless, mut too_long) = (true, false);
-        let (acks_owed, errors_owed) = (&mut raw.acks_owed, &mut raw.errors_owed);
-        let mut frame = |frame: &[u8]| match ndjson::decode_publish(frame) {
-            Ok(publish) if !publish.message.is_empty() => {
-                directory.sent_raw(publish.message.as_bytes(), RawFate::Accepted);
-                *acks_owed += 1;
-                true
-            }
-            _ => {
-                for text in texts_of_rejected(frame) {
-                    directory.sent_raw(text.as_bytes(), RawFate::Rejected);
+    /// A script sends bytes as they stand.
+    pub(super) fn send_raw(&mut self, sent: &RawSent, directory: &View) {
+        let raw = self.raw.get_or_insert_default();
+        raw.unfinished = sent.unfinished;
+        for frame in &sent.frames {
+            match frame {
+                RawFrame::Publish(text) => {
+                    directory.sent_raw(text.as_bytes(), RawFate::Accepted);
+                    raw.acks_owed += 1;
                 }
-                *errors_owed += 1;
-                false
-            }
-        };
-        match &mut raw.unread {
-            Unread::Lines(lines) => {
-                let mut lines = lines.feed(bytes);
-                while let Some(line) = lines.next() {
-                    let Ok(line) = line else {
-                        too_long = true;
-                        break;
-                    };
-                    blameless &= frame(line);
-                }
-            }
-            Unread::Objects(objects) => {
-                let mut objects = objects.feed(bytes);
-                while let Some(object) = objects.next() {
-                    let Ok(object) = object else {
-                        // No object at all: whatever a server makes of it, it was not to.
-                        frame(bytes);
-                        blameless = false;
-                        break;
-                    };
-                    blameless &= frame(object);
+                RawFrame::Refused(texts) => {
+                    for text in texts {
+                        directory.sent_raw(text.as_bytes(), RawFate::Rejected);
+                    }
+                    raw.errors_owed += 1;
                 }
             }
         }
-        raw.errors_owed += u64::from(too_long);
-        blameless && !too_long && raw.unread.pending_bytes() == 0
     }
 
     /// No ack is waited for any more.
@@ -437,28 +366,6 @@ impl Outbox {
             },
         ))
     }
-}
-
-impl Unread {
-    fn pending_bytes(&self) -> usize {
-        match self {
-            Self::Lines(lines) => lines.pending_bytes(),
-            Self::Objects(objects) => objects.pending_bytes(),
-        }
-    }
-}
-
-/// What a server that relays what it should have refused may make of `line`: the line as it is, or
-/// the message in it.
-fn texts_of_rejected(line: &[u8]) -> impl Iterator<Item = Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct MessageOnly<'a> {
-        #[serde(borrow)]
-        message: Cow<'a, str>,
-    }
-    let message = serde_json::from_slice::<MessageOnly<'_>>(line).ok();
-    let whole = String::from_utf8_lossy(line);
-    message.map(|m| m.message).into_iter().chain([whole])
 }
 
 #[cfg(test)]

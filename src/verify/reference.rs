@@ -1,4 +1,4 @@
-//! What a numbered relay must look like: the lines that a shard's receivers have seen, by number.
+//! The frames that a shard's receivers have seen, by number.
 //!
 //! A broadcast gives every receiver the same bytes. The first receiver of number n in a shard has
 //! its line decoded and every byte of it checked; if nothing is wrong with it, it is kept here,
@@ -9,13 +9,14 @@
 use std::collections::VecDeque;
 
 use super::bounds;
-use super::lines::{BLOCK_BYTES, KeptLines, NOWHERE, Place};
+use super::frames::{BLOCK_BYTES, KeptFrames, NOWHERE, Place};
 use crate::wire::payload::SenderId;
+use crate::wire::seen::{Due, Relay};
 
 /// One number of the window.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot {
-    /// The message's sender; [`NOBODY`] while no clean line was seen.
+    /// The message's sender; [`NOBODY`] while no clean frame was seen.
     pub(super) sender: SenderId,
     /// Its place among its sender's messages.
     pub(super) k: u64,
@@ -31,7 +32,7 @@ pub(super) struct Slot {
     pub(super) receivers: u32,
     /// The first of them.
     pub(super) first_receiver: SenderId,
-    line: Place,
+    frame: Place,
 }
 
 /// No session has this number.
@@ -46,18 +47,18 @@ const EMPTY: Slot = Slot {
     last_ns: 0,
     receivers: 0,
     first_receiver: NOBODY,
-    line: NOWHERE,
+    frame: NOWHERE,
 };
 
 impl Slot {
-    /// Whether a clean line of this number was seen.
+    /// Whether a clean frame of this number was seen.
     pub(super) fn is_known(&self) -> bool {
         self.sender != NOBODY
     }
 
-    /// Under which number its line is kept.
-    pub(super) const fn line(&self) -> u32 {
-        self.line.line()
+    /// Under which number its frame is kept.
+    pub(super) const fn frame_number(&self) -> u32 {
+        self.frame.number()
     }
 }
 
@@ -69,18 +70,18 @@ pub(super) struct Reference {
     /// Numbers under this one were retired.
     floor: u64,
     slots: VecDeque<Slot>,
-    lines: KeptLines,
+    frames: KeptFrames,
 }
 
 impl Reference {
-    /// No line under this number is kept any more.
-    pub(super) fn first_line(&self) -> u32 {
-        self.lines.first()
+    /// No frame under this number is kept any more.
+    pub(super) fn first_frame(&self) -> u32 {
+        self.frames.first()
     }
 
-    /// The slot of number `seq` with its line, LF included; `None` while it is not known.
+    /// The slot of number `seq` with its frame; `None` while it is not known.
     #[inline]
-    pub(super) fn get(&mut self, seq: u64) -> Option<(&mut Slot, &[u8])> {
+    pub(super) fn get(&mut self, seq: u64) -> Option<(&mut Slot, Due<'_>)> {
         let index = seq.wrapping_sub(self.base);
         if index >= self.slots.len() as u64 {
             return None;
@@ -89,11 +90,11 @@ impl Reference {
         if !slot.is_known() {
             return None;
         }
-        let line = self.lines.get(slot.line);
-        Some((slot, line))
+        let due = self.frames.get(slot.frame);
+        Some((slot, due))
     }
 
-    /// What is known of number `seq`, without its line.
+    /// What is known of number `seq`, without its frame.
     pub(super) fn slot(&self, seq: u64) -> Option<&Slot> {
         let index = seq.checked_sub(self.base)?;
         self.slots
@@ -101,14 +102,14 @@ impl Reference {
             .filter(|s| s.is_known())
     }
 
-    /// Keeps the clean line (without its LF) of number `seq`, seen for the first time at `now_ns`
+    /// Keeps the clean frame of number `seq`, seen for the first time at `now_ns`
     /// by `receiver`. Slots that the bounded window had to give up for it go to `retired`. `false` if
     /// the number fell out of the window before: nothing is left to compare it with.
     #[allow(clippy::too_many_arguments)] // the fields of a slot
     pub(super) fn insert(
         &mut self,
         seq: u64,
-        line: &[u8],
+        relay: &Relay<'_>,
         (sender, k): (SenderId, u64),
         intended_ns: u64,
         receiver: SenderId,
@@ -131,7 +132,7 @@ impl Reference {
         }
         while !self.slots.is_empty()
             && (seq.saturating_sub(self.base) >= bounds::reference_numbers() as u64
-                || self.lines.blocks() > bounds::reference_bytes() / BLOCK_BYTES)
+                || self.frames.blocks() > bounds::reference_bytes() / BLOCK_BYTES)
         {
             let next = self.base + 1;
             self.retire_before(next, &mut retired);
@@ -140,13 +141,15 @@ impl Reference {
             self.base = seq;
         }
         if seq < self.floor {
-            return false; // its line would not have fitted, and later ones are kept
+            return false; // its frame would not have fitted, and later ones are kept
         }
         let index = (seq - self.base) as usize;
         if index >= self.slots.len() {
             self.slots.resize(index + 1, EMPTY);
         }
-        let line = self.lines.keep(&[line, b"\n"]);
+        let frame = self
+            .frames
+            .keep(relay.frame, relay.span().unwrap_or_default());
         self.slots[index] = Slot {
             sender,
             k,
@@ -156,7 +159,7 @@ impl Reference {
             last_ns: now_ns,
             receivers: 1,
             first_receiver: receiver,
-            line,
+            frame,
         };
         true
     }
@@ -170,7 +173,7 @@ impl Reference {
                 break;
             };
             if slot.is_known() {
-                self.lines.release(slot.line);
+                self.frames.release(slot.frame);
                 retired(self.base, &slot);
             }
             self.base += 1;
@@ -182,29 +185,35 @@ impl Reference {
 mod tests {
     use super::*;
 
-    fn insert(reference: &mut Reference, seq: u64, line: &[u8]) -> Vec<u64> {
+    fn insert(reference: &mut Reference, seq: u64, frame: &[u8]) -> Vec<u64> {
         let mut retired = Vec::new();
         let message = (SenderId(1), seq);
-        reference.insert(seq, line, message, 0, SenderId(2), 5, |n, _| {
+        let relay = Relay {
+            frame,
+            text: frame.into(),
+            from: "".into(),
+            seq,
+        };
+        reference.insert(seq, &relay, message, 0, SenderId(2), 5, |n, _| {
             retired.push(n);
         });
         retired
     }
 
     #[test]
-    fn a_line_comes_back_with_its_lf() {
+    fn a_frame_comes_back_as_it_was() {
         let mut reference = Reference::default();
         insert(&mut reference, 41, b"one");
         insert(&mut reference, 43, b"three");
-        assert_eq!(reference.get(41).unwrap().1, b"one\n");
+        assert_eq!(reference.get(41).unwrap().1.frame, b"one");
         assert!(reference.get(42).is_none(), "a number nobody saw");
-        assert_eq!(reference.get(43).unwrap().1, b"three\n");
+        assert_eq!(reference.get(43).unwrap().1.frame, b"three");
         assert!(reference.get(40).is_none() && reference.get(44).is_none());
     }
 
-    /// Not even the room that its own line needs is left before a later one's.
+    /// Not even the room that its own frame needs is left before a later one's.
     #[test]
-    fn a_line_for_which_later_ones_leave_no_room_is_not_kept() {
+    fn a_frame_for_which_later_ones_leave_no_room_is_not_kept() {
         let bounds = bounds::Bounds {
             reference_bytes: 0,
             ..bounds::Bounds::USUAL
@@ -215,7 +224,7 @@ mod tests {
             assert_eq!(insert(&mut reference, 10, b"ten"), [12]);
             assert!(reference.get(10).is_none());
             insert(&mut reference, 13, b"thirteen");
-            assert_eq!(reference.get(13).unwrap().1, b"thirteen\n");
+            assert_eq!(reference.get(13).unwrap().1.frame, b"thirteen");
         });
     }
 
@@ -228,8 +237,8 @@ mod tests {
         let mut retired = Vec::new();
         reference.retire_before(11, |n, _| retired.push(n));
         assert_eq!(retired, [10]);
-        assert_eq!(reference.get(11).unwrap().1, b"eleven\n");
-        assert_eq!(reference.get(12).unwrap().1.len(), BLOCK_BYTES + 1);
+        assert_eq!(reference.get(11).unwrap().1.frame, b"eleven");
+        assert_eq!(reference.get(12).unwrap().1.frame.len(), BLOCK_BYTES);
     }
 
     #[test]
@@ -251,7 +260,7 @@ mod tests {
         for seq in 1..=400 {
             insert(&mut reference, seq, &line);
         }
-        let held = reference.lines.bytes();
+        let held = reference.frames.bytes();
         assert!(
             held <= bounds::reference_bytes() + 2 * (BLOCK_BYTES + 1),
             "{held} bytes held"

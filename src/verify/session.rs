@@ -16,7 +16,7 @@ use crate::wire::payload::SenderId;
 pub(super) use excused::Excused;
 pub(super) use moves::{Move, Moves};
 pub(super) use placing::Place;
-pub(super) use trouble::{Carried, Early, Form, Hole, SHORTEST_FRAME_BYTES, Trouble};
+pub(super) use trouble::{Carried, Early, Form, Hole, Trouble};
 
 /// [`Session::next`] of a session that is owed nothing: not welcomed yet, or ended.
 pub(super) const NEVER: u64 = u64::MAX;

@@ -386,18 +386,21 @@ impl WrongRelay {
 /// Bytes that are no frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoFrame {
-    /// As the decoder puts it.
-    Malformed(Box<str>),
-    /// Bytes that begin no frame of the dialect.
-    Bytes(Quote),
+    /// Bytes that the protocol does not take for one.
+    Malformed {
+        /// What is wrong with them, as its decoder puts it; nothing where it has no words for it.
+        what: Box<str>,
+        /// The bytes; nothing where they are not shown.
+        frame: Quote,
+    },
     /// A number that no run comes to.
     TooLarge {
         /// The number.
         seq: u64,
         /// The one that was due.
         due: u64,
-        /// The line.
-        line: Quote,
+        /// All of it, if it is a relay.
+        frame: Quote,
     },
     /// A second welcome.
     SecondWelcome,

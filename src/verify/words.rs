@@ -115,10 +115,15 @@ impl Display for ErrorFrame {
 impl Display for NoFrame {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(what) => f.write_str(what),
-            Self::Bytes(bytes) => bytes.fmt(f),
-            Self::TooLarge { seq, due, line } => {
-                write!(f, "number {seq}, where {due} was due: {line}")
+            Self::Malformed { what, frame } if frame.len == 0 => f.write_str(what),
+            Self::Malformed { what, frame } if what.is_empty() => frame.fmt(f),
+            Self::Malformed { what, frame } => write!(f, "{what}: {frame}"),
+            Self::TooLarge { seq, due, frame } => {
+                write!(f, "number {seq}, where {due} was due")?;
+                match frame.len {
+                    0 => Ok(()),
+                    _ => write!(f, ": {frame}"),
+                }
             }
             Self::SecondWelcome => f.write_str("a second welcome"),
             Self::SecondBye => f.write_str("a second bye"),

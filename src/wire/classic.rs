@@ -9,6 +9,8 @@
 pub mod objects;
 pub mod texts;
 
+use memchr::memmem;
+
 use super::ndjson::{self, Malformed, Publish};
 
 /// What follows the sender's address in the text that acknowledges a message.
@@ -16,6 +18,15 @@ pub const ACK: &str = ": 已经收到信息";
 
 /// What stands between the sender's address and the message in a relay.
 pub const RELAY: &str = " 地址发送了请求消息：";
+
+/// Whether one of the phrases stands in what a server said.
+#[must_use]
+pub fn is_spoken_in(heard: &[u8]) -> bool {
+    let phrases = [ACK, RELAY];
+    phrases
+        .iter()
+        .any(|phrase| memmem::find(heard, phrase.as_bytes()).is_some())
+}
 
 /// Decodes one object that a client sent, as [`objects::ObjectBuffer`] cuts it out.
 ///

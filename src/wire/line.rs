@@ -56,7 +56,7 @@ impl LineBuffer {
     }
 
     /// Lines may be as long as this from here on, if that is longer than so far.
-    fn allow(&mut self, max_line_bytes: usize) {
+    pub fn allow(&mut self, max_line_bytes: usize) {
         self.max_line_bytes = self.max_line_bytes.max(max_line_bytes);
     }
 
@@ -71,6 +71,125 @@ impl LineBuffer {
         Lines { buffer: self, rest }
     }
 
+    /// Takes the next line of a read, the bytes of which are left in `rest`: without blank lines;
+    /// `None` when the read is used up. As [`LineBuffer::feed`], for who keeps the rest himself.
+    ///
+    /// # Errors
+    /// [`LineTooLong`] once; after that nothing comes any more.
+    #[inline]
+    pub fn next_in<'a, 'r: 'a>(
+        &'a mut self,
+        rest: &mut &'r [u8],
+    ) -> Option<Result<Line<'a>, LineTooLong>> {
+        if self.overrun {
+            *rest = &[]; // what follows an overrun has no known line start
+            return None;
+        }
+        self.release_tail();
+        if !self.tail.is_empty() {
+            match self.finish_tail(rest) {
+                Tail::Unfinished => return None,
+                Tail::TooLong => return Some(Err(self.too_long(rest))),
+                Tail::Line => return Some(Ok(Line::of(&self.tail))),
+                Tail::Blank => self.release_tail(),
+            }
+        }
+        loop {
+            let Some(lf) = memchr(b'\n', rest) else {
+                return self.keep_rest(rest).map(Err);
+            };
+            if lf >= self.max_line_bytes {
+                return Some(Err(self.too_long(rest)));
+            }
+            let (whole, behind) = rest.split_at(lf + 1);
+            *rest = behind;
+            let line = Line::of(whole);
+            if !is_blank(line.text) {
+                return Some(Ok(line));
+            }
+        }
+    }
+
+    /// Takes the next line of a read if it is, byte for byte, `expected`: one whole line as
+    /// [`Line::whole`] has it, neither blank nor over the limit.
+    ///
+    /// This is the receiver's fast path: a broadcast sends everyone the same bytes, and comparing
+    /// them costs a few nanoseconds where finding and decoding the line costs a hundred or more.
+    /// `false` changes nothing: the line, whatever it is, is still there for
+    /// [`LineBuffer::next_in`].
+    #[inline]
+    pub fn take_if(&mut self, rest: &mut &[u8], expected: &[u8]) -> bool {
+        debug_assert_eq!(memchr(b'\n', expected), expected.len().checked_sub(1));
+        debug_assert!(!is_blank(Line::of(expected).text));
+        self.release_tail();
+        if self.tail.is_empty() && rest.starts_with(expected) {
+            *rest = &rest[expected.len()..];
+            return true;
+        }
+        false
+    }
+
+    /// The line that was lent from the tail has been read: forget it.
+    #[inline]
+    fn release_tail(&mut self) {
+        if self.tail_lent {
+            self.tail_lent = false;
+            if self.tail.capacity() > KEEP_TAIL_BYTES {
+                self.tail = Vec::new();
+            } else {
+                self.tail.clear();
+            }
+        }
+    }
+
+    /// Completes the line that an earlier read began, as far as this one goes.
+    fn finish_tail(&mut self, rest: &mut &[u8]) -> Tail {
+        let lf = memchr(b'\n', rest);
+        let more = lf.map_or(rest.len(), |lf| lf + 1);
+        // Without its LF in sight it has at least one byte more.
+        let at_least = self.tail.len() + more + usize::from(lf.is_none());
+        if at_least > self.max_line_bytes {
+            return Tail::TooLong;
+        }
+        if lf.is_some() {
+            self.tail.reserve_exact(more); // nothing will follow: no growth to allow for
+        }
+        let (taken, behind) = rest.split_at(more);
+        self.tail.extend_from_slice(taken);
+        *rest = behind;
+        if lf.is_none() {
+            return Tail::Unfinished;
+        }
+        self.tail_lent = true;
+        if is_blank(Line::of(&self.tail).text) {
+            Tail::Blank
+        } else {
+            Tail::Line
+        }
+    }
+
+    /// No LF in what is left: it becomes the tail, unless no LF can come in time.
+    #[cold]
+    fn keep_rest(&mut self, rest: &mut &[u8]) -> Option<LineTooLong> {
+        if rest.len() >= self.max_line_bytes {
+            return Some(self.too_long(rest));
+        }
+        self.tail.extend_from_slice(rest);
+        *rest = &[];
+        None
+    }
+
+    /// Gives up on the stream: nothing of this read or a later one is lent any more.
+    #[cold]
+    fn too_long(&mut self, rest: &mut &[u8]) -> LineTooLong {
+        *rest = &[];
+        self.tail = vec![0]; // nothing is compared with what follows, either
+        self.overrun = true;
+        LineTooLong {
+            max_line_bytes: self.max_line_bytes,
+        }
+    }
+
     /// Bytes of a line that has begun and not ended. At end of stream they are no frame (F3).
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
@@ -80,7 +199,29 @@ impl LineBuffer {
     /// The bytes of a line that has begun and not ended: what an error message shows of it.
     #[must_use]
     pub fn pending(&self) -> &[u8] {
-        if self.tail_lent { &[] } else { &self.tail }
+        match self.tail_lent || self.overrun {
+            true => &[],
+            false => &self.tail,
+        }
+    }
+}
+
+/// A whole line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// All of it, with the LF (and CR) that ends it.
+    pub whole: &'a [u8],
+    /// It without these.
+    pub text: &'a [u8],
+}
+
+impl<'a> Line<'a> {
+    /// F1: a CR before the LF is ignored.
+    #[inline]
+    fn of(whole: &'a [u8]) -> Self {
+        let text = whole.strip_suffix(b"\n").unwrap_or(whole);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        Self { whole, text }
     }
 }
 
@@ -91,24 +232,7 @@ pub struct Lines<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Lines<'a> {
-    /// What is left of the chunk.
-    #[must_use]
-    pub fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    /// Lines may be as long as this from the next one on, if that is longer than so far.
-    pub fn allow(&mut self, max_line_bytes: usize) {
-        self.buffer.allow(max_line_bytes);
-    }
-
-    /// The bytes of a line that earlier chunks began.
-    #[must_use]
-    pub fn pending(&self) -> &[u8] {
-        self.buffer.pending()
-    }
-
+impl Lines<'_> {
     /// The next line without its LF (and CR), blank lines left out; `None` when the chunk is
     /// used up.
     ///
@@ -117,115 +241,20 @@ impl<'a> Lines<'a> {
     #[allow(clippy::should_implement_trait)] // lends from itself, which Iterator cannot
     #[inline]
     pub fn next(&mut self) -> Option<Result<&[u8], LineTooLong>> {
-        self.release_tail();
-        if !self.buffer.tail.is_empty() {
-            match self.finish_tail() {
-                Tail::Unfinished => return None,
-                Tail::TooLong => return Some(Err(self.too_long())),
-                Tail::Line => return Some(Ok(without_cr(&self.buffer.tail))),
-                Tail::Blank => self.release_tail(),
-            }
-        }
-        loop {
-            let Some(lf) = memchr(b'\n', self.rest) else {
-                return self.keep_rest();
-            };
-            if lf >= self.buffer.max_line_bytes {
-                return Some(Err(self.too_long()));
-            }
-            let (line, rest) = self.rest.split_at(lf);
-            self.rest = &rest[1..];
-            let line = without_cr(line);
-            if !is_blank(line) {
-                return Some(Ok(line));
-            }
-        }
+        let line = self.buffer.next_in(&mut self.rest)?;
+        Some(line.map(|line| line.text))
     }
 
-    /// Takes the next line if it is, byte for byte, `expected`: one whole line as [`Lines::next`]
-    /// would yield it, with its LF (and CR), neither blank nor over the limit.
-    ///
-    /// This is the receiver's fast path: a broadcast sends everyone the same bytes, and comparing
-    /// them costs a few nanoseconds where finding and decoding the line costs a hundred or more.
-    /// `false` changes nothing: the line, whatever it is, is still there for [`Lines::next`].
+    /// See [`LineBuffer::take_if`].
     #[inline]
     pub fn take_if(&mut self, expected: &[u8]) -> bool {
-        debug_assert_eq!(memchr(b'\n', expected), expected.len().checked_sub(1));
-        debug_assert!(!is_blank(without_cr(&expected[..expected.len() - 1])));
-        debug_assert!(expected.len() <= self.buffer.max_line_bytes);
-        self.release_tail();
-        if self.buffer.tail.is_empty() && self.rest.starts_with(expected) {
-            self.rest = &self.rest[expected.len()..];
-            return true;
-        }
-        false
+        self.buffer.take_if(&mut self.rest, expected)
     }
 
     /// Whether the next line began in an earlier chunk.
     #[must_use]
     pub fn in_split_line(&self) -> bool {
         !self.buffer.pending().is_empty()
-    }
-
-    /// The line that was lent from the tail has been read: forget it.
-    #[inline]
-    fn release_tail(&mut self) {
-        if self.buffer.tail_lent {
-            self.buffer.tail_lent = false;
-            if self.buffer.tail.capacity() > KEEP_TAIL_BYTES {
-                self.buffer.tail = Vec::new();
-            } else {
-                self.buffer.tail.clear();
-            }
-        }
-    }
-
-    /// Completes the line that an earlier chunk began, as far as this chunk goes.
-    fn finish_tail(&mut self) -> Tail {
-        let lf = memchr(b'\n', self.rest);
-        let more = lf.unwrap_or(self.rest.len());
-        let tail = &mut self.buffer.tail;
-        // With its LF the line has one byte more; without one in sight it has at least one more.
-        if tail.len() + more >= self.buffer.max_line_bytes {
-            return Tail::TooLong;
-        }
-        if lf.is_some() {
-            tail.reserve_exact(more); // nothing will follow: no growth to allow for
-        }
-        tail.extend_from_slice(&self.rest[..more]);
-        self.rest = &self.rest[more..];
-        if lf.is_none() {
-            return Tail::Unfinished;
-        }
-        self.rest = &self.rest[1..];
-        self.buffer.tail_lent = true;
-        if is_blank(without_cr(&self.buffer.tail)) {
-            Tail::Blank
-        } else {
-            Tail::Line
-        }
-    }
-
-    /// No LF in what is left: it becomes the tail, unless no LF can come in time.
-    #[cold]
-    fn keep_rest(&mut self) -> Option<Result<&[u8], LineTooLong>> {
-        if self.rest.len() >= self.buffer.max_line_bytes {
-            return Some(Err(self.too_long()));
-        }
-        self.buffer.tail.extend_from_slice(self.rest);
-        self.rest = &[];
-        None
-    }
-
-    /// Gives up on the stream: nothing of this chunk or a later one is lent any more.
-    #[cold]
-    fn too_long(&mut self) -> LineTooLong {
-        self.rest = &[];
-        self.buffer.tail = Vec::new();
-        self.buffer.overrun = true;
-        LineTooLong {
-            max_line_bytes: self.buffer.max_line_bytes,
-        }
     }
 }
 
@@ -239,12 +268,6 @@ enum Tail {
     Line,
     /// It is whole, and blank (F1).
     Blank,
-}
-
-/// F1: a CR before the LF is ignored.
-#[inline]
-fn without_cr(line: &[u8]) -> &[u8] {
-    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// F1: a blank line is ignored. JSON's white space, no more.

@@ -3,8 +3,10 @@
 //! [`mod@line`] cuts a byte stream into lines; [`ndjson`] turns lines into frames and frames into
 //! lines (the codec that the fuzzer hammers); [`classic`] is the original's dialect, without frames
 //! and without lines; [`payload`] is the load message, the text that a
-//! driver publishes and that describes itself; [`foreign`] knows what is none of these. Nothing here opens a socket, reads a clock or
-//! keeps state beyond an unfinished line.
+//! driver publishes and that describes itself; [`foreign`] knows what is none of these. [`seen`] is
+//! what a client sees of its target, in the words of no protocol; [`protocol`] has what makes that
+//! of bytes, a file for each. Nothing here opens a socket, reads a clock or keeps state beyond an
+//! unfinished frame.
 
 use std::fmt;
 
@@ -15,6 +17,8 @@ pub mod foreign;
 pub mod line;
 pub mod ndjson;
 pub mod payload;
+pub mod protocol;
+pub mod seen;
 
 /// How a server and its clients talk to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -6,9 +6,7 @@ use tokio::task::AbortHandle;
 
 use crate::net::Stream;
 use crate::verify::ledger::Handle;
-use crate::wire::Dialect;
-use crate::wire::classic::texts::TextBuffer;
-use crate::wire::line::LineBuffer;
+use crate::wire::protocol::AnyConn;
 
 /// A client that has so much to read at once may look slow to the target: it is a quarter of the
 /// least that a socket holds, and so less than any server needs to find one full.
@@ -16,34 +14,6 @@ const BEHIND_BYTES: u64 = 16 << 10;
 
 /// For so long after that the target may still act on it.
 const BEHIND_FOR_NS: u64 = 1_000_000_000;
-
-/// What a connection speaks, and what has come in it and is not whole yet.
-#[derive(Debug)]
-pub(super) enum Talk {
-    /// Lines.
-    Ndjson(LineBuffer),
-    /// Texts that run together.
-    Classic {
-        texts: TextBuffer,
-        /// What this side says that it is, as the original's client does: its own address.
-        client_ip: Box<str>,
-    },
-}
-
-impl Talk {
-    fn new(dialect: Dialect, stream: &Stream, max_read_line_bytes: usize) -> Self {
-        match dialect {
-            Dialect::Ndjson => Self::Ndjson(LineBuffer::new(max_read_line_bytes)),
-            Dialect::Classic => {
-                let local = stream.local_addr().map(|address| address.to_string());
-                Self::Classic {
-                    texts: TextBuffer::new(max_read_line_bytes),
-                    client_ip: local.unwrap_or_default().into(),
-                }
-            }
-        }
-    }
-}
 
 /// What the socket did not take yet. Whoever sends adds nothing while anything is left, so this
 /// is never more than the largest piece of one write.
@@ -105,9 +75,10 @@ pub(super) struct Connection {
     pub(super) stream: Stream,
     /// Its session in the ledger.
     pub(super) handle: Handle,
-    pub(super) talk: Talk,
+    /// What it speaks.
+    pub(super) conn: AnyConn,
     pub(super) unsent: Unsent,
-    /// The welcome came, or the dialect has none.
+    /// The welcome came, or the protocol has none.
     pub(super) welcomed: bool,
     /// Half-close once `unsent` is gone.
     pub(super) leaving: bool,
@@ -126,18 +97,18 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(
         id: ConnId,
-        dialect: Dialect,
+        conn: AnyConn,
         stream: Stream,
         handle: Handle,
-        max_read_line_bytes: usize,
+        welcomed: bool,
     ) -> Self {
         Self {
             id,
-            talk: Talk::new(dialect, &stream, max_read_line_bytes),
+            conn,
             stream,
             handle,
             unsent: Unsent::default(),
-            welcomed: dialect == Dialect::Classic,
+            welcomed,
             leaving: false,
             unbroken_bytes: 0,
             behind_ns: None,
@@ -213,6 +184,7 @@ pub(super) mod tests {
     use crate::net::Net;
     use crate::verify::directory::{ClientId, Directory};
     use crate::verify::ledger::{Ledger, Terms};
+    use crate::wire::protocol::Protocol;
 
     /// What a ledger of these tests goes by.
     pub(in crate::driver::fleet) fn terms() -> Terms {
@@ -221,9 +193,8 @@ pub(super) mod tests {
             seed: 1,
             late_after_ns: None,
             addresses_known: true,
-            max_line_bytes: 1_000,
             promises: Default::default(),
-            dialect: Dialect::Ndjson,
+            capabilities: Protocol::Ndjson.capabilities(),
         }
     }
 
@@ -236,8 +207,8 @@ pub(super) mod tests {
         let handle = Ledger::new(terms(), directory)
             .connecting(ClientId(0))
             .unwrap();
-        let mut connection =
-            Connection::new(ConnId::new(0, 1), Dialect::Ndjson, stream, handle, 1_000);
+        let conn = Protocol::Ndjson.open(None, 1_000, &mut Vec::new());
+        let mut connection = Connection::new(ConnId::new(0, 1), conn, stream, handle, false);
         assert!(!connection.may_be_slow(0), "nothing was read");
         connection.took(16_000, 1);
         connection.caught_up();

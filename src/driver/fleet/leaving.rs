@@ -1,11 +1,11 @@
 //! How connections of a fleet come to their end.
 
 use super::Fleet;
-use super::connection::Talk;
 use super::reading::{Read, Tally};
 use crate::driver::channel::Totals;
 use crate::driver::member::Rank;
 use crate::verify::ledger::Ending;
+use crate::wire::seen::Conn;
 
 impl Fleet {
     /// The clients of `rank` leave politely.
@@ -52,28 +52,21 @@ impl Fleet {
         let one = &mut self.clients[client];
         if let Some(mut connection) = one.connection.take() {
             let behind = connection.may_be_slow(now_ns);
-            let unread = match &mut connection.talk {
-                Talk::Ndjson(lines) => lines.pending(),
-                Talk::Classic { texts, .. } => {
-                    // What could have been the beginning of something longer is what it is, where
-                    // the target ended the stream in answer. Any other end may have cut it.
-                    if ending == Ending::Eof && connection.leaving {
-                        let mut pieces = texts.finish();
-                        let mut tally = Tally::of_group(one.group);
-                        while let Some(event) =
-                            self.ledger
-                                .next_text(connection.handle, &mut pieces, now_ns)
-                        {
-                            tally.take(event, &mut self.recorder, None, now_ns);
-                        }
-                    }
-                    &[]
-                }
-            };
-            if behind {
-                self.ledger.fell_behind(connection.handle);
+            let handle = connection.handle;
+            let mut tally = Tally::of_group(one.group);
+            if ending == Ending::Eof && connection.leaving {
+                // What could have been the beginning of something longer is what it is, where the
+                // target ended the stream in answer. Any other end may have cut it.
+                let (conn, recorder) = (&mut connection.conn, &mut self.recorder);
+                self.ledger.finish(handle, conn, now_ns, |event| {
+                    tally.take(event, recorder, None, now_ns);
+                });
             }
-            self.ledger.ended(connection.handle, ending, unread, now_ns);
+            if behind {
+                self.ledger.fell_behind(handle);
+            }
+            let unread = connection.conn.unread();
+            self.ledger.ended(handle, ending, unread, now_ns);
             if ending == Ending::Ours {
                 connection.abort_reader();
             }
@@ -154,10 +147,14 @@ mod tests {
     use crate::verify::judge::Judge;
     use crate::verify::kind::Kind;
     use crate::verify::ledger::{Ledger, Terms};
-    use crate::wire::{Dialect, classic};
+    use crate::wire::classic;
+    use crate::wire::protocol::Protocol;
 
-    fn fleet_of_one(dialect: Dialect) -> Fleet {
-        let terms = Terms { dialect, ..terms() };
+    fn fleet_of_one(protocol: Protocol) -> Fleet {
+        let terms = Terms {
+            capabilities: protocol.capabilities(),
+            ..terms()
+        };
         let member = Member {
             id: ClientId(0),
             rank: Rank::Listener,
@@ -173,7 +170,15 @@ mod tests {
         let ledger = Ledger::new(terms, directory);
         let live = Arc::new(Live::default());
         let clock = Clock::start(Time::Real);
-        Fleet::new(vec![member], clock, &terms, ledger, live, 1, 1_000)
+        Fleet::new(
+            vec![member],
+            clock,
+            &terms,
+            ledger,
+            live,
+            1,
+            (protocol, 1_000),
+        )
     }
 
     #[tokio::test]
@@ -183,7 +188,7 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let stream = TcpStream::connect(address).await.unwrap();
             let (mut target, _) = listener.accept().await.unwrap();
-            let mut fleet = fleet_of_one(Dialect::Ndjson);
+            let mut fleet = fleet_of_one(Protocol::Ndjson);
             let handle = fleet.connecting(0).unwrap();
             if speaks {
                 target.write_all(b"late\n").await.unwrap();
@@ -213,7 +218,7 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let stream = TcpStream::connect(address).await.unwrap();
             let (mut target, _) = listener.accept().await.unwrap();
-            let mut fleet = fleet_of_one(Dialect::Classic);
+            let mut fleet = fleet_of_one(Protocol::Classic);
             let handle = fleet.connecting(0).unwrap();
             let id = fleet.connected(0, handle, stream.into());
             target.write_all(text.as_bytes()).await.unwrap();

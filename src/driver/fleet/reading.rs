@@ -6,10 +6,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::Fleet;
-use super::connection::{ConnId, Talk};
+use super::connection::ConnId;
 use crate::driver::inbox::Inbox;
 use crate::measure::ShardRecorder;
 use crate::verify::ledger::{Ending, Event};
+use crate::wire::protocol::each_conn;
+use crate::wire::seen::Conn;
 
 /// Bytes of one read at most. One clock read stamps every line in it: the last of 64 KiB of short
 /// lines is stamped about 30 µs early by the work done for those before it.
@@ -29,7 +31,6 @@ pub(in crate::driver) enum Read {
 pub(super) struct Tally {
     /// The client's.
     group: usize,
-    frames: u64,
     acks: u64,
     welcomed: bool,
 }
@@ -51,7 +52,6 @@ impl Tally {
         script: Option<&Inbox>,
         now_ns: u64,
     ) {
-        self.frames += 1;
         match event {
             Event::Relay {
                 intended_ns,
@@ -145,6 +145,8 @@ impl Fleet {
             live,
             wake_hand_over,
             heard_ns,
+            out,
+            max_frame_bytes,
             ..
         } = self;
         let one = &mut clients[client];
@@ -156,36 +158,18 @@ impl Fleet {
         *heard_ns = now_ns;
         let handle = connection.handle;
         let mut tally = Tally::of_group(one.group);
-        let split = match &mut connection.talk {
-            Talk::Ndjson(lines) => {
-                let split = lines.pending_bytes() > 0;
-                let mut lines = lines.feed(&scratch[..n]);
-                while let Some(event) = ledger.next(handle, &mut lines, now_ns) {
-                    tally.take(event, recorder, one.inbox.as_deref(), now_ns);
-                }
-                split
-            }
-            Talk::Classic { texts, .. } => {
-                let split = texts.pending_bytes() > 0;
-                let mut pieces = texts.feed(&scratch[..n]);
-                while let Some(event) = ledger.next_text(handle, &mut pieces, now_ns) {
-                    tally.take(event, recorder, one.inbox.as_deref(), now_ns);
-                }
-                split
-            }
-        };
-        let Tally {
-            frames,
-            acks,
-            welcomed,
-            ..
-        } = tally;
-        ledger.read_done(frames, split);
+        each_conn!(&mut connection.conn, conn => {
+            ledger.read(handle, conn, &scratch[..n], out, now_ns, |event| {
+                tally.take(event, recorder, one.inbox.as_deref(), now_ns);
+            });
+        });
+        let Tally { acks, welcomed, .. } = tally;
         if !connection.welcomed && (welcomed || ledger.is_open(handle)) {
             // Perhaps open without its welcome, which is on record.
             connection.welcomed = true;
-            if welcomed {
-                live.heard_max_line(ledger.max_line_bytes() as u64);
+            if welcomed && let Some(bytes) = connection.conn.max_frame_bytes() {
+                *max_frame_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+                live.heard_max_line(bytes);
             }
             live.welcomed(one.rank, one.connections == 1);
         }
@@ -195,6 +179,7 @@ impl Fleet {
         if let Some(inbox) = &one.inbox {
             inbox.news.notify_one();
         }
+        self.write_out(client); // what the target is to be answered with
         if acks > 0 {
             self.after_acks(client, now_ns);
         }

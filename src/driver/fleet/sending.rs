@@ -10,12 +10,12 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::Fleet;
-use super::connection::{ConnId, Talk};
+use super::connection::ConnId;
 use crate::driver::member::Rank;
 use crate::driver::source::Source;
 use crate::verify::ids::publish_id;
-use crate::wire::ndjson::{self, Publish};
-use crate::wire::{classic, payload};
+use crate::wire::payload;
+use crate::wire::seen::{Conn, Publishing};
 
 /// Messages that a client behind its schedule sends in one write at most.
 const SEND_BATCH: usize = 256;
@@ -248,9 +248,9 @@ impl Fleet {
     fn compose(&mut self, client: usize, intended_ns: u64, sent: Sent) -> bool {
         let claimed = self.clients[client]
             .claims
-            .map(|other| self.address_of(other));
+            .map(|other| self.claim_of(other));
         let one = &mut self.clients[client];
-        let Some(connection) = &one.connection else {
+        let Some(connection) = &mut one.connection else {
             return false;
         };
         let handle = connection.handle;
@@ -262,23 +262,15 @@ impl Fleet {
         self.text.clear();
         payload::encode(&mut self.text, self.seed, &header, size as usize);
         let text = std::str::from_utf8(&self.text).expect("a load message is ASCII");
+        let publish = Publishing {
+            text,
+            id: publish_id(header.sender, header.k),
+            claims: claimed.as_deref(),
+        };
         let start = self.out.len();
-        match &connection.talk {
-            Talk::Ndjson(_) => {
-                let publish = Publish {
-                    message: text.into(),
-                    id: Some(publish_id(header.sender, header.k)),
-                    client_ip: None,
-                };
-                ndjson::encode_publish(&mut self.out, &publish);
-            }
-            Talk::Classic { client_ip, .. } => {
-                let client_ip = claimed.as_deref().unwrap_or(client_ip);
-                classic::encode_publish(&mut self.out, client_ip, text);
-            }
+        if let Some(glued) = connection.conn.publish(&mut self.out, publish) {
+            self.ledger.sent_glued(handle, &header, glued);
         }
-        self.ledger
-            .sent_publish(handle, &header, &self.out[start..]);
         let bytes = (self.out.len() - start) as u64;
         self.recorder
             .sent(intended_ns, now_ns, sent.held_by_target, bytes);
@@ -286,28 +278,28 @@ impl Fleet {
         true
     }
 
-    /// What a classic client says that it is; nothing while it is not connected.
-    fn address_of(&self, client: usize) -> Box<str> {
+    /// What a client says that it is, where that is said; nothing while it is not connected.
+    fn claim_of(&self, client: usize) -> Box<str> {
         let connection = self.clients.get(client).and_then(|c| c.connection.as_ref());
-        match connection.map(|connection| &connection.talk) {
-            Some(Talk::Classic { client_ip, .. }) => client_ip.clone(),
-            _ => Box::default(),
-        }
+        let claim = connection.and_then(|connection| connection.conn.claim());
+        claim.unwrap_or_default().into()
     }
 
     /// A piece of a script's bytes, as they stand.
     pub(in crate::driver) fn send_raw(&mut self, client: usize, bytes: &[u8]) {
-        let Some(connection) = &self.clients[client].connection else {
+        let Some(connection) = &mut self.clients[client].connection else {
             return;
         };
-        self.ledger.sending_raw(connection.handle, bytes);
-        self.out.extend_from_slice(bytes);
+        let sent = connection
+            .conn
+            .raw(&mut self.out, bytes, self.max_frame_bytes);
+        self.ledger.sending_raw(connection.handle, &sent);
         self.write_out(client);
     }
 
     /// Writes what was composed for `client`. What the socket does not take waits for
     /// [`Fleet::poll_flush`].
-    fn write_out(&mut self, client: usize) {
+    pub(super) fn write_out(&mut self, client: usize) {
         let Self {
             clients,
             out,

@@ -3,18 +3,27 @@
 use std::net::SocketAddr;
 
 use super::{Event, Handle, Inferred};
-use crate::scenario::plan::OrderPromise;
 use crate::verify::anomaly::{Anomaly, NoAck, Unacked};
 use crate::verify::batch::{Message, NO_NUMBER};
 use crate::verify::context::Complaint;
 use crate::verify::ids::split_id;
 use crate::verify::outbox::{AckOrder, Outbox, Pending};
+use crate::verify::promises::OrderPromise;
 use crate::verify::session::Stage;
 use crate::verify::violation::{Evidence, Violation};
+use crate::wire::seen::AckOf;
 
 impl Inferred {
-    /// An ack that names what it is for.
-    pub(super) fn ack(&mut self, handle: Handle, id: Option<u64>, now_ns: u64) -> Event {
+    pub(super) fn ack(&mut self, handle: Handle, of: AckOf, now_ns: u64) -> Event {
+        match of {
+            AckOf::Id(id) => self.named_ack(handle, Some(id), now_ns),
+            AckOf::NoId => self.named_ack(handle, None, now_ns),
+            AckOf::Oldest(by) => self.anonymous_ack(handle, by, now_ns),
+        }
+    }
+
+    /// An ack that names what it is for, if that had a name.
+    fn named_ack(&mut self, handle: Handle, id: Option<u64>, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", now_ns);
         let promised = self.promises_acks();
         let session = &mut self.sessions[handle.0 as usize];
@@ -36,7 +45,7 @@ impl Inferred {
     }
 
     /// An ack that names its sender's address alone: it is for the oldest message that waits.
-    pub(super) fn anonymous_ack(&mut self, handle: Handle, by: SocketAddr, now_ns: u64) -> Event {
+    fn anonymous_ack(&mut self, handle: Handle, by: SocketAddr, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", now_ns);
         let promised = self.promises_acks();
         let known = self.context.terms.addresses_known;

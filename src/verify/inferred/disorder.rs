@@ -10,9 +10,9 @@ use std::collections::HashSet;
 use super::Inferred;
 use super::sequence::SlotId;
 use super::track::{Fill, Track};
-use crate::scenario::plan::OrderPromise;
 use crate::verify::batch::Message;
 use crate::verify::directory::ClientId;
+use crate::verify::promises::OrderPromise;
 use crate::verify::violation::{Evidence, Who};
 
 /// Later messages of its sender that a late one is held against.

@@ -8,13 +8,13 @@ use super::settle::{Doubt, Known, Loss};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Event, Handle, Inferred, Session};
-use crate::scenario::plan::OrderPromise;
 use crate::verify::anomaly::{Anomaly, LossDoubt};
 use crate::verify::batch::{Ended, Message, NO_NUMBER};
 use crate::verify::bounds;
 use crate::verify::ledger::Ending;
 use crate::verify::outbox::Parting;
-use crate::verify::session::{NEVER, SHORTEST_FRAME_BYTES, Stage};
+use crate::verify::promises::OrderPromise;
+use crate::verify::session::{NEVER, Stage};
 use crate::verify::violation::{Evidence, HangUp, LossProof, NoFrame, Quote};
 use crate::wire::payload::SenderId;
 
@@ -73,12 +73,13 @@ impl Inferred {
         session.joined_at = at;
         session.first_ns = now_ns;
         let connecting_at = session.connecting_at;
+        let in_order = self.context.terms.capabilities.joins_in_order;
         let mut unjoined = std::mem::take(&mut self.unjoined);
         unjoined.retain(|&index| {
             let other = &mut self.sessions[index as usize];
             if other.joined_at == NEVER && other.connected_at < connecting_at {
                 // A welcome says itself from when on it counts.
-                if self.context.terms.dialect == crate::wire::Dialect::Classic {
+                if in_order {
                     other.joined_at = at;
                     other.first_ns = now_ns;
                     other.update_wary();
@@ -90,13 +91,7 @@ impl Inferred {
         self.unjoined = unjoined;
     }
 
-    pub(super) fn welcome(
-        &mut self,
-        handle: Handle,
-        client_ip: &str,
-        max_line: u64,
-        now_ns: u64,
-    ) -> Event {
+    pub(super) fn welcome(&mut self, handle: Handle, client_ip: &str, now_ns: u64) -> Event {
         if self.session(handle).stage != Stage::Connecting {
             return self.malformed(handle, NoFrame::SecondWelcome, 0, now_ns);
         }
@@ -114,7 +109,7 @@ impl Inferred {
         }
         let flags = *self.flags(handle);
         let client = self.client(handle);
-        self.context.welcomed(client, flags, max_line, now_ns);
+        self.context.welcomed(client, flags, now_ns);
         let traffic = self.context.unacked > 0;
         self.context.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.session(handle).stage = Stage::Open;
@@ -154,7 +149,7 @@ impl Inferred {
         &mut self,
         handle: Handle,
         what: NoFrame,
-        bytes: usize,
+        could_hide: u64,
         now_ns: u64,
     ) -> Event {
         let behind = self.session(handle).track.cursor;
@@ -164,7 +159,7 @@ impl Inferred {
             behind,
             in_row: 0,
             claim: None,
-            room: 1 + (bytes / SHORTEST_FRAME_BYTES) as u64,
+            room: could_hide.saturating_add(1),
             malformed: true,
         });
         self.certain(Evidence::NoFrame(what), handle, None, now_ns);
@@ -253,17 +248,16 @@ impl Inferred {
         unread: &[u8],
         now_ns: u64,
     ) {
-        self.text_ends(handle, now_ns);
         let session = &self.sessions[handle.0 as usize];
         let (stage, flags) = (session.stage, session.flags);
-        let classic = self.context.terms.dialect == crate::wire::Dialect::Classic;
+        let says_bye = self.context.terms.capabilities.bye;
         match stage {
             Stage::Finished if !unread.is_empty() => {
                 let what = NoFrame::AfterBye(Quote::of(unread));
                 self.malformed(handle, what, 0, now_ns);
             }
             // Half-close is answered by the rest of what is owed, then close (C3).
-            Stage::Open if classic && flags.leaving && ending == Ending::Eof && !flags.gone => {
+            Stage::Open if !says_bye && flags.leaving && ending == Ending::Eof && !flags.gone => {
                 self.left(handle, Rest::Answered { by_bye: false }, now_ns);
             }
             Stage::Open => self.broke_off(handle, ending, now_ns),
@@ -300,13 +294,12 @@ impl Inferred {
             }
             Parting::MayBeSlow => self.context.batch.tally.may_be_slow += 1,
             Parting::TimeUp => {
-                // Without a bye in the dialect, who got everything that was sent got it all.
-                let classic = self.context.terms.dialect == crate::wire::Dialect::Classic;
-                if unresolved > 0 || !classic {
+                // Where nobody says bye, who got everything that was sent got it all.
+                if unresolved > 0 || self.context.terms.capabilities.bye {
                     self.context.batch.tally.unfinished += 1;
                 }
             }
-            Parting::NoGoodbye if self.context.terms.dialect == crate::wire::Dialect::Ndjson => {
+            Parting::NoGoodbye if self.context.terms.capabilities.bye => {
                 self.context
                     .hung_up(Evidence::NoBye, client, NO_NUMBER, now_ns);
             }

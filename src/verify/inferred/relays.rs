@@ -5,48 +5,38 @@ use super::sequence::SlotId;
 use super::settle::Doubt;
 use super::track::{Ahead, Fill, Hole};
 use super::{Event, Handle, Inferred, is_late};
-use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::anomaly::{Anomaly, Open};
 use crate::verify::batch::{Message, NO_NUMBER};
 use crate::verify::bounds;
 use crate::verify::directory::{RawFate, hash_of};
+use crate::verify::promises::{OrderPromise, RelayPromise};
 use crate::verify::session::{NEVER, Stage};
 use crate::verify::violation::{Evidence, Quote, WrongRelay};
-use crate::wire::Dialect;
 use crate::wire::payload::{self, Header, NotIntact};
-
-/// A relay as it came.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Heard<'a> {
-    /// The address that it names as its sender's.
-    pub(super) from: &'a str,
-    pub(super) text: &'a [u8],
-    /// What others are to be compared with.
-    pub(super) bytes: [&'a [u8]; 3],
-}
+use crate::wire::seen::Relay;
 
 impl Inferred {
-    pub(super) fn relay(&mut self, handle: Handle, heard: Heard<'_>, now_ns: u64) -> Event {
+    pub(super) fn relay(&mut self, handle: Handle, heard: &Relay<'_>, now_ns: u64) -> Event {
         if self.session(handle).stage == Stage::Finished {
-            let what = WrongRelay::AfterBye(Quote::of(heard.text));
-            return self.irregular(what, handle, &heard, None, now_ns);
+            let what = WrongRelay::AfterBye(Quote::of(&heard.text));
+            return self.irregular(what, handle, heard, None, now_ns);
         }
         self.require_welcome(handle, "relay", now_ns);
         let terms = &self.context.terms;
-        let header = match payload::decode(heard.text, terms.seed, terms.run) {
+        let header = match payload::decode(&heard.text, terms.seed, terms.run) {
             Ok(header) => header,
             Err(NotIntact::Altered) => {
-                let what = WrongRelay::Altered(Quote::of(heard.text));
-                let claim = payload::claimed(heard.text)
+                let what = WrongRelay::Altered(Quote::of(&heard.text));
+                let claim = payload::claimed(&heard.text)
                     .map(|(sender, k)| Message { sender, k })
                     .filter(|claim| self.messages.get(*claim).is_some());
-                return self.irregular(what, handle, &heard, claim, now_ns);
+                return self.irregular(what, handle, heard, claim, now_ns);
             }
-            Err(NotIntact::Foreign) => return self.foreign(handle, &heard, now_ns),
+            Err(NotIntact::Foreign) => return self.foreign(handle, heard, now_ns),
         };
         if header.run != terms.run {
             let what = WrongRelay::OtherRun(header.run);
-            return self.irregular(what, handle, &heard, None, now_ns);
+            return self.irregular(what, handle, heard, None, now_ns);
         }
         let message = Message {
             sender: header.sender,
@@ -54,7 +44,7 @@ impl Inferred {
         };
         if !self.context.directory.was_opened(header.sender) || header.k == 0 {
             let what = WrongRelay::NoSuchSender(header.sender);
-            return self.irregular(what, handle, &heard, None, now_ns);
+            return self.irregular(what, handle, heard, None, now_ns);
         }
         let session = self.session(handle);
         if !session.track.wants(header.sender) {
@@ -63,25 +53,26 @@ impl Inferred {
         let attribution = self
             .context
             .directory
-            .check_address(header.sender, heard.from);
+            .check_address(header.sender, &heard.from);
         let clean = attribution.is_ok();
         if let Err(truth) = attribution {
             let me = self.session(handle).track.id;
+            let directory = &self.context.directory;
             let what = WrongRelay::WrongAddress {
-                claimed: heard.from.into(),
-                is_receivers: self.context.directory.check_address(me, heard.from).is_ok(),
+                claimed: (*heard.from).into(),
+                is_receivers: directory.check_address(me, &heard.from).is_ok(),
                 truth: truth.into(),
             };
-            self.report_irregular(what, handle, &heard, Some(message), now_ns);
+            self.report_irregular(what, handle, heard, Some(message), now_ns);
         }
-        self.intact(handle, &heard, &header, clean, now_ns)
+        self.intact(handle, heard, &header, clean, now_ns)
     }
 
     /// A relay whose message is intact, of this run, and fit for this receiver.
     fn intact(
         &mut self,
         handle: Handle,
-        heard: &Heard<'_>,
+        heard: &Relay<'_>,
         header: &Header,
         clean: bool,
         now_ns: u64,
@@ -213,7 +204,7 @@ impl Inferred {
     /// session got, or before that, or between. That is a proposal: others may show where it
     /// belongs, and that the session was owed it.
     fn doubt_of_leavers(&mut self, message: Message, sent_at: u64) {
-        let classic = self.context.terms.dialect == Dialect::Classic;
+        let in_order = self.context.terms.capabilities.joins_in_order;
         let over = self
             .over
             .iter()
@@ -224,7 +215,8 @@ impl Inferred {
         for track in over.chain(past) {
             let parted = track.parted.filter(|parted| parted.at > sent_at);
             if let Some(parted) = parted.filter(|_| track.wants(message.sender)) {
-                let joined = parted.joined_at < sent_at || classic && track.later <= message.sender;
+                let joined =
+                    parted.joined_at < sent_at || in_order && track.later <= message.sender;
                 let doubt = Doubt::of_parted(track, parted, message, joined);
                 self.settling.doubt(doubt);
             }
@@ -377,14 +369,14 @@ impl Inferred {
         handle: Handle,
         slot: SlotId,
         sent: &Sent,
-        heard: Option<&Heard<'_>>,
+        heard: Option<&Relay<'_>>,
         now_ns: u64,
     ) -> Event {
         self.context.batch.tally.delivered += 1;
         if let Some(heard) = heard
-            && self.sequence.keep_line(slot, &heard.bytes)
+            && self.sequence.keep_frame(slot, heard)
         {
-            self.context.directory.keeps(&heard.bytes);
+            self.context.directory.keeps();
         }
         if let Some(slot) = self.sequence.get_mut(slot) {
             if slot.receivers == 0 {
@@ -481,7 +473,7 @@ impl Inferred {
         &mut self,
         handle: Handle,
         header: &Header,
-        heard: &Heard<'_>,
+        heard: &Relay<'_>,
         now_ns: u64,
     ) -> Event {
         let message = Message {
@@ -536,18 +528,18 @@ impl Inferred {
     }
 
     /// A relay of a text that no load message ever was.
-    fn foreign(&mut self, handle: Handle, heard: &Heard<'_>, now_ns: u64) -> Event {
-        let text = String::from_utf8_lossy(heard.text);
+    fn foreign(&mut self, handle: Handle, heard: &Relay<'_>, now_ns: u64) -> Event {
+        let text = String::from_utf8_lossy(&heard.text);
         let what = match self.context.directory.raw_fate(&text) {
             Some(RawFate::Accepted) => {
                 self.context.batch.tally.delivered += 1;
                 return Event::Other;
             }
-            Some(RawFate::Rejected) => WrongRelay::Refused(Quote::of(heard.text)),
+            Some(RawFate::Rejected) => WrongRelay::Refused(Quote::of(&heard.text)),
             None if heard.text.is_empty() => WrongRelay::Blank,
             None => WrongRelay::Nobodys {
                 from: Quote::of(heard.from.as_bytes()),
-                text: Quote::of(heard.text),
+                text: Quote::of(&heard.text),
             },
         };
         self.irregular(what, handle, heard, None, now_ns)
@@ -559,7 +551,7 @@ impl Inferred {
         &mut self,
         what: WrongRelay,
         handle: Handle,
-        heard: &Heard<'_>,
+        heard: &Relay<'_>,
         claim: Option<Message>,
         now_ns: u64,
     ) -> Event {
@@ -573,12 +565,12 @@ impl Inferred {
         &mut self,
         what: WrongRelay,
         handle: Handle,
-        heard: &Heard<'_>,
+        heard: &Relay<'_>,
         message: Option<Message>,
         now_ns: u64,
     ) {
         let id = self.session(handle).track.id;
-        let line = hash_of(&heard.bytes.concat());
+        let line = hash_of(heard.frame);
         if self.irregulars.count(what.kind(), line, id) {
             let wrong = Evidence::WrongRelay { what, others: 0 };
             self.certain(wrong, handle, message, now_ns);

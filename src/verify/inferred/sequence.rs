@@ -12,9 +12,10 @@
 use std::collections::VecDeque;
 
 use crate::verify::batch::Message;
-use crate::verify::lines::{KeptLines, Place};
+use crate::verify::frames::{KeptFrames, Place};
 use crate::verify::reference::NOBODY;
 use crate::wire::payload::SenderId;
+use crate::wire::seen::{Due, Relay};
 
 /// Names a slot; larger ones were made later. 0 names none.
 pub(super) type SlotId = u64;
@@ -30,7 +31,7 @@ pub(super) struct Slot {
     before: SlotId,
     pub(super) next: SlotId,
     /// The bytes that receivers get, while they may be compared.
-    line: Option<Place>,
+    frame: Option<Place>,
     pub(super) intended_ns: u64,
     /// When it was really sent, or due if that was later.
     pub(super) sent_ns: u64,
@@ -65,7 +66,7 @@ pub(super) struct Sequence {
     base: SlotId,
     head: SlotId,
     tail: SlotId,
-    lines: KeptLines,
+    frames: KeptFrames,
 }
 
 impl Default for Sequence {
@@ -80,15 +81,15 @@ impl Default for Sequence {
             base: 1,
             head: 1,
             tail: 1,
-            lines: KeptLines::default(),
+            frames: KeptFrames::default(),
         }
     }
 }
 
 impl Slot {
-    /// Under which number its line is kept.
-    pub(super) fn line(&self) -> Option<u32> {
-        self.line.map(Place::line)
+    /// Under which number its frame is kept.
+    pub(super) fn frame_number(&self) -> Option<u32> {
+        self.frame.map(Place::number)
     }
 
     fn new(message: Message, label: u64, before: SlotId, next: SlotId) -> Self {
@@ -97,7 +98,7 @@ impl Slot {
             label,
             before,
             next,
-            line: None,
+            frame: None,
             intended_ns: 0,
             sent_ns: 0,
             accepted_at: 0,
@@ -133,9 +134,9 @@ impl Sequence {
         self.tail
     }
 
-    /// Bytes of lines that are held.
-    pub(super) fn line_bytes(&self) -> usize {
-        self.lines.bytes()
+    /// Bytes of frames that are held.
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.frames.bytes()
     }
 
     /// The slot, unless it is let go.
@@ -168,13 +169,13 @@ impl Sequence {
         self.get(id).map_or(0, |slot| slot.before)
     }
 
-    /// The slot behind `id` and the bytes that it is expected as.
+    /// The slot after `id` and the frame that it is expected as.
     #[inline]
-    pub(super) fn due(&mut self, id: SlotId) -> Option<(SlotId, &mut Slot, &[u8])> {
+    pub(super) fn due(&mut self, id: SlotId) -> Option<(SlotId, &mut Slot, Due<'_>)> {
         let next = self.slots.get(id.checked_sub(self.base)? as usize)?.next;
         let slot = self.slots.get_mut(next.checked_sub(self.base)? as usize)?;
-        let line = self.lines.get(slot.line?);
-        Some((next, slot, line))
+        let due = self.frames.get(slot.frame?);
+        Some((next, slot, due))
     }
 
     /// `id` and the slots before it, the nearest first.
@@ -228,28 +229,31 @@ impl Sequence {
     }
 
     /// Keeps the bytes that `id` came as, for the others to be compared with; `false` if it has some.
-    pub(super) fn keep_line(&mut self, id: SlotId, parts: &[&[u8]]) -> bool {
+    pub(super) fn keep_frame(&mut self, id: SlotId, relay: &Relay<'_>) -> bool {
         let slot = self.slots.get_mut((id - self.base) as usize);
-        let Some(slot) = slot.filter(|slot| slot.line.is_none()) else {
+        let Some(slot) = slot.filter(|slot| slot.frame.is_none()) else {
             return false;
         };
-        slot.line = Some(self.lines.keep(parts));
+        slot.frame = Some(
+            self.frames
+                .keep(relay.frame, relay.span().unwrap_or_default()),
+        );
         true
     }
 
-    /// No line under this number is kept any more.
-    pub(super) fn first_line(&self) -> u32 {
-        self.lines.first()
+    /// No frame under this number is kept any more.
+    pub(super) fn first_frame(&self) -> u32 {
+        self.frames.first()
     }
 
     /// Nobody's bytes are compared with those of `id` any more.
-    pub(super) fn drop_line(&mut self, id: SlotId) {
-        let lines = &mut self.lines;
+    pub(super) fn drop_frame(&mut self, id: SlotId) {
+        let frames = &mut self.frames;
         if let Some(index) = id.checked_sub(self.base)
             && let Some(slot) = self.slots.get_mut(index as usize)
-            && let Some(place) = slot.line.take()
+            && let Some(place) = slot.frame.take()
         {
-            lines.release(place);
+            frames.release(place);
         }
     }
 
@@ -259,7 +263,7 @@ impl Sequence {
             return None;
         }
         let head = self.head;
-        self.drop_line(head);
+        self.drop_frame(head);
         let slot = self.get_mut(head)?;
         slot.freed = true;
         let (message, next) = (slot.message, slot.next);
@@ -277,6 +281,8 @@ impl Sequence {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     fn message(k: u64) -> Message {
@@ -323,13 +329,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_let_go_stands_before_everything_and_frees_its_line() {
+    fn what_is_let_go_stands_before_everything_and_frees_its_frame() {
         let mut sequence = Sequence::default();
         let root = sequence.tail();
         let one = sequence.insert_behind(root, message(1));
         let two = sequence.insert_behind(one, message(2));
-        sequence.keep_line(one, &[b"one", b"\n"]);
-        assert_eq!(sequence.due(root).unwrap().2, b"one\n");
+        let relay = Relay {
+            frame: b"<one>",
+            text: Cow::Borrowed(b"one"),
+            from: "".into(),
+            seq: 0,
+        };
+        sequence.keep_frame(one, &relay);
+        assert_eq!(sequence.due(root).unwrap().2.frame, b"<one>");
         assert!(sequence.free_head().is_some());
         assert!(sequence.free_head().is_some());
         assert_eq!(sequence.free_head(), None, "the last one stays");

@@ -8,11 +8,11 @@ use super::sequence::{Sequence, SlotId};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use super::{Inferred, Session, figures};
-use crate::scenario::plan::RelayPromise;
 use crate::verify::anomaly::{Anomaly, LossDoubt};
 use crate::verify::batch::{Message, NO_NUMBER, Unjudged};
 use crate::verify::bounds;
 use crate::verify::directory::ClientId;
+use crate::verify::promises::RelayPromise;
 use crate::verify::session::{NEVER, Stage};
 use crate::verify::violation::{Evidence, LossProof, Who};
 use crate::wire::payload::SenderId;
@@ -162,7 +162,7 @@ impl Inferred {
         }
         self.give_up_old_holes();
         while self.sequence.len() > bounds::slots()
-            || self.sequence.line_bytes() > bounds::slot_bytes()
+            || self.sequence.frame_bytes() > bounds::slot_bytes()
         {
             if !self.leave_slowest_behind() {
                 break;
@@ -247,7 +247,7 @@ impl Inferred {
             self.judge_losses_of(id);
         }
         for &id in slots {
-            self.sequence.drop_line(id);
+            self.sequence.drop_frame(id);
         }
         self.settling.last = last;
         self.settling.uncounted.extend(slots);

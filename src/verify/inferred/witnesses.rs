@@ -6,10 +6,9 @@ use super::Inferred;
 use super::sequence::{Slot, SlotId};
 use super::settle::Known;
 use super::track::Track;
-use crate::scenario::plan::OrderPromise;
 use crate::verify::anomaly::Anomaly;
 use crate::verify::batch::Message;
-use crate::wire::Dialect;
+use crate::verify::promises::OrderPromise;
 use crate::wire::payload::SenderId;
 
 /// How far from a slot, on either side, it is looked what comes before or behind it.
@@ -143,12 +142,12 @@ impl Inferred {
     /// Whether the target took the connection of `track` before that of session `other`: it takes
     /// them in the order in which they were made. (A welcome says itself from when on it counts.)
     pub(super) fn is_taken_before(&self, track: &Track, other: SenderId) -> bool {
-        self.context.terms.dialect == Dialect::Classic && track.later <= other
+        self.context.terms.capabilities.joins_in_order && track.later <= other
     }
 
     /// Whether a session that was taken later sent a message, or got it.
     fn is_behind_join(&self, track: &Track, near: &Near) -> bool {
-        if self.context.terms.dialect != Dialect::Classic {
+        if !self.context.terms.capabilities.joins_in_order {
             return false;
         }
         let later = |id| self.is_taken_before(track, id);

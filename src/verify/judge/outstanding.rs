@@ -17,11 +17,11 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::known::Record;
 use super::{Judge, NO_NUMBER};
-use crate::scenario::plan::RelayPromise;
 use crate::verify::batch::Message;
 use crate::verify::outstanding::{
     Class, Crowd, Crowds, Cut, Listener, Outstanding, Unanswered, Waiting,
 };
+use crate::verify::promises::RelayPromise;
 use crate::verify::violation::Evidence;
 use crate::wire::payload::SenderId;
 

@@ -7,6 +7,7 @@ use crate::verify::context::Complaint;
 use crate::verify::ids::split_id;
 use crate::verify::session::{Carried, Form, Moves, Place, Stage};
 use crate::verify::violation::Evidence;
+use crate::wire::seen::AckOf;
 
 impl Numbered {
     /// An ack has found its place.
@@ -34,12 +35,17 @@ impl Numbered {
         }
     }
 
-    pub(super) fn ack(&mut self, handle: Handle, seq: u64, id: Option<u64>, now_ns: u64) -> Event {
+    pub(super) fn ack(&mut self, handle: Handle, seq: u64, of: AckOf, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", seq, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         let me = session.id;
         let outbox = session.outbox.get_or_insert_default();
-        let k = match id.map(split_id) {
+        let named = match of {
+            AckOf::Id(id) => Some(split_id(id)),
+            AckOf::Oldest(_) => outbox.pending.front().map(|oldest| (me, oldest.k)),
+            AckOf::NoId => None,
+        };
+        let k = match named {
             Some((sender, k)) if sender == me && k <= outbox.last_k && k > 0 => k,
             named => {
                 if let Some(raw) = outbox.raw.as_mut().filter(|r| r.acks_owed > 0) {

@@ -34,7 +34,6 @@ impl Numbered {
         handle: Handle,
         client_ip: &str,
         seq: u64,
-        max_line: u64,
         now_ns: u64,
     ) -> Event {
         if self.session(handle).stage != Stage::Connecting {
@@ -54,7 +53,7 @@ impl Numbered {
         }
         let flags = *self.flags(handle);
         let client = self.client(handle);
-        self.context.welcomed(client, flags, max_line, now_ns);
+        self.context.welcomed(client, flags, now_ns);
         let session = &mut self.sessions[handle.0 as usize];
         let joined = session.joined;
         if seq.saturating_add(session.added) < joined {

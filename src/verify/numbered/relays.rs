@@ -8,31 +8,26 @@ use crate::verify::reference::Slot;
 use crate::verify::session::{Carried, Early, Form, Move, Moves, NEVER, Place};
 use crate::verify::violation::{Evidence, Quote, WrongRelay};
 use crate::wire::payload::{self, Header, NotIntact, SenderId};
+use crate::wire::seen::Relay;
 
 impl Numbered {
     pub(super) fn relay(
         &mut self,
         handle: Handle,
-        line: &[u8],
+        relay: &Relay<'_>,
         seq: u64,
-        client_ip: &str,
-        text: &str,
         now_ns: u64,
     ) -> Event {
         self.require_welcome(handle, "relay", seq, now_ns);
-        let header = match payload::decode(
-            text.as_bytes(),
-            self.context.terms.seed,
-            self.context.terms.run,
-        ) {
+        let (line, text) = (relay.frame, &relay.text);
+        let terms = &self.context.terms;
+        let header = match payload::decode(text, terms.seed, terms.run) {
             Ok(header) => header,
             Err(NotIntact::Altered) => {
-                let altered = WrongRelay::Altered(Quote::of(text.as_bytes()));
+                let altered = WrongRelay::Altered(Quote::of(text));
                 return self.irregular(altered, handle, line, seq, now_ns);
             }
-            Err(NotIntact::Foreign) => {
-                return self.foreign(handle, line, seq, (client_ip, text), now_ns);
-            }
+            Err(NotIntact::Foreign) => return self.foreign(handle, relay, seq, now_ns),
         };
         let message = Message {
             sender: header.sender,
@@ -52,24 +47,24 @@ impl Numbered {
         let attribution = self
             .context
             .directory
-            .check_address(header.sender, client_ip);
+            .check_address(header.sender, &relay.from);
         let clean = attribution.is_ok();
         if let Err(truth) = attribution {
             let what = WrongRelay::WrongAddress {
-                claimed: client_ip.into(),
+                claimed: (*relay.from).into(),
                 is_receivers: false,
                 truth: truth.into(),
             };
             self.report_irregular(what, handle, line, seq, Some(message), now_ns);
         }
-        self.intact(handle, line, seq, &header, clean, now_ns)
+        self.intact(handle, relay, seq, &header, clean, now_ns)
     }
 
     /// A relay whose message is intact, of this run, and another's: is its number in place?
     pub(super) fn intact(
         &mut self,
         handle: Handle,
-        line: &[u8],
+        relay: &Relay<'_>,
         seq: u64,
         header: &Header,
         clean: bool,
@@ -88,7 +83,7 @@ impl Numbered {
         let mut moves = Moves::new(self.session(handle).id, now_ns);
         let place = self.place(handle, seq, carried, &mut moves);
         match place {
-            Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, Some(line)),
+            Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, Some(relay)),
             Place::Early => {}
             Place::Behind | Place::Late | Place::Forgotten => {
                 let doubt = match place {
@@ -114,7 +109,7 @@ impl Numbered {
         handle: Handle,
         seq: u64,
         carried: Carried,
-        line: Option<&[u8]>,
+        relay: Option<&Relay<'_>>,
     ) {
         self.context.batch.tally.delivered += 1;
         let Carried {
@@ -133,9 +128,9 @@ impl Numbered {
         match self.known(seq) {
             None if clean => {
                 self.saw(seq);
-                match line {
-                    Some(line) => {
-                        self.keep(seq, line, message, intended_ns, receiver, at_ns);
+                match relay {
+                    Some(relay) => {
+                        self.keep(seq, relay, message, intended_ns, receiver, at_ns);
                         let sent_ns = self.sent_ns(message, intended_ns);
                         if let Some((slot, _)) = self.reference.get(seq) {
                             slot.sent_ns = sent_ns;
@@ -203,11 +198,11 @@ impl Numbered {
         })
     }
 
-    /// Keeps the first clean line of a number for the shard's other receivers.
+    /// Keeps the first clean frame of a number for the shard's other receivers.
     pub(super) fn keep(
         &mut self,
         seq: u64,
-        line: &[u8],
+        relay: &Relay<'_>,
         message: Message,
         intended_ns: u64,
         receiver: SenderId,
@@ -218,9 +213,9 @@ impl Numbered {
         let retired = |n, s: &Slot| facts.push(relayed(n, s));
         let kept =
             self.reference
-                .insert(seq, line, message, intended_ns, receiver, now_ns, retired);
+                .insert(seq, relay, message, intended_ns, receiver, now_ns, retired);
         if kept {
-            self.context.directory.keeps(&[line, b"\n"]);
+            self.context.directory.keeps();
             self.kept_since_flush += 1;
         } else {
             self.context.batch.tally.uncompared += 1;
@@ -286,12 +281,12 @@ impl Numbered {
     pub(super) fn foreign(
         &mut self,
         handle: Handle,
-        line: &[u8],
+        relay: &Relay<'_>,
         seq: u64,
-        (client_ip, text): (&str, &str),
         now_ns: u64,
     ) -> Event {
-        let what = match self.context.directory.raw_fate(text) {
+        let text = String::from_utf8_lossy(&relay.text);
+        let what = match self.context.directory.raw_fate(&text) {
             Some(RawFate::Accepted) => {
                 let carried = Carried {
                     message: None,
@@ -316,14 +311,14 @@ impl Numbered {
                 self.explain(handle, moves);
                 return Event::Other;
             }
-            Some(RawFate::Rejected) => WrongRelay::Refused(Quote::of(text.as_bytes())),
+            Some(RawFate::Rejected) => WrongRelay::Refused(Quote::of(&relay.text)),
             None if text.is_empty() => WrongRelay::Blank,
             None => WrongRelay::Nobodys {
-                from: Quote::of(client_ip.as_bytes()),
-                text: Quote::of(text.as_bytes()),
+                from: Quote::of(relay.from.as_bytes()),
+                text: Quote::of(&relay.text),
             },
         };
-        self.irregular(what, handle, line, seq, now_ns)
+        self.irregular(what, handle, relay.frame, seq, now_ns)
     }
 
     /// A relay that is wrong in itself. Its number counts as accounted for.

@@ -4,8 +4,8 @@ use super::{Handle, Numbered};
 use crate::verify::anomaly::Anomaly;
 use crate::verify::batch::Message;
 use crate::verify::outbox::Pending;
-use crate::wire::Dialect;
 use crate::wire::payload::Header;
+use crate::wire::seen::{Glued, RawSent};
 
 impl Numbered {
     /// A message is about to be sent: gives it its k.
@@ -40,11 +40,11 @@ impl Numbered {
         Some(header)
     }
 
-    /// The publish of `header` goes over the wire after raw bytes without a line end.
-    pub(in crate::verify) fn sent_publish(&mut self, handle: Handle, header: &Header, line: &[u8]) {
+    /// The publish of `header` goes over the wire after raw bytes without an end.
+    pub(in crate::verify) fn sent_glued(&mut self, handle: Handle, header: &Header, glued: Glued) {
         let session = &mut self.sessions[handle.0 as usize];
         let outbox = session.outbox.get_or_insert_default();
-        if outbox.survives_glued(header, line) {
+        if outbox.sent_glued(glued) {
             return;
         }
         session.flags.provoked = true;
@@ -63,19 +63,11 @@ impl Numbered {
         self.context.batch.anomalies.push(refused);
     }
 
-    /// A script sends `bytes` as they stand.
-    pub(in crate::verify) fn sending_raw(&mut self, handle: Handle, bytes: &[u8]) {
-        let max_line_bytes = self.context.terms.max_line_bytes;
+    /// A script sends bytes as they stand.
+    pub(in crate::verify) fn sending_raw(&mut self, handle: Handle, sent: &RawSent) {
         let session = &mut self.sessions[handle.0 as usize];
         let outbox = session.outbox.get_or_insert_default();
-        let directory = &self.context.directory;
-        if !outbox.send_raw(bytes, Dialect::Ndjson, max_line_bytes, directory) {
-            session.flags.provoked = true;
-        }
-    }
-
-    pub(in crate::verify) fn has_unfinished_raw(&self, handle: Handle) -> bool {
-        let outbox = self.sessions[handle.0 as usize].outbox.as_deref();
-        outbox.is_some_and(|outbox| outbox.has_unfinished_raw())
+        outbox.send_raw(sent, &self.context.directory);
+        session.flags.provoked |= !sent.is_right;
     }
 }

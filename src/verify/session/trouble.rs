@@ -12,9 +12,6 @@ use crate::verify::batch::Message;
 use crate::verify::bounds;
 use crate::wire::payload::SenderId;
 
-/// The shortest frame that carries a number: `{"type":"ack","seq":1}`.
-pub(in crate::verify) const SHORTEST_FRAME_BYTES: usize = 22;
-
 /// Everything that went wrong in a session, as far as later frames depend on it.
 #[derive(Debug, Default)]
 pub(in crate::verify) struct Trouble {
@@ -97,11 +94,11 @@ pub(in crate::verify) struct Early {
 }
 
 impl Session {
-    /// A malformed line of `bytes` came: that many numbers it can have swallowed.
-    pub(in crate::verify) fn malformed(&mut self, bytes: usize) {
-        let numbers = 1 + (bytes / SHORTEST_FRAME_BYTES) as u64;
+    /// Something malformed came, which can have swallowed a number, and so many others.
+    pub(in crate::verify) fn malformed(&mut self, could_hide: u64) {
         let trouble = self.trouble();
-        trouble.swallowing = trouble.swallowing.saturating_add(numbers);
+        let swallowing = trouble.swallowing.saturating_add(1);
+        trouble.swallowing = swallowing.saturating_add(could_hide);
     }
 
     /// Whether a malformed line came last.

@@ -8,13 +8,13 @@ use rand::RngExt;
 
 use super::agreement::{afflict, found};
 use super::bugs::BUGS;
+use super::conns;
 use super::fault_table::INFERRED_ORDER;
 use super::liberties;
 use super::oracle_inferred;
 use super::world::{Play, Played, World, rng};
-use crate::scenario::plan::Promises;
 use crate::verify::kind::Kind;
-use crate::verify::ledger::Terms;
+use crate::verify::promises::Promises;
 
 type Verdict = BTreeMap<Kind, u64>;
 
@@ -65,9 +65,8 @@ impl Judged {
     }
 
     fn of(mut world: World, seed: u64, bugs: &[usize]) -> Self {
-        let Terms {
-            dialect, promises, ..
-        } = world.terms;
+        let protocol = conns::protocol(&world.terms);
+        let promises = world.terms.promises;
         let bugs = afflict(&mut world, seed, bugs);
         let seed = rng(seed).random();
         let played = world.play(Play {
@@ -78,8 +77,8 @@ impl Judged {
             promises,
             bugs,
             streaming: found(&played),
-            brute: oracle_inferred::verdict(&played.observations, dialect, promises, true),
-            near: oracle_inferred::verdict(&played.observations, dialect, promises, false),
+            brute: oracle_inferred::verdict(&played.observations, protocol, promises, true),
+            near: oracle_inferred::verdict(&played.observations, protocol, promises, false),
             played,
         }
     }

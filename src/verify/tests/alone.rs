@@ -1,6 +1,7 @@
 //! What a session tells by itself, by its numbers: its own acks, its ends, and relays that are wrong
 //! whoever else got them; each where nothing else would notice.
 
+use super::conns;
 use super::guards::{Bench, ack, kinds, relay, text};
 use super::world::{address, terms};
 use crate::verify::directory::ClientId;
@@ -63,7 +64,7 @@ fn a_relay_that_nobody_sent_says_what_it_is() {
         ("", Kind::PhantomRelay, "a relay numbered 1 blank"),
     ] {
         let (mut bench, client, listener) = two();
-        bench.ledgers[0].sending_raw(client, b"not json\n");
+        bench.ledgers[0].sending_raw(client, &conns::raw(b"not json\n"));
         let mut line = Vec::new();
         ndjson::encode_relay(&mut line, 1, &address(0), message);
         bench.read(0, listener, &line);
@@ -101,7 +102,7 @@ fn what_may_not_have_arrived_is_owed_no_ack() {
     ] {
         let (mut bench, client, listener) = two();
         if rubbish {
-            bench.ledgers[0].sending_raw(client, b"rubbish\n");
+            bench.ledgers[0].sending_raw(client, &conns::raw(b"rubbish\n"));
         }
         sends(&mut bench, client);
         if asked {
@@ -148,7 +149,7 @@ fn an_ack_of_raw_bytes_is_missed_even_if_the_others_went_astray() {
     for raw in [false, true] {
         let (mut bench, client, listener) = two();
         if raw {
-            bench.ledgers[0].sending_raw(client, b"{\"message\":\"hello\"}\n");
+            bench.ledgers[0].sending_raw(client, &conns::raw(b"{\"message\":\"hello\"}\n"));
         }
         sends(&mut bench, client);
         bench.read(0, listener, &ack(1, 0, 1));

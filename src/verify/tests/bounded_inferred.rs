@@ -12,12 +12,12 @@ use super::agreement::{afflict, found};
 use super::agreement_inferred::{LOSS, ORDER};
 use super::bounded::small;
 use super::bugs::BUGS;
+use super::conns;
 use super::fault_table::INFERRED_ORDER;
 use super::oracle_inferred;
 use super::world::{Play, Played, World, rng};
 use crate::verify::bounds::{self, Bounds};
 use crate::verify::kind::Kind;
-use crate::verify::ledger::Terms;
 
 type Verdict = BTreeMap<Kind, u64>;
 
@@ -72,11 +72,10 @@ fn history(seed: u64, classic: bool, bugs: &[usize]) -> History {
         slowly: false,
     };
     let played = bounds::within(bounds, || world.play(play));
-    let Terms {
-        dialect, promises, ..
-    } = world.terms;
+    let protocol = conns::protocol(&world.terms);
+    let promises = world.terms.promises;
     let brute = [true, false].map(|far| {
-        let verdict = oracle_inferred::verdict(&played.observations, dialect, promises, far);
+        let verdict = oracle_inferred::verdict(&played.observations, protocol, promises, far);
         named(&verdict)
     });
     History {

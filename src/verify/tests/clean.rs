@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::world::{Play, Played, What, World};
-use crate::scenario::plan::{OrderPromise, RelayPromise};
 use crate::verify::judge::Settled;
+use crate::verify::promises::{OrderPromise, RelayPromise};
 
 /// What a correct server's world must come to, whatever that promises.
 pub(super) fn assert_exact(world: &World, played: &Played) {

@@ -9,6 +9,7 @@ use rand::{Rng, RngExt};
 
 use super::agreement::{found, kinds};
 use super::agreement_inferred::{LOSS, ORDER};
+use super::conns;
 use super::fault_table::INFERRED_ORDER;
 use super::history::{self, What as Said};
 use super::world::{End, Id, Observation, Play, What, World, rng};
@@ -195,7 +196,7 @@ fn assert_borne_out_inferred(seed: u64, classic: bool, messages: usize, places: 
     let terms = world.terms;
     let brute = |joins_prove| {
         let seen = &played.observations;
-        oracle_inferred::verdict(seen, terms.dialect, terms.promises, joins_prove)
+        oracle_inferred::verdict(seen, conns::protocol(&terms), terms.promises, joins_prove)
     };
     let brute = [true, false].map(brute);
     let alike = brute.iter().any(|brute| {

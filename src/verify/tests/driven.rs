@@ -1,6 +1,7 @@
 //! What a driver asks a ledger, and tells it, besides the frames it reads: the same for targets
 //! judged by their numbers and for those judged by inferred order.
 
+use super::conns;
 use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, kinds, relay};
 use super::world::{address, terms};
@@ -58,7 +59,7 @@ fn a_message_waits_for_its_ack() {
         bench.read(0, sender, &ack(2, 0, 2));
         assert_eq!(unacked(&bench), [1, 0]);
         // A raw publish is answered, too.
-        bench.ledgers[0].sending_raw(sender, b"{\"message\":\"raw\"}\n");
+        bench.ledgers[0].sending_raw(sender, &conns::raw(b"{\"message\":\"raw\"}\n"));
         assert_eq!(unacked(&bench), [2, 0]);
         let mut raw = Vec::new();
         ndjson::encode_ack(&mut raw, 3, None);
@@ -150,7 +151,7 @@ fn a_script_that_provokes_a_target_may_be_hung_up_on() {
         ] {
             let mut bench = Bench::new(1, terms);
             let writer = bench.join(0, 0, 0);
-            bench.ledgers[0].sending_raw(writer, raw);
+            bench.ledgers[0].sending_raw(writer, &conns::raw(raw));
             let mut answer = Vec::new();
             ndjson::encode_error(&mut answer, "malformed", "no", None);
             if provoking {
@@ -194,7 +195,7 @@ fn frames_of_an_unknown_type_and_texts_that_come_again_are_counted() {
         for _ in 0..2 {
             bench.read(0, listener, b"{\"type\":\"news\"}\n");
         }
-        bench.ledgers[0].sending_raw(writer, b"{\"message\":\"hello\"}\n");
+        bench.ledgers[0].sending_raw(writer, &conns::raw(b"{\"message\":\"hello\"}\n"));
         let mut ack = Vec::new();
         ndjson::encode_ack(&mut ack, 1, None);
         bench.read(0, writer, &ack);

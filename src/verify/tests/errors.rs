@@ -1,5 +1,6 @@
 //! Errors: which of them something asked for, and which nobody did, whoever judges.
 
+use super::conns;
 use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, kinds, relay};
 use super::world::{Id, terms, wire_id};
@@ -7,6 +8,8 @@ use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Handle, Terms};
 use crate::wire::ndjson;
+use crate::wire::protocol::Protocol;
+use crate::wire::seen::Conn;
 
 fn error(code: &str, id: Option<u64>) -> Vec<u8> {
     let mut line = Vec::new();
@@ -165,7 +168,7 @@ fn what_a_script_sends_byte_for_byte_asks_for_as_many_errors_as_it_has_wrong_fra
     ] {
         for errors in 0..asked_for + 3 {
             let findings = played(|bench, [writer, listener]| {
-                bench.ledgers[0].sending_raw(writer, raw);
+                bench.ledgers[0].sending_raw(writer, &conns::raw(raw));
                 for _ in 0..errors {
                     bench.read(0, writer, &error("malformed", None));
                 }
@@ -189,7 +192,7 @@ fn what_a_script_sends_byte_for_byte_asks_for_as_many_errors_as_it_has_wrong_fra
 #[test]
 fn a_refused_publish_of_a_script_is_missing_its_ack() {
     let findings = played(|bench, [writer, listener]| {
-        bench.ledgers[0].sending_raw(writer, b"{\"message\":\"hello\"}\n");
+        bench.ledgers[0].sending_raw(writer, &conns::raw(b"{\"message\":\"hello\"}\n"));
         bench.read(0, writer, &error("malformed", None));
         bench.leave(0, writer, 0);
         bench.leave(0, listener, 0);
@@ -210,10 +213,12 @@ fn a_line_longer_than_the_welcome_allows_is_to_be_refused() {
         ledger.connected(handle, address.parse().unwrap());
         let mut welcome = Vec::new();
         ndjson::encode_welcome(&mut welcome, &address, 0, max_line);
-        bench.read(0, handle, &welcome);
-        assert_eq!(bench.ledgers[0].max_line_bytes() as u64, max_line);
+        let mut conn = conns::open(Protocol::Ndjson);
+        conns::read_on(&mut bench.ledgers[0], handle, &mut conn, &welcome, 1);
+        let most = conn.max_frame_bytes().unwrap() as usize;
         let raw = format!("{{\"message\":\"{}\"}}\n", "x".repeat(600));
-        bench.ledgers[0].sending_raw(handle, raw.as_bytes());
+        let raw = conn.raw(&mut Vec::new(), raw.as_bytes(), most);
+        bench.ledgers[0].sending_raw(handle, &raw);
         bench.read(0, handle, &error("line-too-long", None));
         bench.leave(0, handle, 0);
         assert_eq!(kinds(&bench.finish()), expected, "{max_line}");

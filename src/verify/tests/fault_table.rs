@@ -6,14 +6,14 @@ use super::clean::assert_exact;
 use super::faults::Expect;
 use super::traces::record;
 use super::world::{Play, World};
-use crate::scenario::plan::{OrderPromise, Promises};
 use crate::verify::kind::Kind;
+use crate::verify::promises::{OrderPromise, Promises};
 use crate::verify::trace::verify;
 
 /// Everything that the reference server promises, but for the numbers.
 pub(super) const INFERRED_ORDER: Promises = Promises {
-    ack: crate::scenario::plan::AckPromise::ExactlyOnce,
-    relay: crate::scenario::plan::RelayPromise::ExactlyOnce,
+    ack: crate::verify::promises::AckPromise::ExactlyOnce,
+    relay: crate::verify::promises::RelayPromise::ExactlyOnce,
     order: OrderPromise::Total,
     echo: false,
     use_seq: false,

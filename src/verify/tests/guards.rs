@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::conns;
 use super::world::{RUN, SEED, address, terms};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::findings::{EXAMPLES_PER_KIND, Findings};
@@ -12,9 +13,10 @@ use crate::verify::ids::publish_id;
 use crate::verify::judge::{Judge, Settled};
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Event, Handle, Ledger, Terms};
-use crate::wire::line::LineBuffer;
 use crate::wire::ndjson::{self, MAX_ID};
 use crate::wire::payload::{self, Header, SenderId};
+use crate::wire::protocol::Protocol;
+use crate::wire::seen::{Conn, Publishing};
 
 /// Shards of one judge, driven by hand.
 pub(super) struct Bench {
@@ -50,28 +52,24 @@ impl Bench {
 
     pub(super) fn read(&mut self, shard: usize, handle: Handle, bytes: &[u8]) -> Vec<Event> {
         self.now_ns += 1;
-        let mut buffer = LineBuffer::new(65_536);
-        let mut lines = buffer.feed(bytes);
         let ledger = &mut self.ledgers[shard];
-        let events = std::iter::from_fn(|| ledger.next(handle, &mut lines, self.now_ns));
-        let events: Vec<Event> = events.collect();
-        ledger.read_done(events.len() as u64, false);
-        events
+        conns::read(Protocol::Ndjson, ledger, handle, bytes, self.now_ns)
     }
 
     /// A session of the first shard sends `raw`, and its next message after that.
     pub(super) fn publish_after_raw(&mut self, handle: Handle, raw: &[u8]) {
         let ledger = &mut self.ledgers[0];
-        ledger.sending_raw(handle, raw);
+        let mut conn = conns::open(Protocol::Ndjson);
+        ledger.sending_raw(handle, &conn.raw(&mut Vec::new(), raw, 65_536));
         let header = ledger.sending(handle, 5, 5, false).unwrap();
-        let publish = ndjson::Publish {
-            message: text(header.sender.0, header.k, 5).into(),
-            id: Some(publish_id(header.sender, header.k)),
-            client_ip: None,
+        let publish = Publishing {
+            text: &text(header.sender.0, header.k, 5),
+            id: publish_id(header.sender, header.k),
+            claims: None,
         };
-        let mut line = Vec::new();
-        ndjson::encode_publish(&mut line, &publish);
-        ledger.sent_publish(handle, &header, &line);
+        if let Some(glued) = conn.publish(&mut Vec::new(), publish) {
+            ledger.sent_glued(handle, &header, glued);
+        }
     }
 
     pub(super) fn leave(&mut self, shard: usize, handle: Handle, last: u64) {
@@ -255,10 +253,9 @@ fn lines_may_be_as_long_as_the_welcome_allows() {
             lines.extend_from_slice(
                 format!("{{\"type\":\"news\",\"x\":\"{detail}\"}}\n").as_bytes(),
             );
-            let mut buffer = LineBuffer::new(65_536 + 256);
+            let mut conn = Protocol::Ndjson.open(None, 65_536 + 256, &mut Vec::new());
             for chunk in lines.chunks(10_000) {
-                let mut lines = buffer.feed(chunk);
-                while bench.ledgers[0].next(handle, &mut lines, 1).is_some() {}
+                conns::read_on(&mut bench.ledgers[0], handle, &mut conn, chunk, 1);
             }
             bench.ledgers[0].letting_go(handle);
             bench.ledgers[0].ended(handle, Ending::Ours, b"", 2);
@@ -359,7 +356,7 @@ fn a_scripted_text_may_be_relayed_if_it_was_in_order_and_not_if_it_was_refused()
     let scripted = |message: &str, script: &[u8]| {
         let mut bench = Bench::new(1, terms());
         let (writer, listener) = (bench.join(0, 0, 0), bench.join(0, 1, 0));
-        bench.ledgers[0].sending_raw(writer, script);
+        bench.ledgers[0].sending_raw(writer, &conns::raw(script));
         let mut line = Vec::new();
         ndjson::encode_relay(&mut line, 1, &address(0), message);
         bench.read(0, listener, &line);

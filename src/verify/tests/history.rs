@@ -106,10 +106,7 @@ pub(super) fn read(observations: &[Observation]) -> Vec<Session> {
             Saw::Connecting => {}
             Saw::Sent { k } => drop(session.sent.insert(*k, (moment, *at_ns))),
             Saw::Leaving => session.left = Some(moment),
-            Saw::LettingGo => {
-                session.gone = true;
-                frames.extend(session.texts.ended());
-            }
+            Saw::LettingGo => session.gone = true,
             Saw::Line(line) if line.iter().all(|&b| b == b'\r' || b == b' ') => {}
             Saw::Line(line) => {
                 let what = parse(line.strip_suffix(b"\r").unwrap_or(line));

@@ -8,10 +8,10 @@ use super::weaker::{Bench, kinds};
 use super::world::address;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
-use crate::wire::Dialect;
 use crate::wire::classic;
+use crate::wire::protocol::Protocol;
 
-fn bench(dialect: Dialect, clients: usize) -> Bench {
+fn bench(dialect: Protocol, clients: usize) -> Bench {
     Bench::new(INFERRED_ORDER, dialect, clients)
 }
 
@@ -34,7 +34,7 @@ fn found(mut bench: Bench, left: &[usize]) -> Vec<(Kind, u64)> {
 /// A later one of its sender shows that the target had it. Nobody is left to miss the ack.
 #[test]
 fn a_message_swallowed_before_its_sender_broke_off_is_lost() {
-    let mut bench = bench(Dialect::Ndjson, 3);
+    let mut bench = bench(Protocol::Ndjson, 3);
     say(&mut bench, 0, &[1, 2]);
     bench.send(0, false);
     bench.send(0, false);
@@ -46,7 +46,7 @@ fn a_message_swallowed_before_its_sender_broke_off_is_lost() {
 /// Client 3 joins, and gets what client 0 said before and after; `between` was said by client 1
 /// before 3 was welcomed, so that only its place says that 3 was owed it.
 fn owed_by_place(leaves_first: bool) -> Vec<(Kind, u64)> {
-    let mut bench = bench(Dialect::Ndjson, 3);
+    let mut bench = bench(Protocol::Ndjson, 3);
     say(&mut bench, 2, &[0, 1]);
     bench.send(0, false);
     bench.send(1, false);
@@ -87,7 +87,7 @@ fn it_is_lost_though_others_show_that_only_after_the_session_has_ended() {
 /// Who was owed it is not known if nobody says where it belongs.
 #[test]
 fn what_may_lie_before_the_join_is_not_lost() {
-    let mut bench = bench(Dialect::Ndjson, 3);
+    let mut bench = bench(Protocol::Ndjson, 3);
     bench.send(0, false);
     bench.join();
     bench.send(1, false);
@@ -109,7 +109,7 @@ fn three_who_contradict_each_other_are_out_of_order() {
     let line = [(1, [0, 2]), (0, [1, 2]), (2, [0, 1])];
     let disorder = vec![(Kind::OrderDivergence, 1)];
     for (orders, expected) in [(circle, disorder), (line, vec![])] {
-        let mut bench = bench(Dialect::Ndjson, 3);
+        let mut bench = bench(Protocol::Ndjson, 3);
         (0..3).for_each(|client| bench.send(client, false));
         for (to, from) in orders {
             from.into_iter().for_each(|from| bench.relay(to, from, 1));
@@ -123,7 +123,7 @@ fn three_who_contradict_each_other_are_out_of_order() {
 /// agree, so it is not they who are wrong.
 #[test]
 fn what_was_sent_after_another_had_been_relayed_comes_after_it() {
-    let mut bench = bench(Dialect::Ndjson, 4);
+    let mut bench = bench(Protocol::Ndjson, 4);
     bench.send(0, false);
     bench.relay(1, 0, 1);
     bench.end(1, Ending::Ours);
@@ -141,7 +141,7 @@ fn what_was_sent_after_another_had_been_relayed_comes_after_it() {
 /// was sent to the earlier one, too.
 #[test]
 fn a_classic_client_was_there_before_whoever_connected_later() {
-    let mut bench = bench(Dialect::Classic, 3);
+    let mut bench = bench(Protocol::Classic, 3);
     let lost = say(&mut bench, 1, &[2]);
     assert_eq!(lost, 1);
     say(&mut bench, 2, &[0, 1]);
@@ -152,7 +152,7 @@ fn a_classic_client_was_there_before_whoever_connected_later() {
 /// An ack that names the address of one who has left by then.
 #[test]
 fn an_ack_astray_is_known_though_its_owner_has_gone() {
-    let mut bench = bench(Dialect::Classic, 3);
+    let mut bench = bench(Protocol::Classic, 3);
     bench.send(0, false);
     [1, 2].into_iter().for_each(|to| bench.relay(to, 0, 1));
     bench.leave(0);
@@ -166,7 +166,7 @@ fn an_ack_astray_is_known_though_its_owner_has_gone() {
 /// taken, too.
 #[test]
 fn what_was_taken_before_a_later_one_of_its_sender_is_stale() {
-    let mut bench = bench(Dialect::Ndjson, 2);
+    let mut bench = bench(Protocol::Ndjson, 2);
     bench.send(0, false);
     bench.send(0, false);
     bench.ack(0, 2);
@@ -182,7 +182,7 @@ fn what_was_taken_before_a_later_one_of_its_sender_is_stale() {
 /// nothing at all, so that nothing but that doubt keeps what is known of it.
 #[test]
 fn who_got_nothing_is_not_forgotten_while_it_may_have_been_owed_something() {
-    let mut bench = bench(Dialect::Classic, 4);
+    let mut bench = bench(Protocol::Classic, 4);
     bench.send(0, false);
     bench.relay(1, 0, 1);
     bench.ledger.leaving(bench.clients[2], bench.now_ns);
@@ -196,7 +196,7 @@ fn who_got_nothing_is_not_forgotten_while_it_may_have_been_owed_something() {
 /// Its ack goes to another after it has broken off, before anybody got its message.
 #[test]
 fn an_ack_astray_is_known_though_its_owner_broke_off_unheard() {
-    let mut bench = bench(Dialect::Classic, 3);
+    let mut bench = bench(Protocol::Classic, 3);
     bench.send(0, false);
     bench.relay(0, 0, 1);
     bench.end(0, Ending::Ours);
@@ -210,7 +210,7 @@ fn an_ack_astray_is_known_though_its_owner_broke_off_unheard() {
 /// Where a message belongs is said by its first receiver, not by who leaves before anybody has it.
 #[test]
 fn a_message_has_no_place_before_somebody_gets_it() {
-    let mut bench = bench(Dialect::Ndjson, 4);
+    let mut bench = bench(Protocol::Ndjson, 4);
     bench.send(1, false);
     bench.send(2, false);
     bench.relay(0, 2, 1);
@@ -230,7 +230,7 @@ fn a_message_has_no_place_before_somebody_gets_it() {
 /// target is not known to have had it by then.
 #[test]
 fn what_comes_before_ones_own_message_was_owed_whoever_shows_that_later() {
-    let mut bench = bench(Dialect::Ndjson, 3);
+    let mut bench = bench(Protocol::Ndjson, 3);
     say(&mut bench, 2, &[0, 1]);
     bench.send(1, false);
     bench.send(0, false);
@@ -248,7 +248,7 @@ fn what_comes_before_ones_own_message_was_owed_whoever_shows_that_later() {
 #[test]
 fn a_newcomer_may_begin_before_its_start_but_not_any_distance() {
     for (between, is_undecided) in [(1024, false), (1025, true)] {
-        let mut bench = bench(Dialect::Ndjson, 3);
+        let mut bench = bench(Protocol::Ndjson, 3);
         say(&mut bench, 1, &[0, 2]);
         bench.send(0, false);
         for _ in 0..between {

@@ -10,7 +10,7 @@ use rand::{Rng, RngExt};
 use super::clean::assert_exact;
 use super::faults::Spot;
 use super::world::{Frame, Id, Play, What, World, rng};
-use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
+use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
 
 const ORDERS: [OrderPromise; 4] = [
     OrderPromise::Total,

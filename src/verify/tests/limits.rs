@@ -5,15 +5,15 @@ use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, kinds, relay, text};
 use super::weaker::{self, in_order, talk};
 use super::world::{address, terms};
-use crate::scenario::plan::OrderPromise;
 use crate::verify::findings::{EXAMPLES_PER_KIND, Findings};
 use crate::verify::ids::publish_id;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Handle, Terms};
-use crate::wire::Dialect;
+use crate::verify::promises::OrderPromise;
 use crate::wire::classic;
 use crate::wire::ndjson;
 use crate::wire::payload::SenderId;
+use crate::wire::protocol::Protocol;
 
 /// What the judge remembers of each sort.
 const MAX_REMEMBERED: u64 = 1 << 16;
@@ -790,7 +790,7 @@ fn of_each_kind_so_many_are_told_and_all_are_counted() {
 // What an inferred order says.
 
 fn outside(order: OrderPromise, clients: usize) -> weaker::Bench {
-    weaker::Bench::new(in_order(order), Dialect::Ndjson, clients)
+    weaker::Bench::new(in_order(order), Protocol::Ndjson, clients)
 }
 
 fn all_leave(mut bench: weaker::Bench, clients: usize) -> Findings {
@@ -983,15 +983,13 @@ fn a_receiver_further_behind_than_lines_are_kept_leaves_the_run_undecided() {
 #[test]
 fn of_a_text_without_end_a_part_is_kept_and_it_is_one_violation() {
     for bytes in [1000, 300_000] {
-        let mut bench = weaker::Bench::new(INFERRED_ORDER, Dialect::Classic, 2);
-        for _ in 0..bytes / 100 {
-            bench.read(1, &[b'x'; 100]);
-        }
+        let mut bench = weaker::Bench::new(INFERRED_ORDER, Protocol::Classic, 2);
+        bench.read(1, &vec![b'x'; bytes]);
         let findings = all_leave(bench, 2);
         assert_eq!(kinds(&findings), [(Kind::MalformedFrame, 1)]);
     }
     // A relay is as long as its text; of one that is longer the rest is cut off.
-    let mut bench = weaker::Bench::new(INFERRED_ORDER, Dialect::Classic, 2);
+    let mut bench = weaker::Bench::new(INFERRED_ORDER, Protocol::Classic, 2);
     let mut relay = Vec::new();
     classic::encode_relay(&mut relay, &address(0), &"x".repeat(300_000));
     bench.read(1, &relay);

@@ -18,6 +18,7 @@ mod bounded_inferred;
 mod breaks;
 mod bugs;
 mod clean;
+mod conns;
 mod disorder;
 mod driven;
 mod errors;

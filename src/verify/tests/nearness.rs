@@ -7,14 +7,14 @@ use super::weaker::{Bench, kinds, talk};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 type Fault = fn(&mut Bench);
 
 const CLIENTS: usize = 4;
 
 fn bench() -> Bench {
-    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, CLIENTS);
+    let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, CLIENTS);
     chat(&mut bench, 5);
     bench
 }

@@ -19,9 +19,9 @@ use super::history::{
     Frame, Role, Session, What, is_astray, is_refused_astray, named, read, same_address, sent_ns,
 };
 use super::world::{Id, LATE_AFTER_NS, Observation, address};
-use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::verify::kind::Kind;
-use crate::wire::Dialect;
+use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
+use crate::wire::protocol::Protocol;
 
 mod no_log;
 
@@ -125,7 +125,7 @@ struct Excuse {
 /// A history, and what is violated in it.
 struct Case<'a> {
     sessions: &'a [Session],
-    dialect: Dialect,
+    dialect: Protocol,
     promises: Promises,
     got: Vec<Got>,
     /// Messages that are in the log, and since when that is known; their nodes are their places.
@@ -139,7 +139,7 @@ struct Case<'a> {
 /// to connect, but that it is not to get it.
 pub(super) fn verdict(
     observations: &[Observation],
-    dialect: Dialect,
+    dialect: Protocol,
     promises: Promises,
     joins_prove: bool,
 ) -> Verdict {
@@ -340,7 +340,7 @@ impl Case<'_> {
     fn ends(&mut self) {
         for session in self.sessions {
             let mut after_malformed = false;
-            let mut opened = self.dialect == Dialect::Classic;
+            let mut opened = self.dialect == Protocol::Classic;
             for frame in &session.frames {
                 match frame.what {
                     What::Malformed => after_malformed = true,
@@ -360,7 +360,7 @@ impl Case<'_> {
             if !opened || !left {
                 let excused = after_malformed && !opened;
                 self.add(Kind::UnexpectedClose, usize::from(!excused));
-            } else if self.dialect == Dialect::Ndjson {
+            } else if self.dialect == Protocol::Ndjson {
                 self.add(Kind::MissingBye, usize::from(!after_malformed));
             }
         }
@@ -407,7 +407,7 @@ impl Case<'_> {
                 graph.edge(node(id), leaves(index));
             }
             // A classic target takes connections in the order in which they were made.
-            if self.dialect == Dialect::Classic {
+            if self.dialect == Protocol::Classic {
                 for (other, later) in self.sessions.iter().enumerate() {
                     if session.connected < later.connected {
                         graph.edge(joins(index), joins(other));
@@ -605,12 +605,12 @@ fn was_sent_ever(sessions: &[Session], id: Id) -> bool {
 }
 
 /// When the target said that this is all, if it was asked to.
-fn answered(session: &Session, dialect: Dialect) -> Option<usize> {
+fn answered(session: &Session, dialect: Protocol) -> Option<usize> {
     let mut frames = session.frames.iter().rev();
     let bye = frames.find(|frame| matches!(frame.what, What::Bye(_)));
     session.left.and(match dialect {
-        Dialect::Classic => session.closed_at,
-        Dialect::Ndjson => bye.map(|frame| frame.place),
+        Protocol::Classic => session.closed_at,
+        Protocol::Ndjson => bye.map(|frame| frame.place),
     })
 }
 

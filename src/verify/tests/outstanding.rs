@@ -3,13 +3,13 @@
 use super::guards::{Bench, ack, kinds, relay};
 use super::weaker::{self, in_order};
 use super::world::terms;
-use crate::scenario::plan::{OrderPromise, Promises, RelayPromise};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Handle, Terms};
 use crate::verify::outstanding::Waiting;
-use crate::wire::Dialect;
+use crate::verify::promises::{OrderPromise, Promises, RelayPromise};
 use crate::wire::ndjson;
+use crate::wire::protocol::Protocol;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -213,7 +213,7 @@ fn late_is_by_when_it_was_sent_and_not_by_when_it_was_due() {
 /// The same of a target that states no order, in either dialect.
 #[test]
 fn inferred_order_a_silent_target_is_as_late() {
-    for dialect in [Dialect::Ndjson, Dialect::Classic] {
+    for dialect in [Protocol::Ndjson, Protocol::Classic] {
         for relay in [RelayPromise::ExactlyOnce, RelayPromise::AtMostOnce] {
             let promises = Promises {
                 relay,
@@ -285,7 +285,7 @@ fn a_hang_up_on_who_fell_behind_is_undecided_and_on_who_kept_up_is_not() {
             assert_eq!(findings.undecided.len(), usize::from(behind));
         }
         let promises = in_order(OrderPromise::Total);
-        let mut bench = weaker::Bench::new(promises, Dialect::Classic, 2);
+        let mut bench = weaker::Bench::new(promises, Protocol::Classic, 2);
         let client = bench.clients[1];
         bench.ledger.fell_behind(client);
         bench.end(1, Ending::Broken);

@@ -12,16 +12,16 @@ use super::agreement_inferred::ORDER;
 use super::fault_table::INFERRED_ORDER;
 use super::oracle_inferred;
 use super::weaker::{Bench, in_order, kinds};
-use crate::scenario::plan::{AckPromise, OrderPromise, Promises};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::Ending;
-use crate::wire::Dialect::{self, Classic, Ndjson};
+use crate::verify::promises::{AckPromise, OrderPromise, Promises};
+use crate::wire::protocol::Protocol::{self, Classic, Ndjson};
 
 /// Clients of a target that does as the play says.
 struct Stage {
     bench: Bench,
-    dialect: Dialect,
+    dialect: Protocol,
     promises: Promises,
     /// By client: it is there; it has half-closed.
     there: Vec<bool>,
@@ -29,7 +29,7 @@ struct Stage {
 }
 
 impl Stage {
-    fn new(promises: Promises, dialect: Dialect) -> Self {
+    fn new(promises: Promises, dialect: Protocol) -> Self {
         let mut bench = Bench::new(promises, dialect, 0);
         bench.observations = Some(Vec::new());
         Self {
@@ -141,7 +141,7 @@ fn is_alike(found: &Verdict, brute: &Verdict) -> bool {
     out_of_order(found) == out_of_order(brute) && certain(found) == certain(brute)
 }
 
-fn play(promises: Promises, dialect: Dialect, history: &str) -> (Findings, Verdict) {
+fn play(promises: Promises, dialect: Protocol, history: &str) -> (Findings, Verdict) {
     let mut stage = Stage::new(promises, dialect);
     for step in history.split("; ") {
         assert!(stage.step(step), "{step:?} cannot be, in {history:?}");
@@ -150,7 +150,7 @@ fn play(promises: Promises, dialect: Dialect, history: &str) -> (Findings, Verdi
 }
 
 /// What a history shows, who the target is, the history, and what is found in it.
-type Play = (&'static str, Dialect, &'static str, &'static [(Kind, u64)]);
+type Play = (&'static str, Protocol, &'static str, &'static [(Kind, u64)]);
 
 /// What is promised is what the reference server promises, but for the numbers.
 #[rustfmt::skip]
@@ -318,7 +318,7 @@ fn each_comes_to_what_it_says_and_so_it_does_by_brute_force() {
 }
 
 /// What comes of a history where something else is promised.
-fn promised(promises: Promises, dialect: Dialect, history: &str) -> Vec<(Kind, u64)> {
+fn promised(promises: Promises, dialect: Protocol, history: &str) -> Vec<(Kind, u64)> {
     kinds(&play(promises, dialect, history).0)
 }
 

@@ -100,7 +100,7 @@ fn observed(told: &[(usize, Heard)], run: u32, seed: u64) -> Vec<Observation> {
             }
             Heard::Told(Told::Leaving(_)) => see(now_ns, Saw::Leaving),
             Heard::Told(Told::LettingGo) => see(now_ns, Saw::LettingGo),
-            Heard::Told(Told::Ended(_, at_ns)) => {
+            Heard::Told(Told::Ended { now_ns: at_ns, .. }) => {
                 now_ns = *at_ns;
                 let unread_bytes = lives[life].unread.len();
                 see(now_ns, Saw::Closed { unread_bytes });

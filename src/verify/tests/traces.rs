@@ -12,6 +12,7 @@ use proptest::prelude::*;
 
 use super::agreement::afflict;
 use super::bugs::BUGS;
+use super::conns;
 use super::fault_table::INFERRED_ORDER;
 use super::guards::{Bench, ack, relay};
 use super::liberties;
@@ -26,6 +27,7 @@ use crate::verify::trace::tag::Tag;
 use crate::verify::trace::tape::Writing;
 use crate::verify::trace::{self, TraceError, Verified, verify};
 use crate::wire::ndjson;
+use crate::wire::seen::{Relay, Seen};
 
 /// Of version 1.
 const FORMER_PASS: &[u8] = include_bytes!("../../../tests/traces/pass.trace");
@@ -143,7 +145,9 @@ fn a_recorded_trace_takes_no_other_promises() {
 
 #[test]
 fn a_trace_of_a_later_version_and_what_is_none_say_so() {
-    assert!(error_of(b"chatbench-trace 3\n").starts_with("a trace of version 3"));
+    assert!(error_of(b"chatbench-trace 4\n").starts_with("a trace of version 4, where"));
+    let unreleased = error_of(b"chatbench-trace 2\n");
+    assert!(unreleased.starts_with("a trace of version 2, which no release"));
     for none in [
         &b"chatbench-trace\n"[..],
         b"chatbench-trace x\n",
@@ -213,11 +217,23 @@ fn reading(tape: &mut Writing) {
     tape.of_session(Tag::Read, 0).time(5);
 }
 
+/// It gets a relay that its ledger keeps.
+fn kept(tape: &mut Writing, frame: &[u8]) {
+    let relay = Relay {
+        frame,
+        text: frame.into(),
+        from: "".into(),
+        seq: 1,
+    };
+    tape.keeps();
+    tape.saw(0, 5, &Seen::Relay(relay), None);
+}
+
 /// Where each is, and what it is.
 #[test]
 fn a_story_that_cannot_be_is_not_believed() {
     type Story = fn(&mut Writing);
-    let stories: [(Story, usize, &str); 13] = [
+    let stories: [(Story, usize, &str); 12] = [
         (
             |tape| {
                 tape.number(99);
@@ -242,40 +258,36 @@ fn a_story_that_cannot_be_is_not_believed() {
         (
             |tape| {
                 reading(tape);
-                tape.event(Tag::Bytes).bytes(b"{\"ty");
-                tape.event(Tag::Line).bytes(b"one\n");
-                tape.event(Tag::Bytes).bytes(b"{\"ty");
-                tape.event(Tag::MatchedFrom).number(1).number(1);
-            },
-            41,
-            "a whole line in the middle of one",
-        ),
-        (
-            |tape| {
-                reading(tape);
                 tape.event(Tag::Matched).number(1);
             },
             22,
-            "a line that this shard does not know",
+            "a frame that this shard does not know",
         ),
         (
             |tape| {
                 reading(tape);
-                tape.event(Tag::Line).bytes(b"one\n");
-                tape.event(Tag::LinesFrom).number(1);
-                tape.event(Tag::RestOf).number(1);
+                kept(tape, b"one\n");
+                tape.event(Tag::FramesFrom).number(1);
+                tape.event(Tag::SawAgain).number(1);
             },
-            30,
-            "a line that this shard does not know",
+            0,
+            "a frame that this shard does not know",
         ),
         (
             |tape| {
                 reading(tape);
-                tape.event(Tag::Line).bytes(b"one\n");
-                tape.event(Tag::PartOf).number(1).number(5);
+                tape.event(Tag::SawKept).number(7);
             },
-            29,
-            "more than a line has",
+            22,
+            "a frame to be kept that is no relay",
+        ),
+        (
+            |tape| {
+                reading(tape);
+                tape.event(Tag::Saw).number(99);
+            },
+            22,
+            "a field that is not there, or cannot be",
         ),
         (
             |tape| {
@@ -283,21 +295,14 @@ fn a_story_that_cannot_be_is_not_believed() {
                 tape.event(Tag::Matched).number(1 << 21);
             },
             25,
-            "more lines than a read has",
+            "more frames than a read has",
         ),
         (
             |tape| {
                 tape.event(Tag::ReadDone).number(0);
             },
             1,
-            "bytes outside a read",
-        ),
-        (
-            |tape| {
-                tape.event(Tag::Keep).number(0).bytes(b"one");
-            },
-            6,
-            "a session that is not there",
+            "a frame outside a read",
         ),
         (
             |tape| {
@@ -320,11 +325,12 @@ fn a_story_that_cannot_be_is_not_believed() {
                 let huge = [b'x'; 1 << 20];
                 reading(tape);
                 for _ in 0..200 {
-                    tape.event(Tag::Keep).number(0).bytes(&huge);
+                    kept(tape, &huge);
+                    tape.read_done(false);
                 }
             },
             0,
-            "more lines than a shard holds",
+            "more frames than a shard holds",
         ),
     ];
     for (story, within, what) in stories {
@@ -396,34 +402,19 @@ fn a_session_number_that_is_too_high_or_was_given_out_is_not_believed() {
 }
 
 #[test]
-fn a_header_with_limits_of_nothing_is_not_believed() {
-    let no_line = Terms {
-        max_line_bytes: 0,
-        ..terms()
+fn a_header_with_more_shards_than_there_can_be_is_not_believed() {
+    let header = trace::Header {
+        shards: u16::MAX,
+        ..header(terms())
     };
-    let headers = [
-        header(no_line),
-        trace::Header {
-            max_read_line_bytes: 0,
-            ..header(terms())
-        },
-        trace::Header {
-            shards: u16::MAX,
-            ..header(terms())
-        },
-    ];
-    for header in headers {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("header.trace");
-        let recording = Recording::create(&path, false).unwrap();
-        recording.begin(&header);
-        recording.finish(Vec::new()).unwrap();
-        let error = error_of(&fs::read(path).unwrap());
-        assert!(
-            error.ends_with("a header with limits that cannot be"),
-            "{error}"
-        );
-    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("header.trace");
+    let recording = Recording::create(&path, false).unwrap();
+    recording.begin(&header);
+    recording.finish(Vec::new()).unwrap();
+    let error = error_of(&fs::read(path).unwrap());
+    let what = "a header with more shards than there can be";
+    assert!(error.ends_with(what), "{error}");
 }
 
 /// Whether it is in the same block or in one of its own.
@@ -469,45 +460,11 @@ fn a_block_that_is_longer_or_shorter_than_it_says_is_damaged() {
     }
 }
 
-/// They are asked for and not looked at: what stands alone needs no bytes.
-#[test]
-fn a_publish_is_in_the_trace_only_after_half_a_raw_line() {
-    let outside = Terms {
-        promises: INFERRED_ORDER,
-        ..terms()
-    };
-    for terms in [terms(), outside] {
-        let bytes = |raw: &[u8], told: bool| {
-            let directory = tempfile::tempdir().unwrap();
-            let path = directory.path().join("publish.trace");
-            let recording = Recording::create(&path, false).unwrap();
-            recording.begin(&header(terms));
-            let mut bench = Bench::new(1, terms);
-            bench.ledgers[0].record_on(recording.shard(0));
-            let writer = bench.join(0, 0, 0);
-            if !raw.is_empty() {
-                bench.ledgers[0].sending_raw(writer, raw);
-            }
-            let header = bench.ledgers[0].sending(writer, 5, 5, false).unwrap();
-            if told {
-                bench.ledgers[0].sent_publish(writer, &header, b"{\"message\":\"x\"}\n");
-            }
-            drop(bench);
-            recording.finish(Vec::new()).unwrap()
-        };
-        for (raw, is_in) in [(&b""[..], false), (b"rubbish\n", false), (b"rubbish", true)] {
-            let grew = bytes(raw, true) > bytes(raw, false);
-            assert_eq!(grew, is_in, "{raw:?}");
-        }
-    }
-}
-
 fn header(terms: Terms) -> trace::Header {
     trace::Header {
         scenario: "by hand".to_owned(),
         target: "itself".to_owned(),
         terms,
-        max_read_line_bytes: 65_536,
         shards: 1,
         clients: (0..100).map(|i| format!("c{i}")).collect(),
     }
@@ -532,7 +489,7 @@ fn scripted(terms: Terms) -> (Findings, Vec<u8>) {
     ledger.ended(unwelcome, Ending::Ours, b"", 6);
 
     // A text of a script's own, relayed; and a message that its half a line made none of.
-    ledger.sending_raw(writer, b"{\"message\":\"hello\"}\n");
+    ledger.sending_raw(writer, &conns::raw(b"{\"message\":\"hello\"}\n"));
     let mut line = Vec::new();
     ndjson::encode_relay(&mut line, 1, &address(0), "hello");
     let mut acked = Vec::new();

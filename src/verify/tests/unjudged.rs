@@ -7,7 +7,7 @@ use super::weaker::{Bench, talk};
 use super::world::terms;
 use crate::verify::bounds;
 use crate::verify::kind::Kind;
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 /// Two shards, three messages. The listener of the second loses one, and what its shard says of
 /// that comes too late to be judged; so does what the first says of its own listener's.
@@ -55,7 +55,7 @@ fn batches_that_are_passed_over_accuse_nobody() {
 fn of_messages_that_there_is_no_time_to_settle_nothing_is_said() {
     let at_once = bounds::settled_at_once();
     for in_time in [false, true] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
         talk(&mut bench, 5, &[1, 2]);
         talk(&mut bench, 1, &[1]);
         // One waits for nothing but its goodbye, so all wait for that.

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use super::conns;
 use super::fault_table::INFERRED_ORDER;
 use super::world::{Observation, RUN, SEED, Saw, address, terms};
-use crate::scenario::plan::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::findings::Findings;
 use crate::verify::ids::publish_id;
 use crate::verify::judge::Judge;
 use crate::verify::kind::Kind;
 use crate::verify::ledger::{Ending, Event, Handle, Ledger, Terms};
-use crate::wire::Dialect;
-use crate::wire::classic::{self, texts::TextBuffer};
-use crate::wire::line::LineBuffer;
+use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
+use crate::wire::classic;
 use crate::wire::ndjson;
 use crate::wire::payload::{self, Header, SenderId};
+use crate::wire::protocol::Protocol;
 
 /// Clients of one target, driven by hand. Client n is session n.
 pub(super) struct Bench {
@@ -26,7 +26,7 @@ pub(super) struct Bench {
     pub(super) judge: Judge,
     pub(super) clients: Vec<Handle>,
     sent: Vec<Vec<Header>>,
-    dialect: Dialect,
+    dialect: Protocol,
     pub(super) now_ns: u64,
     /// Bytes of each message.
     pub(super) size: usize,
@@ -35,10 +35,10 @@ pub(super) struct Bench {
 }
 
 impl Bench {
-    pub(super) fn new(promises: Promises, dialect: Dialect, clients: usize) -> Self {
+    pub(super) fn new(promises: Promises, dialect: Protocol, clients: usize) -> Self {
         let terms = Terms {
             promises,
-            dialect,
+            capabilities: dialect.capabilities(),
             ..terms()
         };
         let names = (0..100).map(|i| format!("c{i}")).collect();
@@ -79,7 +79,7 @@ impl Bench {
         self.clients.push(handle);
         self.sent.push(Vec::new());
         self.saw(client, Saw::Connecting);
-        if self.dialect == Dialect::Ndjson {
+        if self.dialect == Protocol::Ndjson {
             let mut welcome = Vec::new();
             ndjson::encode_welcome(&mut welcome, &address(client), 0, 65_536);
             assert_eq!(self.read(client, &welcome), [Event::Welcome]);
@@ -96,29 +96,17 @@ impl Bench {
     pub(super) fn read(&mut self, client: usize, bytes: &[u8]) -> Vec<Event> {
         self.now_ns += 1;
         match self.dialect {
-            Dialect::Ndjson => {
+            Protocol::Ndjson => {
                 let lines = bytes.split(|byte| *byte == b'\n');
                 for line in lines.filter(|line| !line.is_empty()) {
                     self.saw(client, Saw::Line(line.to_vec()));
                 }
             }
-            Dialect::Classic => self.saw(client, Saw::Bytes(bytes.to_vec())),
+            Protocol::Classic => self.saw(client, Saw::Bytes(bytes.to_vec())),
         }
         let (handle, now_ns) = (self.clients[client], self.now_ns);
         let ledger = &mut self.ledger;
-        match self.dialect {
-            Dialect::Ndjson => {
-                let mut buffer = LineBuffer::new(65_536);
-                let mut lines = buffer.feed(bytes);
-                std::iter::from_fn(|| ledger.next(handle, &mut lines, now_ns)).collect()
-            }
-            Dialect::Classic => {
-                let mut buffer = TextBuffer::new(65_536);
-                buffer.feed(bytes);
-                let mut pieces = buffer.finish();
-                std::iter::from_fn(|| ledger.next_text(handle, &mut pieces, now_ns)).collect()
-            }
-        }
+        conns::read(self.dialect, ledger, handle, bytes, now_ns)
     }
 
     pub(super) fn send(&mut self, client: usize, last: bool) {
@@ -156,8 +144,8 @@ impl Bench {
         let text = String::from_utf8(text).unwrap();
         let mut bytes = Vec::new();
         match self.dialect {
-            Dialect::Ndjson => ndjson::encode_relay(&mut bytes, 0, &address(from), &text),
-            Dialect::Classic => classic::encode_relay(&mut bytes, &address(from), &text),
+            Protocol::Ndjson => ndjson::encode_relay(&mut bytes, 0, &address(from), &text),
+            Protocol::Classic => classic::encode_relay(&mut bytes, &address(from), &text),
         }
         bytes
     }
@@ -166,8 +154,8 @@ impl Bench {
         let mut bytes = Vec::new();
         let id = publish_id(SenderId(client as u32), k);
         match self.dialect {
-            Dialect::Ndjson => ndjson::encode_ack(&mut bytes, 0, Some(id)),
-            Dialect::Classic => classic::encode_ack(&mut bytes, &address(client)),
+            Protocol::Ndjson => ndjson::encode_ack(&mut bytes, 0, Some(id)),
+            Protocol::Classic => classic::encode_ack(&mut bytes, &address(client)),
         }
         self.read(client, &bytes);
     }
@@ -193,7 +181,7 @@ impl Bench {
 
     pub(super) fn leave(&mut self, client: usize) {
         self.half_close(client);
-        if self.dialect == Dialect::Ndjson {
+        if self.dialect == Protocol::Ndjson {
             self.bye(client);
         }
         self.end(client, Ending::Eof);
@@ -244,7 +232,7 @@ pub(super) fn in_order(order: OrderPromise) -> Promises {
 /// What each promise of order makes of a history in which `play` happens.
 fn by_order(play: fn(&mut Bench)) -> Vec<Vec<(Kind, u64)>> {
     let found = ORDERS.map(|order| {
-        let mut bench = Bench::new(in_order(order), Dialect::Ndjson, 4);
+        let mut bench = Bench::new(in_order(order), Protocol::Ndjson, 4);
         play(&mut bench);
         (0..4).for_each(|client| bench.leave(client));
         let findings = bench.finish();
@@ -317,7 +305,7 @@ fn what_comes_again_or_not_at_all_is_counted_and_a_violation_where_that_is_promi
             relay,
             ..INFERRED_ORDER
         };
-        let mut bench = Bench::new(promises, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(promises, Protocol::Ndjson, 3);
         bench.send(0, false);
         bench.send(0, false);
         (0..times).for_each(|_| bench.relay(1, 0, 1));
@@ -349,7 +337,7 @@ fn an_echo_is_owed_where_it_is_promised_and_wrong_where_it_is_not() {
             echo: promised,
             ..INFERRED_ORDER
         };
-        let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
+        let mut bench = Bench::new(promises, Protocol::Ndjson, 2);
         bench.send(0, false);
         if comes {
             bench.relay(0, 0, 1);
@@ -373,7 +361,7 @@ fn where_no_acks_are_promised_none_is_missed_and_any_is_stray() {
             ack: AckPromise::None,
             ..INFERRED_ORDER
         };
-        let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
+        let mut bench = Bench::new(promises, Protocol::Ndjson, 2);
         bench.send(0, false);
         bench.relay(1, 0, 1);
         if acked {
@@ -397,7 +385,7 @@ fn an_echo_may_come_after_its_ack() {
         echo: true,
         ..INFERRED_ORDER
     };
-    let mut bench = Bench::new(promises, Dialect::Ndjson, 2);
+    let mut bench = Bench::new(promises, Protocol::Ndjson, 2);
     bench.send(0, false);
     bench.ack(0, 1);
     bench.relay(0, 0, 1);
@@ -414,7 +402,7 @@ fn an_echo_is_missed_by_who_left_before_anybody_got_the_message() {
         echo: true,
         ..in_order(OrderPromise::None)
     };
-    for dialect in [Dialect::Ndjson, Dialect::Classic] {
+    for dialect in [Protocol::Ndjson, Protocol::Classic] {
         let mut bench = Bench::new(promises, dialect, 2);
         bench.send(0, false);
         bench.leave(0);
@@ -433,11 +421,11 @@ fn what_nobody_got_is_lost_though_no_acks_are_promised() {
             ack: AckPromise::None,
             ..in_order(order)
         };
-        let mut bench = Bench::new(promises, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(promises, Protocol::Ndjson, 3);
         bench.send(0, true);
         (0..3).for_each(|client| bench.leave(client));
         assert_eq!(kinds(&bench.finish()), [(Kind::LostRelay, 2)], "{order:?}");
-        let mut bench = Bench::new(promises, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(promises, Protocol::Ndjson, 3);
         bench.send(0, true);
         bench.end(0, Ending::Ours);
         (1..3).for_each(|client| bench.leave(client));
@@ -449,7 +437,7 @@ fn what_nobody_got_is_lost_though_no_acks_are_promised() {
 #[test]
 fn a_fence_decides_what_no_goodbye_does() {
     for (fence, lost) in [(true, false), (true, true), (false, false)] {
-        let mut bench = Bench::new(in_order(OrderPromise::Fifo), Dialect::Classic, 3);
+        let mut bench = Bench::new(in_order(OrderPromise::Fifo), Protocol::Classic, 3);
         bench.send(0, false);
         bench.send(0, false);
         bench.send(0, true);
@@ -483,7 +471,7 @@ fn a_fence_decides_what_no_goodbye_does() {
 #[test]
 fn anonymous_acks_are_counted() {
     let acks = |play: fn(&mut Bench)| {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Classic, 3);
         for k in 1..=2 {
             bench.send(0, false);
             bench.relay(1, 0, k);
@@ -518,7 +506,7 @@ fn anonymous_acks_are_counted() {
 #[test]
 fn an_ack_astray_excuses_one_message_and_no_more() {
     for overdue in [false, true] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 2);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Classic, 2);
         bench.send(0, false);
         bench.send(0, true);
         for k in [1, 2] {
@@ -540,7 +528,7 @@ fn an_ack_astray_excuses_one_message_and_no_more() {
 #[test]
 fn text_that_is_no_frame_and_a_relay_cut_short_are_named() {
     let text = |bytes: &'static [u8]| {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Classic, 3);
         bench.send(0, false);
         bench.relay(2, 0, 1);
         bench.relay(1, 0, 1);
@@ -573,7 +561,7 @@ pub(super) fn talk(bench: &mut Bench, count: usize, to: &[usize]) {
 #[test]
 fn an_old_message_is_a_duplicate_to_who_was_there_and_stale_to_who_was_not() {
     for (to, kind) in [(1, Kind::DuplicateRelay), (3, Kind::StaleRelay)] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
         talk(&mut bench, 10_000, &[1, 2]);
         bench.join();
         bench.relay(to, 0, 1);
@@ -587,7 +575,7 @@ fn an_old_message_is_a_duplicate_to_who_was_there_and_stale_to_who_was_not() {
 #[test]
 fn a_message_that_its_sender_never_sent_is_a_phantom() {
     for (sender, sent, k) in [(0, 0, 1), (0, 2, 3), (0, 2, 0), (77, 0, 1)] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
         talk(&mut bench, sent, &[1, 2]);
         let header = Header {
             run: RUN,
@@ -613,7 +601,7 @@ fn a_message_that_its_sender_never_sent_is_a_phantom() {
 #[test]
 fn what_a_thousand_others_have_overtaken_is_lost() {
     for comes_late in [false, true] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
         talk(&mut bench, 5, &[1, 2]);
         talk(&mut bench, 1, &[1]);
         talk(&mut bench, 1100, &[1, 2]);
@@ -638,7 +626,7 @@ fn what_a_thousand_others_have_overtaken_is_lost() {
 #[test]
 fn what_comes_long_after_it_was_given_up_is_neither_lost_nor_a_duplicate() {
     for again in [false, true] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
         talk(&mut bench, 5, &[1, 2]);
         talk(&mut bench, 1, &[1]);
         talk(&mut bench, 8000, &[1, 2]);
@@ -659,7 +647,7 @@ fn what_comes_long_after_it_was_given_up_is_neither_lost_nor_a_duplicate() {
 /// Acked, and nobody has it when all have got a thousand later ones: then one gets it.
 #[test]
 fn what_reaches_one_long_after_is_lost_to_the_other_alone() {
-    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+    let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
     talk(&mut bench, 5, &[1, 2]);
     talk(&mut bench, 1, &[]);
     talk(&mut bench, 1100, &[1, 2]);
@@ -675,7 +663,7 @@ fn what_reaches_one_long_after_is_lost_to_the_other_alone() {
 #[test]
 fn what_a_newcomer_passed_over_long_ago_is_lost_if_it_was_owed() {
     for owed in [false, true] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
         talk(&mut bench, 1, &[1, 2]);
         bench.send(0, false);
         bench.join();
@@ -712,7 +700,7 @@ fn what_a_newcomer_passed_over_long_ago_is_lost_if_it_was_owed() {
 #[test]
 fn what_was_passed_over_may_yet_come_where_only_each_senders_order_is_promised() {
     for own_later in [false, true] {
-        let mut bench = Bench::new(in_order(OrderPromise::Fifo), Dialect::Ndjson, 3);
+        let mut bench = Bench::new(in_order(OrderPromise::Fifo), Protocol::Ndjson, 3);
         bench.send(1, false);
         bench.relay(2, 1, 1);
         bench.ack(1, 1);
@@ -742,7 +730,7 @@ fn what_was_passed_over_may_yet_come_where_only_each_senders_order_is_promised()
 /// What stands for a message that did not come stands for it long after, too.
 #[test]
 fn what_came_altered_long_ago_is_not_lost_besides() {
-    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+    let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
     talk(&mut bench, 5, &[1, 2]);
     talk(&mut bench, 1, &[1]);
     bench.relay_altered(2, 0, 6);
@@ -757,7 +745,7 @@ fn what_came_altered_long_ago_is_not_lost_besides() {
 /// Of two that connect at the same time nobody knows which the target takes first.
 #[test]
 fn who_began_to_connect_before_another_stood_need_not_have_been_taken_after_it() {
-    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 0);
+    let mut bench = Bench::new(INFERRED_ORDER, Protocol::Classic, 0);
     bench.connect_at_once(2);
     bench.send(1, false);
     bench.ack(1, 1);
@@ -770,7 +758,7 @@ fn who_began_to_connect_before_another_stood_need_not_have_been_taken_after_it()
 #[test]
 fn what_everybody_has_passed_is_settled_at_once() {
     for (acked, newcomer) in [(false, false), (true, true)] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
         bench.send(0, false);
         [1, 2].into_iter().for_each(|to| bench.relay(to, 0, 1));
         if acked {
@@ -792,7 +780,7 @@ fn what_everybody_has_passed_is_settled_at_once() {
 /// More messages than the window holds: that nothing was compared is said.
 #[test]
 fn a_receiver_further_behind_than_the_window_leaves_the_run_undecided() {
-    let mut bench = Bench::new(INFERRED_ORDER, Dialect::Ndjson, 3);
+    let mut bench = Bench::new(INFERRED_ORDER, Protocol::Ndjson, 3);
     let count = (1 << 18) + 1000;
     talk(&mut bench, count, &[1]);
     (1..=count).for_each(|k| bench.relay(2, 0, k));
@@ -807,7 +795,7 @@ fn a_receiver_further_behind_than_the_window_leaves_the_run_undecided() {
 /// Without a promised order nothing is out of order, and what is late is not lost.
 #[test]
 fn without_order_nothing_is_lost_before_the_end() {
-    let mut bench = Bench::new(in_order(OrderPromise::None), Dialect::Ndjson, 3);
+    let mut bench = Bench::new(in_order(OrderPromise::None), Protocol::Ndjson, 3);
     talk(&mut bench, 5, &[1, 2]);
     talk(&mut bench, 1, &[1]);
     talk(&mut bench, 1100, &[1, 2]);
@@ -869,7 +857,7 @@ proptest! {
         steps in prop::collection::vec((0_usize..5, 0_u32..9, hostile()), 0..120),
     ) {
         let promises = Promises { echo, ..in_order(order) };
-        let dialect = if classic { Dialect::Classic } else { Dialect::Ndjson };
+        let dialect = if classic { Protocol::Classic } else { Protocol::Ndjson };
         let mut bench = Bench::new(promises, dialect, 5);
         for (client, action, bytes) in steps {
             let handle = bench.clients[client];
@@ -897,7 +885,7 @@ fn an_anonymous_ack_astray_excuses_one_message_that_is_waited_for() {
         (1, &[(Kind::MissingAck, 1), (Kind::StrayAck, 1)][..]),
         (2, &[(Kind::StrayAck, 2)]),
     ] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 3);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Classic, 3);
         let mut acked = Vec::new();
         classic::encode_ack(&mut acked, &address(0));
         for wait in 0..2 {
@@ -924,8 +912,10 @@ fn a_classic_script_that_provokes_a_target_may_be_hung_up_on() {
         (b"{\"message\":\"\"}{\"message\":\"hello\"}", true),
         (b"not json", true),
     ] {
-        let mut bench = Bench::new(INFERRED_ORDER, Dialect::Classic, 2);
-        bench.ledger.sending_raw(bench.clients[0], raw);
+        let mut bench = Bench::new(INFERRED_ORDER, Protocol::Classic, 2);
+        bench
+            .ledger
+            .sending_raw(bench.clients[0], &conns::raw_in(Protocol::Classic, raw));
         bench.end(0, Ending::Eof);
         bench.leave(1);
         let found = kinds(&bench.finish());

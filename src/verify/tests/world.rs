@@ -12,19 +12,20 @@ use std::sync::Arc;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::scenario::plan::Promises;
+use super::conns;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::findings::Findings;
 use crate::verify::ids::publish_id;
 use crate::verify::judge::{Judge, Settled};
 use crate::verify::ledger::{Ending, Event, Handle, Ledger, Terms};
+use crate::verify::promises::Promises;
 use crate::verify::trace;
 use crate::verify::trace::file::Recording;
-use crate::wire::Dialect;
-use crate::wire::classic::{self, texts::TextBuffer};
-use crate::wire::line::LineBuffer;
+use crate::wire::classic;
 use crate::wire::ndjson;
 use crate::wire::payload::{self, Header, SenderId};
+use crate::wire::protocol::{AnyConn, Protocol};
+use crate::wire::seen::Conn;
 
 pub(super) const RUN: u32 = 0x00c0_ffee;
 pub(super) const SEED: u64 = 42;
@@ -39,9 +40,8 @@ pub(super) fn terms() -> Terms {
         seed: SEED,
         late_after_ns: Some(LATE_AFTER_NS),
         addresses_known: true,
-        max_line_bytes: 65_536,
         promises: Promises::default(),
-        dialect: Dialect::Ndjson,
+        capabilities: Protocol::Ndjson.capabilities(),
     }
 }
 
@@ -209,7 +209,7 @@ impl World {
     /// The same world, its target speaking the classic dialect: the frames without their numbers,
     /// and no welcomes and byes.
     pub(super) fn in_classic(mut self) -> Self {
-        self.terms.dialect = Dialect::Classic;
+        self.terms.capabilities = Protocol::Classic.capabilities();
         for life in 0..self.lives.len() {
             for at in 0..self.lives[life].frames.len() {
                 let Frame { seq, what, .. } = self.lives[life].frames[at].clone();
@@ -307,7 +307,7 @@ impl World {
     /// The line of a frame to `life`.
     pub(super) fn render(&self, life: usize, seq: u64, what: &What) -> Vec<u8> {
         let mut out = Vec::new();
-        if self.terms.dialect == Dialect::Classic {
+        if conns::protocol(&self.terms) == Protocol::Classic {
             match what {
                 What::Ack(id) => classic::encode_ack(&mut out, &address(id.life)),
                 What::Relay(id) => {
@@ -332,9 +332,9 @@ impl World {
     /// The line of a relay of any text, as this world's dialect has it.
     pub(super) fn relay_line(&self, seq: u64, from: &str, text: &str) -> Vec<u8> {
         let mut out = Vec::new();
-        match self.terms.dialect {
-            Dialect::Ndjson => ndjson::encode_relay(&mut out, seq, from, text),
-            Dialect::Classic => classic::encode_relay(&mut out, from, text),
+        match conns::protocol(&self.terms) {
+            Protocol::Ndjson => ndjson::encode_relay(&mut out, seq, from, text),
+            Protocol::Classic => classic::encode_relay(&mut out, from, text),
         }
         out
     }
@@ -409,7 +409,6 @@ impl World {
             scenario: "a world".to_owned(),
             target: "itself".to_owned(),
             terms: self.terms,
-            max_read_line_bytes: 65_536,
             shards: self.shards as u16,
             clients: (0..self.lives.len()).map(|i| format!("c{i}")).collect(),
         });
@@ -510,7 +509,7 @@ enum Step {
 /// A connection as the client holds it.
 struct Connection {
     handle: Handle,
-    inbox: Inbox,
+    conn: AnyConn,
     /// Bytes read so far.
     taken: usize,
     /// Of these, the ones after the last LF.
@@ -518,11 +517,6 @@ struct Connection {
 }
 
 /// What came and is not whole yet.
-enum Inbox {
-    Lines(LineBuffer),
-    Texts(TextBuffer),
-}
-
 struct Player<'w> {
     world: &'w World,
     rng: Pcg64Mcg,
@@ -622,10 +616,7 @@ impl<'w> Player<'w> {
                 ledger.connected(handle, address(i).parse().unwrap());
                 self.connections[i] = Some(Connection {
                     handle,
-                    inbox: match self.world.terms.dialect {
-                        Dialect::Ndjson => Inbox::Lines(LineBuffer::new(65_536)),
-                        Dialect::Classic => Inbox::Texts(TextBuffer::new(65_536)),
-                    },
+                    conn: conns::open(conns::protocol(&self.world.terms)),
                     taken: 0,
                     unfinished: Vec::new(),
                 });
@@ -710,31 +701,13 @@ impl<'w> Player<'w> {
             let left = stream.len() - connection.taken;
             let piece = self.rng.random_range(1..=left);
             let chunk = &stream[connection.taken..connection.taken + piece];
-            let mut frames = 0;
-            let split = match &mut connection.inbox {
-                Inbox::Lines(buffer) => {
-                    let mut lines = buffer.feed(chunk);
-                    let split = lines.in_split_line();
-                    while let Some(event) = ledger.next(connection.handle, &mut lines, now_ns) {
-                        frames += 1;
-                        bye |= event == Event::Bye;
-                    }
-                    split
-                }
-                Inbox::Texts(buffer) => {
-                    let split = buffer.pending_bytes() > 0;
-                    let mut pieces = buffer.feed(chunk);
-                    while (ledger.next_text(connection.handle, &mut pieces, now_ns)).is_some() {
-                        frames += 1;
-                    }
-                    split
-                }
-            };
-            ledger.read_done(frames, split);
+            let (handle, conn) = (connection.handle, &mut connection.conn);
+            let events = conns::read_on(ledger, handle, conn, chunk, now_ns);
+            bye |= events.contains(&Event::Bye);
             connection.taken += piece;
-            let lines = match self.world.terms.dialect {
-                Dialect::Ndjson => chunk,
-                Dialect::Classic => {
+            let lines = match conns::protocol(&self.world.terms) {
+                Protocol::Ndjson => chunk,
+                Protocol::Classic => {
                     self.observations.push(Observation {
                         life: i,
                         at_ns: now_ns,
@@ -766,7 +739,7 @@ impl<'w> Player<'w> {
         }
         let hung_up = life.hung_up_ns.is_some_and(|ns| ns <= now_ns) && taken == stream.len();
         // Without a bye the end is the end of the stream.
-        let closed = self.world.terms.dialect == Dialect::Classic
+        let closed = conns::protocol(&self.world.terms) == Protocol::Classic
             && life
                 .frames
                 .last()
@@ -783,15 +756,13 @@ impl<'w> Player<'w> {
     fn end(&mut self, i: usize, ending: Ending, now_ns: u64) {
         if let Some(mut connection) = self.connections[i].take() {
             let ledger = &mut self.ledgers[self.world.lives[i].shard];
-            let unread = match &mut connection.inbox {
-                Inbox::Lines(buffer) => buffer.pending(),
-                Inbox::Texts(buffer) if ending == Ending::Eof => {
-                    let mut pieces = buffer.finish();
-                    while (ledger.next_text(connection.handle, &mut pieces, now_ns)).is_some() {}
-                    ledger.read_done(0, false);
-                    &[]
-                }
-                Inbox::Texts(_) => &[],
+            let conn = &mut connection.conn;
+            if ending == Ending::Eof {
+                ledger.finish(connection.handle, conn, now_ns, |_| ());
+            }
+            let unread = match conns::protocol(&self.world.terms) {
+                Protocol::Ndjson => conn.unread(),
+                Protocol::Classic => &[],
             };
             ledger.ended(connection.handle, ending, unread, now_ns);
             self.over[i] = true;

@@ -17,6 +17,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::tape::{Block, JUDGE, Writing};
+use super::version_1::{FormerHeader, Spoken};
 use super::{Header, TraceError, Trailer, VERSION};
 use crate::verify::judge::Judge;
 use crate::verify::ledger::Ledger;
@@ -200,6 +201,9 @@ fn checksum(header: &[u8], stored: &[u8]) -> u32 {
     sum.finalize()
 }
 
+/// What a trace begins with; and what was spoken, in one of version 1.
+type Beginning = (Header, Option<Spoken>);
+
 /// A trace that is being read: blocks by stream, in order.
 #[derive(Debug)]
 pub(super) struct Blocks<R> {
@@ -207,8 +211,6 @@ pub(super) struct Blocks<R> {
     /// Bytes read so far.
     at: u64,
     blocks: u64,
-    /// Of the format.
-    pub(super) version: u32,
     /// Read and not asked for yet: compressed, with where they begin.
     waiting: Vec<(u16, VecDeque<Stored>)>,
     pub(super) trailer: Option<Trailer>,
@@ -223,11 +225,11 @@ struct Stored {
 }
 
 impl<R: BufRead> Blocks<R> {
-    /// Reads the version and the header; no header where the trace ends before it.
+    /// Reads the version and the header; nothing where the trace ends before it.
     ///
     /// # Errors
     /// [`TraceError`] if it is no trace, a newer one, or damaged.
-    pub(super) fn open(mut source: R) -> Result<(Self, Option<Header>), TraceError> {
+    pub(super) fn open(mut source: R) -> Result<(Self, Option<Beginning>), TraceError> {
         let mut line = Vec::new();
         source.by_ref().take(64).read_until(b'\n', &mut line)?;
         let version = line.strip_prefix(MAGIC.as_bytes());
@@ -236,13 +238,13 @@ impl<R: BufRead> Blocks<R> {
         let version = match version {
             None | Some(0) => return Err(TraceError::NotATrace),
             Some(version) if version > VERSION => return Err(TraceError::TooNew(version)),
+            Some(2) => return Err(TraceError::Unreleased(2)),
             Some(version) => version,
         };
         let mut blocks = Self {
             source,
             at: line.len() as u64,
             blocks: 0,
-            version,
             waiting: Vec::new(),
             trailer: None,
         };
@@ -250,7 +252,14 @@ impl<R: BufRead> Blocks<R> {
             return Ok((blocks, None));
         };
         let header = (stream == FRAME).then(|| stored.inflate()).transpose()?;
-        let header = header.and_then(|json| serde_json::from_slice(&json).ok());
+        let header = header.and_then(|json| match version {
+            1 => {
+                let former: FormerHeader = serde_json::from_slice(&json).ok()?;
+                let (header, spoken) = former.today()?;
+                Some((header, Some(spoken)))
+            }
+            _ => Some((serde_json::from_slice(&json).ok()?, None)),
+        });
         match header {
             Some(header) => Ok((blocks, Some(header))),
             None => Err(TraceError::Damaged {

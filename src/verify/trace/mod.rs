@@ -24,10 +24,10 @@ use thiserror::Error;
 
 use super::findings::Findings;
 use super::ledger::Terms;
-use crate::scenario::plan::Promises;
+use crate::verify::promises::Promises;
 
 /// The version of the format that is written, and the latest that is read.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Why a trace cannot be verified.
 #[derive(Debug, Error)]
@@ -43,6 +43,12 @@ pub enum TraceError {
         "a trace of version {0}, where this chatbench reads {VERSION}: verify it with a newer one"
     )]
     TooNew(u32),
+    /// No release wrote this version.
+    #[error(
+        "a trace of version {0}, which no release of chatbench wrote: record it again, or verify it \
+         with the chatbench that recorded it"
+    )]
+    Unreleased(u32),
     /// It ends in the middle of a block.
     #[error("cut off at byte {at}: a block begins there and is not all there; copy the file again")]
     CutOff {
@@ -92,8 +98,6 @@ pub struct Header {
     pub target: String,
     /// What the shards verified against.
     pub terms: Terms,
-    /// The longest line that a client read, in bytes.
-    pub max_read_line_bytes: usize,
     /// How many shards there were.
     pub shards: u16,
     /// The clients' names, by number.

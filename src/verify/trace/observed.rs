@@ -1,9 +1,10 @@
-//! What other programs observed of their own systems: one JSON object a line, put into the words
-//! of the protocol and told to the same ledger and judge.
+//! What other programs observed of their own systems: one JSON object a line, told to the
+//! same ledger and judge as what a connection makes of its bytes.
 //!
 //! The messages are named, not carried, so each stands for a load message that its sender made:
 //! everything is checked but the bytes of the texts.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::BufRead;
 use std::sync::Arc;
@@ -11,15 +12,13 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::{TraceError, Verified};
-use crate::scenario::plan::Promises;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ids::{MAX_K, publish_id};
 use crate::verify::judge::Judge;
 use crate::verify::ledger::{Ending, Handle, Ledger, Terms};
-use crate::wire::Dialect;
-use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer};
-use crate::wire::ndjson;
+use crate::verify::promises::Promises;
 use crate::wire::payload::{self, HEADER_BYTES, Header, SenderId};
+use crate::wire::seen::{AckOf, Capabilities, Relay, Seen};
 
 /// Addresses are not among the observations: everyone has this one.
 const ADDRESS: &str = "0.0.0.0:0";
@@ -28,6 +27,19 @@ const ADDRESS: &str = "0.0.0.0:0";
 const MAX_LINE_BYTES: u64 = 1 << 20;
 
 const NS_PER_DAY: u64 = 86_400_000_000_000;
+
+/// What can be observed.
+const CAPABILITIES: Capabilities = Capabilities {
+    numbers: true,
+    welcome: true,
+    bye: true,
+    errors: true,
+    claims: false,
+    joins_in_order: false,
+};
+
+/// The code of the error that says that its receiver is too slow.
+const TOO_SLOW: &str = "slow-consumer";
 
 const RUN: u32 = 1;
 const SEED: u64 = 1;
@@ -38,9 +50,8 @@ fn terms(promises: Promises) -> Terms {
         seed: SEED,
         late_after_ns: None,
         addresses_known: false,
-        max_line_bytes: DEFAULT_MAX_LINE_BYTES,
         promises,
-        dialect: Dialect::Ndjson,
+        capabilities: CAPABILITIES,
     }
 }
 
@@ -251,12 +262,13 @@ impl Teller {
         };
         let seq = observation.seq.unwrap_or_default();
         let k = observation.k.unwrap_or_default();
-        let mut frame = Vec::new();
-        match event {
-            What::Opened => {}
-            What::Welcome => {
-                ndjson::encode_welcome(&mut frame, ADDRESS, seq, DEFAULT_MAX_LINE_BYTES as u64);
-            }
+        let text;
+        let seen = match event {
+            What::Opened => None,
+            What::Welcome => Some(Seen::Open {
+                seq,
+                me: ADDRESS.into(),
+            }),
             What::Sent => {
                 let sent = self.sent.entry(session.clone()).or_default();
                 let due = sent.len() as u64 + 1;
@@ -265,29 +277,44 @@ impl Teller {
                 }
                 let header = self.ledger.sending(handle, now_ns, now_ns, false);
                 sent.extend(header);
+                None
             }
-            What::Acked => ndjson::encode_ack(&mut frame, seq, Some(publish_id(id, k))),
+            What::Acked => Some(Seen::Ack {
+                of: AckOf::Id(publish_id(id, k)),
+                seq,
+            }),
             What::Relayed => {
-                let from = observation.from.as_deref().unwrap_or_default();
-                let text = self.text_of(from, k);
-                ndjson::encode_relay(&mut frame, seq, ADDRESS, &text);
+                text = self.text_of(observation.from.as_deref().unwrap_or_default(), k);
+                Some(Seen::Relay(Relay {
+                    frame: &text,
+                    text: Cow::Borrowed(&text),
+                    from: ADDRESS.into(),
+                    seq,
+                }))
             }
-            What::Error => {
-                let code = observation.code.as_deref().unwrap_or_default();
-                ndjson::encode_error(&mut frame, code, "", Some(publish_id(id, k)));
+            What::Error => Some(Seen::Error {
+                code: observation.code.as_deref().unwrap_or_default().into(),
+                detail: "".into(),
+                of: Some(publish_id(id, k)),
+                cuts_off: observation.code.as_deref() == Some(TOO_SLOW),
+            }),
+            What::Leaving => {
+                self.ledger.leaving(handle, self.now_ns);
+                None
             }
-            What::Leaving => self.ledger.leaving(handle, self.now_ns),
-            What::Bye => ndjson::encode_bye(&mut frame, seq),
+            What::Bye => Some(Seen::Bye { seq }),
             What::Aborted => {
                 self.ledger.letting_go(handle);
                 self.end(session, handle, Ending::Ours);
+                None
             }
-            What::Closed => self.end(session, handle, Ending::Eof),
-        }
-        if !frame.is_empty() {
-            let mut buffer = LineBuffer::new(usize::MAX);
-            let mut lines = buffer.feed(&frame);
-            while self.ledger.next(handle, &mut lines, now_ns).is_some() {}
+            What::Closed => {
+                self.end(session, handle, Ending::Eof);
+                None
+            }
+        };
+        if let Some(seen) = seen {
+            self.observe(handle, &seen);
         }
         if self.ledger.wants_flush() {
             self.judge.absorb(0, self.ledger.take_batch(), |_| ());
@@ -312,15 +339,21 @@ impl Teller {
         Ok(())
     }
 
+    /// A session saw this.
+    fn observe(&mut self, handle: Handle, seen: &Seen<'_>) {
+        self.ledger.saw(handle, seen, self.now_ns);
+        self.ledger.read_done(1, false);
+    }
+
     /// The text that message `k` of `from` stands for; one that nobody sent, if nobody did.
-    fn text_of(&self, from: &str, k: u64) -> String {
+    fn text_of(&self, from: &str, k: u64) -> Vec<u8> {
         let sent = self.sent.get(from).and_then(|s| s.get(k as usize - 1));
         let Some(header) = sent else {
-            return format!("message {k} of {from}");
+            return format!("message {k} of {from}").into_bytes();
         };
         let mut text = Vec::with_capacity(HEADER_BYTES);
         payload::encode(&mut text, SEED, header, HEADER_BYTES);
-        String::from_utf8(text).expect("a load message is ASCII")
+        text
     }
 
     fn end(&mut self, session: &str, handle: Handle, ending: Ending) {
@@ -473,7 +506,7 @@ mod tests {
         twice.insert(relay, lines[relay].clone());
         assert_eq!(judged(&twice, None), (vec![Kind::DuplicateRelay], 2));
         let at_least_once = Promises {
-            relay: crate::scenario::plan::RelayPromise::AtLeastOnce,
+            relay: crate::verify::promises::RelayPromise::AtLeastOnce,
             use_seq: false,
             ..Promises::default()
         };

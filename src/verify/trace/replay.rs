@@ -10,16 +10,17 @@ use std::io::BufRead;
 use std::sync::Arc;
 
 use super::file::{Blocks, MAX_SHARDS};
-use super::named::NamedLines;
+use super::named::NamedFrames;
 use super::tag::Tag;
-use super::tape::{JUDGE, Reading};
-use super::told::{Listener, MAX_LINES, OwnedPiece, Told};
+use super::tape::{JUDGE, OwnedSeen, Reading};
+use super::told::{Listener, MAX_FRAMES, Told};
 use super::{Header, TraceError, Verified, version_1};
 use crate::verify::batch::Batch;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::findings::Findings;
 use crate::verify::judge::Judge;
 use crate::wire::payload::SenderId;
+use crate::wire::seen::Seen;
 
 /// Batches of one shard that may wait for the judge: a run has no room for so many.
 const MAX_BATCHES: usize = 1 << 12;
@@ -33,25 +34,24 @@ const MAX_BATCHES: usize = 1 << 12;
 /// [`TraceError`] if it is no trace, damaged, or tells what cannot be.
 pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
     let (blocks, header) = Blocks::open(source)?;
-    let Some(header) = header else {
+    let Some((header, spoken)) = header else {
         return Ok(Verified {
             title: "a trace without a beginning".to_owned(),
             findings: Default::default(),
             doubts: vec![ended_early()],
         });
     };
-    let no_line = header.max_read_line_bytes == 0 || header.terms.max_line_bytes == 0;
-    if header.shards > MAX_SHARDS || no_line {
+    if header.shards > MAX_SHARDS {
         return Err(TraceError::OutOfOrder {
             at: 0,
             within: 0,
-            what: "a header with limits that cannot be".to_owned(),
+            what: "a header with more shards than there can be".to_owned(),
         });
     }
     let title = format!("{} → {}", header.scenario, header.target);
-    let (findings, doubts) = match blocks.version {
-        1 => version_1::play(blocks, &header)?,
-        _ => Replay::new(blocks, &header).play()?,
+    let (findings, doubts) = match spoken {
+        Some(spoken) => version_1::play(blocks, &header, spoken)?,
+        None => Replay::new(blocks, &header).play()?,
     };
     Ok(Verified {
         title,
@@ -303,12 +303,11 @@ impl<R: BufRead> Replay<R> {
 struct Shard {
     queue: Queue,
     listener: Listener,
-    lines: NamedLines,
+    frames: NamedFrames,
     /// Handed over, and not absorbed yet.
     batches: VecDeque<Batch>,
     /// Sessions of the run before the next one.
     sessions: u64,
-    bytes: Vec<u8>,
 }
 
 impl Shard {
@@ -318,10 +317,9 @@ impl Shard {
         Self {
             queue: Queue::new(number),
             listener,
-            lines: NamedLines::default(),
+            frames: NamedFrames::default(),
             batches: VecDeque::new(),
             sessions: 0,
-            bytes: Vec::new(),
         }
     }
 
@@ -334,7 +332,7 @@ impl Shard {
         // When what it told is known is said right after it, where that matters.
         let waits = matches!(
             self.queue.stream.from.peek(),
-            Some(Tag::Told | Tag::Keep | Tag::LinesFrom)
+            Some(Tag::Told | Tag::FramesFrom)
         );
         if !waits {
             self.listener.ledger.tape().make_known();
@@ -359,7 +357,7 @@ impl Shard {
                 let client = u32::try_from(client).map_err(|_| "a client that cannot be")?;
                 listener.ledger.tape().opens(session.map(SenderId));
                 match listener.connecting(ClientId(client)) {
-                    Some(handle) => self.lines.begin(handle.index()),
+                    Some(handle) => self.frames.begin(handle.index()),
                     None if session.is_none() => {}
                     None => return Err("a session number that was given out before, or too high"),
                 }
@@ -389,41 +387,25 @@ impl Shard {
                 let ahead = from.signed();
                 self.matched(ahead)?;
             }
-            Tag::Bytes => listener.feed(from.bytes())?,
-            Tag::Line => {
+            Tag::Saw => listener.saw(&from.seen().get())?,
+            Tag::SawKept => {
                 let (handle, _) = listener.reading()?;
-                let bytes = from.bytes();
-                let pending = listener.pending(handle);
-                self.lines.push(&[pending, bytes])?;
-                self.lines.got_newest(handle.index());
-                listener.feed(bytes)?;
-            }
-            Tag::PartOf | Tag::RestOf => {
-                let (handle, _) = listener.reading()?;
-                let line = self.lines.ahead(handle.index(), from.signed());
-                let bytes = self.lines.get(line)?;
-                let bytes = match tag {
-                    Tag::PartOf => bytes.get(..from.number() as usize),
-                    _ => bytes.get(listener.pending(handle).len()..),
+                let OwnedSeen::Relay(relay) = from.seen() else {
+                    return Err("a frame to be kept that is no relay");
                 };
-                self.bytes.clear();
-                self.bytes
-                    .extend_from_slice(bytes.ok_or("more than a line has")?);
-                if tag == Tag::RestOf {
-                    self.lines.got(handle.index(), line);
+                self.frames.push(relay)?;
+                self.frames.got_newest(handle.index());
+                if let Some(relay) = self.frames.newest() {
+                    listener.saw(&Seen::Relay(relay))?;
                 }
-                listener.feed(&self.bytes)?;
             }
-            Tag::Piece => listener.piece(OwnedPiece::read(from).get()?)?,
-            Tag::Keep => {
-                let session = from.number() as usize;
-                self.lines.push(&[from.bytes()])?;
-                if !self.lines.is_known(session) {
-                    return Err("a session that is not there");
-                }
-                self.lines.got_newest(session);
+            Tag::SawAgain => {
+                let (handle, _) = listener.reading()?;
+                let frame = self.frames.ahead(handle.index(), from.signed());
+                listener.got(self.frames.get(frame)?)?;
+                self.frames.got(handle.index(), frame);
             }
-            Tag::LinesFrom => self.lines.drop_first(from.number()),
+            Tag::FramesFrom => self.frames.drop_first(from.number()),
             Tag::ReadDone => {
                 listener.reading()?;
                 let split = from.number() != 0;
@@ -437,18 +419,18 @@ impl Shard {
         Ok(())
     }
 
-    /// The session got so many lines, the first of which is so far from its next one.
+    /// The session got so many frames, the first of which is so far from its next one.
     fn matched(&mut self, ahead: i64) -> Result<(), &'static str> {
         let (handle, _) = self.listener.reading()?;
-        let lines = self.queue.stream.from.number();
-        if lines > MAX_LINES {
-            return Err("more lines than a read has");
+        let frames = self.queue.stream.from.number();
+        if frames > MAX_FRAMES {
+            return Err("more frames than a read has");
         }
-        let mut line = self.lines.ahead(handle.index(), ahead);
-        for _ in 0..lines {
-            self.listener.feed_whole(self.lines.get(line)?)?;
-            self.lines.got(handle.index(), line);
-            line = line.wrapping_add(1);
+        let mut frame = self.frames.ahead(handle.index(), ahead);
+        for _ in 0..frames {
+            self.listener.got(self.frames.get(frame)?)?;
+            self.frames.got(handle.index(), frame);
+            frame = frame.wrapping_add(1);
         }
         Ok(())
     }

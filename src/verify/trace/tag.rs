@@ -8,7 +8,9 @@ pub(crate) enum Tag {
     Connecting = 1,
     Connected = 2,
     Sending = 3,
+    /// The bytes of a publish (version 1 only).
     SentPublish = 4,
+    /// The bytes that a script sent (version 1 only).
     SendingRaw = 5,
     StopsReading = 6,
     /// It left, at a time that is not known (version 1 only).
@@ -16,16 +18,16 @@ pub(crate) enum Tag {
     LettingGo = 8,
     /// A read begins.
     Read = 9,
-    /// The next n lines are those from the session's next one on.
+    /// The next n frames are those from the session's next one on.
     Matched = 10,
-    /// Bytes of one step through the read.
+    /// Bytes of one step through the read (version 1 only).
     Bytes = 11,
     /// The first n bytes of the line that is due (version 1 only).
     Part = 12,
     /// The rest of that line (version 1 only).
     Rest = 13,
     ReadDone = 14,
-    /// A whole read of n lines from the session's next one on.
+    /// A whole read of n frames from the session's next one on.
     MatchedRead = 15,
     Ended = 16,
     NoWelcome = 17,
@@ -38,7 +40,7 @@ pub(crate) enum Tag {
     Finish = 22,
     /// A session's last message.
     SendingLast = 23,
-    /// A piece of a classic stream.
+    /// A piece of a classic stream (version 1 only).
     Piece = 24,
     /// It left.
     LeavingAt = 25,
@@ -52,28 +54,30 @@ pub(crate) enum Tag {
     StopJudging = 29,
     /// The judge passes over the next batch of a shard.
     PassOver = 30,
-    /// Bytes of one step through the read, which end a line that gets the next number.
-    Line = 31,
-    /// A line that gets the next number, other than as it came.
-    Keep = 32,
-    /// The next n lines are those from another one on.
+    /// The next n frames are those from another one on.
     MatchedFrom = 33,
-    /// The first n bytes of a line.
-    PartOf = 34,
-    /// The rest of a line, from where the bytes that came end.
-    RestOf = 35,
-    /// Lines under this number are not named any more.
-    LinesFrom = 36,
+    /// Frames under this number are not named any more.
+    FramesFrom = 36,
     /// So many events of other streams have happened since.
     Since = 37,
     /// What the event before told of the highest number is known from this moment on.
     Told = 38,
     /// The stream ends.
     End = 39,
+    /// A session saw something.
+    Saw = 40,
+    /// A session got a frame that gets the next number.
+    SawKept = 41,
+    /// A session got a frame that has a number, in two reads.
+    SawAgain = 42,
+    /// A publish ran together with what was sent before.
+    SentGlued = 43,
+    /// A script sent bytes as they stand.
+    SentRaw = 44,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 39] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::Connecting,
         Self::Connected,
         Self::Sending,
@@ -104,15 +108,16 @@ impl Tag {
         Self::TakeRest,
         Self::StopJudging,
         Self::PassOver,
-        Self::Line,
-        Self::Keep,
         Self::MatchedFrom,
-        Self::PartOf,
-        Self::RestOf,
-        Self::LinesFrom,
+        Self::FramesFrom,
         Self::Since,
         Self::Told,
         Self::End,
+        Self::Saw,
+        Self::SawKept,
+        Self::SawAgain,
+        Self::SentGlued,
+        Self::SentRaw,
     ];
 
     /// Whether it is counted among the events of all streams. What is not can neither tell nor ask
@@ -123,13 +128,13 @@ impl Tag {
             Self::Sending
                 | Self::SendingLast
                 | Self::SentPublish
+                | Self::SentGlued
                 | Self::Read
                 | Self::Matched
                 | Self::MatchedFrom
                 | Self::MatchedRead
                 | Self::ReadDone
-                | Self::Keep
-                | Self::LinesFrom
+                | Self::FramesFrom
                 | Self::Since
                 | Self::Told
                 | Self::End

@@ -6,15 +6,17 @@
 //! its users come in the same order it says the same. What it said is not on the tape, nor what a
 //! ledger made of what it was told: another ledger can play it.
 //!
-//! Everybody is sent the same bytes. Lines that a shard keeps are numbered, and whoever gets one of
+//! Everybody is sent the same message. Frames that a shard keeps are numbered, and whoever gets one of
 //! them gets the next one mostly: a delivery that goes by the book adds one to a counter here, and a
 //! whole read of them a few bytes. Nothing is locked or allocated for a delivery; a full block goes
 //! to the writer's thread.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
 use std::sync::mpsc::SyncSender;
 
 use super::tag::Tag;
-use crate::wire::classic::texts::Piece;
+use crate::wire::seen::{AckOf, Glued, GluedFate, RawFrame, RawSent, Relay, Seen};
 
 /// A block is handed to the writer once it holds this much. Twice deflate's window: larger blocks
 /// compress no better.
@@ -53,18 +55,17 @@ pub(crate) struct Writing {
     /// The read that is being gone through, and whether it is written yet.
     read: Option<(u32, u64)>,
     read_written: bool,
-    /// Lines of it that matched since the last token, from this one on.
+    /// Frames of it that matched since the last token, from this one on.
     run: u32,
     run_from: u32,
-    /// The line that is next for each session.
-    next_line: Vec<u32>,
-    /// The number of the next line.
-    lines: u32,
-    /// Lines under this one are not named any more.
-    lines_from: u32,
-    /// Lines that the ledger kept in this step: their ends in `kept_bytes`.
-    kept: Vec<usize>,
-    kept_bytes: Vec<u8>,
+    /// The frame that is next for each session.
+    next_frame: Vec<u32>,
+    /// The number of the next frame that is kept.
+    frames: u32,
+    /// Frames under this one are not named any more.
+    frames_from: u32,
+    /// The ledger keeps the frame of this event.
+    kept: bool,
     /// Batches handed over since the last block.
     batches: u32,
 }
@@ -88,11 +89,10 @@ impl Writing {
             read_written: false,
             run: 0,
             run_from: 0,
-            next_line: Vec::new(),
-            lines: 0,
-            lines_from: 0,
-            kept: Vec::new(),
-            kept_bytes: Vec::new(),
+            next_frame: Vec::new(),
+            frames: 0,
+            frames_from: 0,
+            kept: false,
             batches: 0,
         }
     }
@@ -107,7 +107,7 @@ impl Writing {
         self
     }
 
-    /// Writes the lines that matched so far.
+    /// Writes the frames that matched so far.
     fn settle(&mut self) {
         if self.run == 0 {
             return;
@@ -129,21 +129,21 @@ impl Writing {
             self.number(ahead);
         }
         self.number(u64::from(run));
-        *self.next_line(handle) = from.wrapping_add(run);
+        *self.next_frame(handle) = from.wrapping_add(run);
     }
 
-    /// How far `line` is from the one that is next for a session, either way.
-    fn ahead(&mut self, handle: u32, line: u32) -> u64 {
-        let ahead = line.wrapping_sub(*self.next_line(handle)).cast_signed();
+    /// How far `frame` is from the one that is next for a session, either way.
+    fn ahead(&mut self, handle: u32, frame: u32) -> u64 {
+        let ahead = frame.wrapping_sub(*self.next_frame(handle)).cast_signed();
         zigzag(i64::from(ahead).cast_unsigned())
     }
 
-    fn next_line(&mut self, handle: u32) -> &mut u32 {
+    fn next_frame(&mut self, handle: u32) -> &mut u32 {
         let index = handle as usize;
-        if index >= self.next_line.len() {
-            self.next_line.resize(index + 1, 0);
+        if index >= self.next_frame.len() {
+            self.next_frame.resize(index + 1, 0);
         }
-        &mut self.next_line[index]
+        &mut self.next_frame[index]
     }
 
     /// The event that begins now has this number.
@@ -202,110 +202,138 @@ impl Writing {
         let next = u64::from(session) + 1;
         self.number(next.wrapping_sub(self.last_session));
         self.last_session = next;
-        *self.next_line(handle) = self.lines;
+        *self.next_frame(handle) = self.frames;
     }
 
-    /// One more line of the read matched; `moment` is asked how many events have happened.
+    /// One more frame of the read matched; `moment` is asked how many events have happened.
     #[inline]
     pub(crate) fn matched(
         &mut self,
         handle: u32,
         now_ns: u64,
-        line: u32,
+        frame: u32,
         moment: impl FnOnce() -> u64,
     ) {
         if self.read.is_none() {
             self.since(moment());
             self.read = Some((handle, now_ns));
         }
-        if self.run > 0 && line != self.run_from.wrapping_add(self.run) {
+        if self.run > 0 && frame != self.run_from.wrapping_add(self.run) {
             self.settle();
         }
         if self.run == 0 {
-            self.run_from = line;
+            self.run_from = frame;
         }
         self.run += 1;
     }
 
-    /// The ledger keeps the line that `parts` make: it gets the next number.
-    pub(crate) fn keeps(&mut self, parts: &[&[u8]]) {
-        for part in parts {
-            self.kept_bytes.extend_from_slice(part);
-        }
-        self.kept.push(self.kept_bytes.len());
+    /// The ledger keeps the frame that it is told of: it gets the next number.
+    pub(crate) fn keeps(&mut self) {
+        self.kept = true;
     }
 
-    /// A step through the read took this. Comes after the step, so that it is known how far it
-    /// went; `begun` is what earlier reads brought of its line.
-    pub(crate) fn step(&mut self, handle: u32, now_ns: u64, begun: &[u8], taken: Taken<'_>) {
+    /// A session saw this, after which it is known whether its ledger keeps it; `again` if it is a
+    /// frame that is kept, which was not compared but decoded: it came in two reads.
+    pub(crate) fn saw(&mut self, handle: u32, now_ns: u64, seen: &Seen<'_>, again: Option<u32>) {
         self.read.get_or_insert((handle, now_ns));
         self.begin_read();
-        match taken {
-            Taken::Bytes(bytes) => {
-                let whole = (self.kept_bytes.strip_prefix(begun)) == Some(bytes);
-                let is_line = self.kept.len() == 1 && whole;
-                let tag = if is_line { Tag::Line } else { Tag::Bytes };
-                self.event(tag).bytes(bytes);
-                if is_line {
-                    self.numbered(handle);
-                    self.forget_kept();
+        let kept = std::mem::take(&mut self.kept);
+        if let Some(frame) = again {
+            let ahead = self.ahead(handle, frame);
+            self.event(Tag::SawAgain).number(ahead);
+            *self.next_frame(handle) = frame.wrapping_add(1);
+            return;
+        }
+        self.event(if kept { Tag::SawKept } else { Tag::Saw });
+        self.seen(seen);
+        if kept {
+            self.frames = self.frames.wrapping_add(1);
+            *self.next_frame(handle) = self.frames;
+        }
+    }
+
+    fn seen(&mut self, seen: &Seen<'_>) {
+        match seen {
+            Seen::Open { seq, me } => self.kind(0).number(*seq).bytes(me.as_bytes()),
+            Seen::Relay(relay) => {
+                self.kind(1).bytes(relay.frame);
+                let tape = match relay.span() {
+                    Some(span) => self.number(span.start as u64 + 1).number(span.len() as u64),
+                    None => self.number(0).bytes(&relay.text),
+                };
+                tape.bytes(relay.from.as_bytes()).number(relay.seq)
+            }
+            Seen::Ack { of, seq } => {
+                let tape = match of {
+                    AckOf::Id(id) => self.kind(2).number(*id),
+                    AckOf::NoId => self.kind(3),
+                    AckOf::Oldest(by) => self.kind(4).bytes(by.to_string().as_bytes()),
+                };
+                tape.number(*seq)
+            }
+            Seen::Error {
+                code,
+                detail,
+                of,
+                cuts_off,
+            } => {
+                let tape = self.kind(5).bytes(code.as_bytes());
+                let tape = tape.bytes(detail.as_bytes()).option(*of);
+                tape.number(u64::from(*cuts_off))
+            }
+            Seen::Bye { seq } => self.kind(6).number(*seq),
+            Seen::Unknown => self.kind(7),
+            Seen::Malformed {
+                what,
+                frame,
+                could_hide,
+            } => {
+                let tape = self.kind(8).bytes(what.as_bytes()).bytes(frame);
+                tape.number(*could_hide)
+            }
+        };
+    }
+
+    /// Which kind of its event this is.
+    fn kind(&mut self, kind: u8) -> &mut Self {
+        self.out.push(kind);
+        self
+    }
+
+    fn option(&mut self, n: Option<u64>) -> &mut Self {
+        match n {
+            Some(n) => self.kind(1).number(n),
+            None => self.kind(0),
+        }
+    }
+
+    /// How a publish was sent that ran together with what was sent before.
+    pub(crate) fn glued(&mut self, glued: Glued) {
+        let fate = match glued.fate {
+            GluedFate::Survives => 0,
+            GluedFate::Refused => 1,
+            GluedFate::Swallowed => 2,
+        };
+        self.kind(fate).kind(glued.unfinished.into());
+    }
+
+    /// What a script sent byte for byte.
+    pub(crate) fn raw(&mut self, sent: &RawSent) {
+        self.kind(sent.is_right.into());
+        self.kind(sent.unfinished.into());
+        self.number(sent.frames.len() as u64);
+        for frame in &sent.frames {
+            match frame {
+                RawFrame::Publish(text) => {
+                    self.kind(0).bytes(text.as_bytes());
+                }
+                RawFrame::Refused(texts) => {
+                    self.kind(1).number(texts.len() as u64);
+                    for text in texts {
+                        self.bytes(text.as_bytes());
+                    }
                 }
             }
-            Taken::Part { line, len } => {
-                let ahead = self.ahead(handle, line);
-                self.event(Tag::PartOf).number(ahead).number(len as u64);
-            }
-            Taken::Rest { line } => {
-                let ahead = self.ahead(handle, line);
-                self.event(Tag::RestOf).number(ahead);
-                *self.next_line(handle) = line.wrapping_add(1);
-            }
-            Taken::Piece(piece) => self.piece(piece),
-        }
-        self.keep(handle);
-    }
-
-    /// Writes the lines that the ledger kept and that did not come as they are.
-    pub(crate) fn keep(&mut self, handle: u32) {
-        let (kept, bytes) = (
-            std::mem::take(&mut self.kept),
-            std::mem::take(&mut self.kept_bytes),
-        );
-        let mut from = 0;
-        for end in kept {
-            self.out.push(Tag::Keep as u8); // in the block of what it belongs to
-            self.number(u64::from(handle)).bytes(&bytes[from..end]);
-            self.numbered(handle);
-            from = end;
-        }
-        self.kept_bytes = bytes;
-        self.forget_kept();
-    }
-
-    fn forget_kept(&mut self) {
-        self.kept.clear();
-        self.kept_bytes.clear();
-    }
-
-    fn numbered(&mut self, handle: u32) {
-        self.lines = self.lines.wrapping_add(1);
-        *self.next_line(handle) = self.lines;
-    }
-
-    fn piece(&mut self, piece: Piece<'_>) {
-        let tape = self.event(Tag::Piece);
-        let (form, by, bytes) = match piece {
-            Piece::Ack { by } => (0, Some(by), &[][..]),
-            Piece::Relay { by, message } => (1, Some(by), message),
-            Piece::RelayBegins { by } => (2, Some(by), &[][..]),
-            Piece::Text(text) => (3, None, text),
-        };
-        tape.number(form);
-        if let Some(by) = by {
-            tape.bytes(by.to_string().as_bytes());
-        }
-        if matches!(piece, Piece::Relay { .. } | Piece::Text(_)) {
-            tape.bytes(bytes);
         }
     }
 
@@ -320,7 +348,7 @@ impl Writing {
             let run = std::mem::take(&mut self.run);
             let event = self.of_session(Tag::MatchedRead, handle);
             event.time(now_ns).number(u64::from(run));
-            *self.next_line(handle) = self.run_from.wrapping_add(run);
+            *self.next_frame(handle) = self.run_from.wrapping_add(run);
         }
         self.read = None;
         self.read_written = false;
@@ -336,14 +364,14 @@ impl Writing {
         }
     }
 
-    /// A batch is handed over, and lines under the number `from` are not named any more. Does not
+    /// A batch is handed over, and frames under the number `from` are not named any more. Does not
     /// leave what a quiet shard has to tell for long: a replay can go no further than the stream
     /// that it knows least of.
     pub(crate) fn takes_batch(&mut self, from: u32) {
-        if from != self.lines_from {
-            let step = from.wrapping_sub(self.lines_from);
-            self.event(Tag::LinesFrom).number(u64::from(step));
-            self.lines_from = from;
+        if from != self.frames_from {
+            let step = from.wrapping_sub(self.frames_from);
+            self.event(Tag::FramesFrom).number(u64::from(step));
+            self.frames_from = from;
         }
         self.batches += 1;
         if self.batches >= BATCHES_PER_BLOCK {
@@ -369,19 +397,6 @@ impl Drop for Writing {
         self.event(Tag::End);
         self.hand_over();
     }
-}
-
-/// What a step through a read took.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Taken<'a> {
-    /// These bytes.
-    Bytes(&'a [u8]),
-    /// The first bytes of a line that others got.
-    Part { line: u32, len: usize },
-    /// The rest of one.
-    Rest { line: u32 },
-    /// This piece of a classic stream.
-    Piece(Piece<'a>),
 }
 
 /// The playing end of one stream: one block after another.
@@ -461,6 +476,130 @@ impl Reading {
         String::from_utf8_lossy(self.bytes()).into_owned()
     }
 
+    fn kind(&mut self) -> u8 {
+        let kind = self.block.get(self.at).copied();
+        self.at += 1;
+        self.broken |= kind.is_none();
+        kind.unwrap_or_default()
+    }
+
+    fn flag(&mut self) -> bool {
+        let kind = self.kind();
+        self.broken |= kind > 1;
+        kind == 1
+    }
+
+    fn address(&mut self) -> SocketAddr {
+        let address = self.text().parse().ok();
+        self.broken |= address.is_none();
+        address.unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))
+    }
+
+    /// What a session saw.
+    pub(crate) fn seen(&mut self) -> OwnedSeen {
+        let kind = self.kind();
+        let seen = match kind {
+            0 => {
+                let seq = self.number();
+                let me = self.text().into();
+                Seen::Open { seq, me }
+            }
+            1 => {
+                let frame = self.bytes().to_vec();
+                let text = match self.number().checked_sub(1) {
+                    Some(start) => {
+                        let end = start.saturating_add(self.number());
+                        let span = start as usize..usize::try_from(end).unwrap_or(usize::MAX);
+                        self.broken |= frame.get(span.clone()).is_none();
+                        Text::At(span)
+                    }
+                    None => Text::Other(self.bytes().to_vec()),
+                };
+                let from = self.text();
+                let seq = self.number();
+                return OwnedSeen::Relay(OwnedRelay {
+                    frame,
+                    text,
+                    from,
+                    seq,
+                });
+            }
+            2..=4 => {
+                let of = match kind {
+                    2 => AckOf::Id(self.number()),
+                    3 => AckOf::NoId,
+                    _ => AckOf::Oldest(self.address()),
+                };
+                let seq = self.number();
+                Seen::Ack { of, seq }
+            }
+            5 => Seen::Error {
+                code: self.text().into(),
+                detail: self.text().into(),
+                of: self.flag().then(|| self.number()),
+                cuts_off: self.number() != 0,
+            },
+            6 => Seen::Bye { seq: self.number() },
+            7 => Seen::Unknown,
+            8 => {
+                let what = self.text();
+                let frame = self.bytes().to_vec();
+                let could_hide = self.number();
+                return OwnedSeen::Malformed {
+                    what,
+                    frame,
+                    could_hide,
+                };
+            }
+            _ => {
+                self.broken = true;
+                Seen::Unknown
+            }
+        };
+        OwnedSeen::Other(seen)
+    }
+
+    pub(crate) fn glued(&mut self) -> Glued {
+        let fate = match self.kind() {
+            0 => GluedFate::Survives,
+            1 => GluedFate::Refused,
+            kind => {
+                self.broken |= kind > 2;
+                GluedFate::Swallowed
+            }
+        };
+        let unfinished = self.flag();
+        Glued { fate, unfinished }
+    }
+
+    pub(crate) fn raw(&mut self) -> RawSent {
+        let mut sent = RawSent {
+            is_right: self.flag(),
+            unfinished: self.flag(),
+            frames: Vec::new(),
+        };
+        for _ in 0..self.number() {
+            let frame = match self.flag() {
+                false => RawFrame::Publish(self.text()),
+                true => {
+                    let mut texts = Vec::new();
+                    for _ in 0..self.number() {
+                        texts.push(self.text());
+                        if self.broken {
+                            break;
+                        }
+                    }
+                    RawFrame::Refused(texts)
+                }
+            };
+            sent.frames.push(frame);
+            if self.broken {
+                break;
+            }
+        }
+        sent
+    }
+
     /// A number that may be negative.
     pub(crate) fn signed(&mut self) -> i64 {
         unzigzag(self.number()).cast_signed()
@@ -482,6 +621,77 @@ impl Reading {
     /// The latest time of the stream.
     pub(crate) fn last_ns(&self) -> u64 {
         self.last_ns
+    }
+}
+
+/// A [`Seen`] with bytes of its own.
+#[derive(Debug)]
+pub(crate) enum OwnedSeen {
+    Relay(OwnedRelay),
+    Malformed {
+        what: String,
+        frame: Vec<u8>,
+        could_hide: u64,
+    },
+    /// Of the kinds that have no bytes of a frame.
+    Other(Seen<'static>),
+}
+
+impl OwnedSeen {
+    pub(crate) fn get(&self) -> Seen<'_> {
+        match self {
+            Self::Relay(relay) => Seen::Relay(relay.get()),
+            Self::Malformed {
+                what,
+                frame,
+                could_hide,
+            } => Seen::Malformed {
+                what: what.into(),
+                frame,
+                could_hide: *could_hide,
+            },
+            Self::Other(seen) => seen.clone(),
+        }
+    }
+}
+
+/// A [`Relay`] with bytes of its own.
+#[derive(Debug)]
+pub(crate) struct OwnedRelay {
+    frame: Vec<u8>,
+    text: Text,
+    from: String,
+    seq: u64,
+}
+
+#[derive(Debug)]
+enum Text {
+    /// There in the frame.
+    At(Range<usize>),
+    Other(Vec<u8>),
+}
+
+impl OwnedRelay {
+    pub(crate) fn get(&self) -> Relay<'_> {
+        let text = match &self.text {
+            Text::At(span) => self.frame.get(span.clone()).unwrap_or_default(),
+            Text::Other(text) => text,
+        };
+        Relay {
+            frame: &self.frame,
+            text: text.into(),
+            from: (&self.from).into(),
+            seq: self.seq,
+        }
+    }
+
+    /// Bytes that it takes.
+    pub(crate) fn len(&self) -> usize {
+        let other = match &self.text {
+            Text::At(_) => 0,
+            Text::Other(text) => text.len(),
+        };
+        self.frame.len() + other + self.from.len()
     }
 }
 
@@ -545,7 +755,7 @@ mod tests {
         }
     }
 
-    /// Lines in their order cost nothing but their read, whoever gets them; so does another order,
+    /// Frames in their order cost nothing but their read, whoever gets them; so does another order,
     /// once.
     #[test]
     fn a_delivery_in_a_read_of_its_own_is_a_few_bytes() {
@@ -554,8 +764,8 @@ mod tests {
             let mut writing = Writing::new(0, sink);
             let reads = 3000;
             for read in 0..reads {
-                let line = from + read / 300;
-                writing.matched(read % 300, u64::from(read) * 20_000, line, || 7);
+                let frame = from + read / 300;
+                writing.matched(read % 300, u64::from(read) * 20_000, frame, || 7);
                 writing.read_done(false);
             }
             drop(writing);

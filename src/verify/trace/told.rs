@@ -8,14 +8,12 @@ use super::tag::Tag;
 use super::tape::Reading;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ending, Handle, Ledger};
-use crate::wire::Dialect;
-use crate::wire::classic::texts::{Piece, TextBuffer};
-use crate::wire::line::LineBuffer;
 use crate::wire::payload;
+use crate::wire::seen::{Due, Glued, RawSent, Relay, Seen};
 
-/// Lines that one read can have brought: no line has less than a byte, and no reader a buffer of
+/// Frames that one read can have brought: no frame has less than a byte, and no reader a buffer of
 /// this many.
-pub(super) const MAX_LINES: u64 = 1 << 20;
+pub(super) const MAX_FRAMES: u64 = 1 << 20;
 
 /// What happened to a session, other than that it read something.
 #[derive(Debug, Clone)]
@@ -26,8 +24,8 @@ pub(in crate::verify) enum Told {
         now_ns: u64,
         last: bool,
     },
-    SentPublish(Vec<u8>),
-    SendingRaw(Vec<u8>),
+    SentGlued(Glued),
+    SendingRaw(RawSent),
     FellBehind,
     StopsReading,
     Leaving(u64),
@@ -36,7 +34,11 @@ pub(in crate::verify) enum Told {
         heard_all: bool,
         now_ns: u64,
     },
-    Ended(Ending, u64),
+    Ended {
+        ending: Ending,
+        now_ns: u64,
+        unread: Vec<u8>,
+    },
     NoWelcome(u64),
     OverdueAcks(String, u64),
     MissingError {
@@ -59,24 +61,17 @@ impl Told {
                     last: tag == Tag::SendingLast,
                 }
             }
-            Tag::SentPublish => Self::SentPublish(from.bytes().to_vec()),
-            Tag::SendingRaw => Self::SendingRaw(from.bytes().to_vec()),
+            Tag::SentGlued => Self::SentGlued(from.glued()),
+            Tag::SentRaw => Self::SendingRaw(from.raw()),
             Tag::FellBehind => Self::FellBehind,
             Tag::StopsReading => Self::StopsReading,
-            // When is not known: as if it had waited for nothing.
-            Tag::Leaving => Self::Leaving(0),
             Tag::LeavingAt => Self::Leaving(from.time()),
             Tag::LettingGo => Self::LettingGo,
             Tag::TimeUp => Self::TimeUp {
                 now_ns: from.time(),
                 heard_all: from.number() != 0,
             },
-            Tag::Ended => {
-                let now_ns = from.time();
-                let endings = [Ending::Eof, Ending::Broken, Ending::Ours, Ending::TimeUp];
-                let ending = endings.get(from.number() as usize);
-                Self::Ended(*ending.ok_or("an ending of an unknown kind")?, now_ns)
-            }
+            Tag::Ended => Self::ended(from, |from| from.bytes().to_vec())?,
             Tag::NoWelcome => Self::NoWelcome(from.time()),
             Tag::OverdueAcks => {
                 let now_ns = from.time();
@@ -90,17 +85,28 @@ impl Told {
             _ => return Err("an event that is no ledger's"),
         })
     }
+
+    pub(super) fn ended(
+        from: &mut Reading,
+        unread: impl FnOnce(&mut Reading) -> Vec<u8>,
+    ) -> Result<Self, &'static str> {
+        let now_ns = from.time();
+        let endings = [Ending::Eof, Ending::Broken, Ending::Ours, Ending::TimeUp];
+        let ending = endings.get(from.number() as usize);
+        Ok(Self::Ended {
+            ending: *ending.ok_or("an ending of an unknown kind")?,
+            now_ns,
+            unread: unread(from),
+        })
+    }
 }
 
-/// One shard's ledger and the connections that its sessions read from.
+/// One shard's ledger, as a trace tells it what it was told.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) ledger: Ledger,
-    buffers: Vec<LineBuffer>,
-    max_line_bytes: usize,
-    dialect: Dialect,
     /// The header of the latest message composed.
-    sent: Option<payload::Header>,
+    pub(super) sent: Option<payload::Header>,
     /// The read that is being gone through, and how many frames it gave.
     read: Option<(Handle, u64)>,
     frames: u64,
@@ -116,9 +122,6 @@ impl Listener {
         }
         Self {
             ledger,
-            buffers: Vec::new(),
-            max_line_bytes: header.max_read_line_bytes,
-            dialect: header.terms.dialect,
             sent: None,
             read: None,
             frames: 0,
@@ -129,11 +132,6 @@ impl Listener {
         let handle = self.ledger.connecting(client)?;
         #[cfg(test)]
         overhear::heard(handle, || overhear::Heard::Connecting);
-        let buffer = LineBuffer::new(self.max_line_bytes);
-        match self.buffers.get_mut(handle.index()) {
-            Some(old) => *old = buffer,
-            None => self.buffers.push(buffer),
-        }
         Some(handle)
     }
 
@@ -156,20 +154,21 @@ impl Listener {
                 now_ns,
                 last,
             } => self.sent = ledger.sending(handle, *intended_ns, *now_ns, *last),
-            Told::SentPublish(line) => {
+            Told::SentGlued(glued) => {
                 let header = self.sent.ok_or("a message that was not composed")?;
-                ledger.sent_publish(handle, &header, line);
+                ledger.sent_glued(handle, &header, *glued);
             }
-            Told::SendingRaw(bytes) => ledger.sending_raw(handle, bytes),
+            Told::SendingRaw(sent) => ledger.sending_raw(handle, sent),
             Told::FellBehind => ledger.fell_behind(handle),
             Told::StopsReading => ledger.stops_reading(handle),
             Told::Leaving(now_ns) => ledger.leaving(handle, *now_ns),
             Told::LettingGo => ledger.letting_go(handle),
             Told::TimeUp { heard_all, now_ns } => ledger.time_up(handle, *heard_all, *now_ns),
-            Told::Ended(ending, now_ns) => {
-                let unread = self.buffers[handle.index()].pending();
-                ledger.ended(handle, *ending, unread, *now_ns);
-            }
+            Told::Ended {
+                ending,
+                now_ns,
+                unread,
+            } => ledger.ended(handle, *ending, unread, *now_ns),
             Told::NoWelcome(now_ns) => ledger.no_welcome(handle, *now_ns),
             Told::OverdueAcks(within, now_ns) => ledger.overdue_acks(handle, within, *now_ns),
             Told::MissingError {
@@ -188,7 +187,7 @@ impl Listener {
 
     /// The session of the read that is being gone through, and its time.
     pub(super) fn reading(&self) -> Result<(Handle, u64), &'static str> {
-        let (handle, now_ns) = self.read.ok_or("bytes outside a read")?;
+        let (handle, now_ns) = self.read.ok_or("a frame outside a read")?;
         match self.ledger.handle(handle.index() as u64) {
             Some(handle) => Ok((handle, now_ns)),
             None => Err("a read of a session that is over"),
@@ -200,86 +199,27 @@ impl Listener {
         self.read = None;
     }
 
-    /// What the session has read of a line that is not whole yet.
-    pub(super) fn pending(&self, handle: Handle) -> &[u8] {
-        self.buffers[handle.index()].pending()
-    }
-
-    /// A whole line, or relay, that others got too.
-    pub(super) fn feed_whole(&mut self, line: &[u8]) -> Result<(), &'static str> {
-        let (handle, _) = self.reading()?;
-        if !self.pending(handle).is_empty() {
-            return Err("a whole line in the middle of one");
-        }
-        let before = self.frames;
-        self.feed(line)?;
-        if self.frames == before {
-            return Err("a whole line after one that has no end");
-        }
+    /// The session that reads got this.
+    pub(super) fn saw(&mut self, seen: &Seen<'_>) -> Result<(), &'static str> {
+        let (handle, now_ns) = self.reading()?;
+        #[cfg(test)]
+        overhear::heard(handle, || overhear::Heard::saw(now_ns, seen));
+        self.frames += 1;
+        self.ledger.saw(handle, seen, now_ns);
         Ok(())
     }
 
-    /// Bytes of the read.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
+    /// The session that reads got a message that others got, too.
+    pub(super) fn got(&mut self, relay: Relay<'_>) -> Result<(), &'static str> {
         let (handle, now_ns) = self.reading()?;
-        if bytes.is_empty() {
-            return Ok(());
+        let is_due = |due: Due<'_>| due.frame == relay.frame;
+        if self.ledger.matched(handle, now_ns, is_due).is_none() {
+            return self.saw(&Seen::Relay(relay));
         }
         #[cfg(test)]
-        overhear::heard(handle, || overhear::Heard::Bytes(now_ns, bytes.to_vec()));
-        if self.dialect == Dialect::Classic {
-            // A relay that is known whole.
-            let mut buffer = TextBuffer::new(payload::MAX_BYTES);
-            let mut pieces = buffer.feed(bytes);
-            while self.ledger.next_text(handle, &mut pieces, now_ns).is_some() {
-                self.frames += 1;
-            }
-            return Ok(());
-        }
-        let mut lines = self.buffers[handle.index()].feed(bytes);
-        while self.ledger.next(handle, &mut lines, now_ns).is_some() {
-            self.frames += 1;
-        }
-        Ok(())
-    }
-
-    /// A piece of a classic stream.
-    pub(super) fn piece(&mut self, piece: Piece<'_>) -> Result<(), &'static str> {
-        let (handle, now_ns) = self.reading()?;
-        self.ledger.piece(handle, piece, now_ns);
+        overhear::heard(handle, || overhear::Heard::saw(now_ns, &Seen::Relay(relay)));
         self.frames += 1;
         Ok(())
-    }
-}
-
-/// A piece of a classic stream, with bytes of its own.
-#[derive(Debug)]
-pub(super) struct OwnedPiece {
-    form: u64,
-    by: Option<SocketAddr>,
-    bytes: Vec<u8>,
-}
-
-impl OwnedPiece {
-    pub(super) fn read(from: &mut Reading) -> Self {
-        let form = from.number();
-        let by = (form < 3).then(|| from.text().parse().ok()).flatten();
-        let bytes = match form {
-            1 | 3 => from.bytes().to_vec(),
-            _ => Vec::new(),
-        };
-        Self { form, by, bytes }
-    }
-
-    pub(super) fn get(&self) -> Result<Piece<'_>, &'static str> {
-        let message = &self.bytes[..];
-        Ok(match (self.form, self.by) {
-            (0, Some(by)) => Piece::Ack { by },
-            (1, Some(by)) => Piece::Relay { by, message },
-            (2, Some(by)) => Piece::RelayBegins { by },
-            (3, _) => Piece::Text(message),
-            _ => return Err("a piece of an unknown kind"),
-        })
     }
 }
 
@@ -289,6 +229,8 @@ pub(in crate::verify) mod overhear {
     use std::cell::{Cell, RefCell};
 
     use super::{Handle, Told};
+    use crate::wire::ndjson;
+    use crate::wire::seen::{AckOf, Relay, Seen};
 
     thread_local! {
         /// Ledgers decode every line, and compare none.
@@ -296,12 +238,39 @@ pub(in crate::verify) mod overhear {
         static HEARD: RefCell<Vec<(usize, Heard)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// What the ledgers are told, but for pieces of a classic stream.
+    /// What the ledgers are told.
     #[derive(Debug, Clone)]
     pub(in crate::verify) enum Heard {
         Connecting,
         Told(Told),
         Bytes(u64, Vec<u8>),
+    }
+
+    impl Heard {
+        /// What was seen, as a line of the reference protocol.
+        pub(super) fn saw(at_ns: u64, seen: &Seen<'_>) -> Self {
+            let mut line = Vec::new();
+            match seen {
+                Seen::Open { seq, me } => ndjson::encode_welcome(&mut line, me, *seq, 65_536),
+                Seen::Relay(Relay { frame, .. }) | Seen::Malformed { frame, .. } => {
+                    line.extend_from_slice(frame.trim_ascii_end());
+                    line.push(b'\n');
+                }
+                Seen::Ack { of, seq } => {
+                    let id = match of {
+                        AckOf::Id(id) => Some(*id),
+                        AckOf::NoId | AckOf::Oldest(_) => None,
+                    };
+                    ndjson::encode_ack(&mut line, *seq, id);
+                }
+                Seen::Error {
+                    code, detail, of, ..
+                } => ndjson::encode_error(&mut line, code, detail, *of),
+                Seen::Bye { seq } => ndjson::encode_bye(&mut line, *seq),
+                Seen::Unknown => line.extend_from_slice(b"{\"type\":\"unknown\"}\n"),
+            }
+            Self::Bytes(at_ns, line)
+        }
     }
 
     pub(super) fn heard(handle: Handle, what: impl FnOnce() -> Heard) {

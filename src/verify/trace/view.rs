@@ -137,19 +137,19 @@ impl View {
         }
     }
 
-    /// One more line of a read is what others got: that of this number.
+    /// One more frame of a read is what others got: that of this number.
     #[inline]
-    pub(in crate::verify) fn matched(&mut self, handle: u32, now_ns: u64, line: u32) {
+    pub(in crate::verify) fn matched(&mut self, handle: u32, now_ns: u64, frame: u32) {
         if let Mode::Recorded(recorded) = self.mode.get_mut() {
             let moment = || self.directory.moment();
-            recorded.tape.matched(handle, now_ns, line, moment);
+            recorded.tape.matched(handle, now_ns, frame, moment);
         }
     }
 
-    /// The ledger keeps the line that `parts` make.
-    pub(in crate::verify) fn keeps(&mut self, parts: &[&[u8]]) {
+    /// The ledger keeps the frame that it is told of.
+    pub(in crate::verify) fn keeps(&mut self) {
         if let Some(tape) = self.writing() {
-            tape.keeps(parts);
+            tape.keeps();
         }
     }
 

@@ -7,6 +7,7 @@
 //! makes one with the address behind it (`1` and `27.0.0.1:5`), the cut is a digit off.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use memchr::memmem;
 
@@ -95,7 +96,18 @@ impl TextBuffer {
     /// Bytes that cannot be cut yet.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
-        self.held.len() - self.taken
+        self.pending().len()
+    }
+
+    /// What cannot be cut yet.
+    #[must_use]
+    pub fn pending(&self) -> &[u8] {
+        &self.held[self.taken..]
+    }
+
+    /// What a [`Cut`] is of.
+    pub(in crate::wire) fn held(&self, range: Range<usize>) -> &[u8] {
+        &self.held[range]
     }
 }
 
@@ -117,16 +129,64 @@ struct Beginning {
     is_ack: bool,
 }
 
+/// A [`Piece`], by where it stands in what is held.
+#[derive(Debug)]
+pub(in crate::wire) enum Cut {
+    Ack(SocketAddr),
+    Relay {
+        by: SocketAddr,
+        whole: Range<usize>,
+        message: Range<usize>,
+    },
+    RelayBegins(SocketAddr),
+    Text(Range<usize>),
+}
+
 impl Pieces<'_> {
     /// The next piece; `None` where more must come first.
     #[allow(clippy::should_implement_trait)] // lends from itself, which Iterator cannot
     pub fn next(&mut self) -> Option<Piece<'_>> {
-        let text = &self.buffer.held[self.buffer.taken..];
-        if text.is_empty() || text.len() < self.buffer.wanted {
+        let cut = self.buffer.cut(self.at_end)?;
+        let held = &self.buffer.held;
+        Some(match cut {
+            Cut::Ack(by) => Piece::Ack { by },
+            Cut::Relay { by, message, .. } => Piece::Relay {
+                by,
+                message: &held[message],
+            },
+            Cut::RelayBegins(by) => Piece::RelayBegins { by },
+            Cut::Text(text) => Piece::Text(&held[text]),
+        })
+    }
+
+    /// Takes the next piece if it is, byte for byte, `expected`: a whole relay of a load message,
+    /// as [`Piece::Relay`] has it. `false` changes nothing.
+    ///
+    /// The receiver's fast path, like [`LineBuffer::take_if`](crate::wire::line::LineBuffer::take_if).
+    #[inline]
+    pub fn take_if(&mut self, expected: &[u8]) -> bool {
+        self.buffer.take_if(expected)
+    }
+}
+
+impl TextBuffer {
+    #[inline]
+    pub(in crate::wire) fn take_if(&mut self, expected: &[u8]) -> bool {
+        if !self.held[self.taken..].starts_with(expected) {
+            return false;
+        }
+        self.take(expected.len());
+        true
+    }
+
+    /// Cuts the next piece off; `None` where more must come first.
+    pub(in crate::wire) fn cut(&mut self, at_end: bool) -> Option<Cut> {
+        let text = &self.held[self.taken..];
+        if text.is_empty() || text.len() < self.wanted {
             return None;
         }
         let Some(begins) = first_beginning(text) else {
-            let ready = if self.at_end {
+            let ready = if at_end {
                 text.len()
             } else {
                 char_start(text, text.len().saturating_sub(HELD_BYTES))
@@ -134,61 +194,48 @@ impl Pieces<'_> {
             if ready == 0 {
                 return None;
             }
-            return Some(Piece::Text(self.take(ready)));
+            return Some(Cut::Text(self.take(ready)));
         };
         let Beginning { at, by, end, .. } = begins;
         if at > 0 {
-            return Some(Piece::Text(self.take(at)));
+            return Some(Cut::Text(self.take(at)));
         }
         if begins.is_ack {
             self.take(end);
-            return Some(Piece::Ack { by });
+            return Some(Cut::Ack(by));
         }
-        match self.load_message(&text[end..]) {
+        match self.load_message(&text[end..], at_end) {
             LoadMessage::Of(bytes) => {
-                self.take(end);
-                let message = self.take(bytes);
-                Some(Piece::Relay { by, message })
+                let whole = self.take(end + bytes);
+                let message = whole.start + end..whole.end;
+                Some(Cut::Relay { by, whole, message })
             }
             LoadMessage::None => {
                 self.take(end);
-                Some(Piece::RelayBegins { by })
+                Some(Cut::RelayBegins(by))
             }
             LoadMessage::NeedsBytes(bytes) => {
-                self.buffer.wanted = end + bytes;
+                self.wanted = end + bytes;
                 None
             }
         }
     }
 
-    /// Takes the next piece if it is, byte for byte, `expected`: a whole relay of a load message,
-    /// as [`Piece::Relay`] has it. `false` changes nothing.
-    ///
-    /// The receiver's fast path, like [`Lines::take_if`](crate::wire::line::Lines::take_if).
-    #[inline]
-    pub fn take_if(&mut self, expected: &[u8]) -> bool {
-        if !self.buffer.held[self.buffer.taken..].starts_with(expected) {
-            return false;
-        }
-        self.take(expected.len());
-        true
-    }
-
     /// Whether a relay's message, which `body` begins with, is a load message.
-    fn load_message(&self, body: &[u8]) -> LoadMessage {
+    fn load_message(&self, body: &[u8], at_end: bool) -> LoadMessage {
         if body.len() < LENGTH_STATED_BYTES {
             let magic = payload::MAGIC;
             let there = body.len().min(magic.len());
-            return if self.at_end || body[..there] != magic[..there] {
+            return if at_end || body[..there] != magic[..there] {
                 LoadMessage::None
             } else {
                 LoadMessage::NeedsBytes(body.len() + 1)
             };
         }
         let stated = payload::stated_length(body);
-        match stated.filter(|bytes| *bytes <= self.buffer.max_message_bytes) {
+        match stated.filter(|bytes| *bytes <= self.max_message_bytes) {
             None => LoadMessage::None,
-            Some(bytes) if body.len() < bytes && self.at_end => LoadMessage::None,
+            Some(bytes) if body.len() < bytes && at_end => LoadMessage::None,
             Some(bytes) if body.len() < bytes => LoadMessage::NeedsBytes(bytes),
             // One that was cut short must not swallow the text that follows it.
             Some(bytes) if !body[..bytes].iter().all(is_of_load_message) => LoadMessage::None,
@@ -196,11 +243,11 @@ impl Pieces<'_> {
         }
     }
 
-    fn take(&mut self, bytes: usize) -> &[u8] {
-        let from = self.buffer.taken;
-        self.buffer.taken += bytes;
-        self.buffer.wanted = 0;
-        &self.buffer.held[from..from + bytes]
+    fn take(&mut self, bytes: usize) -> Range<usize> {
+        let from = self.taken;
+        self.taken += bytes;
+        self.wanted = 0;
+        from..self.taken
     }
 }
 

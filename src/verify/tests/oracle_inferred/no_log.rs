@@ -5,9 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Case, Id, Session};
-use crate::scenario::plan::OrderPromise;
 use crate::verify::kind::Kind;
-use crate::wire::Dialect;
+use crate::verify::promises::OrderPromise;
+use crate::wire::protocol::Protocol;
 
 impl Case<'_> {
     pub(super) fn without_a_log(&mut self) {
@@ -95,7 +95,7 @@ impl Case<'_> {
         };
         // A classic target takes connections in the order in which they were made.
         let in_turn = |other: &Session| {
-            self.dialect == Dialect::Classic && session.connected < other.connected
+            self.dialect == Protocol::Classic && session.connected < other.connected
         };
         let all = self.sessions.iter().zip(&self.got);
         let joined = all.filter(|(other, _)| other.life == session.life || in_turn(other));

@@ -19,27 +19,100 @@ mod placing;
 use std::io::BufRead;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use self::numbered::Former;
 use super::file::Blocks;
 use super::replay::{Stream, ended_early, judge};
 use super::tag::Tag;
 use super::tape::{JUDGE, Reading};
-use super::told::{Listener, MAX_LINES, OwnedPiece, Told};
+use super::told::{Listener, MAX_FRAMES, Told};
 use super::{Header, TraceError};
 use crate::verify::batch::Batch;
 use crate::verify::directory::{ClientId, Directory, RawFate};
 use crate::verify::findings::Findings;
-use crate::verify::ids::MAX_SESSIONS;
+use crate::verify::ids::{MAX_SESSIONS, publish_id};
+use crate::verify::ledger::{Handle, Terms};
+use crate::verify::promises::Promises;
+use crate::wire::classic;
 use crate::wire::payload::SenderId;
+use crate::wire::protocol::{AnyConn, Protocol};
+use crate::wire::seen::{Conn, Glued, GluedFate, Seen};
+
+/// What such a trace begins with.
+#[derive(Debug, Deserialize)]
+pub(in crate::verify::trace) struct FormerHeader {
+    scenario: String,
+    target: String,
+    terms: FormerTerms,
+    /// The longest line that a client read, in bytes.
+    max_read_line_bytes: usize,
+    shards: u16,
+    clients: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct FormerTerms {
+    run: u32,
+    seed: u64,
+    late_after_ns: Option<u64>,
+    addresses_known: bool,
+    /// The longest line that the target took, in bytes, until a welcome said so.
+    max_line_bytes: usize,
+    #[serde(default)]
+    promises: Promises,
+    dialect: Option<Protocol>,
+}
+
+/// What was spoken, and which bytes were read.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::verify::trace) struct Spoken {
+    protocol: Protocol,
+    max_read_bytes: usize,
+    max_frame_bytes: usize,
+}
+
+impl FormerHeader {
+    /// The same as traces begin today, and what has to be known to read on; `None` if there are
+    /// limits that cannot be.
+    pub(in crate::verify::trace) fn today(self) -> Option<(Header, Spoken)> {
+        let terms = self.terms;
+        let protocol = terms.dialect.unwrap_or(Protocol::ALL[0]); // it was the only one
+        let spoken = Spoken {
+            protocol,
+            max_read_bytes: self.max_read_line_bytes,
+            max_frame_bytes: terms.max_line_bytes,
+        };
+        let header = Header {
+            scenario: self.scenario,
+            target: self.target,
+            terms: Terms {
+                run: terms.run,
+                seed: terms.seed,
+                late_after_ns: terms.late_after_ns,
+                addresses_known: terms.addresses_known,
+                promises: terms.promises,
+                capabilities: protocol.capabilities(),
+            },
+            shards: self.shards,
+            clients: self.clients,
+        };
+        let possible = spoken.max_read_bytes > 0 && spoken.max_frame_bytes > 0;
+        possible.then_some((header, spoken))
+    }
+}
 
 /// Plays a trace of version 1. Returns what is found, and why it cannot pass.
 pub(super) fn play<R: BufRead>(
     mut blocks: Blocks<R>,
     header: &Header,
+    spoken: Spoken,
 ) -> Result<(Findings, Vec<String>), TraceError> {
     let directory = Arc::new(Directory::new(header.clients.clone()));
     let shards = 0..header.shards;
-    let mut shards: Vec<Shard> = shards.map(|n| Shard::new(n, header, &directory)).collect();
+    let mut shards: Vec<Shard> = shards
+        .map(|n| Shard::new(n, header, spoken, &directory))
+        .collect();
     let mut judge = judge(header, directory);
     let mut whole = true;
     for shard in &mut shards {
@@ -84,13 +157,16 @@ struct Shard {
     /// When that was.
     at_ns: u64,
     listener: Listener,
+    spoken: Spoken,
+    /// What the sessions read from.
+    conns: Vec<AnyConn>,
     /// The ledger that wrote it; none of a target that was judged by inferred order.
     former: Option<Former>,
     next_session: u32,
 }
 
 impl Shard {
-    fn new(number: u16, header: &Header, directory: &Arc<Directory>) -> Self {
+    fn new(number: u16, header: &Header, spoken: Spoken, directory: &Arc<Directory>) -> Self {
         let mut listener = Listener::new(header, directory);
         let is_numbered = header.terms.are_numbered();
         if is_numbered {
@@ -103,6 +179,8 @@ impl Shard {
             next: None,
             at_ns: 0,
             listener,
+            spoken,
+            conns: Vec::new(),
             former: is_numbered.then(|| Former::new(header, directory)),
             next_session: 0,
         }
@@ -154,8 +232,8 @@ impl Shard {
                 self.feed(&bytes)?;
             }
             Tag::Piece => {
-                let piece = OwnedPiece::read(&mut self.stream.from);
-                self.answering(|listener| listener.piece(piece.get()?))?;
+                let bytes = self.piece()?;
+                self.feed(&bytes)?;
             }
             Tag::ReadDone => {
                 self.listener.reading()?;
@@ -170,9 +248,13 @@ impl Shard {
             _ => {
                 let from = &mut self.stream.from;
                 let handle = self.listener.handle(from.number())?;
-                let told = Told::read(tag, from)?;
+                let told = self.told(tag, handle)?;
+                let from = &mut self.stream.from;
                 if let Some(former) = &mut self.former {
                     former.told(handle.index(), &told, from);
+                }
+                if let Told::Ended { now_ns, .. } = told {
+                    self.finish(handle, now_ns);
                 }
                 self.answering(|listener| listener.tell(handle, &told))?;
             }
@@ -212,6 +294,15 @@ impl Shard {
         }
         let handle = self.listener.connecting(client);
         let handle = handle.ok_or("a session number that was given out before")?;
+        let max_read_bytes = self.spoken.max_read_bytes;
+        let conn = self
+            .spoken
+            .protocol
+            .open(None, max_read_bytes, &mut Vec::new());
+        match self.conns.get_mut(handle.index()) {
+            Some(old) => *old = conn,
+            None => self.conns.push(conn),
+        }
         if let (Some(former), Some(joined)) = (&mut self.former, joined) {
             former.connecting(handle.index(), session, joined, &mut self.stream.from);
         }
@@ -221,16 +312,29 @@ impl Shard {
     /// So many lines were those that were due.
     fn matched(&mut self) -> Result<(), &'static str> {
         let lines = self.stream.from.number();
-        if lines > MAX_LINES {
+        if lines > MAX_FRAMES {
             return Err("more lines than a read has");
         }
         for _ in 0..lines {
             let (handle, _) = self.listener.reading()?;
             let line = self.due()?;
+            if !self.conns[handle.index()].unread().is_empty() {
+                return Err("a whole line in the middle of one");
+            }
             if let Some(former) = &mut self.former {
                 former.matched(handle.index());
             }
-            self.answering(|listener| listener.feed_whole(&line))?;
+            let mut whole = false;
+            self.each(&line, |shard, seen| {
+                whole = true;
+                let Seen::Relay(relay) = seen else {
+                    return Err("a line that was due and is no relay");
+                };
+                shard.answering(|listener| listener.got(relay))
+            })?;
+            if !whole {
+                return Err("a whole line after one that has no end");
+            }
         }
         Ok(())
     }
@@ -254,17 +358,105 @@ impl Shard {
         let due = self.due()?;
         let bytes = match tag {
             Tag::Part => due.get(..self.stream.from.number() as usize),
-            _ => due.get(self.listener.pending(handle).len()..),
+            _ => due.get(self.conns[handle.index()].unread().len()..),
         };
         Ok(bytes.ok_or("more than a line has")?.to_vec())
     }
 
+    /// Tells of what these bytes of a read are.
     fn feed(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
-        let (handle, _) = self.listener.reading()?;
-        if let Some(former) = &mut self.former {
-            former.step(handle.index(), bytes, &mut self.stream.from);
+        self.each(bytes, |shard, seen| {
+            let (handle, _) = shard.listener.reading()?;
+            if let Some(former) = &mut shard.former {
+                former.saw(handle.index(), &seen, &mut shard.stream.from);
+            }
+            shard.answering(|listener| listener.saw(&seen))
+        })
+    }
+
+    /// The stream of a session is at its end, and what began in it, too.
+    fn finish(&mut self, handle: Handle, now_ns: u64) {
+        let spoken = self.spoken;
+        let empty = spoken
+            .protocol
+            .open(None, spoken.max_read_bytes, &mut Vec::new());
+        let mut conn = std::mem::replace(&mut self.conns[handle.index()], empty);
+        while let Some(seen) = conn.finish() {
+            self.answering(|listener| listener.ledger.saw(handle, &seen, now_ns));
         }
-        self.answering(|listener| listener.feed(bytes))
+    }
+
+    /// Goes through what the connection that is read makes of these bytes.
+    fn each(
+        &mut self,
+        mut bytes: &[u8],
+        mut take: impl FnMut(&mut Self, Seen<'_>) -> Result<(), &'static str>,
+    ) -> Result<(), &'static str> {
+        let (handle, _) = self.listener.reading()?;
+        let spoken = self.spoken;
+        let empty = || {
+            spoken
+                .protocol
+                .open(None, spoken.max_read_bytes, &mut Vec::new())
+        };
+        let mut conn = std::mem::replace(&mut self.conns[handle.index()], empty());
+        let mut took = Ok(());
+        while let Some(seen) = conn.next(&mut bytes, &mut Vec::new()) {
+            took = took.and_then(|()| take(self, seen));
+        }
+        if let Some(max_frame_bytes) = conn.max_frame_bytes() {
+            let max_frame_bytes = usize::try_from(max_frame_bytes).unwrap_or(usize::MAX);
+            self.spoken.max_frame_bytes = max_frame_bytes;
+        }
+        self.conns[handle.index()] = conn;
+        took
+    }
+
+    /// The bytes of a piece of a classic stream.
+    fn piece(&mut self) -> Result<Vec<u8>, &'static str> {
+        let from = &mut self.stream.from;
+        let form = from.number();
+        let by = (form < 3).then(|| from.text());
+        let mut bytes = by.unwrap_or_default().into_bytes();
+        match form {
+            0 => bytes.extend_from_slice(classic::ACK.as_bytes()),
+            1 | 2 => bytes.extend_from_slice(classic::RELAY.as_bytes()),
+            3 => {}
+            _ => return Err("a piece of an unknown kind"),
+        }
+        if form == 1 || form == 3 {
+            bytes.extend_from_slice(from.bytes());
+        }
+        Ok(bytes)
+    }
+
+    /// The fields of an event of this kind.
+    fn told(&mut self, tag: Tag, handle: Handle) -> Result<Told, &'static str> {
+        let from = &mut self.stream.from;
+        let conn = &mut self.conns[handle.index()];
+        Ok(match tag {
+            // When is not known: as if it had waited for nothing.
+            Tag::Leaving => Told::Leaving(0),
+            Tag::SentPublish => {
+                let publish = from.bytes();
+                let header = self
+                    .listener
+                    .sent
+                    .ok_or("a message that was not composed")?;
+                let glued = conn.glued(publish, publish_id(header.sender, header.k));
+                Told::SentGlued(glued.unwrap_or(Glued {
+                    fate: GluedFate::Survives,
+                    unfinished: false,
+                }))
+            }
+            Tag::SendingRaw => {
+                let max_frame_bytes = self.spoken.max_frame_bytes;
+                let sent = conn.raw(&mut Vec::new(), from.bytes(), max_frame_bytes);
+                Told::SendingRaw(sent)
+            }
+            Tag::Ended => Told::ended(from, |_| conn.unread().to_vec())?,
+            _ => Told::read(tag, from)?,
+        })
     }
 }
 

@@ -13,19 +13,16 @@ use super::super::told::Told;
 use super::super::view::View;
 use super::placing::{Place, Placing};
 use crate::verify::directory::Directory;
-use crate::verify::frames::{self, NoFrame};
 use crate::verify::ids::split_id;
 use crate::verify::ledger::{MAX_SEQ, Terms};
 use crate::verify::numberings::APART;
 use crate::verify::outbox::{Outbox, Pending};
 use crate::verify::session::{NEVER, Stage};
-use crate::wire::Dialect;
-use crate::wire::line::LineBuffer;
-use crate::wire::ndjson::{ErrorCode, ServerFrame};
 use crate::wire::payload::{self, Header as MessageHeader, NotIntact, SenderId};
+use crate::wire::seen::{AckOf, Relay, Seen};
 
-/// Lines held, at most: as many as such a ledger held.
-const MAX_LINES: usize = 1 << 18;
+/// Frames held, at most: as many as such a ledger held.
+const MAX_FRAMES: usize = 1 << 18;
 
 /// And their bytes.
 const MAX_BYTES: usize = 64 << 20;
@@ -37,12 +34,11 @@ const ROOM: u64 = u64::MAX - MAX_SEQ;
 #[derive(Debug)]
 pub(super) struct Former {
     terms: Terms,
-    max_line_bytes: usize,
     directory: Arc<Directory>,
     /// Where scripts' texts are told to.
     view: View,
     sessions: Vec<Session>,
-    lines: Lines,
+    frames: Frames,
     /// The latest number that the directory said.
     near: u64,
     /// The header of the latest message composed.
@@ -58,7 +54,6 @@ struct Session {
     welcomed_at: Option<u64>,
     placing: Placing,
     outbox: Outbox,
-    buffer: LineBuffer,
     /// It sent what is no frame.
     provoked: bool,
     /// The target said `slow-consumer`.
@@ -67,25 +62,24 @@ struct Session {
     turned_away: bool,
 }
 
-/// The first clean line of each number.
+/// The first clean frame of each number.
 #[derive(Debug, Default)]
-struct Lines {
+struct Frames {
     by_number: BTreeMap<u64, Box<[u8]>>,
     bytes: usize,
 }
 
-impl Lines {
-    fn keep(&mut self, seq: u64, line: &[u8]) {
+impl Frames {
+    fn keep(&mut self, seq: u64, frame: &[u8]) {
         if self.by_number.contains_key(&seq) {
             return;
         }
-        self.bytes += line.len() + 1;
-        let line = [line, b"\n"].concat();
-        self.by_number.insert(seq, line.into_boxed_slice());
-        while (self.by_number.len() > MAX_LINES || self.bytes > 2 * MAX_BYTES)
-            && let Some((_, line)) = self.by_number.pop_first()
+        self.bytes += frame.len();
+        self.by_number.insert(seq, frame.into());
+        while (self.by_number.len() > MAX_FRAMES || self.bytes > 2 * MAX_BYTES)
+            && let Some((_, frame)) = self.by_number.pop_first()
         {
-            self.bytes -= line.len();
+            self.bytes -= frame.len();
         }
     }
 }
@@ -94,11 +88,10 @@ impl Former {
     pub(super) fn new(header: &Header, directory: &Arc<Directory>) -> Self {
         Self {
             terms: header.terms,
-            max_line_bytes: header.max_read_line_bytes,
             directory: directory.clone(),
             view: View::new(directory.clone()),
             sessions: Vec::new(),
-            lines: Lines::default(),
+            frames: Frames::default(),
             near: 0,
             sent: None,
         }
@@ -130,7 +123,6 @@ impl Former {
             welcomed_at: None,
             placing: Placing::new(),
             outbox: Outbox::default(),
-            buffer: LineBuffer::new(self.max_line_bytes),
             provoked: false,
             cut_off: false,
             turned_away: false,
@@ -141,10 +133,10 @@ impl Former {
         }
     }
 
-    /// The line that was due.
+    /// The frame that was due.
     pub(super) fn due(&self, index: usize) -> Option<&[u8]> {
         let due = self.sessions[index].placing.next;
-        self.lines.by_number.get(&due).map(|line| &line[..])
+        self.frames.by_number.get(&due).map(|frame| &frame[..])
     }
 
     /// It came.
@@ -175,26 +167,25 @@ impl Former {
                     });
                 }
             }
-            Told::SentPublish(line) => {
+            Told::SentGlued(glued) => {
                 if let Some(header) = self.sent
-                    && !session.outbox.survives_glued(&header, line)
+                    && !session.outbox.sent_glued(*glued)
                 {
                     session.provoked = true;
                     session.outbox.pending.pop_back();
                     session.outbox.waive_ack(header.k);
                 }
             }
-            Told::SendingRaw(bytes) => {
-                let max = self.terms.max_line_bytes;
-                let outbox = &mut session.outbox;
-                session.provoked |= !outbox.send_raw(bytes, Dialect::Ndjson, max, &self.view);
+            Told::SendingRaw(sent) => {
+                session.outbox.send_raw(sent, &self.view);
+                session.provoked |= !sent.is_right;
             }
             Told::NoWelcome(_) if session.stage == Stage::Connecting => {
                 let highest = self.highest(from);
                 self.sessions[index].open_at(highest);
             }
             Told::OverdueAcks(..) => drop(session.outbox.overdue(session.id)),
-            Told::Ended(..) => self.ended(index, from),
+            Told::Ended { .. } => self.ended(index, from),
             _ => {}
         }
     }
@@ -218,98 +209,65 @@ impl Former {
         self.sessions[index].placing = Placing::new();
     }
 
-    /// One step through a read took these bytes.
-    pub(super) fn step(&mut self, index: usize, bytes: &[u8], from: &mut Reading) {
-        let mut buffer = std::mem::replace(&mut self.sessions[index].buffer, LineBuffer::new(1));
-        let mut lines = buffer.feed(bytes);
-        loop {
-            match frames::next(&mut lines) {
-                None => break,
-                Some(Ok((line, frame))) => {
-                    let max_line = self.frame(index, line, frame, from);
-                    if let Some(max_line) = max_line {
-                        frames::allow(&mut lines, max_line);
-                    }
-                }
-                Some(Err(NoFrame { bytes, .. })) => self.sessions[index].placing.malformed(bytes),
-            }
-        }
-        self.sessions[index].buffer = buffer;
-    }
-
-    /// Takes one frame. Returns the longest line that a welcome allows.
-    fn frame(
-        &mut self,
-        index: usize,
-        line: &[u8],
-        frame: ServerFrame<'_>,
-        from: &mut Reading,
-    ) -> Option<u64> {
-        if let ServerFrame::Relay { seq, .. }
-        | ServerFrame::Ack { seq, .. }
-        | ServerFrame::Welcome { seq, .. }
-        | ServerFrame::Bye { seq } = frame
+    /// A session saw this.
+    pub(super) fn saw(&mut self, index: usize, seen: &Seen<'_>, from: &mut Reading) {
+        if let Seen::Relay(Relay { seq, .. })
+        | Seen::Ack { seq, .. }
+        | Seen::Open { seq, .. }
+        | Seen::Bye { seq } = *seen
         {
             let session = &mut self.sessions[index];
-            if !matches!(frame, ServerFrame::Welcome { .. }) {
-                let is_bye = matches!(frame, ServerFrame::Bye { .. });
+            if !matches!(seen, Seen::Open { .. }) {
+                let is_bye = matches!(seen, Seen::Bye { .. });
                 session.settle_numbering(seq, is_bye, from);
             }
             if seq.saturating_add(session.added) > MAX_SEQ {
                 let next = session.placing.next;
                 if session.stage == Stage::Open && next < MAX_SEQ - ROOM {
-                    session.placing.malformed(line.len());
+                    session.placing.malformed(0);
                 }
-                return None;
+                return;
             }
         }
-        let added = self.sessions[index].added;
-        match frame {
-            ServerFrame::Relay {
-                seq,
-                client_ip: _,
-                message,
-            } => self.relay(index, line, seq + added, message.as_bytes(), from),
-            ServerFrame::Ack { seq, id } => self.sessions[index].ack(seq + added, id, from),
-            ServerFrame::Welcome { seq, max_line, .. } => {
-                return self.welcome(index, seq, max_line, from);
+        let session = &mut self.sessions[index];
+        let added = session.added;
+        match seen {
+            Seen::Relay(relay) => self.relay(index, relay, relay.seq + added, from),
+            Seen::Ack { of, seq } => {
+                let id = match of {
+                    AckOf::Id(id) => Some(*id),
+                    AckOf::NoId | AckOf::Oldest(_) => None,
+                };
+                session.ack(seq + added, id, from);
             }
-            ServerFrame::Error { code, id, .. } => self.sessions[index].error(&code, id, from),
-            ServerFrame::Bye { seq } => self.sessions[index].bye(seq + added),
-            ServerFrame::Unknown => {}
+            Seen::Open { seq, .. } => self.welcome(index, *seq, from),
+            Seen::Error { of, cuts_off, .. } => session.error(*cuts_off, *of, from),
+            Seen::Bye { seq } => session.bye(seq + added),
+            Seen::Unknown => {}
+            Seen::Malformed { could_hide, .. } => session.placing.malformed(*could_hide),
         }
-        None
     }
 
-    fn welcome(
-        &mut self,
-        index: usize,
-        seq: u64,
-        max_line: u64,
-        from: &mut Reading,
-    ) -> Option<u64> {
+    fn welcome(&mut self, index: usize, seq: u64, from: &mut Reading) {
         let session = &mut self.sessions[index];
         if session.stage != Stage::Connecting {
-            session.placing.malformed(0);
-            return None;
+            return session.placing.malformed(0);
         }
         if self.terms.addresses_known && from.number() != 0 {
             from.bytes(); // the address that it really has
         }
-        self.terms.max_line_bytes = usize::try_from(max_line).unwrap_or(usize::MAX).max(1);
         if seq.saturating_add(session.added) < session.joined {
             session.added = from.number();
             let unknown = seq.saturating_add(session.added) < session.joined;
             session.welcomed_at = unknown.then_some(seq);
         }
         session.open_at(seq.saturating_add(session.added));
-        Some(self.terms.max_line_bytes as u64)
     }
 
-    fn relay(&mut self, index: usize, line: &[u8], seq: u64, text: &[u8], from: &mut Reading) {
+    fn relay(&mut self, index: usize, relay: &Relay<'_>, seq: u64, from: &mut Reading) {
         let session = &mut self.sessions[index];
         session.require_welcome(seq);
-        let header = match payload::decode(text, self.terms.seed, self.terms.run) {
+        let header = match payload::decode(&relay.text, self.terms.seed, self.terms.run) {
             Ok(header) => header,
             Err(NotIntact::Altered) => return session.placing.excuse(seq),
             Err(NotIntact::Foreign) => {
@@ -342,7 +300,7 @@ impl Former {
         }
         let place = session.placing.place(seq);
         if clean && matches!(place, Place::Onward | Place::Skipped) {
-            self.lines.keep(seq, line);
+            self.frames.keep(seq, relay.frame);
         }
     }
 }
@@ -418,11 +376,10 @@ impl Session {
         }
     }
 
-    fn error(&mut self, code: &str, id: Option<u64>, from: &mut Reading) {
+    fn error(&mut self, is_slow: bool, id: Option<u64>, from: &mut Reading) {
         let connecting = self.stage == Stage::Connecting;
         let was_turned_away = self.turned_away;
         let was_cut_off = self.cut_off;
-        let is_slow = code == ErrorCode::SlowConsumer.as_str();
         self.cut_off |= is_slow;
         self.turned_away |= connecting;
         let named = id.map(split_id);

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::iter;
 use std::ops::Range;
 
-use crate::verify::session::{Excused, NEVER, SHORTEST_FRAME_BYTES};
+use crate::verify::session::{Excused, NEVER};
 
 /// Early frames remembered for each session.
 const MAX_EARLY: usize = 16;
@@ -191,10 +191,10 @@ impl Placing {
         }
     }
 
-    /// A malformed line of so many bytes came.
-    pub(super) fn malformed(&mut self, bytes: usize) {
-        let numbers = 1 + (bytes / SHORTEST_FRAME_BYTES) as u64;
-        self.swallowing = self.swallowing.saturating_add(numbers);
+    /// Something malformed came, with room for so many other frames.
+    pub(super) fn malformed(&mut self, could_hide: u64) {
+        self.swallowing = self.swallowing.saturating_add(1);
+        self.swallowing = self.swallowing.saturating_add(could_hide);
     }
 
     /// Whatever the malformed lines can have swallowed, they did.

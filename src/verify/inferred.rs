@@ -32,16 +32,16 @@ mod witnesses;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use super::batch::{Batch, Message};
+use super::batch::Batch;
 use super::context::{Complaint, Context};
-use super::directory::ClientId;
-use super::ledger::{Event, Handle, is_late};
-use super::outbox::{Flags, Outbox, Pending};
+use super::directory::{ClientId, Directory};
+use super::ledger::{Event, Handle, Terms, is_late};
 use super::outstanding::Crowds;
 use super::promises::{AckPromise, OrderPromise};
-use super::session::{NEVER, Stage};
-use super::violation::{Evidence, NoFrame, Quote};
+use super::sessions::{NEVER, Session, Stage};
+use super::violation::{NoFrame, Quote};
 use crate::wire::payload::{Header, SenderId};
 use crate::wire::seen::{Due, Glued, RawSent, Seen};
 use addresses::Addresses;
@@ -52,45 +52,36 @@ use sequence::{Sequence, Slot, SlotId};
 use settle::Settling;
 use track::Track;
 
-/// Lines and anomalies that may gather before a hand-over is asked for.
-const FLUSH_AFTER: usize = 4096;
-
-/// A session of this shard.
+/// A session's progress in the order, and what its end depends on. Moments are places in the
+/// ledger's own order of events.
 #[derive(Debug)]
-struct Session {
+pub(super) struct Progress {
     track: Track,
-    stage: Stage,
-    /// What comes next has to be looked at closely, whatever it is.
-    wary: bool,
+    /// What comes next may be compared with what others got.
+    may_compare: bool,
     connecting_at: u64,
     connected_at: u64,
     /// By when the target had provably registered it; [`NEVER`] until then.
     joined_at: u64,
     leaving_at: u64,
-    /// When it left; [`NEVER`] before.
-    left_ns: u64,
     /// When it first got anything.
     first_ns: u64,
-    flags: Flags,
-    outbox: Option<Box<Outbox>>,
     trouble: Option<Box<Trouble>>,
 }
 
 /// The ledger of a shard that has all clients.
 #[derive(Debug)]
 pub(super) struct Inferred {
-    pub(super) context: Context,
-    sessions: Vec<Session>,
-    free: Vec<u32>,
+    pub(super) context: Context<Progress>,
     sequence: Sequence,
     messages: Messages,
     settling: Settling,
     /// Sessions that are over and got what may still be judged.
     past: VecDeque<Track>,
     /// Open sessions of which it is not proved yet that they joined.
-    unjoined: Vec<u32>,
+    unjoined: Vec<Handle>,
     /// Sessions that were told bye, and whose connections are not over yet.
-    over: Vec<u32>,
+    over: Vec<Handle>,
     addresses: Addresses,
     irregulars: Irregulars,
     /// The number of the next session.
@@ -99,17 +90,14 @@ pub(super) struct Inferred {
     waited_for: BTreeMap<SlotId, Crowds>,
     /// Events so far.
     clock: u64,
-    kept_since_flush: usize,
     #[cfg(test)]
     pub(super) never_compare: bool,
 }
 
 impl Inferred {
-    pub(super) fn new(context: Context) -> Self {
+    pub(super) fn new(terms: Terms, directory: Arc<Directory>) -> Self {
         Self {
-            context,
-            sessions: Vec::new(),
-            free: Vec::new(),
+            context: Context::new(terms, directory),
             sequence: Sequence::default(),
             messages: Messages::default(),
             settling: Settling::default(),
@@ -121,39 +109,13 @@ impl Inferred {
             next_session: SenderId(0),
             waited_for: BTreeMap::new(),
             clock: 0,
-            kept_since_flush: 0,
             #[cfg(test)]
             never_compare: false,
         }
     }
 
-    pub(super) fn is_there(&self, index: u32) -> bool {
-        let session = self.sessions.get(index as usize);
-        session.is_some_and(|s| s.stage != Stage::Free)
-    }
-
-    pub(super) fn client(&self, handle: Handle) -> ClientId {
-        self.sessions[handle.0 as usize].track.client
-    }
-
-    pub(super) fn flags(&mut self, handle: Handle) -> &mut Flags {
-        &mut self.session(handle).flags
-    }
-
-    fn session(&mut self, handle: Handle) -> &mut Session {
-        &mut self.sessions[handle.0 as usize]
-    }
-
-    /// A violation, seen by `handle`, that needs no further knowledge.
-    fn certain(
-        &mut self,
-        evidence: Evidence,
-        handle: Handle,
-        message: Option<Message>,
-        now_ns: u64,
-    ) {
-        let client = self.client(handle);
-        self.context.certain(evidence, client, message, now_ns);
+    fn session(&mut self, handle: Handle) -> &mut Session<Progress> {
+        &mut self.context.sessions[handle]
     }
 
     /// The next moment.
@@ -178,74 +140,33 @@ impl Inferred {
 
     pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
         let connecting_at = self.tick();
-        let id = self.context.directory.open(client)?;
-        let session = Session {
-            track: Track {
-                id,
-                client,
-                later: SenderId(u32::MAX),
-                echo: self.context.terms.promises.echo,
-                born: self.sequence.tail(),
-                start: self.sequence.tail(),
-                cursor: self.sequence.tail(),
-                in_doubt: false,
-                left_behind: 0,
-                holes: BTreeMap::new(),
-                ahead: BTreeMap::new(),
-                fills: BTreeMap::new(),
-                gave_up: false,
-                parted: None,
-            },
-            stage: Stage::Connecting,
-            wary: true,
+        let (echo, tail) = (self.context.terms.promises.echo, self.sequence.tail());
+        let (handle, id) = self.context.connecting(client, |id| Progress {
+            track: Track::new(id, client, echo, tail),
+            may_compare: false,
             connecting_at,
             connected_at: NEVER,
             joined_at: NEVER,
             leaving_at: NEVER,
-            left_ns: NEVER,
             first_ns: 0,
-            flags: Flags::default(),
-            outbox: None,
             trouble: None,
-        };
+        })?;
         self.next_session = SenderId(id.0 + 1);
-        self.context.batch.tally.sessions += 1;
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.sessions[index as usize] = session;
-                index
-            }
-            None => {
-                self.sessions.push(session);
-                self.sessions.len() as u32 - 1
-            }
-        };
-        self.unjoined.push(index);
-        Some((Handle(index), id))
+        self.unjoined.push(handle);
+        Some((handle, id))
     }
 
     pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
         let connected_at = self.tick();
+        self.context.connected(handle, local);
         let no_welcome_owed = !self.context.terms.capabilities.welcome;
-        let session = &mut self.sessions[handle.0 as usize];
-        session.flags.stood = true;
-        session.connected_at = connected_at;
-        session.track.later = self.next_session;
+        let session = &mut self.context.sessions[handle];
+        session.progress.connected_at = connected_at;
+        session.progress.track.later = self.next_session;
         if no_welcome_owed {
             session.stage = Stage::Open;
         }
-        let id = session.track.id;
-        self.context.directory.set_address(id, &local.to_string());
-        self.addresses.add(id, local);
-    }
-
-    pub(super) fn is_open(&self, handle: Handle) -> bool {
-        self.sessions[handle.0 as usize].stage == Stage::Open
-    }
-
-    pub(super) fn unacked(&self, handle: Handle) -> usize {
-        let outbox = self.sessions[handle.0 as usize].outbox.as_deref();
-        outbox.map_or(0, Outbox::unacked)
+        self.addresses.add(session.id, local);
     }
 
     /// No frame under this number is kept any more.
@@ -255,7 +176,7 @@ impl Inferred {
 
     /// The frame that this session is expected to get next, and under which number it is kept.
     pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
-        let track = &self.sessions[handle.0 as usize].track;
+        let track = &self.context.sessions[handle].progress.track;
         let mut cursor = track.cursor;
         while let Some(slot) = self.sequence.get(self.sequence.next(cursor))
             && !track.wants(slot.sender())
@@ -278,11 +199,11 @@ impl Inferred {
         if self.never_compare {
             return None;
         }
-        let session = &mut self.sessions[handle.0 as usize];
-        if session.wary {
+        let progress = &mut self.context.sessions[handle].progress;
+        if !progress.may_compare {
             return None;
         }
-        let track = &mut session.track;
+        let track = &mut progress.track;
         let mut cursor = track.cursor;
         loop {
             let (id, slot, due) = self.sequence.due(cursor)?;
@@ -290,7 +211,7 @@ impl Inferred {
                 cursor = id; // its own, which it will not get
                 continue;
             }
-            if slot.accepted_at < session.connecting_at || !take_if(due) {
+            if slot.accepted_at < progress.connecting_at || !take_if(due) {
                 return None;
             }
             track.cursor = id;
@@ -348,7 +269,7 @@ impl Inferred {
                 self.malformed(handle, what, *could_hide, now_ns)
             }
         };
-        self.sessions[handle.0 as usize].update_wary();
+        self.session(handle).update_may_compare();
         event
     }
 
@@ -361,73 +282,30 @@ impl Inferred {
         last: bool,
     ) -> Option<Header> {
         let sent_at = self.tick();
-        let acks_owed = self.promises_acks();
-        let session = &mut self.sessions[handle.0 as usize];
-        let id = session.track.id;
-        let outbox = session.outbox.get_or_insert_default();
-        let header = outbox.compose(self.context.terms.run, id, intended_ns, last)?;
-        if self.context.unacked > outbox.pending.len() as u64 {
-            self.context.batch.coverage.overlapping_sends += 1;
-        }
-        if acks_owed {
-            outbox.pending.push_back(Pending {
-                k: header.k,
-                intended_ns,
-                sent_ns: now_ns,
-                seen: 0,
-                overtaken_by: 0,
-            });
-            self.context.unacked += 1;
-        }
-        let sent = Messages::fresh(intended_ns, now_ns, sent_at, session.track.seen());
-        self.messages.push(id, header.k, sent);
-        let lag_ns = now_ns.saturating_sub(intended_ns);
-        self.context.directory.sends().sent(id, header.k, lag_ns);
-        self.context.batch.tally.sent += 1;
+        let (times, acks) = ((intended_ns, now_ns), self.promises_acks());
+        let header = self.context.sending(handle, times, last, 0, acks)?;
+        let seen = self.session(handle).progress.track.seen();
+        let sent = Messages::fresh(intended_ns, now_ns, sent_at, seen);
+        self.messages.push(header.sender, header.k, sent);
         Some(header)
     }
 
     /// The publish of `header` goes over the wire after raw bytes without an end.
     pub(super) fn sent_glued(&mut self, handle: Handle, header: &Header, glued: Glued) {
-        let session = &mut self.sessions[handle.0 as usize];
-        let outbox = session.outbox.get_or_insert_default();
-        if outbox.sent_glued(glued) {
-            return;
+        if let Some(message) = self.context.sent_glued(handle, header, glued) {
+            self.refused(message, None, header.intended_ns);
         }
-        session.flags.provoked = true;
-        if outbox.pending.pop_back().is_some() {
-            self.context.unacked -= 1;
-        }
-        outbox.waive_ack(header.k);
-        let message = Message {
-            sender: header.sender,
-            k: header.k,
-        };
-        self.refused(message, None, header.intended_ns);
     }
 
     /// A script sends bytes as they stand.
     pub(super) fn sending_raw(&mut self, handle: Handle, sent: &RawSent) {
-        let acks_owed = self.promises_acks();
-        let session = &mut self.sessions[handle.0 as usize];
-        let outbox = session.outbox.get_or_insert_default();
-        outbox.send_raw(sent, &self.context.directory);
-        session.flags.provoked |= !sent.is_right;
-        if let Some(raw) = outbox.raw.as_mut().filter(|_| !acks_owed) {
-            raw.acks_owed = 0;
-        }
+        let acks = self.promises_acks();
+        self.context.sending_raw(handle, sent, acks);
     }
 
     pub(super) fn leaving(&mut self, handle: Handle, now_ns: u64) {
-        let at = self.tick();
-        let session = self.session(handle);
-        session.flags.leaving = true;
-        session.leaving_at = at;
-        session.left_ns = now_ns;
-    }
-
-    pub(super) fn wants_flush(&self) -> bool {
-        self.kept_since_flush + self.context.batch.len() >= FLUSH_AFTER
+        self.context.leaving(handle, now_ns);
+        self.session(handle).progress.leaving_at = self.tick();
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {
@@ -438,18 +316,15 @@ impl Inferred {
     pub(super) fn take_up_to(&mut self, at_most: usize) -> (Batch, bool) {
         self.hand_over_waited_for();
         let more = self.settle(at_most);
-        self.kept_since_flush = 0;
-        let mut batch = std::mem::take(&mut self.context.batch);
         // Whatever is said here is decided: nothing waits for numbers.
-        batch.watermark = NEVER - 1;
-        (batch, more)
+        (self.context.take_batch(NEVER - 1), more)
     }
 
     /// Its own messages that stand right behind a session's cursor and are acked come before what
     /// it reads next.
-    fn skip_own(&mut self, index: usize) {
+    fn skip_own(&mut self, handle: Handle) {
         let acks_owed = self.promises_acks();
-        let track = &mut self.sessions[index].track;
+        let track = &mut self.context.sessions[handle].progress.track;
         while let Some(next) = self.sequence.get(self.sequence.next(track.cursor))
             && !track.wants(next.sender())
         {
@@ -463,12 +338,12 @@ impl Inferred {
 
     /// Everyone who got anything that may still be judged.
     fn tracks(&self) -> impl Iterator<Item = &Track> {
-        let open = self.sessions.iter().filter(|s| s.stage != Stage::Free);
-        open.map(|s| &s.track).chain(&self.past)
+        let open = self.context.sessions.iter();
+        open.map(|s| &s.progress.track).chain(&self.past)
     }
 }
 
-impl Session {
+impl Progress {
     fn trouble(&mut self) -> &mut Trouble {
         self.trouble.get_or_insert_default()
     }
@@ -476,10 +351,13 @@ impl Session {
     fn is_after_malformed(&self) -> bool {
         self.trouble.as_ref().is_some_and(|t| t.after_malformed)
     }
+}
 
-    fn update_wary(&mut self) {
-        let plain = self.stage == Stage::Open && self.joined_at != NEVER;
-        self.wary = !plain || self.is_after_malformed();
+impl Session<Progress> {
+    fn update_may_compare(&mut self) {
+        let progress = &mut self.progress;
+        let is_in = self.stage == Stage::Open && progress.joined_at != NEVER;
+        progress.may_compare = is_in && !progress.is_after_malformed();
     }
 }
 

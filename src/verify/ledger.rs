@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::bounds;
-use super::context::Context;
 use super::directory::{ClientId, Directory};
 use super::inferred::Inferred;
 pub use super::numbered::MAX_SEQ;
@@ -124,6 +123,12 @@ enum Kind {
 
 /// Calls the same method of either kind.
 macro_rules! either {
+    (&$self:ident, $ledger:ident => $call:expr) => {
+        match &$self.0 {
+            Kind::Numbered($ledger) => $call,
+            Kind::Inferred($ledger) => $call,
+        }
+    };
     ($self:ident, $ledger:ident => $call:expr) => {
         match &mut $self.0 {
             Kind::Numbered($ledger) => $call,
@@ -136,11 +141,10 @@ impl Ledger {
     /// An empty ledger, of the kind that `terms` ask for.
     #[must_use]
     pub fn new(terms: Terms, directory: Arc<Directory>) -> Self {
-        let context = Context::new(terms, directory);
         Self(if terms.are_numbered() {
-            Kind::Numbered(Numbered::new(context))
+            Kind::Numbered(Numbered::new(terms, directory))
         } else {
-            Kind::Inferred(Inferred::new(context))
+            Kind::Inferred(Inferred::new(terms, directory))
         })
     }
 
@@ -158,7 +162,7 @@ impl Ledger {
 
     /// What this ledger is told is written on or comes from.
     pub(super) fn tape(&mut self) -> &mut View {
-        &mut either!(self, ledger => &mut ledger.context).directory
+        either!(self, ledger => &mut ledger.context.directory)
     }
 
     /// Begins an event of a session on the tape, if there is one.
@@ -174,11 +178,8 @@ impl Ledger {
     /// The session number `index`, if there is one that has not ended.
     pub(super) fn handle(&self, index: u64) -> Option<Handle> {
         let index = u32::try_from(index).ok()?;
-        let there = match &self.0 {
-            Kind::Numbered(ledger) => ledger.is_there(index),
-            Kind::Inferred(ledger) => ledger.is_there(index),
-        };
-        there.then_some(Handle(index))
+        let handle = Handle(index);
+        either!(&self, ledger => ledger.context.sessions.is_there(handle)).then_some(handle)
     }
 
     /// The frame that is known to be due to this session next, and under which number it is kept.
@@ -209,10 +210,7 @@ impl Ledger {
     /// Messages of this session that wait for their acks.
     #[must_use]
     pub fn unacked(&self, handle: Handle) -> usize {
-        match &self.0 {
-            Kind::Numbered(ledger) => ledger.unacked(handle),
-            Kind::Inferred(ledger) => ledger.unacked(handle),
-        }
+        either!(&self, ledger => ledger.context.unacked(handle))
     }
 
     /// One read gave `frames` whole frames, the first of which, if there is one, began in an earlier
@@ -223,7 +221,7 @@ impl Ledger {
             tape.read_done(split);
         }
         self.tape().end_event();
-        let coverage = &mut either!(self, ledger => &mut ledger.context).batch.coverage;
+        let coverage = either!(self, ledger => &mut ledger.context.batch.coverage);
         coverage.joined_frames += frames.saturating_sub(1);
         coverage.split_frames += u64::from(split);
     }
@@ -345,14 +343,14 @@ impl Ledger {
     /// The client stops reading for a while: it may be cut off as slow.
     pub fn stops_reading(&mut self, handle: Handle) {
         self.note(Tag::StopsReading, handle);
-        either!(self, ledger => ledger.flags(handle).stopped_reading = true);
+        either!(self, ledger => ledger.context.sessions[handle].flags.stopped_reading = true);
     }
 
     /// The client had so much to read lately that it may be cut off as slow, though it never
     /// stopped reading.
     pub fn fell_behind(&mut self, handle: Handle) {
         self.note(Tag::FellBehind, handle);
-        either!(self, ledger => ledger.flags(handle).fell_behind = true);
+        either!(self, ledger => ledger.context.sessions[handle].flags.fell_behind = true);
     }
 
     /// The client half-closes: the rest is owed and, where the protocol has one, a bye (J2).
@@ -366,20 +364,16 @@ impl Ledger {
     /// The client resets or closes the connection: nothing more is owed (J3).
     pub fn letting_go(&mut self, handle: Handle) {
         self.note(Tag::LettingGo, handle);
-        let context = either!(self, ledger => {
-            ledger.flags(handle).gone = true;
-            &mut ledger.context
+        either!(self, ledger => {
+            ledger.context.sessions[handle].flags.gone = true;
+            ledger.context.batch.coverage.aborts += 1;
         });
-        context.batch.coverage.aborts += 1;
     }
 
     /// Whether the session is open: welcomed, or goes on as if it were.
     #[must_use]
     pub fn is_open(&self, handle: Handle) -> bool {
-        match &self.0 {
-            Kind::Numbered(ledger) => ledger.is_open(handle),
-            Kind::Inferred(ledger) => ledger.is_open(handle),
-        }
+        either!(&self, ledger => ledger.context.is_open(handle))
     }
 
     /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
@@ -397,7 +391,7 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::OverdueAcks, handle) {
             tape.time(now_ns).bytes(within.as_bytes());
         }
-        either!(self, ledger => ledger.overdue_acks(handle, within, now_ns));
+        either!(self, ledger => ledger.context.overdue_acks(handle, within, now_ns));
     }
 
     /// A scripted `expect_error` did not come.
@@ -406,12 +400,9 @@ impl Ledger {
             let tape = tape.time(now_ns).bytes(code.as_bytes());
             tape.bytes(within.as_bytes());
         }
-        let (context, client) = either!(self, ledger => {
-            let client = ledger.client(handle);
-            (&mut ledger.context, client)
-        });
         let (code, within) = (code.into(), within.into());
-        context.certain(Evidence::NoError { code, within }, client, None, now_ns);
+        let missing = Evidence::NoError { code, within };
+        either!(self, ledger => ledger.context.certain(missing, handle, None, now_ns));
     }
 
     /// The run stops listening: every session is told so, and then cut. `heard_all` says that
@@ -437,20 +428,14 @@ impl Ledger {
     /// Whether enough has gathered that [`Ledger::take_batch`] should be called before its time.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
-        match &self.0 {
-            Kind::Numbered(ledger) => ledger.wants_flush(),
-            Kind::Inferred(ledger) => ledger.wants_flush(),
-        }
+        either!(&self, ledger => ledger.context.wants_flush())
     }
 
     /// Whether so much has gathered that nothing should be read before it is handed over: where the
     /// judge cannot keep up, or each delivery is a finding, memory is bounded by that.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        match &self.0 {
-            Kind::Numbered(ledger) => ledger.context.batch.is_full(),
-            Kind::Inferred(ledger) => ledger.context.batch.is_full(),
-        }
+        either!(&self, ledger => ledger.context.batch.is_full())
     }
 
     /// As [`Ledger::take_batch`] when all sessions are over, bit by bit, so that whoever waits for

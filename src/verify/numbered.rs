@@ -15,22 +15,20 @@ mod relays;
 mod sending;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use super::anomaly::Anomaly;
 use super::batch::{Batch, Fact, Message, Relayed};
 use super::bounds;
 use super::context::{Complaint, Context};
-use super::directory::ClientId;
-use super::ledger::{Event, Handle, is_late};
-use super::outbox::{Flags, Outbox};
+use super::directory::{ClientId, Directory};
+use super::ledger::{Event, Handle, Terms, is_late};
 use super::reference::{Reference, Slot};
-use super::session::{Carried, Moves, NEVER, Place, Session, Stage};
+use super::sessions::{NEVER, Session, Stage};
+use super::stream::{Carried, Moves, Place, Stream};
 use super::violation::{Evidence, NoFrame, Quote};
 use crate::wire::payload::SenderId;
 use crate::wire::seen::{Due, Relay, Seen};
-
-/// Numbers and anomalies that may gather before a flush asks for a hand-over.
-const FLUSH_AFTER: usize = 4096;
 
 /// Numbers under the largest that there is which are not followed: room for every sum of one and
 /// whatever is counted from it, and for those that stand for none.
@@ -42,44 +40,32 @@ pub const MAX_SEQ: u64 = u64::MAX - ROOM;
 /// The ledger of one shard.
 #[derive(Debug)]
 pub(super) struct Numbered {
-    pub(super) context: Context,
-    sessions: Vec<Session>,
-    free: Vec<u32>,
+    pub(super) context: Context<Stream>,
     reference: Reference,
     /// The numbers under this one were handed over.
     watermark: u64,
     /// The highest number that was found to be one.
     highest: u64,
-    /// Lines kept since the last hand-over.
-    kept_since_flush: usize,
     #[cfg(test)]
     pub(super) never_compare: bool,
 }
 
 impl Numbered {
     /// An empty ledger.
-    pub(super) fn new(context: Context) -> Self {
+    pub(super) fn new(terms: Terms, directory: Arc<Directory>) -> Self {
         Self {
-            context,
-            sessions: Vec::new(),
-            free: Vec::new(),
+            context: Context::new(terms, directory),
             reference: Reference::default(),
             watermark: 0,
             highest: 0,
-            kept_since_flush: 0,
             #[cfg(test)]
             never_compare: false,
         }
     }
 
-    pub(super) fn is_there(&self, index: u32) -> bool {
-        let session = self.sessions.get(index as usize);
-        session.is_some_and(|s| s.stage != Stage::Free)
-    }
-
     /// The frame that is kept of the number that is due to this session, and under which number.
     pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
-        let due = self.sessions[handle.0 as usize].next;
+        let due = self.context.sessions[handle].progress.next;
         let (slot, due) = self.reference.get(due)?;
         Some((slot.frame_number(), due.frame))
     }
@@ -89,44 +75,20 @@ impl Numbered {
         self.reference.first_frame()
     }
 
-    pub(super) fn client(&self, handle: Handle) -> ClientId {
-        self.sessions[handle.0 as usize].client
-    }
-
-    pub(super) fn flags(&mut self, handle: Handle) -> &mut Flags {
-        &mut self.session(handle).flags
-    }
-
     pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
         // Whatever anyone has seen by now was numbered before this connection: not owed.
         let joined = self.context.directory.highest_seq();
-        let id = self.context.directory.open(client)?;
-        let mut session = Session::new(id, client, joined);
-        session.added = joined - self.context.directory.stated(joined);
-        self.context.batch.tally.sessions += 1;
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.sessions[index as usize] = session;
-                index
-            }
-            None => {
-                self.sessions.push(session);
-                self.sessions.len() as u32 - 1
-            }
-        };
-        Some((Handle(index), id))
+        let added = joined - self.context.directory.stated(joined);
+        self.context
+            .connecting(client, |_| Stream::new(joined, added))
     }
 
     pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
-        let id = self.session(handle).id;
-        self.context.directory.set_address(id, &local.to_string());
-        self.session(handle).flags.stood = true;
+        self.context.connected(handle, local);
     }
 
-    /// Messages of this session that wait for their acks.
-    pub(super) fn unacked(&self, handle: Handle) -> usize {
-        let outbox = self.sessions[handle.0 as usize].outbox.as_deref();
-        outbox.map_or(0, Outbox::unacked)
+    pub(super) fn leaving(&mut self, handle: Handle, now_ns: u64) {
+        self.context.leaving(handle, now_ns);
     }
 
     /// Takes what comes next if it is the message known to be due, which `take_if` says.
@@ -141,19 +103,19 @@ impl Numbered {
         if self.never_compare {
             return None;
         }
-        let session = &mut self.sessions[handle.0 as usize];
-        if let Some((slot, due)) = self.reference.get(session.next)
+        let session = &mut self.context.sessions[handle];
+        if let Some((slot, due)) = self.reference.get(session.progress.next)
             && slot.sender != session.id
             && take_if(due)
         {
-            session.next += 1;
+            session.progress.next += 1;
             slot.receivers += 1;
             slot.last_ns = now_ns;
             let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
             self.context.batch.tally.delivered += 1;
             (self.context.directory).matched(handle.0, now_ns, slot.frame_number());
             if is_late(self.context.terms.late_after_ns, intended_ns, now_ns)
-                || session.trouble.is_some()
+                || session.progress.trouble.is_some()
             {
                 self.after_match(handle, now_ns);
             }
@@ -168,15 +130,15 @@ impl Numbered {
     /// What the fast path leaves out because it hardly ever applies.
     #[cold]
     fn after_match(&mut self, handle: Handle, now_ns: u64) {
-        let session = &mut self.sessions[handle.0 as usize];
-        let (receiver, seq) = (session.id, session.next - 1);
+        let session = &mut self.context.sessions[handle];
+        let (receiver, seq) = (session.id, session.progress.next - 1);
         let mut moves = Moves::new(receiver, now_ns);
         if let Some(slot) = self.reference.slot(seq) {
             let message = Message {
                 sender: slot.sender,
                 k: slot.k,
             };
-            session.went_on_with(message, &mut moves);
+            session.progress.went_on_with(message, &mut moves);
             self.check_lateness(receiver, seq, message, slot.intended_ns, now_ns);
         }
         self.explain(handle, moves);
@@ -194,12 +156,12 @@ impl Numbered {
             if !is_welcome {
                 self.settle_numbering(handle, seq, is_bye, now_ns);
             }
-            let added = self.session(handle).added;
+            let added = self.session(handle).progress.added;
             if seq.saturating_add(added) > MAX_SEQ {
                 return self.too_large(handle, seen, seq, now_ns);
             }
         }
-        let added = self.session(handle).added;
+        let added = self.session(handle).progress.added;
         match seen {
             Seen::Relay(relay) => self.relay(handle, relay, relay.seq + added, now_ns),
             Seen::Ack { of, seq } => self.ack(handle, seq + added, *of, now_ns),
@@ -241,10 +203,10 @@ impl Numbered {
     /// its own: nothing is said of it any more. Else no run comes so far.
     fn too_large(&mut self, handle: Handle, seen: &Seen<'_>, seq: u64, now_ns: u64) -> Event {
         let session = self.session(handle);
-        if session.stage == Stage::Open && session.next < MAX_SEQ - ROOM {
+        if session.stage == Stage::Open && session.progress.next < MAX_SEQ - ROOM {
             let what = NoFrame::TooLarge {
                 seq,
-                due: session.next - session.added,
+                due: session.progress.next - session.progress.added,
                 frame: Quote::of(match seen {
                     Seen::Relay(relay) => relay.frame.trim_ascii_end(),
                     _ => &[],
@@ -260,26 +222,24 @@ impl Numbered {
     }
 
     fn malformed(&mut self, handle: Handle, what: NoFrame, could_hide: u64, now_ns: u64) -> Event {
-        self.session(handle).malformed(could_hide);
-        self.certain(Evidence::NoFrame(what), handle, now_ns);
+        self.session(handle).progress.malformed(could_hide);
+        self.context
+            .certain(Evidence::NoFrame(what), handle, None, now_ns);
         Event::Other
-    }
-
-    pub(super) fn wants_flush(&self) -> bool {
-        self.kept_since_flush + self.context.batch.len() >= FLUSH_AFTER
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {
         // Sessions yet to come are owed nothing up to here.
         let mut watermark = self.context.directory.highest_seq() + 1;
         let window = bounds::reorder_window() as u64;
-        for index in 0..self.sessions.len() {
-            let session = &self.sessions[index];
-            if session.next != NEVER && session.oldest_open.saturating_add(window) < session.next {
-                let before = session.next - window;
-                self.give_up_holes(Handle(index as u32), before);
+        for handle in self.context.sessions.handles() {
+            let stream = &self.context.sessions[handle].progress;
+            if stream.next != NEVER && stream.oldest_open.saturating_add(window) < stream.next {
+                let before = stream.next - window;
+                self.give_up_holes(handle, before);
             }
-            watermark = watermark.min(self.sessions[index].horizon());
+            let session = &self.context.sessions[handle];
+            watermark = watermark.min(session.progress.horizon(session.stage));
         }
         // A session that irregular frames had carried on may wait for an earlier number again.
         self.watermark = self.watermark.max(watermark);
@@ -287,25 +247,24 @@ impl Numbered {
         let facts = &mut self.context.batch.facts;
         self.reference
             .retire_before(watermark, |seq, slot| facts.push(relayed(seq, slot)));
-        self.kept_since_flush = 0;
-        let mut batch = std::mem::take(&mut self.context.batch);
-        batch.watermark = watermark;
-        batch
+        self.context.take_batch(watermark)
     }
 
-    fn session(&mut self, handle: Handle) -> &mut Session {
-        &mut self.sessions[handle.0 as usize]
+    fn session(&mut self, handle: Handle) -> &mut Session<Stream> {
+        &mut self.context.sessions[handle]
     }
 
-    /// Finds number `seq` its place in a session's stream, as [`Session::place`] does.
+    /// Finds number `seq` its place in a session's stream, as [`Stream::place`] does.
     fn place(&mut self, handle: Handle, seq: u64, carried: Carried, moves: &mut Moves) -> Place {
         let plausible = self.plausible(handle);
-        self.session(handle).place(seq, carried, plausible, moves)
+        self.session(handle)
+            .progress
+            .place(seq, carried, plausible, moves)
     }
 
     /// The largest number that is believed of a session for its own sake.
     fn plausible(&self, handle: Handle) -> u64 {
-        let next = self.sessions[handle.0 as usize].next;
+        let next = self.context.sessions[handle].progress.next;
         let near = next.saturating_add(bounds::reorder_window() as u64);
         near.max(self.highest)
     }
@@ -314,11 +273,6 @@ impl Numbered {
     fn saw(&mut self, seq: u64) {
         self.highest = self.highest.max(seq);
         self.context.directory.saw(seq);
-    }
-
-    fn certain(&mut self, evidence: Evidence, handle: Handle, now_ns: u64) {
-        self.context
-            .certain(evidence, self.client(handle), None, now_ns);
     }
 
     /// A violation, seen by `handle` as number `seq`, that needs no further knowledge.
@@ -330,7 +284,10 @@ impl Numbered {
         message: Option<Message>,
         now_ns: u64,
     ) {
-        let Session { client, added, .. } = self.sessions[handle.0 as usize];
+        let Session {
+            client, progress, ..
+        } = &self.context.sessions[handle];
+        let (client, added) = (*client, progress.added);
         let mut violation = self.context.violation(evidence, client, message, now_ns);
         violation.seq = (seq > 0).then_some(seq - added.min(seq));
         self.context

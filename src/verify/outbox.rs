@@ -1,5 +1,4 @@
-//! What the client of a session did, which decides what it may expect, and its outbox: what it
-//! sent, each message with its one answer.
+//! A session's outbox: what it sent, each message with its one answer.
 
 use std::collections::VecDeque;
 
@@ -8,99 +7,11 @@ use super::bounds;
 use super::directory::RawFate;
 use super::errors::{UnnamedError, UnnamedErrors};
 use super::ids::MAX_K;
-use super::ledger::Ending;
 use super::trace::view::View;
 use crate::wire::payload::{Header, SenderId};
 use crate::wire::seen::{Glued, GluedFate, RawFrame, RawSent};
 
-/// What the client itself did, which decides what it may expect.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Flags {
-    /// It half-closed: a bye is owed.
-    pub(super) leaving: bool,
-    /// It reset or closed the connection: nothing more is owed.
-    pub(super) gone: bool,
-    /// Its script stopped reading: being cut off as slow is its own doing.
-    pub(super) stopped_reading: bool,
-    /// It had much to read by the end: it may have been cut off as slow.
-    pub(super) fell_behind: bool,
-    /// It sent what is no frame: being closed is its own doing.
-    pub(super) provoked: bool,
-    /// The target said `slow-consumer`.
-    pub(super) cut_off: bool,
-    /// The connection stood.
-    pub(super) stood: bool,
-    /// The target gave an error before any welcome.
-    pub(super) turned_away: bool,
-    /// One that names no message of the client's: nothing it sent accounts for it.
-    pub(super) error_first: bool,
-}
-
-/// How a session came to its end without the goodbye that the protocol has, by what its client
-/// did before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Parting {
-    /// The client went of its own accord.
-    Gone,
-    /// The time was up.
-    TimeUp,
-    /// The target cut it off as slow; `innocent` if its script never stopped reading.
-    CutOff {
-        /// It is not its own doing.
-        innocent: bool,
-    },
-    /// The target ended it while it had much to read: it may have been cut off as slow, and the
-    /// word for that not have fitted into its socket.
-    MayBeSlow,
-    /// It half-closed and was not answered.
-    NoGoodbye,
-    /// The target closed it, though it had done nothing wrong.
-    HungUp,
-    /// The client had provoked it, or what came last may have been the goodbye.
-    Excused,
-}
-
-impl Flags {
-    /// The target complained, before the welcome if the session is still `connecting`.
-    pub(super) fn got_error(&mut self, cuts_off: bool, connecting: bool) {
-        self.cut_off |= cuts_off;
-        self.turned_away |= connecting;
-    }
-
-    /// Whether a session that ended before its welcome was hung up on though its client had done
-    /// nothing wrong.
-    pub(super) fn hung_up_early(&self, ending: Ending, after_malformed: bool) -> bool {
-        let theirs = matches!(ending, Ending::Eof | Ending::Broken);
-        let blameless = !self.gone && !self.turned_away && !self.provoked;
-        theirs && self.stood && blameless && !after_malformed
-    }
-
-    pub(super) fn parting(&self, ending: Ending, after_malformed: bool) -> Parting {
-        let excused = self.gone || self.provoked;
-        if self.gone || ending == Ending::Ours {
-            Parting::Gone
-        } else if ending == Ending::TimeUp {
-            Parting::TimeUp
-        } else if self.cut_off {
-            Parting::CutOff {
-                innocent: !self.stopped_reading && !excused,
-            }
-        } else if self.fell_behind && !excused {
-            match self.stopped_reading {
-                true => Parting::CutOff { innocent: false },
-                false => Parting::MayBeSlow,
-            }
-        } else if self.leaving && !excused && !after_malformed {
-            Parting::NoGoodbye
-        } else if !excused && !self.leaving {
-            Parting::HungUp
-        } else {
-            Parting::Excused
-        }
-    }
-}
-
-/// What a session sent.
+/// Everything that a session sent.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     /// The last k given out.
@@ -119,7 +30,7 @@ pub(super) struct Outbox {
     pub(super) waived_acks: VecDeque<u64>,
     /// Up to this k some of those are forgotten.
     forgotten_k: u64,
-    /// What a script sent byte for byte.
+    /// Bytes that a script sent as they stand.
     pub(super) raw: Option<Raw>,
     /// Errors that name none of its messages, and may be about one that waits for its ack.
     pub(super) errors: UnnamedErrors,
@@ -140,7 +51,7 @@ pub(super) struct Pending {
     pub(super) overtaken_by: u64,
 }
 
-/// What a script sent as it stands.
+/// Bytes that a script sent as they stand.
 #[derive(Debug, Default)]
 pub(super) struct Raw {
     /// Something of it has begun and not ended.
@@ -277,8 +188,8 @@ impl Outbox {
         owed
     }
 
-    /// A publish that a script sent byte for byte is answered with an error, if one waits.
-    pub(super) fn refuse_raw(&mut self) -> bool {
+    /// A publish that a script sent byte for byte is answered, with an ack or an error, if one waits.
+    pub(super) fn answer_raw(&mut self) -> bool {
         let raw = self.raw.as_mut().filter(|raw| raw.acks_owed > 0);
         raw.is_some_and(|raw| {
             raw.acks_owed -= 1;

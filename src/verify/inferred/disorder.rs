@@ -125,7 +125,7 @@ impl Inferred {
     ) {
         let overtaken = Evidence::CameAfterLater(later);
         self.context
-            .certain(overtaken, receiver, Some(message), at_ns);
+            .certain_to(overtaken, receiver, Some(message), at_ns);
     }
 
     fn report_no_order(&mut self, contradiction: &Contradiction) {
@@ -138,6 +138,6 @@ impl Inferred {
             first: self.context.directory.message(early),
             other: Who::Client(other),
         };
-        self.context.certain(no_order, one, Some(late), at_ns);
+        self.context.certain_to(no_order, one, Some(late), at_ns);
     }
 }

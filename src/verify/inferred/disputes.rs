@@ -10,7 +10,7 @@ use crate::verify::batch::Message;
 use crate::verify::directory::ClientId;
 use crate::verify::promises::OrderPromise;
 use crate::verify::reference::NOBODY;
-use crate::verify::session::NEVER;
+use crate::verify::sessions::NEVER;
 use crate::verify::violation::Evidence;
 
 /// Pairs that one late delivery can be part of; of more the nearest count.
@@ -169,14 +169,14 @@ impl Inferred {
         } in alike
         {
             self.context
-                .certain(evidence, receiver, Some(message), at_ns);
+                .certain_to(evidence, receiver, Some(message), at_ns);
         }
         true
     }
 
     /// What it takes to ask everybody about a pair.
     fn asking_all(&self) -> u64 {
-        (self.sessions.len() + self.past.len()) as u64
+        (self.context.sessions.len() + self.past.len()) as u64
     }
 
     /// Every pair among `slots` and what lies behind that somebody got the other way round; `None`
@@ -520,7 +520,7 @@ impl Inferred {
             one_sender: tangle.wrong == Wrong::Fifo,
         };
         self.context
-            .certain(inverted, client, Some(first), tangle.at_ns);
+            .certain_to(inverted, client, Some(first), tangle.at_ns);
     }
 }
 

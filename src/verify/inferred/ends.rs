@@ -7,15 +7,15 @@ use super::sequence::SlotId;
 use super::settle::{Doubt, Known, Loss};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
-use super::{Event, Handle, Inferred, Session};
+use super::{Event, Handle, Inferred, Progress};
 use crate::verify::anomaly::{Anomaly, LossDoubt};
 use crate::verify::batch::{Ended, Message, NO_NUMBER};
 use crate::verify::bounds;
+use crate::verify::flags::Parting;
 use crate::verify::ledger::Ending;
-use crate::verify::outbox::Parting;
 use crate::verify::promises::OrderPromise;
-use crate::verify::session::{NEVER, Stage};
-use crate::verify::violation::{Evidence, HangUp, LossProof, NoFrame, Quote};
+use crate::verify::sessions::{NEVER, Stage};
+use crate::verify::violation::{Evidence, LossProof, NoFrame, Quote};
 use crate::wire::payload::SenderId;
 
 /// Irregular frames remembered for each session, to tell what follows from them.
@@ -69,24 +69,24 @@ impl Inferred {
     /// so whoever stood before this one began to connect has, too.
     fn proves_join(&mut self, handle: Handle, now_ns: u64) {
         let at = self.tick();
-        let session = &mut self.sessions[handle.0 as usize];
-        session.joined_at = at;
-        session.first_ns = now_ns;
-        let connecting_at = session.connecting_at;
+        let session = &mut self.context.sessions[handle];
+        session.progress.joined_at = at;
+        session.progress.first_ns = now_ns;
+        let connecting_at = session.progress.connecting_at;
         let in_order = self.context.terms.capabilities.joins_in_order;
         let mut unjoined = std::mem::take(&mut self.unjoined);
-        unjoined.retain(|&index| {
-            let other = &mut self.sessions[index as usize];
-            if other.joined_at == NEVER && other.connected_at < connecting_at {
+        unjoined.retain(|&handle| {
+            let other = &mut self.context.sessions[handle];
+            if other.progress.joined_at == NEVER && other.progress.connected_at < connecting_at {
                 // A welcome says itself from when on it counts.
                 if in_order {
-                    other.joined_at = at;
-                    other.first_ns = now_ns;
-                    other.update_wary();
+                    other.progress.joined_at = at;
+                    other.progress.first_ns = now_ns;
+                    other.update_may_compare();
                     return false;
                 }
             }
-            other.joined_at == NEVER
+            other.progress.joined_at == NEVER
         });
         self.unjoined = unjoined;
     }
@@ -95,21 +95,7 @@ impl Inferred {
         if self.session(handle).stage != Stage::Connecting {
             return self.malformed(handle, NoFrame::SecondWelcome, 0, now_ns);
         }
-        let id = self.session(handle).track.id;
-        if self.context.terms.addresses_known
-            && let Err(truth) = self.context.directory.check_address(id, client_ip)
-        {
-            let welcomed_as = Evidence::WelcomedAs {
-                truth: truth.into(),
-                claimed: client_ip.into(),
-            };
-            self.certain(welcomed_as, handle, None, now_ns);
-        } else {
-            self.context.directory.set_address(id, client_ip);
-        }
-        let flags = *self.flags(handle);
-        let client = self.client(handle);
-        self.context.welcomed(client, flags, now_ns);
+        self.context.welcomed(handle, client_ip, now_ns);
         let traffic = self.context.unacked > 0;
         self.context.batch.coverage.joins_during_traffic += u64::from(traffic);
         self.session(handle).stage = Stage::Open;
@@ -119,7 +105,8 @@ impl Inferred {
 
     pub(in crate::verify) fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
         if self.session(handle).stage == Stage::Connecting {
-            self.certain(Evidence::NeverWelcomed, handle, None, now_ns);
+            self.context
+                .certain(Evidence::NeverWelcomed, handle, None, now_ns);
             self.session(handle).stage = Stage::Open;
         }
     }
@@ -130,15 +117,16 @@ impl Inferred {
         if session.stage == Stage::Connecting {
             session.stage = Stage::Open;
             // A welcome that came malformed is on record.
-            if !session.is_after_malformed() {
-                self.certain(Evidence::FirstFrame(frame), handle, None, now_ns);
+            if !session.progress.is_after_malformed() {
+                self.context
+                    .certain(Evidence::FirstFrame(frame), handle, None, now_ns);
             }
         }
         let session = self.session(handle);
-        if let Some(trouble) = &mut session.trouble {
+        if let Some(trouble) = &mut session.progress.trouble {
             trouble.after_malformed = false;
         }
-        if session.joined_at == NEVER {
+        if session.progress.joined_at == NEVER {
             let traffic = self.context.unacked > 0;
             self.context.batch.coverage.joins_during_traffic += u64::from(traffic);
             self.proves_join(handle, now_ns);
@@ -152,8 +140,8 @@ impl Inferred {
         could_hide: u64,
         now_ns: u64,
     ) -> Event {
-        let behind = self.session(handle).track.cursor;
-        let trouble = self.session(handle).trouble();
+        let behind = self.session(handle).progress.track.cursor;
+        let trouble = self.session(handle).progress.trouble();
         trouble.after_malformed = true;
         trouble.excuse(Excuse {
             behind,
@@ -162,14 +150,15 @@ impl Inferred {
             room: could_hide.saturating_add(1),
             malformed: true,
         });
-        self.certain(Evidence::NoFrame(what), handle, None, now_ns);
+        self.context
+            .certain(Evidence::NoFrame(what), handle, None, now_ns);
         Event::Other
     }
 
     /// What came may have been the one that belongs here, and if `claim` is there is likely that.
     pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>) {
-        let behind = self.session(handle).track.cursor;
-        self.session(handle).trouble().excuse(Excuse {
+        let behind = self.session(handle).progress.track.cursor;
+        self.session(handle).progress.trouble().excuse(Excuse {
             behind,
             in_row: 0,
             claim,
@@ -180,7 +169,7 @@ impl Inferred {
 
     /// What came stands for this message, and for no other.
     pub(super) fn excuse_only(&mut self, handle: Handle, message: Message) {
-        self.session(handle).trouble().excuse(Excuse {
+        self.session(handle).progress.trouble().excuse(Excuse {
             behind: 0,
             in_row: 0,
             claim: Some(message),
@@ -191,7 +180,7 @@ impl Inferred {
 
     pub(super) fn bye(&mut self, handle: Handle, now_ns: u64) -> Event {
         self.require_welcome(handle, "bye", now_ns);
-        let session = &mut self.sessions[handle.0 as usize];
+        let session = &mut self.context.sessions[handle];
         if session.stage == Stage::Finished {
             return self.malformed(handle, NoFrame::SecondBye, 0, now_ns);
         }
@@ -204,7 +193,7 @@ impl Inferred {
         };
         self.left(handle, rest, now_ns);
         self.session(handle).stage = Stage::Finished;
-        self.over.push(handle.0);
+        self.over.push(handle);
         Event::Bye
     }
 
@@ -212,7 +201,7 @@ impl Inferred {
     fn left(&mut self, handle: Handle, rest: Rest, now_ns: u64) {
         self.took_all(handle, rest);
         self.account(handle, rest, now_ns);
-        let track = &self.session(handle).track;
+        let track = &self.session(handle).progress.track;
         if matches!(rest, Rest::Answered { .. }) && track.gave_up {
             let receiver = track.id;
             self.context
@@ -220,21 +209,19 @@ impl Inferred {
                 .anomalies
                 .push(Anomaly::HadAll { receiver });
         }
-        let trouble = self.session(handle).trouble.as_deref();
+        let trouble = self.session(handle).progress.trouble.as_deref();
         let swallowed = trouble.map_or(0, Trouble::malformed_room);
         self.report_unacked(handle, swallowed, now_ns);
-        let leaving = self.session(handle).flags.leaving;
-        self.context.batch.coverage.polite_leaves += u64::from(leaving);
-        self.context.batch.coverage.fences_seen += 1;
+        self.context.left(handle);
     }
 
     /// Where no acks are promised, an answered goodbye is what proves that the target had taken all
     /// that was sent before it.
     fn took_all(&mut self, handle: Handle, rest: Rest) {
-        let session = &self.sessions[handle.0 as usize];
-        let excused = session.flags.provoked || session.flags.gone;
+        let session = &self.context.sessions[handle];
+        let excused = session.flags.may_not_have_arrived();
         if matches!(rest, Rest::Answered { .. }) && !self.promises_acks() && !excused {
-            let id = session.track.id;
+            let id = session.id;
             let at = self.tick();
             self.messages.took_all(id, at);
         }
@@ -248,7 +235,7 @@ impl Inferred {
         unread: &[u8],
         now_ns: u64,
     ) {
-        let session = &self.sessions[handle.0 as usize];
+        let session = &self.context.sessions[handle];
         let (stage, flags) = (session.stage, session.flags);
         let says_bye = self.context.terms.capabilities.bye;
         match stage {
@@ -262,67 +249,45 @@ impl Inferred {
             }
             Stage::Open => self.broke_off(handle, ending, now_ns),
             Stage::Connecting => {
-                let malformed = self.session(handle).is_after_malformed();
-                if flags.hung_up_early(ending, malformed) {
-                    let client = self.client(handle);
-                    let hung_up = Evidence::hung_up(ending, HangUp::Connecting);
-                    self.context.hung_up(hung_up, client, NO_NUMBER, now_ns);
-                }
+                let malformed = self.session(handle).progress.is_after_malformed();
+                self.context
+                    .parted_early(handle, ending, malformed, NO_NUMBER, now_ns);
             }
             Stage::Finished | Stage::Free => {}
         }
-        self.drop_pending(handle);
+        self.context.drop_pending(handle);
         self.put_away(handle);
     }
 
     /// The end of a session that was open.
     fn broke_off(&mut self, handle: Handle, ending: Ending, now_ns: u64) {
         let session = self.session(handle);
-        let parting = session.flags.parting(ending, session.is_after_malformed());
+        let parting = session
+            .flags
+            .parting(ending, session.progress.is_after_malformed());
         let rest = match parting {
             Parting::Gone | Parting::CutOff { .. } | Parting::MayBeSlow => Rest::Gone,
             Parting::TimeUp | Parting::NoGoodbye | Parting::HungUp | Parting::Excused => {
                 Rest::Unknown
             }
         };
-        let client = self.client(handle);
         let unresolved = self.account(handle, rest, now_ns);
-        match parting {
-            Parting::Gone | Parting::Excused => {}
-            Parting::CutOff { innocent } => {
-                self.context.batch.tally.cut_off += u64::from(innocent);
-            }
-            Parting::MayBeSlow => self.context.batch.tally.may_be_slow += 1,
-            Parting::TimeUp => {
-                // Where nobody says bye, who got everything that was sent got it all.
-                if unresolved > 0 || self.context.terms.capabilities.bye {
-                    self.context.batch.tally.unfinished += 1;
-                }
-            }
-            Parting::NoGoodbye if self.context.terms.capabilities.bye => {
-                self.context
-                    .hung_up(Evidence::NoBye, client, NO_NUMBER, now_ns);
-            }
-            Parting::NoGoodbye => {
-                let hung_up = Evidence::hung_up(ending, HangUp::Leaving);
-                self.context.hung_up(hung_up, client, NO_NUMBER, now_ns);
-            }
-            Parting::HungUp => {
-                let hung_up = Evidence::hung_up(ending, HangUp::Open);
-                self.context.hung_up(hung_up, client, NO_NUMBER, now_ns);
-            }
+        // Where nobody says bye, who got everything that was sent got it all.
+        let is_unfinished = unresolved > 0 || self.context.terms.capabilities.bye;
+        if parting == Parting::TimeUp && is_unfinished {
+            self.context.batch.tally.unfinished += 1;
         }
+        self.context
+            .parted(handle, (parting, ending), NO_NUMBER, now_ns);
     }
 
     /// The slot of a session that is over is free; what it got is still needed.
     fn put_away(&mut self, handle: Handle) {
         let track = {
-            let session = &mut self.sessions[handle.0 as usize];
-            session.stage = Stage::Free;
-            session.wary = true;
-            session.outbox = None;
-            session.trouble = None;
-            let track = &mut session.track;
+            self.context.sessions.end(handle);
+            let progress = &mut self.context.sessions[handle].progress;
+            progress.trouble = None;
+            let track = &mut progress.track;
             // It is remembered as long as its own last messages are.
             while let Some(next) = self.sequence.get(self.sequence.next(track.cursor))
                 && !track.wants(next.sender())
@@ -336,8 +301,8 @@ impl Inferred {
                 ..*track
             }
         };
-        self.over.retain(|&index| index != handle.0);
-        self.unjoined.retain(|&index| index != handle.0);
+        self.over.retain(|&other| other != handle);
+        self.unjoined.retain(|&other| other != handle);
         let (forgotten, unjudged) = self.messages.ended(track.id);
         self.context.batch.tally.uncompared += unjudged;
         for forgotten in forgotten {
@@ -355,7 +320,6 @@ impl Inferred {
             self.settling.witness_forgotten = true;
             self.context.batch.tally.uncompared += 1;
         }
-        self.free.push(handle.0);
     }
 
     /// Nothing more will be said of a session.
@@ -373,16 +337,17 @@ impl Inferred {
     fn account(&mut self, handle: Handle, rest: Rest, now_ns: u64) -> u64 {
         let answered = matches!(rest, Rest::Answered { .. });
         if answered {
-            self.skip_own(handle.0 as usize);
+            self.skip_own(handle);
         }
         let at = self.tick();
-        let session = &mut self.sessions[handle.0 as usize];
-        session.track.parted = (!session.may_have_got_others()).then_some(Parted {
-            joined_at: session.joined_at,
-            answered,
-            at,
-        });
-        let track = &self.sessions[handle.0 as usize].track;
+        let session = &mut self.context.sessions[handle];
+        session.progress.track.parted =
+            (!session.progress.may_have_got_others()).then_some(Parted {
+                joined_at: session.progress.joined_at,
+                answered,
+                at,
+            });
+        let track = &self.context.sessions[handle].progress.track;
         let mut passed: Vec<(SlotId, u64)> = Vec::new();
         for (&slot, hole) in track.holes.iter().filter(|(_, hole)| !hole.given_up) {
             passed.push((slot, hole.at_ns));
@@ -404,7 +369,12 @@ impl Inferred {
             let at_ns = if at_ns == 0 { now_ns } else { at_ns };
             unresolved += self.judge_missed(handle, message, rest, at_ns, &mut runs);
         }
-        if self.sessions[handle.0 as usize].track.parted.is_some() {
+        if self.context.sessions[handle]
+            .progress
+            .track
+            .parted
+            .is_some()
+        {
             self.doubt_what_is_before(handle, rest, now_ns, &mut runs);
         }
         unresolved
@@ -435,10 +405,11 @@ impl Inferred {
         let Some(known) = self.known_of(handle, message, &sent, rest, runs) else {
             return 0;
         };
-        let session = &self.sessions[handle.0 as usize];
-        let excuses = session.may_have_got_others();
+        let session = &self.context.sessions[handle];
+        let excuses = session.progress.may_have_got_others();
         // Where something may stand for it, that is looked up while it is known.
-        let owed = known.is_owed() || excuses && self.is_owed(&session.track, sent.slot, known);
+        let owed =
+            known.is_owed() || excuses && self.is_owed(&session.progress.track, sent.slot, known);
         if !owed {
             let unknown = rest == Rest::Unknown;
             self.context.batch.tally.optional += u64::from(!unknown);
@@ -478,8 +449,8 @@ impl Inferred {
         rest: Rest,
         runs: &mut Runs,
     ) -> Option<Known> {
-        let session = &self.sessions[handle.0 as usize];
-        if sent.accepted_at() < session.connecting_at {
+        let session = &self.context.sessions[handle];
+        if sent.accepted_at() < session.progress.connecting_at {
             return None;
         }
         let run = *runs
@@ -488,13 +459,13 @@ impl Inferred {
         let (earlier, later) = within(run, message.k);
         let answered = matches!(rest, Rest::Answered { .. });
         // What it sent itself came between its joining and its goodbye.
-        let own = message.sender == session.track.id && !sent.refused;
-        let taken = answered && (own || sent.accepted_at() < session.leaving_at);
+        let own = message.sender == session.progress.track.id && !sent.refused;
+        let taken = answered && (own || sent.accepted_at() < session.progress.leaving_at);
         Some(Known {
             joined: own
-                || session.joined_at < sent.sent_at
+                || session.progress.joined_at < sent.sent_at
                 || earlier
-                || self.is_taken_before(&session.track, message.sender),
+                || self.is_taken_before(&session.progress.track, message.sender),
             still_there: taken || later,
             answered,
             proof: match rest {
@@ -506,7 +477,7 @@ impl Inferred {
     }
 
     fn doubt(&mut self, handle: Handle, message: Message, known: Known, at_ns: u64) {
-        let track = &mut self.sessions[handle.0 as usize].track;
+        let track = &mut self.context.sessions[handle].progress.track;
         track.in_doubt = true;
         self.settling.doubt(Doubt {
             message,
@@ -520,7 +491,7 @@ impl Inferred {
     /// What stands a little before a session's start, and was on its way when it joined: others may
     /// show that it comes behind something that the session got.
     fn doubt_what_is_before(&mut self, handle: Handle, rest: Rest, now_ns: u64, runs: &mut Runs) {
-        let track = &self.sessions[handle.0 as usize].track;
+        let track = &self.context.sessions[handle].progress.track;
         let slots = self.sequence.back_from(track.start).take(NEAR_SLOTS);
         let messages = slots.filter_map(|at| self.sequence.get(at).map(|slot| slot.message));
         let messages: Vec<Message> = messages.filter(|m| track.wants(m.sender)).collect();
@@ -534,8 +505,7 @@ impl Inferred {
     }
 
     /// A session has passed `slot` so long ago that it is not waited for any longer.
-    pub(super) fn give_up(&mut self, index: u32, slot: SlotId, runs: &mut Runs) {
-        let handle = Handle(index);
+    pub(super) fn give_up(&mut self, handle: Handle, slot: SlotId, runs: &mut Runs) {
         let Some(message) = self.sequence.get(slot).map(|s| s.message) else {
             return;
         };
@@ -548,12 +518,12 @@ impl Inferred {
         if !known.still_there && !self.promises_order(OrderPromise::Total) {
             return; // nothing says that it cannot come
         }
-        let session = &mut self.sessions[index as usize];
-        let Some(hole) = session.track.holes.get_mut(&slot) else {
+        let session = &mut self.context.sessions[handle];
+        let Some(hole) = session.progress.track.holes.get_mut(&slot) else {
             return;
         };
         hole.given_up = true;
-        session.track.gave_up = true;
+        session.progress.track.gave_up = true;
         let at_ns = hole.at_ns;
         let doubt = LossDoubt {
             given_up: true,
@@ -566,10 +536,10 @@ impl Inferred {
             still_there: true,
             ..known
         };
-        if !self.is_owed(&self.sessions[index as usize].track, slot, known) {
+        if !self.is_owed(&self.context.sessions[handle].progress.track, slot, known) {
             self.context.batch.tally.optional += 1;
         } else if !self.is_excused(handle, slot, message) {
-            if let Some(hole) = self.session(handle).track.holes.get_mut(&slot) {
+            if let Some(hole) = self.session(handle).progress.track.holes.get_mut(&slot) {
                 hole.lost = true;
             }
             self.lose_to(handle, slot, LossProof::Later, doubt, at_ns);
@@ -585,7 +555,7 @@ impl Inferred {
         doubt: LossDoubt,
         at_ns: u64,
     ) {
-        let track = &self.sessions[handle.0 as usize].track;
+        let track = &self.context.sessions[handle].progress.track;
         let loss = Loss {
             slot,
             session: track.id,
@@ -603,7 +573,7 @@ impl Inferred {
         if !self.promises_order(OrderPromise::Fifo) {
             return None;
         }
-        let track = &self.sessions[handle.0 as usize].track;
+        let track = &self.context.sessions[handle].progress.track;
         let sender = self.messages.sender(sender)?;
         let got = |k: &u64| {
             let slot = sender.get(*k).map_or(0, |sent| sent.slot);
@@ -614,8 +584,8 @@ impl Inferred {
 
     /// Whether an excuse covers that `slot` did not come; it covers no other then.
     pub(super) fn is_excused(&mut self, handle: Handle, slot: SlotId, message: Message) -> bool {
-        let session = &mut self.sessions[handle.0 as usize];
-        let Some(trouble) = session.trouble.as_deref_mut() else {
+        let session = &mut self.context.sessions[handle];
+        let Some(trouble) = session.progress.trouble.as_deref_mut() else {
             return false;
         };
         // What came in its place came about where it belongs: where exactly a message belongs
@@ -660,7 +630,7 @@ fn within(run: Option<(u64, u64)>, k: u64) -> (bool, bool) {
     run.map_or((false, false), |(first, last)| (first < k, k < last))
 }
 
-impl Session {
+impl Progress {
     /// Whether something came that may stand for a message that did not.
     fn may_have_got_others(&self) -> bool {
         let trouble = self.trouble.as_deref();

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use super::sequence::SlotId;
 use crate::verify::batch::Message;
 use crate::verify::bounds;
-use crate::verify::session::NEVER;
+use crate::verify::sessions::NEVER;
 use crate::wire::payload::SenderId;
 
 /// A message. Moments are places in the ledger's own order of events: unlike times they never tie.

@@ -1,35 +1,31 @@
-//! What the sessions still wait for when the run stops listening.
+//! Deliveries and acks that the sessions still wait for when the run stops listening.
 
 use std::collections::BTreeMap;
 
 use super::{Handle, Inferred};
 use crate::verify::batch::Message;
-use crate::verify::outstanding::{Listener, PassedOver, Unanswered, rounded_down};
-use crate::verify::session::{NEVER, Stage};
+use crate::verify::outstanding::{Listener, PassedOver, Unanswered};
+use crate::verify::sessions::NEVER;
 
 impl Inferred {
     /// The run stops listening to this session, which is about to be cut, as all are.
     /// `heard_all` says that everything that had arrived was read.
     pub(in crate::verify) fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
-        let session = &self.sessions[handle.0 as usize];
-        let (track, flags) = (&session.track, session.flags);
-        let own_doing = flags.gone || flags.provoked || flags.cut_off;
-        if session.stage != Stage::Open || own_doing {
+        let Some(until_ns) = self.context.listened_until(handle, now_ns) else {
             return;
-        }
+        };
+        let session = &self.context.sessions[handle];
+        let (progress, track) = (&session.progress, &session.progress.track);
         // What a wrong frame stands for, or a line swallowed, did come in a way.
-        let heard_all = heard_all && !flags.stopped_reading && session.trouble.is_none();
-        let group = self.context.directory.group(track.client);
-        if heard_all && session.joined_at != NEVER {
+        let heard_all = heard_all && !session.flags.stopped_reading && progress.trouble.is_none();
+        let group = self.context.directory.group(session.client);
+        if heard_all && progress.joined_at != NEVER {
             let listener = Listener {
-                session: track.id,
+                session: session.id,
                 group,
                 next: NEVER,
-                joined_at: session.joined_at,
-                until_ns: match session.left_ns {
-                    NEVER => now_ns,
-                    left_ns => rounded_down(left_ns),
-                },
+                joined_at: progress.joined_at,
+                until_ns,
             };
             self.context.batch.cut.listeners.push(listener);
             let holes = track.holes.iter().filter(|(_, hole)| !hole.given_up);
@@ -39,16 +35,16 @@ impl Inferred {
                 let message = self.sequence.get(id).map(|slot| slot.message);
                 let sent = message.and_then(|m| self.messages.get(m));
                 let wanted = message.is_some_and(|m| track.wants(m.sender));
-                wanted && sent.is_some_and(|sent| session.joined_at < sent.sent_at)
+                wanted && sent.is_some_and(|sent| progress.joined_at < sent.sent_at)
             });
             for slot in owed {
                 let crowds = self.waited_for.entry(slot).or_default();
                 crowds.entry(listener.class()).or_default().add(&listener);
             }
         }
-        let session = &self.sessions[handle.0 as usize];
+        let session = &self.context.sessions[handle];
         let mut unanswered: BTreeMap<u64, Unanswered> = BTreeMap::new();
-        let id = session.track.id;
+        let id = session.id;
         let blank = Unanswered {
             message: Message { sender: id, k: 0 },
             group,

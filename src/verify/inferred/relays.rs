@@ -10,7 +10,7 @@ use crate::verify::batch::{Message, NO_NUMBER};
 use crate::verify::bounds;
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::promises::{OrderPromise, RelayPromise};
-use crate::verify::session::{NEVER, Stage};
+use crate::verify::sessions::{NEVER, Stage};
 use crate::verify::violation::{Evidence, Quote, WrongRelay};
 use crate::wire::payload::{self, Header, NotIntact};
 use crate::wire::seen::Relay;
@@ -47,7 +47,7 @@ impl Inferred {
             return self.irregular(what, handle, heard, None, now_ns);
         }
         let session = self.session(handle);
-        if !session.track.wants(header.sender) {
+        if !session.progress.track.wants(header.sender) {
             return self.echoed(handle, message, now_ns);
         }
         let attribution = self
@@ -56,7 +56,7 @@ impl Inferred {
             .check_address(header.sender, &heard.from);
         let clean = attribution.is_ok();
         if let Err(truth) = attribution {
-            let me = self.session(handle).track.id;
+            let me = self.session(handle).progress.track.id;
             let directory = &self.context.directory;
             let what = WrongRelay::WrongAddress {
                 claimed: (*heard.from).into(),
@@ -84,12 +84,12 @@ impl Inferred {
         let Some(sent) = self.messages.get(message).copied() else {
             return self.long_ago(handle, header, heard, now_ns);
         };
-        let connecting_at = self.session(handle).connecting_at;
+        let connecting_at = self.session(handle).progress.connecting_at;
         let duplicate = sent.slot != 0 && {
-            let track = &self.sessions[handle.0 as usize].track;
+            let track = &self.context.sessions[handle].progress.track;
             track.passed(sent.slot, &self.sequence)
         };
-        let track = &self.sessions[handle.0 as usize].track;
+        let track = &self.context.sessions[handle].progress.track;
         let given_up = track.holes.get(&sent.slot).is_some_and(|h| h.given_up);
         if (duplicate || given_up) && track.is_left_behind(sent.slot, &self.sequence) {
             self.withdraw_loss(handle, message, sent.slot);
@@ -123,12 +123,12 @@ impl Inferred {
     /// had either gets one, too: it is to come before it.
     fn place(&mut self, handle: Handle, message: Message, at: u64) -> SlotId {
         let total = self.promises_order(OrderPromise::Total);
-        let track = &self.sessions[handle.0 as usize].track;
+        let track = &self.context.sessions[handle].progress.track;
         let newcomer = track.cursor == track.start;
         let mut behind = if total && !newcomer {
-            self.skip_own(handle.0 as usize);
+            self.skip_own(handle);
             self.place_own(handle);
-            self.sessions[handle.0 as usize].track.cursor
+            self.context.sessions[handle].progress.track.cursor
         } else {
             self.sequence.tail()
         };
@@ -143,7 +143,7 @@ impl Inferred {
     /// The messages of `handle` that are acked, and that nobody has had, come before what it reads
     /// next; unless it gets them, too: then that says where they stand.
     fn place_own(&mut self, handle: Handle) {
-        let track = &self.sessions[handle.0 as usize].track;
+        let track = &self.context.sessions[handle].progress.track;
         if track.echo {
             return;
         }
@@ -151,7 +151,7 @@ impl Inferred {
         for k in self.messages.take_acked(sender) {
             behind = self.place_one(behind, Message { sender, k }, NEVER);
         }
-        self.skip_own(handle.0 as usize);
+        self.skip_own(handle);
     }
 
     /// Puts `message` behind slot `behind`. Whoever has passed that place has missed it.
@@ -185,8 +185,10 @@ impl Inferred {
         let label = self.sequence.label(id);
         self.settling.placed(id, &self.sequence);
         if id != self.sequence.tail() {
-            let open = self.sessions.iter_mut().filter(|s| s.stage != Stage::Free);
-            let tracks = open.map(|session| &mut session.track).chain(&mut self.past);
+            let open = self.context.sessions.iter_mut();
+            let tracks = open
+                .map(|session| &mut session.progress.track)
+                .chain(&mut self.past);
             for track in tracks {
                 if self.sequence.label(track.cursor) > label
                     && self.sequence.label(track.start) < label
@@ -196,7 +198,7 @@ impl Inferred {
                 }
             }
         }
-        self.kept_since_flush += 1;
+        self.context.kept_since_flush += 1;
         id
     }
 
@@ -208,7 +210,7 @@ impl Inferred {
         let over = self
             .over
             .iter()
-            .map(|&index| &self.sessions[index as usize].track);
+            .map(|&handle| &self.context.sessions[handle].progress.track);
         let past = self.past.iter().rev();
         // Whoever left before it was sent was put away before those who left behind that.
         let past = past.take_while(|track| track.parted.is_none_or(|parted| parted.at > sent_at));
@@ -227,12 +229,12 @@ impl Inferred {
     fn pass_to(&mut self, handle: Handle, slot: SlotId, at: u64, now_ns: u64) {
         let total = self.promises_order(OrderPromise::Causal);
         let label = self.sequence.label(slot);
-        let start = self.sessions[handle.0 as usize].track.start;
+        let start = self.context.sessions[handle].progress.track.start;
         if label <= self.sequence.label(start) && !self.begins_before(handle, slot) {
             self.context.batch.tally.uncompared += 1;
             return;
         }
-        let track = &mut self.sessions[handle.0 as usize].track;
+        let track = &mut self.context.sessions[handle].progress.track;
         if label > self.sequence.label(track.cursor) {
             let mut passed = self.sequence.next(track.cursor);
             while passed != slot && passed != 0 {
@@ -262,7 +264,7 @@ impl Inferred {
         if !(total || self.overtaken_by_its_own(handle, slot).is_some()) {
             return;
         }
-        let track = &mut self.sessions[handle.0 as usize].track;
+        let track = &mut self.context.sessions[handle].progress.track;
         if track.fills.len() >= bounds::late_deliveries() {
             self.context.batch.tally.uncompared += 1;
             if let Some(slot) = self.sequence.get_mut(slot) {
@@ -288,7 +290,7 @@ impl Inferred {
     /// That it is behind a later one of its sender is known now: one violation for each hand-over.
     fn report_beyond_memory(&mut self, handle: Handle, slot: SlotId, now_ns: u64) {
         let (client, session) = {
-            let track = &self.sessions[handle.0 as usize].track;
+            let track = &self.context.sessions[handle].progress.track;
             (track.client, track.id)
         };
         if self.settling.is_known_disordered(session) {
@@ -306,7 +308,7 @@ impl Inferred {
     /// `handle` gets `slot`, which stands before its start: it begins there. `false` if that is too
     /// far away to say anything about what lies between.
     fn begins_before(&mut self, handle: Handle, slot: SlotId) -> bool {
-        let track = &mut self.sessions[handle.0 as usize].track;
+        let track = &mut self.context.sessions[handle].progress.track;
         let start = self.sequence.label(track.start);
         let behind = self
             .sequence
@@ -338,7 +340,7 @@ impl Inferred {
         if !self.promises_order(OrderPromise::Fifo) {
             return None;
         }
-        let track = &mut self.sessions[handle.0 as usize].track;
+        let track = &mut self.context.sessions[handle].progress.track;
         let Message { sender, k } = self.sequence.get(slot)?.message;
         let sent = self.messages.sender(sender)?;
         let cursor = self.sequence.label(track.cursor);
@@ -407,13 +409,17 @@ impl Inferred {
         let slot = sent.slot;
         let settled = self.is_settled(slot);
         self.withdraw_loss(handle, message, slot);
-        let track = &mut self.sessions[handle.0 as usize].track;
+        let track = &mut self.context.sessions[handle].progress.track;
         let client = track.client;
         track.holes.get_mut(&slot)?.given_up = false;
         if !settled {
             return None;
         }
-        self.sessions[handle.0 as usize].track.holes.remove(&slot);
+        self.context.sessions[handle]
+            .progress
+            .track
+            .holes
+            .remove(&slot);
         if let Some(later) = self.overtaken_by_its_own(handle, slot) {
             self.dispute(slot);
             self.report_overtaken(client, message, later, now_ns);
@@ -426,7 +432,7 @@ impl Inferred {
 
     /// `handle` got `slot`, which may have been given up as lost: it is not.
     fn withdraw_loss(&mut self, handle: Handle, message: Message, slot: SlotId) {
-        let track = &mut self.sessions[handle.0 as usize].track;
+        let track = &mut self.context.sessions[handle].progress.track;
         let receiver = track.id;
         let hole = track.holes.get_mut(&slot);
         let lost = hole.is_some_and(|hole| std::mem::take(&mut hole.lost));
@@ -439,10 +445,10 @@ impl Inferred {
 
     /// It comes so long after others got it that nothing is known of it any more.
     fn long_after(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
-        let (again, client) = (Evidence::CameAgain, self.client(handle));
+        let (again, client) = (Evidence::CameAgain, self.context.sessions[handle].client);
         let violation = self.context.violation(again, client, Some(message), now_ns);
         self.context.batch.anomalies.push(Anomaly::CameLongAfter {
-            receiver: self.sessions[handle.0 as usize].track.id,
+            receiver: self.context.sessions[handle].progress.track.id,
             message,
             violation,
         });
@@ -453,7 +459,8 @@ impl Inferred {
     fn again(&mut self, handle: Handle, message: Message, now_ns: u64) -> Event {
         self.context.batch.tally.duplicated += 1;
         if self.context.terms.promises.relay != RelayPromise::AtLeastOnce {
-            self.certain(Evidence::CameAgain, handle, Some(message), now_ns);
+            self.context
+                .certain(Evidence::CameAgain, handle, Some(message), now_ns);
         }
         Event::Other
     }
@@ -465,7 +472,8 @@ impl Inferred {
     }
 
     fn before_its_time(&mut self, handle: Handle, message: Message, now_ns: u64) {
-        self.certain(Evidence::TakenBeforeConnect, handle, Some(message), now_ns);
+        self.context
+            .certain(Evidence::TakenBeforeConnect, handle, Some(message), now_ns);
     }
 
     /// A message that was judged so long ago that it is forgotten, or one that was never sent.
@@ -480,11 +488,11 @@ impl Inferred {
             sender: header.sender,
             k: header.k,
         };
-        let left_behind = self.session(handle).track.left_behind != 0;
+        let left_behind = self.session(handle).progress.track.left_behind != 0;
         if left_behind || self.messages.has_given_up(header.sender) {
             self.context.batch.tally.uncompared += u64::from(!left_behind);
-            let receiver = self.session(handle).track.id;
-            if self.session(handle).track.gave_up {
+            let receiver = self.session(handle).progress.track.id;
+            if self.session(handle).progress.track.gave_up {
                 let came = Anomaly::CameAfterAll { receiver, message };
                 self.context.batch.anomalies.push(came);
             }
@@ -500,10 +508,10 @@ impl Inferred {
             return self.irregular(what, handle, heard, None, now_ns);
         }
         // Everybody has passed it. Who was there when it was due has had it.
-        let joined_ns = self.session(handle).first_ns;
+        let joined_ns = self.session(handle).progress.first_ns;
         if header.intended_ns >= joined_ns {
             let once = self.context.terms.promises.relay != RelayPromise::AtLeastOnce;
-            return match self.session(handle).track.gave_up && once {
+            return match self.session(handle).progress.track.gave_up && once {
                 true => self.long_after(handle, message, now_ns),
                 false => self.again(handle, message, now_ns),
             };
@@ -569,11 +577,11 @@ impl Inferred {
         message: Option<Message>,
         now_ns: u64,
     ) {
-        let id = self.session(handle).track.id;
+        let id = self.session(handle).progress.track.id;
         let line = hash_of(heard.frame);
         if self.irregulars.count(what.kind(), line, id) {
             let wrong = Evidence::WrongRelay { what, others: 0 };
-            self.certain(wrong, handle, message, now_ns);
+            self.context.certain(wrong, handle, message, now_ns);
         }
     }
 
@@ -588,6 +596,6 @@ impl Inferred {
         let message = slot.message;
         let took_ns = now_ns.saturating_sub(slot.sent_ns);
         let late = Evidence::Late { took_ns, limit_ns };
-        self.certain(late, handle, Some(message), now_ns);
+        self.context.certain(late, handle, Some(message), now_ns);
     }
 }

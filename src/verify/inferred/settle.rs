@@ -7,13 +7,13 @@ use super::ends::Runs;
 use super::sequence::{Sequence, SlotId};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
-use super::{Inferred, Session, figures};
+use super::{Inferred, Progress, figures};
 use crate::verify::anomaly::{Anomaly, LossDoubt};
 use crate::verify::batch::{Message, NO_NUMBER, Unjudged};
 use crate::verify::bounds;
 use crate::verify::directory::ClientId;
 use crate::verify::promises::RelayPromise;
-use crate::verify::session::{NEVER, Stage};
+use crate::verify::sessions::{NEVER, Session, Stage};
 use crate::verify::violation::{Evidence, LossProof, Who};
 use crate::wire::payload::SenderId;
 
@@ -170,12 +170,14 @@ impl Inferred {
         }
         self.count_settled();
         let mut until = NEVER;
-        for index in 0..self.sessions.len() {
-            if matches!(self.sessions[index].stage, Stage::Free | Stage::Finished) {
+        for handle in self.context.sessions.handles() {
+            let stage = self.context.sessions[handle].stage;
+            if matches!(stage, Stage::Free | Stage::Finished) {
                 continue;
             }
-            self.skip_own(index);
-            until = until.min(self.sessions[index].track.horizon(&self.sequence));
+            self.skip_own(handle);
+            let track = &self.context.sessions[handle].progress.track;
+            until = until.min(track.horizon(&self.sequence));
         }
         if until == NEVER {
             for sender in self.messages.unplaced.clone() {
@@ -268,8 +270,8 @@ impl Inferred {
             }
         }
         let sequence = &self.sequence;
-        for session in &mut self.sessions {
-            session.track.forget(sequence);
+        for session in self.context.sessions.iter_mut() {
+            session.progress.track.forget(sequence);
         }
         for track in &mut self.past {
             track.forget(sequence);
@@ -314,8 +316,13 @@ impl Inferred {
     /// A message can turn out to stand before the start of a session that gets it all the same:
     /// where a receiver's own messages stand among the others is not always known to it.
     fn count_settled(&mut self) {
-        let open = |s: &&Session| !matches!(s.stage, Stage::Free | Stage::Finished);
-        let born = self.sessions.iter().filter(open).map(|s| s.track.born);
+        let open = |s: &&Session<Progress>| s.stage != Stage::Finished;
+        let born = self
+            .context
+            .sessions
+            .iter()
+            .filter(open)
+            .map(|s| s.progress.track.born);
         let newest = born.map(|born| self.sequence.label(born)).max();
         let uncounted = std::mem::take(&mut self.settling.uncounted);
         for id in uncounted {
@@ -323,13 +330,13 @@ impl Inferred {
                 continue;
             };
             let label = self.sequence.label(id);
-            let may_come = |session: &Session| {
-                let track = &session.track;
-                slot.accepted_at >= session.connecting_at
+            let may_come = |session: &Session<Progress>| {
+                let track = &session.progress.track;
+                slot.accepted_at >= session.progress.connecting_at
                     && track.wants(slot.sender())
                     && !track.passed(id, &self.sequence)
             };
-            if newest >= Some(label) && self.sessions.iter().filter(open).any(may_come) {
+            if newest >= Some(label) && self.context.sessions.iter().filter(open).any(may_come) {
                 self.settling.uncounted.push(id);
             } else {
                 self.count(id);
@@ -508,17 +515,18 @@ impl Inferred {
 
     /// What was passed over long ago will not come any more, where later messages prove that.
     fn give_up_old_holes(&mut self) {
-        for index in 0..self.sessions.len() {
-            let Session { stage, track, .. } = &self.sessions[index];
-            if *stage != Stage::Open {
+        for handle in self.context.sessions.handles() {
+            let session = &self.context.sessions[handle];
+            if session.stage != Stage::Open {
                 continue;
             }
+            let track = &session.progress.track;
             let old = track.cursor.saturating_sub(bounds::reorder_window() as u64);
             let holes = track.holes.range(..old).filter(|(_, h)| !h.given_up);
             let holes: Vec<SlotId> = holes.map(|(&slot, _)| slot).collect();
             let mut runs = Runs::new();
             for slot in holes {
-                self.give_up(index as u32, slot, &mut runs);
+                self.give_up(handle, slot, &mut runs);
             }
         }
     }
@@ -535,8 +543,8 @@ impl Inferred {
             return false;
         }
         let label = self.sequence.label(next);
-        for session in self.sessions.iter_mut().filter(|s| s.stage != Stage::Free) {
-            let track = &mut session.track;
+        for session in self.context.sessions.iter_mut() {
+            let track = &mut session.progress.track;
             let behind = self.sequence.label(track.cursor) < label;
             let hole = track.holes.get_mut(&next).filter(|h| !h.given_up);
             let waited = behind || hole.is_some();

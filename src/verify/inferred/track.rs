@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::sequence::{Sequence, Slot, SlotId};
 use crate::verify::directory::ClientId;
-use crate::verify::session::NEVER;
+use crate::verify::sessions::NEVER;
 use crate::wire::payload::SenderId;
 
 /// A session's deliveries.
@@ -82,6 +82,26 @@ pub(super) struct Fill {
 }
 
 impl Track {
+    /// A session that begins to connect where `tail` is the last slot.
+    pub(super) const fn new(id: SenderId, client: ClientId, echo: bool, tail: SlotId) -> Self {
+        Self {
+            id,
+            client,
+            later: SenderId(u32::MAX),
+            echo,
+            born: tail,
+            start: tail,
+            cursor: tail,
+            in_doubt: false,
+            left_behind: 0,
+            holes: BTreeMap::new(),
+            ahead: BTreeMap::new(),
+            fills: BTreeMap::new(),
+            gave_up: false,
+            parted: None,
+        }
+    }
+
     /// The furthest slot that it got (or sent); 0 while there is none.
     pub(super) fn seen(&self) -> SlotId {
         if self.cursor == self.start {

@@ -3,9 +3,9 @@
 use super::{Event, Handle, Numbered};
 use crate::verify::anomaly::{Anomaly, NoAck, Open, Unacked};
 use crate::verify::batch::{Acked, Fact, Message};
-use crate::verify::context::Complaint;
+use crate::verify::context::{Complaint, TakenAck};
 use crate::verify::ids::split_id;
-use crate::verify::session::{Carried, Form, Moves, Place, Stage};
+use crate::verify::stream::{Carried, Form, Moves, Place};
 use crate::verify::violation::Evidence;
 use crate::wire::seen::AckOf;
 
@@ -37,7 +37,7 @@ impl Numbered {
 
     pub(super) fn ack(&mut self, handle: Handle, seq: u64, of: AckOf, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", seq, now_ns);
-        let session = &mut self.sessions[handle.0 as usize];
+        let session = &mut self.context.sessions[handle];
         let me = session.id;
         let outbox = session.outbox.get_or_insert_default();
         let named = match of {
@@ -48,8 +48,7 @@ impl Numbered {
         let k = match named {
             Some((sender, k)) if sender == me && k <= outbox.last_k && k > 0 => k,
             named => {
-                if let Some(raw) = outbox.raw.as_mut().filter(|r| r.acks_owed > 0) {
-                    raw.acks_owed -= 1;
+                if outbox.answer_raw() {
                     let carried = Carried {
                         message: None,
                         intended_ns: now_ns,
@@ -68,7 +67,7 @@ impl Numbered {
                     }
                     return Event::Other;
                 }
-                session.excuse(seq);
+                session.progress.excuse(seq);
                 let message = named.map(|(sender, k)| Message { sender, k });
                 let stray = Anomaly::StrayAck {
                     receiver: me,
@@ -80,22 +79,17 @@ impl Numbered {
                 return Event::Other;
             }
         };
-        let Some((pending, order)) = outbox.take(k) else {
+        let Some(taken) = self.context.take_ack(handle, k) else {
             return self.unowed_ack(handle, seq, k, now_ns);
         };
-        if order.acked_now {
-            self.context.unacked -= 1 + order.overtook;
-        }
-        self.context.batch.tally.acked += 1;
-        if !outbox.waived_acks.is_empty() {
-            outbox.waived_acks.retain(|&settled| settled != k);
-        }
-        let message = Message { sender: me, k };
+        let TakenAck {
+            message,
+            pending,
+            in_order,
+            is_late,
+        } = taken;
         let sent_ns = pending.sent_ns;
-        let in_order = order.acked_now && order.overtook == 0;
-        let known = std::mem::replace(&mut outbox.overtaker, pending.overtaken_by);
-        let out_of_order = !order.acked_now && known != pending.overtaken_by;
-        let out_of_order = out_of_order && !session.has_early();
+        let out_of_order = is_late && !self.session(handle).progress.has_early();
         let carried = Carried {
             message: Some(message),
             intended_ns: pending.intended_ns,
@@ -186,7 +180,7 @@ impl Numbered {
             k,
         };
         let waived_acks = session.outbox().was_ack_waived(k);
-        session.excuse(seq);
+        session.progress.excuse(seq);
         if waived_acks != Some(false) {
             // It was refused, or (on record, as is its echo) it came too late.
             let anomaly = Anomaly::AckOfRefused {
@@ -203,13 +197,7 @@ impl Numbered {
     }
 
     pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
-        let session = &mut self.sessions[handle.0 as usize];
-        let connecting = session.stage == Stage::Connecting;
-        let (whose, flags) = ((session.client, session.id), &mut session.flags);
-        let outbox = session.outbox.get_or_insert_default();
-        let refused = self
-            .context
-            .error(whose, flags, connecting, outbox, complaint, now_ns);
+        let refused = self.context.error(handle, complaint, now_ns);
         if let Some((message, violation)) = refused {
             let refused = Anomaly::Refused { message, violation };
             self.context.batch.anomalies.push(refused);
@@ -219,48 +207,18 @@ impl Numbered {
         }
     }
 
-    /// At a bye: what was sent and neither acked nor refused never will be.
-    pub(super) fn report_unacked(&mut self, handle: Handle, now_ns: u64) {
-        let session = &mut self.sessions[handle.0 as usize];
-        let sender = session.id;
-        // Of a client that sent rubbish, or that the target closed, nobody knows what arrived.
-        let excused = session.flags.provoked || session.flags.gone;
-        let Some(outbox) = session.outbox.as_deref().filter(|_| !excused) else {
-            return;
-        };
-        let waiting = outbox.overtaken.iter().chain(&outbox.pending);
-        let forgotten = waiting.clone();
-        let forgotten = forgotten.filter(|p| outbox.was_ack_waived(p.k).is_none());
-        self.context.batch.tally.unknown_acks += forgotten.count() as u64;
-        let waiting = waiting.filter(|p| outbox.was_ack_waived(p.k) == Some(false));
-        // What a malformed line swallowed may have been acks.
-        let swallowed = session.trouble.as_ref().map_or(0, |t| t.swallowed);
-        for pending in waiting.skip(swallowed as usize) {
-            let message = Message {
-                sender,
-                k: pending.k,
-            };
-            self.context.batch.anomalies.push(Anomaly::Unacked(Unacked {
-                message,
-                by: NoAck::ByBye,
-                at_ns: now_ns,
-            }));
-        }
-        self.drop_pending(handle);
-    }
-
     /// At an end without a bye: of the messages that wait for their acks, those count before one
     /// that was acked, and those whose numbers this session had passed, or that have none though a
     /// later one has. Which these are, other receivers know.
     pub(super) fn report_maybe_unacked(&mut self, handle: Handle, now_ns: u64) {
-        let session = &self.sessions[handle.0 as usize];
+        let session = &self.context.sessions[handle];
         let provoked = session.flags.provoked;
         let Some(outbox) = session.outbox.as_deref().filter(|_| !provoked) else {
             return;
         };
-        let (sender, joined) = (session.id, session.joined);
+        let (sender, joined) = (session.id, session.progress.joined);
         // What a malformed line swallowed may have been acks.
-        let swallowed = session.trouble.as_ref().map_or(0, |t| t.swallowed);
+        let swallowed = session.progress.trouble.as_ref().map_or(0, |t| t.swallowed);
         let overtaken = outbox.overtaken.iter().map(|p| (p.k, NoAck::ByLaterAck));
         let waiting = outbox.pending.iter();
         let waiting = waiting.map(|p| (p.k, NoAck::Unknown { joined }));
@@ -274,19 +232,5 @@ impl Numbered {
                 at_ns: now_ns,
             })
         }));
-    }
-
-    /// Nothing more is waited for: neither answers, nor what errors that came may be about.
-    pub(super) fn drop_pending(&mut self, handle: Handle) {
-        let session = &mut self.sessions[handle.0 as usize];
-        self.context
-            .drop_pending(session.client, session.outbox.as_deref_mut());
-    }
-
-    /// A scripted `await_acks` took too long.
-    pub(in crate::verify) fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
-        let session = &mut self.sessions[handle.0 as usize];
-        let (whose, outbox) = ((session.client, session.id), session.outbox.as_deref_mut());
-        self.context.overdue_acks(whose, outbox, within, now_ns);
     }
 }

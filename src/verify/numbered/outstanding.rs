@@ -1,34 +1,29 @@
-//! What the sessions of a shard still wait for when the run stops listening.
+//! Deliveries and acks that the sessions of a shard still wait for when the run stops listening.
 
 use super::{Handle, Numbered};
 use crate::verify::batch::Message;
-use crate::verify::outstanding::{Listener, Unanswered, rounded_down};
-use crate::verify::session::{NEVER, Stage};
+use crate::verify::outstanding::{Listener, Unanswered};
 
 impl Numbered {
     /// The run stops listening to this session, which is about to be cut. `heard_all` says that
     /// everything that had arrived was read.
     pub(in crate::verify) fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
-        let session = &self.sessions[handle.0 as usize];
-        let flags = session.flags;
-        let own_doing = flags.gone || flags.provoked || flags.cut_off;
-        if session.stage != Stage::Open || own_doing {
+        let Some(until_ns) = self.context.listened_until(handle, now_ns) else {
             return;
-        }
+        };
+        let session = &self.context.sessions[handle];
+        let stream = &session.progress;
         // What a wrong frame stands for, or a line swallowed, did come in a way.
-        let heard_all = heard_all && !flags.stopped_reading && session.trouble.is_none();
+        let heard_all = heard_all && !session.flags.stopped_reading && stream.trouble.is_none();
         let group = self.context.directory.group(session.client);
         let cut = &mut self.context.batch.cut;
         if heard_all {
             cut.listeners.push(Listener {
                 session: session.id,
                 group,
-                next: session.next,
-                joined_at: session.welcomed_ns,
-                until_ns: match session.left_ns {
-                    NEVER => now_ns,
-                    left_ns => rounded_down(left_ns),
-                },
+                next: stream.next,
+                joined_at: stream.welcomed_ns,
+                until_ns,
             });
         }
         let Some(outbox) = session.outbox.as_deref() else {

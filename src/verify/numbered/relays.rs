@@ -5,7 +5,8 @@ use crate::verify::anomaly::{Anomaly, ClaimDoubt, Contest, Irregular, Open};
 use crate::verify::batch::{Fact, Message, Relayed};
 use crate::verify::directory::{RawFate, hash_of};
 use crate::verify::reference::Slot;
-use crate::verify::session::{Carried, Early, Form, Move, Moves, NEVER, Place};
+use crate::verify::sessions::NEVER;
+use crate::verify::stream::{Carried, Early, Form, Move, Moves, Place};
 use crate::verify::violation::{Evidence, Quote, WrongRelay};
 use crate::wire::payload::{self, Header, NotIntact, SenderId};
 use crate::wire::seen::Relay;
@@ -216,7 +217,7 @@ impl Numbered {
                 .insert(seq, relay, message, intended_ns, receiver, now_ns, retired);
         if kept {
             self.context.directory.keeps();
-            self.kept_since_flush += 1;
+            self.context.kept_since_flush += 1;
         } else {
             self.context.batch.tally.uncompared += 1;
             // It is one of those who are not compared; but its number was given to something.
@@ -243,8 +244,9 @@ impl Numbered {
         at_ns: u64,
     ) {
         let session = self.session(handle);
-        let joined = (seq <= session.joined || session.next == NEVER).then_some(session.joined);
-        let due = session.seen() + 1;
+        let joined = (seq <= session.progress.joined || session.progress.next == NEVER)
+            .then_some(session.progress.joined);
+        let due = session.progress.seen() + 1;
         let claim = Contest {
             receiver: session.id,
             seq,
@@ -266,7 +268,7 @@ impl Numbered {
         now_ns: u64,
     ) -> Event {
         let session = self.session(handle);
-        session.excuse(seq);
+        session.progress.excuse(seq);
         session.outbox().waive_ack(message.k);
         let echoed = Open::Echoed {
             seq,
@@ -330,7 +332,7 @@ impl Numbered {
         seq: u64,
         now_ns: u64,
     ) -> Event {
-        self.session(handle).excuse(seq);
+        self.session(handle).progress.excuse(seq);
         self.report_irregular(what, handle, line, seq, None, now_ns);
         Event::Other
     }

@@ -17,7 +17,7 @@ use crate::verify::ids::split_id;
 use crate::verify::ledger::{MAX_SEQ, Terms};
 use crate::verify::numberings::APART;
 use crate::verify::outbox::{Outbox, Pending};
-use crate::verify::session::{NEVER, Stage};
+use crate::verify::sessions::{NEVER, Stage};
 use crate::wire::payload::{self, Header as MessageHeader, NotIntact, SenderId};
 use crate::wire::seen::{AckOf, Relay, Seen};
 
@@ -401,7 +401,7 @@ impl Session {
         if connecting && !was_turned_away || is_slow && !was_cut_off {
             return;
         }
-        if outbox.take_owed_error() || outbox.refuse_raw() {
+        if outbox.take_owed_error() || outbox.answer_raw() {
             return;
         }
         let Some((_, k)) = named else {

@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::iter;
 use std::ops::Range;
 
-use crate::verify::session::{Excused, NEVER};
+use crate::verify::sessions::NEVER;
+use crate::verify::stream::Excused;
 
 /// Early frames remembered for each session.
 const MAX_EARLY: usize = 16;

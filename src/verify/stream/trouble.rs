@@ -3,13 +3,14 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::Stream;
 use super::excused::Excused;
 use super::moves::Moves;
 use super::placing::Place;
-use super::{NEVER, Session};
 use crate::verify::anomaly::Proof;
 use crate::verify::batch::Message;
 use crate::verify::bounds;
+use crate::verify::sessions::NEVER;
 use crate::wire::payload::SenderId;
 
 /// Everything that went wrong in a session, as far as later frames depend on it.
@@ -93,7 +94,7 @@ pub(in crate::verify) struct Early {
     pub(super) lowest_after: u64,
 }
 
-impl Session {
+impl Stream {
     /// Something malformed came, which can have swallowed a number, and so many others.
     pub(in crate::verify) fn malformed(&mut self, could_hide: u64) {
         let trouble = self.trouble();

@@ -8,12 +8,13 @@ use std::cmp::Ordering;
 use std::iter;
 use std::ops::Range;
 
+use super::Stream;
 use super::moves::Moves;
 use super::trouble::{Carried, Early, Hole};
-use super::{NEVER, Session};
 use crate::verify::anomaly::{ClaimDoubt, Proof, Since};
 use crate::verify::batch::Message;
 use crate::verify::bounds;
+use crate::verify::sessions::NEVER;
 
 /// Where a number falls in a session's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +33,7 @@ pub(in crate::verify) enum Place {
     Forgotten,
 }
 
-impl Session {
+impl Stream {
     /// Takes number `seq` where it belongs; skipped numbers become a hole. What that reveals
     /// about earlier frames goes to `moves`. Numbers over `plausible` are not believed for their
     /// own sake.
@@ -67,7 +68,7 @@ impl Session {
         place
     }
 
-    /// The frame due has come, with `message`: what [`Session::place`] would make of it.
+    /// The frame due has come, with `message`: what [`Stream::place`] would make of it.
     pub(in crate::verify) fn went_on_with(&mut self, message: Message, moves: &mut Moves) {
         let Some(trouble) = self.trouble.as_deref_mut() else {
             return;

@@ -1,5 +1,5 @@
-//! One session as its own frames show it: where it stands in the numbering, what it sent and is
-//! waiting for. A listener that has seen nothing unusual is a few words.
+//! The stream of numbers that one session gets: which is due, and which did not come. Of a session
+//! that has seen nothing unusual that is a few words.
 //!
 //! [`placing`] finds the place of each numbered frame; [`trouble`] is what it has to remember where
 //! frames do not come one after the other, [`excused`] for which numbers it got something else.
@@ -10,22 +10,15 @@ mod placing;
 mod trouble;
 
 use super::bounds;
-use super::directory::ClientId;
-use super::outbox::{Flags, Outbox};
-use crate::wire::payload::SenderId;
+use super::sessions::{NEVER, Stage};
 pub(super) use excused::Excused;
 pub(super) use moves::{Move, Moves};
 pub(super) use placing::Place;
 pub(super) use trouble::{Carried, Early, Form, Hole, Trouble};
 
-/// [`Session::next`] of a session that is owed nothing: not welcomed yet, or ended.
-pub(super) const NEVER: u64 = u64::MAX;
-
-/// A session.
+/// A session's progress in the numbers.
 #[derive(Debug)]
-pub(super) struct Session {
-    pub(super) id: SenderId,
-    pub(super) client: ClientId,
+pub(super) struct Stream {
     /// The number that must come next; [`NEVER`] outside welcome … bye.
     pub(super) next: u64,
     /// No number up to this one is owed: the welcome's, and before it the highest that anyone had
@@ -38,49 +31,20 @@ pub(super) struct Session {
     pub(super) oldest_open: u64,
     /// When its welcome came; [`NEVER`] before, and without one.
     pub(super) welcomed_ns: u64,
-    /// When it left; [`NEVER`] before.
-    pub(super) left_ns: u64,
-    pub(super) stage: Stage,
-    pub(super) flags: Flags,
-    /// Everything that it sent; absent for a pure listener.
-    pub(super) outbox: Option<Box<Outbox>>,
     /// Everything that went wrong; absent nearly always.
     pub(super) trouble: Option<Box<Trouble>>,
 }
 
-/// Where a session is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Waiting for the welcome.
-    Connecting,
-    /// Between welcome and bye.
-    Open,
-    /// The bye came: everything is accounted for.
-    Finished,
-    /// Over; the slot is free.
-    Free,
-}
-
-impl Session {
-    pub(super) fn new(id: SenderId, client: ClientId, joined: u64) -> Self {
+impl Stream {
+    pub(super) const fn new(joined: u64, added: u64) -> Self {
         Self {
-            id,
-            client,
             next: NEVER,
             joined,
-            added: 0,
+            added,
             oldest_open: NEVER,
             welcomed_ns: NEVER,
-            left_ns: NEVER,
-            stage: Stage::Connecting,
-            flags: Flags::default(),
-            outbox: None,
             trouble: None,
         }
-    }
-
-    pub(super) fn outbox(&mut self) -> &mut Outbox {
-        self.outbox.get_or_insert_default()
     }
 
     pub(super) fn trouble(&mut self) -> &mut Trouble {
@@ -113,9 +77,9 @@ impl Session {
             .max(end.saturating_sub(bounds::reorder_window() as u64))
     }
 
-    /// The first number about which this session may still say something.
-    pub(super) fn horizon(&self) -> u64 {
-        match self.stage {
+    /// The first number about which a session at this stage may still say something.
+    pub(super) fn horizon(&self, stage: Stage) -> u64 {
+        match stage {
             Stage::Connecting => self.joined + 1,
             Stage::Open => self.passed().min(self.oldest_open),
             Stage::Finished | Stage::Free => NEVER,

@@ -1,10 +1,10 @@
 use proptest::prelude::*;
 
+use super::super::Form;
 use super::super::moves::Move;
-use super::super::{Form, NEVER, Stage};
 use super::*;
 use crate::verify::anomaly::Open;
-use crate::verify::directory::ClientId;
+use crate::verify::sessions::{NEVER, Stage};
 use crate::wire::payload::SenderId;
 
 const RELAY: Carried = Carried {
@@ -17,15 +17,14 @@ const RELAY: Carried = Carried {
     form: Form::Relay { clean: true },
 };
 
-fn open_at(joined: u64) -> Session {
-    let mut session = Session::new(SenderId(1), ClientId(0), joined);
+fn open_at(joined: u64) -> Stream {
+    let mut session = Stream::new(joined, 0);
     session.next = joined + 1;
-    session.stage = Stage::Open;
     session
 }
 
 /// Feeds numbers to a session that joined at 10; returns the holes, and the moves as text.
-fn feed(session: &mut Session, numbers: &[u64]) -> (Vec<(u64, u64)>, String) {
+fn feed(session: &mut Stream, numbers: &[u64]) -> (Vec<(u64, u64)>, String) {
     let mut moves = moves();
     for &n in numbers {
         session.place(n, RELAY, NEVER, &mut moves);
@@ -33,7 +32,7 @@ fn feed(session: &mut Session, numbers: &[u64]) -> (Vec<(u64, u64)>, String) {
     (holes_of(session), in_words(moves))
 }
 
-fn holes_of(session: &Session) -> Vec<(u64, u64)> {
+fn holes_of(session: &Stream) -> Vec<(u64, u64)> {
     let holes = session.trouble.iter().flat_map(|t| t.holes.values());
     holes.map(|h| (h.from, h.until)).collect()
 }
@@ -233,15 +232,19 @@ fn a_number_had_passed_when_the_first_after_it_came() {
 
 #[test]
 fn the_horizon_waits_for_what_is_open() {
-    let connecting = Session::new(SenderId(1), ClientId(0), 10);
-    assert_eq!(connecting.horizon(), 11, "owed what comes after its join");
+    let connecting = Stream::new(10, 0);
+    assert_eq!(
+        connecting.horizon(Stage::Connecting),
+        11,
+        "owed what comes after its join"
+    );
     let mut session = open_at(10);
     feed(&mut session, &[14]);
-    assert_eq!(session.horizon(), 11, "early, unexplained");
+    assert_eq!(session.horizon(Stage::Open), 11, "early, unexplained");
     feed(&mut session, &[15]);
-    assert_eq!(session.horizon(), 11, "a hole");
+    assert_eq!(session.horizon(Stage::Open), 11, "a hole");
     feed(&mut session, &[12, 11, 13]);
-    assert_eq!(session.horizon(), 16);
+    assert_eq!(session.horizon(Stage::Open), 16);
 }
 
 #[test]

@@ -6,6 +6,8 @@
 mod binary;
 #[path = "binary/probe.rs"]
 mod probe;
+#[path = "binary/schema.rs"]
+mod schema;
 
 use std::fs;
 use std::path::Path;
@@ -18,6 +20,7 @@ fn verified(path: &Path) -> (Option<i32>, Value) {
     let output = output(&["verify", path.to_str().unwrap(), "--json", "-"]);
     let result = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|e| panic!("no JSON ({e}): {}", stderr(&output)));
+    schema::assert_valid(schema::VERIFICATION, &result);
     (output.status.code(), result)
 }
 

@@ -55,7 +55,7 @@ pub enum Error {
     Io {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// A directory without a result.

@@ -37,9 +37,9 @@ pub(crate) use reading::{document, kind};
 /// The version of the format.
 pub const SCHEMA: u64 = 1;
 
-/// What `chatbench run --json` writes, schema 1. Keys may be added and are never renamed: a reader
-/// ignores what it does not know. Integers are nanoseconds or counts; the unit is in the key. Times
-/// of the run count from its first connection.
+/// A run's result, as `chatbench run --json` writes it: schema 1. Keys may be added and are never
+/// renamed: a reader ignores what it does not know. Integers are nanoseconds or counts; the unit is
+/// in the key. Times of the run count from its first connection.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RunResult {
@@ -53,9 +53,9 @@ pub struct RunResult {
     pub started: String,
     /// From the first connection to the end of the drain.
     pub elapsed_ns: u64,
-    /// What was asked.
+    /// The scenario that was run.
     pub scenario: Scenario,
-    /// What was driven.
+    /// The target that was driven.
     pub target: Target,
     /// Where the driver ran.
     pub environment: Environment,
@@ -67,14 +67,14 @@ pub struct RunResult {
     pub exit_code: u8,
     /// Why it is not a pass, the weightiest first; empty for a pass.
     pub reasons: Vec<String>,
-    /// What a reader of the figures should know beside the verdict.
+    /// Notes for a reader of the figures, beside the verdict.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The command that runs the same again.
     pub rerun: String,
-    /// What kept the run from coming about (an unreachable target, too few descriptors), or from
-    /// being judged (a second Ctrl-C); null otherwise. Then counts and coverage are null, and there
-    /// are no figures.
+    /// The reason why the run did not come about (an unreachable target, too few descriptors), or
+    /// was not judged (a second Ctrl-C); null otherwise. Then counts and coverage are null, and
+    /// there are no figures.
     #[serde(default)]
     pub error: Option<String>,
     /// By what the target was judged, and what it promised, in the words of a scenario's `verify`.
@@ -83,9 +83,9 @@ pub struct RunResult {
     pub judged: Option<Promised>,
     /// Over the whole run, warm-up and drain included. null with an error.
     pub counts: Option<Counts>,
-    /// What was broken, a kind each; empty if nothing was.
+    /// Violations, a kind each; empty if there are none.
     pub violations: Vec<Violations>,
-    /// What the run really exercised. null with an error.
+    /// Coverage: how much the run really exercised. null with an error.
     pub coverage: Option<findings::Coverage>,
     /// The measured phase.
     pub window: Window,
@@ -113,7 +113,7 @@ pub struct RunResult {
     pub timeline: Vec<Point>,
 }
 
-/// What was asked.
+/// The scenario that was run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Scenario {
@@ -128,7 +128,7 @@ pub struct Scenario {
     pub resolved: Value,
 }
 
-/// What was driven.
+/// The target that was driven.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Target {
@@ -136,7 +136,7 @@ pub struct Target {
     pub url: String,
     /// Whether it was the reference server, started for this run.
     pub embedded: bool,
-    /// What an embedded server that was told to commit faults said that it did wrong, a line each.
+    /// Faults that an embedded server said that it committed, as it was told to, a line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<String>,
 }

@@ -9,21 +9,31 @@ use super::{Verdict, json, summary, verdict, violations};
 use crate::verify::findings::{Counts, Coverage};
 use crate::verify::trace::Verified;
 
-/// A judged trace; the keys are those of a run's result.
+/// A judged trace, as `chatbench verify --json` writes it: schema 1, in the keys of a run's result.
+/// Keys may be added and are never renamed.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Verification {
+    /// The version of this format.
+    #[cfg_attr(test, schemars(extend("const" = SCHEMA)))]
     schema: u64,
+    /// The version of chatbench that verified.
     chatbench: &'static str,
     /// The scenario and the target of the trace.
     pub trace: String,
     /// The one word: pass, fail or inconclusive.
     #[serde(serialize_with = "name")]
     pub verdict: Verdict,
+    /// The exit code that goes with the verdict.
+    #[cfg_attr(test, schemars(extend("enum" = [0, 1, 3])))]
     exit_code: u8,
     /// Why it is not a pass, the weightiest first; empty for a pass.
     pub reasons: Vec<String>,
+    /// Messages and deliveries.
     counts: Counts,
+    /// Violations, a kind each; empty if there are none.
     violations: Vec<Violations>,
+    /// Coverage: how much was really exercised.
     coverage: Coverage,
 }
 

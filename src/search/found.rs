@@ -17,9 +17,9 @@ const SCHEMA: u64 = 1;
 /// The word that tells a search from a run's result.
 const KIND: &str = "search";
 
-/// What `chatbench search --json` writes, schema 1. Keys may be added and are never renamed: a
-/// reader ignores what it does not know. Latencies are integers in nanoseconds, rates are a second;
-/// the unit is in the key. `null` is a figure that is not known.
+/// A search, as `chatbench search --json` writes it: schema 1. Keys may be added and are never
+/// renamed: a reader ignores what it does not know. Latencies are integers in nanoseconds, rates
+/// are a second; the unit is in the key. `null` is a figure that is not known.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Found {
@@ -31,7 +31,7 @@ pub struct Found {
     kind: String,
     /// The version that searched.
     pub chatbench: String,
-    /// What was asked, and of whom.
+    /// The scenario, the target and the machine.
     #[serde(flatten)]
     pub about: About,
     /// The key of the scenario that was varied, as a dotted path.
@@ -53,7 +53,7 @@ pub struct Found {
     /// The lowest value that did not hold; null if all did.
     #[cfg_attr(test, schemars(extend("exclusiveMinimum" = 0)))]
     pub fails: Option<f64>,
-    /// What the lowest value that did not hold met; null if all held.
+    /// The limit that the lowest value which did not hold met; null if all held.
     pub limit: Option<Limit>,
     /// Every run, by value; of a value's runs those that held first.
     pub probes: Vec<Probe>,
@@ -64,9 +64,9 @@ pub struct Found {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct About {
-    /// What was asked.
+    /// The scenario that was run.
     pub scenario: Scenario,
-    /// What was driven.
+    /// The target that was driven.
     pub target: Target,
     /// When the first probe began.
     #[cfg_attr(test, schemars(extend("format" = "date-time")))]

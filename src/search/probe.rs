@@ -49,7 +49,7 @@ pub struct Probe {
     /// The value that was tried.
     #[cfg_attr(test, schemars(extend("exclusiveMinimum" = 0)))]
     pub value: f64,
-    /// What the run met; null if it held.
+    /// The limit that the run met; null if it held.
     pub limit: Option<Limit>,
     /// Why it did not hold, in words; null if it held.
     pub reason: Option<String>,

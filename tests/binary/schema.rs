@@ -7,10 +7,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// What a result is held against, what a search is, and what a comparison is.
+/// The schemas of results, searches, comparisons and verifications.
 pub(crate) const RESULT: &str = "result.schema.json";
 pub(crate) const SEARCH: &str = "search.schema.json";
 pub(crate) const COMPARISON: &str = "compare.schema.json";
+pub(crate) const VERIFICATION: &str = "verify.schema.json";
 
 fn schema(name: &str) -> Value {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");

@@ -30,7 +30,7 @@ pub(in crate::report) struct Comparisons<'a> {
     /// How far two runs of the same are assumed to lie apart, where there are too few to tell: a
     /// share.
     assumed_noise: f64,
-    /// What the others are compared with.
+    /// The side that the others are compared with.
     base: About<'a>,
     /// One for each NEW, in their order.
     #[cfg_attr(test, schemars(length(min = 1)))]
@@ -54,13 +54,13 @@ struct About<'a> {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 struct Compared<'a> {
-    /// What is compared with the base.
+    /// The side that is compared with the base.
     new: About<'a>,
     /// worse: a figure is. no-regression: every figure is the same, or better. inconclusive:
     /// neither.
     #[cfg_attr(test, schemars(extend("enum" = ["no-regression", "worse", "inconclusive"])))]
     outcome: &'static str,
-    /// What compare exits with for it.
+    /// The exit code of compare for it.
     #[cfg_attr(test, schemars(extend("enum" = [0, 1, 3])))]
     exit_code: u8,
     /// Every figure that either side has.

@@ -122,7 +122,7 @@ struct ChangeKeys {
     change_low: Option<f64>,
     /// Its upper end.
     change_high: Option<f64>,
-    /// What the interval is made of: the rank test over the runs, or assumed_noise for want of
+    /// The source of the interval: the rank test over the runs, or assumed_noise for want of
     /// runs.
     #[cfg_attr(test, schemars(extend("enum" = ["ranks", "assumed", null])))]
     interval: Option<&'static str>,

@@ -81,7 +81,7 @@ impl Violations {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Threshold {
-    /// What is measured, by its name in the scenario: `relay.listeners` is that of a group of
+    /// The metric, by its name in the scenario: `relay.listeners` is that of a group of
     /// clients.
     #[cfg_attr(
         test,
@@ -92,7 +92,7 @@ pub struct Threshold {
     pub metric: String,
     /// The expression as it was written.
     pub expr: String,
-    /// What was seen: ns, or events a second; null if nothing.
+    /// The observed figure: ns, or events a second; null if there is none.
     #[cfg_attr(test, schemars(range(min = 0)))]
     pub observed: Option<Number>,
     /// Whether it holds; null if that cannot be judged.

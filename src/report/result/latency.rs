@@ -51,10 +51,10 @@ pub struct Latency {
     #[serde(with = "histogram")]
     #[cfg_attr(test, schemars(schema_with = "histogram::schema"))]
     pub histogram: Histogram<u64>,
-    /// What was owed for certain and had not come when the run stopped listening (right-censored
-    /// samples); absent where there is none. Its percentiles are those of all samples, if these
-    /// had come at that moment: the true ones are no less. `count` and the other figures of the
-    /// class are of those that came.
+    /// Samples owed for certain that had not come when the run stopped listening (right-censored);
+    /// absent where there is none. Its percentiles are those of all samples, if these had come at
+    /// that moment: the true ones are no less. `count` and the other figures of the class are of
+    /// those that came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(test, schemars(required))]
     pub outstanding: Option<Outstanding>,

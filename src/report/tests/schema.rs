@@ -14,16 +14,18 @@ use serde_json::Value;
 
 use crate::measure::health::Doubt;
 use crate::report::compare::Comparisons;
+use crate::report::verification::Verification;
 use crate::report::{RunResult, sample};
 use crate::search::Found;
 use crate::verify::kind::Kind;
 
 /// The schemas, each with its file's name.
-fn schemas() -> [(&'static str, Value); 3] {
+fn schemas() -> [(&'static str, Value); 4] {
     [
         schema::<RunResult>("result.schema.json", "chatbench result"),
         schema::<Found>("search.schema.json", "chatbench search"),
         schema::<Comparisons<'_>>("compare.schema.json", "chatbench compare"),
+        schema::<Verification>("verify.schema.json", "chatbench verify"),
     ]
 }
 

@@ -21,7 +21,7 @@ use super::member::{Member, Script};
 use crate::target::host::Host;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ledger, Terms};
-use crate::verify::trace::tape::Writing;
+use crate::verify::trace::Writing;
 use crate::wire::protocol::Protocol;
 
 /// Everything a shard needs to begin.

@@ -191,7 +191,7 @@ impl Judge {
     }
 
     /// Writes down from here on in which order batches come.
-    pub(crate) fn record_on(&mut self, tape: Writing) {
+    pub fn record_on(&mut self, tape: Writing) {
         self.directory.record_on(tape);
     }
 

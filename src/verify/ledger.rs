@@ -156,7 +156,7 @@ impl Ledger {
 
     /// Writes down what this ledger is told. Call it before anything else: the trace numbers the
     /// lines that are kept from the first one on.
-    pub(crate) fn record_on(&mut self, tape: Writing) {
+    pub fn record_on(&mut self, tape: Writing) {
         self.tape().record_on(tape);
     }
 

@@ -112,7 +112,8 @@ impl<'a> MessageText<'a> {
 
     /// The text as it stands in a frame, if that is as it is.
     #[inline]
-    pub(crate) fn plain(self) -> Option<&'a [u8]> {
+    #[must_use]
+    pub fn plain(self) -> Option<&'a [u8]> {
         debug_assert!(!self.plain || plain::is_plain(self.text.as_bytes()));
         let text = self.text.as_bytes();
         (self.plain || plain::is_plain(text)).then_some(text)
@@ -466,9 +467,11 @@ pub fn encode_ack(out: &mut Vec<u8>, seq: u64, id: Option<u64>) {
     out.extend_from_slice(b"}\n");
 }
 
-/// What stands in a relay before its number, and behind its message.
-pub(crate) const RELAY_BEGINS: &[u8] = b"{\"type\":\"relay\",\"seq\":";
-pub(crate) const RELAY_ENDS: &[u8] = b"\"}\n";
+/// What stands in a relay before its number.
+pub const RELAY_BEGINS: &[u8] = b"{\"type\":\"relay\",\"seq\":";
+
+/// What stands in a relay after its message.
+pub const RELAY_ENDS: &[u8] = b"\"}\n";
 
 /// Appends a relay, LF included.
 #[inline]
@@ -483,7 +486,7 @@ pub fn encode_relay(out: &mut Vec<u8>, seq: u64, client_ip: &str, message: &str)
 
 /// Appends what stands in a relay between its number and its message, if that is plain: the same
 /// for all that a sender says.
-pub(crate) fn push_relay_sender(out: &mut Vec<u8>, client_ip: &str) {
+pub fn push_relay_sender(out: &mut Vec<u8>, client_ip: &str) {
     out.extend_from_slice(b",\"client_ip\":");
     push_string(out, client_ip);
     out.extend_from_slice(b",\"message\":\"");

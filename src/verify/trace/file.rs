@@ -127,12 +127,14 @@ impl Recording {
     }
 
     /// The tape of shard `index`.
-    pub(crate) fn shard(&self, index: usize) -> Writing {
+    #[must_use]
+    pub fn shard(&self, index: usize) -> Writing {
         Writing::new(index as u16, self.sink.clone())
     }
 
     /// The tape of the judge.
-    pub(crate) fn judge(&self) -> Writing {
+    #[must_use]
+    pub fn judge(&self) -> Writing {
         Writing::new(JUDGE, self.sink.clone())
     }
 

@@ -22,6 +22,7 @@ use std::io::{self, BufRead};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use self::tape::Writing;
 use super::findings::Findings;
 use super::ledger::Terms;
 use crate::verify::promises::Promises;

@@ -42,7 +42,7 @@ pub(crate) struct Block {
 
 /// The recording end of one stream. What is left in it goes to the writer when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Writing {
+pub struct Writing {
     stream: u16,
     full_bytes: usize,
     sink: SyncSender<Block>,

@@ -16,6 +16,7 @@ use crate::report::style::left;
 use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::footprint::Footprint;
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
+use crate::scenario::promises::promised_in_words;
 use crate::scenario::{self, pace::Profile};
 
 /// Columns that what belongs to a line is indented by.
@@ -298,7 +299,7 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style
         let _ = write!(memory, "; up to {server} in the embedded server");
     }
     total("memory", memory);
-    total("judged", plan.promises.in_words().join(" · "));
+    total("judged", promised_in_words(&plan.promises).join(" · "));
     if let Some(thresholds) = plan.resolved["thresholds"].as_object() {
         for (i, (metric, exprs)) in thresholds.iter().enumerate() {
             let exprs = exprs.as_array().map_or(&[][..], Vec::as_slice);

@@ -16,24 +16,6 @@ use super::tree::{Entry, Value};
 use super::value::{boolean, choice, duration_or_none};
 use crate::wire::protocol::Protocol;
 
-const ACKS: [(&str, AckPromise); 2] = [
-    ("exactly-once", AckPromise::ExactlyOnce),
-    ("none", AckPromise::None),
-];
-
-const RELAYS: [(&str, RelayPromise); 3] = [
-    ("exactly-once", RelayPromise::ExactlyOnce),
-    ("at-least-once", RelayPromise::AtLeastOnce),
-    ("at-most-once", RelayPromise::AtMostOnce),
-];
-
-const ORDERS: [(&str, OrderPromise); 4] = [
-    ("total", OrderPromise::Total),
-    ("causal", OrderPromise::Causal),
-    ("fifo", OrderPromise::Fifo),
-    ("none", OrderPromise::None),
-];
-
 const LATES: [(&str, LateCounts); 2] = [
     ("violation", LateCounts::AsViolations),
     ("threshold", LateCounts::AsThreshold),
@@ -48,9 +30,17 @@ pub(super) fn read_late(section: &mut Section<'_>) -> LateCounts {
 /// nothing, and order by numbers if its protocol has any.
 pub(super) fn read(section: &mut Section<'_>, protocol: Protocol) -> Promises {
     Promises {
-        ack: section.value("ack", choice(&ACKS), ACKS[0].0),
-        relay: section.value("relay", choice(&RELAYS), RELAYS[0].0),
-        order: section.value("order", choice(&ORDERS), ORDERS[0].0),
+        ack: section.value("ack", choice(AckPromise::WORDS), AckPromise::WORDS[0].0),
+        relay: section.value(
+            "relay",
+            choice(RelayPromise::WORDS),
+            RelayPromise::WORDS[0].0,
+        ),
+        order: section.value(
+            "order",
+            choice(OrderPromise::WORDS),
+            OrderPromise::WORDS[0].0,
+        ),
         echo: section.value("echo", boolean, false),
         use_seq: section.value("use_seq", boolean, protocol.capabilities().numbers),
         late_after: section.value("late_after", duration_or_none, "5s"),
@@ -107,9 +97,21 @@ fn no_numbers(problems: &Problems, file: &Section<'_>, promises: &Promises, prot
 
 fn all_that_numbers_say(problems: &Problems, file: &Section<'_>, promises: &Promises) {
     let kept = [
-        ("ack", promises.ack == ACKS[0].1, ACKS[0].0),
-        ("relay", promises.relay == RELAYS[0].1, RELAYS[0].0),
-        ("order", promises.order == ORDERS[0].1, ORDERS[0].0),
+        (
+            "ack",
+            promises.ack == AckPromise::WORDS[0].1,
+            AckPromise::WORDS[0].0,
+        ),
+        (
+            "relay",
+            promises.relay == RelayPromise::WORDS[0].1,
+            RelayPromise::WORDS[0].0,
+        ),
+        (
+            "order",
+            promises.order == OrderPromise::WORDS[0].1,
+            OrderPromise::WORDS[0].0,
+        ),
         ("echo", !promises.echo, "no echo"),
     ];
     for (key, _, only) in kept.into_iter().filter(|(_, kept, _)| !kept) {
@@ -187,13 +189,14 @@ fn script(draft: &Draft) -> Option<&super::script::Script> {
     }
 }
 
-impl Promises {
-    /// How a run is judged, as people read it: by what, and then each promise.
-    #[must_use]
-    pub fn in_words(&self) -> [String; 5] {
-        let promises = [self.ack.word(), self.relay.word(), self.order.word()];
-        in_words(self.use_seq, promises, self.echo)
-    }
+/// How a run is judged that is held to `promises`, as people read it: by what, and then each promise.
+#[must_use]
+pub(crate) fn promised_in_words(promises: &Promises) -> [String; 5] {
+    let Promises {
+        ack, relay, order, ..
+    } = promises;
+    let words = [ack.word(), relay.word(), order.word()];
+    in_words(promises.use_seq, words, promises.echo)
 }
 
 /// How a run is judged, as people read it, by the words for its promises of acks, of relays and of
@@ -212,33 +215,4 @@ pub(crate) fn in_words(use_seq: bool, promises: [&str; 3], echo: bool) -> [Strin
         format!("order {order}"),
         (if echo { "echo" } else { "no echo" }).to_owned(),
     ]
-}
-
-impl AckPromise {
-    /// What it is called in a scenario.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        word(&ACKS, self)
-    }
-}
-
-impl RelayPromise {
-    /// What it is called in a scenario.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        word(&RELAYS, self)
-    }
-}
-
-impl OrderPromise {
-    /// What it is called in a scenario.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        word(&ORDERS, self)
-    }
-}
-
-fn word<T: Copy + PartialEq>(choices: &[(&'static str, T)], value: T) -> &'static str {
-    let found = choices.iter().find(|(_, choice)| *choice == value);
-    found.map_or("", |(word, _)| word)
 }

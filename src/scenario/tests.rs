@@ -11,6 +11,7 @@ use super::plan::{
     Arrival, Comparison, LateCounts, Leave, Load, Metric, PayloadSize, Promises, Raw, Repeat, Stat,
     Step, TargetUrl,
 };
+use super::promises::promised_in_words;
 use super::*;
 use crate::wire::Dialect;
 
@@ -349,7 +350,7 @@ fn each_kind_of_target_has_its_promises() {
     let numbered = plan("[clients.a]").promises;
     assert!(numbered.use_seq);
     assert_eq!(
-        numbered.in_words().join(", "),
+        promised_in_words(&numbered).join(", "),
         "by the numbers that the target states, ack exactly-once, relay exactly-once, \
          order total, no echo"
     );
@@ -370,7 +371,7 @@ fn each_kind_of_target_has_its_promises() {
          order = 'causal'\necho = true",
     );
     assert_eq!(
-        weakest.promises.in_words().join(", "),
+        promised_in_words(&weakest.promises).join(", "),
         "by inferred order, from what each client saw, ack none, relay at-most-once, order causal, echo"
     );
 }

@@ -74,3 +74,26 @@ pub enum OrderPromise {
     /// Any.
     None,
 }
+
+/// The words for the choices of a promise, as scenarios and results have them, the default first.
+macro_rules! words {
+    ($promise:ty: $($word:literal => $choice:ident),*) => {
+        impl $promise {
+            /// Each choice and its word, the reference protocol's first.
+            pub const WORDS: &[(&str, Self)] = &[$(($word, Self::$choice)),*];
+
+            /// The word for it.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$choice => $word),*
+                }
+            }
+        }
+    };
+}
+
+words!(AckPromise: "exactly-once" => ExactlyOnce, "none" => None);
+words!(RelayPromise: "exactly-once" => ExactlyOnce, "at-least-once" => AtLeastOnce,
+    "at-most-once" => AtMostOnce);
+words!(OrderPromise: "total" => Total, "causal" => Causal, "fifo" => Fifo, "none" => None);

@@ -1,5 +1,5 @@
 //! The floor: what bare `send` and `recv` over N loopback sockets cost on this machine, in CPU
-//! time, by bytes a call. No broadcast over TCP can be cheaper.
+//! time, by bytes per call. No broadcast over TCP can be cheaper.
 //!
 //! `cargo bench --bench floor`. CPU time, never wall time, and the least of three: whatever else
 //! runs can only add. The first table is of one round in flight, as where every message is waited

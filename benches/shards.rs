@@ -3,7 +3,7 @@
 //! `cargo bench --bench shards`. The plan (docs/PERFORMANCE.md) is that shards own sessions and
 //! share what was published: the hub closes a chunk of the log at each pass and hands every shard
 //! a pointer to it, so what crosses between cores is one hop a chunk and a shard, never one a
-//! message or one a delivery. This measures that hop, and beside it the `send`s that it is for,
+//! message or one per delivery. This measures that hop, and beside it the `send`s that it is for,
 //! bare ones, to a thousand clients of all shards together.
 //!
 //! It models CPU time, not speed: on two cores sixteen threads take turns. A hop's cost on a

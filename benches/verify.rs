@@ -1,4 +1,4 @@
-//! What verification costs: a delivery on the matching path, a message that a shard sees for the
+//! What verification costs: per delivery on the matching path, a message that a shard sees for the
 //! first time, an ack, and the judge's share of a message.
 
 #[path = "fixtures/verify.rs"]
@@ -136,7 +136,7 @@ fn judge(c: &mut Criterion) {
     group.finish();
 }
 
-/// One sender's messages come to a receiver so many later than the other's: a delivery of those.
+/// One sender's messages come to a receiver so many later than the other's: the cost per delivery of those.
 /// It must not cost more the more of them there are.
 fn late(c: &mut Criterion) {
     let mut group = c.benchmark_group("verify/late");
@@ -180,7 +180,7 @@ fn deliver_late(terms: Terms, batches: usize) -> Duration {
     began.elapsed()
 }
 
-/// A target that sends every receiver everything, and each in an order of its own: a delivery.
+/// A target that sends every receiver everything, and each in an order of its own: the cost per delivery.
 /// It must not cost more the more of them there are.
 fn disordered(c: &mut Criterion) {
     const SESSIONS: usize = 20;

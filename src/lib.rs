@@ -58,7 +58,7 @@
 //!   and "would block" are states, not errors.
 //! - The server encodes a message once; every receiver gets the same bytes. The driver decodes a
 //!   line once a shard; the other receivers compare bytes.
-//! - No channel, lock or allocation a delivery, on either side.
+//! - No channel, lock or allocation per delivery, on either side.
 //! - No queue grows with time: only with the number of clients, or up to a named limit, and
 //!   reaching a limit is an ordinary, reported outcome.
 //! - Latency is measured from the intended send, and send times come from the schedule, never

@@ -3,7 +3,7 @@
 //! `cargo bench --bench fanout`, or with `-- server` or `-- driver` for one half, or `-- switches`
 //! for what the server's options cost while they have nothing to do. *Efficiency* is
 //! what the bare system calls would have cost (`floor.rs`), over as many sockets and with as many
-//! bytes a call, divided by all the CPU time that was used: 1 is a program that does nothing but
+//! bytes per call, divided by all the CPU time that was used: 1 is a program that does nothing but
 //! `send`, or nothing but `recv`. It is a ratio of CPU times measured one right after the other,
 //! the median of three, so it means the same on a fast machine and, nearly, on a busy one. Bytes a
 //! call stand beside it: who makes more calls than needed is not efficient, only busy.

@@ -1,6 +1,6 @@
 //! Servers side by side, taking turns, so that whatever else the machine does meets them all.
 //!
-//! Each is given as its CPU time a delivery by that of the first in the same round: the median of
+//! Each is given as its CPU time per delivery by that of the first in the same round: the median of
 //! the rounds, and the middle half of them. The second should be the first once more: how far it is
 //! from 1 is how much of a difference is none.
 

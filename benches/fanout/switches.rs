@@ -29,7 +29,7 @@ pub(crate) fn table() {
     ]
     .map(|(name, arguments)| Side::start(name, OURS, Row { arguments, ..row }));
     take_turns(&mut sides, rounds, time);
-    println!("\nswitches, CPU time a delivery by that of the plain server, {rounds} rounds");
+    println!("\nswitches, CPU time per delivery by that of the plain server, {rounds} rounds");
     print_head();
     print_and_stop(sides.into());
 }

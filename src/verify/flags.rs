@@ -3,7 +3,7 @@
 
 use super::ledger::Ending;
 
-/// What the client itself did and what the target told it, which decides what it may expect.
+/// Flags of a session.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Flags {
     /// It half-closed: a bye is owed.

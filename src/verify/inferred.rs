@@ -1,5 +1,5 @@
-//! What is owed to each session of a target that states no order, or promises less than the
-//! reference protocol does, and whether it came.
+//! The ledger of a target that states no order, or promises less than the reference protocol does:
+//! what is owed to each session, and whether it came.
 //!
 //! Everything is judged by inferred order: by what was sent and read, and which came before what. All
 //! clients of such a target are driven by one shard, so that one ledger sees all of it, in one
@@ -57,7 +57,7 @@ use track::Track;
 #[derive(Debug)]
 pub(super) struct Progress {
     track: Track,
-    /// What comes next may be compared with what others got.
+    /// The next frame may be compared with what others got.
     may_compare: bool,
     connecting_at: u64,
     connected_at: u64,
@@ -320,7 +320,7 @@ impl Inferred {
         (self.context.take_batch(NEVER - 1), more)
     }
 
-    /// Its own messages that stand right behind a session's cursor and are acked come before what
+    /// Its own messages that stand right after a session's cursor and are acked come before what
     /// it reads next.
     fn skip_own(&mut self, handle: Handle) {
         let acks_owed = self.promises_acks();

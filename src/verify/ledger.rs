@@ -1,6 +1,6 @@
-//! What a shard's clients did and saw, held against what is owed to each of them.
+//! The ledger of a shard: what its clients did and saw, held against what is owed to each of them.
 //!
-//! There are two kinds of ledger behind one set of calls. A target that states its order is held
+//! There are two kinds of ledger with one set of calls. A target that states its order is held
 //! to it ([`Numbered`]): each session must see every number once, in order. Of one that states
 //! none, or promises less, the order is found out from what everyone got ([`Inferred`]).
 //! Whatever a ledger is told is also written down here, if the run is recorded.
@@ -24,7 +24,7 @@ use super::violation::Evidence;
 use crate::wire::payload::Header;
 use crate::wire::seen::{Capabilities, Conn, Due, Glued, RawSent, Seen};
 
-/// What a shard verifies against.
+/// The terms that a shard verifies against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
     /// The run's id, in every load message.
@@ -36,9 +36,9 @@ pub struct Terms {
     /// Whether the clients and the target see each other's addresses as they are (loopback), so
     /// that the welcome's can be checked too.
     pub addresses_known: bool,
-    /// What the target promises.
+    /// The promises of the target.
     pub promises: Promises,
-    /// What its protocol can say.
+    /// Capabilities of its protocol.
     pub capabilities: Capabilities,
 }
 
@@ -67,7 +67,7 @@ impl Handle {
     }
 }
 
-/// What a frame was, as far as the client's script or the recorder care.
+/// A frame, as far as the client's script or the recorder care.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// The session is open.
@@ -160,7 +160,7 @@ impl Ledger {
         self.tape().record_on(tape);
     }
 
-    /// What this ledger is told is written on or comes from.
+    /// The tape that this ledger's events are written on or come from.
     pub(super) fn tape(&mut self) -> &mut View {
         either!(self, ledger => &mut ledger.context.directory)
     }

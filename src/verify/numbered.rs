@@ -1,5 +1,5 @@
-//! What is owed to each session of a shard of a target that numbers its messages, and whether it
-//! came (rules S1 to S10, J1, J2).
+//! The ledger of a target that numbers its messages: what is owed to each session of a shard, and
+//! whether it came (rules S1 to S10, J1, J2).
 //!
 //! The target states its order, so the stronger property is checked: each session's frames run on
 //! from its welcome without gap, and number ↔ message is one-to-one over all sessions. A session
@@ -127,7 +127,7 @@ impl Numbered {
         None
     }
 
-    /// What the fast path leaves out because it hardly ever applies.
+    /// Does what the fast path leaves out because it hardly ever applies.
     #[cold]
     fn after_match(&mut self, handle: Handle, now_ns: u64) {
         let session = &mut self.context.sessions[handle];

@@ -1,10 +1,10 @@
-//! What a target promises: what a verifier holds it to.
+//! Promises of a target, to which a verifier holds it.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What the target promises.
+/// Promises of a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Promises {
@@ -22,7 +22,7 @@ pub struct Promises {
     pub late_after: Option<Duration>,
 }
 
-/// What the reference protocol promises.
+/// Promises of the reference protocol.
 impl Default for Promises {
     fn default() -> Self {
         Self {

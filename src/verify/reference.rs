@@ -94,7 +94,7 @@ impl Reference {
         Some((slot, due))
     }
 
-    /// What is known of number `seq`, without its frame.
+    /// The slot of number `seq`, without its frame.
     pub(super) fn slot(&self, seq: u64) -> Option<&Slot> {
         let index = seq.checked_sub(self.base)?;
         self.slots

@@ -2,7 +2,7 @@
 //!
 //! The load message states when it was due; what it cannot state is when it left, and that is
 //! where service time counts from. So every send leaves its lag here and the first receiver of a
-//! shard looks it up: one atomic store a message, one load a message and shard, none a delivery.
+//! shard looks it up: one atomic store per message, one load per message and shard, none per delivery.
 //!
 //! The table has a fixed size and forgets: a message that [`SLOTS`] others have followed finds
 //! another's entry, knows it by its tag, and has no known send. A tag of 24 bits is another's by

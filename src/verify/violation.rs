@@ -388,7 +388,7 @@ impl WrongRelay {
 pub enum NoFrame {
     /// Bytes that the protocol does not take for one.
     Malformed {
-        /// What is wrong with them, as its decoder puts it; nothing where it has no words for it.
+        /// The way in which they are wrong, as its decoder puts it; nothing where it has no words for it.
         what: Box<str>,
         /// The bytes; nothing where they are not shown.
         frame: Quote,

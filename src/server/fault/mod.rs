@@ -8,8 +8,8 @@
 //! [`cursor`](super::cursor) can already show its session something else than the log: such a
 //! fault is a splice. Two keep a number free for a message that comes later (`reserved`).
 //!
-//! A server without faults pays for one pointer that is null, looked at once a message, a read, a
-//! join, a leave and a pass; never once a delivery (`benches/fanout.rs`).
+//! A server without faults pays for one pointer that is null, looked at once per message, read,
+//! join, leave and pass, and never per delivery (`benches/fanout.rs`).
 
 pub mod catalogue;
 mod commit;

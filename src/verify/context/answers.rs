@@ -36,7 +36,7 @@ impl Complaint<'_> {
 /// An ack that was waited for.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::verify) struct TakenAck {
-    /// What it is for.
+    /// The message that it is for.
     pub(in crate::verify) message: Message,
     pub(in crate::verify) pending: Pending,
     /// None of an earlier message was waited for any more.

@@ -1,6 +1,6 @@
 //! Where so much is out of order that it is not compared pair by pair: what is certain all the same.
 //!
-//! That a receiver got a message behind a later one of its sender is certain for itself. That there
+//! That a receiver got a message after a later one of its sender is certain for itself. That there
 //! is no one order is certain by two receivers that got the same two messages the other way round
 //! from each other: one such pair is looked for, and reported once a run. How much else differs, and
 //! who of all is wrong, stays undecided.
@@ -115,7 +115,7 @@ impl Inferred {
         self.sequence.get(slot).is_some_and(|slot| slot.unordered)
     }
 
-    /// `receiver` got `message` only behind the one that its sender sent as number `later`.
+    /// `receiver` got `message` only after the one that its sender sent as number `later`.
     pub(super) fn report_overtaken(
         &mut self,
         receiver: ClientId,

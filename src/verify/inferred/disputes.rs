@@ -16,7 +16,7 @@ use crate::verify::violation::Evidence;
 /// Pairs that one late delivery can be part of; of more the nearest count.
 const MAX_PAIRS: usize = 256;
 
-/// What it takes to look for a circle that a pair closes, for each receiver.
+/// Steps that it takes to look for a circle that a pair closes, for each receiver.
 const CIRCLE: u64 = 256;
 
 /// Two slots that some got the other way round, the earlier one first.
@@ -34,7 +34,7 @@ struct Tangle {
     at_ns: u64,
 }
 
-/// What is wrong with a pair that somebody got the other way round.
+/// The fault of a pair that somebody got the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Wrong {
     /// Nothing: those who got both agree. Still it is part of what else moved there.
@@ -174,12 +174,12 @@ impl Inferred {
         true
     }
 
-    /// What it takes to ask everybody about a pair.
+    /// Steps that it takes to ask everybody about a pair.
     fn asking_all(&self) -> u64 {
         (self.context.sessions.len() + self.past.len()) as u64
     }
 
-    /// Every pair among `slots` and what lies behind that somebody got the other way round; `None`
+    /// Every pair among `slots` and what lies after that somebody got the other way round; `None`
     /// if there are too many to look at each.
     fn inverted(&self, slots: &[SlotId]) -> Option<Inverted> {
         let mut inverted = Inverted::new();
@@ -195,9 +195,9 @@ impl Inferred {
                 .filter(|(slot, _)| settled.contains(*slot));
             for (&late, fill) in fills.filter(|(slot, _)| !self.is_unordered(**slot)) {
                 let until = self.sequence.label(fill.cursor);
-                let behind = self.sequence.behind(late);
+                let after = self.sequence.after(late);
                 let mut pairs = 0;
-                for (other, slot) in behind {
+                for (other, slot) in after {
                     if self.sequence.label(other) > until || pairs == MAX_PAIRS {
                         break;
                     }
@@ -294,8 +294,8 @@ impl Inferred {
             return true;
         };
         let until = self.sequence.label(seen);
-        let behind = self.sequence.behind(slot).map(|(id, _)| id);
-        let causes = behind.take_while(|&id| self.sequence.label(id) <= until);
+        let after = self.sequence.after(slot).map(|(id, _)| id);
+        let causes = after.take_while(|&id| self.sequence.label(id) <= until);
         for cause in causes.take(MAX_PAIRS) {
             if !self.settling.effort.spend(self.asking_all()) {
                 return false;

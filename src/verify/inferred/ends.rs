@@ -24,7 +24,7 @@ const MAX_EXCUSES: usize = 64;
 /// How far from its place something may come that stands for a message.
 const EXCUSED_SLOTS: usize = 32;
 
-/// What went wrong in a session, as far as the rest depends on it.
+/// Everything that went wrong in a session, as far as the rest depends on it.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     /// A malformed line came last.
@@ -38,7 +38,7 @@ pub(super) struct Trouble {
 #[derive(Debug)]
 struct Excuse {
     /// The furthest slot by then.
-    behind: SlotId,
+    after: SlotId,
     /// So many came before it without moving that: each a place further on than the one before.
     in_row: usize,
     /// Which message it seems to have been.
@@ -49,7 +49,7 @@ struct Excuse {
     malformed: bool,
 }
 
-/// What became of a session's deliveries, and why no more come.
+/// The reason why no more deliveries come to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rest {
     /// It left, and the target answered: all that it had taken by then was owed. `by_bye` if the
@@ -140,11 +140,11 @@ impl Inferred {
         could_hide: u64,
         now_ns: u64,
     ) -> Event {
-        let behind = self.session(handle).progress.track.cursor;
+        let after = self.session(handle).progress.track.cursor;
         let trouble = self.session(handle).progress.trouble();
         trouble.after_malformed = true;
         trouble.excuse(Excuse {
-            behind,
+            after,
             in_row: 0,
             claim: None,
             room: could_hide.saturating_add(1),
@@ -155,11 +155,12 @@ impl Inferred {
         Event::Other
     }
 
-    /// What came may have been the one that belongs here, and if `claim` is there is likely that.
+    /// Something came that may have been the message that belongs here; likely `claim`, if that is
+    /// there.
     pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>) {
-        let behind = self.session(handle).progress.track.cursor;
+        let after = self.session(handle).progress.track.cursor;
         self.session(handle).progress.trouble().excuse(Excuse {
-            behind,
+            after,
             in_row: 0,
             claim,
             room: 1,
@@ -167,10 +168,10 @@ impl Inferred {
         });
     }
 
-    /// What came stands for this message, and for no other.
+    /// Something came that stands for this message, and for no other.
     pub(super) fn excuse_only(&mut self, handle: Handle, message: Message) {
         self.session(handle).progress.trouble().excuse(Excuse {
-            behind: 0,
+            after: 0,
             in_row: 0,
             claim: Some(message),
             room: 1,
@@ -353,8 +354,8 @@ impl Inferred {
             passed.push((slot, hole.at_ns));
         }
         passed.sort_by_key(|&(id, ..)| self.sequence.label(id));
-        let behind = self.sequence.behind(track.cursor);
-        passed.extend(behind.map(|(id, _)| (id, now_ns)));
+        let after = self.sequence.after(track.cursor);
+        passed.extend(after.map(|(id, _)| (id, now_ns)));
         let message = |slot| self.sequence.get(slot).map(|slot| slot.message);
         let missed = passed.into_iter();
         let missed = missed.filter_map(|(slot, at_ns)| Some((message(slot)?, at_ns)));
@@ -381,7 +382,7 @@ impl Inferred {
     }
 
     /// The messages of `sender` that are acked and of which nobody got anything, nor anything
-    /// behind them, get their places.
+    /// after them, get their places.
     pub(super) fn place_unrelayed(&mut self, sender: SenderId) {
         for k in self.messages.take_acked(sender) {
             let tail = self.sequence.tail();
@@ -439,8 +440,7 @@ impl Inferred {
         0
     }
 
-    /// What the end of a session says of a message that it has not got; `None` if it was not to get
-    /// it.
+    /// Knowledge of a message that a session has not got by its end; `None` if it was not to get it.
     fn known_of(
         &self,
         handle: Handle,
@@ -488,8 +488,8 @@ impl Inferred {
         });
     }
 
-    /// What stands a little before a session's start, and was on its way when it joined: others may
-    /// show that it comes behind something that the session got.
+    /// Leaves in doubt what stands a little before a session's start, and was on its way when it joined: others may
+    /// show that it comes after something that the session got.
     fn doubt_what_is_before(&mut self, handle: Handle, rest: Rest, now_ns: u64, runs: &mut Runs) {
         let track = &self.context.sessions[handle].progress.track;
         let slots = self.sequence.back_from(track.start).take(NEAR_SLOTS);
@@ -608,7 +608,7 @@ impl Inferred {
             }
         }
         let claims = |e: &Excuse| e.claim == Some(message);
-        let stands = |e: &Excuse| about[e.in_row].contains(&self.sequence.label(e.behind));
+        let stands = |e: &Excuse| about[e.in_row].contains(&self.sequence.label(e.after));
         let at = excuses.iter().position(claims);
         let Some(at) = at.or_else(|| excuses.iter().position(stands)) else {
             // It may have come as one of those that are forgotten.
@@ -625,7 +625,7 @@ impl Inferred {
     }
 }
 
-/// Whether message `k` lies behind the first, and before the last of a run.
+/// Whether message `k` lies after the first, and before the last of a run.
 fn within(run: Option<(u64, u64)>, k: u64) -> (bool, bool) {
     run.map_or((false, false), |(first, last)| (first < k, k < last))
 }
@@ -640,7 +640,7 @@ impl Progress {
 
 impl Trouble {
     fn excuse(&mut self, mut excuse: Excuse) {
-        let last = self.excuses.last().filter(|e| e.behind == excuse.behind);
+        let last = self.excuses.last().filter(|e| e.after == excuse.after);
         excuse.in_row = last.map_or(0, |e| (e.in_row + 1).min(MAX_EXCUSES));
         if self.excuses.len() == MAX_EXCUSES {
             let oldest = self.excuses.remove(0);

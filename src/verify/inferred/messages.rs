@@ -1,4 +1,4 @@
-//! What is known of each message that was sent, until nothing more can be said about it.
+//! Messages that were sent, and what is known of each until nothing more can be said about it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -37,7 +37,7 @@ impl Sent {
     }
 }
 
-/// What a session sent.
+/// Messages of one session.
 #[derive(Debug, Default)]
 pub(super) struct Sender {
     /// The k of `sent[0]`.
@@ -167,7 +167,7 @@ impl Messages {
         from..k + 1
     }
 
-    /// What is acked and has no slot.
+    /// Messages that are acked and have no slot.
     pub(super) fn unrelayed(&self) -> impl Iterator<Item = Message> {
         self.unplaced.iter().flat_map(|&sender| {
             let known = self.senders.get(&sender);

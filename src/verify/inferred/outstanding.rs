@@ -29,8 +29,8 @@ impl Inferred {
             };
             self.context.batch.cut.listeners.push(listener);
             let holes = track.holes.iter().filter(|(_, hole)| !hole.given_up);
-            let behind = self.sequence.behind(track.cursor).map(|(id, _)| id);
-            let missed = holes.map(|(&id, _)| id).chain(behind);
+            let after = self.sequence.after(track.cursor).map(|(id, _)| id);
+            let missed = holes.map(|(&id, _)| id).chain(after);
             let owed = missed.filter(|&id| {
                 let message = self.sequence.get(id).map(|slot| slot.message);
                 let sent = message.and_then(|m| self.messages.get(m));

@@ -125,7 +125,7 @@ impl Inferred {
         let total = self.promises_order(OrderPromise::Total);
         let track = &self.context.sessions[handle].progress.track;
         let newcomer = track.cursor == track.start;
-        let mut behind = if total && !newcomer {
+        let mut after = if total && !newcomer {
             self.skip_own(handle);
             self.place_own(handle);
             self.context.sessions[handle].progress.track.cursor
@@ -135,9 +135,9 @@ impl Inferred {
         let to_place = self.messages.take_unplaced(message.sender, message.k);
         for k in to_place {
             let message = Message { k, ..message };
-            behind = self.place_one(behind, message, at);
+            after = self.place_one(after, message, at);
         }
-        behind
+        after
     }
 
     /// The messages of `handle` that are acked, and that nobody has had, come before what it reads
@@ -147,31 +147,31 @@ impl Inferred {
         if track.echo {
             return;
         }
-        let (sender, mut behind) = (track.id, track.cursor);
+        let (sender, mut after) = (track.id, track.cursor);
         for k in self.messages.take_acked(sender) {
-            behind = self.place_one(behind, Message { sender, k }, NEVER);
+            after = self.place_one(after, Message { sender, k }, NEVER);
         }
         self.skip_own(handle);
     }
 
-    /// Puts `message` behind slot `behind`. Whoever has passed that place has missed it.
-    pub(super) fn place_one(&mut self, behind: SlotId, message: Message, at: u64) -> SlotId {
+    /// Puts `message` after slot `after`. Whoever has passed that place has missed it.
+    pub(super) fn place_one(&mut self, after: SlotId, message: Message, at: u64) -> SlotId {
         let Some(&sent) = self.messages.get(message) else {
-            return behind;
+            return after;
         };
         // A sender's messages stand in the order sent, whatever comes first.
         let last = message.k.checked_sub(1).map(|k| Message { k, ..message });
         let last = last
             .and_then(|last| self.messages.get(last))
             .map(|m| m.slot);
-        let behind = last.map_or(behind, |last| {
-            if self.sequence.label(last) > self.sequence.label(behind) {
+        let after = last.map_or(after, |last| {
+            if self.sequence.label(last) > self.sequence.label(after) {
                 last
             } else {
-                behind
+                after
             }
         });
-        let id = self.sequence.insert_behind(behind, message);
+        let id = self.sequence.insert_after(after, message);
         if let Some(slot) = self.sequence.get_mut(id) {
             slot.intended_ns = sent.intended_ns;
             slot.sent_ns = sent.sent_ns.max(sent.intended_ns);
@@ -202,7 +202,7 @@ impl Inferred {
         id
     }
 
-    /// A message that was sent before a session was over has got a place, behind all that the
+    /// A message that was sent before a session was over has got a place, after all that the
     /// session got, or before that, or between. That is a proposal: others may show where it
     /// belongs, and that the session was owed it.
     fn doubt_of_leavers(&mut self, message: Message, sent_at: u64) {
@@ -212,7 +212,7 @@ impl Inferred {
             .iter()
             .map(|&handle| &self.context.sessions[handle].progress.track);
         let past = self.past.iter().rev();
-        // Whoever left before it was sent was put away before those who left behind that.
+        // Whoever left before it was sent was put away before those who left after that.
         let past = past.take_while(|track| track.parted.is_none_or(|parted| parted.at > sent_at));
         for track in over.chain(past) {
             let parted = track.parted.filter(|parted| parted.at > sent_at);
@@ -287,7 +287,7 @@ impl Inferred {
     }
 
     /// `handle` got `slot` late, and so many others before that there is no room to remember when.
-    /// That it is behind a later one of its sender is known now: one violation for each hand-over.
+    /// That it is after a later one of its sender is known now: one violation for each hand-over.
     fn report_beyond_memory(&mut self, handle: Handle, slot: SlotId, now_ns: u64) {
         let (client, session) = {
             let track = &self.context.sessions[handle].progress.track;
@@ -310,11 +310,11 @@ impl Inferred {
     fn begins_before(&mut self, handle: Handle, slot: SlotId) -> bool {
         let track = &mut self.context.sessions[handle].progress.track;
         let start = self.sequence.label(track.start);
-        let behind = self
+        let after = self
             .sequence
-            .behind(slot)
+            .after(slot)
             .map(|(id, slot)| (id, slot.sender()));
-        let between = behind.take_while(|(id, _)| self.sequence.label(*id) <= start);
+        let between = after.take_while(|(id, _)| self.sequence.label(*id) <= start);
         let between: Vec<_> = between.take(bounds::reorder_window() + 1).collect();
         if between.len() > bounds::reorder_window() {
             return false;
@@ -346,7 +346,7 @@ impl Inferred {
         let cursor = self.sequence.label(track.cursor);
         let known = track.ahead.get(&sender).filter(|a| a.filled < k);
         let mut holes_until = known.map_or(k, |ahead| ahead.holes_until.max(k));
-        // One sender's messages stand in the order sent: behind the cursor nothing was got.
+        // One sender's messages stand in the order sent: after the cursor nothing was got.
         let overtaken = loop {
             let next = sent.get(holes_until + 1).map_or(0, |sent| sent.slot);
             if next == 0 || self.sequence.label(next) > cursor {
@@ -397,7 +397,7 @@ impl Inferred {
         }
     }
 
-    /// What was not waited for any longer comes all the same: it is no loss. If it is settled, only
+    /// Takes what was not waited for any longer and comes all the same: it is no loss. If it is settled, only
     /// what came of its own sender is still looked at; else nothing is different.
     fn after_all(
         &mut self,

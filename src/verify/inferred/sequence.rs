@@ -1,6 +1,6 @@
 //! The messages of a shard in the one order that they seem to have, found out as they come.
 //!
-//! A linked list of slots. Under total order a message that nobody has had yet is put right behind
+//! A linked list of slots. Under total order a message that nobody has had yet is put right after
 //! what its first receiver had before it: every receiver sees a part of the same order, so the
 //! list grows into that order whoever is ahead. (Appending what comes first would not do: a sender
 //! that reads ahead never gets its own messages, so all of them would come out of place for
@@ -51,9 +51,9 @@ pub(super) struct Slot {
     pub(super) doubtful: bool,
     /// Its place among others is in dispute, and proves nothing.
     pub(super) disputed: bool,
-    /// Somebody got it behind later ones.
+    /// Somebody got it after later ones.
     pub(super) filled: bool,
-    /// Who got it before or behind what is not known any more.
+    /// Who got it before or after what is not known any more.
     pub(super) unordered: bool,
     freed: bool,
 }
@@ -70,7 +70,7 @@ pub(super) struct Sequence {
 }
 
 impl Default for Sequence {
-    /// One slot that is nobody's: every session begins behind some slot.
+    /// One slot that is nobody's: every session begins after some slot.
     fn default() -> Self {
         let root = Message {
             sender: NOBODY,
@@ -158,7 +158,7 @@ impl Sequence {
         self.get(id).map_or(0, |slot| slot.label)
     }
 
-    /// The slot behind `id`, 0 at the end.
+    /// The slot after `id`, 0 at the end.
     #[inline]
     pub(super) fn next(&self, id: SlotId) -> SlotId {
         self.get(id).map_or(0, |slot| slot.next)
@@ -184,8 +184,8 @@ impl Sequence {
         std::iter::successors(Some(id), before)
     }
 
-    /// The slots behind `id` up to the end.
-    pub(super) fn behind(&self, id: SlotId) -> impl Iterator<Item = (SlotId, &Slot)> {
+    /// The slots after `id` up to the end.
+    pub(super) fn after(&self, id: SlotId) -> impl Iterator<Item = (SlotId, &Slot)> {
         let mut at = id;
         std::iter::from_fn(move || {
             at = self.next(at);
@@ -193,8 +193,8 @@ impl Sequence {
         })
     }
 
-    /// A new slot right behind `place`; if that is let go, as early as may be.
-    pub(super) fn insert_behind(&mut self, place: SlotId, message: Message) -> SlotId {
+    /// A new slot right after `place`; if that is let go, as early as may be.
+    pub(super) fn insert_after(&mut self, place: SlotId, message: Message) -> SlotId {
         let place = self.get(place).map_or(self.head, |_| place);
         let next = self.next(place);
         let label = if next == 0 {
@@ -294,7 +294,7 @@ mod tests {
 
     fn order(sequence: &Sequence) -> Vec<u64> {
         sequence
-            .behind(sequence.head())
+            .after(sequence.head())
             .map(|(_, s)| s.message.k)
             .collect()
     }
@@ -303,9 +303,9 @@ mod tests {
     fn slots_stand_where_they_were_put() {
         let mut sequence = Sequence::default();
         let root = sequence.tail();
-        let one = sequence.insert_behind(root, message(1));
-        let three = sequence.insert_behind(one, message(3));
-        let two = sequence.insert_behind(one, message(2));
+        let one = sequence.insert_after(root, message(1));
+        let three = sequence.insert_after(one, message(3));
+        let two = sequence.insert_after(one, message(2));
         assert_eq!(order(&sequence), [1, 2, 3]);
         assert!(sequence.label(one) < sequence.label(two));
         assert!(sequence.label(two) < sequence.label(three));
@@ -318,11 +318,11 @@ mod tests {
         let mut sequence = Sequence::default();
         let root = sequence.tail();
         for k in (1..=200).rev() {
-            sequence.insert_behind(root, message(k));
+            sequence.insert_after(root, message(k));
         }
         assert_eq!(order(&sequence), (1..=200).collect::<Vec<_>>());
         let labels: Vec<u64> = sequence
-            .behind(root)
+            .after(root)
             .map(|(id, _)| sequence.label(id))
             .collect();
         assert!(labels.is_sorted_by(|a, b| a < b), "{labels:?}");
@@ -332,8 +332,8 @@ mod tests {
     fn what_is_let_go_stands_before_everything_and_frees_its_frame() {
         let mut sequence = Sequence::default();
         let root = sequence.tail();
-        let one = sequence.insert_behind(root, message(1));
-        let two = sequence.insert_behind(one, message(2));
+        let one = sequence.insert_after(root, message(1));
+        let two = sequence.insert_after(one, message(2));
         let relay = Relay {
             frame: b"<one>",
             text: Cow::Borrowed(b"one"),

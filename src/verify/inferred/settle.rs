@@ -17,7 +17,7 @@ use crate::verify::sessions::{NEVER, Session, Stage};
 use crate::verify::violation::{Evidence, LossProof, Who};
 use crate::wire::payload::SenderId;
 
-/// What is being settled.
+/// Progress of the settlement, and what waits for it.
 #[derive(Debug, Default)]
 pub(super) struct Settling {
     /// The last slot that is settled; 0 for none yet.
@@ -34,7 +34,7 @@ pub(super) struct Settling {
     pub(super) doubts: Vec<Doubt>,
     /// The latest send among what is settled, and where it stands.
     pub(super) latest_sent: Option<(u64, SlotId)>,
-    /// What may still be looked up pair by pair.
+    /// Comparisons pair by pair that are still affordable.
     pub(super) effort: Effort,
     /// That there is no order at all is on record.
     pub(super) no_order: bool,
@@ -69,7 +69,7 @@ pub(super) struct Doubt {
     pub(super) at_ns: u64,
 }
 
-/// What a session's end says of a delivery that did not come.
+/// Knowledge of a delivery that did not come, from its session's end.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known {
     /// It was sent when the session had joined.
@@ -201,7 +201,7 @@ impl Inferred {
             0 => self.sequence.head(),
             last => last,
         };
-        let left = self.sequence.behind(from);
+        let left = self.sequence.after(from);
         let unjudged = left.fold(Unjudged::default(), |unjudged, (_, slot)| {
             unjudged.and(Unjudged::one(slot.sent_ns))
         });
@@ -221,7 +221,7 @@ impl Inferred {
             last => last,
         };
         let mut settled = Vec::new();
-        for (id, slot) in self.sequence.behind(from).take(at_most) {
+        for (id, slot) in self.sequence.after(from).take(at_most) {
             if self.sequence.label(id) > until || self.sequence.label(slot.until) > until {
                 break;
             }
@@ -456,7 +456,7 @@ impl Inferred {
                 continue;
             }
             let first_ns = self.sequence.get(slot).map_or(0, |s| s.first_ns);
-            let proof = match self.is_witnessed_behind(track, slot, false) {
+            let proof = match self.is_witnessed_after(track, slot, false) {
                 true => LossProof::Later,
                 false => known.proof,
             };
@@ -513,7 +513,7 @@ impl Inferred {
         });
     }
 
-    /// What was passed over long ago will not come any more, where later messages prove that.
+    /// Gives up what was passed over long ago, where later messages prove that it will not come.
     fn give_up_old_holes(&mut self) {
         for handle in self.context.sessions.handles() {
             let session = &self.context.sessions[handle];
@@ -545,13 +545,13 @@ impl Inferred {
         let label = self.sequence.label(next);
         for session in self.context.sessions.iter_mut() {
             let track = &mut session.progress.track;
-            let behind = self.sequence.label(track.cursor) < label;
+            let lags = self.sequence.label(track.cursor) < label;
             let hole = track.holes.get_mut(&next).filter(|h| !h.given_up);
-            let waited = behind || hole.is_some();
+            let waited = lags || hole.is_some();
             if let Some(hole) = hole {
                 hole.given_up = true;
             }
-            if behind {
+            if lags {
                 track.cursor = next;
             }
             if waited {

@@ -1,4 +1,4 @@
-//! What one session has got of the order: everything behind its start and up to its cursor, but
+//! The track of one session through the order: it got everything after its start and up to its cursor, but
 //! for its own messages and a few holes.
 
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ pub(super) struct Track {
     pub(super) left_behind: SlotId,
     /// Slots before the cursor that it has not got.
     pub(super) holes: BTreeMap<SlotId, Hole>,
-    /// Where the same sender's messages behind a late one were found to be holes, too.
+    /// Where the same sender's messages after a late one were found to be holes, too.
     pub(super) ahead: BTreeMap<SenderId, Ahead>,
     /// Deliveries that filled holes.
     pub(super) fills: BTreeMap<SlotId, Fill>,
@@ -40,7 +40,7 @@ pub(super) struct Track {
     pub(super) parted: Option<Parted>,
 }
 
-/// What the end of a session says of messages that are put in their place later.
+/// The end of a session, as far as messages are judged by it that are put in their place later.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parted {
     /// By when the target had provably registered it.
@@ -62,7 +62,7 @@ pub(super) struct Hole {
     pub(super) lost: bool,
 }
 
-/// What is known of one sender's messages behind the last late one: the k's in
+/// Knowledge of one sender's messages after the last late one: the k's in
 /// `filled + 1..=holes_until` were holes when that came. So of many that are late in the order sent
 /// none is looked at twice.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,7 @@ pub(super) struct Ahead {
     pub(super) holes_until: u64,
 }
 
-/// A message that came behind later ones.
+/// A message that came after later ones.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fill {
     /// The furthest slot by then.
@@ -142,7 +142,7 @@ impl Track {
         self.fills.get(&slot).map_or(NEVER, |fill| fill.at)
     }
 
-    /// Whether it had got `slot` when it got `fill`, which came behind its cursor.
+    /// Whether it had got `slot` when it got `fill`, which came after its cursor.
     pub(super) fn got_before(&self, slot: SlotId, fill: &Fill, sequence: &Sequence) -> bool {
         let filled_at = self.filled_at(slot);
         self.got(slot, sequence) && (filled_at == NEVER || filled_at < fill.at)

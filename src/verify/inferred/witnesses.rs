@@ -1,6 +1,6 @@
-//! What others' deliveries prove about a message that a session has not got. In a total order it
+//! Witnesses: what others' deliveries prove about a message that a session has not got. In a total order it
 //! was owed if something that the session sent or got comes before it, and something that it got
-//! comes behind it.
+//! comes after it.
 
 use super::Inferred;
 use super::sequence::{Slot, SlotId};
@@ -11,7 +11,7 @@ use crate::verify::batch::Message;
 use crate::verify::promises::OrderPromise;
 use crate::wire::payload::SenderId;
 
-/// How far from a slot, on either side, it is looked what comes before or behind it.
+/// How far from a slot, on either side, it is looked what comes before or after it.
 pub(super) const NEAR_SLOTS: usize = 16;
 
 /// How far from a slot that is out of order a loss that only the order proves is in doubt. What it
@@ -30,7 +30,7 @@ struct Near {
     disputed: bool,
 }
 
-/// What may show that one message comes before another.
+/// Evidence that may show that one message comes before another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
     /// In which order they were got, or sent by one sender.
@@ -52,14 +52,14 @@ struct Neighbourhood {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Towards {
     Before,
-    Behind,
+    After,
 }
 
 impl Inferred {
     /// Whether a session was owed a slot that it has not got.
     pub(super) fn is_owed(&self, track: &Track, slot: SlotId, known: Known) -> bool {
         (known.joined || self.is_witnessed_before(track, slot))
-            && (known.still_there || self.is_witnessed_behind(track, slot, known.answered))
+            && (known.still_there || self.is_witnessed_after(track, slot, known.answered))
     }
 
     /// `slot` is out of order: its place proves nothing, and what was lost near it may not have been.
@@ -94,8 +94,8 @@ impl Inferred {
     /// A slot and those near it.
     fn disordered_by(&self, slot: SlotId) -> impl Iterator<Item = SlotId> {
         let before = self.sequence.back_from(slot).take(DISORDERED_SLOTS + 1);
-        let behind = self.sequence.behind(slot).map(|(at, _)| at);
-        before.chain(behind.take(DISORDERED_SLOTS))
+        let after = self.sequence.after(slot).map(|(at, _)| at);
+        before.chain(after.take(DISORDERED_SLOTS))
     }
 
     /// Whether something that a session sent or got comes before `slot`.
@@ -103,15 +103,15 @@ impl Inferred {
         self.is_witnessed(track, slot, Towards::Before, true)
     }
 
-    /// Whether something that a session got comes behind `slot`, or that it sent, if all of that
+    /// Whether something that a session got comes after `slot`, or that it sent, if all of that
     /// was taken while it was `still_there`.
-    pub(super) fn is_witnessed_behind(
+    pub(super) fn is_witnessed_after(
         &self,
         track: &Track,
         slot: SlotId,
         still_there: bool,
     ) -> bool {
-        self.is_witnessed(track, slot, Towards::Behind, still_there)
+        self.is_witnessed(track, slot, Towards::After, still_there)
     }
 
     fn is_witnessed(
@@ -130,7 +130,7 @@ impl Inferred {
         let has_part = |near: &Near| {
             sent_counts && near.message.sender == track.id
                 || track.got(near.id, &self.sequence)
-                || towards == Towards::Before && self.is_behind_join(track, near)
+                || towards == Towards::Before && self.is_after_join(track, near)
         };
         near.slots.iter().any(has_part)
             && (self
@@ -146,7 +146,7 @@ impl Inferred {
     }
 
     /// Whether a session that was taken later sent a message, or got it.
-    fn is_behind_join(&self, track: &Track, near: &Near) -> bool {
+    fn is_after_join(&self, track: &Track, near: &Near) -> bool {
         if !self.context.terms.capabilities.joins_in_order {
             return false;
         }
@@ -161,7 +161,7 @@ impl Inferred {
     pub(super) fn is_forced(&self, first: SlotId, then: SlotId, by: Proof) -> bool {
         self.neighbourhood(first).is_some_and(|near| {
             let then = near.slots.iter().position(|n| n.id == then);
-            let reached = self.reached(&near, near.middle, Towards::Behind, by);
+            let reached = self.reached(&near, near.middle, Towards::After, by);
             then.is_some_and(|then| reached.contains(&then))
         })
     }
@@ -170,9 +170,9 @@ impl Inferred {
         let before = self.sequence.back_from(slot).skip(1).take(NEAR_SLOTS);
         let mut ids: Vec<SlotId> = before.collect();
         ids.reverse();
-        let behind = self.sequence.behind(slot).map(|(id, _)| id);
+        let after = self.sequence.after(slot).map(|(id, _)| id);
         ids.push(slot);
-        ids.extend(behind.take(NEAR_SLOTS));
+        ids.extend(after.take(NEAR_SLOTS));
         let mut tidy = true;
         let near = |&id: &SlotId| {
             let slot = self.sequence.get(id)?;
@@ -196,7 +196,7 @@ impl Inferred {
         })
     }
 
-    /// The places of a slot and of what comes before (or behind) it, or before what does.
+    /// The places of a slot and of what comes before (or after) it, or before what does.
     fn reached(
         &self,
         near: &Neighbourhood,
@@ -211,7 +211,7 @@ impl Inferred {
             for other in 0..near.slots.len() {
                 let linked = || match towards {
                     Towards::Before => self.comes_before(near, other, at, by),
-                    Towards::Behind => self.comes_before(near, at, other, by),
+                    Towards::After => self.comes_before(near, at, other, by),
                 };
                 if !reached.contains(&other) && linked() {
                     reached.push(other);

@@ -170,7 +170,7 @@ impl Numbered {
         Some(intended_ns.saturating_add(lag_ns))
     }
 
-    /// What a frame told about the ones before it.
+    /// Follows what a frame revealed about the ones before it.
     pub(super) fn explain(&mut self, handle: Handle, moves: Moves) {
         for step in moves.into_iter() {
             match step {

@@ -1,8 +1,9 @@
 //! Everything that both kinds of ledger have: the terms, the directory, the sessions, and the batch
-//! that gathers. What a session's client does and what it is answered is followed here ([`answers`]);
-//! a ledger adds in which order messages come.
+//! that gathers. What a session's client does and what it is answered is followed here ([`answers`]),
+//! and relays are read ([`relays`]); a ledger adds in which order messages come.
 
 mod answers;
+mod relays;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::verify::outstanding::rounded_down;
 use crate::wire::payload::{Header, SenderId};
 use crate::wire::seen::{Glued, RawSent};
 pub(super) use answers::{Complaint, TakenAck};
+pub(super) use relays::Text;
 
 /// Everything that both kinds of ledger have; one knows `P` of each session besides.
 #[derive(Debug)]

@@ -1,14 +1,15 @@
 //! The ledger of a target that states no order, or promises less than the reference protocol does:
 //! what is owed to each session, and whether it came.
 //!
-//! Everything is judged by inferred order: by what was sent and read, and which came before what. All
-//! clients of such a target are driven by one shard, so that one ledger sees all of it, in one
-//! order of events: its own count of them, which unlike the clock never ties. The messages stand
-//! in the order that they are found to have ([`sequence`]); a session is a cursor in it and a few
-//! exceptions ([`track`]), and nearly every delivery moves the cursor to the next slot after a
-//! comparison of bytes. A message is judged once every session has passed it ([`settle`]):
-//! pair by pair ([`disputes`]), or where that would take too long ([`effort`]), all at once
-//! ([`disorder`]).
+//! The order is inferred: everything is judged by what was sent and read, and which came before
+//! what. All clients of such a target are driven by one shard, so that one ledger sees all of it, in
+//! one order of events: its own count of them, which unlike the clock never ties. The messages stand
+//! in the order that they are found to have ([`sequence`], [`places`]); a session is a cursor in it
+//! and a few exceptions ([`track`]), and nearly every delivery moves the cursor to the next slot
+//! after a comparison of bytes. A message is judged once every session has passed it ([`settle`]):
+//! its order pair by pair ([`disputes`], [`causes`]), or where that would take too long ([`effort`]),
+//! all at once ([`disorder`]); and who was owed it and has not got it ([`missed`], [`losses`]), by
+//! what others got ([`witnesses`]), unless something stands for it ([`excuses`]).
 //!
 //! Nothing is concluded from time passing. A delivery is *owed* if its message was sent after the
 //! receiver had provably joined and taken by the target before the receiver left, or if it lies
@@ -17,13 +18,18 @@
 
 mod addresses;
 mod answers;
+mod causes;
 mod disorder;
 mod disputes;
 mod effort;
 mod ends;
+mod excuses;
 mod irregulars;
+mod losses;
 mod messages;
+mod missed;
 mod outstanding;
+mod places;
 mod relays;
 mod sequence;
 mod settle;
@@ -41,11 +47,11 @@ use super::ledger::{Event, Handle, Terms, is_late};
 use super::outstanding::Crowds;
 use super::promises::{AckPromise, OrderPromise};
 use super::sessions::{NEVER, Session, Stage};
-use super::violation::{NoFrame, Quote};
+use super::violation::NoFrame;
 use crate::wire::payload::{Header, SenderId};
 use crate::wire::seen::{Due, Glued, RawSent, Seen};
 use addresses::Addresses;
-use ends::Trouble;
+use excuses::Trouble;
 use irregulars::Irregulars;
 use messages::Messages;
 use sequence::{Sequence, Slot, SlotId};
@@ -244,12 +250,7 @@ impl Inferred {
                 of,
                 cuts_off,
             } => {
-                let complaint = Complaint {
-                    code,
-                    detail,
-                    id: *of,
-                    cuts_off: *cuts_off,
-                };
+                let complaint = Complaint::new(code, detail, *of, *cuts_off);
                 self.error(handle, complaint, now_ns)
             }
             Seen::Bye { .. } => self.bye(handle, now_ns),
@@ -261,13 +262,7 @@ impl Inferred {
                 what,
                 frame,
                 could_hide,
-            } => {
-                let what = NoFrame::Malformed {
-                    what: (**what).into(),
-                    frame: Quote::of(frame),
-                };
-                self.malformed(handle, what, *could_hide, now_ns)
-            }
+            } => self.malformed(handle, NoFrame::malformed(what, frame), *could_hide, now_ns),
         };
         self.session(handle).update_may_compare();
         event

@@ -172,12 +172,7 @@ impl Numbered {
                 of,
                 cuts_off,
             } => {
-                let complaint = Complaint {
-                    code,
-                    detail,
-                    id: *of,
-                    cuts_off: *cuts_off,
-                };
+                let complaint = Complaint::new(code, detail, *of, *cuts_off);
                 self.error(handle, complaint, now_ns)
             }
             Seen::Bye { seq } => self.bye(handle, seq + added, now_ns),
@@ -189,13 +184,7 @@ impl Numbered {
                 what,
                 frame,
                 could_hide,
-            } => {
-                let what = NoFrame::Malformed {
-                    what: (**what).into(),
-                    frame: Quote::of(frame),
-                };
-                self.malformed(handle, what, *could_hide, now_ns)
-            }
+            } => self.malformed(handle, NoFrame::malformed(what, frame), *could_hide, now_ns),
         }
     }
 

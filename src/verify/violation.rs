@@ -410,6 +410,16 @@ pub enum NoFrame {
     AfterBye(Quote),
 }
 
+impl NoFrame {
+    /// A frame that its decoder calls malformed.
+    pub(super) fn malformed(what: &str, frame: &[u8]) -> Self {
+        Self::Malformed {
+            what: what.into(),
+            frame: Quote::of(frame),
+        }
+    }
+}
+
 /// An ack that nothing of its receiver's accounts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StrayAck {

@@ -24,7 +24,21 @@ pub(in crate::verify) struct Complaint<'a> {
     pub(in crate::verify) cuts_off: bool,
 }
 
-impl Complaint<'_> {
+impl<'a> Complaint<'a> {
+    pub(in crate::verify) const fn new(
+        code: &'a str,
+        detail: &'a str,
+        id: Option<u64>,
+        cuts_off: bool,
+    ) -> Self {
+        Self {
+            code,
+            detail,
+            id,
+            cuts_off,
+        }
+    }
+
     fn frame(self) -> ErrorFrame {
         ErrorFrame {
             code: self.code.into(),

@@ -5,29 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Inferred;
 use super::sequence::SlotId;
-use super::witnesses::Proof;
 use crate::verify::batch::Message;
 use crate::verify::directory::ClientId;
 use crate::verify::promises::OrderPromise;
 use crate::verify::reference::NOBODY;
-use crate::verify::sessions::NEVER;
 use crate::verify::violation::Evidence;
 
 /// Pairs that one late delivery can be part of; of more the nearest count.
-const MAX_PAIRS: usize = 256;
-
-/// Steps that it takes to look for a circle that a pair closes, for each receiver.
-const CIRCLE: u64 = 256;
+pub(super) const MAX_PAIRS: usize = 256;
 
 /// Two slots that some got the other way round, the earlier one first.
-type Pair = (SlotId, SlotId);
+pub(super) type Pair = (SlotId, SlotId);
 
 /// Who got a pair the other way round, by their place among the tracks, and when.
-type Inverted = BTreeMap<Pair, Vec<(usize, u64)>>;
+pub(super) type Inverted = BTreeMap<Pair, Vec<(usize, u64)>>;
 
 /// Slots that one session got in a wrong order with each other: one violation.
 #[derive(Debug)]
-struct Tangle {
+pub(super) struct Tangle {
     slots: BTreeSet<SlotId>,
     wrong: Wrong,
     pair: Pair,
@@ -36,7 +31,7 @@ struct Tangle {
 
 /// The fault of a pair that somebody got the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Wrong {
+pub(super) enum Wrong {
     /// Nothing: those who got both agree. Still it is part of what else moved there.
     Nothing,
     /// Others got it as its slots stand.
@@ -55,7 +50,7 @@ struct Votes<'a> {
 }
 
 /// A violation that is not one receiver's alone.
-struct Alike {
+pub(super) struct Alike {
     evidence: Evidence,
     message: Message,
     receiver: ClientId,
@@ -175,7 +170,7 @@ impl Inferred {
     }
 
     /// Steps that it takes to ask everybody about a pair.
-    fn asking_all(&self) -> u64 {
+    pub(super) fn asking_all(&self) -> u64 {
         (self.context.sessions.len() + self.past.len()) as u64
     }
 
@@ -285,116 +280,8 @@ impl Inferred {
         }
     }
 
-    /// S8 where all agree with the slots' order: does something stand before what its sender had
-    /// seen when it sent it?
-    /// `false` if looking it up is too much.
-    fn judge_cause(&self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) -> bool {
-        let sent = self.message(slot).and_then(|m| self.messages.get(m));
-        let Some(seen) = sent.map(|sent| sent.seen) else {
-            return true;
-        };
-        let until = self.sequence.label(seen);
-        let after = self.sequence.after(slot).map(|(id, _)| id);
-        let causes = after.take_while(|&id| self.sequence.label(id) <= until);
-        for cause in causes.take(MAX_PAIRS) {
-            if !self.settling.effort.spend(self.asking_all()) {
-                return false;
-            }
-            if self.saw_before_sending(slot, cause)
-                && let Some((who, at_ns)) = self.in_order(slot, cause)
-            {
-                self.effect_first(slot, cause, who, at_ns, late);
-                break;
-            }
-        }
-        true
-    }
-
-    /// S8 likewise: was something that stands before `slot` sent after the target had
-    /// provably taken `slot`? `suspects` are such pairs of which nobody got both. `false` if looking
-    /// it up is too much.
-    fn judge_real_time(
-        &mut self,
-        slot: SlotId,
-        late: &mut BTreeMap<SlotId, Alike>,
-        suspects: &mut Vec<Pair>,
-    ) -> bool {
-        let Some(sent) = self
-            .message(slot)
-            .and_then(|m| self.messages.get(m))
-            .copied()
-        else {
-            return true;
-        };
-        let suspected = self
-            .settling
-            .latest_sent
-            .is_some_and(|(at, _)| at > sent.accepted_at());
-        if suspected {
-            let mut before = slot;
-            for _ in 0..MAX_PAIRS {
-                before = self.sequence.before(before);
-                let Some(earlier) = self.message(before) else {
-                    break;
-                };
-                if !self.settling.effort.spend(1) {
-                    return false;
-                }
-                let sent_at = self.messages.get(earlier).map_or(0, |m| m.sent_at);
-                if sent_at > sent.accepted_at() {
-                    if !self.settling.effort.spend(self.asking_all()) {
-                        return false;
-                    }
-                    match self.in_order(before, slot) {
-                        Some((who, at_ns)) => self.ordered_late(before, slot, who, at_ns, late),
-                        None => suspects.push((before, slot)),
-                    }
-                }
-            }
-        }
-        if self
-            .settling
-            .latest_sent
-            .is_none_or(|(at, _)| sent.sent_at > at)
-        {
-            self.settling.latest_sent = Some((sent.sent_at, slot));
-        }
-        true
-    }
-
-    fn effect_first(
-        &self,
-        effect: SlotId,
-        caused_by: SlotId,
-        who: usize,
-        at_ns: u64,
-        late: &mut BTreeMap<SlotId, Alike>,
-    ) {
-        let (Some(_), Some(cause)) = (self.message(effect), self.message(caused_by)) else {
-            return;
-        };
-        let first = Evidence::EffectFirst(self.context.directory.message(cause));
-        late.insert(effect, self.alike(first, (effect, caused_by), who, at_ns));
-    }
-
-    fn ordered_late(
-        &self,
-        slot: SlotId,
-        acked: SlotId,
-        who: usize,
-        at_ns: u64,
-        late: &mut BTreeMap<SlotId, Alike>,
-    ) {
-        let (Some(_), Some(taken)) = (self.message(slot), self.message(acked)) else {
-            return;
-        };
-        let before = Evidence::OrderedBeforeTaken(self.context.directory.message(taken));
-        let violation = self.alike(before, (slot, acked), who, at_ns);
-        late.entry(slot).or_insert(violation);
-    }
-
     /// A violation about the first of `pair`, which `who` got so, and so did the others.
-    fn alike(&self, evidence: Evidence, pair: Pair, who: usize, at_ns: u64) -> Alike {
+    pub(super) fn alike(&self, evidence: Evidence, pair: Pair, who: usize, at_ns: u64) -> Alike {
         let nothing = Message {
             sender: NOBODY,
             k: 0,
@@ -414,77 +301,8 @@ impl Inferred {
         }
     }
 
-    fn message(&self, slot: SlotId) -> Option<Message> {
+    pub(super) fn message(&self, slot: SlotId) -> Option<Message> {
         self.sequence.get(slot).map(|slot| slot.message)
-    }
-
-    /// Whether the sender of `effect` had got `cause` when it sent it.
-    fn saw_before_sending(&self, effect: SlotId, cause: SlotId) -> bool {
-        let Some(message) = self.message(effect) else {
-            return false;
-        };
-        let Some(sent) = self.messages.get(message) else {
-            return false;
-        };
-        let track = self.tracks().find(|track| track.id == message.sender);
-        track
-            .filter(|_| !self.is_unordered(cause))
-            .is_some_and(|track| {
-                let filled_at = track.filled_at(cause);
-                self.sequence.label(cause) <= self.sequence.label(sent.seen)
-                    && track.got(cause, &self.sequence)
-                    && (filled_at == NEVER || filled_at < sent.sent_at)
-            })
-    }
-
-    /// Somebody who got both in the order of their slots, if more did than the other way round.
-    fn in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
-        if self.is_unordered(first) || self.is_unordered(then) {
-            return None;
-        }
-        let (kept, inverted, who) = self.votes(first, then);
-        let at_ns = self.sequence.get(then).map_or(0, |slot| slot.first_ns);
-        who.filter(|_| kept > inverted).map(|who| (who, at_ns))
-    }
-
-    /// S4, S8 where nobody is contradicted by another who got the same two, and nothing else is
-    /// wrong: do three or more contradict each other, or they and the time? `false` if looking it up is
-    /// too much.
-    fn judge_circles(
-        &self,
-        suspects: &[Pair],
-        inverted: &Inverted,
-        tangles: &mut BTreeMap<usize, Vec<Tangle>>,
-        late: &mut BTreeMap<SlotId, Alike>,
-    ) -> bool {
-        let effort = || self.settling.effort.spend(CIRCLE * self.asking_all());
-        for (&pair, by) in inverted {
-            if !effort() {
-                return false;
-            }
-            let (who, at_ns) = by[0];
-            if self.is_forced(pair.0, pair.1, Proof::Deliveries) {
-                tangle(tangles.entry(who).or_default(), pair, Wrong::Order, at_ns);
-                return true;
-            }
-            if self.is_forced(pair.0, pair.1, Proof::Time) {
-                self.ordered_late(pair.1, pair.0, who, at_ns, late);
-                return true;
-            }
-        }
-        for &(before, slot) in suspects {
-            if !effort() {
-                return false;
-            }
-            if self.is_forced(before, slot, Proof::Time) {
-                let at_ns = self.sequence.get(slot).map_or(0, |slot| slot.first_ns);
-                let mut tracks = self.tracks();
-                let who = tracks.position(|t| t.got(slot, &self.sequence));
-                self.ordered_late(before, slot, who.unwrap_or(0), at_ns, late);
-                return true;
-            }
-        }
-        true
     }
 
     /// How many got both in the order of their slots, how many the other way round, and one of the
@@ -525,7 +343,7 @@ impl Inferred {
 }
 
 /// Adds a pair to what its session got the other way round: what shares a slot is one.
-fn tangle(tangles: &mut Vec<Tangle>, pair: Pair, wrong: Wrong, at_ns: u64) {
+pub(super) fn tangle(tangles: &mut Vec<Tangle>, pair: Pair, wrong: Wrong, at_ns: u64) {
     let mut joined = Tangle {
         slots: [pair.0, pair.1].into(),
         wrong,

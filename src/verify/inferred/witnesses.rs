@@ -3,8 +3,8 @@
 //! comes after it.
 
 use super::Inferred;
+use super::losses::Known;
 use super::sequence::{Slot, SlotId};
-use super::settle::Known;
 use super::track::Track;
 use crate::verify::anomaly::Anomaly;
 use crate::verify::batch::Message;

@@ -3,12 +3,13 @@
 use super::{Event, Handle, Numbered, is_late, relayed};
 use crate::verify::anomaly::{Anomaly, ClaimDoubt, Contest, Irregular, Open};
 use crate::verify::batch::{Fact, Message, Relayed};
-use crate::verify::directory::{RawFate, hash_of};
+use crate::verify::context::Text;
+use crate::verify::directory::hash_of;
 use crate::verify::reference::Slot;
 use crate::verify::sessions::NEVER;
 use crate::verify::stream::{Carried, Early, Form, Move, Moves, Place};
-use crate::verify::violation::{Evidence, Quote, WrongRelay};
-use crate::wire::payload::{self, Header, NotIntact, SenderId};
+use crate::verify::violation::{Evidence, WrongRelay};
+use crate::wire::payload::{Header, SenderId};
 use crate::wire::seen::Relay;
 
 impl Numbered {
@@ -20,43 +21,27 @@ impl Numbered {
         now_ns: u64,
     ) -> Event {
         self.require_welcome(handle, "relay", seq, now_ns);
-        let (line, text) = (relay.frame, &relay.text);
-        let terms = &self.context.terms;
-        let header = match payload::decode(text, terms.seed, terms.run) {
-            Ok(header) => header,
-            Err(NotIntact::Altered) => {
-                let altered = WrongRelay::Altered(Quote::of(text));
-                return self.irregular(altered, handle, line, seq, now_ns);
+        let header = match self.context.read(relay) {
+            Text::Message(header) => header,
+            Text::Script => return self.script_text(handle, seq, now_ns),
+            Text::Wrong(what) => {
+                // Its number counts as accounted for.
+                self.session(handle).progress.excuse(seq);
+                self.report_irregular(what, handle, relay.frame, seq, None, now_ns);
+                return Event::Other;
             }
-            Err(NotIntact::Foreign) => return self.foreign(handle, relay, seq, now_ns),
         };
         let message = Message {
             sender: header.sender,
             k: header.k,
         };
-        if header.run != self.context.terms.run {
-            let other_run = WrongRelay::OtherRun(header.run);
-            return self.irregular(other_run, handle, line, seq, now_ns);
-        }
-        if !self.context.directory.was_opened(header.sender) || header.k == 0 {
-            let nobody = WrongRelay::NoSuchSender(header.sender);
-            return self.irregular(nobody, handle, line, seq, now_ns);
-        }
         if header.sender == self.session(handle).id {
             return self.echoed(handle, seq, message, now_ns);
         }
-        let attribution = self
-            .context
-            .directory
-            .check_address(header.sender, &relay.from);
-        let clean = attribution.is_ok();
-        if let Err(truth) = attribution {
-            let what = WrongRelay::WrongAddress {
-                claimed: (*relay.from).into(),
-                is_receivers: false,
-                truth: truth.into(),
-            };
-            self.report_irregular(what, handle, line, seq, Some(message), now_ns);
+        let wrong = self.context.misattributed(handle, header.sender, relay);
+        let clean = wrong.is_none();
+        if let Some(wrong) = wrong {
+            self.report_irregular(wrong, handle, relay.frame, seq, Some(message), now_ns);
         }
         self.intact(handle, relay, seq, &header, clean, now_ns)
     }
@@ -279,64 +264,33 @@ impl Numbered {
         Event::Other
     }
 
-    /// A relay of a text that no load message ever was.
-    pub(super) fn foreign(
-        &mut self,
-        handle: Handle,
-        relay: &Relay<'_>,
-        seq: u64,
-        now_ns: u64,
-    ) -> Event {
-        let text = String::from_utf8_lossy(&relay.text);
-        let what = match self.context.directory.raw_fate(&text) {
-            Some(RawFate::Accepted) => {
-                let carried = Carried {
-                    message: None,
-                    intended_ns: now_ns,
-                    at_ns: now_ns,
-                    form: Form::Relay { clean: true },
-                };
-                let mut moves = Moves::new(self.session(handle).id, now_ns);
-                match self.place(handle, seq, carried, &mut moves) {
-                    Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, None),
-                    Place::Early => {}
-                    Place::Late | Place::Forgotten => {
-                        self.context.batch.tally.delivered += 1;
-                        self.context.batch.tally.uncompared += 1;
-                        self.number_came(handle, seq, None);
-                    }
-                    Place::Behind => {
-                        self.context.batch.tally.duplicated += 1;
-                        self.certain_about(Evidence::TextCameAgain, handle, seq, None, now_ns);
-                    }
-                }
-                self.explain(handle, moves);
-                return Event::Other;
-            }
-            Some(RawFate::Rejected) => WrongRelay::Refused(Quote::of(&relay.text)),
-            None if text.is_empty() => WrongRelay::Blank,
-            None => WrongRelay::Nobodys {
-                from: Quote::of(relay.from.as_bytes()),
-                text: Quote::of(&relay.text),
-            },
+    /// A text that a script sent came as number `seq`.
+    fn script_text(&mut self, handle: Handle, seq: u64, now_ns: u64) -> Event {
+        let carried = Carried {
+            message: None,
+            intended_ns: now_ns,
+            at_ns: now_ns,
+            form: Form::Relay { clean: true },
         };
-        self.irregular(what, handle, relay.frame, seq, now_ns)
-    }
-
-    /// A relay that is wrong in itself. Its number counts as accounted for.
-    pub(super) fn irregular(
-        &mut self,
-        what: WrongRelay,
-        handle: Handle,
-        line: &[u8],
-        seq: u64,
-        now_ns: u64,
-    ) -> Event {
-        self.session(handle).progress.excuse(seq);
-        self.report_irregular(what, handle, line, seq, None, now_ns);
+        let mut moves = Moves::new(self.session(handle).id, now_ns);
+        match self.place(handle, seq, carried, &mut moves) {
+            Place::Onward | Place::Skipped => self.deliver(handle, seq, carried, None),
+            Place::Early => {}
+            Place::Late | Place::Forgotten => {
+                self.context.batch.tally.delivered += 1;
+                self.context.batch.tally.uncompared += 1;
+                self.number_came(handle, seq, None);
+            }
+            Place::Behind => {
+                self.context.batch.tally.duplicated += 1;
+                self.certain_about(Evidence::TextCameAgain, handle, seq, None, now_ns);
+            }
+        }
+        self.explain(handle, moves);
         Event::Other
     }
 
+    /// A relay that is wrong in itself came as number `seq`.
     fn report_irregular(
         &mut self,
         what: WrongRelay,

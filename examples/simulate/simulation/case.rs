@@ -59,6 +59,8 @@ pub(crate) enum Event {
     MachineSuspended(Vec<Span>),
     /// The server is killed.
     ServerKilled(Duration),
+    /// The network resets one of so many connections at a time, as a router that has forgotten them.
+    ConnectionsBroken(Vec<(Duration, u64)>),
     /// A signal ends the load early, and another one perhaps the drain.
     Interrupted(Vec<Duration>),
 }
@@ -190,7 +192,7 @@ fn draw_text(rng: &mut Pcg64Mcg, judge: Judge) -> String {
             rng.random_range(0..3)
         ));
         if rng.random_bool(0.3) {
-            add(format_args!("  {{ await_acks = {{ within = \"1m\" }} }},"));
+            add(format_args!("  {{ await_acks = {{ within = \"5s\" }} }},"));
         }
         add(format_args!(
             "  {{ pause = {{ min = \"1ms\", max = \"40ms\" }} }},"
@@ -232,10 +234,10 @@ fn draw_text(rng: &mut Pcg64Mcg, judge: Judge) -> String {
             "  {{ send_raw = {{ text = \"this is no frame\\n\" }} }},"
         ));
         add(format_args!(
-            "  {{ expect_error = {{ code = \"malformed\", within = \"1m\" }} }},"
+            "  {{ expect_error = {{ code = \"malformed\", within = \"5s\" }} }},"
         ));
         add(format_args!("  {{ publish = {{ count = 1 }} }},"));
-        add(format_args!("  {{ await_acks = {{ within = \"1m\" }} }},"));
+        add(format_args!("  {{ await_acks = {{ within = \"5s\" }} }},"));
         add(format_args!(
             "  {{ pause = {{ min = \"1ms\", max = \"20ms\" }} }},\n]"
         ));
@@ -289,11 +291,16 @@ impl Event {
         };
         let (one, two, three) = (spans(), spans(), spans());
         let at = Duration::from_millis(rng.random_range(1..900));
-        match rng.random_range(0..5) {
+        match rng.random_range(0..6) {
             0 => Self::DriverPaused(one),
             1 => Self::ServerPaused(two),
             2 => Self::MachineSuspended(three),
             3 => Self::ServerKilled(at),
+            4 => {
+                let mut breaks = vec![(at, rng.random_range(1..6))];
+                breaks.extend(rng.random_bool(0.3).then_some((at / 2, 3)));
+                Self::ConnectionsBroken(breaks)
+            }
             _ => {
                 let later = at + Duration::from_millis(rng.random_range(1..300));
                 let mut signals = vec![at];

@@ -25,9 +25,12 @@ pub(crate) fn wrong(case: &Case, ran: &Ran) -> Vec<String> {
     }
 }
 
-/// Whether the first clients may find no server, or no welcome.
+/// Whether the first clients may find no server, no welcome, or their connections gone.
 fn may_not_come_about(case: &Case) -> bool {
-    let nobody_there = matches!(case.event, Event::ServerKilled(_));
+    let nobody_there = matches!(
+        case.event,
+        Event::ServerKilled(_) | Event::ConnectionsBroken(_)
+    );
     nobody_there || case.fault == Some(Fault::NoWelcome) || was_ended_at_once(case)
 }
 
@@ -85,6 +88,10 @@ fn also_right(case: &Case) -> Vec<Kind> {
         also.extend([Kind::UnexpectedClose, Kind::MissingBye]);
         // What it had kept a number free for never comes.
         also.push(Kind::SequenceGap);
+        // Whose publish it lost is not told so: who got later ones of it knows.
+        if matches!(case.fault, Some(Fault::Truncate1024 | Fault::LoseCoalesced)) {
+            also.push(Kind::LostRelay);
+        }
         // The end of its stream is what ends a classic session: it is taken at its word.
         if case.judge == Judge::Classic {
             also.extend([Kind::LostRelay, Kind::MissingAck, Kind::AckWithoutRelay]);
@@ -96,9 +103,22 @@ fn also_right(case: &Case) -> Vec<Kind> {
     if case.fault == Some(Fault::MisrouteAck) && case.network.is_slow() {
         also.push(Kind::LostRelay);
     }
-    // What was on its way to a server that hung up is not acked.
+    // From where a client is, the target has hung up.
+    if let Event::ConnectionsBroken(_) = case.event {
+        also.extend([Kind::UnexpectedClose, Kind::MissingBye]);
+    }
+    // What only one is known to have missed has reached nobody, as far as anyone was heard out.
+    if was_ended_at_once(case) && case.judge != Judge::Numbers {
+        also.push(Kind::AckWithoutRelay);
+    }
+    // What was on its way to a server that hung up is not acked. In classic that is an answer to who
+    // was leaving, and what it was owed by then is lost.
     if case.fault == Some(Fault::HangUp) {
-        also.push(Kind::MissingAck);
+        also.extend([Kind::MissingAck, Kind::LostRelay]);
+    }
+    // While a number is kept free every other message waits, and others leave meanwhile.
+    if may_be_prepared(case) {
+        also.push(Kind::LostRelay);
     }
     also
 }
@@ -113,7 +133,13 @@ fn may_be_missed(case: &Case) -> bool {
         // In this network everyone's socket is full for a moment, not only that of who stops.
         Some(Fault::BlockOnSlow) => true,
         // Who does not read for a while may be hung up on, and so may who sends garbage.
-        Some(Fault::NoBye) => stands_still || case.scenario.contains("send_raw"),
+        Some(Fault::NoBye) => {
+            let may_be_closed = ["send_raw", "stop_reading"];
+            stands_still
+                || may_be_closed
+                    .iter()
+                    .any(|step| case.scenario.contains(step))
+        }
         // A signal while it waits for its welcome has it go.
         Some(Fault::NoWelcome) => matches!(case.event, Event::Interrupted(_)),
         // In classic, hanging up on who is leaving is what is right.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use chatbench::cli::selftest::cell::Judge;
 use chatbench::driver::outcome::Outcome;
 use chatbench::driver::run;
-use chatbench::net::simulated::{Conditions, Network, Partition};
+use chatbench::net::simulated::{Break, Conditions, Network, Partition};
 use chatbench::net::{Listener, Net};
 use chatbench::report::verdict;
 use chatbench::scenario::{self, plan::Plan};
@@ -135,6 +135,10 @@ fn conditions(case: &Case, begun: Instant) -> Conditions {
         time: begun + span.from..=begun + span.to,
         one_in: *one_in,
     };
+    let break_at = |(at, one_in): &(Duration, u64)| Break {
+        at: begun + *at,
+        one_in: *one_in,
+    };
     Conditions {
         buffer_bytes: network.buffer_bytes,
         delay: network.delay.clone(),
@@ -142,6 +146,10 @@ fn conditions(case: &Case, begun: Instant) -> Conditions {
         partial: network.partial,
         reset_discards: network.reset_discards,
         partitions: network.partitions.iter().map(partition).collect(),
+        breaks: match &case.event {
+            Event::ConnectionsBroken(breaks) => breaks.iter().map(break_at).collect(),
+            _ => Vec::new(),
+        },
     }
 }
 

@@ -50,6 +50,9 @@ pub struct Conditions {
     pub reset_discards: bool,
     /// When nothing arrives.
     pub partitions: Vec<Partition>,
+    /// When the network resets connections towards both sides, as a router does that has forgotten
+    /// them.
+    pub breaks: Vec<Break>,
 }
 
 impl Default for Conditions {
@@ -62,6 +65,7 @@ impl Default for Conditions {
             partial: 0.0,
             reset_discards: false,
             partitions: Vec::new(),
+            breaks: Vec::new(),
         }
     }
 }
@@ -75,7 +79,23 @@ pub struct Partition {
     pub one_in: u64,
 }
 
+/// A moment at which the network resets some connections.
+#[derive(Debug, Clone)]
+pub struct Break {
+    /// When it does.
+    pub at: Instant,
+    /// One of so many connections is reset; at least 1.
+    pub one_in: u64,
+}
+
 impl Conditions {
+    /// When the network resets the `nth` connection, which begins at `now`.
+    fn first_break(&self, nth: u64, now: Instant) -> Option<Instant> {
+        let its = self.breaks.iter();
+        let its = its.filter(|b| b.at > now && nth.is_multiple_of(b.one_in.max(1)));
+        its.map(|b| b.at).min()
+    }
+
     fn draw_delay(&self, rng: &mut Pcg32) -> Duration {
         let (from, to) = (self.delay.start().as_micros(), self.delay.end().as_micros());
         Duration::from_micros(rng.random_range(from..=to.max(from)) as u64)
@@ -159,7 +179,8 @@ impl Network {
         let port = port.map_err(|_| io::Error::from(io::ErrorKind::AddrNotAvailable))?;
         let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         let rng = Pcg32::new(self.seed, nth);
-        let connection = Connection::new(nth, Arc::clone(&self.conditions), rng);
+        let conditions = Arc::clone(&self.conditions);
+        let connection = Connection::new(nth, conditions, rng, Instant::now());
         let (client, server) = Socket::pair(connection, [from, address]);
         let there = client.arrival(Instant::now());
         // The system at the other end answers, whether the listener takes it or not.

@@ -75,9 +75,9 @@ impl Pipe {
         }
     }
 
-    /// The connection is reset; the reader hears it at `arrives`.
+    /// The connection is reset; the reader hears it at `arrives`, if not of another reset before.
     pub(super) fn reset(&mut self, arrives: Instant) {
-        if self.reset.is_none() {
+        if self.reset.is_none_or(|before| arrives < before) {
             self.reset = Some(arrives);
             wake(&mut self.reader);
         }
@@ -139,20 +139,30 @@ impl Pipe {
 
     /// What there is to read. Where `reset_discards`, what arrived before a reset is lost with it.
     pub(super) fn look(&mut self, now: Instant, reset_discards: bool) -> Input {
-        if reset_discards && self.is_reset(now) {
-            self.forget();
+        if self.is_reset(now) {
+            self.arrive(now);
+            self.under_way.clear(); // nothing comes after it
+            self.bytes.truncate(self.arrived);
+            if reset_discards {
+                self.forget();
+            }
         }
         if self.unread_bytes(now) > 0 {
             return Input::Bytes(self.arrived);
         }
-        if let Some((at, _)) = self.under_way.front() {
-            return Input::NotBefore(*at);
+        if self.is_reset(now) {
+            return Input::Reset;
         }
-        match (self.reset, self.end) {
-            (Some(reset), _) if reset <= now => Input::Reset,
-            (_, Some(end)) if end <= now => Input::End,
-            (Some(at), _) | (None, Some(at)) => Input::NotBefore(at),
+        let next = self.under_way.front().map(|(at, _)| *at);
+        let next = match (next, self.end) {
+            (None, Some(end)) if end <= now => return Input::End,
+            (None, end) => end,
+            (next, _) => next,
+        };
+        match (next, self.reset) {
             (None, None) => Input::Nothing,
+            (Some(at), None) | (None, Some(at)) => Input::NotBefore(at),
+            (Some(next), Some(reset)) => Input::NotBefore(next.min(reset)),
         }
     }
 

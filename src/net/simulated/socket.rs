@@ -31,12 +31,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(nth: u64, conditions: Arc<Conditions>, rng: Pcg32) -> Self {
+    pub(super) fn new(nth: u64, conditions: Arc<Conditions>, rng: Pcg32, now: Instant) -> Self {
+        let mut pipes: [Pipe; 2] = Default::default();
+        if let Some(at) = conditions.first_break(nth, now) {
+            pipes.iter_mut().for_each(|pipe| pipe.reset(at));
+        }
         Self {
             nth,
             conditions,
             rng,
-            pipes: Default::default(),
+            pipes,
         }
     }
 

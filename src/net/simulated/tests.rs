@@ -171,3 +171,30 @@ async fn what_is_moved_in_pieces_comes_whole_and_the_same_way_again() {
     }
     assert_eq!(ways[0], ways[1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_the_network_breaks_is_reset_for_both_and_nothing_arrives_after() {
+    for (reset_discards, heard) in [(false, &b"before"[..]), (true, b"")] {
+        let conditions = Conditions {
+            breaks: vec![Break {
+                at: Instant::now() + ms(45),
+                one_in: 1,
+            }],
+            reset_discards,
+            ..slow()
+        };
+        let (mut client, mut server) = pair(conditions).await;
+        client.write_all(b"before").await.unwrap();
+        tokio::time::sleep(ms(20)).await;
+        client.write_all(b"too late").await.unwrap();
+        tokio::time::sleep(ms(20)).await;
+        let mut read = Vec::new();
+        let end = server.read_to_end(&mut read).await.unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(read, heard);
+        let end = client.read(&mut [0; 1]).await.unwrap_err();
+        assert_eq!(end.kind(), io::ErrorKind::ConnectionReset);
+        let written = client.write_all(b"later").await.unwrap_err();
+        assert_eq!(written.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -38,8 +38,9 @@ fn wrong_with(case: &Case, outcome: &Outcome, stats: Option<&Stats>) -> Vec<Stri
     let right = case.fault.map_or(&[][..], |f| f.entry().reported_as);
     let mut findings = outcome.findings.clone();
     let is_committed = stats.is_none_or(|stats| !stats.faults.is_empty());
+    let breaks = matches!(case.event, Event::ConnectionsBroken(_));
     for kind in also_right(case) {
-        if !is_committed || !right.contains(&kind.name()) {
+        if !is_committed || breaks || !right.contains(&kind.name()) {
             findings.violations.remove(&kind);
         }
     }
@@ -125,17 +126,18 @@ fn also_right(case: &Case) -> Vec<Kind> {
 
 /// Whether nothing need be reported of a fault whose victim stayed to its end.
 fn may_be_missed(case: &Case) -> bool {
-    let stands_still = matches!(
+    let is_excused = matches!(
         case.event,
-        Event::DriverPaused(_) | Event::MachineSuspended(_)
+        Event::DriverPaused(_) | Event::MachineSuspended(_) | Event::ConnectionsBroken(_)
     );
     match case.fault {
         // In this network everyone's socket is full for a moment, not only that of who stops.
         Some(Fault::BlockOnSlow) => true,
-        // Who does not read for a while may be hung up on, and so may who sends garbage.
+        // Who does not read for a while may be hung up on, and so may who sends garbage; and of
+        // connections that the network breaks nobody knows which the server would have closed.
         Some(Fault::NoBye) => {
             let may_be_closed = ["send_raw", "stop_reading"];
-            stands_still
+            is_excused
                 || may_be_closed
                     .iter()
                     .any(|step| case.scenario.contains(step))
@@ -143,7 +145,7 @@ fn may_be_missed(case: &Case) -> bool {
         // A signal while it waits for its welcome has it go.
         Some(Fault::NoWelcome) => matches!(case.event, Event::Interrupted(_)),
         // In classic, hanging up on who is leaving is what is right.
-        Some(Fault::HangUp) => stands_still || case.judge == Judge::Classic,
+        Some(Fault::HangUp) => is_excused || case.judge == Judge::Classic,
         _ => was_ended_at_once(case),
     }
 }

@@ -7,10 +7,11 @@ mod simulation;
 use std::ops::Range;
 use std::thread;
 
+use assert_cmd::Command;
 use chatbench::server::fault::catalogue::Fault;
 use chatbench::verify::kind::Kind;
 use simulation::case::{Case, Event};
-use simulation::run::{Ran, carry_out};
+use simulation::run::{Ran, carry_out, record};
 use simulation::{expected, simulate};
 
 /// All that a run comes to, but for what the machine it ran on has to do with.
@@ -76,20 +77,20 @@ fn the_same_seed_is_the_same_run_to_the_last_nanosecond() {
     let killed = case_that(|case| matches!(case.event, Event::ServerKilled(_)));
     let faulty = case_that(|case| case.fault == Some(Fault::SwapSenders));
     for case in [paused, killed, faulty] {
-        let (one, other) = (carry_out(&case, None), carry_out(&case, None));
+        let (one, other) = (carry_out(&case), carry_out(&case));
         assert_eq!(fingerprint(&one), fingerprint(&other), "{case}");
     }
     let (one, other) = (Case::draw(1), Case::draw(2));
     assert_ne!(
-        fingerprint(&carry_out(&one, None)),
-        fingerprint(&carry_out(&other, None))
+        fingerprint(&carry_out(&one)),
+        fingerprint(&carry_out(&other))
     );
 }
 
 #[test]
 fn a_server_that_does_wrong_and_does_not_say_so_is_found_out() {
     let faulty = case_that(|case| case.fault == Some(Fault::DropRelay) && calm(case));
-    let ran = carry_out(&faulty, None);
+    let ran = carry_out(&faulty);
     assert_eq!(expected::wrong(&faulty, &ran), [""; 0], "{faulty}");
     let said_to_be_clean = Case {
         fault: None,
@@ -102,7 +103,7 @@ fn a_server_that_does_wrong_and_does_not_say_so_is_found_out() {
 #[test]
 fn a_verifier_that_overlooks_or_misnames_a_fault_is_found_out() {
     let faulty = case_that(|case| case.fault == Some(Fault::DuplicateRelay) && calm(case));
-    let mut ran = carry_out(&faulty, None);
+    let mut ran = carry_out(&faulty);
     let violations = &mut ran.outcome.as_mut().unwrap().findings.violations;
     let (_, tally) = violations.pop_first().unwrap();
     let overlooked = expected::wrong(&faulty, &ran);
@@ -117,4 +118,16 @@ fn a_verifier_that_overlooks_or_misnames_a_fault_is_found_out() {
         misnamed.iter().any(|line| line == "Misnamed"),
         "{misnamed:?}"
     );
+}
+
+#[test]
+fn a_run_that_is_recorded_is_verified_again_to_the_same() {
+    let faulty = case_that(|case| case.fault == Some(Fault::DropRelay) && calm(case));
+    let directory = tempfile::tempdir().unwrap();
+    let trace = directory.path().join("out.trace");
+    record(&faulty, &trace).unwrap();
+    let mut verify = Command::cargo_bin("chatbench").unwrap();
+    let verified = verify.arg("verify").arg(&trace).assert().code(1);
+    let text = String::from_utf8(verified.get_output().stdout.clone()).unwrap();
+    assert!(text.contains("1 violation: 1 lost-relay"), "{text}");
 }

@@ -27,7 +27,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 Exit codes:
     0  every run came out as it must
     1  one did not: it is shown with the command that carries it out again
-    2  bad usage")]
+    2  bad usage, or the trace could not be written")]
 struct Args {
     /// Seeds, FROM..TO; TO is not one of them
     #[arg(long, value_name = "FROM..TO", value_parser = parse_seeds)]
@@ -96,7 +96,10 @@ fn main() -> ExitCode {
     }
     if let Some(trace) = &args.trace {
         let last = args.seeds.start + ran - 1;
-        run::carry_out(&Case::draw(last), Some(trace));
+        if let Err(error) = run::record(&Case::draw(last), trace) {
+            eprintln!("{error}");
+            return ExitCode::from(2);
+        }
     }
     tell(ran, failed, virtual_time, begun.elapsed());
     ExitCode::from(u8::from(failed > 0))

@@ -22,7 +22,7 @@ pub(crate) struct Simulated {
 
 /// Carries out `case`.
 pub(crate) fn simulate(case: Case) -> Simulated {
-    let ran = run::carry_out(&case, None);
+    let ran = run::carry_out(&case);
     let wrong = expected::wrong(&case, &ran);
     Simulated { case, ran, wrong }
 }

@@ -19,7 +19,8 @@ use chatbench::server::fault::request::{Rate, Request};
 use chatbench::server::{self, Config, Stats};
 use chatbench::signals::Signals;
 use chatbench::target::host::Host;
-use chatbench::verify::trace::file::Recording;
+use chatbench::verify::trace::file::{Recording, WriteError};
+use chatbench::wire::Dialect;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
@@ -39,29 +40,30 @@ pub(crate) struct Ran {
     pub(crate) took: Duration,
 }
 
-/// Carries out `case`, and records what is verified at `trace`.
+/// Carries out `case`.
+pub(crate) fn carry_out(case: &Case) -> Ran {
+    in_virtual_time(case, &plan(case), None)
+}
+
+/// Carries out `case`, and records what is verified into the file at `path`.
 ///
-/// # Panics
-/// If its scenario is none, or the trace cannot be written.
-pub(crate) fn carry_out(case: &Case, trace: Option<&Path>) -> Ran {
+/// # Errors
+/// What keeps it from being written.
+pub(crate) fn record(case: &Case, path: &Path) -> Result<(), WriteError> {
     let plan = plan(case);
+    let recording = Recording::create(path, true)?;
+    let outcome = in_virtual_time(case, &plan, Some(&recording)).outcome;
+    let doubts = outcome.map(|outcome| verdict::doubts(&plan, &outcome, 1));
+    recording.finish(doubts.unwrap_or_default()).map(drop)
+}
+
+fn in_virtual_time(case: &Case, plan: &Plan, recording: Option<&Recording>) -> Ran {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .expect("a runtime without I/O asks nothing of the system");
-    let recording =
-        trace.map(|path| Recording::create(path, true).unwrap_or_else(|error| panic!("{error}")));
-    let ran = runtime.block_on(both_sides(case, &plan, recording.as_ref()));
-    if let Some(recording) = recording {
-        let doubts = ran
-            .outcome
-            .as_ref()
-            .map(|outcome| verdict::doubts(&plan, outcome, 1));
-        let finished = recording.finish(doubts.unwrap_or_default());
-        finished.unwrap_or_else(|error| panic!("{error}"));
-    }
-    ran
+    runtime.block_on(both_sides(case, plan, recording))
 }
 
 /// The plan of a case.
@@ -71,13 +73,9 @@ fn plan(case: &Case) -> Plan {
         // Whoever is cut off for a while is waited for.
         "run.drain=\"20s\"".to_owned(),
     ];
-    match case.judge {
-        Judge::Numbers => overrides.push(format!("target.url=\"ndjson://{ADDRESS}\"")),
-        Judge::Outside => {
-            overrides.push(format!("target.url=\"ndjson://{ADDRESS}\""));
-            overrides.push("verify.use_seq=false".to_owned());
-        }
-        Judge::Classic => overrides.push(format!("target.url=\"classic://{ADDRESS}\"")),
+    overrides.push(format!("target.url=\"{}://{ADDRESS}\"", dialect(case)));
+    if case.judge == Judge::Outside {
+        overrides.push("verify.use_seq=false".to_owned());
     }
     let parsed = scenario::parse(
         "drawn.toml",
@@ -162,7 +160,7 @@ async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Option<Stats> {
     let config = Config {
-        faults: case.fault.map(request).into_iter().collect(),
+        faults: case.fault.map(once).into_iter().collect(),
         seed: case.seed,
         ..Config::default()
     };
@@ -181,17 +179,17 @@ async fn serve(
     }
 }
 
-fn request(fault: Fault) -> Request {
+fn once(fault: Fault) -> Request {
     Request {
         fault,
         rate: Rate::Once,
     }
 }
 
-fn dialect(case: &Case) -> chatbench::wire::Dialect {
+fn dialect(case: &Case) -> Dialect {
     match case.judge {
-        Judge::Numbers | Judge::Outside => chatbench::wire::Dialect::Ndjson,
-        Judge::Classic => chatbench::wire::Dialect::Classic,
+        Judge::Numbers | Judge::Outside => Dialect::Ndjson,
+        Judge::Classic => Dialect::Classic,
     }
 }
 

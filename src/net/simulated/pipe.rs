@@ -98,10 +98,11 @@ impl Pipe {
         self.under_way.len()
     }
 
-    /// What has arrived by `now` can be read.
+    /// What has arrived by `now` can be read; after a reset nothing arrives.
     fn arrive(&mut self, now: Instant) {
+        let until = self.reset.map_or(now, |reset| reset.min(now));
         while let Some(&(at, bytes)) = self.under_way.front()
-            && at <= now
+            && at <= until
         {
             self.arrived += bytes;
             self.under_way.pop_front();
@@ -139,13 +140,8 @@ impl Pipe {
 
     /// What there is to read. Where `reset_discards`, what arrived before a reset is lost with it.
     pub(super) fn look(&mut self, now: Instant, reset_discards: bool) -> Input {
-        if self.is_reset(now) {
-            self.arrive(now);
-            self.under_way.clear(); // nothing comes after it
-            self.bytes.truncate(self.arrived);
-            if reset_discards {
-                self.forget();
-            }
+        if reset_discards && self.is_reset(now) {
+            self.forget();
         }
         if self.unread_bytes(now) > 0 {
             return Input::Bytes(self.arrived);

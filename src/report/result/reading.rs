@@ -26,10 +26,12 @@ pub enum Error {
         source: io::Error,
     },
     /// The text is no JSON, or a key is missing or of another kind.
-    #[error("{}: damaged, or no chatbench result: {source}", path.display())]
+    #[error("{}: damaged, or no chatbench result: {key}{source}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
+        /// The key that is wrong and a colon, `window.sent: `; empty where it is the whole.
+        key: String,
         /// The first thing that is wrong, with its line and column.
         source: serde_json::Error,
     },
@@ -122,22 +124,32 @@ pub(crate) fn document<T: DeserializeOwned>(
     struct Versioned {
         schema: u64,
     }
-    let damaged = |source| Error::Damaged {
+    let damaged = |key: String, source| Error::Damaged {
         path: path.to_owned(),
+        key,
         source,
     };
+    let whole = |source| damaged(String::new(), source);
     // An array would do for a struct, and be told of its length.
     if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(damaged(de::Error::custom("no JSON object")));
+        return Err(whole(de::Error::custom("no JSON object")));
     }
-    let Versioned { schema: found } = serde_json::from_slice(bytes).map_err(damaged)?;
+    let Versioned { schema: found } = serde_json::from_slice(bytes).map_err(whole)?;
     if found != schema {
         return Err(Error::OtherSchema {
             path: path.to_owned(),
             found,
         });
     }
-    serde_json::from_slice(bytes).map_err(damaged)
+    // That it is JSON and nothing after it was seen with its version.
+    let mut document = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut document).map_err(|error| {
+        let key = match error.path().iter().next() {
+            Some(_) => format!("{}: ", error.path()),
+            None => String::new(),
+        };
+        damaged(key, error.into_inner())
+    })
 }
 
 /// Classes of latency, and groups of clients, that a result may have: each holds histograms, which

@@ -89,15 +89,22 @@ fn classes_come_in_the_order_of_a_message_and_unknown_ones_last() {
 #[test]
 fn a_damaged_result_is_named_with_its_damage() {
     type Damage = fn(&mut Value);
-    let table: [(Damage, &str); 5] = [
-        (|v| v["counts"]["sent"] = "many".into(), "expected u64"),
+    let table: [(Damage, &str); 6] = [
+        (
+            |v| v["counts"]["sent"] = "many".into(),
+            "counts: invalid type: string \"many\", expected u64",
+        ),
+        (
+            |v| v["thresholds"][1]["samples"] = (-1).into(),
+            "thresholds[1].samples: invalid value",
+        ),
         (
             |v| drop(v.as_object_mut().unwrap().remove("verdict")),
             "missing field `verdict`",
         ),
         (
             |v| v["latency_ns"]["ack"]["histogram"] = "?".into(),
-            "nvalid symbol",
+            "latency_ns.ack.histogram: Invalid symbol",
         ),
         (
             |v| v["latency_ns"]["ack"]["histogram"] = "SElTVA==".into(),

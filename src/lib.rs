@@ -21,18 +21,21 @@
 //! | [`signals`] | being told to end |
 //! | [`input`] | files from outside, read up to a limit |
 //! | [`terminal`] | what may be written to a terminal: text from elsewhere, made harmless |
-//! | [`wire`] | what goes over a socket, sans-IO: lines, the ndjson codec, the load message |
+//! | [`wire`] | what goes over a socket, sans-IO: frames, the load message; protocols, which make observations of bytes |
+//! | [`verify`] | observations in, violations out: ledger, judge, findings |
 //! | [`net`] | what bytes travel over: the system's TCP, or a simulated network |
 //! | [`server`] | the reference server: one log, a cursor a session |
 //! | [`scenario`] | TOML in, a checked plan out; arrival schedules |
 //! | [`measure`] | histograms, the timeline, percentiles and how many samples they need |
-//! | [`verify`] | observations in, violations out: ledger, judge, findings |
 //! | [`target`] | how a system is reached: addresses, the embedded server |
 //! | [`driver`] | the fleet: shards, clients, scripts, the phases of a run |
 //! | [`report`] | the verdict, thresholds, summary, JSON; from a result: HTML, files, comparisons |
 //! | [`search`] | the highest load that holds: which to try next |
 //! | [`scrape`] | figures while it runs, for Prometheus: their names, and a thread that answers |
 //! | [`cli`] | one file a verb, progress |
+//!
+//! Four of them are crates of their own, so that the compiler holds their borders and a change of
+//! one leaves the others built: `wire`, `verify`, `net` and `server`, under `crates`.
 //!
 //! # Vocabulary
 //!
@@ -75,17 +78,17 @@ pub mod input;
 
 pub mod terminal;
 
-pub mod wire;
+pub use chatbench_wire as wire;
 
-pub mod net;
+pub use chatbench_verify as verify;
 
-pub mod server;
+pub use chatbench_net as net;
+
+pub use chatbench_server as server;
 
 pub mod scenario;
 
 pub mod measure;
-
-pub mod verify;
 
 pub mod target;
 

@@ -1,0 +1,377 @@
+//! Where the server calls: each of its few points asks whether a fault is due there.
+
+use std::collections::HashSet;
+
+use tracing::info;
+
+use super::catalogue::Fault;
+use super::committed::{Committed, KEPT};
+use super::delivery::{Held, Replay, Why, ack_line};
+use super::dice::Dice;
+use super::request::Request;
+use super::reserved::Reserved;
+use crate::broadcast::Broadcast;
+use crate::log::Entry;
+use crate::session::{NextWrite, Phase, Stream};
+
+/// What the original reads at once: a publish longer than this never arrives whole.
+const ORIGINAL_READ_BYTES: usize = 1024;
+
+/// The faults that a server was asked for, and what they have come to so far.
+#[derive(Debug)]
+pub(crate) struct Faults {
+    pub(super) dice: Vec<Dice>,
+    /// What was committed, each with the sessions that must stay for it to be seen.
+    committed: Vec<(Committed, Vec<usize>)>,
+    /// What was committed beyond [`KEPT`].
+    not_kept: u64,
+    /// Sessions that get no message any more.
+    pub(super) starving: Vec<usize>,
+    /// Sessions that are to miss their first message.
+    pub(super) late: Vec<usize>,
+    /// Sessions that are kept one message behind.
+    pub(super) one_behind: Vec<usize>,
+    /// Lines that are kept back from a session.
+    pub(super) held: Vec<Held>,
+    pub(super) replays: Vec<Replay>,
+    pub(super) reserved: Option<Reserved>,
+    /// The latest message, and whose it was.
+    pub(super) latest: Option<Vec<u8>>,
+    /// Sessions that have sent something.
+    pub(super) talkers: HashSet<usize>,
+    /// Sessions that were answered with an error.
+    pub(super) refused: HashSet<usize>,
+    /// Someone has joined since the latest message.
+    joined_lately: bool,
+    blocking: bool,
+    /// Whom the latest publish claims to be from, if that is another.
+    pub(super) claimed: Option<usize>,
+}
+
+impl Faults {
+    /// `None` where none are asked for.
+    pub(crate) fn new(requests: &[Request], seed: u64) -> Option<Box<Self>> {
+        if requests.is_empty() {
+            return None;
+        }
+        Some(Box::new(Self {
+            dice: requests.iter().map(|r| Dice::new(r, seed)).collect(),
+            committed: Vec::new(),
+            not_kept: 0,
+            starving: Vec::new(),
+            late: Vec::new(),
+            one_behind: Vec::new(),
+            held: Vec::new(),
+            replays: Vec::new(),
+            reserved: None,
+            latest: None,
+            talkers: HashSet::new(),
+            refused: HashSet::new(),
+            joined_lately: false,
+            blocking: false,
+            claimed: None,
+        }))
+    }
+
+    /// What was committed, and how much more that is not kept.
+    pub(crate) fn into_committed(self) -> (Vec<Committed>, u64) {
+        let committed = self
+            .committed
+            .into_iter()
+            .map(|(committed, _)| committed)
+            .collect();
+        (committed, self.not_kept)
+    }
+
+    /// Notes that `fault` was committed; it is seen unless one of `parties` goes away.
+    pub(super) fn tell(&mut self, fault: Fault, parties: &[usize], what: String) {
+        info!(%fault, what, "fault");
+        if self.committed.len() == KEPT {
+            self.not_kept += 1;
+            return;
+        }
+        let committed = Committed {
+            fault,
+            seen: true,
+            what,
+        };
+        self.committed.push((committed, parties.to_vec()));
+    }
+
+    /// The position of the dice of `fault`, if they fall now.
+    pub(super) fn due(&mut self, fault: Fault) -> Option<usize> {
+        let at = self.dice.iter().position(|dice| dice.fault == fault)?;
+        self.dice[at].falls().then_some(at)
+    }
+
+    /// As [`Self::due`], for a fault that needs no more than its moment.
+    pub(super) fn take_due(&mut self, fault: Fault) -> bool {
+        let due = self.due(fault);
+        if let Some(at) = due {
+            self.dice[at].spend();
+        }
+        due.is_some()
+    }
+
+    /// A session has joined, its welcome queued.
+    pub(crate) fn joined<S>(&mut self, b: &mut Broadcast<S>, id: usize)
+    where
+        S: Stream,
+    {
+        let name = b.session(id).client_ip.to_string();
+        self.joined_lately = true;
+        if self.take_due(Fault::NoWelcome) {
+            b.session(id).cursor.clear_queued();
+            self.tell(Fault::NoWelcome, &[id], format!("none to {name}"));
+        }
+        if self.take_due(Fault::LateJoin) {
+            self.late.push(id);
+        }
+        if self.take_due(Fault::DropTail) {
+            self.one_behind.push(id);
+        }
+        if let Some(line) = self.latest.clone()
+            && self.take_due(Fault::BeforeJoin)
+        {
+            let what = format!("number {} to {name}, who joined behind it", b.log.seq());
+            b.reply(id, line);
+            self.tell(Fault::BeforeJoin, &[id], what);
+        }
+    }
+
+    /// One read came from a session; whether it is lost.
+    pub(crate) fn loses_read<S>(&mut self, b: &mut Broadcast<S>, id: usize, bytes: &[u8]) -> bool
+    where
+        S: Stream,
+    {
+        self.talkers.insert(id);
+        let session = b.session(id);
+        let lines = match &session.classic {
+            Some(side) => side.whole_objects(bytes),
+            None if session.lines.pending_bytes() > 0 || !bytes.ends_with(b"\n") => 0,
+            None => memchr::memchr_iter(b'\n', bytes).count(),
+        };
+        if lines < 2 || !self.take_due(Fault::LoseCoalesced) {
+            return false;
+        }
+        let name = b.session(id).client_ip.to_string();
+        for line in 1..=lines {
+            let what = format!("publish {line} of {lines} in one read from {name}");
+            self.tell(Fault::LoseCoalesced, &[id], what);
+        }
+        true
+    }
+
+    /// The publish that comes next from `id` says that it is from `address`.
+    pub(crate) fn claims<S>(&mut self, b: &mut Broadcast<S>, id: usize, address: Option<&str>)
+    where
+        S: Stream,
+    {
+        let mut sessions = b.sessions.iter().enumerate();
+        self.claimed = sessions.find_map(|(other, session)| {
+            let named = session.as_ref()?.client_ip.as_ref() == address?;
+            (named && other != id).then_some(other)
+        });
+    }
+
+    /// A line or an object came from a session; whether it is lost.
+    pub(crate) fn loses_line<S>(&mut self, b: &mut Broadcast<S>, id: usize, line: &[u8]) -> bool
+    where
+        S: Stream,
+    {
+        if line.len() <= ORIGINAL_READ_BYTES || !self.take_due(Fault::Truncate1024) {
+            return false;
+        }
+        let name = &b.session(id).client_ip;
+        let what = format!("a publish of {} bytes from {name}", line.len());
+        self.tell(Fault::Truncate1024, &[id], what);
+        true
+    }
+
+    /// A line of a session is answered with `error`; whether the answer is kept back.
+    pub(crate) fn refused<S>(
+        &mut self,
+        b: &mut Broadcast<S>,
+        id: usize,
+        line: &[u8],
+        error: &[u8],
+    ) -> bool
+    where
+        S: Stream,
+    {
+        let text = String::from_utf8_lossy(line);
+        if !text.trim().is_empty()
+            && self.held.is_empty()
+            && let Some(at) = self.due(Fault::RelayRejected)
+        {
+            let name = b.session(id).client_ip.clone();
+            if let Ok(entry) = b.log.append(&name, &*text) {
+                self.dice[at].spend();
+                let what = format!("a line of {name}, as number {}", entry.seq);
+                self.tell(Fault::RelayRejected, &[], what);
+            }
+        }
+        self.refused.insert(id);
+        if let Some(reserved) = &mut self.reserved {
+            return reserved.keeps_error(id, error);
+        }
+        let begins = self.held.is_empty() && self.due(Fault::EffectFirst).is_some();
+        if begins {
+            self.reserved = Some(Reserved::for_effect(id, error));
+        }
+        begins
+    }
+
+    /// A session leaves politely; whether it is bidden bye.
+    pub(crate) fn bids_bye<S>(&mut self, b: &mut Broadcast<S>, id: usize) -> bool
+    where
+        S: Stream,
+    {
+        if self.reserved.as_ref().is_some_and(|r| r.involves(id)) {
+            self.give_up(b);
+        }
+        let name = b.session(id).client_ip.to_string();
+        let held: Vec<Held> = self.held.extract_if(.., |held| held.id == id).collect();
+        for held in held {
+            match held.why {
+                Why::Tail => {
+                    let what = format!("number {} to {name}, the last before its bye", held.seq);
+                    self.tell(Fault::DropTail, &[id], what);
+                }
+                Why::Swap { .. } => {
+                    b.reply(id, held.line);
+                }
+                Why::Ack { publish_id } => {
+                    b.reply(id, ack_line(held.seq, publish_id));
+                    if b.log.seq() > held.seq {
+                        self.tell_swapped_ack(id, held.seq, &name);
+                    }
+                }
+            }
+        }
+        if self.take_due(Fault::NoBye) {
+            self.tell(Fault::NoBye, &[id], format!("none to {name}"));
+            return false;
+        }
+        true
+    }
+
+    pub(super) fn tell_swapped_ack(&mut self, id: usize, seq: u64, name: &str) {
+        if let Some(dice) = self.dice.iter_mut().find(|d| d.fault == Fault::SwapAcks) {
+            dice.spend();
+        }
+        let what = format!("the ack of number {seq} to {name} came behind a later number");
+        self.tell(Fault::SwapAcks, &[id], what);
+    }
+
+    /// A session is over; `complete` says whether it was sent all that it was owed.
+    pub(crate) fn removed<S>(&mut self, b: &mut Broadcast<S>, id: usize, complete: bool)
+    where
+        S: Stream,
+    {
+        for (committed, parties) in &mut self.committed {
+            let before = parties.len();
+            parties.retain(|party| *party != id);
+            committed.seen &= complete || parties.len() == before;
+        }
+        self.starving.retain(|s| *s != id);
+        self.late.retain(|s| *s != id);
+        self.one_behind.retain(|s| *s != id);
+        self.held.retain(|held| held.id != id);
+        self.replays.retain(|replay| replay.id != id);
+        self.talkers.remove(&id);
+        self.refused.remove(&id);
+        self.gone_from_reserved(b, id);
+    }
+
+    /// Whether a pass writes to nobody, because somebody's socket is full.
+    pub(crate) fn blocks<S>(&mut self, b: &Broadcast<S>) -> bool {
+        let mut sessions = b.sessions.iter().flatten();
+        let slow = sessions
+            .find(|s| s.next_write == NextWrite::WhenWritable && s.phase != Phase::Gone)
+            .map(|s| s.client_ip.to_string());
+        let Some(slow) = slow else {
+            self.blocking = false;
+            return false;
+        };
+        if !self.blocking && self.take_due(Fault::BlockOnSlow) {
+            self.blocking = true;
+            let what = format!("everyone waits for {slow}");
+            self.tell(Fault::BlockOnSlow, &[], what);
+        }
+        self.blocking
+    }
+
+    /// Takes a publish where a server without faults would number and ack it.
+    pub(crate) fn publish<S>(
+        &mut self,
+        b: &mut Broadcast<S>,
+        id: usize,
+        message: &str,
+        publish_id: Option<u64>,
+    ) where
+        S: Stream,
+    {
+        if !self.reserve(b, id, message, publish_id) {
+            self.number(b, id, message, publish_id);
+        }
+    }
+
+    /// Numbers a publish and delivers it.
+    pub(super) fn number<S>(
+        &mut self,
+        b: &mut Broadcast<S>,
+        id: usize,
+        message: &str,
+        publish_id: Option<u64>,
+    ) where
+        S: Stream,
+    {
+        let before = b.log.seq();
+        let skips = self.take_due(Fault::SkipNumber);
+        if skips {
+            b.log.set_seq(before + 1);
+            self.tell(Fault::SkipNumber, &[], format!("number {}", before + 1));
+        }
+        // Who joined behind the number would be sent it all the same, which is another fault.
+        let reusable = before > 0 && b.log.seq() == before && !self.joined_lately;
+        let reuse = reusable.then(|| self.due(Fault::ReuseNumber)).flatten();
+        if reuse.is_some() {
+            b.log.set_seq(before - 1);
+        }
+        let Some(entry) = b.number(id, message.into(), publish_id) else {
+            if skips || reuse.is_some() {
+                b.log.set_seq(before);
+            }
+            return;
+        };
+        if let Some(at) = reuse {
+            self.dice[at].spend();
+            self.tell(Fault::ReuseNumber, &[], format!("number {before}"));
+        }
+        self.joined_lately = false;
+        self.deliver(b, Some(id), entry, message, publish_id);
+        self.invent(b);
+    }
+
+    fn invent<S>(&mut self, b: &mut Broadcast<S>)
+    where
+        S: Stream,
+    {
+        if !self.held.is_empty() {
+            return; // a line that is kept back would come behind it
+        }
+        let Some(at) = self.due(Fault::InventMessage) else {
+            return;
+        };
+        let ips: Vec<&str> = b.sessions.iter().flatten().map(|s| &*s.client_ip).collect();
+        let Some(ip) = self.dice[at].pick(&ips).map(str::to_owned) else {
+            return;
+        };
+        if let Ok(Entry { seq, .. }) = b.log.append(&ip, "nobody ever said this") {
+            self.dice[at].spend();
+            let what = format!("number {seq}, in the name of {ip}");
+            self.tell(Fault::InventMessage, &[], what);
+        }
+    }
+}

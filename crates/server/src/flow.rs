@@ -1,0 +1,335 @@
+//! Who is read from, and what the log keeps for whom: [`pace`](super::pace) and
+//! [`turns`](super::turns) put to use. What users are told of it stands
+//! under S11 in `docs/PROTOCOL.md`.
+
+use std::time::Duration;
+
+use tracing::info;
+
+use super::Config;
+use super::broadcast::{Broadcast, error_line};
+use super::log::Log;
+use super::pace::{Limits, Patience, Standing};
+use super::session::{NextWrite, Phase, Session, Stream};
+use super::turns::{MAX_GROWTH, Turns};
+use chatbench_wire::Dialect;
+use chatbench_wire::line::SERVER_EXTRA_BYTES;
+use chatbench_wire::ndjson::ErrorCode;
+
+/// A client that has so many lines of its own (errors) unsent is not read from until they are:
+/// what garbage costs, its sender pays. What one read brings may go over it once.
+const MAX_LINES_QUEUED: u32 = 64;
+
+/// Sockets that were full and are tried in one pass all the same. A try is a system call in vain
+/// more often than not: of a thousand clients that do not read, each is tried six times a second.
+const MAX_TRIES: usize = 64;
+
+/// What decides who is read from.
+#[derive(Debug)]
+pub(super) struct Flow {
+    pub(super) limits: Limits,
+    patience: Patience,
+    turns: Turns,
+    /// What the log must keep: nobody who is entitled to what comes after is to fall off.
+    keep_from: Offsets,
+    /// Some reader is waited for.
+    held: bool,
+    /// The session whose full socket is tried next.
+    try_from: usize,
+    /// A client that is so far behind is not read from until it has caught up. One that floods
+    /// and reads no acks stalls itself, before it is a slow consumer.
+    stall_at_bytes: u64,
+    backlog_bytes: u64,
+    /// The longest line that may come of input that came before.
+    line_bytes: u64,
+}
+
+impl Flow {
+    pub(super) fn new(config: &Config) -> Self {
+        let backlog_bytes = config.backlog_bytes as u64;
+        let line_bytes = (config.max_line_bytes + SERVER_EXTRA_BYTES) as u64;
+        Self {
+            limits: Limits::beside(config.backlog_bytes),
+            patience: Patience::default(),
+            turns: Turns::new(input_bytes(backlog_bytes.saturating_sub(line_bytes))),
+            keep_from: Offsets { line: 0, text: 0 },
+            held: false,
+            try_from: 0,
+            stall_at_bytes: backlog_bytes / 2,
+            backlog_bytes,
+            line_bytes,
+        }
+    }
+
+    /// Tries for a pass over all sessions.
+    pub(super) fn tries(&self, try_full: bool) -> Tries {
+        Tries {
+            from: self.try_from,
+            left: if try_full { MAX_TRIES } else { 0 },
+            next: if try_full { 0 } else { self.try_from },
+        }
+    }
+
+    /// How much input the logs have room for without losing what they are to keep.
+    fn room_bytes(&self, log: &Log, classic_log: Option<&Log>) -> usize {
+        let room = |log: &Log, keep_from: u64| {
+            let kept_bytes = log.end() - keep_from + self.line_bytes;
+            self.backlog_bytes.saturating_sub(kept_bytes)
+        };
+        let lines = room(log, self.keep_from.line);
+        let texts = classic_log.map_or(u64::MAX, |log| room(log, self.keep_from.text));
+        input_bytes(lines.min(texts))
+    }
+}
+
+/// The input that comes to no more than so many bytes of log.
+fn input_bytes(log_bytes: u64) -> usize {
+    (log_bytes / MAX_GROWTH) as usize
+}
+
+/// Which of the sockets that were full a pass tries: so many, and the next pass those after.
+#[derive(Debug)]
+pub(super) struct Tries {
+    from: usize,
+    left: usize,
+    next: usize,
+}
+
+impl Tries {
+    /// Whether the socket of session `id` is one of them, if it is worth a try.
+    #[inline]
+    pub(super) fn take_one(&mut self, id: usize, is_worth_it: impl FnOnce() -> bool) -> bool {
+        if self.left == 0 || id < self.from || !is_worth_it() {
+            return false;
+        }
+        self.left -= 1;
+        if self.left == 0 {
+            self.next = id + 1;
+        }
+        true
+    }
+}
+
+/// What a pass finds out about the readers.
+#[derive(Debug)]
+pub(super) struct Survey {
+    patience: Duration,
+    oldest: Offsets,
+    keep_from: Offsets,
+    held: bool,
+}
+
+impl<S: Stream> Broadcast<S> {
+    /// Begins to look at all readers.
+    pub(super) fn survey(&mut self) -> Survey {
+        let end = Offsets::at_the_end(&self.log, self.classic_log.as_ref());
+        Survey {
+            patience: self.flow.patience.left(self.writer.now),
+            oldest: end,
+            keep_from: end,
+            held: false,
+        }
+    }
+
+    /// Ends it: forgets what nobody needs.
+    pub(super) fn conclude(&mut self, survey: &Survey, tries: &Tries) {
+        self.flow.try_from = tries.next;
+        survey.oldest.trim(&mut self.log, &mut self.classic_log);
+        self.flow.keep_from = survey.keep_from;
+        self.flow.held = survey.held;
+    }
+
+    /// Whether a client reads its own output well enough to go on sending. Where not, the session
+    /// writes in its own turn, and it may once that has got on.
+    pub(super) fn is_read_from(&mut self, id: usize) -> bool {
+        let session = self.sessions[id].as_ref().expect("its own task calls");
+        let log = session.log(&self.log, &self.classic_log);
+        let may_be_at = log.end().saturating_sub(self.flow.stall_at_bytes);
+        let cursor = &session.cursor;
+        cursor.lines_queued() < MAX_LINES_QUEUED
+            && cursor.needs().is_none_or(|needs| needs >= may_be_at)
+    }
+
+    /// How many bytes may be read from a client now. Where it is none its session is woken when
+    /// there are some, which takes a pass.
+    #[inline]
+    pub(super) fn may_read(&mut self, id: usize) -> usize {
+        let room_bytes = self.flow.room_bytes(&self.log, self.classic_log.as_ref());
+        let session = self.sessions[id].as_mut().expect("its own task calls");
+        let turns = &mut self.flow.turns;
+        let bytes = turns.may_read(&mut session.share, self.log.end(), room_bytes);
+        if bytes == 0 {
+            turns.queue(id, &mut session.share);
+        }
+        bytes
+    }
+
+    /// So much was read from a client.
+    #[inline]
+    pub(super) fn note_read(&mut self, id: usize, bytes: usize) {
+        let session = self.sessions[id].as_mut().expect("its own task calls");
+        self.flow.turns.read(&mut session.share, bytes);
+    }
+
+    /// A session ends.
+    pub(super) fn leave_queue(&mut self, id: usize, session: &Session<S>) {
+        self.flow.turns.leave(id, &session.share);
+    }
+
+    /// Whether clients wait until they are read from.
+    #[inline]
+    pub(super) fn do_publishers_wait(&self) -> bool {
+        self.flow.turns.does_anyone_wait()
+    }
+
+    /// Lets those who queue be read from, unless some reader is waited for.
+    pub(super) fn begin_round(&mut self) {
+        let flow = &mut self.flow;
+        if flow.held {
+            return;
+        }
+        let room_bytes = flow.room_bytes(&self.log, self.classic_log.as_ref());
+        let mut round = flow.turns.begin_round(self.log.end(), room_bytes);
+        while let Some(id) = flow.turns.next(&mut round) {
+            let session = self.sessions[id].as_mut().expect("it left the queue else");
+            flow.turns.grant(&mut session.share, &round);
+            session.wake();
+        }
+    }
+
+    /// Ends the sessions that stand before `keep_from` in the log of a dialect, and forgets what
+    /// only they needed.
+    ///
+    /// It is called where that log is full, that is where at least one session stands there: so
+    /// it costs one pass a slow consumer, not one a message.
+    pub(super) fn end_slow_consumers(&mut self, dialect: Dialect, keep_from: u64) {
+        self.flow.patience.lose(self.writer.now);
+        let mut oldest = Offsets::at_the_end(&self.log, self.classic_log.as_ref());
+        for session in self.sessions.iter_mut().flatten() {
+            let Some(needs) = session.cursor.needs() else {
+                continue;
+            };
+            if session.phase == Phase::Gone {
+                continue; // its task is about to remove it
+            }
+            if session.dialect() != dialect || needs >= keep_from {
+                oldest.needed_by(session);
+                continue;
+            }
+            let log = session.log(&self.log, &self.classic_log);
+            let behind_bytes = log.end() - needs;
+            info!(client_ip = %session.client_ip, behind_bytes, "slow consumer");
+            self.stats.slow_consumers += 1;
+            self.stats.errors += 1;
+            session.wake();
+            if dialect == Dialect::Classic {
+                session.phase = Phase::Gone; // there are no words for it (C3)
+                continue;
+            }
+            let detail = "further behind than messages are kept for";
+            let error = error_line(ErrorCode::SlowConsumer, detail, None);
+            session.cursor.fall_off(log, &error);
+            session.phase = Phase::Closing;
+        }
+        oldest.trim(&mut self.log, &mut self.classic_log);
+    }
+}
+
+impl<S: Stream> Broadcast<S> {
+    /// Ends those who have stopped reading and of whom the server reads no more: who half-closed,
+    /// after `leaving`, and who is not read from since it does not take its answers, after
+    /// `stalled`.
+    pub(super) fn end_stuck(&mut self, leaving: Duration, stalled: Duration) {
+        let now = self.writer.now;
+        for id in 0..self.sessions.len() {
+            let patience = match self.sessions[id].as_ref().map(|session| session.phase) {
+                Some(Phase::Leaving) => leaving,
+                Some(Phase::Open) if !self.is_read_from(id) => stalled,
+                _ => continue,
+            };
+            let session = self.sessions[id].as_mut().expect("it was just looked at");
+            if session.next_write == NextWrite::WhenWritable {
+                let log = session.log(&self.log, &self.classic_log);
+                session.write_a_little(log, &mut self.writer);
+                session.wake();
+            }
+            if now.saturating_sub(session.pace.steady_at()) >= patience {
+                info!(client_ip = %session.client_ip, "does not read what it is owed: closed");
+                session.phase = Phase::Gone;
+                session.wake();
+            }
+        }
+    }
+}
+
+impl Survey {
+    /// Takes one reader into account, after it was written to.
+    #[inline]
+    pub(super) fn look_at<S: Stream>(
+        &mut self,
+        session: &Session<S>,
+        log: &Log,
+        limits: &Limits,
+        now: Duration,
+    ) {
+        let Some(needs) = session.cursor.needs() else {
+            return;
+        };
+        self.oldest.needed_by(session);
+        let pace = &session.pace;
+        match pace.standing(needs, log.end(), limits, self.patience, now) {
+            Standing::GivenUp => return,
+            // Who is leaving is not sent what comes from here on.
+            Standing::WaitedFor => self.held |= !session.cursor.is_leaving(),
+            Standing::KeptFor | Standing::Near => {}
+        }
+        self.keep_from.needed_by(session);
+    }
+}
+
+/// Whether the socket of a session is worth a try although it was full: publishers may be waiting
+/// for it.
+#[inline]
+pub(super) fn is_worth_a_try<S: Stream>(session: &Session<S>, log: &Log, limits: &Limits) -> bool {
+    let behind = |needs| log.end() > needs + limits.slack_bytes;
+    session.next_write == NextWrite::WhenWritable && session.cursor.needs().is_some_and(behind)
+}
+
+/// An offset of each log.
+#[derive(Debug, Clone, Copy)]
+struct Offsets {
+    line: u64,
+    text: u64,
+}
+
+impl Offsets {
+    fn at_the_end(log: &Log, classic_log: Option<&Log>) -> Self {
+        Self {
+            line: log.end(),
+            text: classic_log.map_or(0, Log::end),
+        }
+    }
+
+    /// The older of this and where a session stands.
+    #[inline]
+    fn needed_by<S: Stream>(&mut self, session: &Session<S>) {
+        let Some(needs) = session.cursor.needs() else {
+            return;
+        };
+        match session.dialect() {
+            Dialect::Ndjson => self.line = self.line.min(needs),
+            Dialect::Classic => self.text = self.text.min(needs),
+        }
+    }
+
+    fn trim(&self, log: &mut Log, classic_log: &mut Option<Log>) {
+        log.trim_to(self.line);
+        if let Some(classic_log) = classic_log {
+            classic_log.trim_to(self.text);
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "flow_tests.rs"]
+mod tests;

@@ -1,0 +1,345 @@
+//! What the server keeps of one connection, and how it writes to it.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use super::classic::ClassicSide;
+use super::cursor::{Cursor, Gather};
+use super::log::{Entry, Log};
+use super::pace::{self, Pace};
+use super::turns::Share;
+use super::unfinished::Begun;
+use chatbench_net as net;
+use chatbench_wire::Dialect;
+use chatbench_wire::line::LineBuffer;
+use chatbench_wire::ndjson;
+
+/// What a session reads from and writes to: a [`net::Stream`], or in tests a pipe in memory.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {
+    /// Writes what it takes at once, and never waits.
+    ///
+    /// # Errors
+    /// What the system says; `WouldBlock` where it takes nothing.
+    fn send_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut nobody = Context::from_waker(Waker::noop());
+        match Pin::new(self).poll_write(&mut nobody, bytes) {
+            Poll::Ready(written) => written,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl Stream for net::Stream {
+    #[inline]
+    fn send_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send_now(bytes)
+    }
+}
+
+/// Where a session stands in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// It is read from.
+    Open,
+    /// The client half-closed (J2): nothing more will come from it.
+    Leaving,
+    /// The server ends it, for an error or to shut down: the client may still be sending.
+    Closing,
+    /// Reset, or broken otherwise: it is owed nothing (J3).
+    Gone,
+}
+
+/// Who makes a session's next write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NextWrite {
+    /// The flush pass, when there is something new in the log.
+    InPass,
+    /// The session's task, which is about to run, if no pass comes before it: there is a line of
+    /// the session's own (welcome, error, bye), or more than one write takes.
+    Soon,
+    /// The session's task, once the socket takes something again. A pass must not try: it would
+    /// leave a waker with the socket that wakes nobody.
+    WhenWritable,
+    /// The session's task, from then on: a fault delays it.
+    NotBefore(Instant),
+}
+
+/// One connection that was welcomed.
+///
+/// It owns no buffer while it is idle: reads go through one that all sessions share, of which
+/// `lines` keeps an unfinished line, and what is to be written stands in the log.
+#[derive(Debug)]
+pub(super) struct Session<S> {
+    pub(super) stream: S,
+    pub(super) client_ip: Box<str>,
+    pub(super) phase: Phase,
+    pub(super) cursor: Cursor,
+    pub(super) lines: LineBuffer,
+    pub(super) malformed_in_row: u32,
+    /// Bytes read since the server began to shut down.
+    pub(super) drain_bytes: u32,
+    pub(super) pace: Pace,
+    pub(super) share: Share,
+    pub(super) begun: Begun,
+    pub(super) next_write: NextWrite,
+    /// What it has besides where it is of the classic dialect.
+    pub(super) classic: Option<Box<ClassicSide>>,
+    /// Wakes the session's task.
+    waker: Option<Waker>,
+}
+
+/// What the sessions of a thread write with: where a write is put together, when, and what was
+/// written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    gather: Gather,
+    /// Time since the server began, as of the last look at a clock.
+    pub(super) now: Duration,
+    pub(super) limits: pace::Limits,
+    /// Writes that a socket took something of.
+    pub(super) writes: u64,
+    /// What they took.
+    pub(super) written_bytes: u64,
+}
+
+impl Writer {
+    pub(super) fn new(limits: pace::Limits) -> Self {
+        Self {
+            gather: Gather::default(),
+            now: Duration::ZERO,
+            limits,
+            writes: 0,
+            written_bytes: 0,
+        }
+    }
+}
+
+/// How an attempt to write ended.
+pub(super) enum Turn {
+    /// All that is owed is sent.
+    CaughtUp,
+    /// The socket took some, and there is more.
+    More,
+    /// The socket took nothing; the context is woken when it will.
+    Blocked,
+    /// The connection is broken.
+    Broken,
+}
+
+impl<S: Stream> Session<S> {
+    /// A session that joins now, its welcome queued (J1).
+    pub(super) fn join(stream: S, client_ip: &str, log: &Log, max_line_bytes: usize) -> Self {
+        let mut welcome = Vec::new();
+        ndjson::encode_welcome(&mut welcome, client_ip, log.seq(), max_line_bytes as u64);
+        let cursor = Cursor::join(log, welcome);
+        Self::new(stream, client_ip, cursor, max_line_bytes, None)
+    }
+
+    pub(super) fn new(
+        stream: S,
+        client_ip: &str,
+        cursor: Cursor,
+        max_line_bytes: usize,
+        classic: Option<Box<ClassicSide>>,
+    ) -> Self {
+        Self {
+            stream,
+            client_ip: client_ip.into(),
+            phase: Phase::Open,
+            cursor,
+            classic,
+            lines: LineBuffer::new(max_line_bytes),
+            malformed_in_row: 0,
+            drain_bytes: 0,
+            pace: Pace::new(Duration::ZERO),
+            share: Share::default(),
+            begun: Begun::default(),
+            next_write: NextWrite::Soon,
+            waker: None,
+        }
+    }
+
+    #[inline]
+    pub(super) fn dialect(&self) -> Dialect {
+        match &self.classic {
+            None => Dialect::Ndjson,
+            Some(_) => Dialect::Classic,
+        }
+    }
+
+    /// Which of the logs the session reads. Where there is one of its dialect there is a log of it.
+    #[inline]
+    pub(super) fn log<'a>(&self, ndjson: &'a Log, classic: &'a Option<Log>) -> &'a Log {
+        match &self.classic {
+            None => ndjson,
+            Some(_) => classic.as_ref().expect("it came by a classic listener"),
+        }
+    }
+
+    /// Writes once of what the session is owed, in a pass: who only listens, nearly everyone, is
+    /// written to without a look at what tokio knows of the socket.
+    #[inline]
+    pub(super) fn write_in_pass(&mut self, log: &Log, writer: &mut Writer) -> Turn {
+        self.cursor.gather(log, &mut writer.gather);
+        let Some(bytes) = writer.gather.single_slice(log) else {
+            // Nobody is woken for it: see `Broadcast::flush`.
+            return self.write_gathered(log, writer, &mut Context::from_waker(Waker::noop()));
+        };
+        let written = self.send_now(bytes);
+        self.written(log, writer, written)
+    }
+
+    #[inline]
+    fn send_now(&mut self, bytes: &[u8]) -> Poll<Option<usize>> {
+        match self.stream.send_now(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Poll::Pending,
+            written => Poll::Ready(written.ok()),
+        }
+    }
+
+    /// Tries a socket that was full. A kernel says that it can be written to only when a good part
+    /// of its buffer is free, which for a slow reader may be megabytes later.
+    pub(super) fn write_a_little(&mut self, log: &Log, writer: &mut Writer) -> Turn {
+        self.cursor.gather(log, &mut writer.gather);
+        let Some(bytes) = writer.gather.first_slice(log) else {
+            return Turn::CaughtUp;
+        };
+        let written = self.send_now(bytes);
+        self.written(log, writer, written)
+    }
+
+    /// Writes once of what the session is owed; where the socket is full, `cx` is woken when it
+    /// is not.
+    pub(super) fn write(&mut self, log: &Log, writer: &mut Writer, cx: &mut Context<'_>) -> Turn {
+        self.cursor.gather(log, &mut writer.gather);
+        self.write_gathered(log, writer, cx)
+    }
+
+    fn write_gathered(&mut self, log: &Log, writer: &mut Writer, cx: &mut Context<'_>) -> Turn {
+        let gather = &writer.gather;
+        if gather.total_bytes() == 0 {
+            return Turn::CaughtUp;
+        }
+        let stream = Pin::new(&mut self.stream);
+        let written = if let Some(bytes) = gather.single_slice(log) {
+            stream.poll_write(cx, bytes)
+        } else {
+            let (slices, count) = gather.slices(log);
+            stream.poll_write_vectored(cx, &slices[..count])
+        };
+        self.written(log, writer, written.map(Result::ok))
+    }
+
+    /// Takes note of how a write went; nothing was written where the connection is broken.
+    #[inline]
+    fn written(&mut self, log: &Log, writer: &mut Writer, written: Poll<Option<usize>>) -> Turn {
+        match written {
+            Poll::Pending => {
+                self.next_write = NextWrite::WhenWritable;
+                self.pace.fall_behind(writer.now);
+                Turn::Blocked
+            }
+            Poll::Ready(None | Some(0)) => Turn::Broken,
+            Poll::Ready(Some(sent_bytes)) => {
+                writer.writes += 1;
+                writer.written_bytes += sent_bytes as u64;
+                if sent_bytes == writer.gather.total_bytes() {
+                    self.cursor.advance_all(log, &writer.gather);
+                } else {
+                    self.cursor.advance(log, sent_bytes);
+                }
+                if self.cursor.is_behind(log) {
+                    let (bytes, now) = (sent_bytes as u64, writer.now);
+                    self.pace.take(bytes, log.end(), &writer.limits, now);
+                    Turn::More
+                } else {
+                    self.pace.catch_up();
+                    Turn::CaughtUp
+                }
+            }
+        }
+    }
+
+    /// Bytes of a line or an object that has begun and not ended.
+    #[inline]
+    pub(super) fn pending_bytes(&self) -> usize {
+        match &self.classic {
+            None => self.lines.pending_bytes(),
+            Some(side) => side.pending_bytes(),
+        }
+    }
+
+    /// Gives back what is kept of it: nothing more is read.
+    pub(super) fn forget_input(&mut self) {
+        self.lines = LineBuffer::new(1);
+        if let Some(side) = &mut self.classic {
+            side.forget_input();
+        }
+    }
+
+    /// Leaves the waker of the session's task.
+    pub(super) fn remember(&mut self, waker: &Waker) {
+        match &mut self.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+    }
+
+    /// What wakes the session's task.
+    pub(super) fn waker(&self) -> Option<Waker> {
+        self.waker.clone()
+    }
+
+    /// Wakes the session's task, to see what has changed.
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Has the session's task write when it runs next, unless it is waiting for the socket.
+    pub(super) fn write_soon(&mut self) {
+        if self.next_write == NextWrite::InPass {
+            self.next_write = NextWrite::Soon;
+        }
+    }
+
+    /// Has the session's own message acknowledged where it stands in the log.
+    #[inline]
+    pub(super) fn ack(&mut self, entry: Entry, id: Option<u64>) {
+        match &self.classic {
+            None => self.cursor.ack(entry, id),
+            Some(side) => self.cursor.ack_in_text(entry, side.ack()),
+        }
+    }
+
+    /// Queues a line of the session's own behind all that it is owed so far.
+    pub(super) fn reply(&mut self, log: &Log, line: Vec<u8>) {
+        self.cursor.reply(log, line);
+        self.write_soon();
+    }
+
+    /// Ends the session: it is sent what it is owed so far and no more.
+    pub(super) fn leave(&mut self, log: &Log, phase: Phase) {
+        self.cursor.leave(log);
+        self.phase = phase;
+        self.write_soon();
+    }
+
+    /// Ends the session politely (J2, J4): the last that it is sent is the last number owed. In
+    /// the classic dialect that is understood (C3).
+    pub(super) fn send_bye(&mut self, log: &Log, phase: Phase) {
+        if self.classic.is_none() {
+            let mut bye = Vec::new();
+            ndjson::encode_bye(&mut bye, log.seq());
+            self.reply(log, bye);
+        }
+        self.leave(log, phase);
+    }
+}

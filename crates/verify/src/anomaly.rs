@@ -1,0 +1,301 @@
+//! Anomalies: whatever did not go by the book, to be judged with what all shards know.
+//!
+//! A ledger makes an [`Anomaly`], the judge keeps it as it is until enough is known to judge it.
+
+use super::batch::{Message, Relayed};
+use super::violation::{Violation, WrongRelay};
+use chatbench_wire::payload::SenderId;
+
+/// Something that did not go by the book.
+#[derive(Debug, Clone)]
+pub(super) enum Anomaly {
+    /// It is judged when this number is settled.
+    At(u64, Open),
+    /// Numbers that did not come.
+    Missing(Missing),
+    /// A message whose session ended before its ack came.
+    Unacked(Unacked),
+    /// `receiver` was owed `message`, as far as is known: that is a violation, if nothing that is
+    /// learned by the end of the run says otherwise.
+    LostUnless {
+        receiver: SenderId,
+        message: Message,
+        doubt: LossDoubt,
+        violation: Violation,
+    },
+    /// Something near `message` in the order of all is out of it: what only that order says of who
+    /// lost it is in doubt.
+    DisorderNear { message: Message },
+    /// `receiver` left, and the target answered: whatever it was owed has come by now, or will not.
+    HadAll { receiver: SenderId },
+    /// `receiver` got what was given up.
+    CameAfterAll {
+        receiver: SenderId,
+        message: Message,
+    },
+    /// `receiver` got it so long after others that it may be what was given up, or else it came
+    /// again: then that is the violation.
+    CameLongAfter {
+        receiver: SenderId,
+        message: Message,
+        violation: Violation,
+    },
+    /// A client waited too long for the acks of these: one violation, unless every one of them went
+    /// to another, which is one itself.
+    Overdue {
+        messages: Vec<Message>,
+        violation: Violation,
+    },
+    /// `message` was answered with an error, rightly unless there is a violation that says why not.
+    Refused {
+        message: Message,
+        violation: Option<Violation>,
+    },
+    /// An error that nothing its receiver sent accounts for; `message` if it names another's: that
+    /// one was refused, and its sender was not told.
+    StrayError {
+        message: Option<Message>,
+        violation: Violation,
+    },
+    /// A refused message was acked all the same, or one of which it is `forgotten` whether it was
+    /// refused, echoed or acked before.
+    AckOfRefused {
+        message: Message,
+        seq: u64,
+        forgotten: bool,
+        at_ns: u64,
+    },
+    /// `receiver` was acked a message that is another's, or that nobody sent.
+    StrayAck {
+        receiver: SenderId,
+        seq: u64,
+        message: Option<Message>,
+        at_ns: u64,
+    },
+    /// A line under `seq` that is wrong in itself. Alike for several receivers it is one
+    /// violation: `line` is the hash of its bytes.
+    Irregular {
+        seq: u64,
+        line: u64,
+        irregular: Irregular,
+    },
+    /// A violation that needs no further knowledge.
+    Certain(Violation),
+    /// The target closed a connection without what it owed at the end: a violation, unless the whole
+    /// target went away.
+    HungUp {
+        /// The last number that its session had seen; [`NO_NUMBER`] where none are looked at.
+        ///
+        /// [`NO_NUMBER`]: super::batch::NO_NUMBER
+        seen: u64,
+        violation: Violation,
+    },
+    /// The target began its numbers anew: these are counted on from `added`.
+    NumberedAnew { added: u64, violation: Violation },
+}
+
+/// An anomaly that waits until a number is settled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Open {
+    /// An intact message under a number that is another message to others.
+    Conflict(Relayed),
+    /// `message` was acked with a number that its sender had passed before it sent it.
+    AckBelowSeen {
+        message: Message,
+        /// The last number its sender had seen when it sent it.
+        seen: u64,
+        at_ns: u64,
+    },
+    /// `message` was acked with a number that its sender had given up, or whether it had is
+    /// `forgotten`.
+    AckAfterAll {
+        message: Message,
+        forgotten: bool,
+        at_ns: u64,
+    },
+    /// `receiver` got something under a number that it may have given up; `message` if it is one of
+    /// its own.
+    Came {
+        receiver: SenderId,
+        message: Option<Message>,
+    },
+    /// Delivered more than the promised time after it was due. The judge knows when it was really
+    /// sent.
+    Late {
+        receiver: SenderId,
+        message: Message,
+        intended_ns: u64,
+        at_ns: u64,
+    },
+    /// An intact message under a number that was not due, by the number that was.
+    Claim(Contest),
+    /// More than one message under a number, once it is known what the numbers around are.
+    Contested(Contest),
+    /// Two numbers that came the other way round, by the larger one.
+    Displaced(Displaced),
+    /// By the number that was due, then by its own.
+    LastFrame(LastFrame),
+    /// Its sender got `message` relayed, as number `seq`. It is judged when its ack cannot show up
+    /// astray any more.
+    Echoed {
+        seq: u64,
+        message: Message,
+        at_ns: u64,
+    },
+    /// This message's ack went to another.
+    Stray(Message),
+}
+
+/// Numbers that a session is past and never saw.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Missing {
+    pub(super) receiver: SenderId,
+    pub(super) from: u64,
+    /// The first number after them.
+    pub(super) until: u64,
+    pub(super) proof: Proof,
+    /// They are not waited for any longer, and may come all the same.
+    pub(super) given_up: bool,
+    /// They were overtaken, as others were that did come.
+    pub(super) disordered: bool,
+    pub(super) at_ns: u64,
+}
+
+/// A message whose session ended before its ack came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unacked {
+    pub(super) message: Message,
+    pub(super) by: NoAck,
+    pub(super) at_ns: u64,
+}
+
+/// An intact message that `receiver` got under a number that is another's, or that was not due: one
+/// that it had passed, one that was never owed to it, or one that no later frame bore out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Contest {
+    pub(super) receiver: SenderId,
+    pub(super) seq: u64,
+    pub(super) claim: Message,
+    /// The number that was due, where that was another.
+    pub(super) due: Option<u64>,
+    /// The message that the number is; `None` if it is to be looked up.
+    pub(super) truth: Option<Message>,
+    /// The last number not owed, where `seq` is none that ever was.
+    pub(super) joined: Option<u64>,
+    pub(super) doubt: ClaimDoubt,
+    pub(super) at_ns: u64,
+}
+
+/// `receiver` got number `low` after `high`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Displaced {
+    pub(super) receiver: SenderId,
+    pub(super) low: u64,
+    pub(super) high: u64,
+    /// Either is known to be the ack of a message of its own.
+    pub(super) own: bool,
+    /// One sender's relays came to it out of the order sent by that.
+    pub(super) fifo: bool,
+    /// From when on it had seen a later number.
+    pub(super) since: Since,
+    /// Where the numbers come to it in no order: the number that was due when that began. What
+    /// is displaced in one such stretch has one cause.
+    pub(super) disorder: Option<u64>,
+    pub(super) at_ns: u64,
+}
+
+/// The moment from which a number is known to have passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Since {
+    /// The number that had come.
+    pub(super) seq: u64,
+    /// When it came.
+    pub(super) at_ns: u64,
+}
+
+/// The last frame that came to `receiver` before its stream broke off, number `seq`, where `due`
+/// was due: a wrong number, or the numbers from `from` on were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LastFrame {
+    pub(super) receiver: SenderId,
+    pub(super) seq: u64,
+    pub(super) message: Option<Message>,
+    pub(super) due: u64,
+    pub(super) from: u64,
+    pub(super) at_ns: u64,
+}
+
+/// A line that is wrong in itself, and the first who got it.
+#[derive(Debug, Clone)]
+pub(super) struct Irregular {
+    pub(super) receiver: SenderId,
+    pub(super) message: Option<Message>,
+    pub(super) what: WrongRelay,
+    pub(super) at_ns: u64,
+}
+
+/// A reason why a number may not have come twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ClaimDoubt {
+    /// Nothing.
+    None,
+    /// There was no room to find out what it was; its number is not missed.
+    Unplaced,
+    /// It had been given up.
+    GivenUp,
+    /// It may have been given up: that is forgotten.
+    Forgotten,
+}
+
+/// Reasons why a loss may be none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct LossDoubt {
+    /// It is not waited for any longer, and may come all the same.
+    pub(super) given_up: bool,
+    /// Only its place among others says that it was owed.
+    pub(super) by_place: bool,
+    /// Only what came later says that it will not come.
+    pub(super) by_later: bool,
+    /// Only a closed connection says that it will not come: it may have been the whole target.
+    pub(super) by_close: bool,
+    /// Others near it are out of order: what only the order says is not known, then.
+    pub(super) disordered: bool,
+}
+
+impl LossDoubt {
+    /// Whether something that is learned later may say that it is none.
+    pub(super) const fn is_any(self) -> bool {
+        self.given_up || self.by_place || self.by_later
+    }
+
+    /// Whether it is not known that this is a loss, since only the order says so, and others near it
+    /// are out of that; `had_all` if its receiver left with all that it was owed.
+    pub(super) const fn is_undecided(self, had_all: bool) -> bool {
+        self.disordered && (self.by_place || self.by_later && !had_all)
+    }
+}
+
+/// How it is known that a message was to be answered by the end of its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoAck {
+    /// The target said goodbye, and so that all is answered.
+    ByBye,
+    /// It acked a later message of the session.
+    ByLaterAck,
+    /// Not by anything that the session got, which joined after this number. It counts if the
+    /// session had passed its number, or if a later one of its messages has a number and it has
+    /// none.
+    Unknown {
+        /// The last number that it was not owed.
+        joined: u64,
+    },
+}
+
+/// How it is known that a number will not come any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// A later number came.
+    Later(u64),
+    /// The bye counted it in.
+    Bye(u64),
+}

@@ -1,0 +1,318 @@
+//! The directory, which every shard may ask about any session: whose it is, from which address it sends, and how
+//! far the target's numbers had got.
+//!
+//! The one piece of verification that threads share. It is asked once for each message and shard,
+//! when a line is decoded for the first time, never for each delivery.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, RwLock};
+
+use super::ids::MAX_SESSIONS;
+use super::numbered::MAX_SEQ;
+use super::numberings::Numberings;
+use super::sends::Sends;
+use chatbench_wire::payload::SenderId;
+
+/// A client of the plan, by its place among all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u32);
+
+/// Sessions by number; clients by name; the highest number seen.
+#[derive(Debug)]
+pub struct Directory {
+    names: Vec<String>,
+    /// Where each client's latencies go; all of those that are not in it, to the first place.
+    groups: Vec<usize>,
+    sessions: RwLock<HashMap<SenderId, Entry>>,
+    next_session: AtomicU32,
+    highest_seq: AtomicU64,
+    /// How many events have been counted: the order of the events of a recorded run.
+    moment: AtomicU64,
+    /// Held while an event of a recorded run is counted, or the highest number rises.
+    counting: Mutex<()>,
+    numberings: Mutex<Numberings>,
+    raw: RwLock<RawTexts>,
+    /// When the latest messages were really sent.
+    pub(super) sends: Sends,
+}
+
+#[derive(Debug, Clone)]
+struct Entry {
+    client: ClientId,
+    address: Option<Box<str>>,
+}
+
+/// Texts that scripts sent byte for byte, by hash: a set, so that a script that repeats itself
+/// adds nothing.
+#[derive(Debug, Default)]
+struct RawTexts {
+    accepted: HashSet<u64>,
+    rejected: HashSet<u64>,
+}
+
+/// The fate of a text that a script sent byte for byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RawFate {
+    /// It was a publish in order: relays of it are owed.
+    Accepted,
+    /// It was no frame, or one the protocol refuses: relays of it break S9.
+    Rejected,
+}
+
+impl Directory {
+    /// A directory of clients with these names; [`ClientId`] is the index.
+    #[must_use]
+    pub fn new(names: Vec<String>) -> Self {
+        Self {
+            names,
+            groups: Vec::new(),
+            sessions: RwLock::default(),
+            next_session: AtomicU32::new(0),
+            highest_seq: AtomicU64::new(0),
+            moment: AtomicU64::new(0),
+            counting: Mutex::default(),
+            numberings: Mutex::default(),
+            raw: RwLock::default(),
+            sends: Sends::default(),
+        }
+    }
+
+    /// Says where each client's latencies go (`measure::group::place`).
+    #[must_use]
+    pub fn with_groups(mut self, groups: Vec<usize>) -> Self {
+        self.groups = groups;
+        self
+    }
+
+    /// Where a client's latencies go.
+    pub(super) fn group(&self, client: ClientId) -> usize {
+        self.groups.get(client.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// A number for a new session of `client`, never given out before; `None` once all of
+    /// [`MAX_SESSIONS`] were (two hours of 1,000 connections a second).
+    pub(super) fn open(&self, client: ClientId) -> Option<SenderId> {
+        let take = |n| (n < MAX_SESSIONS).then_some(n + 1);
+        let id = self
+            .next_session
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
+            .ok()?;
+        let id = SenderId(id);
+        self.enter(id, client);
+        Some(id)
+    }
+
+    /// A new session of `client` has the number `session`, as it was recorded. `false` if that was
+    /// given out before.
+    pub(super) fn open_as(&self, session: SenderId, client: ClientId) -> bool {
+        if session.0 >= MAX_SESSIONS || self.remembers(session) {
+            return false;
+        }
+        self.next_session
+            .fetch_max(session.0 + 1, Ordering::Relaxed);
+        self.enter(session, client);
+        true
+    }
+
+    /// The number `session` was given out, as is known from elsewhere.
+    pub(super) fn was_given(&self, session: SenderId) {
+        if session.0 < MAX_SESSIONS {
+            self.next_session
+                .fetch_max(session.0 + 1, Ordering::Relaxed);
+        }
+    }
+
+    fn enter(&self, session: SenderId, client: ClientId) {
+        let entry = Entry {
+            client,
+            address: None,
+        };
+        let mut sessions = self.sessions.write().expect("no panic while held");
+        sessions.insert(session, entry);
+    }
+
+    /// The address that the target sees `session` under.
+    pub(super) fn set_address(&self, session: SenderId, address: &str) {
+        if let Some(entry) = self
+            .sessions
+            .write()
+            .expect("no panic while held")
+            .get_mut(&session)
+        {
+            entry.address = Some(address.into());
+        }
+    }
+
+    /// Forgets a session of which no message is under way any more.
+    pub(super) fn forget(&self, session: SenderId) {
+        self.sessions
+            .write()
+            .expect("no panic while held")
+            .remove(&session);
+    }
+
+    /// How many sessions are not forgotten.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.sessions.read().expect("no panic while held").len()
+    }
+
+    /// Whether `session` is not forgotten.
+    pub(super) fn remembers(&self, session: SenderId) -> bool {
+        let sessions = self.sessions.read().expect("no panic while held");
+        sessions.contains_key(&session)
+    }
+
+    /// Whether this number was given to a session of this run, forgotten ones included.
+    pub(super) fn was_opened(&self, session: SenderId) -> bool {
+        session.0 < self.next_session.load(Ordering::Relaxed)
+    }
+
+    /// Whether `claimed` is the address of `session`; the true one if it is not. A session that
+    /// is unknown or has no address yet is given the benefit of the doubt.
+    pub(super) fn check_address(&self, session: SenderId, claimed: &str) -> Result<(), String> {
+        let sessions = self.sessions.read().expect("no panic while held");
+        match sessions.get(&session).and_then(|e| e.address.as_deref()) {
+            Some(address) if !same_address(address, claimed) => Err(address.to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The client that `session` belongs to; `None` if it is forgotten, or never was.
+    pub(super) fn client_of(&self, session: SenderId) -> Option<ClientId> {
+        let sessions = self.sessions.read().expect("no panic while held");
+        sessions.get(&session).map(|entry| entry.client)
+    }
+
+    /// The name of a client.
+    #[must_use]
+    pub fn client_name(&self, client: ClientId) -> &str {
+        self.names
+            .get(client.0 as usize)
+            .map_or("?", String::as_str)
+    }
+
+    /// The names of all clients, by [`ClientId`].
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// The highest number that any session has seen. A connection that begins now is owed
+    /// nothing up to it.
+    pub(super) fn highest_seq(&self) -> u64 {
+        self.highest_seq.load(Ordering::Acquire)
+    }
+
+    /// Some session has seen `seq`.
+    pub(super) fn saw(&self, seq: u64) {
+        self.highest_seq.fetch_max(seq, Ordering::Release);
+    }
+
+    /// Events counted so far.
+    pub(super) fn moment(&self) -> u64 {
+        self.moment.load(Ordering::Acquire)
+    }
+
+    /// Counts an event of a recorded run. Returns its number, and the highest message number that
+    /// had been seen at that moment.
+    pub(super) fn count_event(&self) -> (u64, u64) {
+        let _counting = self.counting.lock().expect("no panic while held");
+        let moment = self.moment.fetch_add(1, Ordering::AcqRel) + 1;
+        (moment, self.highest_seq())
+    }
+
+    /// Some session of a recorded run has seen `seq`. That is an event of its own if `seq` is the
+    /// highest; returns at which moment it is known.
+    pub(super) fn count_highest(&self, seq: u64) -> u64 {
+        let _counting = self.counting.lock().expect("no panic while held");
+        if seq <= self.highest_seq() {
+            return self.moment();
+        }
+        self.saw(seq);
+        self.moment.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// Asks the numberings.
+    pub(super) fn numberings<T>(&self, ask: impl FnOnce(&Numberings) -> T) -> T {
+        ask(&self.numberings.lock().expect("no panic while held"))
+    }
+
+    /// A session that began to connect when `joined` had been seen gets smaller numbers, and by
+    /// now `highest` has been seen: see [`Numberings::begin`].
+    pub(super) fn begin_numbering(&self, joined: u64, highest: u64) -> Option<(u64, bool)> {
+        let mut numberings = self.numberings.lock().expect("no panic while held");
+        numberings.begin(joined, highest, MAX_SEQ)
+    }
+
+    /// A script sent `text` byte for byte.
+    pub(super) fn sent_raw(&self, text: &[u8], fate: RawFate) {
+        let mut raw = self.raw.write().expect("no panic while held");
+        match fate {
+            RawFate::Accepted => raw.accepted.insert(hash_of(text)),
+            RawFate::Rejected => raw.rejected.insert(hash_of(text)),
+        };
+    }
+
+    /// The fate of `text`, if a script sent it byte for byte.
+    pub(super) fn raw_fate(&self, text: &str) -> Option<RawFate> {
+        let raw = self.raw.read().expect("no panic while held");
+        let hash = hash_of(text.as_bytes());
+        if raw.accepted.contains(&hash) {
+            Some(RawFate::Accepted)
+        } else if raw.rejected.contains(&hash) {
+            Some(RawFate::Rejected)
+        } else {
+            None
+        }
+    }
+}
+
+/// The same bytes, the same hash, within one process.
+pub(super) fn hash_of(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    bytes.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Addresses are compared as addresses: servers differ in how they write IPv6.
+fn same_address(one: &str, other: &str) -> bool {
+    one == other
+        || matches!((one.parse::<SocketAddr>(), other.parse::<SocketAddr>()), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_the_same_however_they_are_written() {
+        for (one, other, same) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("[::1]:80", "[0:0:0:0:0:0:0:1]:80", true),
+            ("nowhere", "nowhere", true),
+            ("nowhere", "elsewhere", false),
+        ] {
+            assert_eq!(same_address(one, other), same, "{one}, {other}");
+        }
+    }
+
+    #[test]
+    fn no_session_number_is_given_out_twice() {
+        let directory = Directory::new(vec!["c0".to_owned()]);
+        directory
+            .next_session
+            .store(MAX_SESSIONS - 1, Ordering::Relaxed);
+        let last = directory.open(ClientId(0));
+        assert_eq!(last, Some(SenderId(MAX_SESSIONS - 1)));
+        for _ in 0..2 {
+            assert_eq!(directory.open(ClientId(0)), None);
+        }
+        assert!(directory.remembers(SenderId(MAX_SESSIONS - 1)));
+        assert!(!directory.was_opened(SenderId(MAX_SESSIONS)));
+    }
+}

@@ -1,0 +1,177 @@
+//! Acks and errors: each message is answered once, in the order sent.
+
+use std::net::SocketAddr;
+
+use super::{Event, Handle, Inferred};
+use crate::anomaly::Anomaly;
+use crate::batch::{Message, NO_NUMBER};
+use crate::context::{Complaint, TakenAck};
+use crate::ids::split_id;
+use crate::promises::OrderPromise;
+use crate::violation::{Evidence, Violation};
+use chatbench_wire::seen::AckOf;
+
+impl Inferred {
+    pub(super) fn ack(&mut self, handle: Handle, of: AckOf, now_ns: u64) -> Event {
+        match of {
+            AckOf::Id(id) => self.named_ack(handle, Some(id), now_ns),
+            AckOf::NoId => self.named_ack(handle, None, now_ns),
+            AckOf::Oldest(by) => self.anonymous_ack(handle, by, now_ns),
+        }
+    }
+
+    /// An ack that names what it is for, if that had a name.
+    fn named_ack(&mut self, handle: Handle, id: Option<u64>, now_ns: u64) -> Event {
+        self.require_welcome(handle, "ack", now_ns);
+        let promised = self.promises_acks();
+        let session = &mut self.context.sessions[handle];
+        let me = session.id;
+        let outbox = session.outbox.get_or_insert_default();
+        match id.map(split_id) {
+            Some((sender, k)) if promised && sender == me && k <= outbox.last_k && k > 0 => {
+                match self.context.take_ack(handle, k) {
+                    Some(taken) => self.acked(handle, taken, now_ns),
+                    None => self.unowed_ack(handle, k, now_ns),
+                }
+            }
+            _ if outbox.answer_raw() => Event::Other,
+            named => {
+                let message = named.map(|(sender, k)| Message { sender, k });
+                self.stray_ack(handle, message, now_ns)
+            }
+        }
+    }
+
+    /// An ack that names its sender's address alone: it is for the oldest message that waits.
+    fn anonymous_ack(&mut self, handle: Handle, by: SocketAddr, now_ns: u64) -> Event {
+        self.require_welcome(handle, "ack", now_ns);
+        let promised = self.promises_acks();
+        let known = self.context.terms.addresses_known;
+        let session = &mut self.context.sessions[handle];
+        let me = session.id;
+        let mine = self
+            .context
+            .directory
+            .check_address(me, &by.to_string())
+            .is_ok();
+        let outbox = session.outbox.get_or_insert_default();
+        let theirs = self.addresses.owner(by).filter(|id| *id != me);
+        if !promised || theirs.is_some() || known && !mine {
+            let message = theirs.map(|sender| Message { sender, k: 0 });
+            return self.stray_ack(handle, message, now_ns);
+        }
+        let oldest = outbox.pending.front().map(|p| p.k);
+        if oldest.is_none() && outbox.answer_raw() {
+            return Event::Other;
+        }
+        let sent_nothing = outbox.last_k == 0;
+        if let Some(taken) = oldest.and_then(|k| self.context.take_ack(handle, k)) {
+            return self.acked(handle, taken, now_ns);
+        }
+        if sent_nothing {
+            return self.stray_ack(handle, None, now_ns);
+        }
+        self.context
+            .certain(Evidence::TooManyAcks, handle, None, now_ns);
+        Event::Other
+    }
+
+    fn acked(&mut self, handle: Handle, taken: TakenAck, now_ns: u64) -> Event {
+        let at = self.tick();
+        let fifo = self.promises_order(OrderPromise::Fifo);
+        if taken.is_late && fifo {
+            let late = Evidence::AckAfterLater;
+            self.context
+                .certain(late, handle, Some(taken.message), now_ns);
+        }
+        self.messages.acked(taken.message, at, fifo);
+        Event::Ack {
+            intended_ns: taken.pending.intended_ns,
+            sent_ns: taken.pending.sent_ns,
+        }
+    }
+
+    /// An ack for a message of this session that waits for none.
+    fn unowed_ack(&mut self, handle: Handle, k: u64, now_ns: u64) -> Event {
+        let session = self.session(handle);
+        let message = Message {
+            sender: session.id,
+            k,
+        };
+        let waived_acks = session.outbox.get_or_insert_default().was_ack_waived(k);
+        let refused = self.messages.get(message).is_some_and(|m| m.refused);
+        if refused || waived_acks == Some(true) {
+            self.relayed_though_refused(message, now_ns);
+        } else if waived_acks.is_none() {
+            self.context.batch.tally.unknown_acks += 1;
+        } else if self.messages.get(message).is_none_or(|m| !m.unanswered) {
+            // Behind the goodbye it is late: that it was missing is on record.
+            self.context
+                .certain(Evidence::AckedAgain, handle, Some(message), now_ns);
+        }
+        Event::Other
+    }
+
+    fn stray_ack(&mut self, handle: Handle, message: Option<Message>, now_ns: u64) -> Event {
+        let receiver = self.session(handle).id;
+        if let Some(message) = message.filter(|m| m.sender != receiver) {
+            // It may have come in the place of the relay.
+            match message.k {
+                0 => self.excuse(handle, None),
+                _ => self.excuse_only(handle, message),
+            }
+        }
+        self.context.batch.anomalies.push(Anomaly::StrayAck {
+            receiver,
+            seq: NO_NUMBER,
+            message,
+            at_ns: now_ns,
+        });
+        Event::Other
+    }
+
+    /// A message that was answered with an error is in the stream all the same.
+    pub(super) fn relayed_though_refused(&mut self, message: Message, now_ns: u64) {
+        self.context.batch.anomalies.push(Anomaly::AckOfRefused {
+            message,
+            seq: NO_NUMBER,
+            forgotten: false,
+            at_ns: now_ns,
+        });
+    }
+
+    pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
+        let refused = self.context.error(handle, complaint, now_ns);
+        if let Some((message, violation)) = refused {
+            self.refused(message, violation, now_ns);
+        }
+        Event::Error {
+            code: complaint.code.into(),
+        }
+    }
+
+    /// A message was answered with an error: a violation if it was in order.
+    pub(super) fn refused(&mut self, message: Message, violation: Option<Violation>, now_ns: u64) {
+        let refused = Anomaly::Refused { message, violation };
+        self.context.batch.anomalies.push(refused);
+        let Some(sent) = self.messages.get_mut(message) else {
+            return;
+        };
+        sent.refused = true;
+        let slot = sent.slot;
+        if self.sequence.get(slot).is_some_and(|s| s.receivers > 0) {
+            self.relayed_though_refused(message, now_ns);
+        }
+    }
+
+    /// At an answered goodbye: what was sent and neither acked nor refused never will be. Of the
+    /// last lines that could not be read, `swallowed` may have been acks.
+    pub(super) fn report_unacked(&mut self, handle: Handle, swallowed: u64, now_ns: u64) {
+        for message in self.context.waiting(handle) {
+            if let Some(sent) = self.messages.get_mut(message) {
+                sent.unanswered = true;
+            }
+        }
+        self.context.report_unacked(handle, swallowed, now_ns);
+    }
+}

@@ -1,0 +1,153 @@
+//! Excuses: something came that may have been a message that did not.
+
+use super::sequence::SlotId;
+use super::{Event, Handle, Inferred, Progress};
+use crate::batch::Message;
+use crate::violation::{Evidence, NoFrame};
+
+/// Irregular frames remembered for each session, to tell what follows from them.
+const MAX_EXCUSES: usize = 64;
+
+/// How far from its place something may come that stands for a message.
+const EXCUSED_SLOTS: usize = 32;
+
+/// Everything that went wrong in a session, as far as the rest depends on it.
+#[derive(Debug, Default)]
+pub(super) struct Trouble {
+    /// A malformed line came last.
+    pub(super) after_malformed: bool,
+    excuses: Vec<Excuse>,
+    /// How many messages those can have been that were forgotten for want of room.
+    forgotten: u64,
+}
+
+/// Something came that may have been messages.
+#[derive(Debug)]
+struct Excuse {
+    /// The furthest slot by then.
+    after: SlotId,
+    /// So many came before it without moving that: each a place further on than the one before.
+    in_row: usize,
+    /// Which message it seems to have been.
+    claim: Option<Message>,
+    /// How many it can have been.
+    room: u64,
+    /// Not a relay that was wrong, but bytes that are no frame: acks may be among them.
+    malformed: bool,
+}
+
+impl Inferred {
+    pub(super) fn malformed(
+        &mut self,
+        handle: Handle,
+        what: NoFrame,
+        could_hide: u64,
+        now_ns: u64,
+    ) -> Event {
+        let after = self.session(handle).progress.track.cursor;
+        let trouble = self.session(handle).progress.trouble();
+        trouble.after_malformed = true;
+        trouble.excuse(Excuse {
+            after,
+            in_row: 0,
+            claim: None,
+            room: could_hide.saturating_add(1),
+            malformed: true,
+        });
+        self.context
+            .certain(Evidence::NoFrame(what), handle, None, now_ns);
+        Event::Other
+    }
+
+    /// Something came that may have been the message that belongs here; likely `claim`, if that is
+    /// there.
+    pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>) {
+        let after = self.session(handle).progress.track.cursor;
+        self.session(handle).progress.trouble().excuse(Excuse {
+            after,
+            in_row: 0,
+            claim,
+            room: 1,
+            malformed: false,
+        });
+    }
+
+    /// Something came that stands for this message, and for no other.
+    pub(super) fn excuse_only(&mut self, handle: Handle, message: Message) {
+        self.session(handle).progress.trouble().excuse(Excuse {
+            after: 0,
+            in_row: 0,
+            claim: Some(message),
+            room: 1,
+            malformed: false,
+        });
+    }
+
+    /// Whether an excuse covers that `slot` did not come; it covers no other then.
+    pub(super) fn is_excused(&mut self, handle: Handle, slot: SlotId, message: Message) -> bool {
+        let session = &mut self.context.sessions[handle];
+        let Some(trouble) = session.progress.trouble.as_deref_mut() else {
+            return false;
+        };
+        // What came in its place came about where it belongs: where exactly a message belongs
+        // that few have had is not known to the slot.
+        let (mut low, mut high) = (slot, slot);
+        let excuses = &trouble.excuses;
+        let longest_row = excuses.iter().map(|e| e.in_row).max().unwrap_or(0);
+        let mut about = Vec::with_capacity(longest_row + 1);
+        for step in 1..=EXCUSED_SLOTS + longest_row {
+            low = match self.sequence.before(low) {
+                0 => low,
+                before => before,
+            };
+            high = match self.sequence.next(high) {
+                0 => high,
+                next => next,
+            };
+            if step >= EXCUSED_SLOTS {
+                about.push(self.sequence.label(low)..=self.sequence.label(high));
+            }
+        }
+        let claims = |e: &Excuse| e.claim == Some(message);
+        let stands = |e: &Excuse| about[e.in_row].contains(&self.sequence.label(e.after));
+        let at = excuses.iter().position(claims);
+        let Some(at) = at.or_else(|| excuses.iter().position(stands)) else {
+            // It may have come as one of those that are forgotten.
+            let undecided = trouble.forgotten > 0;
+            trouble.forgotten -= u64::from(undecided);
+            self.context.batch.tally.after_wrong += u64::from(undecided);
+            return undecided;
+        };
+        trouble.excuses[at].room -= 1;
+        // A wrong line came in its place.
+        self.context.batch.tally.irregular += u64::from(!trouble.excuses[at].malformed);
+        trouble.excuses.retain(|e| e.room > 0);
+        true
+    }
+}
+
+impl Progress {
+    /// Whether something came that may stand for a message that did not.
+    pub(super) fn may_have_got_others(&self) -> bool {
+        let trouble = self.trouble.as_deref();
+        trouble.is_some_and(|t| !t.excuses.is_empty() || t.forgotten > 0)
+    }
+}
+
+impl Trouble {
+    fn excuse(&mut self, mut excuse: Excuse) {
+        let last = self.excuses.last().filter(|e| e.after == excuse.after);
+        excuse.in_row = last.map_or(0, |e| (e.in_row + 1).min(MAX_EXCUSES));
+        if self.excuses.len() == MAX_EXCUSES {
+            let oldest = self.excuses.remove(0);
+            self.forgotten = self.forgotten.saturating_add(oldest.room);
+        }
+        self.excuses.push(excuse);
+    }
+
+    /// How many acks the malformed lines can have swallowed.
+    pub(super) fn malformed_room(&self) -> u64 {
+        let malformed = self.excuses.iter().filter(|e| e.malformed);
+        malformed.fold(0, |room, e| room.saturating_add(e.room))
+    }
+}

@@ -1,0 +1,60 @@
+//! Lines that were wrong in themselves, and who got them: alike for several receivers they are one
+//! violation.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::kind::Kind;
+use chatbench_wire::payload::SenderId;
+
+/// Different lines that are wrong in themselves and remembered, so that what several receivers
+/// get alike is one violation. Past it the oldest are forgotten.
+const MAX_IRREGULAR: usize = 4096;
+
+/// And how many got them: sessions that come and go may all get the same one.
+const MAX_IRREGULAR_RECEIVERS: usize = 1 << 17;
+
+/// The lines that were wrong in themselves, by kind and hash.
+#[derive(Debug, Default)]
+pub(super) struct Irregulars {
+    lines: HashMap<(Kind, u64), Irregular>,
+    /// The oldest first.
+    order: VecDeque<(Kind, u64)>,
+    receivers: usize,
+}
+
+/// A line that is wrong in itself.
+#[derive(Debug, Default)]
+struct Irregular {
+    /// How often it is a violation: as often as the one who got it most often got it.
+    violations: u64,
+    receivers: HashMap<SenderId, u64>,
+}
+
+impl Irregulars {
+    /// `receiver` got a line. Whether that is one violation more.
+    pub(super) fn count(&mut self, kind: Kind, line: u64, receiver: SenderId) -> bool {
+        let key = (kind, line);
+        if !self.lines.contains_key(&key) || self.receivers >= MAX_IRREGULAR_RECEIVERS {
+            self.make_room();
+        }
+        let irregular = self.lines.entry(key).or_insert_with(|| {
+            self.order.push_back(key);
+            Irregular::default()
+        });
+        let count = irregular.receivers.entry(receiver).or_default();
+        self.receivers += usize::from(*count == 0);
+        *count += 1;
+        let is_more = *count > irregular.violations;
+        irregular.violations = irregular.violations.max(*count);
+        is_more
+    }
+
+    fn make_room(&mut self) {
+        while (self.lines.len() >= MAX_IRREGULAR || self.receivers >= MAX_IRREGULAR_RECEIVERS)
+            && let Some(oldest) = self.order.pop_front()
+        {
+            let forgotten = self.lines.remove(&oldest);
+            self.receivers -= forgotten.map_or(0, |line| line.receivers.len());
+        }
+    }
+}

@@ -1,0 +1,517 @@
+//! The judgement over all shards: every number is settled once, in order, when no session can say
+//! anything about it any more.
+//!
+//! Each [`Batch`] states up to which number its shard has told everything. What lies under the
+//! least of these is settled for good: with every claim about a number on the table a lost relay
+//! can be told from a skipped number, a reused number from two receivers that saw different
+//! orders, a wrong number from a wrong message, and whose ack went astray. No timeout is involved
+//! anywhere.
+//!
+//! Here is when each number is settled, and what comes of it all. [`known`] keeps what is known of
+//! each number, [`open`] the anomalies that wait for it. [`missing`] and [`gaps`] judge numbers that
+//! did not come, [`answers`] acks and errors, [`contests`] numbers that are more than one message,
+//! [`senders`] and [`order`] what came too late, [`deliveries`] what was wrong in itself,
+//! [`restart`] that all began anew, and [`outstanding`] what had not come when the run stopped
+//! listening. [`deferred`] holds losses that may yet turn out to be none, [`causes`] remembers what
+//! is counted once, [`beyond`] counts what bounds leave undecided, and [`unjudged`] is about a run
+//! that has no time left.
+
+mod answers;
+mod beyond;
+mod causes;
+mod contests;
+mod deferred;
+mod deliveries;
+mod gaps;
+mod known;
+mod missing;
+mod open;
+mod order;
+mod outstanding;
+mod restart;
+mod senders;
+mod unjudged;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::anomaly::{Missing, Open, Unacked};
+use super::batch::{Batch, Ended, Fact, Message, NO_NUMBER, Tally, Unjudged};
+use super::bounds;
+use super::directory::Directory;
+use super::findings::{Findings, Found, Reason, Undecided};
+use super::kind::Kind;
+use super::promises::RelayPromise;
+use super::trace::tag::Tag;
+use super::trace::tape::Writing;
+use super::trace::view::View;
+use super::violation::{Evidence, Violation};
+use answers::Answers;
+use beyond::Beyond;
+use causes::{Cause, Causes};
+use chatbench_wire::payload::SenderId;
+use deferred::Deferred;
+use deliveries::Alike;
+use gaps::Gaps;
+use known::{Known, Numbers, Record};
+use outstanding::Ends;
+use restart::{HungUp, Restarts};
+use senders::Track;
+use unjudged::PassedOver;
+
+/// How far around a number another one of the same message is looked for.
+fn exchange_span() -> u64 {
+    bounds::settled_numbers() as u64 / 2
+}
+
+/// A message about which everything is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// When it was due.
+    pub intended_ns: u64,
+    /// When its first receiver got it.
+    pub first_ns: u64,
+    /// When its last receiver got it.
+    pub last_ns: u64,
+    /// How many got it.
+    pub receivers: u64,
+}
+
+/// The judge of a run.
+#[derive(Debug)]
+pub struct Judge {
+    directory: View,
+    late_after_ns: Option<u64>,
+    /// Promise of relays: what may be lost is never late.
+    relay: RelayPromise,
+    watermarks: Vec<u64>,
+    numbers: Numbers,
+    answers: Answers,
+    gaps: Gaps,
+    restarts: Restarts,
+    unjudged: PassedOver,
+    /// Of frames under wrong numbers, or in place of numbers under this one, some were forgotten
+    /// before it was known what they stood for.
+    contested_until: u64,
+    /// Receivers of whose missing numbers it is not known what they were.
+    dropped: HashSet<SenderId>,
+    missing: Vec<Missing>,
+    /// Those that are judged now and may come all the same.
+    given_up: Vec<Range<u64>>,
+    deferred: Deferred,
+    beyond: Beyond,
+    /// Losses that are none if others are out of order, as they are.
+    misplaced: u64,
+    /// By the number with which they are judged.
+    open: BTreeMap<u64, Vec<Open>>,
+    open_count: usize,
+    /// By number, kind and the hash of the line.
+    irregular: BTreeMap<(u64, Kind, u64), Alike>,
+    /// Some of those under numbers below this one are judged already, and forgotten.
+    irregular_until: u64,
+    /// Numbered before what had been seen when they were sent: causality or real time, by number.
+    late_numbered: BTreeMap<u64, Violation>,
+    counted: Causes,
+    senders: HashMap<SenderId, Track>,
+    /// The last number that was settled.
+    last_settled: u64,
+    /// The last one of which it was not known what it is.
+    last_unknown: u64,
+    ended: VecDeque<Ended>,
+    /// Over, with messages that may yet be numbered: remembered as long as there is room.
+    in_flight: VecDeque<SenderId>,
+    /// For want of room some were forgotten of which something may still come.
+    forgot_early: bool,
+    /// The latest send among the numbers settled, and whose it was.
+    latest_sent: Option<(u64, Message, u64)>,
+    ends: Ends,
+    tally: Tally,
+    found: Found,
+    findings: Findings,
+    lost: u64,
+    irregular_deliveries: u64,
+}
+
+impl Judge {
+    /// A judge over `shards` shards.
+    #[must_use]
+    pub fn new(directory: Arc<Directory>, shards: usize, late_after_ns: Option<u64>) -> Self {
+        Self {
+            directory: View::new(directory),
+            late_after_ns,
+            relay: RelayPromise::ExactlyOnce,
+            watermarks: vec![0; shards],
+            numbers: Numbers::default(),
+            answers: Answers::default(),
+            gaps: Gaps::default(),
+            restarts: Restarts::default(),
+            unjudged: PassedOver::default(),
+            contested_until: 0,
+            dropped: HashSet::new(),
+            missing: Vec::new(),
+            given_up: Vec::new(),
+            beyond: Beyond::default(),
+            deferred: Deferred::default(),
+            misplaced: 0,
+            open: BTreeMap::new(),
+            open_count: 0,
+            irregular: BTreeMap::new(),
+            irregular_until: 0,
+            late_numbered: BTreeMap::new(),
+            counted: Causes::default(),
+            senders: HashMap::new(),
+            last_settled: 0,
+            last_unknown: 0,
+            ended: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            forgot_early: false,
+            latest_sent: None,
+            ends: Ends::default(),
+            tally: Tally::default(),
+            found: Found::default(),
+            findings: Findings::default(),
+            lost: 0,
+            irregular_deliveries: 0,
+        }
+    }
+
+    /// Takes what is promised of relays into account.
+    #[must_use]
+    pub const fn with_relays(mut self, relay: RelayPromise) -> Self {
+        self.relay = relay;
+        self
+    }
+
+    /// Sets how late a delivery may be, in ns.
+    #[cfg(test)]
+    pub(super) fn with_late_after(mut self, ns: u64) -> Self {
+        self.late_after_ns = Some(ns);
+        self
+    }
+
+    /// Writes down from here on in which order batches come.
+    pub fn record_on(&mut self, tape: Writing) {
+        self.directory.record_on(tape);
+    }
+
+    /// Violations found so far. What a later frame may still explain is in it, so it can shrink.
+    #[must_use]
+    pub fn violation_count(&self) -> u64 {
+        let pending = self.gaps.runs.len() + self.late_numbered.len() + self.restarts.anew.len();
+        let hung_up: u64 = self.restarts.hung_up.values().map(|h| h.kept.count).sum();
+        self.found.total() + self.deferred.count() + hung_up + pending as u64
+    }
+
+    /// Takes in what `shard` has learned; `settled` gets each message that is now complete.
+    pub fn absorb(&mut self, shard: usize, batch: Batch, mut settled: impl FnMut(Settled)) {
+        if let Some(tape) = self.directory.begin_event() {
+            tape.event(Tag::Absorb).number(shard as u64);
+        }
+        let Batch {
+            watermark,
+            mut facts,
+            settled: complete,
+            anomalies,
+            ended,
+            cut,
+            tally,
+            coverage,
+            unjudged,
+        } = batch;
+        self.tally.add(&tally);
+        self.findings.coverage.add(&coverage);
+        self.unjudged.total = self.unjudged.total.and(unjudged);
+        complete.into_iter().for_each(&mut settled);
+        self.cut(cut);
+        // Where numbers leap, none is to be settled before all of the batch is known of it.
+        let far = self.numbers.base.saturating_add(bounds::records() as u64);
+        if facts.iter().any(|fact| fact.seq() >= far) {
+            facts.sort_by_key(Fact::seq);
+        }
+        for fact in facts {
+            self.fact(&fact, &mut settled);
+        }
+        for anomaly in anomalies {
+            self.anomaly(anomaly);
+        }
+        self.ended.extend(ended);
+        self.watermarks[shard] = watermark;
+        self.numbers.told = self.watermarks.iter().copied().min().unwrap_or(0);
+        self.settle_told(&mut settled);
+        self.forget_ended();
+    }
+
+    /// Everything is in: the last judgement. `target_gone` says that the whole target went away,
+    /// so that a closed connection is no single client's grievance.
+    #[must_use]
+    pub fn finish(mut self, target_gone: bool, settled: impl FnMut(Settled)) -> Findings {
+        self.conclude(target_gone, settled);
+        self.summed_up()
+    }
+
+    /// Judges all that is still open.
+    pub(super) fn conclude(&mut self, target_gone: bool, mut settled: impl FnMut(Settled)) {
+        if let Some(tape) = self.directory.begin_event() {
+            tape.event(Tag::Finish).number(u64::from(target_gone));
+        }
+        if self.unjudged.passed_over {
+            return self.conclude_without(target_gone);
+        }
+        self.numbers.told = u64::MAX;
+        self.settle_told(&mut settled);
+        debug_assert_eq!((self.open_count, self.open.len()), (0, 0), "all is judged");
+        self.judge_answers();
+        self.report_deferred(target_gone);
+        self.judge_unanswered();
+        self.report_gaps();
+        self.report_late_numbered(u64::MAX);
+        self.report_hung_up(target_gone);
+        self.state_undecided();
+    }
+
+    /// Reports closed connections, and that numbers began anew.
+    fn report_hung_up(&mut self, target_gone: bool) {
+        let mut hung_up = std::mem::take(&mut self.restarts.hung_up);
+        if let Some(closes) = hung_up.get(&Kind::UnexpectedClose).filter(|_| !target_gone) {
+            self.findings.counts.unexpected_closes = closes.kept.count;
+        }
+        self.report_numbered_anew(&mut hung_up);
+        for (kind, HungUp { kept, .. }) in hung_up {
+            if target_gone {
+                self.tally.unfinished += kept.count;
+            } else if kept.count > 0 {
+                self.found.merge(kind, kept);
+            }
+        }
+    }
+
+    /// Findings by now: everything, or, where the observations break off, what is certain.
+    #[must_use]
+    pub(super) fn summed_up(mut self) -> Findings {
+        let counts = &mut self.findings.counts;
+        counts.sessions = self.tally.sessions;
+        counts.sent = self.tally.sent;
+        counts.acked = self.tally.acked;
+        counts.delivered = self.tally.delivered;
+        // What may still come is lost when all is in.
+        let uncertain = self.deferred.count() + self.misplaced + self.unjudged.lost;
+        counts.lost = (self.lost + self.tally.lost).saturating_sub(uncertain);
+        let irregular = self.irregular_deliveries + self.tally.irregular;
+        counts.owed = self.tally.delivered + counts.lost + irregular;
+        counts.optional = self.tally.optional;
+        let undecided = self.misplaced.saturating_add(self.beyond.losses);
+        let undecided = undecided.saturating_add(self.tally.misplaced);
+        counts.unresolved = self.tally.unresolved.saturating_add(undecided);
+        if self.unjudged.passed_over {
+            let passed_over = self.deferred.count() + self.unjudged.lost;
+            counts.unresolved = counts.unresolved.saturating_add(passed_over);
+        }
+        counts.duplicated = self.tally.duplicated;
+        counts.errors_received = self.tally.errors_received;
+        counts.unknown_frames = self.tally.unknown_frames;
+        self.findings.violations = self.found.in_words(self.directory.names());
+        self.findings
+    }
+
+    /// Says how much of the run could not be judged, and why.
+    fn state_undecided(&mut self) {
+        let (t, beyond) = (&self.tally, &self.beyond);
+        let reasons = [
+            (Reason::CutOff, t.cut_off),
+            (Reason::MayBeSlow, t.may_be_slow),
+            (Reason::Unfinished, t.unfinished),
+            (Reason::UnaskedByes, t.unasked_byes),
+            (Reason::AfterWrong, t.after_wrong),
+            (Reason::NotFollowed, t.not_followed),
+            (Reason::Uncompared, t.uncompared),
+            (Reason::UnknownAcks, t.unknown_acks),
+            (Reason::Losses, beyond.losses),
+            (Reason::Gaps, beyond.gaps),
+            (Reason::Unanswered, beyond.unanswered),
+            (Reason::Repeats, beyond.repeats),
+            (Reason::Contested, beyond.contested),
+            (Reason::HungUp, beyond.hung_up),
+            (
+                Reason::Misplaced,
+                self.misplaced.saturating_add(t.misplaced),
+            ),
+            (Reason::Disordered, t.disordered),
+        ];
+        let unjudged =
+            (self.unjudged.total != Unjudged::default()).then(|| self.unjudged.total.to_string());
+        let some = reasons.into_iter().filter(|&(_, count)| count > 0);
+        let some = some.map(|(reason, count)| Undecided(reason, count).to_string());
+        self.findings.undecided = unjudged.into_iter().chain(some).collect();
+        self.findings.unfinished = self.tally.unfinished;
+    }
+
+    /// Settles every number that nobody will say more about.
+    fn settle_told(&mut self, settled: &mut impl FnMut(Settled)) {
+        let told = self.numbers.told;
+        self.judge_missing(told);
+        if self.missing.len() > bounds::open_anomalies() {
+            self.judge_missing(NO_NUMBER);
+        }
+        let unjudged = self.missing.iter().map(|m| m.from).min();
+        let until = told.min(unjudged.unwrap_or(u64::MAX));
+        while self.numbers.base < until && !self.numbers.records.is_empty() {
+            self.settle_next(settled);
+        }
+        self.judge_open(until);
+        while self.open_count > bounds::open_anomalies() {
+            let Some((&oldest, _)) = self.open.first_key_value() else {
+                break;
+            };
+            self.judge_open(oldest + 1);
+        }
+        self.numbers.hearsay = self.numbers.hearsay.split_off(&until);
+        self.judge_irregular(until);
+        while self.irregular.len() > bounds::remembered()
+            && let Some((&(oldest, ..), _)) = self.irregular.first_key_value()
+        {
+            self.irregular_until = oldest + 1;
+            self.judge_irregular(oldest + 1);
+        }
+        self.report_late_numbered(until.saturating_sub(bounds::settled_numbers() as u64));
+    }
+
+    /// Settles the oldest number.
+    fn settle_next(&mut self, settled: &mut impl FnMut(Settled)) {
+        let seq = self.numbers.base;
+        self.judge_conflicts(seq);
+        self.judge_open(seq + 1);
+        let Some(record) = self.numbers.records.pop_front() else {
+            return;
+        };
+        self.numbers.base += 1;
+        if seq >= self.numbers.told {
+            self.numbers.forced_until = self.numbers.base;
+        }
+        let complete = !self.settle_outstanding(seq, &record);
+        if let Some(relayed) = record.relayed.as_ref().filter(|_| complete) {
+            settled(Settled {
+                intended_ns: relayed.intended_ns,
+                first_ns: relayed.first_ns,
+                last_ns: relayed.last_ns,
+                receivers: relayed.receivers,
+            });
+        }
+        self.heard(seq, &record);
+        if seq != self.last_settled + 1 {
+            self.last_unknown = seq.saturating_sub(1);
+        }
+        self.last_settled = seq;
+        let Some(mut known) = record.known() else {
+            self.last_unknown = seq;
+            return;
+        };
+        if seq >= self.numbers.told && record.acked.is_none() {
+            // What the first who got it say may be wrong.
+            known.certain = false;
+            self.numbers.forget_of(seq);
+        }
+        if self.numbers.recent.len() >= bounds::settled_numbers() {
+            self.numbers.recent.pop_front();
+        }
+        self.numbers.recent.push_back((seq, known));
+        self.note_owed(seq);
+        if !self.answers.refused.is_empty() {
+            let seen_ns = record.relayed.map(|r| r.first_ns);
+            let seen_ns = seen_ns.or(record.acked.map(|a| a.acked_ns));
+            self.check_refused(known.message, seq, seen_ns.unwrap_or(0));
+        }
+        if !known.certain {
+            self.last_unknown = seq;
+            return;
+        }
+        self.check_fifo(seq, known.message, &record);
+        if let Some(acked) = record.acked {
+            self.check_real_time(seq, &acked);
+        }
+    }
+
+    /// Whether this has not been counted yet. Where that is forgotten, it is undecided.
+    fn first_time(&mut self, cause: Cause) -> bool {
+        let first = self.counted.insert(cause);
+        self.beyond.repeats += u64::from(first.is_none());
+        first == Some(true)
+    }
+
+    /// Lets go of sessions of which nothing is under way any more.
+    fn forget_ended(&mut self) {
+        if !self.ends.is_empty() {
+            return; // what was outstanding is judged at the end, and named then
+        }
+        while let Some(&ended) = self.ended.front() {
+            // Violations that are not judged yet name their sessions.
+            let waiting = !self.missing.is_empty() || self.open_count > 0;
+            let needed = self.numbers.told <= ended.last_seq || waiting;
+            if needed && self.ended.len() < bounds::remembered() {
+                break;
+            }
+            self.ended.pop_front();
+            self.forgot_early |= needed;
+            // Unacked messages are judged at the end, and named then.
+            let is_its_own = |u: &Unacked| u.message.sender == ended.session;
+            if ended.in_flight || self.answers.unacked.iter().any(is_its_own) {
+                self.in_flight.push_back(ended.session);
+            } else {
+                self.forget(ended.session);
+            }
+        }
+        while self.in_flight.len() > bounds::remembered()
+            && let Some(session) = self.in_flight.pop_front()
+        {
+            self.forgot_early = true;
+            self.forget(session);
+        }
+    }
+
+    fn forget(&mut self, session: SenderId) {
+        self.judge_broken_off(session);
+        self.directory.forget(session);
+        self.senders.remove(&session);
+        self.dropped.remove(&session);
+    }
+
+    /// The number that the target states for `seq`.
+    fn stated(&self, seq: u64) -> u64 {
+        if seq == NO_NUMBER {
+            return seq;
+        }
+        self.directory.stated(seq)
+    }
+
+    fn violation(
+        &self,
+        evidence: Evidence,
+        receiver: Option<SenderId>,
+        message: Option<Message>,
+        seq: Option<u64>,
+        at_ns: u64,
+    ) -> Violation {
+        Violation {
+            evidence,
+            receiver: receiver.map(|receiver| self.directory.who(receiver)),
+            message: message.map(|message| self.directory.message(message)),
+            seq: seq
+                .filter(|&seq| seq != NO_NUMBER)
+                .map(|seq| self.stated(seq)),
+            at_ns,
+        }
+    }
+
+    /// Counts what `receiver` got as `message`, number `seq`.
+    fn accuse(
+        &mut self,
+        evidence: Evidence,
+        receiver: Option<SenderId>,
+        message: Option<Message>,
+        seq: u64,
+        at_ns: u64,
+    ) {
+        let violation = self.violation(evidence, receiver, message, Some(seq), at_ns);
+        self.found.add(violation);
+    }
+}

@@ -1,0 +1,79 @@
+//! A run whose time is up: it has to end some time after its drain, whatever is left to judge. What
+//! is certain is reported. Of the rest it is said how much it is, and it accuses nobody.
+
+use super::{Judge, Settled};
+use crate::anomaly::Anomaly;
+use crate::batch::{Batch, Unjudged};
+use crate::trace::tag::Tag;
+
+/// How much there was no time to judge.
+#[derive(Debug, Default)]
+pub(super) struct PassedOver {
+    pub(super) total: Unjudged,
+    /// There was no time to judge the last batches.
+    pub(super) passed_over: bool,
+    /// Losses in these, which something may explain.
+    pub(super) lost: u64,
+    /// The largest number in these.
+    last: u64,
+}
+
+impl Judge {
+    /// Takes in of what `shard` has learned only what needs no judgement: the time is up. From here
+    /// on nothing is settled.
+    pub fn pass_over(&mut self, shard: usize, batch: Batch, settled: impl FnMut(Settled)) {
+        if let Some(tape) = self.directory.begin_event() {
+            tape.event(Tag::PassOver).number(shard as u64);
+        }
+        self.unjudged.passed_over = true;
+        self.tally.add(&batch.tally);
+        self.findings.coverage.add(&batch.coverage);
+        self.unjudged.total = self.unjudged.total.and(batch.unjudged);
+        batch.settled.into_iter().for_each(settled);
+        self.cut(batch.cut);
+        for fact in &batch.facts {
+            self.unjudged.last = self.unjudged.last.max(fact.seq());
+            self.unjudged_since(fact.at_ns());
+        }
+        for anomaly in batch.anomalies {
+            match anomaly {
+                Anomaly::Certain(violation) | Anomaly::StrayError { violation, .. } => {
+                    self.found.add(violation);
+                }
+                Anomaly::HungUp { seen, violation } => self.hung_up(seen, violation),
+                other => {
+                    let is_loss = matches!(other, Anomaly::LostUnless { .. });
+                    self.unjudged.lost += u64::from(is_loss);
+                    self.unjudged.total.findings += 1;
+                }
+            }
+        }
+    }
+
+    fn unjudged_since(&mut self, at_ns: u64) {
+        let since = Unjudged {
+            since_ns: Some(at_ns),
+            ..Unjudged::default()
+        };
+        self.unjudged.total = self.unjudged.total.and(since);
+    }
+
+    /// Concludes where batches were passed over: what is certain of what was judged.
+    pub(super) fn conclude_without(&mut self, target_gone: bool) {
+        self.judge_irregular(u64::MAX);
+        self.report_hung_up(target_gone);
+        let first = self.numbers.records.iter().find_map(|record| {
+            let relayed = record.relayed.as_ref().map(|relayed| relayed.first_ns);
+            relayed.or(record.acked.as_ref().map(|acked| acked.acked_ns))
+        });
+        first
+            .into_iter()
+            .for_each(|at_ns| self.unjudged_since(at_ns));
+        let end =
+            (self.numbers.base + self.numbers.records.len() as u64).max(self.unjudged.last + 1);
+        self.unjudged.total.messages += end.saturating_sub(self.numbers.base.max(1));
+        let waiting = self.open_count + self.missing.len();
+        self.unjudged.total.findings += waiting as u64 + self.deferred.count();
+        self.state_undecided();
+    }
+}

@@ -1,0 +1,490 @@
+//! The ledger of a shard: what its clients did and saw, held against what is owed to each of them.
+//!
+//! There are two kinds of ledger with one set of calls. A target that states its order is held
+//! to it ([`Numbered`]): each session must see every number once, in order. Of one that states
+//! none, or promises less, the order is found out from what everyone got ([`Inferred`]).
+//! Whatever a ledger is told is also written down here, if the run is recorded.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::batch::Batch;
+use super::bounds;
+use super::directory::{ClientId, Directory};
+use super::inferred::Inferred;
+pub use super::numbered::MAX_SEQ;
+use super::numbered::Numbered;
+use super::promises::Promises;
+use super::trace::tag::Tag;
+use super::trace::tape::Writing;
+use super::trace::view::View;
+use super::violation::Evidence;
+use chatbench_wire::payload::Header;
+use chatbench_wire::seen::{Capabilities, Conn, Due, Glued, RawSent, Seen};
+
+/// The terms that a shard verifies against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The run's id, in every load message.
+    pub run: u32,
+    /// The seed of the fillers.
+    pub seed: u64,
+    /// A delivery slower than this is a violation; `None` for no limit.
+    pub late_after_ns: Option<u64>,
+    /// Whether the clients and the target see each other's addresses as they are (loopback), so
+    /// that the welcome's can be checked too.
+    pub addresses_known: bool,
+    /// The promises of the target.
+    pub promises: Promises,
+    /// Capabilities of its protocol.
+    pub capabilities: Capabilities,
+}
+
+impl Terms {
+    /// Whether the order that the target states is what it is held to. Only the reference
+    /// protocol's promises can be checked against numbers; whatever is weaker is judged from
+    /// outside.
+    #[must_use]
+    pub fn are_numbered(&self) -> bool {
+        let promises = Promises {
+            late_after: Promises::default().late_after,
+            ..self.promises
+        };
+        self.capabilities.numbers && promises == Promises::default()
+    }
+}
+
+/// A session of this shard, until it has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Handle(pub(super) u32);
+
+impl Handle {
+    /// Sessions that are open at the same time have different ones, from 0 on without gaps.
+    pub(super) const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A frame, as far as the client's script or the recorder care.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The session is open.
+    Welcome,
+    /// A relay that was owed.
+    Relay {
+        /// When its message was due.
+        intended_ns: u64,
+        /// When it was really sent, if that is still known.
+        sent_ns: Option<u64>,
+    },
+    /// An ack that was owed.
+    Ack {
+        /// When its message was due.
+        intended_ns: u64,
+        /// When it was really sent.
+        sent_ns: u64,
+    },
+    /// The target complained.
+    Error {
+        /// The error's code.
+        code: Box<str>,
+    },
+    /// The target said goodbye.
+    Bye,
+    /// Anything else; if it was wrong, that is on record.
+    Other,
+}
+
+/// How a connection came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// End of stream.
+    Eof,
+    /// The connection was reset or broke.
+    Broken,
+    /// The client let go of it itself.
+    Ours,
+    /// The time was up before the target had finished.
+    TimeUp,
+}
+
+/// The ledger of one shard.
+#[derive(Debug)]
+pub struct Ledger(Kind);
+
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one a shard
+enum Kind {
+    Numbered(Numbered),
+    Inferred(Inferred),
+}
+
+/// Calls the same method of either kind.
+macro_rules! either {
+    (&$self:ident, $ledger:ident => $call:expr) => {
+        match &$self.0 {
+            Kind::Numbered($ledger) => $call,
+            Kind::Inferred($ledger) => $call,
+        }
+    };
+    ($self:ident, $ledger:ident => $call:expr) => {
+        match &mut $self.0 {
+            Kind::Numbered($ledger) => $call,
+            Kind::Inferred($ledger) => $call,
+        }
+    };
+}
+
+impl Ledger {
+    /// An empty ledger, of the kind that `terms` ask for.
+    #[must_use]
+    pub fn new(terms: Terms, directory: Arc<Directory>) -> Self {
+        Self(if terms.are_numbered() {
+            Kind::Numbered(Numbered::new(terms, directory))
+        } else {
+            Kind::Inferred(Inferred::new(terms, directory))
+        })
+    }
+
+    /// Decodes every line from here on: what the comparison must be equivalent to.
+    #[cfg(test)]
+    pub(super) fn never_compare(&mut self) {
+        either!(self, ledger => ledger.never_compare = true);
+    }
+
+    /// Writes down what this ledger is told. Call it before anything else: the trace numbers the
+    /// lines that are kept from the first one on.
+    pub fn record_on(&mut self, tape: Writing) {
+        self.tape().record_on(tape);
+    }
+
+    /// The tape that this ledger's events are written on or come from.
+    pub(super) fn tape(&mut self) -> &mut View {
+        either!(self, ledger => &mut ledger.context.directory)
+    }
+
+    /// Begins an event of a session on the tape, if there is one.
+    fn note(&mut self, tag: Tag, handle: Handle) -> Option<&mut Writing> {
+        let view = self.tape();
+        let tape = match tag.is_counted() {
+            true => view.begin_event(),
+            false => view.writing(),
+        };
+        Some(tape?.of_session(tag, handle.0))
+    }
+
+    /// The session number `index`, if there is one that has not ended.
+    pub(super) fn handle(&self, index: u64) -> Option<Handle> {
+        let index = u32::try_from(index).ok()?;
+        let handle = Handle(index);
+        either!(&self, ledger => ledger.context.sessions.is_there(handle)).then_some(handle)
+    }
+
+    /// The frame that is known to be due to this session next, and under which number it is kept.
+    pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
+        either!(self, ledger => ledger.due(handle))
+    }
+
+    /// `client` is about to connect: a new session. `None` when all session numbers are used up.
+    pub fn connecting(&mut self, client: ClientId) -> Option<Handle> {
+        self.tape().begin_event();
+        let opened = either!(self, ledger => ledger.connecting(client));
+        if let Some(tape) = self.tape().writing() {
+            tape.event(Tag::Connecting).number(u64::from(client.0));
+            tape.session(opened.map(|(handle, session)| (session.0, handle.0)));
+        }
+        Some(opened?.0)
+    }
+
+    /// The connection stands; `local` is its own end's address. Where no welcome is owed the
+    /// session is open.
+    pub fn connected(&mut self, handle: Handle, local: SocketAddr) {
+        if let Some(tape) = self.note(Tag::Connected, handle) {
+            tape.bytes(local.to_string().as_bytes());
+        }
+        either!(self, ledger => ledger.connected(handle, local));
+    }
+
+    /// Messages of this session that wait for their acks.
+    #[must_use]
+    pub fn unacked(&self, handle: Handle) -> usize {
+        either!(&self, ledger => ledger.context.unacked(handle))
+    }
+
+    /// One read gave `frames` whole frames, the first of which, if there is one, began in an earlier
+    /// read if `split`. Comes after every read, so that a trace knows where it ended.
+    pub fn read_done(&mut self, frames: u64, split: bool) {
+        let split = split && frames > 0;
+        if let Some(tape) = self.tape().writing() {
+            tape.read_done(split);
+        }
+        self.tape().end_event();
+        let coverage = either!(self, ledger => &mut ledger.context.batch.coverage);
+        coverage.joined_frames += frames.saturating_sub(1);
+        coverage.split_frames += u64::from(split);
+    }
+
+    /// Goes through what one read brought to a session: takes what is due by comparing it, and
+    /// everything else by what `conn` makes of it, and says of each what it was. `now_ns` is when
+    /// the read returned. What the target is to be answered with is appended to `out`.
+    #[inline]
+    pub fn read(
+        &mut self,
+        handle: Handle,
+        conn: &mut impl Conn,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        now_ns: u64,
+        mut each: impl FnMut(Event),
+    ) {
+        let split = !conn.unread().is_empty();
+        let (mut input, mut frames) = (bytes, 0);
+        loop {
+            let event = match self.matched(handle, now_ns, |due| conn.take_if(&mut input, &due)) {
+                Some(event) => event,
+                None => match conn.next(&mut input, out) {
+                    Some(seen) => self.saw(handle, &seen, now_ns),
+                    None => break,
+                },
+            };
+            frames += 1;
+            each(event);
+        }
+        self.read_done(frames, split);
+    }
+
+    /// The target ended the stream: goes through what that makes of what a session has read.
+    pub fn finish(
+        &mut self,
+        handle: Handle,
+        conn: &mut impl Conn,
+        now_ns: u64,
+        mut each: impl FnMut(Event),
+    ) {
+        let mut frames = 0;
+        while let Some(seen) = conn.finish() {
+            each(self.saw(handle, &seen, now_ns));
+            frames += 1;
+        }
+        if frames > 0 {
+            self.read_done(frames, true);
+        }
+    }
+
+    /// Takes what comes next to a session if it is the message that others got and that is due to
+    /// it now: `take_if` compares, and takes it if it is. The fast path; `None` changes nothing.
+    #[inline]
+    pub fn matched(
+        &mut self,
+        handle: Handle,
+        now_ns: u64,
+        take_if: impl FnMut(Due<'_>) -> bool,
+    ) -> Option<Event> {
+        either!(self, ledger => ledger.matched(handle, now_ns, take_if))
+    }
+
+    /// Takes what a session saw, and says what that was.
+    #[inline(never)]
+    pub fn saw(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
+        if self.tape().begin_event().is_none() {
+            return either!(self, ledger => ledger.observe(handle, seen, now_ns));
+        }
+        // What came in two reads is not compared, and is told by what it is equal to all the same:
+        // of long frames every read splits one.
+        let due = self.due(handle);
+        let again = match seen {
+            Seen::Relay(relay) => due.filter(|(_, due)| *due == relay.frame),
+            _ => None,
+        };
+        let again = again.map(|(frame, _)| frame);
+        let event = either!(self, ledger => ledger.observe(handle, seen, now_ns));
+        if let Some(tape) = self.tape().writing() {
+            tape.saw(handle.0, now_ns, seen, again);
+        }
+        self.tape().end_event();
+        event
+    }
+
+    /// A message is about to be sent: gives it its k. `now_ns` is taken before the write; `last`
+    /// says that it is its session's last one (a fence). `None` when the session has sent all it
+    /// can number.
+    pub fn sending(
+        &mut self,
+        handle: Handle,
+        intended_ns: u64,
+        now_ns: u64,
+        last: bool,
+    ) -> Option<Header> {
+        let tag = if last { Tag::SendingLast } else { Tag::Sending };
+        if let Some(tape) = self.note(tag, handle) {
+            tape.time(now_ns).number(now_ns.wrapping_sub(intended_ns));
+        }
+        either!(self, ledger => ledger.sending(handle, intended_ns, now_ns, last))
+    }
+
+    /// The publish of `header` ran together with bytes that a script had sent before.
+    pub fn sent_glued(&mut self, handle: Handle, header: &Header, glued: Glued) {
+        if let Some(tape) = self.note(Tag::SentGlued, handle) {
+            tape.glued(glued);
+        }
+        either!(self, ledger => ledger.sent_glued(handle, header, glued));
+    }
+
+    /// A script sends bytes as they stand.
+    pub fn sending_raw(&mut self, handle: Handle, sent: &RawSent) {
+        if let Some(tape) = self.note(Tag::SentRaw, handle) {
+            tape.raw(sent);
+        }
+        either!(self, ledger => ledger.sending_raw(handle, sent));
+    }
+
+    /// The client stops reading for a while: it may be cut off as slow.
+    pub fn stops_reading(&mut self, handle: Handle) {
+        self.note(Tag::StopsReading, handle);
+        either!(self, ledger => ledger.context.sessions[handle].flags.stopped_reading = true);
+    }
+
+    /// The client had so much to read lately that it may be cut off as slow, though it never
+    /// stopped reading.
+    pub fn fell_behind(&mut self, handle: Handle) {
+        self.note(Tag::FellBehind, handle);
+        either!(self, ledger => ledger.context.sessions[handle].flags.fell_behind = true);
+    }
+
+    /// The client half-closes: the rest is owed and, where the protocol has one, a bye (J2).
+    pub fn leaving(&mut self, handle: Handle, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::LeavingAt, handle) {
+            tape.time(now_ns);
+        }
+        either!(self, ledger => ledger.leaving(handle, now_ns));
+    }
+
+    /// The client resets or closes the connection: nothing more is owed (J3).
+    pub fn letting_go(&mut self, handle: Handle) {
+        self.note(Tag::LettingGo, handle);
+        either!(self, ledger => {
+            ledger.context.sessions[handle].flags.gone = true;
+            ledger.context.batch.coverage.aborts += 1;
+        });
+    }
+
+    /// Whether the session is open: welcomed, or goes on as if it were.
+    #[must_use]
+    pub fn is_open(&self, handle: Handle) -> bool {
+        either!(&self, ledger => ledger.context.is_open(handle))
+    }
+
+    /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
+    /// is owed begins with what no one has seen yet.
+    pub fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::NoWelcome, handle) {
+            tape.time(now_ns);
+        }
+        either!(self, ledger => ledger.no_welcome(handle, now_ns));
+        self.tape().end_event();
+    }
+
+    /// A scripted `await_acks` took too long.
+    pub fn overdue_acks(&mut self, handle: Handle, within: &str, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::OverdueAcks, handle) {
+            tape.time(now_ns).bytes(within.as_bytes());
+        }
+        either!(self, ledger => ledger.context.overdue_acks(handle, within, now_ns));
+    }
+
+    /// A scripted `expect_error` did not come.
+    pub fn missing_error(&mut self, handle: Handle, code: &str, within: &str, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::MissingError, handle) {
+            let tape = tape.time(now_ns).bytes(code.as_bytes());
+            tape.bytes(within.as_bytes());
+        }
+        let (code, within) = (code.into(), within.into());
+        let missing = Evidence::NoError { code, within };
+        either!(self, ledger => ledger.context.certain(missing, handle, None, now_ns));
+    }
+
+    /// The run stops listening: every session is told so, and then cut. `heard_all` says that
+    /// everything that had arrived for this one was read.
+    pub fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
+        if let Some(tape) = self.note(Tag::TimeUp, handle) {
+            tape.time(now_ns).number(u64::from(heard_all));
+        }
+        either!(self, ledger => ledger.time_up(handle, heard_all, now_ns));
+        self.tape().end_event();
+    }
+
+    /// The connection is over; `unread` are its last bytes, which are no whole frame. What ends
+    /// with the stream ([`Conn::finish`]) is taken before. The handle is free.
+    pub fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
+        if let Some(tape) = self.note(Tag::Ended, handle) {
+            tape.time(now_ns).number(ending as u64).bytes(unread);
+        }
+        either!(self, ledger => ledger.ended(handle, ending, unread, now_ns));
+        self.tape().end_event();
+    }
+
+    /// Whether enough has gathered that [`Ledger::take_batch`] should be called before its time.
+    #[must_use]
+    pub fn wants_flush(&self) -> bool {
+        either!(&self, ledger => ledger.context.wants_flush())
+    }
+
+    /// Whether so much has gathered that nothing should be read before it is handed over: where the
+    /// judge cannot keep up, or each delivery is a finding, memory is bounded by that.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        either!(&self, ledger => ledger.context.batch.is_full())
+    }
+
+    /// As [`Ledger::take_batch`] when all sessions are over, bit by bit, so that whoever waits for
+    /// the end can look at a clock in between. Says whether there is more.
+    pub fn take_rest(&mut self) -> (Batch, bool) {
+        if let Some(tape) = self.tape().begin_event() {
+            tape.event(Tag::TakeRest);
+        }
+        let (batch, more) = match &mut self.0 {
+            Kind::Numbered(ledger) => (ledger.take_batch(), false), // the judge decides
+            Kind::Inferred(ledger) => ledger.take_up_to(bounds::settled_at_once()),
+        };
+        self.batch_taken();
+        (batch, more)
+    }
+
+    /// There is no time for more: what is not judged by now is counted, and handed over as that.
+    pub fn stop_judging(&mut self) {
+        if let Some(tape) = self.tape().begin_event() {
+            tape.event(Tag::StopJudging);
+        }
+        if let Kind::Inferred(ledger) = &mut self.0 {
+            ledger.stop_judging();
+        }
+    }
+
+    /// Hands over everything learned since the last call. O(sessions): call it on a timer, and
+    /// when [`Ledger::wants_flush`] says so.
+    pub fn take_batch(&mut self) -> Batch {
+        if let Some(tape) = self.tape().begin_event() {
+            tape.event(Tag::TakeBatch);
+        }
+        let batch = either!(self, ledger => ledger.take_batch());
+        self.batch_taken();
+        batch
+    }
+
+    /// A batch was handed over, and with it lines were let go.
+    fn batch_taken(&mut self) {
+        self.tape().end_event();
+        let first_frame = either!(self, ledger => ledger.first_frame());
+        if let Some(tape) = self.tape().writing() {
+            tape.takes_batch(first_frame);
+        }
+    }
+}
+
+/// Whether a delivery took longer than is promised.
+#[inline]
+pub(super) fn is_late(late_after_ns: Option<u64>, intended_ns: u64, now_ns: u64) -> bool {
+    late_after_ns.is_some_and(|limit| now_ns.saturating_sub(intended_ns) > limit)
+}

@@ -1,0 +1,56 @@
+//! Connections of the tests: what clients read and send, as a protocol has it.
+
+use crate::ledger::{Event, Handle, Ledger, Terms};
+use chatbench_wire::protocol::{AnyConn, Protocol};
+use chatbench_wire::seen::{Conn, RawSent};
+
+/// What a target of these terms speaks.
+pub(super) fn protocol(terms: &Terms) -> Protocol {
+    let spoken = Protocol::ALL.into_iter();
+    let mut spoken = spoken.filter(|protocol| protocol.capabilities() == terms.capabilities);
+    spoken.next().expect("a protocol has these capabilities")
+}
+
+/// A connection at its beginning.
+pub(super) fn open(protocol: Protocol) -> AnyConn {
+    protocol.open(None, 65_536, &mut Vec::new())
+}
+
+/// A session reads these bytes, and perhaps splits a frame.
+pub(super) fn read_on(
+    ledger: &mut Ledger,
+    handle: Handle,
+    conn: &mut AnyConn,
+    bytes: &[u8],
+    now_ns: u64,
+) -> Vec<Event> {
+    let mut events = Vec::new();
+    ledger.read(handle, conn, bytes, &mut Vec::new(), now_ns, |event| {
+        events.push(event);
+    });
+    events
+}
+
+/// A session reads these bytes, which are whole frames.
+pub(super) fn read(
+    protocol: Protocol,
+    ledger: &mut Ledger,
+    handle: Handle,
+    bytes: &[u8],
+    now_ns: u64,
+) -> Vec<Event> {
+    let mut conn = open(protocol);
+    let mut events = read_on(ledger, handle, &mut conn, bytes, now_ns);
+    ledger.finish(handle, &mut conn, now_ns, |event| events.push(event));
+    events
+}
+
+/// What bytes that a script sends are to a server of the reference protocol.
+pub(super) fn raw(bytes: &[u8]) -> RawSent {
+    raw_in(Protocol::Ndjson, bytes)
+}
+
+/// The same in any protocol.
+pub(super) fn raw_in(protocol: Protocol, bytes: &[u8]) -> RawSent {
+    open(protocol).raw(&mut Vec::new(), bytes, 65_536)
+}

@@ -1,0 +1,151 @@
+//! Traces: a run's observations in a file, and the verdict from the file alone.
+//!
+//! What goes into a trace is what the ledgers and the judge are told ([`tape`]), and in which order
+//! over all threads ([`view`]). [`mod@file`] writes and reads the blocks; [`replay`] tells it all
+//! again, in that order, to ledgers, a directory and a judge: the same come to the same, others to
+//! what they would have said in the run. [`version_1`] reads what was written before; [`observed`]
+//! reads what other programs write about their own systems. The formats are specified in
+//! `docs/TRACE.md`.
+
+pub mod file;
+mod named;
+pub mod observed;
+pub mod replay;
+pub(crate) mod tag;
+pub(crate) mod tape;
+pub(crate) mod told;
+mod version_1;
+pub(crate) mod view;
+
+use std::io::{self, BufRead};
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use self::tape::Writing;
+use super::findings::Findings;
+use super::ledger::Terms;
+use crate::promises::Promises;
+
+/// The version of the format that is written, and the latest that is read.
+pub const VERSION: u32 = 3;
+
+/// Why a trace cannot be verified.
+#[derive(Debug, Error)]
+pub enum TraceError {
+    /// The system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// It does not begin as a trace does.
+    #[error("this is no trace: it begins neither with `chatbench-trace` nor with a JSON object")]
+    NotATrace,
+    /// A later chatbench wrote it.
+    #[error(
+        "a trace of version {0}, where this chatbench reads {VERSION}: verify it with a newer one"
+    )]
+    TooNew(u32),
+    /// No release wrote this version.
+    #[error(
+        "a trace of version {0}, which no release of chatbench wrote: record it again, or verify it \
+         with the chatbench that recorded it"
+    )]
+    Unreleased(u32),
+    /// It ends in the middle of a block.
+    #[error("cut off at byte {at}: a block begins there and is not all there; copy the file again")]
+    CutOff {
+        /// Where the block begins.
+        at: u64,
+    },
+    /// A block's checksum does not fit.
+    #[error("damaged at byte {at}: {what}; copy the file again")]
+    Damaged {
+        /// Where the block begins.
+        at: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// Whole blocks that tell no story.
+    #[error("out of order in the block at byte {at}, {within} bytes into it: {what}")]
+    OutOfOrder {
+        /// Where the block begins.
+        at: u64,
+        /// How far into its contents.
+        within: usize,
+        /// What cannot be.
+        what: String,
+    },
+    /// What is promised is in the trace.
+    #[error(
+        "a recorded trace says itself what its target promised: leave out --order, --relay, --ack \
+         and --echo, which are for observations"
+    )]
+    Promised,
+    /// An observation that another program wrote.
+    #[error("line {line}: {what}")]
+    Line {
+        /// From 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// What a trace begins with: everything the ledgers and the judge knew beforehand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The address that was driven.
+    pub target: String,
+    /// What the shards verified against.
+    pub terms: Terms,
+    /// How many shards there were.
+    pub shards: u16,
+    /// The clients' names, by number.
+    pub clients: Vec<String>,
+}
+
+/// What a trace ends with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trailer {
+    /// Blocks before this one: a trace that lost some is no whole trace.
+    pub blocks: u64,
+    /// Why the run could not pass, for reasons that the observations do not show.
+    pub doubts: Vec<String>,
+}
+
+/// What verification makes of a trace.
+#[derive(Debug)]
+pub struct Verified {
+    /// What the observations are of: scenario and target.
+    pub title: String,
+    /// What was found.
+    pub findings: Findings,
+    /// Why it cannot pass, beside what the findings say.
+    pub doubts: Vec<String>,
+}
+
+/// Verifies a trace of either kind: what it begins with tells them apart.
+///
+/// # Errors
+/// [`TraceError`] if it can not be read to its end.
+pub fn verify(source: impl BufRead) -> Result<Verified, TraceError> {
+    verify_against(source, None)
+}
+
+/// Verifies a trace as [`verify`] does; observations against `promises`, if there are any.
+///
+/// # Errors
+/// [`TraceError`] if it can not be read to its end, or is a recorded one that says itself what was
+/// promised.
+pub fn verify_against(
+    mut source: impl BufRead,
+    promises: Option<Promises>,
+) -> Result<Verified, TraceError> {
+    match source.fill_buf()?.first() {
+        Some(b'c') if promises.is_some() => Err(TraceError::Promised),
+        Some(b'c') => replay::verify(source),
+        Some(b'{' | b' ' | b'\t' | b'\r' | b'\n') => observed::verify(source, promises),
+        _ => Err(TraceError::NotATrace),
+    }
+}

@@ -1,0 +1,376 @@
+//! The directory as one ledger or the judge sees it, live, in a run that is recorded, or in a
+//! replay.
+//!
+//! In a recorded run the events of all threads are counted ([`Directory::count_event`]), and what a
+//! ledger learns of the highest number is known to the others from the end of its event on. So a
+//! replay in the order of the count, in one thread, comes to the same answers.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use super::tape::Writing;
+use super::version_1::Answers;
+use crate::batch::Message;
+use crate::directory::{ClientId, Directory, RawFate};
+use crate::numberings::APART;
+use crate::sends::Sends;
+use crate::violation::{MessageOf, Who};
+use chatbench_wire::payload::SenderId;
+
+/// One asker's view of the directory, and its tape.
+#[derive(Debug)]
+pub(crate) struct View {
+    directory: Arc<Directory>,
+    /// In a cell, since the judge asks for names while it only looks.
+    mode: RefCell<Mode>,
+}
+
+/// How the directory is seen.
+#[derive(Debug, Default)]
+enum Mode {
+    /// As it is.
+    #[default]
+    Live,
+    /// As it is, in an order that is written down.
+    Recorded(Box<Recorded>),
+    /// In the order that was written down.
+    Replayed(Replayed),
+    /// As a trace of version 1 has it, of a target that is judged by inferred order.
+    Answered(Box<Answers>),
+}
+
+#[derive(Debug)]
+struct Recorded {
+    tape: Writing,
+    /// The highest number that had been seen when the event began that is worked on.
+    highest: u64,
+    /// The highest number that was seen in it.
+    told: u64,
+}
+
+#[derive(Debug, Default)]
+struct Replayed {
+    /// The number of the session that is opened next.
+    session: Option<SenderId>,
+    /// The highest number that was seen in the event that is played, or was played last.
+    told: u64,
+}
+
+impl View {
+    pub(crate) fn new(directory: Arc<Directory>) -> Self {
+        Self {
+            directory,
+            mode: RefCell::default(),
+        }
+    }
+
+    /// Writes down from here on in which order the directory is asked.
+    pub(crate) fn record_on(&mut self, tape: Writing) {
+        *self.mode.get_mut() = Mode::Recorded(Box::new(Recorded {
+            tape,
+            highest: 0,
+            told: 0,
+        }));
+    }
+
+    /// Sessions have the numbers that they had ([`View::opens`]).
+    pub(crate) fn replay(&mut self) {
+        *self.mode.get_mut() = Mode::Replayed(Replayed::default());
+    }
+
+    /// The answers of the directory come from a trace of version 1.
+    pub(super) fn answer_from(&mut self, answers: Answers) {
+        *self.mode.get_mut() = Mode::Answered(Box::new(answers));
+    }
+
+    /// Where the answers come from.
+    pub(super) fn answers(&mut self) -> Option<&mut Answers> {
+        match self.mode.get_mut() {
+            Mode::Answered(answers) => Some(answers),
+            _ => None,
+        }
+    }
+
+    /// The number that the session has which is opened next.
+    pub(super) fn opens(&mut self, session: Option<SenderId>) {
+        if let Mode::Replayed(replayed) = self.mode.get_mut() {
+            replayed.session = session;
+        }
+    }
+
+    /// What was seen in the event before is known to all from here on.
+    pub(super) fn make_known(&mut self) {
+        if let Mode::Replayed(replayed) = self.mode.get_mut() {
+            self.directory.saw(replayed.told);
+        }
+    }
+
+    /// The tape, if events are written on it.
+    #[inline]
+    pub(crate) fn writing(&mut self) -> Option<&mut Writing> {
+        match self.mode.get_mut() {
+            Mode::Recorded(recorded) => Some(&mut recorded.tape),
+            _ => None,
+        }
+    }
+
+    /// Begins an event that is counted. Returns the tape, if it is to be written on it.
+    pub(crate) fn begin_event(&mut self) -> Option<&mut Writing> {
+        let Mode::Recorded(recorded) = self.mode.get_mut() else {
+            return None;
+        };
+        let (moment, highest) = self.directory.count_event();
+        recorded.highest = highest;
+        recorded.tape.counted(moment);
+        Some(&mut recorded.tape)
+    }
+
+    /// Ends an event: what was seen in it is known to all.
+    #[inline]
+    pub(crate) fn end_event(&mut self) {
+        if let Mode::Recorded(recorded) = self.mode.get_mut()
+            && recorded.told > recorded.highest
+        {
+            recorded.highest = recorded.told;
+            let moment = self.directory.count_highest(recorded.told);
+            recorded.tape.told(moment);
+        }
+    }
+
+    /// One more frame of a read is what others got: that of this number.
+    #[inline]
+    pub(crate) fn matched(&mut self, handle: u32, now_ns: u64, frame: u32) {
+        if let Mode::Recorded(recorded) = self.mode.get_mut() {
+            let moment = || self.directory.moment();
+            recorded.tape.matched(handle, now_ns, frame, moment);
+        }
+    }
+
+    /// The ledger keeps the frame that it is told of.
+    pub(crate) fn keeps(&mut self) {
+        if let Some(tape) = self.writing() {
+            tape.keeps();
+        }
+    }
+
+    /// Asks the directory, or what it said then.
+    fn ask<T>(
+        &self,
+        directory: impl FnOnce(&Directory) -> T,
+        then: impl FnOnce(&mut Answers) -> T,
+    ) -> T {
+        match &mut *self.mode.borrow_mut() {
+            Mode::Answered(answers) => then(answers),
+            _ => directory(&self.directory),
+        }
+    }
+
+    pub(crate) fn open(&self, client: ClientId) -> Option<SenderId> {
+        let session = match &mut *self.mode.borrow_mut() {
+            Mode::Live | Mode::Recorded(_) => return self.directory.open(client),
+            Mode::Replayed(replayed) => replayed.session.take(),
+            Mode::Answered(answers) => answers.session(),
+        }?;
+        self.directory.open_as(session, client).then_some(session)
+    }
+
+    pub(crate) fn highest_seq(&self) -> u64 {
+        match &*self.mode.borrow() {
+            Mode::Live | Mode::Answered(_) => self.directory.highest_seq(),
+            Mode::Recorded(recorded) => recorded.highest.max(recorded.told),
+            Mode::Replayed(replayed) => self.directory.highest_seq().max(replayed.told),
+        }
+    }
+
+    /// The number that the target states for `number`. One that is too small to be of a later
+    /// numbering is its own.
+    pub(crate) fn stated(&self, number: u64) -> u64 {
+        if number < APART {
+            return number;
+        }
+        self.directory.numberings(|n| n.stated(number))
+    }
+
+    /// See [`Numberings::of_welcome`](crate::numberings::Numberings::of_welcome).
+    pub(crate) fn numbering_of_welcome(&self, joined: u64, welcome: u64) -> u64 {
+        self.directory.numberings(|n| n.of_welcome(joined, welcome))
+    }
+
+    /// See [`Numberings::begin`](crate::numberings::Numberings::begin).
+    pub(crate) fn begin_numbering(&self, joined: u64) -> Option<(u64, bool)> {
+        let highest = self.highest_seq();
+        let begun = self.directory.begin_numbering(joined, highest);
+        if let Some((added, true)) = begun {
+            self.saw(added);
+        }
+        begun
+    }
+
+    /// The highest number that was seen of the numbering that `number` lies in.
+    pub(crate) fn highest_of(&self, number: u64, highest: u64) -> u64 {
+        if highest.saturating_sub(number) < APART {
+            return highest;
+        }
+        self.directory.numberings(|n| n.highest_of(number, highest))
+    }
+
+    pub(crate) fn remembers(&self, session: SenderId) -> bool {
+        self.directory.remembers(session)
+    }
+
+    pub(crate) fn was_opened(&self, session: SenderId) -> bool {
+        self.ask(|d| d.was_opened(session), Answers::yes)
+    }
+
+    pub(crate) fn check_address(&self, session: SenderId, claimed: &str) -> Result<(), String> {
+        self.ask(|d| d.check_address(session, claimed), Answers::checked)
+    }
+
+    pub(crate) fn raw_fate(&self, text: &str) -> Option<RawFate> {
+        self.ask(|d| d.raw_fate(text), Answers::fate)
+    }
+
+    /// Whose `session` is, if that is not forgotten.
+    pub(crate) fn who(&self, session: SenderId) -> Who {
+        let client = self.ask(|d| d.client_of(session), Answers::client);
+        client.map_or(Who::Session(session), Who::Client)
+    }
+
+    /// `message`, as a violation names it.
+    pub(crate) fn message(&self, message: Message) -> MessageOf {
+        MessageOf {
+            sender: self.who(message.sender),
+            k: message.k,
+        }
+    }
+
+    /// The names of the run's clients.
+    pub(crate) fn names(&self) -> &[String] {
+        self.directory.names()
+    }
+
+    /// It goes into measurements, not into findings, so no trace holds it.
+    pub(crate) fn group(&self, client: ClientId) -> usize {
+        self.directory.group(client)
+    }
+
+    /// When the latest messages were really sent. It goes into measurements, not into findings, so
+    /// no trace holds it.
+    pub(crate) fn sends(&self) -> &Sends {
+        &self.directory.sends
+    }
+
+    pub(crate) fn set_address(&self, session: SenderId, address: &str) {
+        self.directory.set_address(session, address);
+    }
+
+    pub(crate) fn forget(&self, session: SenderId) {
+        self.directory.forget(session);
+    }
+
+    pub(crate) fn saw(&self, seq: u64) {
+        match &mut *self.mode.borrow_mut() {
+            Mode::Live | Mode::Answered(_) => self.directory.saw(seq),
+            Mode::Recorded(recorded) => recorded.told = recorded.told.max(seq),
+            Mode::Replayed(replayed) => replayed.told = replayed.told.max(seq),
+        }
+    }
+
+    pub(crate) fn sent_raw(&self, text: &[u8], fate: RawFate) {
+        self.directory.sent_raw(text, fate);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::super::tag::Tag;
+    use super::super::tape::{Block, Reading};
+    use super::*;
+
+    fn recorded(directory: &Arc<Directory>, stream: u16) -> (View, mpsc::Receiver<Block>) {
+        let (sink, blocks) = mpsc::sync_channel(1000);
+        let mut view = View::new(directory.clone());
+        view.record_on(Writing::new(stream, sink));
+        (view, blocks)
+    }
+
+    #[test]
+    fn what_is_seen_in_an_event_is_known_to_others_from_its_end_on() {
+        let directory = Arc::new(Directory::new(Vec::new()));
+        let (mut one, _blocks) = recorded(&directory, 0);
+        let (mut other, _others) = recorded(&directory, 1);
+        one.begin_event();
+        one.saw(5);
+        assert_eq!(one.highest_seq(), 5);
+        other.begin_event();
+        assert_eq!(other.highest_seq(), 0);
+        one.end_event();
+        assert_eq!(other.highest_seq(), 0, "as it was when its event began");
+        other.end_event();
+        other.begin_event();
+        assert_eq!(other.highest_seq(), 5);
+    }
+
+    /// Threads that tell and ask as fast as they can: told and asked again in the order of the
+    /// count, the highest number is what it was.
+    #[test]
+    fn what_threads_were_told_is_what_the_order_of_their_events_says() {
+        const EVENTS: u64 = 3000;
+        let directory = Arc::new(Directory::new(Vec::new()));
+        let threads: Vec<_> = (0..3_u64)
+            .map(|thread| {
+                let (mut view, blocks) = recorded(&directory, thread as u16);
+                thread::spawn(move || {
+                    let mut said = Vec::new();
+                    for n in 0..EVENTS {
+                        if let Some(tape) = view.begin_event() {
+                            tape.event(Tag::TakeBatch);
+                        }
+                        said.push(view.highest_seq());
+                        view.saw(n * (1 + thread));
+                        view.end_event();
+                    }
+                    drop(view);
+                    let stream = blocks.iter().flat_map(|block| block.bytes).collect();
+                    (thread, said, stream)
+                })
+            })
+            .collect();
+        // At which moment what was said, or is known from then on.
+        let mut moments: Vec<(u64, Result<u64, u64>)> = Vec::new();
+        for thread in threads {
+            let (thread, said, stream) = thread.join().unwrap();
+            let mut from = Reading::default();
+            from.load(stream);
+            let (mut moment, mut n) = (0, 0);
+            while let Some(tag) = from.tag() {
+                match tag {
+                    Tag::Since => moment += from.number(),
+                    Tag::Told => {
+                        moment += from.number();
+                        moments.push((moment, Err((n - 1) * (1 + thread))));
+                    }
+                    Tag::TakeBatch => {
+                        moment += 1;
+                        moments.push((moment, Ok(said[n as usize])));
+                        n += 1;
+                    }
+                    _ => assert_eq!(tag, Tag::End),
+                }
+            }
+            assert_eq!(n, EVENTS);
+        }
+        moments.sort_by_key(|(moment, what)| (*moment, what.is_err()));
+        let mut highest = 0;
+        for (moment, what) in moments {
+            match what {
+                Ok(said) => assert_eq!(said, highest, "at {moment}"),
+                Err(told) => highest = highest.max(told),
+            }
+        }
+        assert_eq!(highest, directory.highest_seq());
+    }
+}

@@ -1,0 +1,207 @@
+//! The protocols that targets speak, one file each, and the one list of them.
+//!
+//! A protocol makes observations out of bytes and bytes out of what is to be sent ([`Conn`]), and
+//! says what it can say ([`Capabilities`]). Everything else asks this list: by the scheme of an
+//! address, what its target speaks.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::Dialect;
+use super::seen::{Capabilities, Conn, Due, Glued, Publishing, RawSent, Seen};
+
+pub mod classic;
+pub mod ndjson;
+mod wrong;
+
+pub use wrong::WrongTarget;
+
+/// What a target speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// The reference protocol: one JSON object a line.
+    Ndjson,
+    /// The original's: JSON objects in, bare text out.
+    Classic,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Ndjson, Self::Classic];
+
+    /// The one that addresses of this scheme are of.
+    #[must_use]
+    pub fn of_scheme(scheme: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|p| p.scheme() == scheme)
+    }
+
+    /// What stands before `://` in an address.
+    #[must_use]
+    pub const fn scheme(self) -> &'static str {
+        match self {
+            Self::Ndjson => ndjson::SCHEME,
+            Self::Classic => classic::SCHEME,
+        }
+    }
+
+    /// What it can say.
+    #[must_use]
+    pub const fn capabilities(self) -> Capabilities {
+        match self {
+            Self::Ndjson => ndjson::CAPABILITIES,
+            Self::Classic => classic::CAPABILITIES,
+        }
+    }
+
+    /// The dialect of the reference server that speaks it.
+    #[must_use]
+    pub const fn dialect(self) -> Dialect {
+        match self {
+            Self::Ndjson => Dialect::Ndjson,
+            Self::Classic => Dialect::Classic,
+        }
+    }
+
+    /// A new connection, whose own end has this address, for frames of at most so many bytes. What
+    /// it is to begin with is appended to `out`.
+    #[must_use]
+    pub fn open(
+        self,
+        local: Option<SocketAddr>,
+        max_frame_bytes: usize,
+        _out: &mut Vec<u8>,
+    ) -> AnyConn {
+        match self {
+            Self::Ndjson => AnyConn::Ndjson(ndjson::Ndjson::new(max_frame_bytes)),
+            Self::Classic => AnyConn::Classic(classic::Classic::new(local, max_frame_bytes)),
+        }
+    }
+
+    /// Looks at the bytes that a target said first, all of them so far; `ended` if it says no more.
+    /// `None` while nothing shows that it is not what it is taken for. `max_seq` is the largest
+    /// number that can be followed.
+    #[must_use]
+    pub fn wrong(self, heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
+        match self {
+            Self::Ndjson => ndjson::wrong(heard, ended, max_seq),
+            Self::Classic => classic::wrong(heard),
+        }
+    }
+
+    /// Bytes of the frames that a message makes, beside its text.
+    #[must_use]
+    pub fn frame_bytes(self) -> FrameBytes {
+        match self {
+            Self::Ndjson => ndjson::frame_bytes(),
+            Self::Classic => classic::frame_bytes(),
+        }
+    }
+}
+
+/// Bytes of the frames that a message makes, beside its text, with a usual address and numbers of
+/// seven digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameBytes {
+    /// What its sender sends.
+    pub publish: usize,
+    /// What its sender gets.
+    pub ack: usize,
+    /// What everyone else gets.
+    pub relay: usize,
+}
+
+/// An address of usual length.
+const USUAL_ADDRESS: &str = "127.0.0.1:50412";
+
+/// As the scheme of an address names it.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.scheme())
+    }
+}
+
+impl From<Dialect> for Protocol {
+    fn from(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Ndjson => Self::Ndjson,
+            Dialect::Classic => Self::Classic,
+        }
+    }
+}
+
+/// A connection of any protocol. A choice for each read and not for each delivery: who reads asks
+/// once which one it is ([`each_conn`]).
+#[derive(Debug)]
+pub enum AnyConn {
+    /// Of [`Protocol::Ndjson`].
+    Ndjson(ndjson::Ndjson),
+    /// Of [`Protocol::Classic`].
+    Classic(classic::Classic),
+}
+
+/// Runs the same code for the connection of whichever protocol it is: `each_conn!(any, conn => …)`.
+#[macro_export]
+macro_rules! each_conn {
+    ($any:expr, $conn:ident => $body:expr) => {
+        match $any {
+            $crate::protocol::AnyConn::Ndjson($conn) => $body,
+            $crate::protocol::AnyConn::Classic($conn) => $body,
+        }
+    };
+}
+pub use each_conn;
+
+impl AnyConn {
+    /// What becomes of a publish that was sent, the bytes of which are these, if it runs together
+    /// with what a script sent before.
+    pub fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
+        match self {
+            Self::Ndjson(conn) => conn.glued(publish, id),
+            Self::Classic(conn) => conn.glued(publish),
+        }
+    }
+
+    /// What the client says that it is, where messages say whom they are from.
+    #[must_use]
+    pub fn claim(&self) -> Option<&str> {
+        match self {
+            Self::Ndjson(_) => None,
+            Self::Classic(conn) => Some(conn.claim()),
+        }
+    }
+}
+
+impl Conn for AnyConn {
+    #[inline]
+    fn take_if(&mut self, input: &mut &[u8], due: &Due<'_>) -> bool {
+        each_conn!(self, conn => conn.take_if(input, due))
+    }
+
+    #[inline]
+    fn next<'a, 'r: 'a>(&'a mut self, input: &mut &'r [u8], out: &mut Vec<u8>) -> Option<Seen<'a>> {
+        each_conn!(self, conn => conn.next(input, out))
+    }
+
+    fn finish(&mut self) -> Option<Seen<'_>> {
+        each_conn!(self, conn => conn.finish())
+    }
+
+    fn unread(&self) -> &[u8] {
+        each_conn!(self, conn => conn.unread())
+    }
+
+    fn publish(&mut self, out: &mut Vec<u8>, publish: Publishing<'_>) -> Option<Glued> {
+        each_conn!(self, conn => conn.publish(out, publish))
+    }
+
+    fn raw(&mut self, out: &mut Vec<u8>, bytes: &[u8], max_frame_bytes: usize) -> RawSent {
+        each_conn!(self, conn => conn.raw(out, bytes, max_frame_bytes))
+    }
+
+    fn max_frame_bytes(&self) -> Option<u64> {
+        each_conn!(self, conn => conn.max_frame_bytes())
+    }
+}

@@ -1,0 +1,292 @@
+//! The reference protocol as a client speaks it: one JSON object a line.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use super::wrong::{WrongTarget, first_line, quoted};
+use super::{FrameBytes, USUAL_ADDRESS};
+use crate::classic;
+use crate::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer, SERVER_EXTRA_BYTES};
+use crate::ndjson::welcome::{self, NotAWelcome};
+use crate::ndjson::{self, ErrorCode, Publish, ServerFrame};
+use crate::seen::{
+    AckOf, Capabilities, Conn, Due, Glued, GluedFate, Publishing, RawFrame, RawSent, Relay, Seen,
+};
+
+pub(super) const SCHEME: &str = "ndjson";
+
+pub(super) const CAPABILITIES: Capabilities = Capabilities {
+    numbers: true,
+    welcome: true,
+    bye: true,
+    errors: true,
+    claims: false,
+    joins_in_order: false,
+};
+
+/// The shortest frame there is, with its LF: `{"type":"bye","seq":0}`.
+pub(super) const SHORTEST_FRAME_BYTES: usize = 22;
+
+/// More frames than any run has.
+const EVERYTHING: u64 = 1 << 56;
+
+/// The longest line that is read from a target whose welcome allows longer ones.
+const MAX_READ_LINE_BYTES: u64 = 64 << 20;
+
+/// One connection.
+#[derive(Debug)]
+pub struct Ndjson {
+    lines: LineBuffer,
+    /// What a script sent and has not ended.
+    raw: Option<Box<LineBuffer>>,
+    /// As the welcome says; 0 before it.
+    max_line: u64,
+    /// Lines may be as long as it says from the next one on.
+    just_welcomed: bool,
+}
+
+impl Ndjson {
+    /// A connection that reads lines of at most `max_line_bytes`, until its welcome allows longer
+    /// ones.
+    #[must_use]
+    pub fn new(max_line_bytes: usize) -> Self {
+        Self {
+            lines: LineBuffer::new(max_line_bytes),
+            raw: None,
+            max_line: 0,
+            just_welcomed: false,
+        }
+    }
+
+    /// What becomes of a publish that is sent, if it runs together with what a script sent before.
+    pub(super) fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
+        let raw = self.raw.as_mut().filter(|raw| raw.pending_bytes() > 0)?;
+        let mut lines = raw.feed(publish);
+        let survives = matches!(
+            lines.next(),
+            Some(Ok(line)) if ndjson::decode_publish(line).is_ok_and(|p| p.id == Some(id))
+        );
+        Some(Glued {
+            fate: match survives {
+                true => GluedFate::Survives,
+                false => GluedFate::Refused,
+            },
+            unfinished: raw.pending_bytes() > 0,
+        })
+    }
+
+    /// The target takes lines as its welcome says: its own may be as long, and somewhat longer (F2).
+    fn allow_longer_lines(&mut self) {
+        self.just_welcomed = false;
+        let longest = self.max_line.saturating_add(SERVER_EXTRA_BYTES as u64);
+        self.lines.allow(longest.min(MAX_READ_LINE_BYTES) as usize);
+    }
+}
+
+impl Conn for Ndjson {
+    #[inline]
+    fn take_if(&mut self, input: &mut &[u8], due: &Due<'_>) -> bool {
+        self.lines.take_if(input, due.frame)
+    }
+
+    #[inline]
+    fn next<'a, 'r: 'a>(
+        &'a mut self,
+        input: &mut &'r [u8],
+        _out: &mut Vec<u8>,
+    ) -> Option<Seen<'a>> {
+        if self.just_welcomed {
+            self.allow_longer_lines();
+        }
+        let line = match self.lines.next_in(input)? {
+            Ok(line) => line,
+            // After it the stream cannot be read: whatever is missing then follows from it.
+            Err(too_long) => {
+                return Some(Seen::Malformed {
+                    what: too_long.to_string().into(),
+                    frame: &[],
+                    could_hide: EVERYTHING,
+                });
+            }
+        };
+        Some(match ndjson::decode_server(line.text) {
+            Ok(ServerFrame::Relay {
+                seq,
+                client_ip,
+                message,
+            }) => Seen::Relay(Relay {
+                frame: line.whole,
+                text: match message {
+                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                },
+                from: client_ip,
+                seq,
+            }),
+            Ok(ServerFrame::Ack { seq, id }) => Seen::Ack {
+                of: id.map_or(AckOf::NoId, AckOf::Id),
+                seq,
+            },
+            Ok(ServerFrame::Welcome { protocol, .. }) if protocol != ndjson::PROTOCOL_VERSION => {
+                let ours = ndjson::PROTOCOL_VERSION;
+                Seen::Malformed {
+                    what: format!("a welcome to protocol {protocol}, where {ours} is spoken")
+                        .into(),
+                    frame: &[],
+                    could_hide: 0,
+                }
+            }
+            Ok(ServerFrame::Welcome {
+                client_ip,
+                seq,
+                max_line,
+                ..
+            }) => {
+                self.max_line = max_line.max(1);
+                self.just_welcomed = true;
+                Seen::Open { seq, me: client_ip }
+            }
+            Ok(ServerFrame::Error { code, detail, id }) => Seen::Error {
+                cuts_off: code == ErrorCode::SlowConsumer.as_str(),
+                code,
+                detail,
+                of: id,
+            },
+            Ok(ServerFrame::Bye { seq }) => Seen::Bye { seq },
+            Ok(ServerFrame::Unknown) => Seen::Unknown,
+            Err(malformed) => Seen::Malformed {
+                what: malformed.detail.into(),
+                frame: line.text,
+                could_hide: (line.text.len() / SHORTEST_FRAME_BYTES) as u64,
+            },
+        })
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.lines.pending()
+    }
+
+    fn publish(&mut self, out: &mut Vec<u8>, publish: Publishing<'_>) -> Option<Glued> {
+        let start = out.len();
+        let frame = Publish {
+            message: publish.text.into(),
+            id: Some(publish.id),
+            client_ip: publish.claims.map(Cow::Borrowed),
+        };
+        ndjson::encode_publish(out, &frame);
+        self.glued(&out[start..], publish.id)
+    }
+
+    fn raw(&mut self, out: &mut Vec<u8>, bytes: &[u8], max_frame_bytes: usize) -> RawSent {
+        out.extend_from_slice(bytes);
+        let raw = (self.raw).get_or_insert_with(|| Box::new(LineBuffer::new(max_frame_bytes)));
+        let mut sent = RawSent::default();
+        let mut lines = raw.feed(bytes);
+        while let Some(line) = lines.next() {
+            sent.frames.push(match line {
+                Ok(line) => raw_frame(line),
+                Err(_) => RawFrame::Refused(Vec::new()),
+            });
+        }
+        sent.unfinished = raw.pending_bytes() > 0;
+        sent.is_right = !sent.unfinished && sent.frames.iter().all(RawFrame::is_right);
+        sent
+    }
+
+    fn max_frame_bytes(&self) -> Option<u64> {
+        (self.max_line > 0).then_some(self.max_line)
+    }
+}
+
+impl RawFrame {
+    pub(super) const fn is_right(&self) -> bool {
+        matches!(self, Self::Publish(_))
+    }
+}
+
+/// What a server makes of a frame that a script sent.
+pub(super) fn raw_frame(frame: &[u8]) -> RawFrame {
+    match ndjson::decode_publish(frame) {
+        Ok(publish) if !publish.message.is_empty() => {
+            RawFrame::Publish(publish.message.into_owned())
+        }
+        _ => RawFrame::Refused(texts_of_refused(frame)),
+    }
+}
+
+/// What a server that relays what it should have refused may make of `frame`: the frame as it is,
+/// or the message in it.
+fn texts_of_refused(frame: &[u8]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct MessageOnly<'a> {
+        #[serde(borrow)]
+        message: Cow<'a, str>,
+    }
+    let message = serde_json::from_slice::<MessageOnly<'_>>(frame).ok();
+    let message = message.map(|m| m.message.into_owned());
+    let whole = String::from_utf8_lossy(frame).into_owned();
+    message.into_iter().chain([whole]).collect()
+}
+
+/// What a target said in place of a welcome, once it has said a whole line, or more than one has.
+pub(super) fn wrong(heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
+    let too_long = heard.len() > DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
+    let line = first_line(heard);
+    if !ended && line.is_none() && !too_long {
+        return None;
+    }
+    if classic::is_spoken_in(heard) {
+        return Some(WrongTarget::Speaks(super::Protocol::Classic));
+    }
+    let Some(line) = line else {
+        return Some(WrongTarget::NoLine {
+            bytes: heard.len(),
+            got: quoted(heard),
+        });
+    };
+    match ndjson::decode_server(line) {
+        Ok(ServerFrame::Error { code, detail, .. }) => {
+            return Some(WrongTarget::Refused {
+                code: code.into_owned(),
+                detail: detail.into_owned(),
+            });
+        }
+        Ok(ServerFrame::Welcome { seq, .. }) if seq > max_seq => {
+            return Some(WrongTarget::NumbersTooLarge { seq, max_seq });
+        }
+        _ => {}
+    }
+    let got = quoted(line);
+    Some(match welcome::not_a_welcome(line) {
+        Some(
+            what @ (NotAWelcome::NoObject(_) | NotAWelcome::NoType | NotAWelcome::AnotherType(_)),
+        ) => WrongTarget::NotNdjson { what, got },
+        Some(what) => WrongTarget::WrongWelcome { what, got },
+        // A right welcome came after something that is none.
+        None => WrongTarget::NoLine {
+            bytes: heard.len(),
+            got,
+        },
+    })
+}
+
+pub(super) fn frame_bytes() -> FrameBytes {
+    let (seq, id) = (1_000_000, Some(1_000_000));
+    let (mut publish, mut ack, mut relay) = (Vec::new(), Vec::new(), Vec::new());
+    ndjson::encode_publish(
+        &mut publish,
+        &Publish {
+            message: "".into(),
+            id,
+            client_ip: None,
+        },
+    );
+    ndjson::encode_ack(&mut ack, seq, id);
+    ndjson::encode_relay(&mut relay, seq, USUAL_ADDRESS, "");
+    FrameBytes {
+        publish: publish.len(),
+        ack: ack.len(),
+        relay: relay.len(),
+    }
+}

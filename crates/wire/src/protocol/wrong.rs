@@ -1,0 +1,79 @@
+//! A target that is not what its address says, in words that say what it is.
+
+use thiserror::Error;
+
+use super::Protocol;
+use crate::ndjson::welcome::NotAWelcome;
+
+/// What a target said first, which shows that it is not what it was taken for, or that it takes no
+/// clients.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WrongTarget {
+    /// It complained in place of a welcome.
+    #[error("it answered with the error `{code}`: {detail}")]
+    Refused {
+        /// The error's code.
+        code: String,
+        /// What it said.
+        detail: String,
+    },
+    /// It speaks, but something else.
+    #[error("it is no ndjson broadcast server: {what}, got `{got}`")]
+    NotNdjson {
+        /// Why it is none.
+        what: NotAWelcome,
+        /// The beginning of what came.
+        got: String,
+    },
+    /// It means to welcome, and does it wrong.
+    #[error("{what}, got `{got}`")]
+    WrongWelcome {
+        /// What is wrong with it.
+        what: NotAWelcome,
+        /// The beginning of what came.
+        got: String,
+    },
+    /// Its welcome is right, and its numbers cannot be followed.
+    #[error("its welcome stands at number {seq}, and numbers are followed up to {max_seq}")]
+    NumbersTooLarge {
+        /// What it says.
+        seq: u64,
+        /// The largest that can be followed.
+        max_seq: u64,
+    },
+    /// Its first line has no end.
+    #[error("its first line has no end: {bytes} bytes, which begin `{got}`")]
+    NoLine {
+        /// So far.
+        bytes: usize,
+        /// The beginning of what came.
+        got: String,
+    },
+    /// It speaks another protocol that is known here.
+    #[error("it speaks the {0} dialect: name it {0}://HOST:PORT")]
+    Speaks(Protocol),
+    /// It speaks, but not as a classic server does.
+    #[error(
+        "it is no classic broadcast server: what it says begins with an address, and this said \
+         `{got}`"
+    )]
+    NotClassic {
+        /// The beginning of what came.
+        got: String,
+    },
+}
+
+/// The first line that is not blank, if it is at its end.
+pub(super) fn first_line(read: &[u8]) -> Option<&[u8]> {
+    let (whole, _) = read.split_at(memchr::memrchr(b'\n', read)?);
+    let mut lines = whole.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end);
+    lines.find(|line| !line.is_empty())
+}
+
+/// The beginning of what came, as one line of a terminal takes it.
+pub(super) fn quoted(line: &[u8]) -> String {
+    const QUOTED_BYTES: usize = 60;
+    line[..line.len().min(QUOTED_BYTES)]
+        .escape_ascii()
+        .to_string()
+}

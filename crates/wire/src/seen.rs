@@ -1,0 +1,214 @@
+//! Observations: what one client saw of its target, in the words of no protocol; and what it takes
+//! to make them out of bytes ([`Conn`]).
+//!
+//! A verifier eats these and knows no protocol. A protocol makes them and knows no verifier.
+
+use std::borrow::Cow;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+/// Something that a client saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen<'a> {
+    /// The target takes the client in: what it accepts from here on is owed.
+    Open {
+        /// The last number that is not owed, where there are numbers.
+        seq: u64,
+        /// The client's address as the target saw it.
+        me: Cow<'a, str>,
+    },
+    /// A message of somebody.
+    Relay(Relay<'a>),
+    /// The target took a message of this client's.
+    Ack {
+        /// Which one.
+        of: AckOf,
+        /// Its number, where there are numbers.
+        seq: u64,
+    },
+    /// The target complained.
+    Error {
+        /// For programs.
+        code: Cow<'a, str>,
+        /// For people.
+        detail: Cow<'a, str>,
+        /// The id of the publish that it refuses, where it says so.
+        of: Option<u64>,
+        /// It says that the client is too slow, and will be cut off.
+        cuts_off: bool,
+    },
+    /// The target says that the client has got everything.
+    Bye {
+        /// The last number owed, where there are numbers.
+        seq: u64,
+    },
+    /// A frame of a kind that the protocol does not know, and that it allows for.
+    Unknown,
+    /// What came is no frame of the protocol.
+    Malformed {
+        /// What is wrong with it.
+        what: Cow<'a, str>,
+        /// What came, if it is to be shown.
+        frame: &'a [u8],
+        /// How many other frames it has room for: they may be lost in it.
+        could_hide: u64,
+    },
+}
+
+/// A message that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay<'a> {
+    /// All of the frame, to the last byte that belongs to no other: what others get too.
+    pub frame: &'a [u8],
+    /// What was published.
+    pub text: Cow<'a, [u8]>,
+    /// The address that it names as its sender's.
+    pub from: Cow<'a, str>,
+    /// Its number, where there are numbers.
+    pub seq: u64,
+}
+
+impl Relay<'_> {
+    /// Where in its frame the text stands as it is; `None` if it stands there otherwise (escaped).
+    #[must_use]
+    pub fn span(&self) -> Option<Range<usize>> {
+        span(self.frame, &self.text)
+    }
+}
+
+/// Where `part` lies in `whole`, if it is a piece of its memory.
+pub(crate) fn span(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
+    let from = (part.as_ptr().addr()).checked_sub(whole.as_ptr().addr())?;
+    let until = from.checked_add(part.len())?;
+    (until <= whole.len()).then_some(from..until)
+}
+
+/// Which of a client's messages an ack is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AckOf {
+    /// The one with this id.
+    Id(u64),
+    /// One that had no id.
+    NoId,
+    /// The oldest that waits for its ack: this client's, if the address is its own.
+    Oldest(SocketAddr),
+}
+
+/// The message that others got and that is due to a client now.
+#[derive(Debug, Clone)]
+pub struct Due<'a> {
+    /// The frame of the one who got it first.
+    pub frame: &'a [u8],
+    /// Where the text stands in it: what is compared where each receiver's frame is another.
+    /// Empty where it does not stand there as it is.
+    pub text: Range<usize>,
+}
+
+/// What a protocol can say, which decides what may be expected of whoever speaks it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools)] // each is a question of its own
+pub struct Capabilities {
+    /// The target states the number of each message: in [`Seen::Open`], relays, acks and byes.
+    pub numbers: bool,
+    /// It says that a client has joined ([`Seen::Open`]). Else what comes first proves it.
+    pub welcome: bool,
+    /// It says that a client that leaves has got everything ([`Seen::Bye`]). Else the end of the
+    /// stream says so.
+    pub bye: bool,
+    /// It refuses single messages with errors.
+    pub errors: bool,
+    /// A client says whom a message is from.
+    pub claims: bool,
+    /// It takes connections in the order they are made, so that who has connected has joined once
+    /// a later one has. No more than the original server is known to promise it.
+    pub joins_in_order: bool,
+}
+
+/// Bytes that a script had sent as they stand, as a target reads them that keeps to the protocol.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RawSent {
+    /// The frames that came to their end.
+    pub frames: Vec<RawFrame>,
+    /// There is nothing wrong with them, and nothing has begun and not ended: the target has no
+    /// reason to complain.
+    pub is_right: bool,
+    /// Something has begun and not ended: what is sent next runs together with it.
+    pub unfinished: bool,
+}
+
+/// A frame that a script had sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RawFrame {
+    /// A publish of this text.
+    Publish(String),
+    /// It is to be refused. If it is not, any of these texts may be relayed.
+    Refused(Vec<String>),
+}
+
+/// What became of a publish that was sent after bytes without an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glued {
+    /// How the target reads it.
+    pub fate: GluedFate,
+    /// Something has begun and not ended, still.
+    pub unfinished: bool,
+}
+
+/// How a target reads a publish that was sent after bytes without an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GluedFate {
+    /// As what it is.
+    Survives,
+    /// As part of a frame that is to be refused.
+    Refused,
+    /// As part of something that goes on.
+    Swallowed,
+}
+
+/// A message to be published.
+#[derive(Debug, Clone, Copy)]
+pub struct Publishing<'a> {
+    /// What is published.
+    pub text: &'a str,
+    /// What its ack names it by, where acks do.
+    pub id: u64,
+    /// Whom it says that it is from, if not its sender.
+    pub claims: Option<&'a str>,
+}
+
+/// One connection's side of a protocol: bytes in, observations out, and what is to be sent. It has
+/// no socket and no clock, and allocates nothing per delivery.
+///
+/// What the target has to be answered with is appended to `out`, and written after the read.
+pub trait Conn {
+    /// Takes what comes next if it is the message of `due`: the receiver's fast path. `false`
+    /// changes nothing.
+    fn take_if(&mut self, input: &mut &[u8], due: &Due<'_>) -> bool;
+
+    /// Takes what comes next of a read, the bytes of which are left in `input`; `None` when the
+    /// read is used up.
+    fn next<'a, 'r: 'a>(&'a mut self, input: &mut &'r [u8], out: &mut Vec<u8>) -> Option<Seen<'a>>;
+
+    /// Takes what is left at the end of the stream, as what it is if nothing follows; `None` when
+    /// there is no more. What is no frame at all stays for [`Conn::unread`].
+    fn finish(&mut self) -> Option<Seen<'_>> {
+        None
+    }
+
+    /// What came and is no whole frame yet.
+    fn unread(&self) -> &[u8];
+
+    /// Appends a publish. If it runs together with bytes that a script sent: what becomes of it.
+    fn publish(&mut self, out: &mut Vec<u8>, publish: Publishing<'_>) -> Option<Glued>;
+
+    /// Appends bytes that a script wants sent as they stand, to a target that takes frames of
+    /// `max_frame_bytes`.
+    fn raw(&mut self, out: &mut Vec<u8>, bytes: &[u8], max_frame_bytes: usize) -> RawSent;
+
+    /// The longest frame that the target takes, if it has said so, in bytes.
+    fn max_frame_bytes(&self) -> Option<u64> {
+        None
+    }
+}

@@ -21,6 +21,7 @@ mod clean;
 mod conns;
 mod disorder;
 mod driven;
+mod envelopes;
 mod errors;
 mod fault_table;
 mod faults;

@@ -205,3 +205,6 @@ impl Conn for AnyConn {
         each_conn!(self, conn => conn.max_frame_bytes())
     }
 }
+
+#[cfg(test)]
+mod tests;

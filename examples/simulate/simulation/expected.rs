@@ -142,8 +142,11 @@ fn may_be_missed(case: &Case) -> bool {
                     .iter()
                     .any(|step| case.scenario.contains(step))
         }
-        // What is delayed may be on a connection that the network breaks.
-        Some(Fault::DelayRelay) => matches!(case.event, Event::ConnectionsBroken(_)),
+        // What is delayed may be on a connection that the network breaks; and a run that is ended
+        // at once does not wait until it is late.
+        Some(Fault::DelayRelay) => {
+            matches!(case.event, Event::ConnectionsBroken(_)) || was_ended_at_once(case)
+        }
         // A signal while it waits for its welcome has it go.
         Some(Fault::NoWelcome) => matches!(case.event, Event::Interrupted(_)),
         // In classic, hanging up on who is leaving is what is right.

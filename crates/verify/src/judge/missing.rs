@@ -77,7 +77,7 @@ impl Judge {
                 }
                 return at + 1;
             }
-            if self.is_spoken_for(at) {
+            if self.has_claim(at) {
                 self.lost_relay(missing, at, None);
                 return at + 1;
             }
@@ -182,7 +182,7 @@ impl Judge {
         let waiting = waiting.find(|(_, record)| record.known().is_some());
         let waiting = waiting.map_or(u64::MAX, |(n, _)| n);
         let mut spoken_for = self.open.range(from..).take_while(|(n, _)| **n < until);
-        let spoken_for = spoken_for.find(|(_, open)| open.iter().any(Open::speaks_for_its_number));
+        let spoken_for = spoken_for.find(|(_, open)| open.iter().any(Open::claims_its_number));
         let anomaly = spoken_for.map_or(u64::MAX, |(&n, _)| n);
         let irregular = self.irregular.range((from, Kind::LostRelay, 0)..).next();
         let irregular = irregular.map_or(u64::MAX, |(&(n, ..), _)| n);
@@ -201,9 +201,9 @@ impl Judge {
     }
 
     /// Whether somebody claims that number `seq` was given to something.
-    fn is_spoken_for(&self, seq: u64) -> bool {
+    fn has_claim(&self, seq: u64) -> bool {
         let open = self.open.get(&seq);
-        open.is_some_and(|list| list.iter().any(Open::speaks_for_its_number))
+        open.is_some_and(|list| list.iter().any(Open::claims_its_number))
             || self.has_irregular(seq)
     }
 

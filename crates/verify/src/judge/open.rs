@@ -8,7 +8,7 @@ use chatbench_wire::payload::SenderId;
 
 impl Open {
     /// Whether it says that its number was given to something.
-    pub(super) fn speaks_for_its_number(&self) -> bool {
+    pub(super) fn claims_its_number(&self) -> bool {
         matches!(
             self,
             Self::Conflict(_) | Self::AckBelowSeen { .. } | Self::Echoed { .. } | Self::Stray(_)
@@ -121,7 +121,7 @@ impl Judge {
         while let Some((&seq, _)) = self.open.first_key_value()
             && seq < until
         {
-            let speaks = |list: &Vec<Open>| list.iter().any(Open::speaks_for_its_number);
+            let speaks = |list: &Vec<Open>| list.iter().any(Open::claims_its_number);
             if seq >= self.numbers.told && self.open.get(&seq).is_some_and(speaks) {
                 self.numbers.forget_of(seq); // this will be gone when the number is judged
             }

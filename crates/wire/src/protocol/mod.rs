@@ -3,6 +3,11 @@
 //! A protocol makes observations out of bytes and bytes out of what is to be sent ([`Conn`]), and
 //! says what it can say ([`Capabilities`]). Everything else asks this list: by the scheme of an
 //! address, what its target speaks.
+//!
+//! Another protocol is another file here, with its scheme, its capabilities, a type that implements
+//! [`Conn`] and what is said of a target that is something else; and a variant of [`Protocol`] and
+//! of [`AnyConn`]. `tests.rs` holds it to the rest: a stream is the same observations however it is
+//! cut, and what is compared is what would be decoded.
 
 use std::fmt;
 use std::net::SocketAddr;

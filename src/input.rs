@@ -1,5 +1,5 @@
-//! Files from outside, read whole: never more of one than a stated amount, so that a device or a
-//! wrong file is refused before memory is full.
+//! Reads files from outside whole, up to a stated limit, so that a device or a wrong file is
+//! refused before memory is full.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,7 +8,7 @@ use std::path::Path;
 /// Reads a file of at most `max_bytes`.
 ///
 /// # Errors
-/// What the system said, that it is a directory, or that there is more.
+/// The system's error, or an error if it is a directory or larger.
 pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let about = file.metadata()?;
@@ -28,7 +28,7 @@ pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     if about.len() > max_bytes {
         return Err(too_long());
     }
-    // Devices and pipes state no length; and a file may grow while it is read.
+    // Devices and pipes state no length, and a file may grow while it is read.
     let mut bytes = Vec::with_capacity(about.len() as usize);
     file.take(max_bytes + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
@@ -40,7 +40,7 @@ pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
 /// Reads a text of at most `max_bytes`, without the byte order mark that some editors put first.
 ///
 /// # Errors
-/// As [`read`], or where it stops being UTF-8.
+/// As [`read`], or where it is no longer valid UTF-8.
 pub fn read_text(path: &Path, max_bytes: u64) -> io::Result<String> {
     let text = String::from_utf8(read(path, max_bytes)?).map_err(|error| {
         let good = error.utf8_error().valid_up_to();

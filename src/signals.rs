@@ -1,4 +1,4 @@
-//! Being told to end: by Ctrl-C, by SIGTERM, and by SIGHUP, which comes when a terminal closes.
+//! The signals that end a program: Ctrl-C, SIGTERM, and SIGHUP, which comes when a terminal closes.
 
 use std::fs;
 use std::future;
@@ -17,7 +17,7 @@ enum Source {
     System {
         interrupt: Signal,
         terminate: Signal,
-        /// Absent where whoever started this program had it ignore SIGHUP, as `nohup` does.
+        /// `None` if this program was started with SIGHUP ignored, as `nohup` does.
         hangup: Option<Signal>,
     },
     /// This program itself.
@@ -25,10 +25,10 @@ enum Source {
 }
 
 impl Signals {
-    /// Begins to listen. From here on the signals do not end the process by themselves.
+    /// Begins to listen. From then on the signals do not end the process by themselves.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn catch() -> io::Result<Self> {
         let ignored = hangup_ignored(&fs::read_to_string("/proc/self/status").unwrap_or_default());
         Ok(Self(Source::System {
@@ -40,14 +40,13 @@ impl Signals {
         }))
     }
 
-    /// Signals that this program sends itself, each by its name; those of the system are left
-    /// alone.
+    /// Signals that this program sends itself, each by its name; the system's are not caught.
     #[must_use]
     pub fn of_program(names: mpsc::UnboundedReceiver<&'static str>) -> Self {
         Self(Source::Program(names))
     }
 
-    /// Waits for the next one; returns its name, as people know it. Cancel-safe.
+    /// Waits for the next one; returns its name, as users know it. Cancel-safe.
     pub async fn next(&mut self) -> &'static str {
         let (interrupt, terminate, hangup) = match &mut self.0 {
             Source::System {
@@ -75,7 +74,7 @@ impl Signals {
         }
     }
 
-    /// Whether one has come since it was last asked for.
+    /// Whether one has come since the last call.
     pub async fn came(&mut self) -> bool {
         tokio::select! {
             biased;

@@ -1,4 +1,4 @@
-//! What may be written to a terminal.
+//! Safe output to a terminal.
 //!
 //! Names, messages, file names and scenarios come from elsewhere, and a terminal obeys what is
 //! written to it: an escape sequence in an error of the system under test could clear the screen,
@@ -6,8 +6,8 @@
 //! [`visible`] before it becomes part of a line, and nothing is written to standard error but
 //! through [`tell`], [`complain`] and [`Log`].
 //!
-//! A terminal breaks a line that is too long for it wherever it ends, in the middle of a word. What
-//! is written to one is broken between words before ([`flow`]).
+//! A terminal breaks a line that is too long for it in the middle of a word. So lines for one are
+//! broken between words first ([`flow`]).
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -19,9 +19,10 @@ use console::measure_text_width;
 
 /// Whether a terminal shows `c` as a character and does nothing else with it.
 ///
-/// Not so are controls (C0, DEL, C1), what turns the direction of writing around, line and
-/// paragraph separators, and what takes no room and so hides between its neighbours. Joiners
-/// (U+200C, U+200D) and the sixteen common variation selectors stay: scripts and emoji need them.
+/// It does not for controls (C0, DEL, C1), characters that change the direction of writing, line
+/// and paragraph separators, and invisible characters, which hide between their neighbours. Joiners
+/// (U+200C, U+200D) and the sixteen common variation selectors count as visible: scripts and emoji
+/// need them.
 #[must_use]
 pub const fn is_visible(c: char) -> bool {
     !matches!(c,
@@ -52,13 +53,13 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     escaped(text, |_, c| is_visible(c))
 }
 
-/// [`visible`], for text of several lines, and with tabs: their ends stay what they are.
+/// [`visible`], for text of several lines: line ends and tabs stay as they are.
 #[must_use]
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     escaped(text, stays_in_lines(text))
 }
 
-/// Where in [`visible_lines`] of `text` the character stands that begins at byte `at` of it.
+/// The offset in [`visible_lines`] of `text` of the character at byte `at` of `text`.
 #[must_use]
 pub fn visible_lines_offset(text: &str, at: usize) -> usize {
     let stays = stays_in_lines(text);
@@ -70,11 +71,11 @@ pub fn visible_lines_offset(text: &str, at: usize) -> usize {
     widths.sum()
 }
 
-/// A JSON document with every character in it that is not [visible](is_visible) as an escape of
-/// JSON's own: the same document to a parser, and harmless to whoever prints it.
+/// A JSON document with every character that is not [visible](is_visible) written as a JSON
+/// escape: the same document to a parser, and harmless when printed.
 #[must_use]
 pub fn visible_json(document: &str) -> Cow<'_, str> {
-    // Outside of strings there is nothing of the kind but the layout's line ends.
+    // Outside of strings the only such characters are the layout's line ends.
     let stays = |c: char| c == '\n' || is_visible(c);
     if document.chars().all(stays) {
         return Cow::Borrowed(document);
@@ -92,7 +93,7 @@ pub fn visible_json(document: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// `\n` and its like as everyone knows them, the rest as `\u{1b}`.
+/// The usual escapes where there are any, such as `\n`; the rest as `\u{1b}`.
 pub fn escape(c: char) -> impl Iterator<Item = char> {
     let known = matches!(c, '\n' | '\r' | '\t');
     let short = known.then(|| c.escape_default());
@@ -118,8 +119,8 @@ fn escaped(text: &str, stays: impl Fn(usize, char) -> bool) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Line ends and tabs stay; a carriage return only where a line feed follows it, since alone it
-/// would write over its own line.
+/// Keeps line ends and tabs, but a carriage return only before a line feed, since alone it would
+/// overwrite its own line.
 fn stays_in_lines(text: &str) -> impl Fn(usize, char) -> bool {
     move |index, c| match c {
         '\n' | '\t' => true,
@@ -128,10 +129,10 @@ fn stays_in_lines(text: &str) -> impl Fn(usize, char) -> bool {
     }
 }
 
-/// Columns that what follows the first line of a paragraph is indented by.
+/// Columns by which the lines after the first one of a paragraph are indented.
 const INDENT: usize = 2;
 
-/// The columns of the terminal that `stream` is, 0 if it does not know; `None` if it is none.
+/// The columns of the terminal `stream`, 0 if unknown; `None` if it is not a terminal.
 pub fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
     stream.is_terminal().then(|| {
         let size = rustix::termios::tcgetwinsize(stream);
@@ -140,8 +141,8 @@ pub fn columns(stream: &(impl IsTerminal + AsFd)) -> Option<usize> {
 }
 
 /// Writes `pieces` to `out`, each after its separator, in lines of at most `width` columns unless a
-/// single piece is wider: the first line after `head`, the others indented by `indent`. Where a line
-/// is broken, and at the beginning, the separator is left out. The last line is ended.
+/// single piece is wider: the first line after `head`, the others indented by `indent`. At a line
+/// break, and at the beginning, the separator is left out. The last line is ended.
 pub fn flow<S: AsRef<str>, P: AsRef<str>>(
     out: &mut String,
     width: usize,
@@ -172,8 +173,8 @@ pub fn flow<S: AsRef<str>, P: AsRef<str>>(
     out.push('\n');
 }
 
-/// A page that was laid out for another width: lines of more than `width` columns are broken between
-/// words, and what is broken off one is indented as `indent` says of it.
+/// Narrows a page that was laid out for another width: lines of more than `width` columns are
+/// broken between words, and the rest of a line is indented by `indent` of that line.
 pub fn narrowed(page: &str, width: usize, indent: impl Fn(&str) -> usize) -> String {
     let mut narrow = String::with_capacity(page.len());
     for line in page.lines() {
@@ -188,8 +189,8 @@ pub fn narrowed(page: &str, width: usize, indent: impl Fn(&str) -> usize) -> Str
     narrow
 }
 
-/// Writes a line to standard error, broken between words where that is a terminal. Where it is
-/// closed, nobody wants to know.
+/// Writes a line to standard error, broken between words if that is a terminal. If it is closed,
+/// the failure is ignored.
 pub fn tell(text: impl Display) {
     let text = text.to_string();
     let line = match columns(&io::stderr()) {
@@ -199,7 +200,7 @@ pub fn tell(text: impl Display) {
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
 
-/// A text in lines of at most `width` columns, broken between words.
+/// Breaks a text between words into lines of at most `width` columns.
 fn paragraph(text: &str, width: usize) -> String {
     let mut lines = String::new();
     let words = text.split(' ').map(|word| (" ", word));
@@ -207,18 +208,18 @@ fn paragraph(text: &str, width: usize) -> String {
     lines
 }
 
-/// Writes what is wrong to standard error, with the program's name before it: a line.
+/// Writes an error to standard error, as a line that begins with the program's name.
 pub fn complain(error: impl Display) {
     tell(format_args!("chatbench: {error}"));
 }
 
-/// Writes a text to standard error that is laid out already, in colour or not: all that is foreign
-/// in it went through [`visible`].
+/// Writes a text to standard error that is laid out already, in colour or not; any text from
+/// elsewhere in it must have gone through [`visible`].
 pub fn tell_page(page: &str) {
     let _ = io::stderr().lock().write_all(page.as_bytes());
 }
 
-/// Standard error for a log, each write an event in a line of its own.
+/// Standard error for a log; each write is one event, in a line of its own.
 ///
 /// Colours pass, since the logger sets them; it escapes those in what it logs itself.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-//! Whole runs in virtual time over a simulated network, one a seed: the real driver against the
-//! real server, with a fault of its catalogue or without, while the network delays and breaks
-//! off, either side stands still, or the server is killed. What must come of each is known.
+//! Whole runs in virtual time over a simulated network, one per seed: the real driver against the
+//! real server, with a fault of its catalogue or without, while the network delays or breaks
+//! connections, either side stands still, or the server is killed. The outcome of each is checked.
 //!
 //! ```text
 //! cargo run --release --example simulate -- --seeds 0..1000000
@@ -18,7 +18,7 @@ use clap::Parser;
 use simulation::case::Case;
 use simulation::{Simulated, run, simulate};
 
-/// How often a line says how far it is.
+/// How often a line of progress is printed.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
 /// Carries out whole runs in virtual time, one a seed

@@ -1,5 +1,5 @@
-//! `chatbench chat`: the original's interactive client, for people. What is typed is published,
-//! what the others say is shown with who said it.
+//! `chatbench chat`: the original's interactive client, for people. Typed lines are published, and
+//! the others' messages are shown with their senders.
 
 mod classic;
 mod command;
@@ -172,7 +172,7 @@ async fn connect(address: Url) -> Result<Stream, ChatError> {
     connected.map_err(|source| ChatError::Connect { address, source })
 }
 
-/// This side of the conversation, by what the server speaks.
+/// This side of the conversation, by the server's protocol.
 enum Side {
     Ndjson {
         conversation: Conversation,
@@ -214,7 +214,7 @@ impl Side {
         }
     }
 
-    /// Takes what one read brought.
+    /// Takes the bytes of one read.
     fn hear(&mut self, bytes: &[u8], shown: &mut Vec<Shown>) -> Result<(), ChatError> {
         match self {
             Self::Ndjson {
@@ -264,7 +264,7 @@ enum Stage {
     Leaving,
 }
 
-/// Talks until one side ends it. `show` fails where nobody looks any more.
+/// Talks until one side ends it. `show` fails once stdout is closed.
 async fn converse(
     side: &mut Side,
     mut receiving: impl AsyncRead + Unpin,

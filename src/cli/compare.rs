@@ -182,7 +182,7 @@ fn load(args: &Args) -> Result<(Side, Vec<Side>), compare::Error> {
     Ok((base, sides))
 }
 
-/// The code that counts of two: a regression, then what cannot be said.
+/// The exit code that takes precedence: that of a regression, then that of an undecided comparison.
 const fn heavier(one: u8, other: u8) -> u8 {
     match (one, other) {
         (1, _) | (_, 1) => 1,

@@ -8,7 +8,7 @@ use crate::report::Style;
 use crate::server::fault::catalogue::Fault;
 use crate::wire::Dialect;
 
-/// Where there are fewer columns the names have none of their own.
+/// With fewer columns than this, names have no column of their own.
 const NARROW: usize = 64;
 
 /// Arguments of `chatbench faults`.
@@ -25,7 +25,7 @@ pub fn main(_: &Args) -> ExitCode {
     printed(&render(Style::detect(&io::stdout())))
 }
 
-/// A paragraph a fault.
+/// One paragraph per fault.
 fn render(style: Style) -> String {
     let widest = Fault::ALL.iter().map(|f| f.name().len()).max().unwrap_or(0);
     let (column, indent) = if style.width < NARROW {

@@ -1,4 +1,4 @@
-//! What the command line says over a scenario's file: the same options for every verb that reads
+//! The command line's overrides of a scenario's file: the same options for every verb that reads
 //! one, and the one way to load it.
 
 use std::path::{Path, PathBuf};
@@ -124,7 +124,7 @@ impl Overrides {
     }
 }
 
-/// As a shell takes it for one word.
+/// Quotes `word` so that a shell takes it for one word.
 pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

@@ -1,8 +1,8 @@
-//! What a run says of itself while it runs, on standard error: bars on a terminal, `key=value`
-//! lines elsewhere, nothing where silence was asked for.
+//! The progress of a run, on standard error: bars on a terminal, `key=value` lines elsewhere,
+//! nothing where silence was asked for.
 //!
-//! The caller hands in a [`Snapshot`] about ten times a second; no thread and no clock of its own.
-//! Standard output is never touched, and bars are gone when the summary comes.
+//! The caller hands in a [`Snapshot`] about ten times per second; there is no thread and no clock
+//! of its own. Standard output is never touched, and bars are gone when the summary comes.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::report::style::Paint;
 use crate::report::{Style, figures};
 use crate::terminal::{self, visible};
 
-/// Between two lines within one phase.
+/// The interval between two lines within one phase.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
 /// Progress of one run. Dropping it clears what it shows.
@@ -45,8 +45,8 @@ enum Shown {
 }
 
 impl Progress {
-    /// What standard error and the command line ask for: nothing with `--quiet`, notes alone with
-    /// `--no-progress`, else bars on a terminal and lines elsewhere.
+    /// Progress as standard error and the command line ask for it: nothing with `--quiet`, notes
+    /// alone with `--no-progress`, else bars on a terminal and lines elsewhere.
     ///
     /// `which` says which of several runs it is, and is empty where there is one.
     #[must_use]
@@ -75,7 +75,7 @@ impl Progress {
         }
     }
 
-    /// Shows how far the run is. Cheap enough for ten times a second: bars redraw at that rate at
+    /// Shows how far the run is. Cheap enough for ten times per second: bars redraw at that rate at
     /// most, a line is written at each change of phase and every 10 s.
     pub fn update(&mut self, snapshot: &Snapshot) {
         if snapshot.interrupted && !self.interrupted {
@@ -159,7 +159,7 @@ impl Shown {
     }
 }
 
-/// What a first Ctrl-C does, and what a second one would.
+/// The text that says what a first Ctrl-C does, and what a second one would.
 fn on_interrupt(snapshot: &Snapshot) -> String {
     let drain = match snapshot.phase {
         // The planned length of the phase it is in is that of the drain.
@@ -189,7 +189,7 @@ fn bar_style(style: Style) -> ProgressStyle {
         .progress_chars(characters)
 }
 
-/// Where the bar stands, and its end: clients, or milliseconds.
+/// The position of the bar and its end: clients, or milliseconds.
 fn extent(snapshot: &Snapshot) -> (u64, u64) {
     let (position, length) = if snapshot.phase.is_timed() {
         let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
@@ -200,7 +200,7 @@ fn extent(snapshot: &Snapshot) -> (u64, u64) {
     (position.min(length), length)
 }
 
-/// What stands beside the bar: the weightiest first, as much of it as there is room for.
+/// The text beside the bar: the weightiest first, as much of it as there is room for.
 fn message(snapshot: &Snapshot, which: &str, style: Style) -> String {
     let count = figures::count;
     let mut items = Vec::new();
@@ -275,7 +275,7 @@ fn line(snapshot: &Snapshot, which: &str) -> String {
         snapshot.total.as_secs_f64(),
         snapshot.done,
         snapshot.of,
-        snapshot.open, // and not what shards last handed in: that is a second old
+        snapshot.open, // not the shards' last reports, which are up to a second old
         live.sent,
         live.acked,
         live.delivered,
@@ -321,7 +321,7 @@ mod tests {
         }
     }
 
-    /// What is written to it can be read elsewhere.
+    /// A writer whose content can be read elsewhere.
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
 

@@ -109,7 +109,7 @@ pub fn main(args: Args) -> ExitCode {
     let plans = match args.overrides.load_all(&args.paths) {
         Ok(plans) => plans,
         Err(scenarios) => {
-            // What is wrong with them is said already.
+            // The errors have been printed already.
             return match outputs::write_invalid(&args, &scenarios) {
                 Ok(()) => ExitCode::from(EXIT_USAGE),
                 Err(error) => fail(EXIT_USAGE, &error),
@@ -186,13 +186,13 @@ pub fn main(args: Args) -> ExitCode {
         worst = worst.max(report.verdict);
         lost = lost.or(outputs.write(index, &report).err());
         match trace.take() {
-            // It would end in the middle of what it is to tell.
+            // The trace would end in the middle of the run.
             Some(trace) if report.outcome.error.is_some() => trace.discard(),
             Some(trace) => lost = lost.or(finish_trace(trace, plan, &report).err()),
             None => (),
         }
         results.push(report.result);
-        // Between two runs nobody else listens.
+        // Between two runs nothing else handles signals.
         if runtime.block_on(signals.came()) {
             worst = Verdict::Interrupted;
         }
@@ -284,7 +284,7 @@ fn recording(args: &Args, runs: usize) -> Result<Option<Recording>, String> {
     recording.map(Some).map_err(|e| e.to_string())
 }
 
-/// Ends the trace with what a replay of it could not know.
+/// Ends the trace with the facts that a replay could not derive from it.
 fn finish_trace(trace: Recording, plan: &Plan, report: &Report) -> Result<(), String> {
     let mut doubts = verdict::doubts(plan, &report.outcome, report.result.environment.cpus);
     if report.outcome.findings.unfinished == 0 {

@@ -101,7 +101,7 @@ fn positive(text: &str) -> Result<f64, String> {
     }
 }
 
-/// What ended a verb before it could answer: printed already, or in words.
+/// The reason why a verb ended before it could answer: printed already, or in words.
 enum Refusal {
     Said,
     Usage(String),
@@ -192,7 +192,7 @@ impl<'a> Hunt<'a> {
         })
     }
 
-    /// Probes until the answer is known, or someone has had enough.
+    /// Probes until the answer is known, or the user interrupts.
     fn go(&mut self) -> Result<(), Refusal> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -212,7 +212,7 @@ impl<'a> Hunt<'a> {
                 held = probe.held();
                 self.say(&probe);
                 self.probes.push(probe);
-                // Between two runs nobody else listens.
+                // Between two runs nothing else handles signals.
                 if runtime.block_on(signals.came()) {
                     self.interrupted = true;
                     break;
@@ -288,7 +288,7 @@ impl<'a> Hunt<'a> {
             .map_err(usage)
     }
 
-    /// A line for whoever waits.
+    /// Prints a line of progress.
     fn say(&self, probe: &Probe) {
         if self.args.quiet {
             return;

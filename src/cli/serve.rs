@@ -1,8 +1,8 @@
 //! `chatbench serve`: the reference server as a process.
 //!
-//! stdout carries one line a listener, once it accepts, so that whoever starts the server can ask
-//! for port 0 and read the port from there, and with `--fault` a line a fault that was committed,
-//! at the end. Everything else goes to stderr.
+//! stdout carries one line per listener, once it accepts, so that whoever starts the server can ask
+//! for port 0 and read the port from there, and with `--fault` one line per committed fault, at the
+//! end. Everything else goes to stderr.
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::SocketAddr;
@@ -187,15 +187,14 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
     })
 }
 
-/// Serves until told to stop: a first signal drains; a second one ends at once, and then there is
-/// nothing to tell.
+/// Serves until told to stop: a first signal drains; a second one ends at once, without statistics.
 async fn serve(
     addresses: &[(Dialect, SocketAddr)],
     config: Config,
     endpoint: Option<Endpoint>,
     exit_on_stdin_eof: bool,
 ) -> Result<Option<Stats>, ServeError> {
-    // Before anyone can know that the server is up, so that no signal finds it unprepared.
+    // Before the server announces itself, so that no signal finds it unprepared.
     let mut signals = Signals::catch()?;
     let stdin_eof = exit_on_stdin_eof.then(stdin_eof);
     let listeners = listen_on(addresses)?;
@@ -240,7 +239,7 @@ fn tell_scrapers(endpoint: Endpoint) -> io::Result<watch::Sender<Stats>> {
     Ok(sender)
 }
 
-/// One line a listener. Who started the server may not care to read: that is no reason to stop.
+/// Prints one line per listener. That nobody reads them is no reason to stop.
 fn announce(listeners: &[Listener], endpoint: Option<&Endpoint>) -> Result<(), ServeError> {
     let mut stdout = io::stdout().lock();
     for listener in listeners {
@@ -254,7 +253,7 @@ fn announce(listeners: &[Listener], endpoint: Option<&Endpoint>) -> Result<(), S
     Ok(())
 }
 
-/// One line a fault that was committed, for whoever started a server that is to be wrong.
+/// Prints one line per fault that was committed, for the parent process of a faulty server.
 fn tell_faults(stats: &Stats) {
     let mut stdout = io::stdout().lock();
     for told in &stats.faults {
@@ -266,7 +265,7 @@ fn tell_faults(stats: &Stats) {
     let _ = stdout.flush();
 }
 
-/// What the server did in its life, a line of `key=value`. Bytes a write tells how well it batched.
+/// Prints the server's totals as a line of `key=value`. Bytes per write tell how well it batched.
 fn tell_stats(stats: &Stats) {
     let Stats {
         joined,

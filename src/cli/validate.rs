@@ -19,7 +19,7 @@ use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, Tar
 use crate::scenario::promises::promised_in_words;
 use crate::scenario::{self, pace::Profile};
 
-/// Columns that what belongs to a line is indented by.
+/// Indent, in columns, of the details of a line.
 const INDENT: usize = 2;
 
 /// Columns of the labels (`descriptors`) and so the indent of what goes with them.
@@ -124,7 +124,7 @@ fn headline(plan: &Plan) -> [String; 4] {
     ]
 }
 
-/// A table: the group, its clients, what they do, how long their messages are, how many there are.
+/// Prints a table: each group, its clients, their load, the size and the number of their messages.
 fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style) {
     let mut rows = Vec::new();
     for (group, messages) in plan.groups.iter().zip(&estimate.group_messages) {
@@ -184,7 +184,7 @@ fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style
     table.render(style, out);
 }
 
-/// What the clients of a group do, in a few words.
+/// The load of a group's clients, in a few words.
 fn does(group: &Group) -> String {
     match &group.load {
         Load::Listen => "listen".to_owned(),

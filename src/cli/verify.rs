@@ -59,7 +59,7 @@ pub struct Args {
 }
 
 impl Args {
-    /// What the observed system promises, if anything was said about it.
+    /// The promises of the observed system, if any of the options was given.
     fn promises(&self) -> Option<Promises> {
         let Self {
             order,

@@ -1,4 +1,4 @@
-//! What the coordinator of a run and its shards tell each other.
+//! The messages between the coordinator of a run and its shards.
 
 use super::member::Rank;
 use crate::measure::health::ShardLoad;
@@ -6,12 +6,12 @@ use crate::measure::{Interval, Window};
 use crate::verify::batch::Batch;
 use crate::verify::directory::ClientId;
 
-/// What the coordinator tells a shard.
+/// A command of the coordinator to a shard.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Command {
     /// Connect the observers, or everyone else; the phase began at `start_ns`.
     Connect { observers: bool, start_ns: u64 },
-    /// Whoever has not connected yet does not any more.
+    /// Stop connecting: clients that are not connected yet stay so.
     StopConnecting,
     /// The load begins at `start_ns`.
     BeginLoad { start_ns: u64, window: Window },
@@ -19,17 +19,16 @@ pub(super) enum Command {
     EndLoad { end_ns: u64 },
     /// The clients of a rank leave politely.
     Leave(Rank),
-    /// Cut what is still connected, hand over the rest, end. What is not judged at `judge_until_ns`
-    /// is not judged.
+    /// Cut what is still connected, hand over the rest, end. Judging stops at `judge_until_ns`.
     Stop { judge_until_ns: u64 },
 }
 
-/// What a shard tells the coordinator.
+/// A report of a shard to the coordinator.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// What its ledger has learned.
+    /// New observations of its ledger, for the judge.
     Batch { shard: usize, batch: Box<Batch> },
-    /// What it recorded up to the end of a second of the run.
+    /// Everything that it recorded up to the end of a second of the run.
     Interval {
         shard: usize,
         second: u64,
@@ -38,13 +37,13 @@ pub(super) enum Report {
     },
     /// A client could not connect.
     Unreachable { client: ClientId, what: String },
-    /// What the target said first shows that it is another kind of server: nothing can be judged.
+    /// The first bytes of the target show that it is another kind of server: nothing can be judged.
     Foreign { client: ClientId, what: String },
     /// It has ended.
     Done(Totals),
 }
 
-/// What a shard counted, over the whole run.
+/// The counts of a shard, over the whole run.
 #[derive(Debug, Default)]
 pub(super) struct Totals {
     /// Messages of open loops that were due within the window.
@@ -59,7 +58,7 @@ pub(super) struct Totals {
     /// Messages sent by the clients of each group, whenever; none for groups after the last that
     /// sent any.
     pub(super) sent_by_group: Vec<u64>,
-    /// What each shard's thread did in the measured phase.
+    /// The load of each shard's thread in the measured phase.
     pub(super) loads: Vec<ShardLoad>,
     /// Clients that were still connected.
     pub(super) cut: u64,
@@ -67,7 +66,8 @@ pub(super) struct Totals {
     pub(super) unanswered: u64,
     /// When the target last said anything to a client of this shard; 0 for never.
     pub(super) heard_ns: u64,
-    /// The longest that it stood still, from the beginning of the measured phase to its end.
+    /// The longest pause of its thread, from the beginning of the measured phase to the shard's
+    /// end.
     pub(super) longest_pause_ns: u64,
 }
 

@@ -28,7 +28,7 @@ pub(super) enum ConnectError {
     /// It could not be reached in time.
     #[error("no connection within {0}")]
     TimedOut(humantime::Duration),
-    /// It is not what its address says.
+    /// It is another kind of server than its address says.
     #[error(transparent)]
     Wrong(#[from] WrongTarget),
     /// It hung up.
@@ -122,7 +122,7 @@ async fn read(shard: &Rc<Shard>, id: ConnId) -> Read {
 /// Reads a connection to its end.
 async fn read_on(shard: Rc<Shard>, client: usize, id: ConnId) {
     while read(&shard, id).await == Read::Frames {
-        // Where nobody is welcomed, what is said first to anyone shows what the target is.
+        // In a protocol without a welcome, the first bytes to any client show what the target is.
         if !shard.protocol.capabilities().welcome && !shard.heard.replace(true) {
             let wrong = (shard.protocol).wrong(shard.fleet().last_read(), false, MAX_SEQ);
             if let Some(wrong) = wrong {

@@ -8,16 +8,16 @@ use tokio::time::Instant;
 
 use super::timer::Timer;
 
-/// What time a run goes by.
+/// The source of a run's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Time {
     /// The system's.
     Real,
-    /// That of a tokio runtime which has paused it: it moves on when there is nothing left to do.
+    /// That of a tokio runtime whose time is paused: it advances when no task can run.
     Virtual,
 }
 
-/// A copyable clock.
+/// A clock that is cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     epoch: Instant,
@@ -63,8 +63,8 @@ thread_local! {
     static LAST_NS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The virtual time, as if each look at the clock took a nanosecond: work takes none, and what is
-/// done after something else would happen at the same time.
+/// The virtual time, as if each reading of the clock took a nanosecond: work takes no virtual time,
+/// so events one after another would otherwise have the same timestamp.
 fn later_than_the_last(now_ns: u64) -> u64 {
     let now_ns = now_ns.max(LAST_NS.get() + 1);
     LAST_NS.set(now_ns);

@@ -54,13 +54,13 @@ struct Client {
     connection: Option<Connection>,
     /// Connections that it has had, the present one included.
     connections: u32,
-    /// What came for its script; absent for everyone else.
+    /// The errors that came and its script has not looked at; absent for clients without a script.
     inbox: Option<Rc<Inbox>>,
-    /// It holds back what is due: its socket is full, or too much is unacked.
+    /// Whether it holds back what is due, because its socket is full or too much is unacked.
     held: bool,
-    /// It stands in [`Fleet::due`] to go on filling its window.
+    /// Whether it is queued in [`Fleet::due`] to go on filling its window.
     filling: bool,
-    /// A session whose connection does not stand yet.
+    /// A session whose connection is not established yet.
     unbound: Option<Handle>,
     /// Payload sizes and pauses.
     draws: Draws,
@@ -106,19 +106,19 @@ pub(super) struct Fleet {
     /// The load is over: nothing more is sent on a schedule.
     load_over: bool,
     seed: u64,
-    /// Unacked messages of one client from which on an open loop or a script waits. The wait is
-    /// recorded as the target's.
+    /// The number of unacked messages of one client at which an open loop or a script waits. The
+    /// wait is recorded as the target's.
     most_unacked: usize,
     protocol: Protocol,
     max_read_bytes: usize,
     /// The longest frame that the target takes, as far as it has said so.
     max_frame_bytes: usize,
-    /// What was last read.
+    /// The read buffer.
     scratch: Box<[u8]>,
     last_read_bytes: usize,
     /// The load message that is being composed.
     text: Vec<u8>,
-    /// What is written next.
+    /// The write buffer, shared by all clients.
     out: Vec<u8>,
     /// Connections whose sockets have become full.
     blocked: Vec<ConnId>,
@@ -129,13 +129,13 @@ pub(super) struct Fleet {
     pulse: Pulse,
     /// The next client whose socket is looked at.
     next_look: usize,
-    /// Rung when a socket has become full.
+    /// Notified when a socket has become full.
     pub(super) wake_flusher: Rc<Notify>,
-    /// Rung when something is due earlier than the pacer knows.
+    /// Notified when something is due earlier than the pacer knows.
     pub(super) wake_pacer: Rc<Notify>,
-    /// Who reads on once the judge has been handed what there is.
+    /// Readers that wait until the judge has been handed all that there is.
     parked: Vec<Waker>,
-    /// Rung when much has gathered for the judge.
+    /// Notified when much has gathered for the judge.
     pub(super) wake_hand_over: Rc<Notify>,
 }
 
@@ -190,7 +190,7 @@ impl Fleet {
         self.clients[client].rank
     }
 
-    /// What came for the script of `client`, if it has one.
+    /// The inbox of the script of `client`, if it has one.
     pub(super) fn inbox_of(&self, client: usize) -> Option<Rc<Inbox>> {
         self.clients[client].inbox.clone()
     }
@@ -211,7 +211,8 @@ impl Fleet {
         handle
     }
 
-    /// The connection of `client` stands; the welcome is still to come, if the protocol has one.
+    /// The connection of `client` is established; the welcome is still to come, if the protocol has
+    /// one.
     pub(super) fn connected(&mut self, client: usize, handle: Handle, stream: Stream) -> ConnId {
         let local = stream.local_addr().ok();
         if let Some(local) = local {
@@ -234,7 +235,7 @@ impl Fleet {
         id
     }
 
-    /// A connection that took so long to stand is read by a task from here on.
+    /// From here on a task reads this connection, which took `took_ns` to establish.
     pub(super) fn reads(&mut self, id: ConnId, reader: AbortHandle, took_ns: u64) {
         self.recorder.connected(took_ns);
         if let Some(connection) = self.connection(id) {
@@ -262,8 +263,8 @@ impl Fleet {
         connection.map_or(0, |c| self.ledger.unacked(c.handle))
     }
 
-    /// The time for `client`'s welcome is up. If the connection stands, and others were welcomed,
-    /// its absence is a violation and the client goes on.
+    /// The time for `client`'s welcome is up. If it is connected, and others were welcomed, the
+    /// missing welcome is a violation and the client goes on.
     pub(super) fn connected_without_welcome(&mut self, client: usize) -> Option<ConnId> {
         let now_ns = self.clock.now_ns();
         let one = &mut self.clients[client];
@@ -277,7 +278,7 @@ impl Fleet {
         Some(connection.id)
     }
 
-    /// `client` did not get as far as a session that can be used.
+    /// `client` failed to establish a session.
     pub(super) fn abandon(&mut self, client: usize, handle: Handle) {
         if self.is_connected(client) {
             self.ended(client, Ending::Ours);
@@ -288,7 +289,7 @@ impl Fleet {
         }
     }
 
-    /// No client that has no session yet gets one any more.
+    /// Stops connecting: clients without a session no longer get one.
     pub(super) fn give_up_connecting(&mut self) {
         for client in 0..self.clients.len() {
             let one = &self.clients[client];
@@ -355,7 +356,7 @@ impl Fleet {
         self.pulse.beat(self.window, due_ns, now_ns);
     }
 
-    /// How long this shard has stood still so far.
+    /// The total length of this shard's pauses so far.
     pub(super) fn stood_still_ns(&self) -> u64 {
         self.pulse.stood_still_ns(self.clock.now_ns())
     }
@@ -374,7 +375,7 @@ impl Fleet {
         self.next_look = (self.next_look + 1) % self.clients.len();
     }
 
-    /// What was recorded in each second before `second`, and how many connections are open.
+    /// The recordings of each second before `second`, and how many connections are open.
     pub(super) fn take_seconds(&mut self, second: u64) -> (Vec<(u64, Interval)>, u64) {
         let open = self.clients.iter().filter(|c| c.connection.is_some());
         let open = open.count() as u64;
@@ -391,7 +392,7 @@ impl Fleet {
         self.ledger.stop_judging();
     }
 
-    /// What the ledger has learned since the last call, for the judge.
+    /// New observations of the ledger since the last call, for the judge.
     pub(super) fn take_batch(&mut self) -> Batch {
         let batch = self.ledger.take_batch();
         self.parked.drain(..).for_each(Waker::wake);

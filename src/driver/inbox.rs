@@ -1,4 +1,4 @@
-//! What came for a scripted client and its script has not looked at yet.
+//! The inbox of a scripted client: errors that came and its script has not looked at yet.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// Errors kept: of a target that complains without end the latest.
 const MOST_ERRORS: usize = 1024;
 
-/// What a script waits for.
+/// The inbox of one script.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     /// Something came, or the connection ended.
@@ -18,7 +18,7 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// An error came.
+    /// Adds an error that came.
     pub(super) fn add_error(&self, code: Box<str>) {
         let mut errors = self.errors.borrow_mut();
         if errors.len() == MOST_ERRORS {
@@ -27,7 +27,7 @@ impl Inbox {
         errors.push_back(code);
     }
 
-    /// What came so far is not expected any more.
+    /// Forgets the errors that came so far.
     pub(super) fn clear_errors(&self) {
         self.errors.borrow_mut().clear();
     }

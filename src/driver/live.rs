@@ -1,5 +1,5 @@
-//! What every shard keeps up to date for the coordinator: plain counters, touched when a
-//! connection opens or closes, never for a delivery.
+//! Counters that every shard keeps up to date for the coordinator. They change when a connection
+//! opens or closes, never per delivery.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

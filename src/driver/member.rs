@@ -22,7 +22,7 @@ pub(super) enum Rank {
     Scripted,
 }
 
-/// What a scripted client goes by.
+/// The script of a client.
 #[derive(Debug, Clone)]
 pub(super) struct Script {
     pub(super) steps: Arc<[Step]>,

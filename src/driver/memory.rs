@@ -30,8 +30,8 @@ fn kib_of(text: &str, name: &str) -> Option<u64> {
     Some(kib << 10)
 }
 
-/// What the control groups in `/proc/self/cgroup`'s text leave, of either version, mounted at
-/// `root`. A group is bounded by those that it is in, so all of them are asked.
+/// The memory that the control groups in `/proc/self/cgroup`'s text leave, of either version,
+/// mounted at `root`. A group is bounded by its ancestors, so all of them are read.
 fn in_groups(text: &str, root: &Path) -> Option<u64> {
     let group = |line: &str| {
         let (controllers, path) = line.split_once(':')?.1.split_once(':')?;

@@ -1,4 +1,4 @@
-//! What a run hands to the report.
+//! The outcome of a run, as it is handed to the report.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -33,11 +33,11 @@ pub struct Outcome {
     /// Messages that the clients of each group sent, by the group's
     /// [place](crate::measure::group::place).
     pub sent_by_group: Vec<u64>,
-    /// What ended the run early, if anything did.
+    /// The signal that ended the run early, if one did.
     pub interrupted: Option<Interruption>,
-    /// What verification found.
+    /// The findings of verification.
     pub findings: Findings,
-    /// What was measured.
+    /// The measured figures.
     pub measured: Measured,
     /// The driver's own process.
     pub generator: ProcessUse,
@@ -45,17 +45,18 @@ pub struct Outcome {
     pub health: Health,
     /// The embedded server's process.
     pub server: Option<ProcessUse>,
-    /// What the embedded server said that it did wrong on purpose, a line a fault.
+    /// The faults that the embedded server reports to have committed on purpose, one line per
+    /// fault.
     pub faults: Vec<String>,
     /// Why nothing can be said, in words: the target is gone, a client could not connect again.
     pub inconclusive: Vec<String>,
-    /// What kept the run from coming about, or from being judged: then there is nothing else.
+    /// The reason why the run did not come about, or was not judged: then there is nothing else.
     pub error: Option<Failure>,
     /// Clients were cut, because the time was up.
     pub unfinished: Option<Unfinished>,
 }
 
-/// What kept a run from coming about, or from being judged.
+/// The reason why a run did not come about, or was not judged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
     /// In words.
@@ -65,7 +66,8 @@ pub struct Failure {
 }
 
 impl Outcome {
-    /// That of a run of `plan` which did not come about, or was ended before it could be judged.
+    /// The outcome of a run of `plan` which did not come about, or was ended before it could be
+    /// judged.
     #[must_use]
     pub fn of_error(plan: &Plan, started: SystemTime, error: &RunError) -> Self {
         let measured = Collector::new(Window::NEVER, 0).finish(None);
@@ -161,7 +163,7 @@ impl fmt::Display for Interruption {
     }
 }
 
-/// What a process used, from the start to the end of the run.
+/// CPU time and memory that a process used, from the start to the end of the run.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct ProcessUse {
     /// CPU time, user and system.

@@ -17,7 +17,7 @@ use crate::scenario::plan::Plan;
 /// Descriptors that the process needs besides its clients' sockets.
 const OTHER_FDS: u64 = 64;
 
-/// What is short.
+/// A resource of which there is too little for the run.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Shortage {
     /// More clients than the process may hold files.
@@ -45,7 +45,7 @@ pub enum Shortage {
         needed: u64,
         /// Bytes that can be had.
         available: u64,
-        /// What would do.
+        /// The change to the scenario that would make it fit, in words.
         cure: String,
     },
     /// More clients than the target's addresses have ports for.

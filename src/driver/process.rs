@@ -1,11 +1,11 @@
-//! What a process has used, read from /proc.
+//! CPU time and memory that a process has used, read from /proc.
 
 use std::fs;
 use std::time::Duration;
 
 use super::outcome::ProcessUse;
 
-/// What this process has used so far; its CPU time to the nanosecond.
+/// CPU time, to the nanosecond, and memory that this process has used so far.
 pub(super) fn own_use() -> ProcessUse {
     let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     ProcessUse {
@@ -14,7 +14,7 @@ pub(super) fn own_use() -> ProcessUse {
     }
 }
 
-/// What the living process `pid` has used so far; `None` once it is gone.
+/// CPU time and memory that the process `pid` has used so far; `None` once it has ended.
 pub(super) fn use_of(pid: u32) -> Option<ProcessUse> {
     // schedstat counts in ns, stat in ticks of 10 ms; the former is a thread's, so add them up.
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;

@@ -1,4 +1,4 @@
-//! A shard's pulse: a timer event every few milliseconds that queues behind whatever the shard is
+//! A shard's pulse: a timer event every few milliseconds that queues after whatever the shard is
 //! doing, and so shows how long a delivery waits there (see [`crate::measure::health`]).
 //!
 //! A beat costs some 5 µs, 0.1 % of a core.
@@ -10,10 +10,10 @@ use super::clock::ns;
 use crate::measure::Window;
 use crate::measure::health::ShardLoad;
 
-/// Between two beats.
+/// The interval between two beats.
 pub(super) const BEAT_EVERY: Duration = Duration::from_millis(5);
 
-/// What the present thread has used so far.
+/// CPU time of the present thread, and its time spent waiting for a core, so far.
 #[derive(Debug, Clone, Copy)]
 struct ThreadUse {
     at_ns: u64,
@@ -28,7 +28,7 @@ pub(super) struct Pulse {
     ended: Option<ThreadUse>,
     /// When it last beat, once the measured phase has begun.
     last_ns: Option<u64>,
-    /// The longest that it was late by since then, the drain included.
+    /// The greatest lateness of a beat since then, the drain included.
     latest_ns: u64,
     /// When it last beat in the whole run.
     beat_ns: Option<u64>,
@@ -85,7 +85,7 @@ impl Pulse {
         }
     }
 
-    /// What the thread did in the measured phase, once that is over; nothing if it never was.
+    /// The thread's load in the measured phase, once that is over; zero if there was none.
     pub(super) fn load(&self) -> ShardLoad {
         let (Some(began), Some(ended)) = (self.began, self.ended) else {
             return ShardLoad::default();

@@ -10,9 +10,9 @@ use crate::scenario::draws::Draws;
 use crate::scenario::plan::{Group, Load, PayloadSize, Plan};
 use crate::verify::directory::ClientId;
 
-/// Half of the cores, so that the target has the other half; at least one, and not more than
-/// there are clients for. One where the order is told by who reads what first, which two threads
-/// could not agree on.
+/// Half of the cores, so that the target has the other half; at least one, and not more than there
+/// are clients for. One if the order is inferred from the order of reads, which two threads could
+/// not agree on.
 pub(super) fn shard_count(plan: &Plan) -> usize {
     if !plan.promises.use_seq {
         return 1;
@@ -47,7 +47,7 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
         let name = format!("observer-{n}");
         add(
             name,
-            plan.groups.len(), // behind the scenario's own
+            plan.groups.len(), // after the scenario's own
             Part::silent(Rank::Observer),
             payload,
             Draws::new(plan.seed, n), // it draws nothing
@@ -100,7 +100,7 @@ fn client_named(plan: &Plan, name: &str) -> Option<ClientId> {
     observer.then(|| ClientId(n - 1))
 }
 
-/// What a client does in a run.
+/// The part of a client in a run: when it joins and leaves, and what it sends.
 struct Part {
     rank: Rank,
     source: Source,
@@ -108,7 +108,7 @@ struct Part {
 }
 
 impl Part {
-    /// It connects, listens and leaves when its rank does.
+    /// A client that only connects, listens, and leaves when its rank does.
     fn silent(rank: Rank) -> Self {
         Self {
             rank,
@@ -117,7 +117,7 @@ impl Part {
         }
     }
 
-    /// What client `n` of `group`, the plan's `index`-th, does.
+    /// The part of client `n` of `group`, the plan's `index`-th.
     fn of(plan: &Plan, group: &Group, index: usize, n: u32) -> Self {
         match &group.load {
             Load::Listen => Self::silent(Rank::Listener),
@@ -151,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// What one client sends and when, as far as it is drawn or scheduled.
+    /// Everything that is drawn or scheduled for one client: due times, sizes, pauses.
     #[derive(Debug, PartialEq)]
     struct Workload {
         due_ns: Vec<u64>,

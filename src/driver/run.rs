@@ -43,11 +43,11 @@ use crate::wire::line::{DEFAULT_MAX_LINE_BYTES, SERVER_EXTRA_BYTES};
 /// How often the coordinator looks whether a phase is over.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// How often whoever watches is told how it goes.
+/// How often the watcher is told how it goes.
 const TELL_EVERY: Duration = Duration::from_millis(100);
 
-/// Reports that may wait for the coordinator, beside one a shard: with a full batch each, 40 MiB. A
-/// shard that finds the channel full waits, and the wait shows in its send lag.
+/// Reports that may wait for the coordinator, besides one per shard: with a full batch each, 40
+/// MiB. A shard that finds the channel full waits, and the wait shows in its send lag.
 const REPORTS_AT_ONCE: usize = 16;
 
 /// Why a run did not come about.
@@ -66,10 +66,10 @@ pub enum RunError {
         url: String,
         /// The first client that failed.
         client: String,
-        /// What was seen.
+        /// The error that it met.
         what: String,
     },
-    /// What a group sends does not fit the lines that the target takes.
+    /// A group's messages do not fit the longest line that the target takes.
     #[error(
         "{url}: a publish of {payload_bytes} bytes, as `{group}` sends them, makes a line of up to \
          {line_bytes} bytes, and the target takes {max_line_bytes} (`max_line` in its welcome): \
@@ -80,11 +80,11 @@ pub enum RunError {
         url: String,
         /// Whose payload it is.
         group: String,
-        /// The longest.
+        /// The size of its longest payload.
         payload_bytes: u32,
-        /// What it makes.
+        /// The length of the line that it makes.
         line_bytes: u64,
-        /// What its welcome says.
+        /// The limit that its welcome states.
         max_line_bytes: u64,
     },
     /// The system refused what a run needs.
@@ -93,18 +93,18 @@ pub enum RunError {
     /// A signal came before the first client began to connect.
     #[error("ended by {0} before the target was ready: nothing was run")]
     NotBegun(&'static str),
-    /// The second signal, and what was known by then was not to be had within
+    /// A second signal came, and the results so far could not be collected within
     /// [`conclusion::HAND_IN_WITHIN`], or a third came.
     #[error("ended at once by a second signal: nothing of the run was judged")]
     Aborted,
 }
 
 /// Carries out `plan`, whose embedded target is the server of `program`, a chatbench binary.
-/// `watch` is told ten times a second how it goes, with all that was recorded so far, and `trace`
+/// `watch` is told ten times per second how it goes, with all that was recorded so far, and `trace`
 /// takes down everything that verification is told.
 ///
 /// The first SIGINT, SIGTERM or SIGHUP ends the load early: the run still drains, and its outcome
-/// says that it was interrupted. The second ends the run at once, with what is known by then.
+/// says that it was interrupted. The second ends the run at once, with the results so far.
 ///
 /// # Errors
 /// [`RunError`] if the load could not begin, or if nothing is to be known at once.
@@ -193,7 +193,7 @@ async fn carry_out(
     }
 }
 
-/// Sees to it that there is a target and that there is enough of everything to drive it.
+/// Starts or resolves the target, and checks that there are enough resources to drive it.
 async fn prepare(
     plan: &Plan,
     program: &Path,
@@ -219,7 +219,7 @@ async fn prepare(
     })
 }
 
-/// Whoever directs the shards and hears their reports.
+/// The coordinator: it directs the shards and takes their reports.
 struct Coordinator<'a> {
     plan: &'a Plan,
     watch: &'a mut dyn FnMut(&Snapshot, &Collector),
@@ -233,7 +233,7 @@ struct Coordinator<'a> {
     judge: Judge,
     collector: Collector,
     commands: Vec<mpsc::UnboundedSender<Command>>,
-    /// None where the shards are tasks of this one.
+    /// Empty where the shards are tasks of the coordinator's own thread.
     threads: Vec<thread::JoinHandle<std::io::Result<()>>>,
     reports: mpsc::Receiver<Report>,
     signals: Signals,
@@ -243,7 +243,7 @@ struct Coordinator<'a> {
     phase_began_ns: u64,
     window: Window,
     interrupted: Option<Interruption>,
-    /// What comes later from the shards is not judged.
+    /// The time at which judging stops: later reports of the shards are not judged.
     judge_until_ns: u64,
     /// The time that the drain may take was used up.
     drain_over: bool,
@@ -377,7 +377,7 @@ impl<'a> Coordinator<'a> {
         })
     }
 
-    /// Takes the next thing that happens.
+    /// Handles the next event.
     async fn step(&mut self) -> Result<(), RunError> {
         let child = self
             .embedded
@@ -389,7 +389,7 @@ impl<'a> Coordinator<'a> {
                 None => future::pending().await,
             }
         };
-        // What comes seldom goes first, so that reports that never end keep nothing else waiting.
+        // Rare events go first, so that an endless stream of reports does not starve them.
         tokio::select! {
             biased;
             signal = self.signals.next() => self.interrupt(signal)?,
@@ -470,7 +470,7 @@ impl<'a> Coordinator<'a> {
         }
     }
 
-    /// Ten times a second.
+    /// Tells the watcher ten times per second.
     fn tell_watcher_in_turn(&mut self) {
         if self.told.elapsed() >= TELL_EVERY {
             self.told = Instant::now();
@@ -518,7 +518,8 @@ impl<'a> Coordinator<'a> {
     }
 }
 
-/// Tells this run's messages from every other's; not from the seed, which runs share.
+/// A number that tells this run's messages from every other's. It does not depend on the seed,
+/// which runs share.
 fn run_id(started: SystemTime) -> u32 {
     let since = started
         .duration_since(SystemTime::UNIX_EPOCH)

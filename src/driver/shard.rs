@@ -1,5 +1,5 @@
-//! What the tasks of a shard share: one thread's part of the clients, and how to reach the target
-//! and the coordinator.
+//! The state that the tasks of a shard share: one thread's part of the clients, and how to reach
+//! the target and the coordinator.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt::Display;
@@ -33,10 +33,10 @@ pub(super) struct Spec {
     pub(super) hosts: Arc<[Host]>,
     pub(super) connect_timeout: Duration,
     pub(super) clock: Clock,
-    /// Unacked messages of one client from which on it waits.
+    /// The number of unacked messages of one client at which it waits.
     pub(super) most_unacked: u64,
     pub(super) terms: Terms,
-    /// What the target speaks.
+    /// The protocol of the target.
     pub(super) protocol: Protocol,
     /// The longest frame that a client reads, in bytes.
     pub(super) max_read_bytes: usize,
@@ -47,7 +47,7 @@ pub(super) struct Spec {
     pub(super) tape: Option<Writing>,
 }
 
-/// What the tasks of a shard share.
+/// The state that the tasks of a shard share.
 #[derive(Debug)]
 pub(super) struct Shard {
     pub(super) clock: Clock,
@@ -57,7 +57,8 @@ pub(super) struct Shard {
     pub(super) protocol: Protocol,
     /// The target has said something to any client of this shard.
     pub(super) heard: Cell<bool>,
-    /// Senders end with a fence: the target states no order, or is not to be taken at its word.
+    /// Whether senders end with a fence: the target states no order, or its numbers are not to be
+    /// trusted.
     fences: bool,
     /// Its place among the shards.
     pub(super) index: usize,
@@ -111,15 +112,15 @@ impl Shard {
         self.fleet.borrow_mut()
     }
 
-    /// Where `client` connects: to each host as many as to any other, since every one has ports
-    /// of its own to connect from.
+    /// Where `client` connects: clients are spread evenly over the hosts, since each host has
+    /// ephemeral ports of its own to connect from.
     pub(super) fn host_for(&self, client: usize) -> &Host {
         let ClientId(id) = self.fleet().id_of(client);
         &self.hosts[id as usize % self.hosts.len()]
     }
 
-    // These two, because a `fleet()` inside a longer condition lives until its end, and whatever
-    // else is in it may want the fleet as well.
+    // These are methods of their own because a `fleet()` borrow inside a longer condition lives
+    // until its end, and another part of the condition may borrow the fleet as well.
 
     /// Whether `client` has a connection.
     pub(super) fn is_connected(&self, client: usize) -> bool {
@@ -131,7 +132,7 @@ impl Shard {
         self.fleet().is_load_over()
     }
 
-    /// What `client` goes by, if that is a script.
+    /// The script of `client`, if it has one.
     pub(super) fn script(&self, client: usize) -> Option<&Script> {
         self.scripts[client].as_ref()
     }
@@ -161,8 +162,8 @@ impl Shard {
         }
     }
 
-    /// What `future` comes to, if it does within `limit`. The time in which this shard stood still
-    /// does not count: what it waited for may have come, and nobody looked.
+    /// The output of `future`, if it completes within `limit`. Time in which this shard's thread
+    /// did not run does not count: the awaited event may have come, and nobody looked.
     pub(super) async fn within<T>(
         &self,
         limit: Duration,

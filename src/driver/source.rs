@@ -2,7 +2,7 @@
 
 use crate::scenario::pace::Schedule;
 
-/// What makes a client publish.
+/// The trigger of a client's publishes: a schedule, its acks, or its script.
 #[derive(Debug)]
 pub(super) enum Source {
     /// Nothing, or its script, step by step.
@@ -102,7 +102,7 @@ mod tests {
 
     const SECOND_NS: u64 = 1_000_000_000;
 
-    /// Four messages a second for a second, begun at 10 s.
+    /// Four messages per second for one second, begun at 10 s.
     fn open() -> Source {
         let profile = Arc::new(Profile::constant(4.0, SECOND_NS));
         let mut source = Source::open(Schedule::new(profile, Arrival::Constant, 1, 0, 1));

@@ -78,7 +78,7 @@ pub(super) async fn serve(
             }
         }
     }
-    // Not aborted: it may have a batch in its hands that the channel has no room for.
+    // Not aborted: it may hold a batch that the channel has no room for.
     stop.notify_one();
     let _ = ticker.await;
     pacer.abort();
@@ -147,8 +147,8 @@ async fn beat(shard: Rc<Shard>) -> std::io::Result<()> {
     }
 }
 
-/// Hands over what the ledger has learned 20 times a second, sooner where much comes together,
-/// and what was recorded once a second, until `stop`.
+/// Hands over new observations of the ledger 20 times per second, sooner if many gather, and
+/// recordings once per second, until `stop`.
 async fn hand_over_regularly(shard: Rc<Shard>, stop: Rc<Notify>) {
     let filled = shard.fleet().wake_hand_over.clone();
     let mut second = shard.clock.now_ns() / SECOND_NS;
@@ -198,7 +198,7 @@ async fn report_batch(shard: &Rc<Shard>, batch: Batch) {
     shard.report(report).await;
 }
 
-/// Hands over every second before `second`: of a thread that was stopped there are several.
+/// Hands over every second before `second`: after the thread was suspended there are several.
 async fn hand_over_seconds(shard: &Rc<Shard>, second: u64) {
     let (seconds, clients) = shard.fleet().take_seconds(second);
     for (second, interval) in seconds {

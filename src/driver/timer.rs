@@ -1,6 +1,6 @@
-//! A timer that wakes within some 60 µs: tokio's tick in milliseconds, which is the size of the
-//! latencies to be measured. Where time is virtual there is nothing to measure, and tokio's is the
-//! only timer that goes by it.
+//! A timer that wakes within some 60 µs. tokio's timers have a resolution of one millisecond, which
+//! is the size of the latencies to be measured. Where time is virtual there is nothing to measure,
+//! and only tokio's timers follow it.
 
 use std::cell::Cell;
 use std::future;
@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep_until};
 pub(super) enum Timer {
     /// A timerfd.
     System(AsyncFd<OwnedFd>),
-    /// When it expires next, and every how long from then on (zero: never again).
+    /// When it expires next, and the period from then on (zero: never again).
     OfRuntime(Cell<Option<(Instant, Duration)>>),
 }
 
@@ -66,7 +66,7 @@ impl Timer {
         Ok(())
     }
 
-    /// Waits until it has expired; how often it has since the last call.
+    /// Waits until it has expired; returns how often it has since the last call.
     pub(super) async fn expired(&self) -> io::Result<u64> {
         let timer = match self {
             Self::System(timer) => timer,

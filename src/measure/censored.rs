@@ -1,8 +1,8 @@
-//! Latencies of what had not come when the run stopped listening: only a lower bound of each is
-//! known. (Statistics calls such samples right-censored.)
+//! Latencies of acks and relays that had not come when the run stopped listening: only a lower
+//! bound of each is known. (Statistics calls such samples right-censored.)
 //!
-//! Whatever came later than that, or never, was later than the bound. So a figure over all samples
-//! lies between what it is if each is as late as its bound, and what it is if none ever comes.
+//! Each comes later than its bound, or never. So a figure over all samples lies between its value
+//! if each is as late as its bound, and its value if none ever comes.
 
 use hdrhistogram::Histogram;
 
@@ -12,19 +12,19 @@ use super::{CEILING_NS, GroupLatencies, Window, add, group, histogram};
 /// Lower bounds of latencies, by class; of messages due in the measured phase.
 #[derive(Debug)]
 pub struct Censored {
-    /// Acks and relays by group, as [`super::Measured::groups`] has those that came.
+    /// Acks and relays by group, as in [`super::Measured::groups`].
     pub groups: Vec<GroupLatencies>,
     /// Acks.
     pub ack: Histogram<u64>,
     /// Deliveries.
     pub relay: Histogram<u64>,
-    /// To the last receiver, of messages that somebody still waited for.
+    /// To the last receiver, of messages that some receiver still waited for.
     pub last_relay: Histogram<u64>,
     /// From the first to the last receiver of these.
     pub spread: Histogram<u64>,
 }
 
-/// A figure that some of its samples may only bound from below.
+/// A figure that may be only a lower bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AtLeast {
     /// It is no less than this.
@@ -46,7 +46,8 @@ impl Default for Censored {
 }
 
 impl Censored {
-    /// The ack of a message of `group`, due at `intended_ns`, had not come by `until_ns`.
+    /// Records that the ack of a message of `group`, due at `intended_ns`, had not come by
+    /// `until_ns`.
     pub(super) fn ack(&mut self, window: Window, group: usize, intended_ns: u64, until_ns: u64) {
         if window.contains(intended_ns) {
             let bound_ns = bound(intended_ns, until_ns);
@@ -56,7 +57,8 @@ impl Censored {
         }
     }
 
-    /// A message that was due at `intended_ns` had not come to `clients` of `group` by `until_ns`.
+    /// Records that a message due at `intended_ns` had not come to `clients` clients of `group` by
+    /// `until_ns`.
     pub(super) fn relays(
         &mut self,
         window: Window,
@@ -73,9 +75,9 @@ impl Censored {
         }
     }
 
-    /// Somebody still waited at `until_ns` for a message that was due at `intended_ns`, and that
-    /// its first receiver had got at `first_ns`, if one had. `several` is whether it is owed to
-    /// more than one.
+    /// Records that some receiver still waited at `until_ns` for a message due at `intended_ns`,
+    /// which its first receiver had got at `first_ns`, if any had. `several` is whether it is owed
+    /// to more than one.
     pub(super) fn message(
         &mut self,
         window: Window,
@@ -90,13 +92,13 @@ impl Censored {
         self.last_relay
             .saturating_record(bound(intended_ns, until_ns));
         if several {
-            // Those who wait may yet all get it at once.
+            // If none has it yet, all may still get it at once.
             let spread_ns = first_ns.map_or(0, |first_ns| bound(first_ns, until_ns));
             self.spread.saturating_record(spread_ns);
         }
     }
 
-    /// Everything is in.
+    /// Completes the sums, once everything is recorded.
     pub(super) fn finish(mut self) -> Self {
         self.ack = group::sum(group::acks(&self.groups));
         self.relay = group::sum(group::relays(&self.groups));
@@ -115,8 +117,8 @@ fn bound(from_ns: u64, until_ns: u64) -> u64 {
     until_ns.saturating_sub(from_ns).min(CEILING_NS)
 }
 
-/// The percentile (0 to 100) of samples that came and of others that are only known to be `at_least`
-/// so late; `None` if all of them together do not carry it.
+/// The percentile (0 to 100) of samples that came and of others of which only the lower bounds
+/// `at_least` are known; `None` if all of them together are too few for it.
 #[must_use]
 pub fn percentile(
     came: &Histogram<u64>,
@@ -132,14 +134,15 @@ pub fn percentile(
     })
 }
 
-/// Samples that came and lower bounds of others, as if these were samples, too.
+/// Samples that came, and lower bounds of others counted as samples.
 pub(crate) fn together(came: &Histogram<u64>, at_least: &Histogram<u64>) -> Histogram<u64> {
     let mut all = came.clone();
     add(&mut all, at_least);
     all
 }
 
-/// A percentile if `never` more samples than `came` are later than any; `None` if it is one of those.
+/// A percentile if there are `never` more samples, later than all that `came`; `None` if it falls
+/// on one of those.
 pub(crate) fn highest(came: &Histogram<u64>, never: u64, percentile: f64) -> Option<u64> {
     if never == 0 {
         return Some(came.value_at_quantile(percentile / 100.0)).filter(|_| !came.is_empty());

@@ -1,7 +1,7 @@
-//! The shards added up: totals, the timeline, and what progress shows.
+//! Adds up the shards: totals, the timeline, and the figures of the progress display.
 //!
-//! Shards hand in one interval a second, each at its own moment. A second is complete, and becomes
-//! a point of the timeline, when every shard has handed in that second or a later one.
+//! Shards hand in one interval per second, each at its own moment. A second is complete, and
+//! becomes a point of the timeline, when every shard has handed in that second or a later one.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,15 @@ use super::{
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Seconds that may wait for a shard. Beyond them the oldest is closed with what there is: one
-/// stalled shard must not make the collector grow.
+/// Seconds that may wait for a shard. With more, the oldest is closed as it is: one stalled shard
+/// must not make the collector grow.
 const OPEN_SECONDS: usize = 8;
 
-/// No message is settled so many seconds after all that the shards handed in.
+/// The most seconds that a settled message may be ahead of all that the shards handed in.
 const SECONDS_AHEAD: u64 = 3_600;
 
-/// Adds up what the shards hand in. Memory does not depend on the length of the run, but for one
-/// [`TimelinePoint`] (64 bytes) a second; whole histograms over time are kept in at most
+/// Adds up the shards' intervals. Memory does not depend on the length of the run, except for one
+/// [`TimelinePoint`] (64 bytes) per second; whole histograms over time are kept in at most
 /// [`super::stretches::MAX`] stretches.
 #[derive(Debug)]
 pub struct Collector {
@@ -38,12 +38,12 @@ pub struct Collector {
     open: BTreeMap<u64, Second>,
     timeline: Vec<TimelinePoint>,
     stretches: Stretches,
-    /// Messages of seconds that are closed, until there are too many such seconds.
+    /// Messages settled in seconds that are closed, until there are too many such seconds.
     late: BTreeMap<u64, Classes>,
     live: Live,
 }
 
-/// How far one shard has come.
+/// The progress of one shard.
 #[derive(Debug, Clone, Copy, Default)]
 struct Shard {
     /// The first second that it has not handed in.
@@ -58,13 +58,13 @@ struct Second {
     sent: u64,
     acked: u64,
     relay: Histogram<u64>,
-    /// What is kept of it over time.
+    /// Its histograms for [`Stretches`].
     classes: Classes,
     /// Each shard's clients at its end, where it has handed in.
     clients: Vec<Option<u64>>,
 }
 
-/// What progress shows: the last complete second, and the totals of all that was handed in.
+/// The figures of the progress display: the last complete second, and the totals so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Live {
     /// Messages sent in the last complete second.
@@ -87,7 +87,7 @@ pub struct Live {
     pub delivered: u64,
 }
 
-/// What was counted since a run began, measured phase or not.
+/// Counts since the beginning of a run, inside the measured phase or not.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Connections that were welcomed.
@@ -132,7 +132,7 @@ impl Collector {
         self.window = window;
     }
 
-    /// Takes what `shard` recorded up to the end of second `second` of the run.
+    /// Takes the recordings of `shard` up to the end of second `second` of the run.
     ///
     /// `clients` is how many of the shard's clients are connected now. A shard may skip a second
     /// (it was stalled) or hand in one that was closed without it: the counts still go to the
@@ -141,7 +141,7 @@ impl Collector {
     /// # Panics
     ///
     /// If `shard` is not below the number given to [`Collector::new`].
-    // By value: a shard gives its interval away, through a channel.
+    // By value: a shard gives its interval away through a channel.
     #[allow(clippy::needless_pass_by_value)]
     pub fn absorb(&mut self, shard: usize, second: u64, interval: Interval, clients: u64) {
         self.totals.merge(&interval);
@@ -187,8 +187,8 @@ impl Collector {
         }
     }
 
-    /// One message is settled: all its `receivers` have it, the first since `first_ns`, the last
-    /// since `last_ns`. Without a receiver there is nothing to measure, with one no spread.
+    /// Records a settled message: all its `receivers` have it, the first since `first_ns`, the last
+    /// since `last_ns`. Without a receiver nothing is recorded, with one no spread.
     pub fn message(&mut self, intended_ns: u64, first_ns: u64, last_ns: u64, receivers: u64) {
         if receivers == 0 || !self.window.contains(intended_ns) {
             return;
@@ -204,7 +204,7 @@ impl Collector {
         }
     }
 
-    /// What is kept over time of the second in which `at_ns` lies.
+    /// The histograms, for [`Stretches`], of the second in which `at_ns` lies.
     fn classes_at(&mut self, at_ns: u64) -> &mut Classes {
         let known = self.shards.iter().map(|s| s.next_second).max().unwrap_or(0);
         let second = (at_ns / SECOND_NS).min(known + SECONDS_AHEAD);
@@ -222,15 +222,15 @@ impl Collector {
         self.late.entry(second).or_insert_with(Classes::new)
     }
 
-    /// The ack of a message of `group`, due at `intended_ns`, had not come by `until_ns`, when the run
-    /// stopped listening.
+    /// Records that the ack of a message of `group`, due at `intended_ns`, had not come by
+    /// `until_ns`, when the run stopped listening.
     pub fn ack_outstanding(&mut self, group: usize, intended_ns: u64, until_ns: u64) {
         self.censored.ack(self.window, group, intended_ns, until_ns);
     }
 
-    /// A message that was due at `intended_ns` had not come to some receivers when they, or the run,
-    /// stopped listening: to so many clients of a group, until when. Its first receiver had got
-    /// it at `first_ns`, if one had.
+    /// Records that a message due at `intended_ns` had not come to some receivers when they, or the
+    /// run, stopped listening: by group, how many clients and until when. Its first receiver had
+    /// got it at `first_ns`, if any had.
     pub fn message_outstanding(
         &mut self,
         intended_ns: u64,
@@ -262,7 +262,7 @@ impl Collector {
         }
     }
 
-    /// All that was counted so far.
+    /// The counts so far.
     #[must_use]
     pub fn counted(&self) -> Counted {
         let totals = &self.totals;
@@ -277,7 +277,7 @@ impl Collector {
         }
     }
 
-    /// All that was handed in so far.
+    /// The sum of all intervals handed in so far.
     #[must_use]
     pub const fn totals(&self) -> &Interval {
         &self.totals
@@ -295,7 +295,7 @@ impl Collector {
         &self.spread
     }
 
-    /// Closes what is still open and hands everything over.
+    /// Closes the seconds that are still open, and returns everything.
     ///
     /// `offered` is how many messages the schedules made due within the window; `None` if there
     /// were no schedules.
@@ -332,13 +332,13 @@ impl Collector {
     }
 
     /// Makes the first open second a point, and empty points of those before it that no shard
-    /// handed in: the timeline has one point a second.
+    /// handed in: the timeline has one point per second.
     fn close_first(&mut self) {
         let Some((second, open)) = self.open.pop_first() else {
             return;
         };
         if open.clients.iter().all(Option::is_none) {
-            // Messages were settled of it, and no shard has come to its end: no point yet.
+            // Messages were settled in it, but no shard has come to its end: no point yet.
             self.stretches.add(second, &open.classes);
             return;
         }
@@ -552,7 +552,7 @@ mod tests {
         for (second, n) in [(0, 1), (1, 2), (4, 3)] {
             collector.absorb(0, second, interval(n, 100), 1);
         }
-        // Both of what is closed, and of what is long settled.
+        // Messages of seconds that are closed, recently and long ago.
         collector.message(2 * SECOND_NS, 2 * SECOND_NS, 2 * SECOND_NS + 300, 2);
         let measured = collector.finish(None);
         let sent: Vec<_> = measured.timeline.iter().map(|p| p.sent).collect();

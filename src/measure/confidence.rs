@@ -8,12 +8,12 @@
 //!
 //! **n is messages.** The N receivers of one message got it from the same wake-up of the same
 //! server: they are one observation of how the system was doing, not N. The interval of the relay
-//! percentiles is therefore as wide as that of one receiver a message, though the percentile
+//! percentiles is therefore as wide as with one receiver per message, though the percentile
 //! itself is taken over all deliveries.
 //!
 //! Messages that follow each other closely are not independent either (one stall delays all that
-//! fall into it), so the interval says what more messages of *this* run would change, not what
-//! another run would bring: for that, run again and compare.
+//! fall into it), so the interval says what more messages of *this* run would change, not how
+//! another run would differ: for that, run again and compare.
 
 use hdrhistogram::Histogram;
 
@@ -28,14 +28,14 @@ pub struct Range {
     pub high_ns: u64,
 }
 
-/// The 95 % interval of `percentile` (0 to 100) of what `histogram` holds, which stems from
+/// The 95 % interval of `percentile` (0 to 100) of the samples in `histogram`, which stem from
 /// `messages` independent messages; `None` if these do not bound it on both sides.
 #[must_use]
 pub fn range(histogram: &Histogram<u64>, percentile: f64, messages: u64) -> Option<Range> {
-    // More messages than samples are none that were measured.
+    // Messages beyond the number of samples were not measured.
     let messages = messages.min(histogram.len());
     let (low, high) = ranks(messages, percentile / 100.0)?;
-    // The middle of the rank's share: of as many samples as messages, that very sample.
+    // The middle of the rank's share; with as many samples as messages, that very sample.
     let value = |rank: u64| {
         let quantile = (rank as f64 - 0.5) / messages as f64;
         histogram.value_at_quantile(quantile)
@@ -55,7 +55,7 @@ fn ranks(n: u64, q: f64) -> Option<(u64, u64)> {
     let odds = q / (1.0 - q);
     let mode = (((n + 1) as f64 * q) as u64).min(n);
     // P(B = b) for b around the mode, relative to the mode's: each is its neighbour's times a
-    // ratio, until what is left no longer counts.
+    // ratio, until the rest is negligible.
     let below = walk(mode, |b| b as f64 / ((n - b + 1) as f64 * odds));
     let above = walk(n - mode, |to_go| {
         to_go as f64 * odds / (n - to_go + 1) as f64
@@ -63,7 +63,7 @@ fn ranks(n: u64, q: f64) -> Option<(u64, u64)> {
     let total: f64 = 1.0 + below.iter().sum::<f64>() + above.iter().sum::<f64>();
     let error = ERROR_A_SIDE * total;
 
-    // The largest l with P(B < l) ≤ error: add up from the far end of the lower tail.
+    // The largest l with P(B < l) ≤ error: summed from the far end of the lower tail.
     let steps_down = steps_inside(&below, error);
     let low = mode - steps_down as u64;
     // The smallest u with P(B ≥ u) ≤ error.
@@ -167,7 +167,7 @@ mod tests {
                 _ => assert_eq!(found, expected, "p{percentile} of {n}"),
             }
         }
-        // A soak run's worth of messages: it must not take long, nor lose itself in rounding.
+        // As many messages as in a soak run: it must not take long, nor suffer from rounding.
         let n = 1_000_000_000;
         let (low, high) = ranks(n, 0.5).unwrap();
         let half_width = 1.96 * (n as f64 / 4.0).sqrt();

@@ -1,8 +1,8 @@
-//! Whether a run had settled: a trend in its per-second medians.
+//! Whether a run had reached a steady state: a trend in its per-second medians.
 //!
-//! A median that falls through the measured phase says that the target was still warming up, one
-//! that rises that something fills up. Either way the percentiles of the whole phase describe no
-//! state that the system was in.
+//! If the median falls through the measured phase, the target was still warming up; if it rises,
+//! something fills up. Either way the percentiles of the whole phase describe no state that the
+//! system was in.
 //!
 //! The test is Mann and Kendall's: of all pairs of seconds, how many more rise than fall? It
 //! assumes nothing about the distribution and forgives outliers. Neighbouring seconds are alike,
@@ -20,8 +20,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 /// approximation of the test is off.
 const MIN_SECONDS: usize = 10;
 
-/// The most seconds that are compared pair by pair; of a longer run, the median of each stretch
-/// stands for it.
+/// The most seconds that are compared pair by pair; in a longer run, each stretch is represented
+/// by its median.
 const MAX_SECONDS: usize = 300;
 
 /// z beyond which chance is ruled out: 1 in 1,000, both sides together.
@@ -95,11 +95,11 @@ fn mann_kendall(values: &[f64]) -> f64 {
     if variance <= 0.0 || s == 0.0 {
         return 0.0;
     }
-    // One less in size: s moves in steps, the normal distribution does not.
+    // Continuity correction: s is discrete, the normal distribution is not.
     (s - s.signum()) / variance.sqrt()
 }
 
-/// The median of the slopes of all pairs, a step.
+/// The median of the slopes of all pairs, per step.
 fn sen_slope(values: &[f64]) -> f64 {
     let mut slopes: Vec<f64> = values
         .iter()
@@ -128,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    /// One point a second with these medians; the window holds all of them.
+    /// The drift of one point per second with these medians, all within the window.
     fn drift_of(medians_us: impl IntoIterator<Item = f64>) -> Option<Drift> {
         let timeline: Vec<_> = (0..)
             .zip(medians_us)

@@ -2,26 +2,26 @@
 //! received.
 //!
 //! A response time is recorded once, into the histogram of its client's group; that of all
-//! clients is their sum. So the distinction costs a delivery nothing but finding the histogram.
-//! What it costs is memory, 264 KiB a group, class and shard, and only where something was
-//! recorded: hence the limit.
+//! clients is their sum. So the distinction costs nothing per delivery but the lookup of the
+//! histogram. It does cost memory, 264 KiB per group, class and shard, though only where something
+//! was recorded: hence the limit.
 
 use hdrhistogram::Histogram;
 
 use super::{add, histogram};
 use crate::scenario::plan::GROUPS_APART;
 
-/// Groups that have histograms of their own. Of a scenario with more, the last of them stands for
-/// the rest.
+/// Groups that have histograms of their own. In a scenario with more, the last of them holds the
+/// rest as well.
 pub const MAX_GROUPS: usize = GROUPS_APART;
 
-/// The place of a scenario's group, by its position in the file, among those recorded.
+/// The index among the recorded groups of a scenario's group, given by its position in the file.
 #[must_use]
 pub fn place(group: usize) -> usize {
     group.min(MAX_GROUPS - 1)
 }
 
-/// One group's response times, of messages due in the measured phase; `None` is no sample.
+/// One group's response times, of messages due in the measured phase; `None` if there is no sample.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GroupLatencies {
     /// From the intended send to the ack, of messages that the group sent.
@@ -31,7 +31,7 @@ pub struct GroupLatencies {
 }
 
 impl GroupLatencies {
-    /// Adds what another shard, or the same one earlier, recorded.
+    /// Adds the recordings of another shard, or of the same one earlier.
     pub(super) fn merge(&mut self, other: &Self) {
         for (whole, part) in [(&mut self.ack, &other.ack), (&mut self.relay, &other.relay)] {
             if let Some(part) = part {
@@ -41,7 +41,7 @@ impl GroupLatencies {
     }
 }
 
-/// Adds groups place by place.
+/// Adds groups index by index.
 pub(super) fn merge(whole: &mut Vec<GroupLatencies>, parts: &[GroupLatencies]) {
     if whole.len() < parts.len() {
         whole.resize_with(parts.len(), GroupLatencies::default);
@@ -51,12 +51,12 @@ pub(super) fn merge(whole: &mut Vec<GroupLatencies>, parts: &[GroupLatencies]) {
     }
 }
 
-/// All acks, whoever sent.
+/// The acks of all groups.
 pub(super) fn acks(groups: &[GroupLatencies]) -> impl Iterator<Item = &Histogram<u64>> {
     groups.iter().filter_map(|group| group.ack.as_ref())
 }
 
-/// All relays, whoever received.
+/// The relays of all groups.
 pub(super) fn relays(groups: &[GroupLatencies]) -> impl Iterator<Item = &Histogram<u64>> {
     groups.iter().filter_map(|group| group.relay.as_ref())
 }

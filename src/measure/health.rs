@@ -1,25 +1,25 @@
 //! Whether the generator, and not the target, set the figures.
 //!
-//! A response time holds two delays that are the generator's own. A message may leave after it
-//! was due: the *send lag*, recorded for every message. What has arrived may wait until the shard
-//! looks at it: nobody sees that wait, so each shard has a *heartbeat*, a timer event every few
-//! milliseconds that queues behind whatever the shard is doing, like the bytes do; its lateness
-//! is what a delivery at that moment would have waited. Beats fall due on a schedule: a shard that
+//! A response time includes two delays that are the generator's own. A message may leave after it
+//! was due: the *send lag*, recorded for every message. Bytes that have arrived may wait until the
+//! shard reads them: that wait cannot be measured, so each shard has a *heartbeat*, a timer event
+//! every few milliseconds that has to wait for the shard's current work, like the bytes do; its
+//! lateness is the wait of a delivery at that moment. Beats fall due on a schedule: a shard that
 //! stood still for 200 ms has missed forty and records each.
 //!
 //! The sum of both at a percentile bounds from above what the generator added to a latency at
 //! that percentile. So a figure is *doubtful* where more than half of it may be the generator's.
-//! Lateness only ever adds: a threshold that holds in spite of it holds all the more, and what is
-//! in doubt is a threshold that is crossed. Hence three grades:
+//! Lateness can only add to a latency: a threshold that holds in spite of it certainly holds, and
+//! only a threshold that is crossed is in doubt. Hence three grades:
 //!
 //! - a doubtful figure up to [`NOTED_OWN_NS`] is noise, beyond that it is pointed out;
 //! - doubtful by more than [`SATURATED_OWN_NS`] up to p99: the figures describe the generator;
 //! - messages that fell due and were never sent, through no fault of the target, over
 //!   [`BEHIND_SHARE`]: the target did not get the load that was asked for.
 //!
-//! That a shard is never idle is no fault in itself: in a closed loop it is meant to be. It is
-//! reported, and matters where a rate was asked for, by a threshold or by a schedule: what the
-//! target seemed to hold up may then have waited in the generator, as acks nobody had read.
+//! A shard that is never idle is no problem in itself: in a closed loop it is meant to be busy. It
+//! is reported, and matters if a rate was asked for, by a threshold or by a schedule: messages that
+//! the target seemed to hold up may then have waited in the generator, for acks not yet read.
 
 use std::borrow::Cow;
 
@@ -29,17 +29,17 @@ use serde::{Deserialize, Serialize};
 use super::Measured;
 use super::percentile::percentile;
 
-/// What of a figure may be the generator's own before it is pointed out. A wake-up on a shared
-/// machine takes a few hundred µs on bad days.
+/// The part of a figure that may be the generator's own before it is pointed out. A wake-up on a
+/// shared machine takes a few hundred µs on bad days.
 pub const NOTED_OWN_NS: u64 = 1_000_000;
 
-/// What of a figure up to p99 may be the generator's own before the run says nothing any more
-/// about the target: a dozen scheduler slices (3 to 4 ms each), so not what a busy machine does in
-/// passing to one thread among several.
+/// The part of a figure up to p99 that may be the generator's own before the run says nothing about
+/// the target: a dozen scheduler slices (3 to 4 ms each), more than a busy machine normally delays
+/// one thread among several.
 pub const SATURATED_OWN_NS: u64 = 50_000_000;
 
-/// The share of what was offered that may be left unsent: offered and achieved rate agree within
-/// 1 %, or the run says why not.
+/// The share of the offered messages that may be left unsent: offered and achieved rate agree
+/// within 1 %, or the run says why not.
 pub const BEHIND_SHARE: f64 = 0.01;
 
 /// The share of the time from which on a shard counts as never idle.
@@ -51,17 +51,17 @@ pub const PAUSE_NS: u64 = 100_000_000;
 /// The highest percentile whose doubtfulness saturates a run. Beyond it a single hiccup decides.
 const SATURATED_PERCENTILE: f64 = 99.0;
 
-/// The percentiles that are looked at: those that a summary of any width shows.
+/// The percentiles that are checked: those that a summary of any width shows.
 const SHOWN: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 
-/// What a shard's thread did in the measured phase.
+/// The load of a shard's thread in the measured phase.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShardLoad {
     /// How long it was watched.
     pub wall_ns: u64,
     /// CPU time it used.
     pub cpu_ns: u64,
-    /// How long it could have run and had no core.
+    /// How long it was ready to run and had no core.
     pub waited_ns: u64,
 }
 
@@ -100,7 +100,7 @@ pub struct Doubt {
     pub own_ns: u64,
 }
 
-/// How the generator did.
+/// The generator's own condition in the run.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Health {
     /// Each shard's thread.
@@ -109,10 +109,10 @@ pub struct Health {
     pub offered: u64,
     /// Of these, never sent, through no fault of the target.
     pub behind: u64,
-    /// Of these, never sent, whosever fault.
+    /// Of these, never sent, for any reason.
     pub unsent: u64,
-    /// Of these, messages of clients whose connections were gone: the target hung up, or they never
-    /// had one.
+    /// Of these, messages of clients without a connection: the target closed it, or they never had
+    /// one.
     pub cut_off: u64,
     /// Figures that say more about the generator than about the target.
     pub doubts: Vec<Doubt>,
@@ -121,7 +121,7 @@ pub struct Health {
 }
 
 impl Health {
-    /// Looks at what was measured.
+    /// Assesses the measurements.
     #[must_use]
     pub fn new(measured: &Measured, behind: u64, shards: Vec<ShardLoad>) -> Self {
         let doubts = [("ack", &measured.ack), ("relay", &measured.relay)]
@@ -165,7 +165,7 @@ impl Health {
         too_many(self.behind) || too_many(held) && self.occupied() >= OCCUPIED_SHARE
     }
 
-    /// The doubt that voids the run, if any does: the one with most of the generator in it.
+    /// The doubt that voids the run, if any does: the one with the largest part of the generator.
     #[must_use]
     pub fn worst_doubt(&self) -> Option<&Doubt> {
         let grave =
@@ -196,7 +196,7 @@ impl Health {
     }
 }
 
-/// What of a latency at `percentile` may be the generator's own, at most.
+/// The largest part of a latency at `percentile` that may be the generator's own.
 #[must_use]
 pub fn own_ns(measured: &Measured, percentile: f64) -> u64 {
     let at = |h: &Histogram<u64>| h.value_at_quantile(percentile / 100.0);
@@ -217,8 +217,8 @@ mod tests {
 
     const MS: u64 = 1_000_000;
 
-    /// Ten seconds at 1,000 messages a second and 200 beats a second: what each of them took
-    /// besides is up to the row, given when it was due.
+    /// Ten seconds at 1,000 messages and 200 beats per second; functions of the due time give the
+    /// extra delay of each.
     fn measured(
         lag_ns: impl Fn(u64) -> u64,
         beat_ns: impl Fn(u64) -> u64,

@@ -1,7 +1,7 @@
-//! Recorders: a histogram for each class of latency, a one-second timeline, and the counters that
-//! rates come from. Times come in as arguments; nothing here reads a clock.
+//! Recorders: a histogram for each class of latency, a one-second timeline, and counters for
+//! rates. Times come in as arguments; nothing here reads a clock.
 //!
-//! Each shard owns one [`ShardRecorder`] and hands over what it recorded once a second; one
+//! Each shard owns one [`ShardRecorder`] and hands over its recordings once per second; one
 //! [`Collector`] adds the shards up. Percentiles are never averaged: histograms are added.
 //!
 //! Every time is in ns since the run's epoch, one monotonic clock for the whole process.
@@ -43,8 +43,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// A window that nothing falls into: what a recorder holds until it is known when measuring
-    /// begins.
+    /// An empty window, which a recorder has until it is known when measuring begins.
     pub const NEVER: Self = Self {
         start_ns: u64::MAX,
         end_ns: u64::MAX,
@@ -85,7 +84,7 @@ pub struct Measured {
     /// The measured phase as it really was (a run that was cut short has a shorter one).
     pub window: Window,
     /// Response times by group, in the order of the scenario, observers last
-    /// ([`group::place`]); what the whole run's are the sum of.
+    /// ([`group::place`]); the whole run's are their sum.
     pub groups: Vec<GroupLatencies>,
     /// From the intended send to the ack.
     pub ack: Histogram<u64>,
@@ -101,15 +100,15 @@ pub struct Measured {
     pub ack_service: Histogram<u64>,
     /// From the actual send to each delivery, where the actual send is known.
     pub relay_service: Histogram<u64>,
-    /// How late the shards' heartbeats were: how long what had arrived waited to be looked at.
+    /// How late the shards' heartbeats were: how long bytes that had arrived waited to be read.
     pub heartbeat: Histogram<u64>,
     /// Bytes that lay unread in a client's socket, sampled at each heartbeat.
     pub unread_bytes: Histogram<u64>,
     /// From connecting to the welcome; every connection of the run.
     pub connect: Histogram<u64>,
-    /// What had not come when the run stopped listening: how late it is at least.
+    /// Lower bounds for acks and relays that had not come when the run stopped listening.
     pub censored: Censored,
-    /// What happened within the window.
+    /// Counts of events within the window.
     pub counts: WindowCounts,
     /// Messages sent that were due within the window, whenever they were sent.
     pub due_and_sent: u64,
@@ -118,7 +117,7 @@ pub struct Measured {
     /// Messages that the schedules made due within the window; `None` for closed loops and
     /// scripts alone.
     pub offered: Option<u64>,
-    /// One point a second, from the run's epoch on.
+    /// One point per second, from the run's epoch on.
     pub timeline: Vec<TimelinePoint>,
     /// Latencies over time, in stretches of a second and more.
     pub stretches: Vec<Stretch>,

@@ -1,7 +1,7 @@
-//! Percentiles that the samples can carry.
+//! Percentiles for which there are enough samples.
 //!
-//! The p99 of fifty samples is their maximum under another name, and moves like one. A percentile
-//! is therefore given only where its confidence interval is finite on both sides.
+//! The p99 of fifty samples is just their maximum, and varies like one. A percentile is therefore
+//! given only if its confidence interval is finite on both sides.
 //!
 //! That interval is spanned by two order statistics and assumes nothing about the distribution. Of
 //! n samples, all lie below the true q-quantile with probability qⁿ: then no sample bounds it from
@@ -16,10 +16,10 @@
 
 use hdrhistogram::Histogram;
 
-/// How often the true percentile may lie beyond one end of its interval.
+/// The probability with which the true percentile may lie beyond one end of its interval.
 pub(super) const ERROR_A_SIDE: f64 = 0.025;
 
-/// The least number of samples that can carry a percentile (0 to 100).
+/// The least number of samples that is enough for a percentile (0 to 100).
 ///
 /// 0 and 100 name the least and the greatest sample, not a property of the distribution: one
 /// sample is enough.
@@ -33,7 +33,7 @@ pub fn min_samples(percentile: f64) -> u64 {
     (ERROR_A_SIDE.ln() / far.ln()).ceil() as u64
 }
 
-/// The value at a percentile (0 to 100), in ns; `None` if too few samples carry it.
+/// The value at a percentile (0 to 100), in ns; `None` if there are too few samples for it.
 #[must_use]
 pub fn percentile(histogram: &Histogram<u64>, percentile: f64) -> Option<u64> {
     (histogram.len() >= min_samples(percentile))

@@ -1,6 +1,6 @@
-//! What one shard records, and hands over once a second.
+//! The recordings of one shard, which it hands over once per second.
 //!
-//! Called for every delivery, so there is no lock and no allocation: a delivery is one
+//! It is called for every delivery, so there is no lock and no allocation: a delivery is one
 //! subtraction, two comparisons and one histogram record: 4.1 ns, and with its service time 7.9 ns
 //! (`benches/measure.rs`; budget 15 ns).
 
@@ -17,7 +17,7 @@ use super::{CEILING_NS, Window, WindowCounts, add, histogram};
 #[derive(Debug)]
 pub struct ShardRecorder {
     window: Window,
-    /// What happens in the second that begins at `begins_ns`.
+    /// The recordings of the second that begins at `begins_ns`.
     current: Interval,
     begins_ns: u64,
     /// Other seconds that were not handed over yet: as many as a thread was stopped for, at most.
@@ -26,14 +26,14 @@ pub struct ShardRecorder {
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// What a shard recorded since it last handed over.
+/// A shard's recordings since it last handed over.
 #[derive(Debug, PartialEq)]
 pub struct Interval {
     /// Messages sent, inside the window or not.
     pub sent: u64,
     /// Acks received, inside the window or not.
     pub acked: u64,
-    /// What happened within the window.
+    /// Counts of events within the window.
     pub in_window: WindowCounts,
     /// Latencies over [`CEILING_NS`], recorded as that.
     pub saturated: u64,
@@ -82,8 +82,8 @@ impl ShardRecorder {
         }
     }
 
-    /// Makes `current` the second of `now_ns`: what a thread that was stopped for a while saw before
-    /// and after belongs to different seconds, whenever they are handed over.
+    /// Makes `current` the second of `now_ns`: if a thread was stopped for a while, its recordings
+    /// before and after belong to different seconds, whenever they are handed over.
     #[inline]
     fn turn_to(&mut self, now_ns: u64) {
         if now_ns.wrapping_sub(self.begins_ns) >= SECOND_NS {
@@ -106,12 +106,12 @@ impl ShardRecorder {
     }
 
     /// Replaces the window: once it is known when measuring begins, or when a run is cut short.
-    /// What was recorded stays recorded.
+    /// Earlier recordings stay.
     pub const fn set_window(&mut self, window: Window) {
         self.window = window;
     }
 
-    /// A client of `group` received a relay at `now_ns` of a message that was due at
+    /// Records that a client of `group` received a relay at `now_ns` of a message that was due at
     /// `intended_ns`.
     ///
     /// # Panics
@@ -131,7 +131,7 @@ impl ShardRecorder {
         self.current.in_window.delivered += u64::from(self.window.contains(now_ns));
     }
 
-    /// A client of `group` received an ack at `now_ns` for a message that was due at
+    /// Records that a client of `group` received an ack at `now_ns` for a message that was due at
     /// `intended_ns`.
     ///
     /// # Panics
@@ -150,7 +150,7 @@ impl ShardRecorder {
         self.current.in_window.acked += u64::from(self.window.contains(now_ns));
     }
 
-    /// The relay that [`Self::relay`] was told of belongs to a message that was really sent at
+    /// Records that the relay given to [`Self::relay`] belongs to a message that was really sent at
     /// `sent_ns`.
     #[inline]
     pub fn relay_service(&mut self, intended_ns: u64, sent_ns: u64, now_ns: u64) {
@@ -160,7 +160,7 @@ impl ShardRecorder {
         }
     }
 
-    /// The ack that [`Self::ack`] was told of belongs to a message that was really sent at
+    /// Records that the ack given to [`Self::ack`] belongs to a message that was really sent at
     /// `sent_ns`.
     #[inline]
     pub fn ack_service(&mut self, intended_ns: u64, sent_ns: u64, now_ns: u64) {
@@ -170,7 +170,7 @@ impl ShardRecorder {
         }
     }
 
-    /// A heartbeat that was due at `due_ns` came at `now_ns`.
+    /// Records that a heartbeat that was due at `due_ns` came at `now_ns`.
     #[inline]
     pub fn heartbeat(&mut self, due_ns: u64, now_ns: u64) {
         if self.window.contains(due_ns) {
@@ -179,7 +179,7 @@ impl ShardRecorder {
         }
     }
 
-    /// `bytes` lay unread in a client's socket at `now_ns`.
+    /// Records that `bytes` were unread in a client's socket at `now_ns`.
     #[inline]
     pub fn unread(&mut self, now_ns: u64, bytes: u64) {
         if self.window.contains(now_ns) {
@@ -188,7 +188,7 @@ impl ShardRecorder {
         }
     }
 
-    /// A message of `bytes` was sent at `actual_ns` that was due at `intended_ns`.
+    /// Records that a message of `bytes` that was due at `intended_ns` was sent at `actual_ns`.
     ///
     /// `held_by_target` says that the socket would not take it when it was due: that lateness is
     /// the target's, and would hide the generator's own in the send lag.
@@ -210,14 +210,14 @@ impl ShardRecorder {
         }
     }
 
-    /// A connection got its welcome `took_ns` after connecting began.
+    /// Records that a connection got its welcome `took_ns` after connecting began.
     #[inline]
     pub fn connected(&mut self, took_ns: u64) {
         let took_ns = self.clamped(0, took_ns);
         self.current.connect.saturating_record(took_ns);
     }
 
-    /// `n` bytes were read at `now_ns`.
+    /// Records that `n` bytes were read at `now_ns`.
     #[inline]
     pub fn received_bytes(&mut self, now_ns: u64, n: u64) {
         self.turn_to(now_ns);
@@ -227,14 +227,14 @@ impl ShardRecorder {
         }
     }
 
-    /// An error frame was received.
+    /// Counts an error frame that was received.
     #[inline]
     pub fn error(&mut self) {
         self.current.errors += 1;
     }
 
-    /// Hands over what was recorded in the seconds before `second`, each for itself; the one just
-    /// before it always, even if nothing happened in it.
+    /// Hands over the recordings of the seconds before `second`, each by itself; that of the one
+    /// just before it always, even if nothing happened in it.
     #[must_use = "what is taken is no longer in the recorder"]
     pub fn take_before(&mut self, second: u64) -> Vec<(u64, Interval)> {
         if self.begins_ns / SECOND_NS < second {
@@ -252,7 +252,7 @@ impl ShardRecorder {
 
     /// Hands over all that was recorded since the last call, and begins anew.
     ///
-    /// Fresh histograms are 3.5 MB of zeros and cost a full recorder 64 µs, once a second
+    /// Fresh histograms are 3.5 MB of zeros and cost a full recorder 64 µs, once per second
     /// (`benches/measure.rs`; 0.5 ms on a machine that is busy with other things).
     #[must_use = "what is taken is no longer in the recorder"]
     pub fn take_interval(&mut self) -> Interval {
@@ -264,8 +264,8 @@ impl ShardRecorder {
         all
     }
 
-    /// From `from_ns` to `to_ns`, at most [`CEILING_NS`]; 0 if it would be negative (a message
-    /// sent a little ahead of its time, a clock read shared by one batch).
+    /// The time from `from_ns` to `to_ns`, at most [`CEILING_NS`]; 0 if it would be negative (a
+    /// message sent a little early, or one clock reading shared by a batch).
     #[inline]
     fn clamped(&mut self, from_ns: u64, to_ns: u64) -> u64 {
         let latency_ns = to_ns.saturating_sub(from_ns);
@@ -318,17 +318,17 @@ impl Interval {
         self.relays().map(Histogram::len).sum::<u64>() + self.relay_outside.len()
     }
 
-    /// Acks of messages due within the window, a histogram a group that has any.
+    /// Acks of messages due within the window, one histogram per group that has any.
     pub fn acks(&self) -> impl Iterator<Item = &Histogram<u64>> {
         group::acks(&self.groups)
     }
 
-    /// Relays of messages due within the window, a histogram a group that has any.
+    /// Relays of messages due within the window, one histogram per group that has any.
     pub fn relays(&self) -> impl Iterator<Item = &Histogram<u64>> {
         group::relays(&self.groups)
     }
 
-    /// Adds what another shard, or the same one earlier, recorded.
+    /// Adds the recordings of another shard, or of the same one earlier.
     pub fn merge(&mut self, other: &Self) {
         self.sent += other.sent;
         self.acked += other.acked;
@@ -366,7 +366,7 @@ mod tests {
 
     #[test]
     fn latency_goes_by_when_a_message_was_due_and_counts_by_when_it_came() {
-        // (due, came, measured, counted): one row for each way to lie about the window's ends.
+        // (due, came, measured, counted): one row for each position relative to the window's ends.
         let table = [
             (500, 900, false, false),
             (999, 1_000, false, true),
@@ -421,7 +421,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(seen(recorder.take_before(6)), [(3, 2, 2, 1), (5, 0, 0, 0)]);
-        // What is of the second that is not over stays.
+        // Recordings of the current second stay.
         assert_eq!(seen(recorder.take_before(7)), [(6, 1, 1, 0)]);
         assert_eq!(seen(recorder.take_before(8)), [(7, 0, 0, 0)]);
         recorder.sent(0, at(85), false, 10);

@@ -1,10 +1,10 @@
-//! Whole histograms over time, in bounded memory: what HdrHistogram's log tools plot.
+//! Whole histograms over time, in bounded memory, for HdrHistogram's log tools.
 //!
 //! A second's histogram is 264 KiB, nearly all zeros; written in HdrHistogram's own V2 form it is
 //! one to two KiB. [`Stretches`] keeps a second in that form until there are [`MAX`] of them. From
-//! then on, for each new one, the two neighbours that are shortest together become one: long ago is
-//! known in longer stretches than just now, and nothing is lost of the sum. No delivery pays for
-//! any of it: histograms come from the shards once a second anyway.
+//! then on, for each new one, the two neighbours that are shortest together become one: earlier
+//! times are in longer stretches than recent ones, and the sum loses nothing. It costs nothing per
+//! delivery: histograms come from the shards once per second anyway.
 
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2Serializer};
@@ -15,7 +15,7 @@ use super::{Interval, add, group, histogram};
 /// classes' histograms at 1 to 3 KiB each, about 1 MiB.
 pub const MAX: usize = 120;
 
-/// What is kept over time, by the names that results have for it.
+/// The classes of latency that are kept over time, by their names in results.
 pub const CLASSES: [&str; 4] = ["ack", "relay", "last_relay", "send_lag"];
 
 /// Some seconds of a run, and the latencies that were recorded in them.
@@ -23,13 +23,13 @@ pub const CLASSES: [&str; 4] = ["ack", "relay", "last_relay", "send_lag"];
 pub struct Stretch {
     /// Its first second, counted from the run's epoch.
     pub begins_s: u64,
-    /// How many they are.
+    /// The number of its seconds.
     pub seconds: u64,
     /// A histogram for each of [`CLASSES`]; `None` without a sample.
     encoded: [Option<Encoded>; CLASSES.len()],
 }
 
-/// A histogram as it is kept.
+/// An encoded histogram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Encoded {
     /// In HdrHistogram's V2 form, not compressed.
@@ -59,7 +59,7 @@ impl Classes {
         Self(std::array::from_fn(|_| histogram()))
     }
 
-    /// Takes what a shard recorded in it.
+    /// Adds the recordings of a shard in it.
     pub(super) fn absorb(&mut self, interval: &Interval) {
         let [ack, relay, _, send_lag] = &mut self.0;
         group::acks(&interval.groups).for_each(|part| add(ack, part));
@@ -67,7 +67,7 @@ impl Classes {
         add(send_lag, &interval.send_lag);
     }
 
-    /// Takes a message that its last receiver got in it.
+    /// Adds a message that its last receiver got in it.
     pub(super) fn last_relay(&mut self, latency_ns: u64) {
         let [_, _, last_relay, _] = &mut self.0;
         last_relay.saturating_record(latency_ns);
@@ -82,7 +82,7 @@ pub(super) struct Stretches {
 }
 
 impl Stretches {
-    /// Takes what happened in second `second`, or what became known of it late.
+    /// Adds the histograms of second `second`, or some that came late.
     pub(super) fn add(&mut self, second: u64, classes: &Classes) {
         let Classes(parts) = classes;
         if parts.iter().all(Histogram::is_empty) {
@@ -118,7 +118,7 @@ impl Stretches {
         self.closed
     }
 
-    /// Makes the two neighbours that are shortest together one; of equals the earliest.
+    /// Joins the two neighbours that are shortest together; the earliest if several are.
     fn join_shortest(&mut self) {
         let length = |pair: &[Stretch]| pair[1].end_s() - pair[0].begins_s;
         let pairs = self.closed.windows(2).enumerate();
@@ -138,7 +138,7 @@ impl Stretches {
 }
 
 impl Encoded {
-    /// Packs a histogram.
+    /// Encodes a histogram.
     #[must_use]
     pub fn new(histogram: &Histogram<u64>) -> Self {
         let mut v2 = Vec::new();
@@ -151,14 +151,14 @@ impl Encoded {
         }
     }
 
-    /// With another one added.
+    /// This one with another one added.
     fn and(&self, other: &Histogram<u64>) -> Self {
         let mut sum = self.decoded();
         add(&mut sum, other);
         Self::new(&sum)
     }
 
-    /// Unpacks it.
+    /// Decodes it.
     #[must_use]
     pub fn decoded(&self) -> Histogram<u64> {
         Deserializer::new()
@@ -207,7 +207,7 @@ mod tests {
         stretches.add(3, &third);
         stretches.add(4, &Classes::new());
         stretches.add(5, &classes(&interval(4, 9_000)));
-        // What becomes known late still belongs to its second, whether that had a sample or not.
+        // A late sample still belongs to its second, whether or not that had any before.
         let mut late = Classes::new();
         late.last_relay(8_000);
         stretches.add(3, &late);

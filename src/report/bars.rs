@@ -5,10 +5,10 @@ use hdrhistogram::Histogram;
 
 use super::style::Style;
 
-/// Eighths of a column, from the left.
+/// Blocks that fill eighths of a column, from the left.
 const EIGHTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█'];
 
-/// Eighths of a line, from below.
+/// Blocks that fill eighths of a line, from below.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The same in ASCII.

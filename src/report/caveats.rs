@@ -1,4 +1,4 @@
-//! Caveats of the figures: what is not in them, and whether they describe one state
+//! Caveats of the figures: samples that are missing from them, and whether they describe one state
 //! of the system.
 
 use super::{RunResult, figures, generator};
@@ -9,8 +9,8 @@ use crate::scenario::plan::{Load, Plan, Repeat};
 /// Moments of the measured phase at which a schedule's rate is compared.
 const LOOKS: u32 = 32;
 
-/// Messages and deliveries that no percentile holds, because there is no latency of what never
-/// came. Not knowing them would make a target better for every message that it loses.
+/// Messages and deliveries without a latency, because they never came; no percentile contains them.
+/// Without these counts a target would look better for every message that it loses.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Missing {
     /// Messages sent and due in the measured phase that were not acked.
@@ -26,8 +26,8 @@ pub struct Missing {
     pub unsent: u64,
 }
 
-/// Counts of what had not come when the run stopped listening, and is in the figures as late as
-/// that.
+/// Counts of samples that had not come when the run stopped listening; the figures contain them
+/// with that time as their lower bound.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outstanding {
     /// Acks.
@@ -74,7 +74,7 @@ impl Outstanding {
 }
 
 impl Missing {
-    /// Counts what is not in the figures of a result.
+    /// Counts the samples that are missing from the figures of a result.
     #[must_use]
     pub fn of(result: &RunResult) -> Self {
         let lost = result.counts.map_or(0, |counts| counts.verified.lost);
@@ -91,7 +91,7 @@ impl Missing {
         }
     }
 
-    /// Without what is in the figures, as late as it is at least.
+    /// The same without the samples that are in the figures by their lower bounds.
     #[must_use]
     pub const fn but_for(&self, outstanding: Outstanding) -> Self {
         Self {
@@ -131,7 +131,7 @@ impl Missing {
     }
 }
 
-/// The trend of a run whose load was steady; one whose load changes has its trend from there.
+/// The trend of a run whose load was steady; under a changing load, latency changes with it.
 pub(super) fn trend(plan: &Plan, outcome: &Outcome) -> Option<Drift> {
     let measured = &outcome.measured;
     is_steady(plan)
@@ -187,7 +187,7 @@ mod tests {
 
     const SECOND_NS: u64 = 1_000_000_000;
 
-    /// Lets the sample's medians grow (or shrink) by `factor` a second.
+    /// Lets the sample's medians grow (or shrink) by `factor` per second.
     fn drifting(outcome: &mut Outcome, factor: f64) {
         let points = outcome.measured.timeline.iter_mut();
         for (second, point) in points.enumerate() {

@@ -4,7 +4,7 @@ use console::{measure_text_width, truncate_str};
 
 use super::style::{Paint, Style, left, right};
 
-/// Before a column that is aligned on the left.
+/// The gap before a column that is aligned on the left.
 const GAP: usize = 2;
 
 /// Where the text of a column stands in it.
@@ -41,7 +41,7 @@ struct Column {
 #[derive(Debug)]
 pub(crate) struct Columns {
     head: String,
-    /// Columns of the names, and the fewest that they are left with. A name that is longer has a
+    /// Width of the names, and the least that it is reduced to, in columns. A longer name has a
     /// line of its own.
     width: usize,
     least: usize,
@@ -50,7 +50,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// Names under `head` in `width` columns, or down to `least` if there is no room for more.
+    /// Names under `head`, `width` columns wide, or down to `least` if there is no room for more.
     pub(crate) fn new(head: &str, width: usize, least: usize) -> Self {
         Self {
             head: head.to_owned(),
@@ -71,7 +71,7 @@ impl Columns {
         });
     }
 
-    /// Adds a row: a cell a column, of texts that the terminal can show ([`Style::text`]).
+    /// Adds a row: one cell per column, of texts that the terminal can show ([`Style::text`]).
     pub(crate) fn row(&mut self, name: &str, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.columns.len());
         self.rows.push((name.to_owned(), cells));

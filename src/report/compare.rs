@@ -1,17 +1,17 @@
-//! Results side by side: what is worse, what is the same, and what cannot be told apart.
+//! Results side by side: which figures are worse, which are the same, and which cannot be told
+//! apart.
 //!
 //! A *side* is one result, or several of the same scenario run again (`run --repeat`). A figure of
-//! a side is the median of its runs. What is said of a figure is one of these ([`Outcome`]):
+//! a side is the median of its runs. The judgement of a figure is one of these ([`Outcome`]):
 //!
 //! - *worse* or *better*: a permutation test over the runs and over all figures at once says that
 //!   it changed ([`statistics`]), and it changed by more than [`Terms::tolerance`];
 //! - *same*: the whole interval of the ratio lies within the tolerance;
 //! - *too noisy*: neither, so the runs cannot tell; more of them would;
-//! - *undecided*: it depends on when that would have come which was outstanding when a run stopped
-//!   listening.
+//! - *undecided*: it depends on samples that were outstanding when a run stopped listening.
 //!
-//! So nothing is called the same because it is noisy. Where the runs are too few for any test
-//! (fewer than three against three, or five against two), no spread says anything: then
+//! So noise never makes a figure count as the same. Where the runs are too few for any test (fewer
+//! than three against three, or five against two), no spread says anything: then
 //! [`Terms::assumed_noise`], or what spread there is if that is more, bounds how far two runs of
 //! the same lie apart, and a note says that this is an assumption.
 

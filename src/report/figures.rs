@@ -94,7 +94,7 @@ pub fn bytes(n: f64) -> String {
     trimmed(&scaled(n, 1_024.0, &[" B", " KiB", " MiB", " GiB", " TiB"]))
 }
 
-/// Data a second: `1.20 MiB/s`.
+/// Data per second: `1.20 MiB/s`.
 #[must_use]
 pub fn volume(bytes_per_second: f64) -> String {
     format!("{}/s", bytes(bytes_per_second))
@@ -117,7 +117,7 @@ pub fn span(duration: Duration) -> String {
 fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
     let mut units = units.iter();
     let mut unit = units.next().copied().unwrap_or_default();
-    // What would round up to a whole step belongs to the next unit: 999.6 µs is 1.00 ms.
+    // A value that would round up to a whole step belongs to the next unit: 999.6 µs is 1.00 ms.
     while value >= step - 0.5 {
         let Some(next) = units.next() else { break };
         value /= step;
@@ -131,7 +131,7 @@ fn scaled(mut value: f64, step: f64, units: &[&str]) -> String {
     format!("{value:.decimals$}{unit}")
 }
 
-/// Without the zeros that only fill up digits: `10.0 s` is `10 s`.
+/// `text` without trailing zeros: `10.0 s` is `10 s`.
 fn trimmed(text: &str) -> String {
     let end = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')

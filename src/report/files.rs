@@ -86,7 +86,7 @@ pub enum Error {
     },
 }
 
-/// Where one result goes.
+/// The destination of one result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Destination {
     /// Standard output, written `-` on the command line.
@@ -123,7 +123,7 @@ impl Destination {
         check_writable(path)
     }
 
-    /// Claims the file that it is, if it is one.
+    /// Claims its file, if it is one.
     ///
     /// # Errors
     ///

@@ -1,5 +1,4 @@
-//! The generator in words: where it set the figures, by how much, and what to do
-//! about it.
+//! The generator in words: where it determined the figures, by how much, and what to do about it.
 
 use super::figures;
 use super::result::{self, Shard};
@@ -10,7 +9,7 @@ use crate::scenario::plan::{Comparison, Metric, Stat, Threshold};
 /// The share of the time from which on waiting for a core is the cause of lateness.
 const WAITED_SHARE: f64 = 0.1;
 
-/// Why the run says more about the generator than about the target; empty if it does not.
+/// Reasons why the run says more about the generator than about the target; empty if it does not.
 pub(super) fn reasons(health: &Health, cpus: usize) -> Vec<String> {
     let mut reasons = Vec::new();
     if health.fell_behind() {
@@ -41,7 +40,7 @@ pub(super) fn reasons(health: &Health, cpus: usize) -> Vec<String> {
 pub(super) fn notes(health: &Health, cpus: usize) -> Vec<String> {
     let mut notes = Vec::new();
     if health.worst_doubt().is_none() {
-        // Of one latency the lowest percentile tells: those above it follow.
+        // Of each latency only the lowest percentile is named: those above it follow.
         let first = |metric| health.doubts.iter().find(|d| d.metric == metric);
         let doubts: Vec<_> = [first("ack"), first("relay")]
             .into_iter()
@@ -114,7 +113,7 @@ pub(super) fn state_of(saturated: bool, occupied: f64) -> &'static str {
     }
 }
 
-/// Why a crossed threshold cannot be held against the target, if that is so: what is to be said
+/// The reason why a crossed threshold cannot be held against the target, if there is one: the words
 /// after the figure.
 pub(super) fn excuse(
     threshold: &Threshold,
@@ -127,7 +126,7 @@ pub(super) fn excuse(
     match threshold.metric {
         Metric::Ack | Metric::Relay | Metric::LastRelay if upper => {
             let measured = &outcome.measured;
-            // What lay in a socket while the generator stood still came later for that.
+            // Bytes in a socket came late by as long as the generator stood still.
             let paused_ns = match judged.at_least {
                 true => outcome.health.longest_pause_ns as f64,
                 false => 0.0,

@@ -9,7 +9,7 @@ use crate::scenario::plan::{OBSERVERS, OTHERS, Plan};
 /// Percentiles at which groups are compared.
 const COMPARED: [f64; 2] = [50.0, 99.0];
 
-/// A difference counts from so much on, in ns and as a share of the slower.
+/// The least difference that counts, in ns and as a share of the slower.
 const GAP_NS: u64 = 100_000;
 const GAP_SHARE: f64 = 0.1;
 

@@ -82,7 +82,7 @@ pub fn hlog(result: &RunResult, stretches: &[Stretch]) -> Vec<u8> {
         out: heading(result),
         untagged: untagged(result),
     };
-    // A run that never came to measuring still has connected.
+    // A run that never measured still has connect latencies.
     let begins = Duration::from_nanos(result.window.measured().map_or(0, |phase| phase.start));
     let length = result.window.length();
     for (class, _, latency) in result.classes() {
@@ -130,13 +130,13 @@ fn heading(result: &RunResult) -> Vec<u8> {
         .with_max_value_divisor(NS_PER_MS);
     builder
         .begin_log_with(&mut out, &mut unused)
-        // What readers of CSV look for; those of logs skip it.
+        // Readers of CSV look for this line; those of logs skip it.
         .and_then(|mut log| log.write_comment("[Columns: \"StartTimestamp\",\"Interval_Length\",\"Interval_Max\",\"Interval_Compressed_Histogram\"]"))
         .expect("a Vec takes all");
     out
 }
 
-/// The class that a reader without a tag gets: relays, or what comes next to them.
+/// The class that a reader without a tag gets: relays, or the most similar class that there is.
 fn untagged(result: &RunResult) -> Option<&str> {
     let filled = |class: &str| {
         let latency = result.latency_ns.get(class);

@@ -1,6 +1,6 @@
 //! Histograms as results hold them: HdrHistogram V2, deflated, in base64. A result may come from
-//! anywhere, so that no length in it is believed before it is checked: twelve bytes of a header can
-//! ask for gigabytes, and so can a kilobyte of deflated zeros.
+//! anywhere, so no length in it is trusted before it is checked: twelve bytes of a header can ask
+//! for gigabytes, and so can a kilobyte of deflated zeros.
 
 use std::io::Read;
 
@@ -17,7 +17,7 @@ use crate::measure::{CEILING_NS, DIGITS};
 const DEFLATED: u32 = 0x1c84_9314;
 const PLAIN: u32 = 0x1c84_9313;
 
-/// Cookie, payload's length, offset, digits, lowest, highest, ratio.
+/// Bytes of the header: cookie, payload's length, offset, digits, lowest, highest, ratio.
 const HEADER: usize = 40;
 
 /// Counts of a histogram of [`DIGITS`] digits up to [`CEILING_NS`].
@@ -49,7 +49,7 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     decode(&text).map_err(de::Error::custom)
 }
 
-/// In the form that every HdrHistogram implementation reads.
+/// Encodes in the form that every HdrHistogram implementation reads.
 fn encode(histogram: &Histogram<u64>) -> String {
     let mut bytes = Vec::new();
     V2DeflateSerializer::new()
@@ -58,7 +58,7 @@ fn encode(histogram: &Histogram<u64>) -> String {
     BASE64.encode(bytes)
 }
 
-/// Back from it.
+/// Decodes that form.
 ///
 /// # Errors
 ///
@@ -91,7 +91,8 @@ fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
     Ok(plain)
 }
 
-/// Whether a plain histogram is what its header says, and of bounds that a run's are within.
+/// Checks that a decompressed histogram matches its header, and has the bounds of a run's
+/// histograms.
 fn check(plain: &[u8]) -> Result<(), String> {
     let bad = |what: String| Err(format!("not a histogram: {what}"));
     let (Some(PLAIN), Some(length)) = (number(plain, 0), number(plain, 4)) else {
@@ -137,8 +138,9 @@ enum Count {
     Skipped(u64),
 }
 
-/// The counts as they are stored: zigzag, in seven bits a byte whose top bit says that more follow,
-/// but for a ninth of eight bits. One below zero is so many values without a sample.
+/// The counts as they are stored: zigzag LEB128, seven bits per byte and a top bit that says that
+/// more follow, except that a ninth byte has eight bits. A negative count is a run of so many
+/// values without a sample.
 fn counts(bytes: &[u8]) -> impl Iterator<Item = Count> {
     let (mut zigzag, mut len) = (0_u64, 0);
     bytes.iter().filter_map(move |&byte| {

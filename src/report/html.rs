@@ -119,7 +119,7 @@ fn header(result: &RunResult) -> Markup {
     }
 }
 
-/// The figures that most people came for.
+/// The key figures.
 fn tiles(result: &RunResult, counts: &Counts) -> Markup {
     let latency = |class: &str, percentile| {
         let latency = result.latency_ns.get(class);
@@ -182,7 +182,8 @@ fn over_time(result: &RunResult) -> Markup {
             (chart("clients", "Clients connected over time"))
             details {
                 summary { "As a table" }
-                // Of a thousand rows the heads stand in the style sheet.
+                // There may be a thousand rows: the heads of the stacked layout are in the style
+                // sheet and not in each cell.
                 div.scroll { table.stack.seconds {
                     thead { tr {
                         th.n scope="col" { "second" } th.n scope="col" { "sent" }

@@ -1,8 +1,7 @@
 //! JUnit XML: verdicts as CI systems show them.
 //!
-//! A scenario is a test suite. Its tests are: that the run could be judged at all, that nothing
-//! was violated, and one for each threshold. What fails says what was seen and how to run it
-//! again.
+//! A scenario is a test suite. Its tests are: that the run could be judged at all, that nothing was
+//! violated, and one for each threshold. A failure says what was seen and how to run it again.
 
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use super::figures;
 use super::result::{RunResult, Threshold, Violations};
 
-/// The test that there is of every scenario.
+/// The name of the test that every scenario has.
 const JUDGED: &str = "the run can be judged";
 
 /// Examples of each kind of violation in a failure's text.

@@ -1,15 +1,16 @@
-//! Text in Markdown, as GitHub reads it: what comes from elsewhere stays text.
+//! Text in Markdown, as GitHub reads it: text from elsewhere is escaped.
 
 use crate::terminal::{escape, is_visible, visible};
 
-/// As inline code, outside of tables: nothing in it is markup, not even a line's end, and nobody is
-/// mentioned.
+/// Formats `text` as inline code, outside of tables: nothing in it is markup, not even a line's
+/// end, and nobody is mentioned.
 pub(super) fn code(text: &str) -> String {
     let text = visible(text).replace('`', "'");
     format!("`{text}`")
 }
 
-/// As plain words: no emphasis, link, element, table cell or mention comes of it.
+/// Formats `text` as plain words: no emphasis, link, element, table cell or mention results from
+/// it.
 pub(super) fn plain(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -58,12 +58,12 @@ pub struct Report {
     pub warmup: Duration,
     /// The planned length of the measured phase.
     pub duration: Duration,
-    /// Everything that the run saw.
+    /// Everything that the run observed.
     pub outcome: Outcome,
 }
 
 impl Report {
-    /// Judges what a run saw against what its plan asked.
+    /// Judges the outcome of a run against its plan.
     #[must_use]
     pub fn new(plan: &Plan, outcome: Outcome) -> Self {
         Self::on(Environment::here(), plan, outcome)

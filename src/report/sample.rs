@@ -77,7 +77,8 @@ pub(crate) fn plan() -> Plan {
     }
 }
 
-/// 500 messages a second for ten seconds, each latency stepping through its own two milliseconds.
+/// Figures of 500 messages per second for ten seconds, each class of latency stepping through two
+/// milliseconds of its own.
 fn measured() -> Measured {
     let window = Window {
         start_ns: 2 * SECOND_NS,

@@ -1,4 +1,4 @@
-//! The style of a terminal: how wide, in colour, beyond ASCII or not.
+//! The style of a terminal: its width, colours, and characters beyond ASCII.
 
 use std::borrow::Cow;
 use std::io::IsTerminal;
@@ -8,13 +8,13 @@ use console::measure_text_width;
 
 use crate::terminal;
 
-/// The width of files, and of what is no terminal.
+/// The width of files and of other outputs that are no terminal.
 pub const FILE_WIDTH: usize = 80;
 
-/// Nothing is laid out for less.
+/// The least width that anything is laid out for.
 pub const MIN_WIDTH: usize = 40;
 
-/// Lines longer than this are hard to read, however wide the terminal.
+/// The greatest width, however wide the terminal: longer lines are hard to read.
 const MAX_WIDTH: usize = 120;
 
 /// The style of a rendering.
@@ -39,7 +39,7 @@ pub(crate) enum Paint {
     Doubt,
     /// A heading.
     Strong,
-    /// Beside the point.
+    /// Of lesser importance.
     Faint,
 }
 
@@ -141,7 +141,7 @@ impl Style {
         let items: Vec<T> = items.into_iter().collect();
         let room = self.width.saturating_sub(indent);
         let pieces = items.iter().flat_map(|item| {
-            // What is too long for any line is broken between its words.
+            // An item that is too long for any line is broken between its words.
             let item = item.as_ref();
             let at = if measure_text_width(item) > room {
                 ' '
@@ -165,7 +165,7 @@ impl Style {
         }
         let width = self.width - BROKEN.len();
         let words = shell_words(&command);
-        // A word that has no room there, as the path of a file, has more at the edge.
+        // A word that does not fit there, such as a file's path, has more room at the left edge.
         let widest = words.iter().map(|word| measure_text_width(word)).max();
         let indent = match widest {
             Some(widest) if indent + widest > width => indent.min(2),

@@ -1,4 +1,4 @@
-//! The terminal summary: the verdict first, then what it rests on.
+//! The terminal summary: the verdict first, then its grounds.
 
 mod labelled;
 mod latencies;
@@ -17,7 +17,7 @@ pub(super) use labelled::{coverage, exercised};
 /// Columns of the labels (`throughput`) and so the indent of what goes with them.
 const LABEL: usize = 13;
 
-/// Columns that the verdict's details are indented by.
+/// Indent, in columns, of the verdict's details.
 const VERDICT: usize = 7;
 
 /// The whole summary, its last line ended.
@@ -147,7 +147,7 @@ impl Page {
         }
     }
 
-    /// Writes what is not in these figures, and what else must be known about them.
+    /// Writes what these figures leave out, and other notes on them.
     fn caveats(&mut self, result: &RunResult) {
         let outstanding = Outstanding::of(result);
         let waited_for = outstanding.in_words();
@@ -250,8 +250,8 @@ pub(super) fn counted(counts: &Counts, violations: &[Violations], may_lose: bool
     items
 }
 
-/// `lost`, and as what it is reported where not every lost delivery is a lost-relay of its own: of
-/// a message that reached nobody there is one violation, whoever it was owed to.
+/// `lost`, and how it is reported if not every lost delivery is a lost-relay of its own: a message
+/// that reached nobody is one violation, however many receivers it was owed to.
 fn lost(lost: u64, violations: &[Violations]) -> String {
     let tally = |kind: Kind| {
         let mut all = violations.iter();

@@ -1,4 +1,4 @@
-//! Several scenarios run one after another end in one table.
+//! The table at the end of several scenarios run one after another.
 
 use console::{measure_text_width, truncate_str};
 
@@ -16,13 +16,13 @@ const HEAD: [&str; 7] = [
     "relay p99",
 ];
 
-/// Between two columns.
+/// The gap between two columns.
 const GAP: usize = 2;
 
 /// The narrowest that names are cut to.
 const NAME_MIN: usize = 12;
 
-/// A line per result, and what they come to; empty without results.
+/// One line per result, and the overall verdict; empty without results.
 #[must_use]
 pub fn render(results: &[RunResult], style: Style) -> String {
     let Some(worst) = results.iter().map(RunResult::verdict).max() else {

@@ -1,11 +1,12 @@
-//! Thresholds against what was measured.
+//! Thresholds judged by what was measured.
 //!
 //! A threshold is met, crossed, or cannot be judged: without a sample, or with too few for its
 //! percentile, there is nothing to compare, and that is never a pass.
 //!
 //! A latency that had not come when the run stopped listening has a known lower bound
 //! ([`Censored`]). A threshold that is crossed with these bounds is crossed whatever would still
-//! have come; one that holds if nothing of it ever comes holds; what lies between cannot be judged.
+//! have come; one that holds even if none of these ever comes holds; anything between cannot be
+//! judged.
 
 use hdrhistogram::Histogram;
 
@@ -68,8 +69,8 @@ struct Range {
     high: Option<f64>,
 }
 
-/// Compares one threshold with what was measured. `unresolved` deliveries may have been owed
-/// besides, and never came: nobody knows.
+/// Compares one threshold with what was measured. A further `unresolved` deliveries never came, and
+/// nobody knows whether they were owed.
 #[must_use]
 pub fn judge(threshold: &Threshold, measured: &Measured, unresolved: u64) -> Judged {
     let mut judged = Judged {
@@ -139,7 +140,7 @@ fn latency(
             low: all.mean(),
             high: at_most(all.mean()),
         },
-        // It can be anything, by what is still to come.
+        // Its range is unbounded while samples are still to come.
         Stat::Stddev if !certain => return None,
         Stat::Stddev => Range {
             low: all.stdev(),
@@ -181,8 +182,8 @@ pub fn per_second(events: u64, measured: &Measured) -> Option<f64> {
     (length_ns > 0).then(|| events as f64 * 1e9 / length_ns as f64)
 }
 
-/// The samples that came, and lower bounds of those that did not; `nothing` where that is not
-/// asked.
+/// The samples that came, and lower bounds of those that did not; `nothing` for metrics without
+/// them.
 fn histograms<'a>(
     threshold: &Threshold,
     measured: &'a Measured,

@@ -1,10 +1,10 @@
 //! The one word for a run, and why.
 //!
 //! In order of weight: it was interrupted; a violation is proved; the load was not the one that was
-//! asked for, or the generator's own, so that the figures say nothing of the target; a threshold is
-//! crossed; something that was to be verified was not. The last two stand in this order since what
-//! is certain is not softened: what was not seen keeps a run from passing, and does not undo what
-//! was measured.
+//! asked for, or the generator was the bottleneck, so that the figures say nothing of the target; a
+//! threshold is crossed; something that was to be verified was not. The last two are in this order
+//! because a certain finding is not softened: missing observations keep a run from passing, and do
+//! not undo what was measured.
 
 mod doubts;
 mod judged;
@@ -128,7 +128,7 @@ pub(super) fn judge(
     let unfinished = unfinished(outcome);
     let sound = load.is_empty() && unseen.is_empty();
     if sound && unfinished.is_none() && !doubts::cut_short(outcome) {
-        // Where a run went wrong as a whole, missing samples are no reason of their own.
+        // If a run went wrong as a whole, missing samples are no separate reason.
         unseen.extend(judged::unjudged(thresholds));
     }
     // A run that was cut short or lost its target says that first.
@@ -177,7 +177,7 @@ pub(super) fn judge(
     }
 }
 
-/// Why a run cannot pass, for reasons that are not in what verification found.
+/// Reasons why a run cannot pass that are not among the findings of verification.
 #[must_use]
 pub fn doubts(plan: &Plan, outcome: &Outcome, cpus: usize) -> Vec<String> {
     let mut doubts = doubts::of_the_load(plan, outcome, cpus);

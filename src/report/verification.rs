@@ -1,5 +1,5 @@
-//! The verification part of a report on its own: what `chatbench verify` makes of a trace, in the
-//! words of a run's summary and the keys of its JSON result.
+//! The verification part of a report on its own: the verdict of `chatbench verify` on a trace, in
+//! the words of a run's summary and the keys of its JSON result.
 
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ fn name<S: serde::Serializer>(verdict: &Verdict, serializer: S) -> Result<S::Ok,
 }
 
 impl Verification {
-    /// Judges what was found.
+    /// Judges the findings.
     #[must_use]
     pub fn new(verified: Verified) -> Self {
         let findings = verified.findings;

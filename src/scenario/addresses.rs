@@ -1,9 +1,9 @@
 //! URLs of servers, one form for every verb: `ndjson://HOST:PORT`, `classic://HOST:PORT`, and
 //! several addresses in one URL: `127.0.0.1-127.0.0.8:1253`, `a.example:1,b.example:2`.
 //!
-//! From one address to one port of another there are some 28,000 connections, one a local port.
-//! A server that listens on several addresses can be dialled at each in turn, and every one has
-//! ports of its own: no socket option and no second machine is needed.
+//! From one address to one port of another there are some 28,000 connections, one per local port. A
+//! server that listens on several addresses can be dialled at each in turn, and every one has ports
+//! of its own: no socket option and no second machine is needed.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -23,11 +23,11 @@ pub const MAX_ADDRESSES: usize = 1024;
 /// `HOST[:PORT]` between commas; the dialect is ndjson and the port [`DEFAULT_PORT`] if not given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
-    /// What is spoken there.
+    /// The protocol that is spoken there.
     pub protocol: Protocol,
     /// The address part as it was given, but for a slash at its end.
     pub list: String,
-    /// What it stands for, in order: `HOST:PORT`, IPv6 in brackets.
+    /// The addresses that it stands for, in order: `HOST:PORT`, IPv6 in brackets.
     pub addresses: Vec<String>,
 }
 
@@ -94,21 +94,21 @@ pub enum BadAddresses {
         "{part:?} is not HOST:PORT, an IPv6 host in brackets and the port from {least_port} to 65535"
     )]
     NoAddress {
-        /// What stands between the commas.
+        /// The text between the commas.
         part: String,
         /// The least port: 0 stands for any free one, where that can be.
         least_port: u16,
     },
-    /// A range begins like one and does not go on so.
+    /// A range whose second end is not an IPv4 address.
     #[error("{part:?} is no range: both ends are IPv4 addresses, as in 127.0.0.1-127.0.0.8:1253")]
     HalfRange {
-        /// What stands between the commas.
+        /// The text between the commas.
         part: String,
     },
     /// A range over more than the last octet, or backwards.
     #[error("{part:?} is no range: the last number alone goes up, as in 127.0.0.1-127.0.0.8:1253")]
     Wide {
-        /// What stands between the commas.
+        /// The text between the commas.
         part: String,
     },
     /// More than a run can be meant to use.

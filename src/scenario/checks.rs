@@ -1,5 +1,5 @@
-//! What only shows when the whole scenario is seen: groups against each other, against the
-//! phases, and against the thresholds.
+//! Checks that need the whole scenario: groups against each other, against the phases, and against
+//! the thresholds.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::section::Problems;
 use crate::wire::payload::MAX_SENDER;
 use crate::wire::protocol::Protocol;
 
-/// Notes everything that is wrong between the parts.
+/// Notes every conflict between the parts.
 pub(super) fn check(
     problems: &Problems,
     drafts: &[Draft],
@@ -27,8 +27,8 @@ pub(super) fn check(
     something_to_measure(problems, drafts, run, thresholds);
 }
 
-/// A group that is called like what results call others, where there are these: two rows of one
-/// name, or two clients, could not be told apart.
+/// Rejects a group with a name that results use for something else in this scenario (`observers`,
+/// `others`): two rows of one name, or two clients, could not be told apart.
 fn names(problems: &Problems, drafts: &[Draft], run: &Run) {
     let groups = drafts.len() + usize::from(run.observers > 0);
     for draft in drafts {
@@ -55,7 +55,8 @@ struct Mention<'a> {
     passes: Option<u64>,
 }
 
-/// A barrier that one client names, or that groups pass unequally often, is waited at in vain.
+/// Rejects barriers that are waited at in vain: those that only one client names, or that groups
+/// pass unequally often.
 fn barriers(problems: &Problems, drafts: &[Draft]) {
     let mut named: BTreeMap<&str, Vec<Mention<'_>>> = BTreeMap::new();
     for draft in drafts {
@@ -109,7 +110,8 @@ fn times(passes: Option<u64>) -> String {
     }
 }
 
-/// Where a publish says whom it is from, and it can claim an address that there is.
+/// Checks claimed addresses: the protocol must state a publish's origin, and the claimed client
+/// must exist.
 pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, protocol: Protocol) {
     let is_one_of = |n: &str, count: u32| matches!(n.parse(), Ok(n) if (1..=count).contains(&n));
     let is_client = |name: &str| {
@@ -140,7 +142,8 @@ pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, protocol:
     }
 }
 
-/// Each session is a sender of its own, and the payload numbers senders.
+/// Limits the number of sessions: each is a sender of its own, and payloads have a bounded sender
+/// number.
 fn sessions(problems: &Problems, drafts: &[Draft]) {
     let mut total = 0u64;
     for draft in drafts {
@@ -163,7 +166,8 @@ fn sessions(problems: &Problems, drafts: &[Draft]) {
     }
 }
 
-/// Cut, not squeezed: a shorter `run.duration` shows the first part of the same load.
+/// Warns of stages that `run.duration` cuts off: a shorter duration runs the first part of the same
+/// load.
 fn stages_within_duration(problems: &Problems, drafts: &[Draft], duration: Duration) {
     for draft in drafts {
         let DraftLoad::Stages { stages, span, .. } = &draft.load else {

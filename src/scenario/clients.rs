@@ -39,7 +39,7 @@ pub(super) struct Draft {
     payload: PayloadSize,
 }
 
-/// What the clients of a draft do.
+/// The load of a draft's clients.
 pub(super) enum DraftLoad {
     Listen,
     Rate(f64, Arrival),
@@ -82,7 +82,7 @@ pub(super) fn read(problems: &Problems, clients: Option<&Entry>) -> (Vec<Draft>,
     (drafts, Json::Object(resolved))
 }
 
-/// A name stands in tables, in file names and in `--set` paths.
+/// Checks a group's name, which is used in tables, file names and `--set` paths.
 fn check_name(problems: &Problems, entry: &Entry) {
     let name = &entry.key;
     let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
@@ -170,7 +170,7 @@ fn read_load(problems: &Problems, section: &mut Section<'_>) -> DraftLoad {
     }
 }
 
-/// `key` makes sense only beside one of `others`.
+/// Notes a `key` without any of `others`, beside which alone it makes sense.
 fn needs(section: &Section<'_>, key: &str, others: &[&str]) {
     if let Some(entry) = section.entry(key)
         && others.iter().all(|other| section.entry(other).is_none())

@@ -1,4 +1,4 @@
-//! What is wrong with a scenario, shown where it is wrong.
+//! Errors and warnings about a scenario, shown at the lines that they are about.
 //!
 //! A scenario comes from several texts: the file, and each `--set` argument. They are laid end to
 //! end in one space of byte offsets, so a [`Span`] is enough to point into any of them, and a
@@ -24,7 +24,7 @@ pub struct Diagnostics {
     list: Vec<Diagnostic>,
 }
 
-/// One thing that is wrong.
+/// One error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     severity: Severity,
@@ -34,7 +34,8 @@ pub struct Diagnostic {
     helps: Vec<String>,
 }
 
-/// So many are kept of one scenario. Nobody reads more, and each is shown with the lines it is about.
+/// The most diagnostics kept of one scenario. Nobody reads more, and each is shown with the lines
+/// it is about.
 const MAX_SHOWN: usize = 50;
 
 /// The most characters of a title or a label, and of a help: keys and values of a file may be of any
@@ -111,7 +112,7 @@ impl Diagnostic {
         self.severity
     }
 
-    /// What is wrong, in one line that names the key.
+    /// The problem in one line that names the key.
     #[must_use]
     pub fn title(&self) -> &str {
         &self.title
@@ -192,7 +193,7 @@ impl Diagnostics {
         rendered.join("\n\n")
     }
 
-    /// The same with every text as a terminal may be given it, and the spans where they were.
+    /// The same with every text made safe for a terminal, and the spans adjusted to it.
     fn visible(&self) -> Cow<'_, Self> {
         let is_visible = |text: &str| matches!(visible(text), Cow::Borrowed(_));
         let is_clean = self.sources.0.iter().all(|source| {
@@ -282,7 +283,7 @@ impl fmt::Display for Diagnostics {
 impl std::error::Error for Diagnostics {}
 
 impl Sources {
-    /// Appends a text; what it is in the common space of offsets begins at the number returned.
+    /// Appends a text, and returns the offset of its beginning in the common space of offsets.
     pub(super) fn add(&mut self, name: &str, text: &str) -> usize {
         // One more than its length: the end of one text is not the start of the next.
         let base = self.0.last().map_or(0, |s| s.base + s.text.len() + 1);
@@ -319,8 +320,8 @@ const fn renderer(colour: bool) -> Renderer {
     renderer.decor_style(DecorStyle::Ascii)
 }
 
-/// Where what is broken off a line goes on: beneath what the line says, beside the numbers of the
-/// lines and their rule.
+/// The indent of a wrapped line's continuation: beneath the line's text, beside the column of line
+/// numbers.
 fn indent(line: &str) -> usize {
     let plain = strip_ansi_codes(line);
     let rule = plain.find(|c: char| !c.is_ascii_digit() && c != ' ');

@@ -1,5 +1,5 @@
-//! What a client draws besides its arrivals: the sizes of its messages and the lengths of its
-//! pauses.
+//! The random draws of a client besides its arrivals: the sizes of its messages and the lengths of
+//! its pauses.
 //!
 //! The draws depend on the scenario's seed, the group's name and the client's number in its group,
 //! and on nothing else. Other groups, observers, shards and machines change none of them, so two

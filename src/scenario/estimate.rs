@@ -1,4 +1,4 @@
-//! What a plan amounts to before it is run: messages, deliveries, peak rates, descriptors, bytes.
+//! Estimates of a plan before it is run: messages, deliveries, peak rates, descriptors, bytes.
 
 use super::plan::{Arrival, Group, Load, Plan, Repeat, Step};
 use crate::wire::protocol::Protocol;
@@ -38,7 +38,7 @@ impl Amount {
     }
 }
 
-/// What a plan amounts to.
+/// The estimate of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Estimate {
     /// Messages of each group, warm-up included, in the order of the plan's groups.
@@ -47,10 +47,10 @@ pub struct Estimate {
     pub messages: Amount,
     /// Deliveries: each message to every client but its sender.
     pub deliveries: Amount,
-    /// The most messages a second that schedules make due, and the scripts' average; closed loops
+    /// The most messages per second that schedules make due, and the scripts' average; closed loops
     /// come on top of it.
     pub peak_messages_per_s: f64,
-    /// The most deliveries a second that follow from it.
+    /// The most deliveries per second that follow from it.
     pub peak_deliveries_per_s: f64,
     /// The most messages that scripts send at once.
     pub burst: u64,
@@ -63,7 +63,7 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// Works out what `plan` amounts to.
+    /// Estimates `plan`.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let clients = plan.clients();
@@ -153,8 +153,8 @@ fn messages(group: &Group, load_s: f64) -> Amount {
     }
 }
 
-/// How long one pass of a script waits by its own will, on average. The target's answers come on
-/// top of it, so a script gets through at most so often.
+/// How long the pauses of one pass of a script take, on average. The target's answers come on top
+/// of that, so the passes of a script are at least so far apart.
 fn waits_s(steps: &[Step]) -> f64 {
     steps
         .iter()

@@ -8,35 +8,36 @@ use super::plan::{Group, Load, Plan};
 
 const MIB: u64 = 1 << 20;
 
-/// What a driver takes with no client at all: its code, tables, buffers.
+/// Memory of a driver without any client: its code, tables, buffers.
 const DRIVER_BYTES: u64 = 20 * MIB;
 
-/// What a client takes that does nothing. Measured: 1.53 KiB.
+/// Memory of an idle client. Measured: 1.53 KiB.
 const CLIENT_BYTES: u64 = 2 << 10;
 
-/// A message that waits for its ack.
+/// Memory of a message that waits for its ack.
 const UNACKED_BYTES: u64 = 40;
 
 /// Unacked messages of all open loops and scripts together, at most: 640 MiB. Each has its share.
 const ALL_UNACKED: u64 = 1 << 24;
 
-/// The share of one client, from which on it waits for acks: not more than so many, and not fewer.
+/// The bounds of one client's share; with so many unacked messages it waits for acks.
 const MOST_UNACKED: u64 = 1 << 16;
 const LEAST_UNACKED: u64 = 1 << 10;
 
-/// What may wait for a full socket, besides one message.
+/// The most that may wait for a full socket, besides one message.
 const UNSENT_BYTES: u64 = 64 << 10;
 
-/// What a shard keeps of lines that its slowest receiver has still to get.
+/// Memory of the lines that a shard keeps until its slowest receiver has got them, at most.
 const LINES_BYTES: u64 = 64 * MIB;
 
-/// What is known of the numbers that are not settled, and batches on their way to the judge.
+/// The verifier's state for unsettled sequence numbers, and batches on their way to the judge, at
+/// most.
 const JUDGE_BYTES: u64 = 65 * MIB;
 
-/// What the embedded server takes: its log at most, and itself.
+/// Memory of the embedded server: its log at most, and itself.
 const SERVER_BYTES: u64 = 24 * MIB;
 
-/// What the embedded server takes for a session. Measured: 1.54 KiB.
+/// Memory of the embedded server per session. Measured: 1.54 KiB.
 const SESSION_BYTES: u64 = 2 << 10;
 
 /// Bytes of memory that a plan takes.
@@ -92,15 +93,15 @@ impl Footprint {
         }
     }
 
-    /// What a run that goes well takes of this machine.
+    /// The memory of this machine that a run takes when all goes well.
     #[must_use]
     pub fn needed(&self) -> u64 {
         self.driver + self.server
     }
 }
 
-/// Unacked messages from which on an open loop or a script of `plan` waits: what a target never
-/// acks must not pile up in the driver, however many clients publish.
+/// The number of unacked messages at which an open loop or a script of `plan` waits: messages that
+/// a target never acks must not pile up in the driver, however many clients publish.
 #[must_use]
 pub fn most_unacked(plan: &Plan) -> u64 {
     let publishers: u64 = plan
@@ -112,7 +113,7 @@ pub fn most_unacked(plan: &Plan) -> u64 {
     (ALL_UNACKED / publishers.max(1)).clamp(LEAST_UNACKED, MOST_UNACKED)
 }
 
-/// What the unacked messages of a closed loop take when all its windows are full.
+/// The memory of a closed loop's unacked messages when all its windows are full.
 fn window_bytes(group: &Group) -> u64 {
     match group.load {
         Load::Closed { in_flight } => u64::from(group.count) * u64::from(in_flight) * UNACKED_BYTES,
@@ -120,7 +121,8 @@ fn window_bytes(group: &Group) -> u64 {
     }
 }
 
-/// What would make `plan`, which needs `needed` bytes, do with `available`: in words, for an error.
+/// The change that would fit `plan`, which needs `needed` bytes, into `available`: in words, for an
+/// error.
 #[must_use]
 pub fn cure(plan: &Plan, needed: u64, available: u64) -> String {
     let fewer = "lower the clients' count".to_owned();

@@ -2,15 +2,15 @@
 //!
 //! The text becomes a tree of values that know where they stand (`tree`), into which the command
 //! line's `--set PATH=VALUE`s are put; `schema` and `clients` read the tree section by section
-//! (`section`), single values by `value`, `script` and `threshold`; `promises` reads what the target
-//! promises, and `checks` looks at what is wrong only between the parts. Whatever is wrong becomes a [`diagnostic::Diagnostic`] that
-//! points at a place of the file or of an argument, and the reading goes on, so that all errors
-//! come out at once.
+//! (`section`), single values by `value`, `script` and `threshold`; `promises` reads what the
+//! target promises, and `checks` finds conflicts between the parts. Whatever is wrong becomes a
+//! [`diagnostic::Diagnostic`] that points at a place of the file or of an argument, and the reading
+//! goes on, so that all errors come out at once.
 //!
-//! What comes out: [`plan`], the data that the driver carries out; [`pace`], the arrival schedules
-//! in it; [`draws`], what else its clients draw; [`estimate`], what the plan amounts to before it
-//! is run, and [`footprint`], how much memory; [`addresses`], what a URL with several of them stands
-//! for.
+//! The results are [`plan`], the data that the driver carries out; [`pace`], the arrival schedules
+//! in it; [`draws`], the other random draws of its clients; [`estimate`], the plan's expected
+//! messages and rates before it is run, and [`footprint`], its memory; [`addresses`], what a URL
+//! with several of them stands for.
 
 pub mod addresses;
 mod checks;
@@ -42,7 +42,7 @@ use crate::input;
 /// The longest scenario file that is read.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// What the command line says over a scenario's file.
+/// The command line's overrides of a scenario's file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Options<'a> {
     /// `PATH=VALUE`s over the file's keys, and over `duration`, `rate` and `clients`; `seed` and

@@ -11,7 +11,7 @@
 //!   group's process.
 //!
 //! Each due time is computed from its index and not from the one before it, so nothing drifts:
-//! after ten hours at 100,000 a second a due time is off by less than a nanosecond's rounding.
+//! after ten hours at 100,000 per second a due time is off by less than a nanosecond's rounding.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,9 +38,9 @@ pub struct Piece {
     pub start_ns: u64,
     /// When it ends, ns since the load began.
     pub end_ns: u64,
-    /// Messages a second at its start.
+    /// Messages per second at its start.
     pub from_rate: f64,
-    /// Messages a second at its end.
+    /// Messages per second at its end.
     pub to_rate: f64,
 }
 
@@ -49,7 +49,7 @@ pub struct Piece {
 pub struct Stage {
     /// How long the change takes; zero is a jump.
     pub duration: Duration,
-    /// The rate at its end, messages a second.
+    /// The rate at its end, messages per second.
     pub rate: f64,
 }
 
@@ -179,7 +179,7 @@ impl Profile {
         before
     }
 
-    /// The rate at `t_ns`, messages a second; at a jump, the rate from there on.
+    /// The rate at `t_ns`, messages per second; at a jump, the rate from there on.
     #[must_use]
     pub fn rate_at(&self, t_ns: u64) -> f64 {
         let at = self.pieces.partition_point(|piece| piece.end_ns <= t_ns);
@@ -271,7 +271,7 @@ impl Iterator for Schedule {
     }
 }
 
-/// A whole number where `messages` is one but for the last bits: 1.1 a second for 50 s are 55
+/// A whole number where `messages` is one but for the last bits: 1.1 per second for 50 s are 55
 /// messages and not 55.00000000000001, which would send a 56th.
 fn without_noise(messages: f64) -> f64 {
     let whole = messages.round();

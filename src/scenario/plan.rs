@@ -21,21 +21,21 @@ pub struct Plan {
     pub description: Option<String>,
     /// All randomness of the run comes from here.
     pub seed: u64,
-    /// What is driven.
+    /// The target that is driven.
     pub target: Target,
     /// Phases and connecting.
     pub run: Run,
     /// The groups of clients, in the order of the file.
     pub groups: Vec<Group>,
-    /// What the target promises, which is what is verified.
+    /// The promises of the target, which are verified.
     pub promises: Promises,
-    /// What deliveries that came later than promised count as.
+    /// How deliveries are counted that came later than promised.
     pub late: LateCounts,
-    /// What the measured figures must meet.
+    /// The limits that the measured figures must meet.
     pub thresholds: Vec<Threshold>,
     /// Every key with its value, defaults filled in: the report's `scenario.resolved`.
     pub resolved: serde_json::Value,
-    /// What is allowed and probably not meant.
+    /// Warnings of what is allowed but probably not meant.
     pub warnings: Diagnostics,
 }
 
@@ -76,7 +76,7 @@ impl Plan {
         ))
     }
 
-    /// What client `client` of group `group` draws besides its arrivals.
+    /// The draws of client `client` of group `group` besides its arrivals.
     #[must_use]
     pub fn draws(&self, group: usize, client: u32) -> Draws {
         Draws::new(self.group_seed(group), client)
@@ -98,7 +98,7 @@ impl Plan {
     }
 }
 
-/// What is driven and how it is reached.
+/// The target that is driven, and how it is reached.
 #[derive(Debug, Clone)]
 pub struct Target {
     /// Where it is.
@@ -121,7 +121,7 @@ pub enum TargetUrl {
 }
 
 impl TargetUrl {
-    /// What the clients speak.
+    /// The protocol of the clients.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         match self {
@@ -146,7 +146,7 @@ pub struct Run {
     pub duration: Duration,
     /// The most that the drain may take.
     pub drain: Duration,
-    /// New connections a second.
+    /// New connections per second.
     pub connect_rate: f64,
     /// Silent clients that join first and leave last.
     pub observers: u32,
@@ -161,7 +161,7 @@ pub struct Group {
     pub name: String,
     /// How many clients.
     pub count: u32,
-    /// What they do.
+    /// The load that they make.
     pub load: Load,
     /// The client whose address their messages claim to come from; absent for their own.
     pub claims: Option<String>,
@@ -169,7 +169,7 @@ pub struct Group {
     pub payload: PayloadSize,
 }
 
-/// What the clients of a group do.
+/// The load that the clients of a group make.
 #[derive(Debug, Clone)]
 pub enum Load {
     /// Connect, listen, leave politely.
@@ -181,9 +181,9 @@ pub enum Load {
         /// How the arrivals lie within that rate.
         arrival: Arrival,
     },
-    /// Closed loop: so many unacked messages a client, as fast as it goes.
+    /// Closed loop: so many unacked messages per client, as fast as the target acks.
     Closed {
-        /// Unacked messages a client.
+        /// Unacked messages per client.
         in_flight: u32,
     },
     /// Steps in order, from the start of the warm-up on.
@@ -262,9 +262,9 @@ pub enum Step {
     StopReading(Duration),
     /// Bytes as they stand.
     SendRaw {
-        /// What is sent.
+        /// The bytes that are sent.
         bytes: Raw,
-        /// Zero: all in one go. Else one byte a write, so much time between two of them.
+        /// Zero: all in one go. Otherwise one byte per write, and so much time between two of them.
         every: Duration,
     },
     /// An `error` frame of this code must have come since the last step that sent something, or
@@ -342,7 +342,7 @@ pub struct PayloadSize {
     pub max: u32,
 }
 
-/// What deliveries that came later than promised count as.
+/// How deliveries are counted that came later than promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LateCounts {
     /// Violations: a broken promise like any other.
@@ -351,19 +351,19 @@ pub enum LateCounts {
     AsThreshold,
 }
 
-/// Groups whose latencies are told apart; of more the last stand together.
+/// The most groups whose latencies are told apart; of more the last are put together.
 pub const GROUPS_APART: usize = 16;
 
-/// What results call the observers, among the groups.
+/// The name of the observers in results, among the groups.
 pub const OBSERVERS: &str = "observers";
 
-/// What results call the groups that are not told apart.
+/// The name in results of the groups that are not told apart.
 pub const OTHERS: &str = "others";
 
 /// One threshold: `p99 < 20ms` on `ack`, or `delivered >= 50000` on `rates`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Threshold {
-    /// What is measured.
+    /// The metric that is measured.
     pub metric: Metric,
     /// Of which group of clients; `None` for all of them together.
     pub group: Option<OfGroup>,
@@ -371,7 +371,7 @@ pub struct Threshold {
     pub stat: Stat,
     /// How it must compare.
     pub op: Comparison,
-    /// With what: nanoseconds for latencies, messages a second for rates.
+    /// With what: nanoseconds for latencies, messages per second for rates.
     pub limit: f64,
     /// The expression as it was written.
     pub expr: String,
@@ -386,7 +386,7 @@ pub struct OfGroup {
     pub position: usize,
 }
 
-/// What a threshold is about.
+/// The metric that a threshold is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Metric {
     /// From the intended send to the ack.
@@ -401,7 +401,7 @@ pub enum Metric {
     SendLag,
     /// From connecting to the welcome.
     Connect,
-    /// Messages a second, by the name in [`Stat::Rate`].
+    /// Messages per second, by the name in [`Stat::Rate`].
     Rates,
 }
 

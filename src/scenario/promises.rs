@@ -21,7 +21,7 @@ const LATES: [(&str, LateCounts); 2] = [
     ("threshold", LateCounts::AsThreshold),
 ];
 
-/// Reads what deliveries that came later than promised count as.
+/// Reads how deliveries are counted that came later than promised.
 pub(super) fn read_late(section: &mut Section<'_>) -> LateCounts {
     section.value("late", choice(&LATES), LATES[0].0)
 }
@@ -47,7 +47,7 @@ pub(super) fn read(section: &mut Section<'_>, protocol: Protocol) -> Promises {
     }
 }
 
-/// Notes everything in the scenario that its target's promises leave no sense in.
+/// Notes everything in the scenario that makes no sense with its target's promises.
 pub(super) fn check(
     problems: &Problems,
     file: &Section<'_>,
@@ -130,7 +130,8 @@ fn all_that_numbers_say(problems: &Problems, file: &Section<'_>, promises: &Prom
     }
 }
 
-/// Which of two messages came first can only be said of those that one thread read.
+/// Notes more than one shard: which of two messages came first can only be told of those that one
+/// thread read.
 fn one_shard(problems: &Problems, file: &Section<'_>) {
     let one = |entry: &&Entry| matches!(entry.node.value, Value::Integer(1));
     if let Some(entry) = entry(file, "run", "shards").filter(|entry| !one(entry)) {
@@ -156,7 +157,7 @@ fn no_errors(problems: &Problems, drafts: &[Draft], protocol: Protocol) {
     }
 }
 
-/// Without acks nothing that waits for them ends, and nothing of them is measured.
+/// Notes steps, loads and thresholds that need acks, of a target that does not ack.
 fn no_acks(problems: &Problems, drafts: &[Draft], thresholds: &[(Threshold, Span)]) {
     let why = "`verify.ack` = \"none\": the target promises no acks";
     for draft in drafts {
@@ -189,7 +190,8 @@ fn script(draft: &Draft) -> Option<&super::script::Script> {
     }
 }
 
-/// How a run is judged that is held to `promises`, as people read it: by what, and then each promise.
+/// How a run is judged that is held to `promises`, in words: by numbers or order, then each
+/// promise.
 #[must_use]
 pub(crate) fn promised_in_words(promises: &Promises) -> [String; 5] {
     let Promises {
@@ -199,8 +201,7 @@ pub(crate) fn promised_in_words(promises: &Promises) -> [String; 5] {
     in_words(promises.use_seq, words, promises.echo)
 }
 
-/// How a run is judged, as people read it, by the words for its promises of acks, of relays and of
-/// their order.
+/// The same from the words for its promises of acks, of relays and of their order.
 pub(crate) fn in_words(use_seq: bool, promises: [&str; 3], echo: bool) -> [String; 5] {
     let how = if use_seq {
         "by the numbers that the target states"

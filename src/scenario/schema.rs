@@ -23,7 +23,7 @@ const SUPPORTED_URLS: &str = "this version drives \"embedded\", \"embedded+class
 /// Kinds of target that later versions drive.
 const LATER_SCHEMES: [&str; 6] = ["ws", "wss", "nats", "redis", "mqtt", "tcp"];
 
-/// What stands for the reference server as a child process, and what its clients speak.
+/// The names for the reference server as a child process, each with the dialect of its clients.
 const EMBEDDED: [(&str, Dialect); 2] = [
     ("embedded", Dialect::Ndjson),
     ("embedded+classic", Dialect::Classic),

@@ -90,7 +90,7 @@ impl Script {
     }
 }
 
-/// What a script knows of its session before a step.
+/// The state of a script's session before a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Session {
     None,

@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json};
 use super::diagnostic::{Diagnostic, Severity, Span, nearest};
 use super::tree::{Entry, Node, Table, Value};
 
-/// What a value should have been: the rest of "expected …".
+/// Describes what a value should have been: the rest of "expected …".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Expected {
     pub(super) what: String,
@@ -123,11 +123,11 @@ pub(super) fn keys_of(name: &str) -> &'static [&'static str] {
         .map_or(&[], |(_, keys)| keys)
 }
 
-/// One table as it is read.
+/// A table that is being read.
 pub(super) struct Section<'a> {
     /// Its place in the file, `clients.talkers`; empty for the file itself.
     pub(super) path: String,
-    /// What to point at where something is missing.
+    /// The place to point at where something is missing.
     pub(super) span: Span,
     table: &'a Table,
     resolved: Map<String, Json>,
@@ -202,7 +202,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// The entry of `key`, if the file or the command line has it.
+    /// The entry of `key`, if the file or the command line sets it.
     pub(super) fn entry(&self, key: &str) -> Option<&'a Entry> {
         self.table.get(key)
     }
@@ -284,12 +284,12 @@ impl<'a> Section<'a> {
         self.resolved.insert(key.to_owned(), resolved);
     }
 
-    /// Notes what is wrong.
+    /// Notes a problem.
     pub(super) fn problem(&self, diagnostic: Diagnostic) {
         self.problems.push(diagnostic);
     }
 
-    /// What was read, defaults filled in.
+    /// The section as it was read, defaults filled in.
     pub(super) fn into_resolved(self) -> Json {
         Json::Object(self.resolved)
     }

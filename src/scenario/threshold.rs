@@ -38,7 +38,7 @@ pub(super) const FIGURES: [(&str, Stat); 4] = [
     ("stddev", Stat::Stddev),
 ];
 
-/// What an unknown figure of a latency is told.
+/// The figures of a latency, for the error about an unknown one.
 const LATENCY_FIGURES: &str =
     "min, mean, max, stddev, p50, p90, p99, p99.9, p99.99 (or any other percentile)";
 

@@ -56,7 +56,7 @@ impl Table {
 }
 
 impl Node {
-    /// What it is, for "found …".
+    /// Describes it, for "found …".
     pub(super) fn describe(&self) -> String {
         match &self.value {
             Value::String(text) => format!("the string {:?}", excerpt(text, SHOWN_CHARS)),
@@ -337,7 +337,7 @@ fn expect_group(root: &Table, name: &str, span: &Span) -> Result<(), Diagnostic>
     )
 }
 
-/// What a step of a path leads into.
+/// The container that a step of a path leads into.
 enum Holder<'a> {
     Table(&'a mut Table),
     Array(&'a mut Vec<Node>),

@@ -13,7 +13,7 @@ use super::tree::{Node, Value};
 /// last 208 days.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The highest rate a key takes, messages or connections a second: far above what any target
+/// The highest rate a key takes, messages or connections per second: far above what any target
 /// does, far below where due times would fall together.
 pub(super) const MAX_RATE: f64 = 1e8;
 
@@ -69,7 +69,7 @@ pub(super) fn rate_or_silence(node: &Node) -> Result<f64, Expected> {
     }
 }
 
-/// New connections a second: one in a quarter of an hour at least, so that the last of a million
+/// New connections per second: one in a quarter of an hour at least, so that the last of a million
 /// clients has a time that can be told.
 pub(super) fn connect_rate(node: &Node) -> Result<f64, Expected> {
     const LEAST: f64 = 0.001;

@@ -1,12 +1,12 @@
-//! A histogram as Prometheus takes it: counts up to fixed bounds.
+//! Histograms in Prometheus's form: counts up to fixed bounds.
 //!
 //! The bounds are the same for every latency and never change, or two scrapes could not be
-//! compared: six a decade from 10 µs, so that a percentile interpolated between two of them is
+//! compared: six per decade from 10 µs, so that a percentile interpolated between two of them is
 //! off by less than half. The exact histograms are in the result.
 
 use hdrhistogram::Histogram;
 
-/// Upper bounds in ns, inclusive: 10 µs to 1 min. What is slower is in `+Inf` alone.
+/// Upper bounds in ns, inclusive: 10 µs to 1 min. Slower samples are in `+Inf` alone.
 pub const BOUNDS_NS: [u64; 41] = bounds();
 
 const fn bounds() -> [u64; 41] {
@@ -33,7 +33,7 @@ const fn bounds() -> [u64; 41] {
 /// How many samples of a histogram lie at or below each of [`BOUNDS_NS`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Buckets {
-    /// One a bound; each holds those below it too.
+    /// One count per bound; cumulative.
     pub up_to: [u64; BOUNDS_NS.len()],
     /// All samples.
     pub count: u64,
@@ -63,7 +63,7 @@ impl Buckets {
     }
 
     /// Sorts the samples of `histogram`, all of them ns. A sample up to 0.1 % beyond a bound may
-    /// count as within it: the histogram knows three digits.
+    /// count as within it: the histogram has three digits.
     #[must_use]
     pub fn of(histogram: &Histogram<u64>) -> Self {
         let mut buckets = Self::default();

@@ -1,13 +1,13 @@
-//! Where Prometheus asks: a thread that answers `GET /metrics` and nothing else.
+//! The endpoint for Prometheus: a thread that answers `GET /metrics` and nothing else.
 //!
-//! What comes in is not trusted to be HTTP, to be short, or to come at all. One connection is one
-//! request and one answer; the head of a request has a limit in bytes and in time. So many
-//! connections are looked at at once, and one more has the oldest dropped: a scrape takes
-//! milliseconds, so what has been there for long is none.
+//! Input is not trusted to be HTTP, to be short, or to come at all. One connection is one request
+//! and one answer; the head of a request has a limit in bytes and in time. The number of open
+//! connections is limited, and one more makes the oldest be dropped: a scrape takes milliseconds,
+//! so a connection that has been open for long is none.
 //!
-//! Nor is who asks trusted to be a scraper. A web page can have its browser ask for a name of the
-//! page's own that resolves to this machine, and would then read the answer as its own. So a
-//! request must name whom it asks: an address, `localhost`, or a name that the user gave.
+//! Nor is the client trusted to be a scraper. A web page can make its browser ask for a name of the
+//! page's own domain that resolves to this machine, and could then read the answer (DNS rebinding).
+//! So the `Host` of a request must be an address, `localhost`, or a name that the user gave.
 
 use std::collections::VecDeque;
 use std::io;
@@ -35,16 +35,17 @@ const MAX_HEADERS: usize = 64;
 /// Time for a request to come, and for its answer to go.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Connections that are looked at at once.
+/// Open connections, at most.
 const MAX_CONNECTIONS: usize = 64;
 
-/// The pause after an accept that failed: out of descriptors, which passes.
+/// The pause after a failed accept: out of descriptors, which passes.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Input that is thrown away behind a request, so that closing does not reset the answer.
+/// Bytes of input that are discarded after a request, at most, so that closing does not send a
+/// reset, which could discard the answer.
 const LINGER_BYTES: u64 = 256 * 1024;
 
-/// How long such input is waited for: time for a client to hang up once it is answered.
+/// How long to wait for such input: time for a client to close once it is answered.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Why there is no endpoint.
@@ -55,18 +56,18 @@ pub enum Error {
         "--prometheus {given}: no address: give HOST:PORT, or a port of 127.0.0.1; 0 is any free one"
     )]
     NoAddress {
-        /// What was given.
+        /// The value as given.
         given: String,
     },
     /// The host is unknown.
     #[error("--prometheus {given}: {source}")]
     Resolve {
-        /// What was given.
+        /// The value as given.
         given: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
-    /// Others could ask too.
+    /// Other machines could ask too.
     #[error(
         "--prometheus {address} can be reached from other machines, and whoever asks is \
          answered: add --allow-remote if that is meant, or name a port of 127.0.0.1"
@@ -80,12 +81,12 @@ pub enum Error {
     Bind {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// A bound address that nobody answers at yet.
+/// A bound address at which no thread answers yet.
 #[derive(Debug)]
 pub struct Endpoint {
     listener: TcpListener,
@@ -94,8 +95,8 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Binds `given`: `HOST:PORT`, or `PORT` of 127.0.0.1. Who asks may do so by address, or by the
-    /// name `localhost`, that of `given`, or one of `names`.
+    /// Binds `given`: `HOST:PORT`, or `PORT` of 127.0.0.1. Requests may name it by address, by
+    /// `localhost`, by the host of `given`, or by one of `names`.
     ///
     /// # Errors
     ///
@@ -118,14 +119,13 @@ impl Endpoint {
         bound.map_err(|source| Error::Bind { address, source })
     }
 
-    /// Where to ask, with the port that was given where 0 was asked for.
+    /// The URL to ask at; if port 0 was asked for, with the port that was assigned.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}{PATH}", self.address)
     }
 
-    /// Answers with what `page` makes at that moment, on a thread of its own, until the process
-    /// ends.
+    /// Answers each request with a fresh `page`, on a thread of its own, until the process ends.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ fn resolve(given: &str) -> Result<SocketAddr, Error> {
     addresses.next().ok_or_else(no_address)
 }
 
-/// The names that a request may ask for besides addresses.
+/// The names that a request's `Host` may have, besides addresses.
 #[derive(Debug, Clone)]
 struct Names(Arc<[String]>);
 
@@ -175,8 +175,8 @@ impl Names {
         Self(known.chain(given).chain(names.iter().cloned()).collect())
     }
 
-    /// Whether a `Host` header names this endpoint. An address cannot be made to mislead: a browser
-    /// takes the page of an address for that address's own.
+    /// Whether a `Host` header names this endpoint. An address is safe: to a browser, its origin is
+    /// the address itself, never a foreign page's domain.
     fn include(&self, host: &[u8]) -> bool {
         let Ok(host) = std::str::from_utf8(host) else {
             return false;
@@ -218,12 +218,12 @@ where
     }
 }
 
-/// What is said to a request.
+/// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reply {
-    /// The page; to HEAD without its body.
+    /// The page; without its body for HEAD.
     Page { body: bool },
-    /// A status, and what is wrong.
+    /// A status, and an explanation.
     Refusal(&'static str, &'static str),
 }
 
@@ -257,7 +257,8 @@ where
         write.write_all(response.as_bytes()).await?;
         write.shutdown().await
     };
-    // Beside the sending: who is refused early may still be writing, and read only after that.
+    // While the answer is sent: a client that is refused early may still be writing, and read only
+    // after that.
     let mut rest = read.take(LINGER_BYTES);
     let mut nowhere = tokio::io::sink();
     let discarded = timeout(LINGER, tokio::io::copy(&mut rest, &mut nowhere));
@@ -286,7 +287,7 @@ async fn request(
     }
 }
 
-/// What to say to a request whose first bytes are `head`; `None` while there is no whole head.
+/// The answer to a request whose first bytes are `head`; `None` while the head is incomplete.
 fn reply_to(head: &[u8], names: &Names) -> Option<Reply> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
@@ -296,7 +297,7 @@ fn reply_to(head: &[u8], names: &Names) -> Option<Reply> {
         Err(httparse::Error::TooManyHeaders) => return Some(TOO_LARGE),
         Err(_) => return Some(BAD),
     }
-    // HTTP/1.0 may leave it out; a browser never does.
+    // HTTP/1.0 clients may leave it out; a browser never does.
     let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
     let mut hosts = request.headers.iter().filter(is_host);
     if !hosts.all(|host| names.include(host.value)) {
@@ -339,7 +340,7 @@ mod tests {
 
     use super::*;
 
-    /// What a client reads until the end, and how long that took, in paused time.
+    /// The bytes that a client reads until the end, and how long that took, in paused time.
     async fn asked(send: impl AsyncFnOnce(&mut DuplexStream)) -> (String, Duration) {
         let (mut client, server) = duplex(64);
         let page = || "figures 1\n".repeat(100);
@@ -357,7 +358,7 @@ mod tests {
 
     async fn asked_at_once(request: &str) -> String {
         let (text, took) = asked(async |client| {
-            // What is refused early may be closed before all of it is taken.
+            // A request that is refused early may be closed before all of it is taken.
             let _ = client.write_all(request.as_bytes()).await;
         })
         .await;
@@ -458,7 +459,7 @@ mod tests {
             assert_eq!(reply != NOT_HERE, allowed, "{host}: {reply:?}");
         }
         assert!(!names.include(b"\xff"));
-        // Whoever sends two is not to have the second believed.
+        // Of two headers, the second must not be believed.
         let two = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nhost: evil.example\r\n\r\n";
         assert_eq!(reply_to(two, &names), Some(NOT_HERE));
         let old = b"GET /metrics HTTP/1.0\r\n\r\n";
@@ -485,8 +486,7 @@ mod tests {
         let mut text = String::new();
         scrape.read_to_string(&mut text).unwrap();
         assert!(text.ends_with("figures 1\n"), "{text}");
-        // The last to come are still asking, so it was not their time that ran out; the first had
-        // to go.
+        // The newest are still open, so it was not their time that ran out; the first was dropped.
         let (first, last) = (&mut slow.remove(0), &mut slow.pop().unwrap());
         last.set_nonblocking(true).unwrap();
         let waits = last.read(&mut [0; 1]).unwrap_err();

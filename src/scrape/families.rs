@@ -1,11 +1,11 @@
-//! Figures as families of metrics, and those as Prometheus's text format.
+//! Figures as families of metrics, in Prometheus's text format.
 
 use prometheus::TextEncoder;
 use prometheus::proto::{Bucket, Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
 
 use super::buckets::{BOUNDS_NS, Buckets};
 
-/// What the text format is called in an HTTP header.
+/// The content type of the text format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Families of metrics, in the order in which they were added.
@@ -13,7 +13,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Families(Vec<MetricFamily>);
 
 impl Families {
-    /// A page that has nothing on it yet but which chatbench answers.
+    /// A page that has only the version of chatbench on it yet.
     #[must_use]
     pub fn of_this_build() -> Self {
         let mut page = Self::default();
@@ -26,7 +26,7 @@ impl Families {
         page
     }
 
-    /// What only ever rises: its name ends in `_total`.
+    /// Adds a counter, which only ever rises: its name ends in `_total`.
     pub fn counter(&mut self, name: &str, help: &str, value: u64) {
         let mut counter = Counter::default();
         counter.set_value(value as f64);
@@ -35,12 +35,12 @@ impl Families {
         self.add(name, help, MetricType::COUNTER, vec![metric]);
     }
 
-    /// What rises and falls.
+    /// Adds a gauge, which rises and falls.
     pub fn gauge(&mut self, name: &str, help: &str, value: f64) {
         self.add(name, help, MetricType::GAUGE, vec![gauge(&[], value)]);
     }
 
-    /// Gauges of one family, told apart by a label.
+    /// Adds gauges of one family, told apart by a label.
     pub fn gauges<'a>(
         &mut self,
         name: &str,
@@ -53,12 +53,12 @@ impl Families {
         self.add(name, help, MetricType::GAUGE, metrics.collect());
     }
 
-    /// What something is, in labels: the value is always 1.
+    /// Adds a description in labels: the value is always 1.
     pub fn info(&mut self, name: &str, help: &str, labels: &[(&str, &str)]) {
         self.add(name, help, MetricType::GAUGE, vec![gauge(labels, 1.0)]);
     }
 
-    /// A distribution of durations: its name ends in `_seconds`.
+    /// Adds a distribution of durations: its name ends in `_seconds`.
     pub fn histogram(&mut self, name: &str, help: &str, buckets: &Buckets) {
         let bounds = BOUNDS_NS.iter().zip(&buckets.up_to);
         let bounds = bounds.map(|(&bound_ns, &count)| {

@@ -1,10 +1,10 @@
-//! Figures while it runs, for Prometheus: what `--prometheus ADDR` serves.
+//! Figures during a run, for Prometheus, served by `--prometheus ADDR`.
 //!
-//! Nothing is counted for it. A run's figures are what its shards hand in once a second anyway
-//! ([`run`]), a server's are those that it keeps for its own report ([`server`]); whoever has them
-//! puts the latest into a [`tokio::sync::watch`], and a thread of its own ([`endpoint`]) turns them
-//! into text when it is asked. So a scrape costs neither side anything, and a scraper that
-//! hangs costs only that thread.
+//! Nothing is counted only for this. A run's figures are those that its shards hand in once per
+//! second anyway ([`run`]), a server's are those that it keeps for its own report ([`server`]); the
+//! latest are put into a [`tokio::sync::watch`], and a thread of its own ([`endpoint`]) turns them
+//! into text when it is asked. So a scrape costs neither side anything, and a scraper that hangs
+//! blocks only that thread.
 //!
 //! The names are a contract, as result keys are: `docs/METRICS.md` lists them, and a test compares.
 //! Units are Prometheus's: seconds and bytes, in the name.

@@ -6,18 +6,18 @@ use crate::driver::snapshot::{Phase, Snapshot};
 use crate::measure::{Collector, Counted};
 use crate::scenario::plan::Plan;
 
-/// What is known of a run while it goes on.
+/// The figures of a run in progress.
 #[derive(Debug, Clone, Default)]
 pub struct Figures {
     /// The scenario's name, its seed, and the target; empty before the first run.
     pub which: Option<Which>,
-    /// Where the run is.
+    /// The phase that the run is in.
     pub phase: Option<Phase>,
     /// Clients that the scenario has.
     pub clients: u64,
     /// Of these, connected.
     pub connections: u64,
-    /// What was counted since the run began.
+    /// Counts since the run began.
     pub counted: Counted,
     /// Violations found so far.
     pub violations: u64,
@@ -25,7 +25,7 @@ pub struct Figures {
     pub latencies: [Buckets; CLASSES.len()],
 }
 
-/// Which run it is.
+/// The identity of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Which {
     scenario: String,
@@ -34,7 +34,7 @@ pub struct Which {
 }
 
 impl Which {
-    /// The run of `plan`.
+    /// The identity of a run of `plan`.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl Which {
     }
 }
 
-/// The classes of latency: the metric's name, and what it is.
+/// The classes of latency: the metric's name and its description.
 const CLASSES: [(&str, &str); 7] = [
     (
         "chatbench_ack_latency_seconds",
@@ -81,10 +81,10 @@ const CLASSES: [(&str, &str); 7] = [
 const PHASES: [Phase; 4] = [Phase::Connect, Phase::WarmUp, Phase::Measure, Phase::Drain];
 
 impl Figures {
-    /// The figures of a run that has come to `snapshot`.
+    /// The figures of a run as of `snapshot`.
     ///
-    /// Goes through seven histograms, 13 µs each (`cargo bench --bench measure`): for once a
-    /// second.
+    /// Goes through seven histograms, 13 µs each (`cargo bench --bench measure`): cheap enough for
+    /// once per second.
     #[must_use]
     pub fn new(which: Which, snapshot: &Snapshot, collector: &Collector) -> Self {
         let totals = collector.totals();

@@ -3,7 +3,7 @@
 use super::families::Families;
 use crate::server::Stats;
 
-/// The page of a server that has come to `stats`.
+/// The page of a server whose statistics are `stats`.
 #[must_use]
 pub fn page(stats: &Stats) -> String {
     let mut page = Families::of_this_build();

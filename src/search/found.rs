@@ -1,5 +1,5 @@
-//! The model of a search: all that its words, its page and `search.json` are made of, whether it
-//! has just ended or is read back.
+//! The model of a search, of which its text, its page and `search.json` are made, whether it has
+//! just ended or is read back.
 
 use std::path::Path;
 
@@ -205,7 +205,7 @@ mod tests {
     use crate::search::sample as searched;
     use crate::wire::Dialect;
 
-    /// Whatever a search may come to is what the published schema says.
+    /// Every possible outcome of a search is valid by the published schema.
     #[test]
     fn every_outcome_is_valid() {
         let schema = include_str!("../../docs/search.schema.json");

@@ -1,12 +1,12 @@
 //! How much can it carry? The highest load that still meets the thresholds, with nothing lost.
 //!
-//! A *probe* is a full run of the scenario with one key set to a value. From the lowest value on
-//! it is doubled until a probe does not hold, then the gap between the highest value that held and
-//! the lowest that did not is halved until it is small enough. [`Search`] is that stepping alone;
-//! whoever carries out the probes tells it what came of them.
+//! A *probe* is a full run of the scenario with one key set to a value. From the lowest value on it
+//! is doubled until a probe does not hold, then the gap between the highest value that held and the
+//! lowest that did not is halved until it is small enough. [`Search`] is that stepping alone; its
+//! caller carries out the probes and records their outcomes.
 //!
 //! It takes for granted that what holds at a load holds below it. On a noisy machine a single run
-//! may fail by chance; several attempts a probe are the remedy.
+//! may fail by chance; several attempts per probe are the remedy.
 
 mod found;
 mod page;
@@ -20,7 +20,7 @@ pub use page::render as page;
 pub use probe::{Limit, Probe};
 pub use text::render;
 
-/// Where a search goes, and how far it has come.
+/// The state of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Search {
     from: f64,
@@ -64,7 +64,7 @@ impl Search {
         }
     }
 
-    /// Takes what came of a probe at `value`.
+    /// Records the outcome of a probe at `value`.
     pub fn record(&mut self, value: f64, held: bool) {
         if held {
             self.holds = Some(self.holds.map_or(value, |holds| holds.max(value)));

@@ -91,7 +91,7 @@ fn facts(found: &Found) -> Vec<String> {
     facts
 }
 
-/// The figures that most people came for: those of the highest load that held.
+/// The key figures: those of the highest load that held.
 fn tiles(found: &Found) -> Markup {
     let best = found
         .probes
@@ -191,7 +191,7 @@ fn drawing(found: &Found) -> Drawing {
             }
         }
     }
-    // On a logarithmic axis nothing is nowhere.
+    // A logarithmic axis has no place for zero.
     let rates = |of: fn(&Probe) -> Option<f64>| {
         let rates = deciding.iter().map(|probe| of(probe));
         rates.map(|rate| rate.filter(|rate| *rate > 0.0)).collect()

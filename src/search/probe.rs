@@ -1,4 +1,4 @@
-//! One probe: what a run at one load came to, and which limit it met.
+//! One probe: the outcome of a run at one load, and the limit that it met.
 
 use serde::{Deserialize, Serialize};
 
@@ -141,7 +141,7 @@ impl Probe {
         figures::at_least(ns.map(|ns| AtLeast { ns, open }))
     }
 
-    /// A probe whose run did not come about.
+    /// A probe whose run ended with an error, without a result.
     #[must_use]
     pub fn failed(value: f64, limit: Limit, reason: String) -> Self {
         Self {

@@ -2,7 +2,7 @@
 //! own.
 //!
 //! The child's standard input is a pipe that only this process holds, and the child ends when it
-//! closes: however this process dies, the server does not outlive it. It is in a process group of
+//! closes: however this process ends, the server does not outlive it. It is in a process group of
 //! its own, so that a Ctrl-C in the terminal reaches the driver alone.
 
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use super::TargetError;
 use crate::wire::Dialect;
 
-/// What the server prints before the URL it listens at, once it accepts.
+/// The words that the server prints before its URL, once it accepts connections.
 const ANNOUNCEMENT: &str = "listening on ";
 
-/// How long it may take to get there.
+/// How long it may take until then.
 const START_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long it may take to end once told to.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 
-/// What it may say at its end, in bytes: a line a fault, of which it keeps a few thousand.
+/// The most bytes read of its final output: one line per fault, of which it keeps a few thousand.
 const LAST_WORDS_BYTES: u64 = 1 << 20;
 
 /// A running server of our own.
@@ -39,11 +39,11 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// Starts the server of `program`, a chatbench binary, on free ports of 127.0.0.1 and so many
-    /// addresses from there on. It speaks `dialect`.
+    /// Starts the server of `program`, a chatbench binary, on free ports of a number of consecutive
+    /// addresses from 127.0.0.1 on. It speaks `dialect`.
     ///
     /// # Errors
-    /// [`TargetError::NotStarted`] with what the system or the server said.
+    /// [`TargetError::NotStarted`] with the system's error or the server's output.
     pub async fn start(
         program: &Path,
         dialect: Dialect,
@@ -89,7 +89,7 @@ impl Embedded {
         })
     }
 
-    /// Where it listens.
+    /// The addresses it listens on.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -101,13 +101,13 @@ impl Embedded {
         self.child.id()
     }
 
-    /// Waits until it ends, which it does not while it is well. Cancel-safe.
+    /// Waits until it ends, which it does not unless something is wrong. Cancel-safe.
     pub async fn ended(&mut self) -> Option<ExitStatus> {
         self.child.wait().await.ok()
     }
 
-    /// Ends it: closes its standard input, and kills it if it does not go. Returns the lines that
-    /// it said at its end: the faults that it committed.
+    /// Stops it: closes its standard input, and kills it if it does not exit. Returns the lines of
+    /// its final output: the faults that it committed.
     pub async fn stop(mut self) -> Vec<String> {
         drop(self.stdin.take());
         let mut last_words = Vec::new();
@@ -124,7 +124,7 @@ impl Embedded {
     }
 }
 
-/// The next address that the server says it listens on, or what it said or did instead.
+/// The next address that the server announces, or its other output or its end as an error.
 async fn announced_address(
     stdout: &mut BufReader<ChildStdout>,
     scheme: &str,

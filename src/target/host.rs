@@ -1,10 +1,10 @@
 //! One `HOST:PORT` of a URL with all the addresses that its name stands for: `localhost` is
 //! `[::1]` and `127.0.0.1` on many systems, and a server may listen on one of them alone.
 //!
-//! All are tried, as RFC 8305 ("happy eyeballs") has it: one after another, the families in turn,
-//! the next one as soon as one has failed or has kept silent for a moment. The first that takes a
-//! connection is the host's address from then on. Whoever connects later takes no other, since a
-//! second server might listen there, and between two servers every message would be lost.
+//! All are tried as in RFC 8305 ("happy eyeballs"): one after another, alternating families, the
+//! next one as soon as one has failed or has not answered for a moment. The first that accepts a
+//! connection is the host's address from then on. Later connections use no other, since a second
+//! server might listen there, and no message passes between two servers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use super::TargetError;
 use crate::net::{Net, Stream};
 
-/// How long an address may keep silent before the next one is tried too. RFC 8305, section 5.
+/// How long to wait for an answer before the next address is tried too. RFC 8305, section 5.
 const NEXT_AFTER: Duration = Duration::from_millis(250);
 
 /// A host and a port to connect to.
@@ -26,9 +26,9 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 pub struct Host {
     /// In the order in which they are tried; at least one.
     addresses: Vec<SocketAddr>,
-    /// The one that took a connection first.
+    /// The one that first accepted a connection.
     answered: OnceLock<SocketAddr>,
-    /// What it is reached over.
+    /// The network that it is reached over.
     net: Net,
 }
 
@@ -75,7 +75,7 @@ impl Host {
     /// Connects to the address that answered before, or to the first that does.
     ///
     /// # Errors
-    /// What the system said; of several addresses, what it said of each.
+    /// The system's error; for several addresses, one error that holds that of each.
     pub async fn connect(&self) -> io::Result<Stream> {
         let address = match (self.answered.get(), self.addresses.as_slice()) {
             (Some(address), _) | (None, [address]) => *address,
@@ -85,7 +85,7 @@ impl Host {
                 if answered == address {
                     return Ok(stream);
                 }
-                answered // another connection was quicker, at another address
+                answered // another connection was established first, at another address
             }
         };
         self.net.connect(address).await
@@ -106,7 +106,7 @@ impl FromIterator<SocketAddr> for Host {
     }
 }
 
-/// Each address once, one of the first's family, one of the other, and so on, else in the order
+/// Each address once, alternating between the first's family and the other, otherwise in the order
 /// given, which is the system's preference (RFC 6724).
 fn families_in_turn(found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut all: Vec<SocketAddr> = Vec::new();
@@ -148,7 +148,7 @@ async fn first_to_answer(net: &Net, addresses: &[SocketAddr]) -> io::Result<(Soc
     }
 }
 
-/// One error of several, one an address.
+/// Combines several errors, one per address, into one.
 fn all_of(failures: &[(SocketAddr, io::Error)]) -> io::Error {
     let kind = failures
         .first()
@@ -210,7 +210,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_keeps_silent_does_not_hold_up_the_next() {
         let (_listener, open) = listener().await;
-        // A full listen queue answers nobody, on loopback too.
+        // A listener whose queue is full does not answer, on loopback too.
         let silent =
             socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
         silent.bind(&refusing(open, 4).into()).unwrap();

@@ -1,5 +1,5 @@
-//! How the driver reaches a system: the embedded server as a child process, and the addresses of
-//! others.
+//! The system under test: the embedded server as a child process, or other servers by their
+//! addresses.
 
 pub mod embedded;
 pub mod host;
@@ -17,15 +17,15 @@ pub enum TargetError {
     /// The address does not resolve.
     #[error("cannot resolve {address}: {source}")]
     Unresolvable {
-        /// As given.
+        /// The address as given.
         address: String,
-        /// What the resolver said.
+        /// The resolver's error.
         source: io::Error,
     },
     /// The address resolves to nothing.
     #[error("{address} has no address")]
     Nowhere {
-        /// As given.
+        /// The address as given.
         address: String,
     },
     /// The embedded server did not start.

@@ -1,9 +1,9 @@
-//! What bytes travel over: the system's TCP, or a network that is [`simulated`] in this process.
+//! The transport: the system's TCP, or a network that is [`simulated`] in this process.
 //!
 //! [`Stream`] and [`Listener`] are plain enums and not type parameters: a branch costs nothing
-//! beside the system call that follows it, server and driver are compiled once, and another kind
-//! of stream is another variant. What the system's sockets are asked for besides reading and
-//! writing (half-close, reset, what has come and is unread) stands here too, for each kind once.
+//! compared with the system call that follows it, server and driver are compiled once, and another
+//! kind of stream is another variant. The other socket operations that are needed (half-close,
+//! reset, the number of unread bytes) are here too, once for each kind.
 
 mod listener;
 pub mod simulated;
@@ -28,11 +28,11 @@ pub enum Net {
 }
 
 impl Net {
-    /// Connects to `address`. What is written is sent at once: whoever uses this batches by itself,
-    /// and a delay of the kernel's would only add to it.
+    /// Connects to `address`, with Nagle's algorithm off: callers batch their writes themselves, so
+    /// the kernel's delay would only be added to theirs.
     ///
     /// # Errors
-    /// What the network says.
+    /// The network's error.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
         match self {
             Self::System => {

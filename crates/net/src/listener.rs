@@ -1,4 +1,4 @@
-//! Where connections come to.
+//! Listening sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,10 +18,10 @@ pub enum Listener {
 }
 
 impl Listener {
-    /// Where it listens; where port 0 was asked for, with the port that was given.
+    /// The address it listens on; if port 0 was asked for, with the port that was assigned.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(socket) => socket.local_addr(),
@@ -29,10 +29,10 @@ impl Listener {
         }
     }
 
-    /// The next connection, and where it comes from. What is written to it is sent at once.
+    /// The next connection, and the peer's address. Nagle's algorithm is off on it.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub async fn accept(&mut self) -> io::Result<(Stream, SocketAddr)> {
         match self {
             Self::Tcp(socket) => loop {

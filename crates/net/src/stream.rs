@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use super::simulated;
 
-/// A connection. Dropping it closes it, and resets it where there is input that was not read.
+/// A connection. Dropping it closes it, and resets it if there is unread input.
 #[derive(Debug)]
 pub enum Stream {
     /// Over the system's TCP.
@@ -26,7 +26,7 @@ impl Stream {
     /// The address of this side.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
@@ -37,7 +37,7 @@ impl Stream {
     /// The address of the other side.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr(),
@@ -45,10 +45,10 @@ impl Stream {
         }
     }
 
-    /// Writes what is taken at once.
+    /// Writes as much as the socket takes without waiting.
     ///
     /// # Errors
-    /// `WouldBlock` where nothing is taken; else what the system says.
+    /// `WouldBlock` if it takes nothing; otherwise the system's error.
     #[inline]
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -57,10 +57,10 @@ impl Stream {
         }
     }
 
-    /// As [`Self::try_write`], by the system call alone. tokio would look up first whether it knows
-    /// the socket to be full, in memory that a pass over a thousand sessions finds in no cache: 6 %
-    /// of the pass. If the socket is full, the next [`Self::poll_write_ready`] or `poll_write`
-    /// hears the same from tokio, which then waits for it.
+    /// As [`Self::try_write`], by the system call alone. tokio would first look up whether it knows
+    /// the socket to be full, a cache miss in a pass over a thousand sessions: 6 % of the pass. If
+    /// the socket is full, the next [`Self::poll_write_ready`] or `poll_write` makes tokio notice
+    /// and wait for it.
     ///
     /// # Errors
     /// As [`Self::try_write`].
@@ -79,7 +79,7 @@ impl Stream {
     /// Waits until a write may be taken.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
@@ -87,8 +87,8 @@ impl Stream {
         }
     }
 
-    /// Says that nothing more will be written. A failure means that the connection is broken, which
-    /// the next read says.
+    /// Shuts down the sending side. A failure means that the connection is broken, which the next
+    /// read reports.
     pub fn half_close(&mut self) {
         match self {
             Self::Tcp(stream) => {
@@ -98,7 +98,7 @@ impl Stream {
         }
     }
 
-    /// Has closing reset the connection: lingering for no time at all does that.
+    /// Makes closing reset the connection: `SO_LINGER` with a timeout of 0 does that.
     pub fn reset_when_closed(&mut self) {
         match self {
             Self::Tcp(stream) => {
@@ -108,7 +108,7 @@ impl Stream {
         }
     }
 
-    /// Bytes that have come and were not read yet.
+    /// Bytes that have arrived and were not read yet.
     #[must_use]
     pub fn unread_bytes(&self) -> Option<u64> {
         match self {
@@ -168,7 +168,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(())) // neither kind keeps anything back
+        Poll::Ready(Ok(())) // neither kind buffers writes
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

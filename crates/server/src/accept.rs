@@ -1,4 +1,4 @@
-//! Where connections come from, and where they are turned away.
+//! Accepts connections, and refuses them if the server is full.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -17,21 +17,22 @@ use super::session::Stream;
 use chatbench_net as net;
 use chatbench_wire::Dialect;
 
-/// Connections that may wait to be accepted. The kernel caps it at its own `somaxconn`.
+/// Connections that may wait to be accepted. The kernel caps it at `somaxconn`.
 const LISTEN_BACKLOG: i32 = 4096;
 
-/// A client that vanished without a word is asked for after this long without traffic, and again
-/// after each interval; some unanswered questions later (the kernel's default, 9) it is gone.
+/// TCP keepalive, for clients that vanished without closing: the idle time before the first probe,
+/// and the interval between probes. After the kernel's default of 9 unanswered ones it is gone.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
 
-/// What a client does not acknowledge for so long breaks the connection. It has vanished, or its
-/// receive buffer was full all the while. Without it the kernel retries for a quarter of an hour.
+/// The TCP user timeout: a connection breaks if sent data stays unacknowledged for this long. The
+/// client has vanished, or its receive buffer was full all the while. Without the timeout, the
+/// kernel retries for a quarter of an hour.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 
 /// The first pause after a failed accept, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// A socket that connections come to, and what their clients speak.
+/// A listening socket, and the dialect that its clients speak.
 #[derive(Debug)]
 pub struct Listener {
     dialect: Dialect,
@@ -39,21 +40,21 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// One whose connections come by `socket`.
+    /// A listener on `socket`.
     #[must_use]
     pub fn new(dialect: Dialect, socket: net::Listener) -> Self {
         Self { dialect, socket }
     }
 
-    /// Where it listens; where port 0 was asked for, with the port that was given.
+    /// The address it listens on; if port 0 was asked for, with the port that was assigned.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// The operating system's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
 
-    /// What its clients speak.
+    /// The dialect that its clients speak.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
         self.dialect
@@ -63,7 +64,7 @@ impl Listener {
 /// Listens on an address. Must be called within a tokio runtime.
 ///
 /// # Errors
-/// What the operating system says: the address is in use, not this machine's, or not permitted.
+/// The operating system's error: the address is in use, not this machine's, or not permitted.
 pub fn listen(dialect: Dialect, address: SocketAddr) -> io::Result<Listener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -83,8 +84,8 @@ pub fn listen(dialect: Dialect, address: SocketAddr) -> io::Result<Listener> {
     Ok(Listener::new(dialect, socket.into()))
 }
 
-/// Failed accepts less than this apart are one burst, of which the first is logged: where
-/// descriptors are short, each one that is given back lets one accept succeed in between.
+/// Failed accepts less than this apart are one burst, of which only the first is logged: when
+/// descriptors run short, each one that is freed lets one accept succeed in between.
 const BURST_GAP: Duration = Duration::from_secs(10);
 
 /// Accepts connections for ever.
@@ -126,14 +127,14 @@ where
 }
 
 /// The address a client is known by (S7). A listener on all addresses of both families sees an
-/// IPv4 client as `::ffff:1.2.3.4`: that is its address in disguise.
+/// IPv4 client as `::ffff:1.2.3.4`, an IPv4-mapped address, which is mapped back.
 fn client_ip(peer: SocketAddr) -> String {
     let ip: IpAddr = peer.ip().to_canonical();
     SocketAddr::new(ip, peer.port()).to_string()
 }
 
-/// How long to wait after the `failures`-th failed accept in a row before the next; `None` where
-/// the failure was one connection's own and the next may be there already.
+/// How long to wait after the `failures`-th failed accept in a row before the next; `None` if
+/// the failure concerned one connection only and the next may be there already.
 fn pause_after(error: &io::Error, failures: u32) -> Option<Duration> {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     if matches!(

@@ -1,11 +1,11 @@
-//! The log and the sessions that read it: what a client's line does, the pass that writes to all
-//! who are behind, and the end of those who are too far behind.
+//! The log and the sessions that read it: it handles a client's line, makes the pass that writes to
+//! all sessions that are behind, and ends those that are too far behind.
 //!
-//! Writing decides what a server can carry: a `send` costs about 2.7 µs whether it takes one relay
+//! Writing limits a server's throughput: a `send` costs about 2.7 µs whether it takes one relay
 //! or a hundred. So a publish only appends to the log. The flush pass runs after the readers that
-//! are ready have run and gives each session all that came meanwhile in one write, straight into
-//! the socket, without waking its task. Only a session whose socket is full is left out: its own
-//! task writes once the socket takes something again. Nobody waits for anybody.
+//! are ready have run, and gives each session everything new in one write, straight into the
+//! socket, without waking its task. Only a session whose socket is full is left out: its own
+//! task writes once the socket takes something again. No session waits for another.
 
 use std::mem;
 use std::task::Context;
@@ -25,10 +25,10 @@ use chatbench_wire::foreign::{self, Foreign};
 use chatbench_wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
 use chatbench_wire::ndjson::{self, ErrorCode, Malformed, MessageText};
 
-/// The log, and who reads it.
+/// The log, and the sessions that read it.
 pub(super) struct Broadcast<S> {
     pub(super) log: Log,
-    /// The same messages for the sessions of the classic dialect, where there may be some.
+    /// The same messages for sessions of the classic dialect, if the server has a listener for it.
     pub(super) classic_log: Option<Log>,
     /// By session id.
     pub(super) sessions: Vec<Option<Session<S>>>,
@@ -37,21 +37,22 @@ pub(super) struct Broadcast<S> {
     pub(super) flow: Flow,
     /// The end of the log at the last pass.
     flushed: u64,
-    /// The last pass wrote to nobody, because of a fault.
+    /// The last pass wrote to no session, because of a fault.
     blocked: bool,
     /// The number of the last message at the last pass.
     flushed_seq: u64,
     /// Some session could take more when the last pass left it.
     unfinished: bool,
-    /// So much in the log that no session was offered yet makes a pass due at once: what is being
-    /// written stays in cache, and a sender cannot push out whom the pass has not reached.
+    /// This many bytes in the log that no session was offered yet make a pass due at once: bytes
+    /// to be written stay in cache, and a sender cannot make sessions fall off the log that the
+    /// pass has not reached.
     flush_at_bytes: u64,
     pub(super) begun_lines: Unfinished,
     backlog_bytes: usize,
     max_line_bytes: usize,
     max_errors: u32,
     pub(super) stats: Stats,
-    /// What this server does wrong on purpose; nearly always nothing.
+    /// The faults to commit; nearly always none.
     faults: Option<Box<Faults>>,
 }
 
@@ -59,7 +60,7 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn new(config: &Config) -> Self {
         let flow = Flow::new(config);
         Self {
-            // A relay holds what its publish held, and the envelope besides (F2).
+            // A relay holds its publish's message in a longer envelope (F2).
             log: Log::new(
                 config.max_line_bytes + SERVER_EXTRA_BYTES,
                 config.backlog_bytes,
@@ -83,10 +84,10 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Has a second log kept, for sessions of the classic dialect (C4).
+    /// Begins to keep a second log, for sessions of the classic dialect (C4).
     pub(super) fn keep_classic_log(&mut self) {
-        // A text is never longer than the line of the same message: it has the shorter envelope,
-        // and no escapes. So what the first log takes fits this one.
+        // A text is never longer than the line of the same message: its envelope is shorter, and
+        // it has no escapes. So whatever the first log takes fits this one.
         let max_text_bytes = self.max_line_bytes + SERVER_EXTRA_BYTES;
         let log = Log::new_classic(max_text_bytes, self.backlog_bytes);
         self.classic_log.get_or_insert(log);
@@ -105,7 +106,7 @@ impl<S: Stream> Broadcast<S> {
         };
         let id = self.vacant.pop().unwrap_or_else(|| {
             if self.sessions.len() == self.sessions.capacity() {
-                // By an eighth and not, as a Vec does, by as much again: half of that lay idle.
+                // Grow by an eighth and not, as a Vec does, to double: half of that would lie idle.
                 self.sessions.reserve_exact(64.max(self.sessions.len() / 8));
             }
             self.sessions.push(None);
@@ -116,7 +117,7 @@ impl<S: Stream> Broadcast<S> {
         id
     }
 
-    /// Gives a session's place free. `complete` says whether it was sent all that it was owed.
+    /// Frees a session's place. `complete` is whether it was sent all that it was owed.
     pub(super) fn remove(&mut self, id: usize, complete: bool) -> Session<S> {
         let session = self.sessions[id].take().expect("a session ends once");
         debug!(client_ip = %session.client_ip, complete, "left");
@@ -135,7 +136,7 @@ impl<S: Stream> Broadcast<S> {
         self.stats.errors += 1;
     }
 
-    /// What a faulty server does where `otherwise` is what any other comes to.
+    /// Runs `commit` if the server has faults to commit; otherwise returns `otherwise`.
     #[inline]
     pub(super) fn with_faults<T>(
         &mut self,
@@ -150,7 +151,7 @@ impl<S: Stream> Broadcast<S> {
         outcome
     }
 
-    /// What this server did wrong on purpose.
+    /// Takes out the faults, with those that were committed.
     pub(super) fn take_faults(&mut self) -> Option<Box<Faults>> {
         self.faults.take()
     }
@@ -160,7 +161,7 @@ impl<S: Stream> Broadcast<S> {
         self.stats.refused += 1;
     }
 
-    /// The sessions there are.
+    /// The number of sessions.
     pub(super) fn clients(&self) -> usize {
         self.sessions.len() - self.vacant.len()
     }
@@ -178,7 +179,7 @@ impl<S: Stream> Broadcast<S> {
         self.sessions.iter().flatten().for_each(Session::wake);
     }
 
-    /// What happened so far.
+    /// The counters so far.
     pub(super) fn stats(&self) -> Stats {
         Stats {
             clients: self.clients() as u64,
@@ -191,18 +192,18 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Whether a pass would find someone behind.
+    /// Whether a pass would find a session that is behind.
     #[inline]
     pub(super) fn is_flush_due(&self) -> bool {
         self.unfinished || self.log.end() > self.flushed
     }
 
-    /// Whether the last pass wrote to nobody, because of a fault: another at once would not either.
+    /// Whether the last pass wrote to no session, because of a fault: neither would another now.
     pub(super) fn is_blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Takes note of the time since the server began.
+    /// Sets the time since the server began.
     pub(super) fn set_time(&mut self, now: Duration) {
         self.writer.now = now;
     }
@@ -210,11 +211,11 @@ impl<S: Stream> Broadcast<S> {
     /// One pass over all sessions that are behind, one write each; `try_full` has it try sockets
     /// that were full, too.
     pub(super) fn flush(&mut self, try_full: bool) {
-        // The pass waits for nobody, so the sockets are to wake nobody: the task of a session whose
-        // socket is full is woken here, asks the socket itself, and leaves its own waker there.
+        // The pass does not wait, so it leaves no waker with a socket: the task of a session whose
+        // socket is full is woken here, polls the socket itself, and leaves its own waker there.
         if self.with_faults(false, |faults, broadcast| faults.blocks(broadcast)) {
-            // What came is seen to: or whoever asks for passes would take it for a message that
-            // comes alone, and ask for the next one without letting a socket have its say.
+            // The new messages count as handled: otherwise the flush task would take them for a
+            // single message, and make the next pass without letting the sockets be polled.
             self.flushed_seq = self.log.seq();
             self.blocked = true;
             return;
@@ -233,7 +234,7 @@ impl<S: Stream> Broadcast<S> {
             let turn = if in_pass && session.cursor.is_behind(log) {
                 session.write_in_pass(log, &mut self.writer)
             } else if tries.take_one(id, || flow::is_worth_a_try(session, log, &self.flow.limits)) {
-                // The next try is its own task's: what is left there is its waker.
+                // Its own task makes the next attempt, since its waker is with the socket.
                 match session.write_a_little(log, &mut self.writer) {
                     Turn::CaughtUp | Turn::More => Turn::Blocked,
                     turn => turn,
@@ -283,7 +284,7 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Queues a line behind all that a session is owed so far; `false` if it takes no more.
+    /// Queues a line after all that a session is owed so far; `false` if it takes no more.
     pub(super) fn reply(&mut self, id: usize, line: Vec<u8>) -> bool {
         let Some(session) = &mut self.sessions[id] else {
             return false;
@@ -297,7 +298,7 @@ impl<S: Stream> Broadcast<S> {
         true
     }
 
-    /// What the clients speak that a fault is committed towards: of a faulty server all the same.
+    /// The dialect of the clients towards which faults are committed: a faulty server has only one.
     pub(super) fn dialect(&self) -> Dialect {
         match self.classic_log {
             None => Dialect::Ndjson,
@@ -305,13 +306,13 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Ends a session out of the blue: it is sent what it is owed so far and no bye.
+    /// Ends a session without notice: it is sent what it is owed so far and no bye.
     pub(super) fn hang_up(&mut self, id: usize) {
         self.close(id);
         self.session(id).wake();
     }
 
-    /// Takes what one read brought from a client.
+    /// Takes the input of one read from a client.
     pub(super) fn take_input(&mut self, id: usize, bytes: &[u8]) {
         self.stats.reads += 1;
         self.stats.bytes_in += bytes.len() as u64;
@@ -329,9 +330,9 @@ impl<S: Stream> Broadcast<S> {
         self.note_unfinished(id, bytes.len());
     }
 
-    /// Takes what one read brought from a client of the ndjson dialect.
+    /// Takes the input of one read from a client of the ndjson dialect.
     fn take_lines(&mut self, id: usize, bytes: &[u8]) {
-        // A stand-in for as long as the lines are read: the session itself is needed meanwhile.
+        // The buffer is taken out while its lines are read, because they need the session itself.
         let mut lines = mem::replace(&mut self.session(id).lines, LineBuffer::new(1));
         let mut chunk = lines.feed(bytes);
         while self.session(id).phase == Phase::Open
@@ -346,7 +347,7 @@ impl<S: Stream> Broadcast<S> {
             }
             self.flush_if_much();
         }
-        // A record of TLS has no line end: it shows in what is not finished.
+        // A TLS record has no line end, so it is found in the unfinished line.
         if self.session(id).phase == Phase::Open
             && let Some(foreign) = foreign::recognise(lines.pending())
         {
@@ -355,8 +356,8 @@ impl<S: Stream> Broadcast<S> {
         self.session(id).lines = lines;
     }
 
-    /// Ends the session of who speaks another protocol: what follows is not for this server, and
-    /// may be what a web page would have it believe.
+    /// Ends the session of a client that speaks another protocol: what follows is not meant for
+    /// this server, and may be forged by a web page.
     fn hang_up_on(&mut self, id: usize, foreign: Foreign) {
         let client_ip = &self.session(id).client_ip;
         info!(%client_ip, "closed: this is {foreign}");
@@ -365,7 +366,7 @@ impl<S: Stream> Broadcast<S> {
         self.close(id);
     }
 
-    /// Makes a pass where so much is new that it should not wait for the readers.
+    /// Makes a pass if so much is new that it should not wait for other clients to be read from.
     #[inline]
     pub(super) fn flush_if_much(&mut self) {
         if self.log.end() - self.flushed >= self.flush_at_bytes {
@@ -427,7 +428,7 @@ impl<S: Stream> Broadcast<S> {
         let entry = loop {
             let session = self.sessions[id].as_mut().expect("it was just read from");
             if session.phase != Phase::Open {
-                return None; // making room has ended this very session: a flood that reads no acks
+                return None; // making room ended this session: it floods and reads no acks
             }
             match self.log.append(&session.client_ip, message) {
                 Ok(entry) => break entry,
@@ -451,13 +452,13 @@ impl<S: Stream> Broadcast<S> {
         let session = self.session(id);
         match session.dialect() {
             Dialect::Ndjson => Some(entry),
-            // As above: but the message is numbered, so it is relayed.
+            // As above, but the message is numbered, so it is relayed all the same.
             Dialect::Classic => (session.phase == Phase::Open).then_some(text),
         }
     }
 
-    /// Puts a message that was just numbered into the log of the classic dialect too. Who has no
-    /// room for it there is slow, whoever sent it: the message is in.
+    /// Puts a message that was just numbered into the log of the classic dialect too. If there is
+    /// no room, slow consumers of that log are ended: the message is in the other log already.
     fn append_text(&mut self, id: usize, message: &str) -> Entry {
         loop {
             let session = self.sessions[id].as_ref().expect("it was just read from");
@@ -485,8 +486,8 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Answers a line with an error, behind all that the client is owed so far. A client of the
-    /// classic dialect is not answered (C3): it is closed, which is for the caller to do.
+    /// Answers a line with an error, after all that the client is owed so far. A client of the
+    /// classic dialect is not answered (C3): it is closed, which the caller must do.
     pub(super) fn answer(
         &mut self,
         id: usize,
@@ -501,7 +502,7 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Ends a session after an error: what it is owed so far, the error last, is still sent.
+    /// Ends a session after an error: it is still sent what it is owed so far, the error last.
     pub(super) fn close(&mut self, id: usize) {
         let session = self.sessions[id].as_mut().expect("it was just read from");
         let log = session.log(&self.log, &self.classic_log);
@@ -509,7 +510,7 @@ impl<S: Stream> Broadcast<S> {
     }
 }
 
-/// Bytes that a log keeps for who is behind.
+/// Bytes that a log keeps for sessions that are behind.
 fn kept(log: &Log) -> u64 {
     log.end() - log.start()
 }

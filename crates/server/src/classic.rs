@@ -1,9 +1,9 @@
 //! The classic dialect's side of the server (section 7 of `docs/PROTOCOL.md`).
 //!
 //! Its sessions read a log of their own: the same messages in the same order, as the texts that
-//! the original's clients expect. It is there only where something listens for such clients, so
-//! a server without one does nothing twice; with one, a message is encoded once a dialect, and
-//! still not once a receiver.
+//! the original's clients expect. It exists only if there is a listener for such clients, so
+//! a server without one does nothing twice; with one, a message is encoded once per dialect, and
+//! still not once per receiver.
 
 use std::mem;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use chatbench_wire::classic::{self, objects::ObjectBuffer};
 use chatbench_wire::foreign;
 use chatbench_wire::ndjson::MessageText;
 
-/// What only a session of the classic dialect has.
+/// The state that only a session of the classic dialect has.
 #[derive(Debug)]
 pub(super) struct ClassicSide {
     objects: ObjectBuffer,
@@ -52,7 +52,7 @@ impl<S: Stream> Session<S> {
 }
 
 impl ClassicSide {
-    /// How many whole objects a read brings, and nothing else.
+    /// The number of objects in a read that holds whole objects and nothing else; else 0.
     pub(super) fn whole_objects(&self, bytes: &[u8]) -> usize {
         let mut read = ObjectBuffer::new(bytes.len());
         let mut objects = read.feed(bytes);
@@ -69,7 +69,7 @@ impl ClassicSide {
         self.objects.pending_bytes()
     }
 
-    /// Gives back what is kept of it.
+    /// Frees the bytes that are kept of it.
     pub(super) fn forget_input(&mut self) {
         self.objects = ObjectBuffer::new(0);
     }
@@ -81,9 +81,9 @@ impl ClassicSide {
 }
 
 impl<S: Stream> Broadcast<S> {
-    /// Takes what one read brought from a client of the classic dialect (C1).
+    /// Takes the input of one read from a client of the classic dialect (C1).
     pub(super) fn take_objects(&mut self, id: usize, bytes: &[u8]) {
-        // A stand-in for as long as the objects are read: the session itself is needed meanwhile.
+        // The buffer is taken out while its objects are read, because they need the session itself.
         let mut objects = mem::replace(self.objects(id), ObjectBuffer::new(0));
         let mut chunk = objects.feed(bytes);
         while self.session(id).phase == Phase::Open
@@ -131,7 +131,7 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Ends a session whose input is none: no word of it to the client (C3), so one in the log.
+    /// Ends a session whose input is malformed: the client is told nothing (C3), so it is logged.
     fn refuse_object(&mut self, id: usize, why: &str) {
         self.count_error();
         let client_ip = &self.session(id).client_ip;

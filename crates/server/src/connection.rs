@@ -1,10 +1,10 @@
 //! The life of one connection: served, ended, closed so that its last lines arrive.
 //!
 //! Closing is the delicate part. A socket that is closed with input unread makes the kernel send
-//! a reset, and a reset discards what the client has not read yet: the very error that says why.
+//! a reset, and a reset discards what the client has not read yet, such as the error that says why.
 //! So a connection whose client may still be sending *lingers*: its sending side is shut down, and
-//! what comes in is read and thrown away until the client hangs up too. That is bounded in time,
-//! in bytes, and in how many linger at once.
+//! its input is read and discarded until the client closes too. That is bounded in time, in
+//! bytes, and in the number of connections that linger at once.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,7 +21,7 @@ use super::session::{Phase, Stream};
 use chatbench_wire::Dialect;
 use chatbench_wire::ndjson::ErrorCode;
 
-/// Input that is thrown away from one client that is being closed.
+/// Bytes of input that are discarded, at most, from one client that is being closed.
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
 
 /// Serves one session to its end.
@@ -29,18 +29,18 @@ pub(super) async fn serve<S>(hub: Rc<Hub<S>>, id: usize)
 where
     S: Stream,
 {
-    // A session limits itself to one read a turn; tokio's own budget would count its writes too,
+    // A session limits itself to one read per poll; tokio's own budget would count its writes too,
     // and those of a whole flush pass, and stop a pass in its middle.
     coop::unconstrained(async {
         let mut end = poll_fn(|cx| hub.poll_session(id, cx)).await;
         if end == End::Closing {
-            // Beyond so many there is less time: the kernel keeps megabytes for each.
+            // Without a place there is less time: the kernel keeps megabytes for each.
             let place = hub.linger();
             let time = hub.closing_time(place.is_some());
             let closing = poll_fn(|cx| hub.poll_closing(id, cx));
             end = timeout(time, closing).await.unwrap_or(End::Gone);
         }
-        // All of the session would otherwise be part of this future, for as long as it is.
+        // In a block of its own: the whole session would otherwise be part of this future.
         let (stream, phase) = {
             let session = hub.remove(id, end);
             (session.stream, session.phase)
@@ -52,8 +52,8 @@ where
     .await;
 }
 
-/// Tells a client that there is no place for it, in place of a welcome: in words, or in the
-/// classic dialect (C3) by closing.
+/// Refuses a client for lack of a place, instead of a welcome: with an error, or in the classic
+/// dialect (C3) by closing alone.
 pub(super) async fn refuse<S>(hub: Rc<Hub<S>>, dialect: Dialect, mut stream: S)
 where
     S: Stream,
@@ -63,7 +63,7 @@ where
     }
     let detail = format!("there are {} clients already", hub.config.max_clients);
     let error = error_line(ErrorCode::ServerFull, &detail, None);
-    // A new connection takes one line at once, or it is not one to wait for.
+    // The socket of a new connection takes one line at once; otherwise it is not worth a wait.
     let sent = timeout(HANGING_UP, stream.write_all(&error)).await;
     if matches!(sent, Ok(Ok(()))) {
         linger(&hub, stream).await;
@@ -100,10 +100,10 @@ where
 
 /// Makes a pass over the sessions whenever there is something new in the log.
 ///
-/// It lets the readers that are ready go first, once: what they bring is in the same pass. Only a
-/// message that comes alone, when all that were ready have been read from, goes out at once: asking
-/// for others would be a system call in vain. It never waits for more to come, so there is no timer
-/// and no added latency.
+/// It lets the clients that are ready be read from first, once: their messages are in the same
+/// pass. Only a single message, when all that were ready have been read from, goes out at once:
+/// polling for others would be a system call in vain. It never waits for more to come, so there is
+/// no timer and no added latency.
 pub(super) async fn flush<S>(hub: Rc<Hub<S>>)
 where
     S: Stream,
@@ -120,7 +120,7 @@ where
     .await;
 }
 
-/// Looks after those who do not read, for ever.
+/// Ends sessions that have stopped reading, for ever.
 pub(super) async fn watch_stuck<S>(hub: Rc<Hub<S>>)
 where
     S: Stream,

@@ -1,13 +1,13 @@
-//! A session's place in the log, and the few bytes of its output that are its own.
+//! A session's position in the log, and the few bytes of its output that are its own.
 //!
-//! What a session receives is the log from its join on, with *splices*: at an offset of the log
-//! stands a reply of its own, in place of its own relay line (an ack, rule S3) or of nothing (a
-//! welcome, an error, a bye). Splices wait in a short queue ahead of the cursor; nothing else is
-//! stored per session, and nothing per message and session.
+//! A session receives the log from its join on, with *splices*: a splice puts a reply of the
+//! session's own at an offset of the log, in place of its own relay line (an ack, rule S3) or
+//! between lines (a welcome, an error, a bye). Splices wait in a short queue ahead of the cursor;
+//! nothing else is stored per session, and nothing per message and session.
 //!
-//! Writing is two steps, so that this file opens no socket: [`Cursor::gather`] lists what comes
-//! next as a few slices, [`Cursor::advance`] takes note of how much of it the socket took. That
-//! may end inside a line of the log or inside a reply; the next `gather` goes on at that byte.
+//! Writing is two steps, so that this file opens no socket: [`Cursor::gather`] lists the next
+//! bytes as a few slices, [`Cursor::advance`] records how many of them the socket took. That may
+//! end inside a line of the log or inside a reply; the next `gather` goes on at that byte.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -23,14 +23,14 @@ pub const MAX_WRITE_BYTES: usize = 256 * 1024;
 /// Slices gathered for one write.
 pub const MAX_SLICES: usize = 32;
 
-/// A stretch of the log below this size is copied behind the replies beside it and not listed as
+/// A stretch of the log below this size is copied next to the adjacent replies and not listed as
 /// a slice of its own: a slice costs a vectored write about 20 ns, copying 1 KiB about as much.
 const COPY_BELOW_BYTES: usize = 1024;
 
 /// Capacity that a session keeps for splices once they are all sent.
 const KEEP_SPLICES: usize = 8;
 
-/// What a session gets at an offset of the log, in place of `skip_bytes` there.
+/// A reply to a session at an offset of the log, in place of `skip_bytes` there.
 #[derive(Debug)]
 struct Splice {
     at: u64,
@@ -77,12 +77,12 @@ fn ack_bytes(seq: u64, id: Option<u64>) -> usize {
     "{\"type\":\"ack\",\"seq\":}\n".len() + digits(seq) + id_bytes
 }
 
-/// A session's place in the log.
+/// A session's position in the log.
 #[derive(Debug)]
 pub struct Cursor {
-    /// The next byte of the log. Within a reply, where the reply stands.
+    /// The offset of the next byte of the log; within a reply, that of the reply.
     at: u64,
-    /// Where the session ends, once it is leaving.
+    /// The offset at which the session ends, once it is leaving.
     end: Option<u64>,
     /// Ascending by `at`.
     splices: VecDeque<Splice>,
@@ -103,7 +103,7 @@ impl Cursor {
         cursor
     }
 
-    /// The same without a word (C3).
+    /// The same without a welcome (C3).
     #[must_use]
     pub fn join_silently(log: &Log) -> Self {
         Self {
@@ -116,7 +116,7 @@ impl Cursor {
         }
     }
 
-    /// The session's own message is in the log: it gets an ack there.
+    /// Puts an ack in place of the session's own message in the log.
     pub fn ack(&mut self, entry: Entry, id: Option<u64>) {
         self.push(
             entry.at,
@@ -130,21 +130,21 @@ impl Cursor {
         self.push(entry.at, entry.line_bytes, Reply::Text(text));
     }
 
-    /// Queues a line of the session's own behind all that it is owed so far.
+    /// Queues a line of the session's own after all that it is owed so far.
     pub fn reply(&mut self, log: &Log, line: Vec<u8>) {
         self.lines_queued += 1;
         self.push(log.end(), 0, Reply::Line(line.into()));
     }
 
-    /// The session gets `lines`, or nothing, in place of a message that is in the log. Only a
-    /// faulty server does that, and the next two.
+    /// Puts `lines`, or nothing, in place of a message that is in the log. Only a faulty server
+    /// uses this and the next two.
     pub(super) fn replace(&mut self, entry: Entry, lines: Vec<u8>) {
         self.lines_queued += 1;
         self.push(entry.at, entry.line_bytes, Reply::Line(lines.into()));
         self.skip_empty();
     }
 
-    /// The session gets `line` before a message that is in the log.
+    /// Puts `line` before a message that is in the log.
     pub(super) fn insert_before(&mut self, entry: Entry, line: Vec<u8>) {
         self.lines_queued += 1;
         self.push(entry.at, 0, Reply::Line(line.into()));
@@ -165,13 +165,13 @@ impl Cursor {
         });
     }
 
-    /// The session leaves now: what is in the log so far is the last that it is owed.
+    /// Ends the session at the current end of the log: it is owed nothing that comes later.
     pub fn leave(&mut self, log: &Log) {
         self.end = Some(log.end());
     }
 
-    /// The session is behind by more than the log keeps: it gets the rest of the line it is in,
-    /// then `line`, and no more of the log.
+    /// Ends a session that is behind by more than the log keeps: it gets the rest of the line it is
+    /// in, then `line`, and no more of the log.
     pub fn fall_off(&mut self, log: &Log, line: &[u8]) {
         let mut last = Vec::new();
         if self.reply_sent > 0 {
@@ -225,7 +225,7 @@ impl Cursor {
         self.lines_queued
     }
 
-    /// Lists in `out` what comes next, up to [`MAX_WRITE_BYTES`] and [`MAX_SLICES`].
+    /// Lists the next bytes in `out`, up to [`MAX_WRITE_BYTES`] and [`MAX_SLICES`].
     #[inline]
     pub fn gather(&self, log: &Log, out: &mut Gather) {
         out.begin(self.at);
@@ -239,7 +239,7 @@ impl Cursor {
         out.push_log(log, self.end.unwrap_or(log.end()));
     }
 
-    /// Takes note that the first `sent_bytes` of what was gathered are sent.
+    /// Advances over the first `sent_bytes` of what was gathered.
     #[inline]
     pub fn advance(&mut self, log: &Log, mut sent_bytes: usize) {
         while sent_bytes > 0 {
@@ -258,7 +258,7 @@ impl Cursor {
         self.give_back();
     }
 
-    /// What is to be seen to after every advance.
+    /// Completes an advance: passes empty replies, and frees unused capacity.
     #[inline]
     fn give_back(&mut self) {
         self.skip_empty();
@@ -267,8 +267,8 @@ impl Cursor {
         }
     }
 
-    /// Takes note that all that was gathered is sent: the usual case, and for a talker with a
-    /// hundred acks in a write a fifth of what going through them one by one costs.
+    /// Advances over all that was gathered. This is the usual case, and for a client with a hundred
+    /// acks in a write it costs a fifth of going through them one by one.
     #[inline]
     pub fn advance_all(&mut self, log: &Log, gather: &Gather) {
         debug_assert!(gather.total_bytes > 0, "there was something to send");
@@ -282,7 +282,7 @@ impl Cursor {
         self.give_back();
     }
 
-    /// Passes replies that are nothing: no byte sent would ever take the cursor over them.
+    /// Passes empty replies, over which no byte sent would ever take the cursor.
     #[inline]
     fn skip_empty(&mut self) {
         while let Some(splice) = self.splices.front()
@@ -295,7 +295,7 @@ impl Cursor {
         }
     }
 
-    /// Advances in the reply that the cursor stands at. Returns the bytes of it that this took.
+    /// Advances in the reply that the cursor is at. Returns how many of `sent_bytes` belong to it.
     fn advance_in_reply(&mut self, sent_bytes: usize) -> usize {
         let splice = &self.splices[0];
         let left = splice.reply.len() - self.reply_sent;
@@ -313,19 +313,19 @@ impl Cursor {
     }
 }
 
-/// What one write sends: stretches of the log, and replies rendered in between. One is enough for
-/// all sessions of a thread; its memory is used again.
+/// The content of one write: stretches of the log, and replies rendered in between. One is enough
+/// for all sessions of a thread; its memory is reused.
 #[derive(Debug, Default)]
 pub struct Gather {
     segments: Vec<Segment>,
     rendered: Vec<u8>,
     total_bytes: usize,
-    /// Where the cursor stands once all of it is sent.
+    /// The cursor's offset once all of it is sent.
     at: u64,
-    /// Splices that are in it to their end, and how many of these are lines.
+    /// Splices that it completes, and how many of these are lines.
     splices: usize,
     lines: u32,
-    /// Whether its last byte is the log's, which may be inside a line.
+    /// Whether its last byte is from the log, and so may be inside a line.
     ends_in_log: bool,
 }
 
@@ -362,7 +362,7 @@ impl Gather {
         (slices, self.segments.len())
     }
 
-    /// The gathered bytes where they are one slice, as they are for who only listens.
+    /// The gathered bytes if they are one slice, as they are for a session that only listens.
     #[must_use]
     #[inline]
     pub fn single_slice<'a>(&'a self, log: &'a Log) -> Option<&'a [u8]> {
@@ -418,8 +418,8 @@ impl Gather {
         true
     }
 
-    /// Adds what is left of a reply; `false` once full. A reply is never cut here, so a write may
-    /// pass its limit by one line.
+    /// Adds the rest of a reply; `false` once full. A reply is never cut here, so a write may
+    /// exceed its limit by one line.
     #[inline]
     fn push_splice(&mut self, splice: &Splice, already_sent: usize) -> bool {
         let reply = &splice.reply;

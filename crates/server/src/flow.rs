@@ -1,6 +1,6 @@
-//! Who is read from, and what the log keeps for whom: [`pace`](super::pace) and
-//! [`turns`](super::turns) put to use. What users are told of it stands
-//! under S11 in `docs/PROTOCOL.md`.
+//! Flow control: which clients are read from, and what the log keeps for slow readers. It applies
+//! [`pace`](super::pace) and [`turns`](super::turns). For users it is described under S11 in
+//! `docs/PROTOCOL.md`.
 
 use std::time::Duration;
 
@@ -16,31 +16,33 @@ use chatbench_wire::Dialect;
 use chatbench_wire::line::SERVER_EXTRA_BYTES;
 use chatbench_wire::ndjson::ErrorCode;
 
-/// A client that has so many lines of its own (errors) unsent is not read from until they are:
-/// what garbage costs, its sender pays. What one read brings may go over it once.
+/// A client with this many unsent lines of its own (errors) is not read from until they are sent:
+/// the sender of garbage bears its cost. One read may exceed the limit once.
 const MAX_LINES_QUEUED: u32 = 64;
 
-/// Sockets that were full and are tried in one pass all the same. A try is a system call in vain
-/// more often than not: of a thousand clients that do not read, each is tried six times a second.
+/// Sockets, at most, that were full and are tried in one pass all the same. More often than not
+/// that is a system call in vain: of a thousand clients that do not read, each is tried six times
+/// per second.
 const MAX_TRIES: usize = 64;
 
-/// What decides who is read from.
+/// The state that decides which clients are read from.
 #[derive(Debug)]
 pub(super) struct Flow {
     pub(super) limits: Limits,
     patience: Patience,
     turns: Turns,
-    /// What the log must keep: nobody who is entitled to what comes after is to fall off.
+    /// The offsets from which on the logs must keep everything, so that no reader that is entitled
+    /// to it falls off.
     keep_from: Offsets,
-    /// Some reader is waited for.
+    /// Publishers wait for some reader.
     held: bool,
     /// The session whose full socket is tried next.
     try_from: usize,
-    /// A client that is so far behind is not read from until it has caught up. One that floods
-    /// and reads no acks stalls itself, before it is a slow consumer.
+    /// A client that is this far behind is not read from until it has caught up. So one that
+    /// floods and reads no acks stalls itself before it is a slow consumer.
     stall_at_bytes: u64,
     backlog_bytes: u64,
-    /// The longest line that may come of input that came before.
+    /// The longest relay line. Room is left for one, of which the beginning was read before.
     line_bytes: u64,
 }
 
@@ -61,7 +63,7 @@ impl Flow {
         }
     }
 
-    /// Tries for a pass over all sessions.
+    /// The attempts at full sockets for one pass.
     pub(super) fn tries(&self, try_full: bool) -> Tries {
         Tries {
             from: self.try_from,
@@ -70,7 +72,7 @@ impl Flow {
         }
     }
 
-    /// How much input the logs have room for without losing what they are to keep.
+    /// How much input the logs have room for without losing bytes that they must keep.
     fn room_bytes(&self, log: &Log, classic_log: Option<&Log>) -> usize {
         let room = |log: &Log, keep_from: u64| {
             let kept_bytes = log.end() - keep_from + self.line_bytes;
@@ -82,12 +84,12 @@ impl Flow {
     }
 }
 
-/// The input that comes to no more than so many bytes of log.
+/// The input that grows to no more than `log_bytes` in the log.
 fn input_bytes(log_bytes: u64) -> usize {
     (log_bytes / MAX_GROWTH) as usize
 }
 
-/// Which of the sockets that were full a pass tries: so many, and the next pass those after.
+/// The full sockets that a pass tries: a bounded number; the next pass goes on after them.
 #[derive(Debug)]
 pub(super) struct Tries {
     from: usize,
@@ -96,7 +98,7 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Whether the socket of session `id` is one of them, if it is worth a try.
+    /// Whether to try the socket of session `id`, if it is worth it.
     #[inline]
     pub(super) fn take_one(&mut self, id: usize, is_worth_it: impl FnOnce() -> bool) -> bool {
         if self.left == 0 || id < self.from || !is_worth_it() {
@@ -110,7 +112,7 @@ impl Tries {
     }
 }
 
-/// What a pass finds out about the readers.
+/// The state of all readers, as a pass finds it.
 #[derive(Debug)]
 pub(super) struct Survey {
     patience: Duration,
@@ -120,7 +122,7 @@ pub(super) struct Survey {
 }
 
 impl<S: Stream> Broadcast<S> {
-    /// Begins to look at all readers.
+    /// Begins a survey of all readers.
     pub(super) fn survey(&mut self) -> Survey {
         let end = Offsets::at_the_end(&self.log, self.classic_log.as_ref());
         Survey {
@@ -131,7 +133,7 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Ends it: forgets what nobody needs.
+    /// Ends it: trims the logs to the bytes that some reader needs.
     pub(super) fn conclude(&mut self, survey: &Survey, tries: &Tries) {
         self.flow.try_from = tries.next;
         survey.oldest.trim(&mut self.log, &mut self.classic_log);
@@ -139,8 +141,8 @@ impl<S: Stream> Broadcast<S> {
         self.flow.held = survey.held;
     }
 
-    /// Whether a client reads its own output well enough to go on sending. Where not, the session
-    /// writes in its own turn, and it may once that has got on.
+    /// Whether a client reads its own output well enough to go on sending. If not, the session's
+    /// task writes by itself, and the client may send again once enough is written.
     pub(super) fn is_read_from(&mut self, id: usize) -> bool {
         let session = self.sessions[id].as_ref().expect("its own task calls");
         let log = session.log(&self.log, &self.classic_log);
@@ -150,8 +152,8 @@ impl<S: Stream> Broadcast<S> {
             && cursor.needs().is_none_or(|needs| needs >= may_be_at)
     }
 
-    /// How many bytes may be read from a client now. Where it is none its session is woken when
-    /// there are some, which takes a pass.
+    /// How many bytes may be read from a client now. If none, its session is woken once some may
+    /// be, which takes a pass.
     #[inline]
     pub(super) fn may_read(&mut self, id: usize) -> usize {
         let room_bytes = self.flow.room_bytes(&self.log, self.classic_log.as_ref());
@@ -164,25 +166,25 @@ impl<S: Stream> Broadcast<S> {
         bytes
     }
 
-    /// So much was read from a client.
+    /// Counts `bytes` that were read from a client.
     #[inline]
     pub(super) fn note_read(&mut self, id: usize, bytes: usize) {
         let session = self.sessions[id].as_mut().expect("its own task calls");
         self.flow.turns.read(&mut session.share, bytes);
     }
 
-    /// A session ends.
+    /// Removes a session that ends from the queue.
     pub(super) fn leave_queue(&mut self, id: usize, session: &Session<S>) {
         self.flow.turns.leave(id, &session.share);
     }
 
-    /// Whether clients wait until they are read from.
+    /// Whether clients wait to be read from.
     #[inline]
     pub(super) fn do_publishers_wait(&self) -> bool {
         self.flow.turns.does_anyone_wait()
     }
 
-    /// Lets those who queue be read from, unless some reader is waited for.
+    /// Lets queued clients be read from, unless publishers wait for some reader.
     pub(super) fn begin_round(&mut self) {
         let flow = &mut self.flow;
         if flow.held {
@@ -197,11 +199,11 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Ends the sessions that stand before `keep_from` in the log of a dialect, and forgets what
-    /// only they needed.
+    /// Ends the sessions that are at an offset below `keep_from` in the log of a dialect, and trims
+    /// what only they needed.
     ///
-    /// It is called where that log is full, that is where at least one session stands there: so
-    /// it costs one pass a slow consumer, not one a message.
+    /// It is called when that log is full, so at least one session is there: it costs one pass per
+    /// slow consumer, not one per message.
     pub(super) fn end_slow_consumers(&mut self, dialect: Dialect, keep_from: u64) {
         self.flow.patience.lose(self.writer.now);
         let mut oldest = Offsets::at_the_end(&self.log, self.classic_log.as_ref());
@@ -223,7 +225,7 @@ impl<S: Stream> Broadcast<S> {
             self.stats.errors += 1;
             session.wake();
             if dialect == Dialect::Classic {
-                session.phase = Phase::Gone; // there are no words for it (C3)
+                session.phase = Phase::Gone; // the dialect has no error frame (C3)
                 continue;
             }
             let detail = "further behind than messages are kept for";
@@ -236,9 +238,9 @@ impl<S: Stream> Broadcast<S> {
 }
 
 impl<S: Stream> Broadcast<S> {
-    /// Ends those who have stopped reading and of whom the server reads no more: who half-closed,
-    /// after `leaving`, and who is not read from since it does not take its answers, after
-    /// `stalled`.
+    /// Ends sessions that have stopped reading and from which the server no longer reads: after
+    /// `leaving`, those that half-closed; after `stalled`, those that are not read from because
+    /// they do not take their answers.
     pub(super) fn end_stuck(&mut self, leaving: Duration, stalled: Duration) {
         let now = self.writer.now;
         for id in 0..self.sessions.len() {
@@ -279,7 +281,7 @@ impl Survey {
         let pace = &session.pace;
         match pace.standing(needs, log.end(), limits, self.patience, now) {
             Standing::GivenUp => return,
-            // Who is leaving is not sent what comes from here on.
+            // A session that is leaving is not sent what comes from here on.
             Standing::WaitedFor => self.held |= !session.cursor.is_leaving(),
             Standing::KeptFor | Standing::Near => {}
         }
@@ -287,8 +289,7 @@ impl Survey {
     }
 }
 
-/// Whether the socket of a session is worth a try although it was full: publishers may be waiting
-/// for it.
+/// Whether to try the socket of a session although it was full: publishers may be waiting for it.
 #[inline]
 pub(super) fn is_worth_a_try<S: Stream>(session: &Session<S>, log: &Log, limits: &Limits) -> bool {
     let behind = |needs| log.end() > needs + limits.slack_bytes;
@@ -310,7 +311,7 @@ impl Offsets {
         }
     }
 
-    /// The older of this and where a session stands.
+    /// Lowers the offset of its log to the one that a session needs.
     #[inline]
     fn needed_by<S: Stream>(&mut self, session: &Session<S>) {
         let Some(needs) = session.cursor.needs() else {

@@ -1,5 +1,5 @@
-//! What the tasks of a server share: the broadcast, one buffer to read into, and the signals
-//! between them. All of it is one thread's; a borrow never lasts over an `await`.
+//! The shared state of a server's tasks: the broadcast, one read buffer, and the signals between
+//! them. All of it belongs to one thread; a borrow is never held across an `await`.
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
@@ -19,39 +19,39 @@ use super::turns::READ_BYTES;
 use super::{Config, Stats};
 use chatbench_wire::Dialect;
 
-/// Bytes that are still read from one client when the server shuts down. All that had come by then
-/// is to be accepted, but a client that never stops must not hold up the end.
+/// Bytes, at most, that are still read from one client when the server shuts down. All that had
+/// arrived by then is to be accepted, but a client that never stops must not delay the end.
 const MAX_DRAIN_BYTES: u32 = 16 * READ_BYTES as u32;
 
-/// While publishers wait for readers, how often it is looked whether they must.
+/// How often it is checked, while publishers wait for readers, whether they still must.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Time for a client that is being closed to take its last lines. It may be busy, and megabytes
 /// that the kernel has taken for it come first.
 pub(super) const LAST_LINES: Duration = Duration::from_secs(10);
 
-/// Time for it to hang up then.
+/// Time for it to close after that.
 pub(super) const HANGING_UP: Duration = Duration::from_secs(2);
 
-/// Time for a client that half-closed to take what it is owed, or a part of it that shows that it
+/// Time for a client that half-closed to take what it is owed, or enough of it to show that it
 /// still reads.
 pub(super) const LEAVING: Duration = Duration::from_secs(30);
 
 /// The same for a client that is not read from because it does not take its answers.
 pub(super) const STALLED: Duration = Duration::from_secs(60);
 
-/// Connections that wait for their client to take the last lines or to hang up, at most. Past it
-/// there is little time for the one and none for the other.
+/// Connections, at most, that wait for their client to take the last lines or to close. Beyond
+/// them there is little time for the one and none for the other.
 const MAX_LINGERING: usize = 256;
 
 /// How a session ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// All that it was owed is sent.
+    /// All that it was owed was sent.
     Done,
     /// The server is ending it; what it is owed is still to be sent, against a deadline.
     Closing,
-    /// There is nobody to send to.
+    /// The connection is gone.
     Gone,
 }
 
@@ -68,20 +68,20 @@ enum Input {
     Broken,
 }
 
-/// What the tasks of a server share.
+/// The shared state of a server's tasks.
 pub(super) struct Hub<S> {
     pub(super) config: Config,
-    /// What every read reads into: an idle session holds no buffer.
+    /// The buffer of every read, so that an idle session holds none.
     pub(super) input: RefCell<Box<[u8]>>,
     broadcast: RefCell<Broadcast<S>>,
     /// A pass is due.
     behind: Notify,
-    /// A session ended, or a lingering connection.
+    /// A session or a lingering connection ended.
     gone: Notify,
     draining: Cell<bool>,
     lingering: Cell<usize>,
     begun: Instant,
-    /// When sockets that were full were last tried all the same.
+    /// When full sockets were last tried all the same.
     tried_full: Cell<Duration>,
 }
 
@@ -100,7 +100,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Makes a connection a session; gives it back where the server is full.
+    /// Makes a connection a session; gives it back if the server is full.
     pub(super) fn join(&self, dialect: Dialect, stream: S, client_ip: &str) -> Result<usize, S> {
         let mut broadcast = self.broadcast.borrow_mut();
         if broadcast.clients() >= self.config.max_clients {
@@ -110,19 +110,19 @@ impl<S: Stream> Hub<S> {
         Ok(broadcast.join(dialect, stream, client_ip))
     }
 
-    /// Prepares for clients of the classic dialect: what they join must have been kept for them.
+    /// Prepares for clients of the classic dialect: their log must exist before they join.
     pub(super) fn expect_classic(&self) {
         self.broadcast.borrow_mut().keep_classic_log();
     }
 
-    /// Gives a session's place free.
+    /// Frees a session's place.
     pub(super) fn remove(&self, id: usize, end: End) -> Session<S> {
         self.gone.notify_one();
         self.broadcast.borrow_mut().remove(id, end == End::Done)
     }
 
-    /// Writes what the session has to write itself, then reads what came from its client, until
-    /// neither goes on. Its task calls this, and is woken for either.
+    /// Writes what the session's task has to write itself, then reads from its client, until
+    /// neither makes progress. Its task calls this, and is woken for either.
     pub(super) fn poll_session(&self, id: usize, cx: &mut Context<'_>) -> Poll<End> {
         let mut guard = self.broadcast.borrow_mut();
         let broadcast = &mut *guard;
@@ -141,7 +141,7 @@ impl<S: Stream> Hub<S> {
                 broadcast.set_time(self.begun.elapsed());
                 let turn = broadcast.write(id, cx);
                 if broadcast.do_publishers_wait() && matches!(turn, Turn::CaughtUp | Turn::More) {
-                    self.behind.notify_one(); // it may be this session that is waited for
+                    self.behind.notify_one(); // publishers may be waiting for this session
                 }
                 match turn {
                     Turn::CaughtUp => broadcast.session(id).next_write = NextWrite::InPass,
@@ -163,7 +163,7 @@ impl<S: Stream> Hub<S> {
                 Phase::Leaving | Phase::Gone => return Poll::Pending,
             }
             if !broadcast.is_read_from(id) {
-                // What it waits for is its own writing: see to that, rather than wait for a pass.
+                // It waits for its own output to be written: write now rather than in a pass.
                 let session = broadcast.session(id);
                 if session.next_write == NextWrite::InPass {
                     session.write_soon();
@@ -204,7 +204,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Reads once from a session's client, so many bytes at most, and takes what came.
+    /// Reads once from a session's client, up to a number of bytes, and takes the input.
     fn read(
         &self,
         broadcast: &mut Broadcast<S>,
@@ -232,7 +232,7 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Writes what a session that the server is ending is still owed.
+    /// Writes the rest of what is owed to a session that the server is ending.
     pub(super) fn poll_closing(&self, id: usize, cx: &mut Context<'_>) -> Poll<End> {
         let mut broadcast = self.broadcast.borrow_mut();
         broadcast.session(id).remember(cx.waker());
@@ -250,7 +250,7 @@ impl<S: Stream> Hub<S> {
     /// How long a session that the server ends may take to be sent what it is owed.
     pub(super) fn closing_time(&self, has_place: bool) -> Duration {
         if self.draining.get() {
-            self.config.drain // which ends everything: a slow reader has all of it
+            self.config.drain // the whole server ends: a slow reader has all that time
         } else if has_place {
             LAST_LINES
         } else {
@@ -258,8 +258,8 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Waits until a pass is due. While publishers wait, or a fault has everyone wait, one is due
-    /// from time to time.
+    /// Waits until a pass is due. While publishers wait, or a fault makes everyone wait, one is due
+    /// every [`LOOK_AGAIN`].
     pub(super) async fn behind(&self) {
         let due = self.behind.notified();
         if self.waits_for_readers() {
@@ -279,7 +279,7 @@ impl<S: Stream> Hub<S> {
         self.broadcast.borrow().has_traffic()
     }
 
-    /// Makes one pass, and asks for another where someone could take more.
+    /// Makes one pass, and asks for another if some session could take more.
     pub(super) fn flush(&self) {
         let now = self.begun.elapsed();
         let mut broadcast = self.broadcast.borrow_mut();
@@ -295,38 +295,38 @@ impl<S: Stream> Hub<S> {
         }
     }
 
-    /// Ends those who do not take what they are owed, and of whom the server reads no more.
+    /// Ends sessions that do not take what they are owed and that the server no longer reads from.
     pub(super) fn end_stuck(&self) {
         let mut broadcast = self.broadcast.borrow_mut();
         broadcast.set_time(self.begun.elapsed());
         broadcast.end_stuck(LEAVING, STALLED);
     }
 
-    /// Begins the end (J4): every session leaves once all that has come from it is read.
+    /// Begins the shutdown (J4): every session leaves once all that has arrived from it is read.
     pub(super) fn drain(&self) {
         self.draining.set(true);
         self.broadcast.borrow().wake_all();
     }
 
-    /// Waits until there is no session and nobody lingers.
+    /// Waits until there is no session and no lingering connection.
     pub(super) async fn empty(&self) {
         while self.broadcast.borrow().clients() + self.lingering.get() > 0 {
             self.gone.notified().await;
         }
     }
 
-    /// What this server did wrong on purpose, and how much more that is not kept.
+    /// Takes the faults that were committed, and the number of those beyond that were not kept.
     pub(super) fn take_committed(&self) -> (Vec<Committed>, u64) {
         let faults = self.broadcast.borrow_mut().take_faults();
         faults.map_or_else(Default::default, |faults| faults.into_committed())
     }
 
-    /// What happened so far.
+    /// The counters so far.
     pub(super) fn stats(&self) -> Stats {
         self.broadcast.borrow().stats()
     }
 
-    /// A place among the connections that wait for their client to hang up, if one is left.
+    /// A place among the connections that wait for their client to close, if one is left.
     pub(super) fn linger(&self) -> Option<Lingering<'_, S>> {
         if self.lingering.get() == MAX_LINGERING {
             return None;
@@ -336,7 +336,7 @@ impl<S: Stream> Hub<S> {
     }
 }
 
-/// Holds a place among the connections that wait for their client to hang up.
+/// Holds a place among the connections that wait for their client to close.
 pub(super) struct Lingering<'a, S>(&'a Hub<S>);
 
 impl<S> Drop for Lingering<'_, S> {
@@ -346,10 +346,10 @@ impl<S> Drop for Lingering<'_, S> {
     }
 }
 
-/// Lets everyone else have a turn, sockets that became ready meanwhile included.
+/// Lets every other task run, including those whose sockets became ready meanwhile.
 ///
-/// Waking the task directly would put it behind those that are known to be ready, and tokio looks
-/// for others only every 61 turns: one client who never stops sending would get most of them.
+/// Waking the task directly would queue it after those that are known to be ready, and tokio polls
+/// for others only every 61 polls: one client that never stops sending would get most of them.
 pub(super) fn yield_turn<T>(cx: &mut Context<'_>) -> Poll<T> {
     let turn: Poll<()> = pin!(yield_now()).poll(cx);
     debug_assert!(turn.is_pending());

@@ -1,23 +1,23 @@
 //! The reference broadcast server: one log, many cursors (`docs/PROTOCOL.md`, sections 1 to 6).
 //!
 //! Every accepted message is appended to [`log`] once, as its finished relay line. A session is a
-//! [`cursor`] into that log with the few replies that are its own. So what the protocol promises
-//! (S1 to S5) is not arranged between clients: it is what reading one log in order comes to.
+//! [`cursor`] into that log with the few replies that are its own. So the protocol's promises
+//! (S1 to S5) take no coordination between clients: they follow from reading one log in order.
 //!
-//! In reading order: [`log`] and [`cursor`] are sans-IO; `session` is what is kept of one
-//! connection; `broadcast` is the log with all sessions: what a client's line does, and the pass
-//! that writes to everyone; [`pace`] is whom publishers wait for, [`turns`] whose turn it is to
-//! publish, `flow` what both come to, and `unfinished` what lines may take that have not ended;
-//! `hub` is how the tasks of a server share it; `connection` is the life
-//! of one connection from its welcome to its close; `accept` is where connections come from, and
-//! where they are refused. `classic` is what differs for the clients of the original's dialect
-//! (section 7), and [`fault`] is how to be a wrong server on purpose. All of a server runs on one
-//! thread: there is no lock, no channel, no queue a client and no wake-up a message.
+//! In reading order: [`log`] and [`cursor`] are sans-IO; `session` is the state of one
+//! connection; `broadcast` is the log with all sessions: it handles a client's line, and makes the
+//! pass that writes to everyone; [`pace`] decides which readers publishers wait for, [`turns`]
+//! whose turn it is to publish, `flow` applies both, and `unfinished` bounds the memory of lines
+//! that have not ended; `hub` is how the tasks of a server share it; `connection` is the life of
+//! one connection from its welcome to its close; `accept` accepts connections or refuses them.
+//! `classic` is the difference for clients of the original's dialect (section 7), and [`fault`]
+//! makes a wrong server on purpose. All of a server runs on one thread: there is no lock, no
+//! channel, no queue per client and no wake-up per message.
 //!
-//! What bounds it: the log by [`Config::backlog_bytes`], clients by [`Config::max_clients`], their
-//! unfinished lines by [`Config::max_unfinished_bytes`], the unsent replies of one client by not
-//! reading from it, a write by 256 KiB, and everything that waits for a peer who is being closed
-//! by time, bytes and number.
+//! Everything is bounded: the log by [`Config::backlog_bytes`], clients by
+//! [`Config::max_clients`], their unfinished lines by [`Config::max_unfinished_bytes`], the unsent
+//! replies of one client by not reading from it, a write by 256 KiB, and connections that are
+//! being closed in time, bytes and number.
 
 mod accept;
 mod broadcast;
@@ -67,7 +67,7 @@ pub const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 /// that quotes some of what it got, must be lines too.
 pub const MIN_MAX_LINE_BYTES: usize = 512;
 
-/// How often whoever watches a server is told how it goes.
+/// How often a watcher is given new [`Stats`].
 const TELL_EVERY: Duration = Duration::from_millis(250);
 
 /// Limits of a server.
@@ -76,21 +76,21 @@ pub struct Config {
     /// The longest line, in bytes with its LF (F2), in either direction; in the classic dialect
     /// the longest object.
     pub max_line_bytes: usize,
-    /// Clients at a time; who comes after gets `server-full`.
+    /// Clients at a time; any more get `server-full`.
     pub max_clients: usize,
     /// Malformed lines in a row after which a session is closed.
     pub max_errors: u32,
-    /// Bytes of relays kept for whoever is behind, for all sessions of a dialect together. A
-    /// session that is further behind is a slow consumer.
+    /// Bytes of relays kept for sessions that are behind, for all of a dialect together. A session
+    /// that is further behind is a slow consumer.
     pub backlog_bytes: usize,
     /// Bytes of lines that have begun and not ended, of all clients together. Past it the session
     /// whose line began first is closed.
     pub max_unfinished_bytes: usize,
     /// How long a shutdown waits for clients to take what they are owed.
     pub drain: Duration,
-    /// What to do wrong on purpose.
+    /// The faults to commit.
     pub faults: Vec<fault::request::Request>,
-    /// Decides when faults are committed, and on whom.
+    /// The seed for the draws of when faults are committed, and on which clients.
     pub seed: u64,
 }
 
@@ -143,7 +143,7 @@ pub enum ConfigError {
         /// The line limit.
         max_line_bytes: usize,
     },
-    /// Nobody could ever be served, or nobody could ever err.
+    /// A limit of zero, with which nobody could ever be served, or nobody could ever err.
     #[error("{what} must be at least 1")]
     Zero {
         /// The limit that is zero.
@@ -155,7 +155,7 @@ impl Config {
     /// Checks that the limits leave room for each other.
     ///
     /// # Errors
-    /// [`ConfigError`] says which does not, and what would do.
+    /// [`ConfigError`] names the limit that is wrong, and what would do.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.max_line_bytes < MIN_MAX_LINE_BYTES {
             return Err(ConfigError::LinesTooShort {
@@ -188,7 +188,7 @@ impl Config {
     }
 }
 
-/// What a server has seen so far, and at its end what it saw in its life.
+/// A server's counters so far; at its end, those of its whole life.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Clients connected now.
@@ -205,7 +205,7 @@ pub struct Stats {
     pub reads: u64,
     /// Bytes read from clients.
     pub bytes_in: u64,
-    /// Writes that a socket took something of: what they cost, the server costs
+    /// Writes of which a socket took something: nearly all of the server's cost
     /// (`benches/floor.rs`).
     pub writes: u64,
     /// Bytes written to clients.
@@ -243,7 +243,7 @@ pub async fn run(
     run_watched(listeners, config, None, shutdown).await
 }
 
-/// As [`run`]; `watch` is told four times a second how it goes.
+/// As [`run`]; `watch` is given new [`Stats`] four times per second.
 ///
 /// # Panics
 /// As [`run`].
@@ -280,7 +280,7 @@ pub async fn run_watched(
             let _ = acceptor.await; // the listener is closed when this returns
         }
         hub.drain();
-        // Past the limit whoever is left is cut off, when the tasks are dropped below.
+        // Sessions left after that are cut off when the tasks are dropped below.
         let _ = tokio::time::timeout(drain, hub.empty()).await;
         let (faults, more_faults) = hub.take_committed();
         Stats {
@@ -292,7 +292,7 @@ pub async fn run_watched(
     tasks.run_until(serving).await
 }
 
-/// Tells how it goes, for ever. Neither a client nor a message adds to what it costs.
+/// Publishes the [`Stats`], for ever. The cost depends on neither clients nor messages.
 async fn tell(hub: Rc<hub::Hub<net::Stream>>, watch: watch::Sender<Stats>) {
     let mut tick = tokio::time::interval(TELL_EVERY);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

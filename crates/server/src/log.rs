@@ -2,9 +2,9 @@
 //!
 //! A byte of the log has an absolute offset that never changes; a [`Cursor`](super::cursor) is
 //! such an offset. The bytes lie in fixed-size chunks, so a line may straddle two of them, and
-//! chunks that every cursor has passed are used again. When nobody is behind, the next line goes
-//! to the start of the chunk at hand: the bytes that a busy server touches are one batch, which
-//! stays in the first levels of cache, not a ring of the size of the whole backlog.
+//! chunks that every cursor has passed are reused. When no session is behind, the next line goes
+//! to the start of the current chunk: a busy server touches the bytes of one batch, which stays in
+//! the first levels of cache, and not a ring of the size of the whole backlog.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -14,10 +14,10 @@ use memchr::memchr;
 use chatbench_wire::ndjson::{MessageText, RELAY_BEGINS, RELAY_ENDS};
 use chatbench_wire::{Dialect, classic, ndjson};
 
-/// Bytes of one chunk: several batches of relays, and small beside any sensible backlog.
+/// Bytes of one chunk: several batches of relays, and small compared with any sensible backlog.
 const CHUNK_BYTES: usize = 256 * 1024;
 
-/// What [`Log::append`] put into the log.
+/// A message that [`Log::append`] put into the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
     /// The message's number (S1).
@@ -31,14 +31,13 @@ pub struct Entry {
 /// Why [`Log::append`] took nothing. The log is unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// The relay line would be longer than a line may be (F2), so no reader would have to take
-    /// it.
+    /// The relay line would be longer than a line may be (F2), so readers could refuse it.
     LineTooLong {
         /// Bytes that the relay line would have, LF included.
         line_bytes: usize,
     },
-    /// The backlog is full. It fits once every cursor before `keep_from` is gone and the log was
-    /// trimmed.
+    /// The backlog is full. The message fits once every cursor before `keep_from` is gone and the
+    /// log was trimmed.
     Backlogged {
         /// The oldest offset that the log could still hold.
         keep_from: u64,
@@ -50,7 +49,7 @@ pub enum Refused {
 pub struct Log {
     dialect: Dialect,
     chunks: VecDeque<Box<[u8]>>,
-    /// One chunk that was passed and not yet needed again.
+    /// One chunk that was passed and is not yet reused.
     spare: Option<Box<[u8]>>,
     chunk_bytes: usize,
     /// Offset of the first byte of `chunks[0]`.
@@ -61,10 +60,10 @@ pub struct Log {
     seq: u64,
     max_line_bytes: usize,
     backlog_bytes: usize,
-    /// A line being put together, where it is not written straight into its place.
+    /// The buffer for a line that is not written straight into its place.
     line: Vec<u8>,
-    /// Who said the last message, and what stands before it in its line: who says one thing often
-    /// says more.
+    /// The sender of the last message, and the bytes before the message in its line: the next
+    /// message is often from the same sender.
     sender: Option<Box<str>>,
     says: Vec<u8>,
 }
@@ -77,7 +76,7 @@ impl Log {
         Self::with_chunks_of(CHUNK_BYTES, max_line_bytes, backlog_bytes)
     }
 
-    /// The same for readers of the classic dialect: the relays' texts, nothing in between.
+    /// The same for readers of the classic dialect: the relays' texts, with nothing in between.
     #[must_use]
     pub fn new_classic(max_text_bytes: usize, backlog_bytes: usize) -> Self {
         Self {
@@ -113,7 +112,7 @@ impl Log {
         }
     }
 
-    /// The offset behind the last line: where a newcomer's cursor starts.
+    /// The offset after the last line, where the cursor of a new session starts.
     #[must_use]
     #[inline]
     pub fn end(&self) -> u64 {
@@ -132,7 +131,7 @@ impl Log {
         self.seq
     }
 
-    /// Has the next message numbered `seq` + 1: only a server that is to number wrongly does.
+    /// Makes the next message number `seq` + 1. Only a faulty server uses this.
     pub(super) fn set_seq(&mut self, seq: u64) {
         self.seq = seq;
     }
@@ -140,7 +139,7 @@ impl Log {
     /// Numbers a message and appends its relay line.
     ///
     /// # Errors
-    /// [`Refused`] where the line is too long, or where the backlog has no room for it.
+    /// [`Refused`] if the line is too long, or if the backlog has no room for it.
     pub fn append<'a>(
         &mut self,
         client_ip: &str,
@@ -171,7 +170,7 @@ impl Log {
         Ok(entry)
     }
 
-    /// The same for a message that stands in its line as it is: straight into its place.
+    /// The same for a message that needs no escapes, without building its line first.
     fn append_plain(&mut self, client_ip: &str, message: &[u8]) -> Result<Entry, Refused> {
         if self.sender.as_deref() != Some(client_ip) {
             self.sender = Some(client_ip.into());
@@ -199,7 +198,7 @@ impl Log {
         entry
     }
 
-    /// What a line of so many bytes would be.
+    /// The entry that a line of `line_bytes` would be.
     #[inline]
     fn next(&self, line_bytes: usize) -> Result<Entry, Refused> {
         if line_bytes > self.max_line_bytes {
@@ -216,7 +215,7 @@ impl Log {
         })
     }
 
-    /// The room at the end, if so many bytes fit without a break.
+    /// The room at the end, if `bytes` fit into the chunk.
     #[inline]
     fn place(&mut self, bytes: usize) -> Option<&mut [u8]> {
         let (chunk, within) = self.locate(self.end);
@@ -285,7 +284,7 @@ impl Log {
         }
     }
 
-    /// Forgets what lies before `offset`, which every cursor has passed.
+    /// Frees the bytes before `offset`, which every cursor has passed.
     ///
     /// # Panics
     /// If `offset` is not in the log.
@@ -308,14 +307,14 @@ impl Log {
         }
     }
 
-    /// Bytes of memory that the log holds, chunks that wait to be used again included.
+    /// Bytes of memory that the log holds, including chunks that wait to be reused.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         (self.chunks.len() + usize::from(self.spare.is_some())) * self.chunk_bytes
     }
 }
 
-/// Copies `part` to the front of `place`; what is left of it.
+/// Copies `part` to the front of `place`; returns the rest of `place`.
 #[inline]
 fn put<'a>(place: &'a mut [u8], part: &[u8]) -> &'a mut [u8] {
     let (front, rest) = place.split_at_mut(part.len());

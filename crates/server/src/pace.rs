@@ -1,17 +1,17 @@
-//! Whom the publishers wait for: whether a reader that is behind keeps going.
+//! Decides which readers the publishers wait for: those that are behind and keep reading.
 //!
 //! Every message in is as many messages out as there are readers, so a publisher can always send
 //! faster than readers can take it. The server then stops reading from publishers, and their TCP
-//! windows do the rest. But it must not wait for a reader that has stopped. A [`Pace`] is what is
-//! remembered of one reader, and [`Pace::standing`] says what that entitles it to:
+//! windows do the rest. But it must not wait for a reader that has stopped. A [`Pace`] records
+//! the progress of one reader, and [`Pace::standing`] says what that entitles it to:
 //!
 //! - Behind by no more than [`Limits::slack_bytes`]: nobody waits, nothing is lost.
-//! - *Brisk*, and behind by more: publishers go on at half the speed at which it reads. So whoever
-//!   catches up does catch up, and does not bring the others to a halt meanwhile.
-//! - *Steady*, and behind by more: nobody waits, but the log keeps what it needs. Where that
+//! - *Brisk*, and behind by more: publishers go on at half the speed at which it reads. So it
+//!   catches up, and does not bring the others to a halt meanwhile.
+//! - *Steady*, and behind by more: nobody waits, but the log keeps the bytes that it needs. If that
 //!   would take more than the log holds, publishers wait.
-//! - Neither: it is *given up*. The log keeps what it needs for as long as there is room, then
-//!   the reader is cut off as a slow consumer.
+//! - Neither: it is *given up*. The log keeps the bytes that it needs for as long as there is room,
+//!   then the reader is cut off as a slow consumer.
 //!
 //! So a reader that takes [`STEADY_BYTES`] in every [`PATIENCE`] is never cut off, and one that
 //! stops delays publishers for [`PATIENCE`] at most. Clients that come, stop and are cut off one
@@ -22,43 +22,43 @@
 
 use std::time::Duration;
 
-/// Bytes that a reader may be behind without anyone waiting for it. Beyond it a sender would wait
-/// noticeably for its acks: 1 MiB is 5 ms of a client that reads 200 MB/s.
+/// Bytes that a reader may be behind without anyone waiting for it. With more, a sender would wait
+/// noticeably for its acks: 1 MiB takes a client that reads 200 MB/s 5 ms.
 pub const SLACK_BYTES: u64 = 1024 * 1024;
 
 /// How long a reader may take for [`STEADY_BYTES`] before it is given up.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The same after others were cut off lately, at the least.
+/// The least that [`PATIENCE`] is reduced to after other readers were cut off.
 pub const LEAST_PATIENCE: Duration = Duration::from_millis(50);
 
-/// How long after a client was cut off there is less patience with the next: half as much for each.
+/// How long it takes to undo one halving of the patience: each client that is cut off halves it.
 pub const RECOVERY: Duration = Duration::from_secs(10);
 
-/// What a reader that is behind takes in every [`PATIENCE`] or is given up. Less than what one
-/// segment on a loopback interface carries (64 KiB), since a reader that is out of receive buffer
-/// takes nothing until it has room for a whole segment.
+/// Bytes that a reader that is behind must take in every [`PATIENCE`], or it is given up. Less than
+/// one segment on a loopback interface carries (64 KiB), since a reader whose receive buffer is
+/// full takes nothing until it has room for a whole segment.
 pub const STEADY_BYTES: u64 = 32 * 1024;
 
-/// A reader that took so much in the last [`BRISK_TIME`] will have caught up soon.
+/// A reader that took this much in the last [`BRISK_TIME`] will have caught up soon.
 pub const BRISK_BYTES: u64 = 256 * 1024;
 
 /// See [`BRISK_BYTES`].
 pub const BRISK_TIME: Duration = Duration::from_millis(100);
 
-/// What a log of some size allows.
+/// The limits for a log of some size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes that a reader may be behind without anyone waiting for it.
     pub slack_bytes: u64,
-    /// What makes a reader steady: less of a log that holds less.
+    /// [`STEADY_BYTES`], or less for a small log.
     pub steady_bytes: u64,
-    /// What makes a reader brisk.
+    /// [`BRISK_BYTES`], or less for a small log.
     pub brisk_bytes: u64,
 }
 
 impl Limits {
-    /// The limits beside a log that keeps `backlog_bytes`.
+    /// The limits for a log that keeps `backlog_bytes`.
     #[must_use]
     pub fn beside(backlog_bytes: usize) -> Self {
         let backlog_bytes = backlog_bytes as u64;
@@ -70,10 +70,10 @@ impl Limits {
     }
 }
 
-/// What a reader is entitled to.
+/// The treatment that a reader is entitled to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It is hardly behind.
+    /// It is behind by no more than the slack.
     Near,
     /// Publishers wait until it has taken more.
     WaitedFor,
@@ -83,7 +83,8 @@ pub enum Standing {
     GivenUp,
 }
 
-/// How one reader has got on lately. Small, since there is one a session: times are nanoseconds.
+/// The recent progress of one reader. Small, since there is one per session: times are
+/// nanoseconds.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
     /// Nothing was left for it to take.
@@ -94,12 +95,12 @@ pub struct Pace {
     /// The same for steady.
     steady_at: u64,
     steady_bytes: u32,
-    /// How far the log may grow while the reader is brisk.
+    /// The offset up to which the log may grow while the reader is brisk.
     leash: u64,
 }
 
 impl Pace {
-    /// A reader that is behind by nothing.
+    /// The pace of a reader that is not behind.
     #[must_use]
     pub fn new(now: Duration) -> Self {
         let now = now.as_nanos() as u64;
@@ -113,13 +114,13 @@ impl Pace {
         }
     }
 
-    /// It has taken all there is.
+    /// Records that it has taken all there is.
     #[inline]
     pub fn catch_up(&mut self) {
         self.caught_up = true;
     }
 
-    /// There is something for it, and it may not have been for long: its time counts from now.
+    /// Records that it is behind. If it had caught up before, its times count from now.
     #[inline]
     pub fn fall_behind(&mut self, now: Duration) {
         if self.caught_up {
@@ -131,21 +132,21 @@ impl Pace {
         }
     }
 
-    /// What is left for it is counted from now, however long it has been behind.
+    /// Makes its times count from now, however long it has been behind.
     pub fn begin_anew(&mut self, now: Duration) {
         self.catch_up();
         self.fall_behind(now);
     }
 
-    /// It took `bytes`, is not through, and the log ends at `end`.
+    /// Records that it took `bytes` and is still behind, in a log that ends at `end`.
     pub fn take(&mut self, bytes: u64, end: u64, limits: &Limits, now: Duration) {
         self.fall_behind(now);
         if !self.is_brisk(now) {
-            self.leash = end; // it goes on after a pause: it is to catch up from here
+            self.leash = end; // it reads again after a pause: the log may grow from here
         }
         self.leash += bytes / 2;
         let now = now.as_nanos() as u64;
-        let more = bytes.min(u64::from(u32::MAX / 2)) as u32; // both limits are far less
+        let more = bytes.min(u64::from(u32::MAX / 2)) as u32; // both limits are far lower
         self.brisk_bytes += more;
         if u64::from(self.brisk_bytes) >= limits.brisk_bytes {
             (self.brisk_at, self.brisk_bytes) = (now, 0);
@@ -156,7 +157,7 @@ impl Pace {
         }
     }
 
-    /// When it had last taken enough to be steady, or had begun to be behind.
+    /// When it had last taken enough to be steady, or had fallen behind.
     #[must_use]
     pub fn steady_at(&self) -> Duration {
         Duration::from_nanos(self.steady_at)
@@ -166,7 +167,7 @@ impl Pace {
         now.saturating_sub(Duration::from_nanos(self.brisk_at)) < BRISK_TIME
     }
 
-    /// What the reader is entitled to, where it stands at `at` in a log that ends at `end`.
+    /// The reader's standing, when it is at `at` in a log that ends at `end`.
     #[must_use]
     pub fn standing(
         &self,
@@ -180,7 +181,7 @@ impl Pace {
         if end <= near {
             return Standing::Near;
         }
-        // Who had caught up at the last look has all its time before it.
+        // A reader that had caught up at the last look still has all of its time.
         let brisk = self.caught_up || self.is_brisk(now);
         if brisk && end > self.leash {
             Standing::WaitedFor
@@ -200,7 +201,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// A reader was cut off. What is lost is lost for all that are within [`LEAST_PATIENCE`].
+    /// Halves it, because a reader was cut off; once for all that are within [`LEAST_PATIENCE`].
     pub fn lose(&mut self, now: Duration) {
         self.regain(now);
         if self.halvings > 0 && now.saturating_sub(self.since) < LEAST_PATIENCE {
@@ -210,7 +211,7 @@ impl Patience {
         self.since = now;
     }
 
-    /// What is left of it.
+    /// The patience that is left.
     pub fn left(&mut self, now: Duration) -> Duration {
         self.regain(now);
         (PATIENCE / (1 << self.halvings)).max(LEAST_PATIENCE)

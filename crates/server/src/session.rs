@@ -1,4 +1,4 @@
-//! What the server keeps of one connection, and how it writes to it.
+//! The server's state of one connection, and how it writes to it.
 
 use std::io;
 use std::pin::Pin;
@@ -19,12 +19,12 @@ use chatbench_wire::Dialect;
 use chatbench_wire::line::LineBuffer;
 use chatbench_wire::ndjson;
 
-/// What a session reads from and writes to: a [`net::Stream`], or in tests a pipe in memory.
+/// The stream of a session: a [`net::Stream`], or in tests a pipe in memory.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin {
-    /// Writes what it takes at once, and never waits.
+    /// Writes as much as it takes at once, and never waits.
     ///
     /// # Errors
-    /// What the system says; `WouldBlock` where it takes nothing.
+    /// The system's error; `WouldBlock` if it takes nothing.
     fn send_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut nobody = Context::from_waker(Waker::noop());
         match Pin::new(self).poll_write(&mut nobody, bytes) {
@@ -41,7 +41,7 @@ impl Stream for net::Stream {
     }
 }
 
-/// Where a session stands in its life.
+/// The phase of a session's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It is read from.
@@ -54,25 +54,25 @@ pub(super) enum Phase {
     Gone,
 }
 
-/// Who makes a session's next write.
+/// The maker of a session's next write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NextWrite {
-    /// The flush pass, when there is something new in the log.
+    /// The flush pass, once there is something new in the log.
     InPass,
-    /// The session's task, which is about to run, if no pass comes before it: there is a line of
-    /// the session's own (welcome, error, bye), or more than one write takes.
+    /// The session's task, which is about to run, unless a pass comes first: there is a line of
+    /// the session's own (welcome, error, bye), or more than fits into one write.
     Soon,
     /// The session's task, once the socket takes something again. A pass must not try: it would
-    /// leave a waker with the socket that wakes nobody.
+    /// replace the task's waker at the socket by one that wakes no task.
     WhenWritable,
-    /// The session's task, from then on: a fault delays it.
+    /// The session's task, at this time: a fault delays it.
     NotBefore(Instant),
 }
 
 /// One connection that was welcomed.
 ///
 /// It owns no buffer while it is idle: reads go through one that all sessions share, of which
-/// `lines` keeps an unfinished line, and what is to be written stands in the log.
+/// `lines` keeps an unfinished line, and bytes to be written are in the log.
 #[derive(Debug)]
 pub(super) struct Session<S> {
     pub(super) stream: S,
@@ -87,23 +87,22 @@ pub(super) struct Session<S> {
     pub(super) share: Share,
     pub(super) begun: Begun,
     pub(super) next_write: NextWrite,
-    /// What it has besides where it is of the classic dialect.
+    /// The additional state of a session of the classic dialect.
     pub(super) classic: Option<Box<ClassicSide>>,
     /// Wakes the session's task.
     waker: Option<Waker>,
 }
 
-/// What the sessions of a thread write with: where a write is put together, when, and what was
-/// written.
+/// The shared state for the writes of a thread's sessions: the buffer, the time, and counters.
 #[derive(Debug)]
 pub(super) struct Writer {
     gather: Gather,
     /// Time since the server began, as of the last look at a clock.
     pub(super) now: Duration,
     pub(super) limits: pace::Limits,
-    /// Writes that a socket took something of.
+    /// Writes of which a socket took something.
     pub(super) writes: u64,
-    /// What they took.
+    /// Bytes that the sockets took.
     pub(super) written_bytes: u64,
 }
 
@@ -121,7 +120,7 @@ impl Writer {
 
 /// How an attempt to write ended.
 pub(super) enum Turn {
-    /// All that is owed is sent.
+    /// All that is owed was sent.
     CaughtUp,
     /// The socket took some, and there is more.
     More,
@@ -132,7 +131,7 @@ pub(super) enum Turn {
 }
 
 impl<S: Stream> Session<S> {
-    /// A session that joins now, its welcome queued (J1).
+    /// A session that joins now, with its welcome queued (J1).
     pub(super) fn join(stream: S, client_ip: &str, log: &Log, max_line_bytes: usize) -> Self {
         let mut welcome = Vec::new();
         ndjson::encode_welcome(&mut welcome, client_ip, log.seq(), max_line_bytes as u64);
@@ -172,7 +171,7 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Which of the logs the session reads. Where there is one of its dialect there is a log of it.
+    /// The log that the session reads. A session of the classic dialect has a log of that dialect.
     #[inline]
     pub(super) fn log<'a>(&self, ndjson: &'a Log, classic: &'a Option<Log>) -> &'a Log {
         match &self.classic {
@@ -181,13 +180,13 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Writes once of what the session is owed, in a pass: who only listens, nearly everyone, is
-    /// written to without a look at what tokio knows of the socket.
+    /// Makes one write of what the session is owed, in a pass. A session that only listens, as
+    /// nearly all do, is written to without a lookup of what tokio knows of the socket.
     #[inline]
     pub(super) fn write_in_pass(&mut self, log: &Log, writer: &mut Writer) -> Turn {
         self.cursor.gather(log, &mut writer.gather);
         let Some(bytes) = writer.gather.single_slice(log) else {
-            // Nobody is woken for it: see `Broadcast::flush`.
+            // No waker is left with the socket: see `Broadcast::flush`.
             return self.write_gathered(log, writer, &mut Context::from_waker(Waker::noop()));
         };
         let written = self.send_now(bytes);
@@ -203,8 +202,8 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Tries a socket that was full. A kernel says that it can be written to only when a good part
-    /// of its buffer is free, which for a slow reader may be megabytes later.
+    /// Tries a socket that was full. The kernel reports it as writable only when a good part of
+    /// its buffer is free, which for a slow reader may be megabytes later.
     pub(super) fn write_a_little(&mut self, log: &Log, writer: &mut Writer) -> Turn {
         self.cursor.gather(log, &mut writer.gather);
         let Some(bytes) = writer.gather.first_slice(log) else {
@@ -214,8 +213,8 @@ impl<S: Stream> Session<S> {
         self.written(log, writer, written)
     }
 
-    /// Writes once of what the session is owed; where the socket is full, `cx` is woken when it
-    /// is not.
+    /// Makes one write of what the session is owed; if the socket is full, `cx` is woken when it
+    /// no longer is.
     pub(super) fn write(&mut self, log: &Log, writer: &mut Writer, cx: &mut Context<'_>) -> Turn {
         self.cursor.gather(log, &mut writer.gather);
         self.write_gathered(log, writer, cx)
@@ -236,7 +235,7 @@ impl<S: Stream> Session<S> {
         self.written(log, writer, written.map(Result::ok))
     }
 
-    /// Takes note of how a write went; nothing was written where the connection is broken.
+    /// Records the result of a write; `None` means that the connection is broken.
     #[inline]
     fn written(&mut self, log: &Log, writer: &mut Writer, written: Poll<Option<usize>>) -> Turn {
         match written {
@@ -275,7 +274,7 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Gives back what is kept of it: nothing more is read.
+    /// Frees the bytes that are kept of it: nothing more is read.
     pub(super) fn forget_input(&mut self) {
         self.lines = LineBuffer::new(1);
         if let Some(side) = &mut self.classic {
@@ -283,7 +282,7 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Leaves the waker of the session's task.
+    /// Stores the waker of the session's task.
     pub(super) fn remember(&mut self, waker: &Waker) {
         match &mut self.waker {
             Some(known) => known.clone_from(waker),
@@ -291,26 +290,26 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// What wakes the session's task.
+    /// The waker of the session's task.
     pub(super) fn waker(&self) -> Option<Waker> {
         self.waker.clone()
     }
 
-    /// Wakes the session's task, to see what has changed.
+    /// Wakes the session's task, so that it sees what has changed.
     pub(super) fn wake(&self) {
         if let Some(waker) = &self.waker {
             waker.wake_by_ref();
         }
     }
 
-    /// Has the session's task write when it runs next, unless it is waiting for the socket.
+    /// Makes the session's task write when it runs next, unless it is waiting for the socket.
     pub(super) fn write_soon(&mut self) {
         if self.next_write == NextWrite::InPass {
             self.next_write = NextWrite::Soon;
         }
     }
 
-    /// Has the session's own message acknowledged where it stands in the log.
+    /// Acknowledges the session's own message at its offset in the log.
     #[inline]
     pub(super) fn ack(&mut self, entry: Entry, id: Option<u64>) {
         match &self.classic {
@@ -319,7 +318,7 @@ impl<S: Stream> Session<S> {
         }
     }
 
-    /// Queues a line of the session's own behind all that it is owed so far.
+    /// Queues a line of the session's own after all that it is owed so far.
     pub(super) fn reply(&mut self, log: &Log, line: Vec<u8>) {
         self.cursor.reply(log, line);
         self.write_soon();
@@ -332,8 +331,8 @@ impl<S: Stream> Session<S> {
         self.write_soon();
     }
 
-    /// Ends the session politely (J2, J4): the last that it is sent is the last number owed. In
-    /// the classic dialect that is understood (C3).
+    /// Ends the session with a bye (J2, J4), which states the last number owed. The classic dialect
+    /// has none (C3).
     pub(super) fn send_bye(&mut self, log: &Log, phase: Phase) {
         if self.classic.is_none() {
             let mut bye = Vec::new();

@@ -1,12 +1,12 @@
-//! Whose turn it is to publish: the server's input, shared fairly.
+//! Shares the server's input fairly: decides whose turn it is to publish.
 //!
-//! While little comes, whoever has sent something is read from at once. Once so much has come that
-//! it is [`ROUND_BYTES`] of log, a *round* is full: whoever wants more waits in a queue, and all in
-//! it get the same share of the next round. A round begins with a flush pass, and not before the
-//! readers have room for it ([`pace`](super::pace)).
+//! While there is little input, every client that has sent something is read from at once. Once
+//! the input comes to [`ROUND_BYTES`] of log, a *round* is full: clients with more wait in a queue,
+//! and all in it get the same share of the next round. A round begins with a flush pass, and not
+//! before the readers have room for it ([`pace`](super::pace)).
 //!
-//! In every round each client may have a little read ([`FREE_BYTES`]) without queueing. So a client
-//! that says little waits for nobody, however many flood the server.
+//! In every round a little of each client's input ([`FREE_BYTES`]) is read without queueing. So a
+//! client that sends little never waits, however many flood the server.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -16,17 +16,17 @@ use super::cursor::MAX_WRITE_BYTES;
 /// Bytes of one read, at most.
 pub const READ_BYTES: usize = 64 * 1024;
 
-/// What is read in a round comes to about so many bytes of log: one write for each reader.
+/// Bytes of log that the input of a round comes to, about: one write for each reader.
 pub const ROUND_BYTES: u64 = MAX_WRITE_BYTES as u64;
 
-/// Bytes that every client may have read in a round without queueing, and the least share.
+/// Bytes of every client's input that are read in a round without queueing, and the least share.
 pub const FREE_BYTES: usize = 1024;
 
-/// A line in is a line out that is up to so many times as long: the shortest publish that there
-/// is has 15 bytes, and a relay says besides its message at most 119.
+/// How many times as long as its publish a relay can be: the shortest publish has 15 bytes, and a
+/// relay at most 119 besides its message.
 pub const MAX_GROWTH: u64 = 8;
 
-/// Input that is taken as a sample of how much longer what goes out is than what came in.
+/// Bytes of input that are enough to measure how much longer relays are than their publishes.
 const SAMPLE_BYTES: u64 = 4 * 1024;
 
 /// One client's part in the rounds.
@@ -35,11 +35,11 @@ pub struct Share {
     round: u32,
     left_bytes: u32,
     queued: bool,
-    /// It was given its share and has had nothing read of it.
+    /// It was given a share, none of which was read yet.
     untouched: bool,
 }
 
-/// The queue, and what has come in the round.
+/// The queue, and the input of the current round.
 #[derive(Debug)]
 pub struct Turns {
     /// Never 0, so that a new client has its free bytes.
@@ -48,16 +48,16 @@ pub struct Turns {
     read_bytes: u64,
     /// The end of the log when the round began.
     began_at: u64,
-    /// Someone had queued when the round began: everyone keeps to its share.
+    /// Clients were queued when the round began: everyone is kept to its share.
     shared: bool,
-    /// Bytes of log for a byte of input, as lately measured.
+    /// Bytes of log per byte of input, as lately measured.
     growth: u64,
-    /// The least that it is worth reading at a time.
+    /// The least number of bytes that are worth a read.
     least_bytes: usize,
 }
 
 impl Turns {
-    /// Nobody waits. `room_bytes` is how much input the log has room for when it is empty.
+    /// An empty queue. `room_bytes` is how much input the log has room for when it is empty.
     #[must_use]
     pub fn new(room_bytes: usize) -> Self {
         Self {
@@ -71,8 +71,8 @@ impl Turns {
         }
     }
 
-    /// How much may be read from a client now, in a log that ends at `end` and has room for what
-    /// comes of `room_bytes` of input. Where that is nothing it queues.
+    /// How much may be read from a client now, if the log ends at `end` and has room for
+    /// `room_bytes` of input. If that is 0, the client is to be queued.
     #[inline]
     pub fn may_read(&mut self, share: &mut Share, end: u64, room_bytes: usize) -> usize {
         if share.queued || room_bytes < self.least_bytes {
@@ -91,7 +91,7 @@ impl Turns {
         share_bytes.min(room_bytes).min(READ_BYTES)
     }
 
-    /// So much was read from a client.
+    /// Counts `bytes` that were read from a client.
     #[inline]
     pub fn read(&mut self, share: &mut Share, bytes: usize) {
         share.left_bytes = share.left_bytes.saturating_sub(bytes as u32);
@@ -99,20 +99,20 @@ impl Turns {
         self.read_bytes += bytes as u64;
     }
 
-    /// Has a client wait for the next round, if it does not yet.
+    /// Queues a client for the next round, unless it is queued.
     pub fn queue(&mut self, id: usize, share: &mut Share) {
         if share.queued {
             return;
         }
         share.queued = true;
         if mem::take(&mut share.untouched) {
-            self.queue.push_front(id); // its turn came, and others had filled the room
+            self.queue.push_front(id); // it had its turn, but others had filled the room
         } else {
             self.queue.push_back(id);
         }
     }
 
-    /// A client leaves.
+    /// Removes a client that leaves from the queue.
     pub fn leave(&mut self, id: usize, share: &Share) {
         if share.queued {
             self.queue.retain(|&queued| queued != id);
@@ -126,8 +126,8 @@ impl Turns {
         !self.queue.is_empty()
     }
 
-    /// Begins a round, in a log that ends at `end` and has room for what comes of `room_bytes` of
-    /// input. How much each in the queue may have read; as many as there is room for, in turn.
+    /// Begins a round, if the log ends at `end` and has room for `room_bytes` of input. Returns the
+    /// share of each client in the queue; as many as there is room for get it, in turn.
     pub fn begin_round(&mut self, end: u64, room_bytes: usize) -> Round {
         if self.read_bytes >= SAMPLE_BYTES {
             self.growth = ((end - self.began_at) / self.read_bytes).clamp(1, MAX_GROWTH);
@@ -144,7 +144,7 @@ impl Turns {
         }
     }
 
-    /// The next whose turn it is, as long as the round has room.
+    /// The next client in the queue, as long as the round has room.
     pub fn next(&mut self, round: &mut Round) -> Option<usize> {
         if round.room_bytes < self.least_bytes {
             return None;
@@ -164,7 +164,7 @@ impl Turns {
     }
 }
 
-/// What a round has to give.
+/// The input that a round has room for.
 #[derive(Debug)]
 pub struct Round {
     share_bytes: usize,

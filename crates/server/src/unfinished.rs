@@ -1,9 +1,9 @@
-//! Lines that have begun and not ended: what they may take, of all clients together.
+//! Bounds the memory of all clients' unfinished lines together.
 //!
-//! A line may be as long as the longest (F2), so each client may have that much kept for it, and
-//! ten thousand that never end theirs would hold half a gigabyte for good. At the bound the session
-//! closes whose line began first: who sends lines ends them in milliseconds, so the oldest is of
-//! one who does not. Its memory is free at once.
+//! Up to the longest line (F2) may have to be kept for each client, so ten thousand that never end
+//! theirs would hold half a gigabyte for good. At the bound, the session whose line began first is
+//! closed: honest clients end their lines in milliseconds, so the oldest belongs to one that does
+//! not. Its memory is freed at once.
 
 use std::mem;
 
@@ -13,15 +13,15 @@ use super::broadcast::Broadcast;
 use super::session::{Phase, Session, Stream};
 use chatbench_wire::ndjson::ErrorCode;
 
-/// What a client has sent of a line that has not ended.
+/// A client's unfinished line.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Begun {
-    /// Lines are counted as they begin.
+    /// The order in which lines began.
     order: u64,
     bytes: usize,
 }
 
-/// What all clients have sent of such lines.
+/// The unfinished lines of all clients.
 #[derive(Debug)]
 pub(super) struct Unfinished {
     max_bytes: usize,
@@ -38,16 +38,16 @@ impl Unfinished {
         }
     }
 
-    /// What they take.
+    /// Bytes of all unfinished lines.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// After a read of `read_bytes` a client has `bytes` of an unfinished line.
+    /// Records that a client has `bytes` of an unfinished line after a read of `read_bytes`.
     fn change(&mut self, begun: &mut Begun, bytes: usize, read_bytes: usize) {
         self.bytes = self.bytes - begun.bytes + bytes;
         if bytes != begun.bytes + read_bytes || begun.bytes == 0 {
-            self.begun += 1; // a line has ended in between
+            self.begun += 1; // another line has begun
             begun.order = self.begun;
         }
         begun.bytes = bytes;
@@ -55,7 +55,7 @@ impl Unfinished {
 }
 
 impl<S: Stream> Broadcast<S> {
-    /// Takes note of what a read has left of an unfinished line, and sees to the bound.
+    /// Records the unfinished line that a read leaves, and enforces the bound.
     #[inline]
     pub(super) fn note_unfinished(&mut self, id: usize, read_bytes: usize) {
         let session = self.sessions[id].as_mut().expect("it was just read from");
@@ -75,7 +75,7 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// A session is gone.
+    /// Forgets the unfinished line of a session that is gone.
     pub(super) fn forget_unfinished(&mut self, session: &Session<S>) {
         self.begun_lines.bytes -= session.begun.bytes;
     }
@@ -95,7 +95,7 @@ impl<S: Stream> Broadcast<S> {
         info!(%client_ip, bytes, "closed: its unfinished line is the oldest of too many");
         self.begun_lines.bytes -= bytes;
         if phase != Phase::Open {
-            return; // its end is under way, and its line will never be taken
+            return; // it is ending, and its line will never be taken
         }
         let detail = "its line was the first to begin of all that are unfinished, and there is no \
                       more room for them";

@@ -1,4 +1,5 @@
-//! Anomalies: whatever did not go by the book, to be judged with what all shards know.
+//! Anomalies: everything that departs from the expected course, to be judged with what all shards
+//! know.
 //!
 //! A ledger makes an [`Anomaly`], the judge keeps it as it is until enough is known to judge it.
 
@@ -6,7 +7,7 @@ use super::batch::{Message, Relayed};
 use super::violation::{Violation, WrongRelay};
 use chatbench_wire::payload::SenderId;
 
-/// Something that did not go by the book.
+/// Something that departs from the expected course.
 #[derive(Debug, Clone)]
 pub(super) enum Anomaly {
     /// It is judged when this number is settled.
@@ -23,25 +24,25 @@ pub(super) enum Anomaly {
         doubt: LossDoubt,
         violation: Violation,
     },
-    /// Something near `message` in the order of all is out of it: what only that order says of who
-    /// lost it is in doubt.
+    /// Something near `message` in the order of all messages is out of order: a loss that only that
+    /// order proves is in doubt.
     DisorderNear { message: Message },
     /// `receiver` left, and the target answered: whatever it was owed has come by now, or will not.
     HadAll { receiver: SenderId },
-    /// `receiver` got what was given up.
+    /// `receiver` got a message that had been given up.
     CameAfterAll {
         receiver: SenderId,
         message: Message,
     },
-    /// `receiver` got it so long after others that it may be what was given up, or else it came
-    /// again: then that is the violation.
+    /// `receiver` got it so long after others that it is either a message that was given up, or a
+    /// repetition: then that is the violation.
     CameLongAfter {
         receiver: SenderId,
         message: Message,
         violation: Violation,
     },
-    /// A client waited too long for the acks of these: one violation, unless every one of them went
-    /// to another, which is one itself.
+    /// A client waited too long for the acks of these: one violation, unless each of them went to
+    /// another client, which is a violation of its own.
     Overdue {
         messages: Vec<Message>,
         violation: Violation,
@@ -57,8 +58,8 @@ pub(super) enum Anomaly {
         message: Option<Message>,
         violation: Violation,
     },
-    /// A refused message was acked all the same, or one of which it is `forgotten` whether it was
-    /// refused, echoed or acked before.
+    /// A refused message was acked all the same; or, if `forgotten`, a message was acked of which
+    /// it is not known any more whether it was refused, echoed or acked before.
     AckOfRefused {
         message: Message,
         seq: u64,
@@ -81,8 +82,8 @@ pub(super) enum Anomaly {
     },
     /// A violation that needs no further knowledge.
     Certain(Violation),
-    /// The target closed a connection without what it owed at the end: a violation, unless the whole
-    /// target went away.
+    /// The target closed a connection without what it owed at the end: a violation, unless the
+    /// whole target went away.
     HungUp {
         /// The last number that its session had seen; [`NO_NUMBER`] where none are looked at.
         ///
@@ -106,8 +107,8 @@ pub(super) enum Open {
         seen: u64,
         at_ns: u64,
     },
-    /// `message` was acked with a number that its sender had given up, or whether it had is
-    /// `forgotten`.
+    /// `message` was acked with a number that its sender had given up; or, if `forgotten`, may have
+    /// given up.
     AckAfterAll {
         message: Message,
         forgotten: bool,
@@ -127,13 +128,13 @@ pub(super) enum Open {
         intended_ns: u64,
         at_ns: u64,
     },
-    /// An intact message under a number that was not due, by the number that was.
+    /// An intact message under a number that was not due; kept under the number that was.
     Claim(Contest),
-    /// More than one message under a number, once it is known what the numbers around are.
+    /// More than one message under a number: judged once the numbers around it are known.
     Contested(Contest),
-    /// Two numbers that came the other way round, by the larger one.
+    /// Two numbers that came the other way round; kept under the larger one.
     Displaced(Displaced),
-    /// By the number that was due, then by its own.
+    /// Kept under the number that was due, then under its own.
     LastFrame(LastFrame),
     /// Its sender got `message` relayed, as number `seq`. It is judged when its ack cannot show up
     /// astray any more.
@@ -146,7 +147,7 @@ pub(super) enum Open {
     Stray(Message),
 }
 
-/// Numbers that a session is past and never saw.
+/// Numbers that a session has passed and never saw.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Missing {
     pub(super) receiver: SenderId,
@@ -156,7 +157,7 @@ pub(super) struct Missing {
     pub(super) proof: Proof,
     /// They are not waited for any longer, and may come all the same.
     pub(super) given_up: bool,
-    /// They were overtaken, as others were that did come.
+    /// They were overtaken; so were others, which did come.
     pub(super) disordered: bool,
     pub(super) at_ns: u64,
 }
@@ -170,7 +171,7 @@ pub(super) struct Unacked {
 }
 
 /// An intact message that `receiver` got under a number that is another's, or that was not due: one
-/// that it had passed, one that was never owed to it, or one that no later frame bore out.
+/// that it had passed, one that was never owed to it, or one that no later frame confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Contest {
     pub(super) receiver: SenderId,
@@ -180,7 +181,7 @@ pub(super) struct Contest {
     pub(super) due: Option<u64>,
     /// The message that the number is; `None` if it is to be looked up.
     pub(super) truth: Option<Message>,
-    /// The last number not owed, where `seq` is none that ever was.
+    /// The last number not owed, where `seq` was never owed.
     pub(super) joined: Option<u64>,
     pub(super) doubt: ClaimDoubt,
     pub(super) at_ns: u64,
@@ -192,14 +193,14 @@ pub(super) struct Displaced {
     pub(super) receiver: SenderId,
     pub(super) low: u64,
     pub(super) high: u64,
-    /// Either is known to be the ack of a message of its own.
+    /// One of the two is known to be the ack of a message of its own.
     pub(super) own: bool,
-    /// One sender's relays came to it out of the order sent by that.
+    /// Both are relays of one sender, which came to it out of the order sent.
     pub(super) fifo: bool,
-    /// From when on it had seen a later number.
+    /// The moment from which on it had seen a later number.
     pub(super) since: Since,
-    /// Where the numbers come to it in no order: the number that was due when that began. What
-    /// is displaced in one such stretch has one cause.
+    /// Where numbers come to it in no order: the number that was due when that began. All
+    /// displacements in one such stretch have one cause.
     pub(super) disorder: Option<u64>,
     pub(super) at_ns: u64,
 }
@@ -225,7 +226,7 @@ pub(super) struct LastFrame {
     pub(super) at_ns: u64,
 }
 
-/// A line that is wrong in itself, and the first who got it.
+/// A line that is irregular in itself, and its first receiver.
 #[derive(Debug, Clone)]
 pub(super) struct Irregular {
     pub(super) receiver: SenderId,
@@ -239,7 +240,7 @@ pub(super) struct Irregular {
 pub(super) enum ClaimDoubt {
     /// Nothing.
     None,
-    /// There was no room to find out what it was; its number is not missed.
+    /// There was no room to find out which message it was; its number is not missed.
     Unplaced,
     /// It had been given up.
     GivenUp,
@@ -258,7 +259,7 @@ pub(super) struct LossDoubt {
     pub(super) by_later: bool,
     /// Only a closed connection says that it will not come: it may have been the whole target.
     pub(super) by_close: bool,
-    /// Others near it are out of order: what only the order says is not known, then.
+    /// Others near it are out of order: nothing that only the order proves is known then.
     pub(super) disordered: bool,
 }
 
@@ -268,8 +269,8 @@ impl LossDoubt {
         self.given_up || self.by_place || self.by_later
     }
 
-    /// Whether it is not known that this is a loss, since only the order says so, and others near it
-    /// are out of that; `had_all` if its receiver left with all that it was owed.
+    /// Whether it stays unknown that this is a loss, since only the order says so and messages near
+    /// it are out of order; `had_all` if its receiver left with all that it was owed.
     pub(super) const fn is_undecided(self, had_all: bool) -> bool {
         self.disordered && (self.by_place || self.by_later && !had_all)
     }
@@ -282,8 +283,8 @@ pub(super) enum NoAck {
     ByBye,
     /// It acked a later message of the session.
     ByLaterAck,
-    /// Not by anything that the session got, which joined after this number. It counts if the
-    /// session had passed its number, or if a later one of its messages has a number and it has
+    /// Nothing that the session got proves it. It joined after this number; the message counts if
+    /// the session had passed its number, or if a later one of its messages has a number and it has
     /// none.
     Unknown {
         /// The last number that it was not owed.

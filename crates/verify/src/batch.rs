@@ -1,7 +1,7 @@
-//! Batches: what a shard's [`Ledger`](super::ledger::Ledger) hands to the
+//! Batches, which a shard's [`Ledger`](super::ledger::Ledger) hands to the
 //! [`Judge`](super::judge::Judge). They hold facts about messages, and anomalies.
 //!
-//! A delivery that goes by the book costs a comparison and a counter and is not in here. Facts are
+//! A delivery without an anomaly costs a comparison and a counter and is not in a batch. Facts are
 //! a few words for each *message*; anomalies are rare unless the target is broken.
 
 use super::anomaly::Anomaly;
@@ -19,24 +19,25 @@ pub struct Batch {
     /// Every observation of this shard about numbers under this one has been handed over.
     pub(super) watermark: u64,
     pub(super) facts: Vec<Fact>,
-    /// Messages of which all is known, where numbers do not say when that is.
+    /// Messages of which everything is known, where numbers do not tell when that is.
     pub(super) settled: Vec<Settled>,
     pub(super) anomalies: Vec<Anomaly>,
     pub(super) ended: Vec<Ended>,
-    /// Deliveries and acks that the sessions that are cut now still waited for.
+    /// Deliveries and acks that the sessions that are cut now were still waiting for.
     pub(super) cut: Cut,
     pub(super) tally: Tally,
     pub(super) coverage: Coverage,
-    /// Messages and findings that were not judged for want of time.
+    /// Messages and findings that were not judged for lack of time.
     pub(super) unjudged: Unjudged,
 }
 
-/// Messages and findings that were not judged for want of time.
+/// Messages and findings that were not judged for lack of time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Unjudged {
-    /// Messages of which some deliveries were not.
+    /// Messages that have deliveries that were not judged.
     pub(super) messages: u64,
-    /// Anomalies that ledgers had found, and nobody held against what others had.
+    /// Anomalies that ledgers had found, and that nobody compared with the findings of the other
+    /// shards.
     pub(super) findings: u64,
     /// When the first of these messages was sent, or came.
     pub(super) since_ns: Option<u64>,
@@ -65,7 +66,7 @@ impl Unjudged {
 const FULL: usize = 16_384;
 
 impl Batch {
-    /// Whether whoever adds to it is to wait until it is handed over.
+    /// Whether the caller that adds to it must wait until it is handed over.
     pub(super) fn is_full(&self) -> bool {
         self.len() >= FULL
     }
@@ -97,13 +98,14 @@ pub(super) struct Tally {
     pub(super) duplicated: u64,
     pub(super) errors_received: u64,
     pub(super) unknown_frames: u64,
-    /// Deliveries that fell out of the window: checked for themselves, not against the others'.
+    /// Deliveries that fell out of the window: checked by themselves, not compared with those of
+    /// other receivers.
     pub(super) uncompared: u64,
     /// Sessions that the target cut off as slow although their script never stopped reading.
     pub(super) cut_off: u64,
     /// Sessions that the target ended while they had much to read: perhaps as slow.
     pub(super) may_be_slow: u64,
-    /// Sessions whose tail is not proved: no bye when the time was up.
+    /// Sessions whose last deliveries are not proved: no bye when the time was up.
     pub(super) unfinished: u64,
     /// Numbers that these sessions, and those the target hung up on, had not seen by then.
     pub(super) unresolved: u64,
@@ -111,17 +113,18 @@ pub(super) struct Tally {
     pub(super) unasked_byes: u64,
     /// Owed deliveries proved missing, where the ledger itself decides that.
     pub(super) lost: u64,
-    /// Owed deliveries in the place of which a wrong line came, where the ledger itself decides that.
+    /// Owed deliveries that an irregular line came in place of, where the ledger itself decides
+    /// that.
     pub(super) irregular: u64,
-    /// Deliveries that did not come, where more lines that were wrong in themselves had than are
-    /// remembered: one of these may have stood for them.
+    /// Deliveries that did not come to sessions that got more irregular lines than are remembered:
+    /// one of these may have stood for them.
     pub(super) after_wrong: u64,
     /// Sessions whose numbers are too large to be followed.
     pub(super) not_followed: u64,
     /// Deliveries out of order, among so many that they were not judged one by one.
     pub(super) disordered: u64,
-    /// Deliveries that did not come before their sessions were cut, among others that were
-    /// overtaken and did.
+    /// Deliveries that did not come before their sessions were cut, where other deliveries were
+    /// overtaken and did come.
     pub(super) misplaced: u64,
     /// Messages that got no ack, where it is forgotten whether they had been refused or echoed.
     pub(super) unknown_acks: u64,
@@ -192,7 +195,7 @@ pub(super) struct Acked {
 pub(super) struct Relayed {
     pub(super) message: Message,
     pub(super) intended_ns: u64,
-    /// When the first and the last who saw it so did.
+    /// When its first and its last receiver saw it under that number.
     pub(super) first_ns: u64,
     pub(super) last_ns: u64,
     pub(super) receivers: u64,

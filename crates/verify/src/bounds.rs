@@ -1,6 +1,6 @@
-//! How much is remembered, for the sake of what may still come. `docs/VERIFICATION.md` says what
-//! happens past each of these. Each can be drawn small in a test, for its own thread, so that short
-//! histories reach it.
+//! Limits on how much is remembered for the sake of later observations. `docs/VERIFICATION.md` says
+//! what happens past each of these. Each can be drawn small in a test, for its own thread, so that
+//! short histories reach it.
 
 /// Declares each bound as a function, which is a constant but in tests.
 macro_rules! bounds {
@@ -43,8 +43,8 @@ bounds! {
     /// Runs of numbers that a session remembers to have given up.
     given_up_runs: usize = 1024;
 
-    /// Frames of a session that are ahead of their time. Where more wait for their explanation,
-    /// numbers come in no order that could explain them.
+    /// Early frames of a session, under numbers after the one due. Where more wait for their
+    /// explanation, numbers come in no order that could explain them.
     early_frames: usize = 16;
 
     /// Runs of numbers that wrong lines stood for, of each session.
@@ -60,11 +60,11 @@ bounds! {
     reference_bytes: usize = 64 << 20;
 
     /// Numbers that may wait to be settled. Past it the oldest are settled with what is known, and
-    /// what comes of them later counts as not compared.
+    /// later observations of them count as not compared.
     records: usize = 1 << 18;
 
-    /// Settled numbers that are remembered. Half as far around a number another one of the same
-    /// message is looked for, so that it can be looked for on both sides.
+    /// Settled numbers that are remembered. Another number of the same message is looked for in
+    /// half that distance, so that both sides are covered.
     settled_numbers: usize = 1024;
 
     /// Messages of one sender that are remembered to have no number where a later one has.
@@ -98,7 +98,7 @@ bounds! {
     /// Bytes of lines that these hold.
     slot_bytes: usize = 64 << 20;
 
-    /// Settled messages that are remembered, to know what comes of them later.
+    /// Settled messages that are remembered, to judge later observations of them.
     history: usize = 4096;
 
     /// Deliveries of which it is not known yet whether they were owed. Past it they are taken for
@@ -109,15 +109,15 @@ bounds! {
     /// who was wrong. Past it they are not judged, and the run says so.
     late_deliveries: usize = 4096;
 
-    /// Sessions that are over and got what is not judged yet. Past it the oldest are forgotten, and
-    /// the run says so.
+    /// Sessions that are over and got messages that are not judged yet. Past it the oldest are
+    /// forgotten, and the run says so.
     past_sessions: usize = 1 << 16;
 
     /// Sessions that are over and have messages of which nobody got anything.
     ended_senders: usize = 1 << 16;
 
-    /// Messages that are settled before whoever waits for the last of them is asked whether there is
-    /// time for more.
+    /// Messages that are settled before the caller that waits for the last of them is asked whether
+    /// there is time for more.
     settled_at_once: usize = 1 << 14;
 
     /// Steps of comparison that may be saved up.

@@ -1,6 +1,6 @@
-//! Everything that both kinds of ledger have: the terms, the directory, the sessions, and the batch
-//! that gathers. What a session's client does and what it is answered is followed here ([`answers`]),
-//! and relays are read ([`relays`]); a ledger adds in which order messages come.
+//! The common part of both kinds of ledger: the terms, the directory, the sessions, and the batch
+//! that gathers. The actions of a session's client and the answers to them are followed here
+//! ([`answers`]), and relays are read ([`relays`]); a ledger adds in which order messages come.
 
 mod answers;
 mod relays;
@@ -23,7 +23,7 @@ use chatbench_wire::payload::{Header, SenderId};
 use chatbench_wire::seen::{Glued, RawSent};
 pub(super) use relays::Text;
 
-/// Everything that both kinds of ledger have; one knows `P` of each session besides.
+/// The common part of both kinds of ledger, each of which keeps its own `P` about each session.
 #[derive(Debug)]
 pub(super) struct Context<P> {
     pub(super) terms: Terms,
@@ -90,7 +90,7 @@ impl<P> Context<P> {
     }
 
     /// The target closed a connection without what it owed at the end. The last number that its
-    /// session had `seen` tells of which numbering it was, should the target begin anew.
+    /// session had `seen` tells which numbering that was, should the target begin anew.
     pub(super) fn hung_up(&mut self, evidence: Evidence, handle: Handle, seen: u64, now_ns: u64) {
         let client = self.sessions[handle].client;
         let violation = self.violation(evidence, client, None, now_ns);
@@ -160,7 +160,7 @@ impl<P> Context<P> {
         session.left_ns = now_ns;
     }
 
-    /// A session got its bye, or what stands for it: all that it is owed has come, or will not.
+    /// A session got its bye, or its equivalent: everything that it is owed has come, or will not.
     pub(super) fn left(&mut self, handle: Handle) {
         let coverage = &mut self.batch.coverage;
         coverage.polite_leaves += u64::from(self.sessions[handle].flags.leaving);
@@ -213,8 +213,8 @@ impl<P> Context<P> {
         self.sessions[handle].stage == Stage::Open
     }
 
-    /// Until when a session listens that is about to be cut; `None` where it had no part in the run
-    /// any more.
+    /// The time until which a session that is about to be cut was listening; `None` where it had no
+    /// part in the run any more.
     pub(super) fn listened_until(&self, handle: Handle, now_ns: u64) -> Option<u64> {
         let session = &self.sessions[handle];
         let flags = session.flags;

@@ -1,8 +1,8 @@
-//! The directory, which every shard may ask about any session: whose it is, from which address it sends, and how
-//! far the target's numbers had got.
+//! The directory, which every shard may ask about any session: whose it is, from which address it
+//! sends, and how far the target's numbers had got.
 //!
-//! The one piece of verification that threads share. It is asked once for each message and shard,
-//! when a line is decoded for the first time, never for each delivery.
+//! The one piece of verification that threads share. It is asked once per message and shard, when a
+//! line is decoded for the first time, never per delivery.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,7 +24,7 @@ pub struct ClientId(pub u32);
 #[derive(Debug)]
 pub struct Directory {
     names: Vec<String>,
-    /// Where each client's latencies go; all of those that are not in it, to the first place.
+    /// The place of each client's latencies; clients that are not in it have the first place.
     groups: Vec<usize>,
     sessions: RwLock<HashMap<SenderId, Entry>>,
     next_session: AtomicU32,
@@ -80,14 +80,14 @@ impl Directory {
         }
     }
 
-    /// Says where each client's latencies go (`measure::group::place`).
+    /// Sets the place of each client's latencies (`measure::group::place`).
     #[must_use]
     pub fn with_groups(mut self, groups: Vec<usize>) -> Self {
         self.groups = groups;
         self
     }
 
-    /// Where a client's latencies go.
+    /// The place of a client's latencies.
     pub(super) fn group(&self, client: ClientId) -> usize {
         self.groups.get(client.0 as usize).copied().unwrap_or(0)
     }

@@ -1,17 +1,17 @@
 //! Errors that name no message, and the messages that they may be about.
 //!
-//! An `error` frame answers one frame of the client's. Which one it is it need not say: the `id`
-//! stands in it only where it could be read. So as long as a message waits for its answer, such an
-//! error may be that; once every message sent before the error has been answered otherwise, nobody
-//! had asked for it.
+//! An `error` frame answers one frame of the client's. It need not say which one: the `id` stands
+//! in it only where it could be read. So as long as a message waits for its answer, such an error
+//! may be that; once every message sent before the error has been answered otherwise, nothing
+//! accounts for it.
 
 use super::violation::ErrorFrame;
 
-/// Errors that one session keeps for each message that waits, before those are reported that
-/// nothing can account for any more.
+/// Errors that one session keeps for each message that waits, on top of [`KEPT`]. Past both, those
+/// are reported that nothing can account for any more.
 const KEPT_FOR_EACH: usize = 2;
 
-/// And besides.
+/// Errors that one session keeps however few messages wait.
 const KEPT: usize = 64;
 
 /// An error that names none of its client's messages.
@@ -64,7 +64,8 @@ mod tests {
         }
     }
 
-    /// When each error came, which messages have no answer, how many errors nobody asked for.
+    /// The arguments: when each error came, which messages have no answer, how many errors nothing
+    /// accounts for.
     #[test]
     fn a_message_without_an_answer_accounts_for_one_error_after_it() {
         let table: &[(&[u64], &[u64], usize)] = &[

@@ -133,14 +133,15 @@ impl Findings {
         }
     }
 
-    /// That sessions ended before the target had said what it owed them: one of `undecided`.
+    /// The statement that sessions ended before the target had said what it owed them: one of
+    /// `undecided`.
     #[must_use]
     pub fn unproved(&self) -> Option<String> {
         let unproved = Undecided(Reason::Unfinished, self.unfinished);
         (self.unfinished > 0).then(|| unproved.to_string())
     }
 
-    /// Why parts of the run could not be judged, other than [`Self::unproved`].
+    /// Reasons why parts of the run could not be judged, other than [`Self::unproved`].
     pub fn undecided_before_the_end(&self) -> impl Iterator<Item = &str> {
         let unproved = self.unproved();
         let others = self.undecided.iter().map(String::as_str);
@@ -180,7 +181,8 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Counts `count` violations that one stands for; keeps it if it is among the first.
+    /// Counts `count` violations, of which this one is an example; keeps it if it is among the
+    /// first.
     pub(super) fn add(&mut self, count: u64, violation: Violation) {
         self.count += count;
         if self.first.len() < EXAMPLES_PER_KIND {
@@ -194,12 +196,12 @@ impl Found {
         self.add_many(1, violation);
     }
 
-    /// Counts `count` violations that one stands for.
+    /// Counts `count` violations, of which this one is an example.
     pub(super) fn add_many(&mut self, count: u64, violation: Violation) {
         self.of(violation.kind()).add(count, violation);
     }
 
-    /// Counts violations of which nothing else is left.
+    /// Counts violations of which no example is left.
     pub(super) fn count(&mut self, kind: Kind, count: u64) {
         if count > 0 {
             self.of(kind).count += count;
@@ -219,7 +221,7 @@ impl Found {
         self.0.values().map(|kept| kept.count).sum()
     }
 
-    /// Puts those that are kept into words; `clients` are the names of the run's clients.
+    /// Puts the examples that are kept into words; `clients` are the names of the run's clients.
     pub(super) fn in_words(self, clients: &[String]) -> BTreeMap<Kind, Tally> {
         let in_words = |Kept { count, first }| Tally {
             count,
@@ -234,11 +236,11 @@ impl Found {
     }
 }
 
-/// Why something could not be judged, and how much it is.
+/// The reason why something could not be judged, and how much that is.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Undecided(pub(super) Reason, pub(super) u64);
 
-/// Why something could not be judged.
+/// The reason why something could not be judged.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reason {
     /// Clients that never stopped reading were cut off as slow.
@@ -249,15 +251,15 @@ pub(super) enum Reason {
     Unfinished,
     /// Sessions were told goodbye without having asked.
     UnaskedByes,
-    /// Deliveries did not come where more wrong lines had than are remembered.
+    /// Deliveries did not come to sessions that got more irregular lines than are remembered.
     AfterWrong,
     /// Sessions came to numbers that are too large.
     NotFollowed,
-    /// Deliveries came so late that the others' are forgotten.
+    /// Deliveries came so late that those of the other receivers are forgotten.
     Uncompared,
     /// Messages were not acked, and it is forgotten whether they had to be.
     UnknownAcks,
-    /// Deliveries did not come, and it is forgotten what they were.
+    /// Deliveries did not come, and it is forgotten which messages they were.
     Losses,
     /// Numbers came to nobody, and it is forgotten whether they are explained.
     Gaps,
@@ -265,7 +267,7 @@ pub(super) enum Reason {
     Unanswered,
     /// Violations may have been counted before.
     Repeats,
-    /// Frames came under wrong numbers, and it is forgotten what these are.
+    /// Frames came under wrong numbers, and it is forgotten which messages these numbers are.
     Contested,
     /// Connections were closed, and it is forgotten when.
     HungUp,

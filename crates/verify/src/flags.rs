@@ -1,5 +1,5 @@
-//! Flags of a session: what its client did and what the target told it, which decides what it may
-//! expect, and how it parts from the target by that.
+//! Flags of a session: what its client did and what the target told it. They decide what the
+//! session may expect, and how its end is judged.
 
 use super::ledger::Ending;
 
@@ -14,7 +14,7 @@ pub(super) struct Flags {
     pub(super) stopped_reading: bool,
     /// It had much to read by the end: it may have been cut off as slow.
     pub(super) fell_behind: bool,
-    /// It sent what is no frame: being closed is its own doing.
+    /// It sent bytes that are no frame: being closed is its own doing.
     pub(super) provoked: bool,
     /// The target said `slow-consumer`.
     pub(super) cut_off: bool,
@@ -22,12 +22,11 @@ pub(super) struct Flags {
     pub(super) stood: bool,
     /// The target gave an error before any welcome.
     pub(super) turned_away: bool,
-    /// One that names no message of the client's: nothing it sent accounts for it.
+    /// That error names no message of the client's: nothing it sent accounts for it.
     pub(super) error_first: bool,
 }
 
-/// How a session came to its end without the goodbye that the protocol has, by what its client
-/// did before.
+/// How a session came to its end without the bye of the protocol, by what its client did before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Parting {
     /// The client went of its own accord.
@@ -40,13 +39,13 @@ pub(super) enum Parting {
         innocent: bool,
     },
     /// The target ended it while it had much to read: it may have been cut off as slow, and the
-    /// word for that not have fitted into its socket.
+    /// error that says so may not have fitted into its socket.
     MayBeSlow,
     /// It half-closed and was not answered.
     NoGoodbye,
     /// The target closed it, though it had done nothing wrong.
     HungUp,
-    /// The client had provoked it, or what came last may have been the goodbye.
+    /// The client had provoked it, or the last bytes may have been the bye.
     Excused,
 }
 
@@ -57,20 +56,21 @@ impl Flags {
         self.turned_away |= connecting;
     }
 
-    /// Whether a session that ended before its welcome was hung up on though its client had done
-    /// nothing wrong.
+    /// Whether a session that ended before its welcome was closed by the target though its client
+    /// had done nothing wrong.
     pub(super) fn hung_up_early(&self, ending: Ending, after_malformed: bool) -> bool {
         let theirs = matches!(ending, Ending::Eof | Ending::Broken);
         let blameless = !self.gone && !self.turned_away && !self.provoked;
         theirs && self.stood && blameless && !after_malformed
     }
 
-    /// Whether nobody knows what arrived of what it sent: it sent rubbish, or the connection broke.
+    /// Whether it is unknown how much of what it sent arrived: it sent bytes that are no frame, or
+    /// the connection broke.
     pub(super) const fn may_not_have_arrived(&self) -> bool {
         self.provoked || self.gone
     }
 
-    /// How a session came to its end that was open.
+    /// The way in which an open session came to its end.
     pub(super) fn parting(&self, ending: Ending, after_malformed: bool) -> Parting {
         let excused = self.gone || self.provoked;
         if self.gone || ending == Ending::Ours {

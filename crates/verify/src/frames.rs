@@ -20,20 +20,20 @@ struct Block {
     first_frame: u32,
 }
 
-/// Where a frame lies, and its text in it. Blocks and frames are numbered in the order kept; far fewer than 2^32 are held
-/// at any time, so their numbers may wrap around.
+/// The place of a frame, and of its text in it. Blocks and frames are numbered in the order kept;
+/// far fewer than 2^32 are held at any time, so their numbers may wrap around.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     block: u32,
     at: u32,
     len: u32,
     frame: u32,
-    /// Where the text begins in it, and how long it is.
+    /// The place where the text begins in it, and its length.
     text: (u32, u32),
 }
 
 impl Place {
-    /// The number of the frame: so many were kept before it.
+    /// The number of the frame: so many were kept before it, modulo 2^32.
     pub(super) const fn number(self) -> u32 {
         self.frame
     }
@@ -118,7 +118,7 @@ impl KeptFrames {
         place
     }
 
-    /// The frame at `place` is not needed any more.
+    /// Releases the frame at `place`, which is not needed any more.
     pub(super) fn release(&mut self, place: Place) {
         let index = self.index(place);
         self.blocks[index].live -= 1;
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!((frames.first(), frames.kept), (3, 3));
     }
 
-    /// A run that lasts: every number comes round again.
+    /// In a long run every number comes round again.
     #[test]
     fn numbers_wrap_around() {
         let mut frames = KeptFrames {

@@ -1,13 +1,13 @@
 //! The `id` of a load publish: its session and its k in one integer.
 //!
-//! A plain per-session counter would do for matching acks. Naming the session too makes another
-//! client's ack recognisable as such: with bare counters it would pass for one's own.
+//! A plain per-session counter would do for matching acks. With the session in it, another client's
+//! ack can be recognised: with bare counters it would be taken for the session's own.
 
 use chatbench_wire::payload::SenderId;
 
 const K_BITS: u32 = 30;
 
-/// Sessions that one run may open: what is left of the protocol's 53 bits, and less than a load
+/// Sessions that one run may open: the rest of the protocol's 53 bits, and fewer than a load
 /// message's header can name.
 pub const MAX_SESSIONS: u32 = 1 << (53 - K_BITS);
 
@@ -22,7 +22,7 @@ pub fn publish_id(sender: SenderId, k: u64) -> u64 {
     (u64::from(sender.0) << K_BITS) + k
 }
 
-/// Which message of which session an `id` names.
+/// The session and the message of it that an `id` names.
 #[inline]
 #[must_use]
 pub fn split_id(id: u64) -> (SenderId, u64) {

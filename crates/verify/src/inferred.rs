@@ -1,15 +1,16 @@
 //! The ledger of a target that states no order, or promises less than the reference protocol does:
 //! what is owed to each session, and whether it came.
 //!
-//! The order is inferred: everything is judged by what was sent and read, and which came before
-//! what. All clients of such a target are driven by one shard, so that one ledger sees all of it, in
-//! one order of events: its own count of them, which unlike the clock never ties. The messages stand
-//! in the order that they are found to have ([`sequence`], [`places`]); a session is a cursor in it
-//! and a few exceptions ([`track`]), and nearly every delivery moves the cursor to the next slot
-//! after a comparison of bytes. A message is judged once every session has passed it ([`settle`]):
-//! its order pair by pair ([`disputes`], [`causes`]), or where that would take too long ([`effort`]),
-//! all at once ([`disorder`]); and who was owed it and has not got it ([`missed`], [`losses`]), by
-//! what others got ([`witnesses`]), unless something stands for it ([`excuses`]).
+//! The order is inferred: everything is judged by what was sent and read, and by what came before
+//! what. All clients of such a target are driven by one shard, so that one ledger sees all of it,
+//! in one order of events: its own count of them, which unlike the clock never has ties. The
+//! messages stand in the order that they are found to have ([`sequence`], [`places`]); a session is
+//! a cursor in it and a few exceptions ([`track`]), and nearly every delivery moves the cursor to
+//! the next slot after a comparison of bytes. A message is judged once every session has passed it
+//! ([`settle`]): its order pair by pair ([`disputes`], [`causes`]), or where that would take too
+//! long ([`effort`]), all at once ([`disorder`]); and who was owed it and has not got it
+//! ([`missed`], [`losses`]), by what others got ([`witnesses`]), unless something stands for it
+//! ([`excuses`]).
 //!
 //! Nothing is concluded from time passing. A delivery is *owed* if its message was sent after the
 //! receiver had provably joined and taken by the target before the receiver left, or if it lies
@@ -58,8 +59,8 @@ use sequence::{Sequence, Slot, SlotId};
 use settle::Settling;
 use track::Track;
 
-/// A session's progress in the order, and what its end depends on. Moments are places in the
-/// ledger's own order of events.
+/// A session's progress in the order, and the state on which the judgement of its end depends.
+/// Moments are places in the ledger's own order of events.
 #[derive(Debug)]
 pub(super) struct Progress {
     track: Track,
@@ -82,11 +83,11 @@ pub(super) struct Inferred {
     sequence: Sequence,
     messages: Messages,
     settling: Settling,
-    /// Sessions that are over and got what may still be judged.
+    /// Sessions that are over and got messages that may still be judged.
     past: VecDeque<Track>,
     /// Open sessions of which it is not proved yet that they joined.
     unjoined: Vec<Handle>,
-    /// Sessions that were told bye, and whose connections are not over yet.
+    /// Sessions that were told bye, and whose connections have not ended yet.
     over: Vec<Handle>,
     addresses: Addresses,
     irregulars: Irregulars,
@@ -175,7 +176,7 @@ impl Inferred {
         self.addresses.add(session.id, local);
     }
 
-    /// No frame under this number is kept any more.
+    /// The number of the first frame that may still be kept.
     pub(super) fn first_frame(&self) -> u32 {
         self.sequence.first_frame()
     }
@@ -238,7 +239,7 @@ impl Inferred {
         }
     }
 
-    /// Takes what a session saw.
+    /// Takes an observation of a session.
     pub(super) fn observe(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
         let event = match seen {
             Seen::Relay(relay) => self.relay(handle, relay, now_ns),
@@ -307,16 +308,16 @@ impl Inferred {
         self.take_up_to(usize::MAX).0
     }
 
-    /// Settles `at_most` so many messages. Says whether there may be more.
+    /// Settles at most `at_most` messages. Returns whether there may be more.
     pub(super) fn take_up_to(&mut self, at_most: usize) -> (Batch, bool) {
         self.hand_over_waited_for();
         let more = self.settle(at_most);
-        // Whatever is said here is decided: nothing waits for numbers.
+        // Everything in this batch is decided: nothing waits for numbers.
         (self.context.take_batch(NEVER - 1), more)
     }
 
-    /// Its own messages that stand right after a session's cursor and are acked come before what
-    /// it reads next.
+    /// Moves a session's cursor over its own acked messages that stand right after it: they come
+    /// before what it reads next.
     fn skip_own(&mut self, handle: Handle) {
         let acks_owed = self.promises_acks();
         let track = &mut self.context.sessions[handle].progress.track;
@@ -331,7 +332,7 @@ impl Inferred {
         }
     }
 
-    /// Everyone who got anything that may still be judged.
+    /// Everyone who got messages that may still be judged.
     fn tracks(&self) -> impl Iterator<Item = &Track> {
         let open = self.context.sessions.iter();
         open.map(|s| &s.progress.track).chain(&self.past)

@@ -1,20 +1,20 @@
-//! The judgement over all shards: every number is settled once, in order, when no session can say
-//! anything about it any more.
+//! The judge over all shards: every number is settled once, in order, when no session can add
+//! anything to what is known of it.
 //!
-//! Each [`Batch`] states up to which number its shard has told everything. What lies under the
-//! least of these is settled for good: with every claim about a number on the table a lost relay
-//! can be told from a skipped number, a reused number from two receivers that saw different
-//! orders, a wrong number from a wrong message, and whose ack went astray. No timeout is involved
-//! anywhere.
+//! Each [`Batch`] states up to which number its shard has told everything. Numbers under the least
+//! of these are settled for good: with all observations of a number collected, a lost relay can be
+//! told from a skipped number, a reused number from two receivers that saw different orders, a
+//! wrong number from a wrong message, and it is known whose ack went to another session. No timeout
+//! is involved anywhere.
 //!
-//! Here is when each number is settled, and what comes of it all. [`known`] keeps what is known of
-//! each number, [`open`] the anomalies that wait for it. [`missing`] and [`gaps`] judge numbers that
-//! did not come, [`answers`] acks and errors, [`contests`] numbers that are more than one message,
-//! [`senders`] and [`order`] what came too late, [`deliveries`] what was wrong in itself,
-//! [`restart`] that all began anew, and [`outstanding`] what had not come when the run stopped
-//! listening. [`deferred`] holds losses that may yet turn out to be none, [`causes`] remembers what
-//! is counted once, [`beyond`] counts what bounds leave undecided, and [`unjudged`] is about a run
-//! that has no time left.
+//! This module decides when each number is settled, and calls the checks. [`known`] keeps what is
+//! known of each number, [`open`] the anomalies that wait for it. [`missing`] and [`gaps`] judge
+//! numbers that did not come, [`answers`] acks and errors, [`contests`] numbers that are more than
+//! one message, [`senders`] and [`order`] what came too late, [`deliveries`] what was wrong in
+//! itself, [`restart`] that a target began anew, and [`outstanding`] what had not come when the run
+//! stopped listening. [`deferred`] holds losses that may yet turn out to be none, [`causes`]
+//! remembers what is counted once, [`beyond`] counts what bounds leave undecided, and [`unjudged`]
+//! is for a run that has no time left.
 
 mod answers;
 mod beyond;
@@ -60,7 +60,7 @@ use restart::{HungUp, Restarts};
 use senders::Track;
 use unjudged::PassedOver;
 
-/// How far around a number another one of the same message is looked for.
+/// The distance around a number within which another number of the same message is looked for.
 fn exchange_span() -> u64 {
     bounds::settled_numbers() as u64 / 2
 }
@@ -83,7 +83,7 @@ pub struct Settled {
 pub struct Judge {
     directory: View,
     late_after_ns: Option<u64>,
-    /// Promise of relays: what may be lost is never late.
+    /// The promise of relays: where they may be lost, none is late.
     relay: RelayPromise,
     watermarks: Vec<u64>,
     numbers: Numbers,
@@ -91,39 +91,41 @@ pub struct Judge {
     gaps: Gaps,
     restarts: Restarts,
     unjudged: PassedOver,
-    /// Of frames under wrong numbers, or in place of numbers under this one, some were forgotten
+    /// Some frames under wrong numbers, or in place of numbers under this one, were forgotten
     /// before it was known what they stood for.
     contested_until: u64,
-    /// Receivers of whose missing numbers it is not known what they were.
+    /// Receivers that missed numbers of which it is not known what they were.
     dropped: HashSet<SenderId>,
     missing: Vec<Missing>,
-    /// Those that are judged now and may come all the same.
+    /// Missing numbers that are being judged and may come all the same.
     given_up: Vec<Range<u64>>,
     deferred: Deferred,
     beyond: Beyond,
-    /// Losses that are none if others are out of order, as they are.
+    /// Losses that are none if other deliveries are out of order, as they are here.
     misplaced: u64,
-    /// By the number with which they are judged.
+    /// Anomalies by the number with which they are judged.
     open: BTreeMap<u64, Vec<Open>>,
     open_count: usize,
-    /// By number, kind and the hash of the line.
+    /// Irregular lines by number, kind and hash.
     irregular: BTreeMap<(u64, Kind, u64), Alike>,
     /// Some of those under numbers below this one are judged already, and forgotten.
     irregular_until: u64,
-    /// Numbered before what had been seen when they were sent: causality or real time, by number.
+    /// Messages numbered before what had been seen when they were sent (causality or real time), by
+    /// number.
     late_numbered: BTreeMap<u64, Violation>,
     counted: Causes,
     senders: HashMap<SenderId, Track>,
     /// The last number that was settled.
     last_settled: u64,
-    /// The last one of which it was not known what it is.
+    /// The last settled number of which it is not known which message it is.
     last_unknown: u64,
     ended: VecDeque<Ended>,
-    /// Over, with messages that may yet be numbered: remembered as long as there is room.
+    /// Sessions that are over, with messages that may yet be numbered: remembered as long as there
+    /// is room.
     in_flight: VecDeque<SenderId>,
-    /// For want of room some were forgotten of which something may still come.
+    /// For lack of room some of these were forgotten before all their messages were numbered.
     forgot_early: bool,
-    /// The latest send among the numbers settled, and whose it was.
+    /// The latest send among the settled numbers, its message and its number.
     latest_sent: Option<(u64, Message, u64)>,
     ends: Ends,
     tally: Tally,
@@ -176,7 +178,7 @@ impl Judge {
         }
     }
 
-    /// Takes what is promised of relays into account.
+    /// Takes the promise of relays into account.
     #[must_use]
     pub const fn with_relays(mut self, relay: RelayPromise) -> Self {
         self.relay = relay;
@@ -190,12 +192,13 @@ impl Judge {
         self
     }
 
-    /// Writes down from here on in which order batches come.
+    /// Writes down from here on the order in which batches come.
     pub fn record_on(&mut self, tape: Writing) {
         self.directory.record_on(tape);
     }
 
-    /// Violations found so far. What a later frame may still explain is in it, so it can shrink.
+    /// Violations found so far. Later frames may still explain some of them, so the number can
+    /// shrink.
     #[must_use]
     pub fn violation_count(&self) -> u64 {
         let pending = self.gaps.runs.len() + self.late_numbered.len() + self.restarts.anew.len();
@@ -242,8 +245,8 @@ impl Judge {
         self.forget_ended();
     }
 
-    /// Everything is in: the last judgement. `target_gone` says that the whole target went away,
-    /// so that a closed connection is no single client's grievance.
+    /// Makes the final judgement: every batch is in. `target_gone` says that the whole target went
+    /// away, so that a closed connection is not counted against it for each client.
     #[must_use]
     pub fn finish(mut self, target_gone: bool, settled: impl FnMut(Settled)) -> Findings {
         self.conclude(target_gone, settled);
@@ -294,7 +297,7 @@ impl Judge {
         counts.sent = self.tally.sent;
         counts.acked = self.tally.acked;
         counts.delivered = self.tally.delivered;
-        // What may still come is lost when all is in.
+        // Deliveries that may still come are lost when everything is in.
         let uncertain = self.deferred.count() + self.misplaced + self.unjudged.lost;
         counts.lost = (self.lost + self.tally.lost).saturating_sub(uncertain);
         let irregular = self.irregular_deliveries + self.tally.irregular;
@@ -346,7 +349,7 @@ impl Judge {
         self.findings.unfinished = self.tally.unfinished;
     }
 
-    /// Settles every number that nobody will say more about.
+    /// Settles every number that nothing more will be told of.
     fn settle_told(&mut self, settled: &mut impl FnMut(Settled)) {
         let told = self.numbers.told;
         self.judge_missing(told);
@@ -407,7 +410,7 @@ impl Judge {
             return;
         };
         if seq >= self.numbers.told && record.acked.is_none() {
-            // What the first who got it say may be wrong.
+            // A number that only its first receivers state may be wrong.
             known.certain = false;
             self.numbers.forget_of(seq);
         }
@@ -431,17 +434,17 @@ impl Judge {
         }
     }
 
-    /// Whether this has not been counted yet. Where that is forgotten, it is undecided.
+    /// Whether this cause has not been counted yet. Where that is forgotten, it is undecided.
     fn first_time(&mut self, cause: Cause) -> bool {
         let first = self.counted.insert(cause);
         self.beyond.repeats += u64::from(first.is_none());
         first == Some(true)
     }
 
-    /// Lets go of sessions of which nothing is under way any more.
+    /// Lets go of sessions none of whose messages is under way any more.
     fn forget_ended(&mut self) {
         if !self.ends.is_empty() {
-            return; // what was outstanding is judged at the end, and named then
+            return; // outstanding messages are judged at the end, and name their sessions then
         }
         while let Some(&ended) = self.ended.front() {
             // Violations that are not judged yet name their sessions.

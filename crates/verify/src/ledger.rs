@@ -1,9 +1,9 @@
-//! The ledger of a shard: what its clients did and saw, held against what is owed to each of them.
+//! The ledger of a shard: what its clients did and saw, compared with what is owed to each of them.
 //!
-//! There are two kinds of ledger with one set of calls. A target that states its order is held
-//! to it ([`Numbered`]): each session must see every number once, in order. Of one that states
-//! none, or promises less, the order is found out from what everyone got ([`Inferred`]).
-//! Whatever a ledger is told is also written down here, if the run is recorded.
+//! There are two kinds of ledger with one set of calls. A target that states its order is held to
+//! it ([`Numbered`]): each session must see every number once, in order. Where a target states
+//! none, or promises less, the order is inferred from the deliveries of all ([`Inferred`]).
+//! Everything that a ledger is told is also written down here, if the run is recorded.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,9 +43,8 @@ pub struct Terms {
 }
 
 impl Terms {
-    /// Whether the order that the target states is what it is held to. Only the reference
-    /// protocol's promises can be checked against numbers; whatever is weaker is judged from
-    /// outside.
+    /// Whether the target is held to the order that it states. Only the reference protocol's
+    /// promises can be checked against numbers; weaker ones are judged by inferred order.
     #[must_use]
     pub fn are_numbered(&self) -> bool {
         let promises = Promises {
@@ -97,14 +96,14 @@ pub enum Event {
     Other,
 }
 
-/// How a connection came to its end.
+/// The way in which a connection came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// End of stream.
     Eof,
     /// The connection was reset or broke.
     Broken,
-    /// The client let go of it itself.
+    /// The client closed it itself.
     Ours,
     /// The time was up before the target had finished.
     TimeUp,
@@ -148,7 +147,7 @@ impl Ledger {
         })
     }
 
-    /// Decodes every line from here on: what the comparison must be equivalent to.
+    /// Decodes every line from here on: comparing lines must give the same results.
     #[cfg(test)]
     pub(super) fn never_compare(&mut self) {
         either!(self, ledger => ledger.never_compare = true);
@@ -175,7 +174,7 @@ impl Ledger {
         Some(tape?.of_session(tag, handle.0))
     }
 
-    /// The session number `index`, if there is one that has not ended.
+    /// The session number `index`, if it has not ended.
     pub(super) fn handle(&self, index: u64) -> Option<Handle> {
         let index = u32::try_from(index).ok()?;
         let handle = Handle(index);
@@ -213,8 +212,8 @@ impl Ledger {
         either!(&self, ledger => ledger.context.unacked(handle))
     }
 
-    /// One read gave `frames` whole frames, the first of which, if there is one, began in an earlier
-    /// read if `split`. Comes after every read, so that a trace knows where it ended.
+    /// One read gave `frames` whole frames, the first of which, if there is one, began in an
+    /// earlier read if `split`. Comes after every read, so that a trace knows where it ended.
     pub fn read_done(&mut self, frames: u64, split: bool) {
         let split = split && frames > 0;
         if let Some(tape) = self.tape().writing() {
@@ -226,9 +225,10 @@ impl Ledger {
         coverage.split_frames += u64::from(split);
     }
 
-    /// Goes through what one read brought to a session: takes what is due by comparing it, and
-    /// everything else by what `conn` makes of it, and says of each what it was. `now_ns` is when
-    /// the read returned. What the target is to be answered with is appended to `out`.
+    /// Goes through the bytes of one read of a session: takes the messages that are due by
+    /// comparing them, and everything else as `conn` decodes it, and says of each what it was.
+    /// `now_ns` is when the read returned. Anything that the target is to be answered with is
+    /// appended to `out`.
     #[inline]
     pub fn read(
         &mut self,
@@ -255,7 +255,7 @@ impl Ledger {
         self.read_done(frames, split);
     }
 
-    /// The target ended the stream: goes through what that makes of what a session has read.
+    /// The target ended the stream: takes the observations that its end completes.
     pub fn finish(
         &mut self,
         handle: Handle,
@@ -273,8 +273,9 @@ impl Ledger {
         }
     }
 
-    /// Takes what comes next to a session if it is the message that others got and that is due to
-    /// it now: `take_if` compares, and takes it if it is. The fast path; `None` changes nothing.
+    /// Takes the next bytes of a session if they are the message that others got and that is due to
+    /// it now: `take_if` compares, and takes them if they are. The fast path; `None` changes
+    /// nothing.
     #[inline]
     pub fn matched(
         &mut self,
@@ -285,14 +286,14 @@ impl Ledger {
         either!(self, ledger => ledger.matched(handle, now_ns, take_if))
     }
 
-    /// Takes what a session saw, and says what that was.
+    /// Takes an observation of a session, and says what it was.
     #[inline(never)]
     pub fn saw(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
         if self.tape().begin_event().is_none() {
             return either!(self, ledger => ledger.observe(handle, seen, now_ns));
         }
-        // What came in two reads is not compared, and is told by what it is equal to all the same:
-        // of long frames every read splits one.
+        // A frame that came in two reads is not compared, but is recorded by the frame that it
+        // equals all the same: every read splits one where frames are long.
         let due = self.due(handle);
         let again = match seen {
             Seen::Relay(relay) => due.filter(|(_, due)| *due == relay.frame),
@@ -376,8 +377,8 @@ impl Ledger {
         either!(&self, ledger => ledger.context.is_open(handle))
     }
 
-    /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
-    /// is owed begins with what no one has seen yet.
+    /// The time is up and neither a welcome came nor anything else: J1 is broken, and the session
+    /// is owed everything from the first number on that no one has seen yet.
     pub fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
         if let Some(tape) = self.note(Tag::NoWelcome, handle) {
             tape.time(now_ns);
@@ -415,8 +416,8 @@ impl Ledger {
         self.tape().end_event();
     }
 
-    /// The connection is over; `unread` are its last bytes, which are no whole frame. What ends
-    /// with the stream ([`Conn::finish`]) is taken before. The handle is free.
+    /// The connection is over; `unread` are its last bytes, which are no whole frame. Frames that
+    /// the end of the stream completes ([`Conn::finish`]) are taken before. The handle is free.
     pub fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
         if let Some(tape) = self.note(Tag::Ended, handle) {
             tape.time(now_ns).number(ending as u64).bytes(unread);
@@ -425,21 +426,21 @@ impl Ledger {
         self.tape().end_event();
     }
 
-    /// Whether enough has gathered that [`Ledger::take_batch`] should be called before its time.
+    /// Whether enough has gathered that [`Ledger::take_batch`] should be called early.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
         either!(&self, ledger => ledger.context.wants_flush())
     }
 
-    /// Whether so much has gathered that nothing should be read before it is handed over: where the
-    /// judge cannot keep up, or each delivery is a finding, memory is bounded by that.
+    /// Whether so much has gathered that nothing should be read before it is handed over. This
+    /// bounds memory where the judge cannot keep up, or where each delivery is a finding.
     #[must_use]
     pub fn is_full(&self) -> bool {
         either!(&self, ledger => ledger.context.batch.is_full())
     }
 
-    /// As [`Ledger::take_batch`] when all sessions are over, bit by bit, so that whoever waits for
-    /// the end can look at a clock in between. Says whether there is more.
+    /// As [`Ledger::take_batch`] when all sessions are over, but in parts, so that a caller that
+    /// waits for the end can look at a clock in between. Returns whether there is more.
     pub fn take_rest(&mut self) -> (Batch, bool) {
         if let Some(tape) = self.tape().begin_event() {
             tape.event(Tag::TakeRest);
@@ -452,7 +453,8 @@ impl Ledger {
         (batch, more)
     }
 
-    /// There is no time for more: what is not judged by now is counted, and handed over as that.
+    /// There is no time for more: messages that are not judged by now are only counted, and handed
+    /// over as that.
     pub fn stop_judging(&mut self) {
         if let Some(tape) = self.tape().begin_event() {
             tape.event(Tag::StopJudging);
@@ -473,7 +475,7 @@ impl Ledger {
         batch
     }
 
-    /// A batch was handed over, and with it lines were let go.
+    /// A batch was handed over, and with it lines were released.
     fn batch_taken(&mut self) {
         self.tape().end_event();
         let first_frame = either!(self, ledger => ledger.first_frame());

@@ -1,10 +1,10 @@
 //! Observations in, violations out: does everyone get every message of a broadcast system exactly
-//! once and in order? Pure: no socket, no clock, no task; the live driver, a
-//! property test and a fuzzer feed the same code.
+//! once and in order? Pure: no socket, no clock, no task; the live driver, a property test and a
+//! fuzzer feed the same code.
 //!
-//! A [`ledger::Ledger`] a shard follows each session's numbering and hands [`batch::Batch`]es to
-//! the one [`judge::Judge`], which settles every number with what all shards saw of it and ends
-//! in [`findings::Findings`].
+//! Each shard has a [`ledger::Ledger`], which follows each session's numbering and hands
+//! [`batch::Batch`]es to the one [`judge::Judge`]. The judge settles every number with all shards'
+//! observations of it, and ends in [`findings::Findings`].
 //!
 //! # Your own system, verified
 //!
@@ -59,8 +59,9 @@
 //! assert!(lost.examples[0].text.starts_with("bob was owed message 2 of ann"));
 //! ```
 //!
-//! Where messages are numbered, or acked, or joins and leaves answered, `Capabilities` and `Promises`
-//! say so, and more is found. Of bytes on a wire, [`wire::protocol`] makes observations.
+//! Where messages are numbered or acked, or joins and leaves answered, `Capabilities` and
+//! `Promises` say so, and more is checked. [`wire::protocol`] makes observations out of bytes on a
+//! wire.
 
 pub use chatbench_wire as wire;
 

@@ -2,11 +2,10 @@
 //! whether it came (rules S1 to S10, J1, J2).
 //!
 //! The target states its order, so the stronger property is checked: each session's frames run on
-//! from its welcome without gap, and number ↔ message is one-to-one over all sessions. A session
-//! is an integer (the number that must come next); the shard shares one window of lines
-//! ([`Reference`]), against which all but the first receiver of a message compare bytes. What
-//! does not go by the book is handed to the [`Judge`](super::judge::Judge), who knows what the
-//! other shards saw.
+//! from its welcome without gap, and number ↔ message is one-to-one over all sessions. A session is
+//! an integer (the number that must come next); the shard shares one window of lines
+//! ([`Reference`]), against which all but the first receiver of a message compare bytes. Anomalies
+//! are handed to the [`Judge`](super::judge::Judge), who knows what the other shards saw.
 
 mod acks;
 mod ends;
@@ -30,8 +29,8 @@ use super::violation::{Evidence, NoFrame, Quote};
 use chatbench_wire::payload::SenderId;
 use chatbench_wire::seen::{Due, Relay, Seen};
 
-/// Numbers under the largest that there is which are not followed: room for every sum of one and
-/// whatever is counted from it, and for those that stand for none.
+/// Numbers at the top of the range that are not followed: room for every sum of a number and
+/// anything counted from it, and for the values that stand for no number.
 const ROOM: u64 = 1 << 32;
 
 /// The largest number that is followed.
@@ -44,7 +43,7 @@ pub(super) struct Numbered {
     reference: Reference,
     /// The numbers under this one were handed over.
     watermark: u64,
-    /// The highest number that was found to be one.
+    /// The highest number that the target is known to have given out.
     highest: u64,
     #[cfg(test)]
     pub(super) never_compare: bool,
@@ -63,20 +62,21 @@ impl Numbered {
         }
     }
 
-    /// The frame that is kept of the number that is due to this session, and under which number.
+    /// The frame that is kept of the number that is due to this session, and the number under which
+    /// it is kept.
     pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
         let due = self.context.sessions[handle].progress.next;
         let (slot, due) = self.reference.get(due)?;
         Some((slot.frame_number(), due.frame))
     }
 
-    /// No frame under this number is kept any more.
+    /// The number of the first frame that may still be kept.
     pub(super) fn first_frame(&self) -> u32 {
         self.reference.first_frame()
     }
 
     pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
-        // Whatever anyone has seen by now was numbered before this connection: not owed.
+        // Every number that anyone has seen by now was given out before this connection: not owed.
         let joined = self.context.directory.highest_seq();
         let added = joined - self.context.directory.stated(joined);
         self.context
@@ -127,7 +127,7 @@ impl Numbered {
         None
     }
 
-    /// Does what the fast path leaves out because it hardly ever applies.
+    /// Does what the fast path leaves out because it is rarely needed.
     #[cold]
     fn after_match(&mut self, handle: Handle, now_ns: u64) {
         let session = &mut self.context.sessions[handle];
@@ -144,7 +144,7 @@ impl Numbered {
         self.explain(handle, moves);
     }
 
-    /// Takes what a session saw.
+    /// Takes an observation of a session.
     pub(super) fn observe(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
         if let Seen::Relay(Relay { seq, .. })
         | Seen::Ack { seq, .. }
@@ -188,8 +188,9 @@ impl Numbered {
         }
     }
 
-    /// A frame under a number that is not followed. If the session stands near those, they may be
-    /// its own: nothing is said of it any more. Else no run comes so far.
+    /// A frame under a number that is not followed. If the session is near those numbers, the
+    /// number may be its own: nothing more is said of the session. Else no run reaches such a
+    /// number.
     fn too_large(&mut self, handle: Handle, seen: &Seen<'_>, seq: u64, now_ns: u64) -> Event {
         let session = self.session(handle);
         if session.stage == Stage::Open && session.progress.next < MAX_SEQ - ROOM {
@@ -218,7 +219,7 @@ impl Numbered {
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {
-        // Sessions yet to come are owed nothing up to here.
+        // Later sessions are owed nothing up to here.
         let mut watermark = self.context.directory.highest_seq() + 1;
         let window = bounds::reorder_window() as u64;
         for handle in self.context.sessions.handles() {
@@ -230,7 +231,7 @@ impl Numbered {
             let session = &self.context.sessions[handle];
             watermark = watermark.min(session.progress.horizon(session.stage));
         }
-        // A session that irregular frames had carried on may wait for an earlier number again.
+        // A session that irregular frames had moved on may wait for an earlier number again.
         self.watermark = self.watermark.max(watermark);
         let watermark = self.watermark;
         let facts = &mut self.context.batch.facts;
@@ -251,7 +252,7 @@ impl Numbered {
             .place(seq, carried, plausible, moves)
     }
 
-    /// The largest number that is believed of a session for its own sake.
+    /// The largest number that is believed on the word of one frame.
     fn plausible(&self, handle: Handle) -> u64 {
         let next = self.context.sessions[handle].progress.next;
         let near = next.saturating_add(bounds::reorder_window() as u64);

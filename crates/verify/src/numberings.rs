@@ -1,10 +1,10 @@
 //! Numberings: a target that is started again gives its numbers out anew (which breaks S1), and
-//! what is numbered then is not what had these numbers before.
+//! then the same numbers stand for other messages.
 //!
-//! Inside of verification every number of a later numbering is counted on from the earlier one, so
-//! many apart that what is still read of the earlier one meets none of the later one. Everything
-//! that follows numbers needs to know nothing of it; whoever names one to people takes off again
-//! what was added ([`Numberings::stated`]).
+//! Inside the verifier every number of a later numbering is counted on from the earlier one, with
+//! so large a distance that late frames of the earlier one cannot overlap with the later one. So
+//! the rest of the verifier needs to know nothing of it; code that shows a number to people
+//! subtracts again what was added ([`Numberings::stated`]).
 
 /// Numbers between one numbering and the next.
 pub(super) const APART: u64 = 1 << 40;
@@ -37,9 +37,9 @@ impl Numberings {
         number - self.added(number)
     }
 
-    /// The amount that is added to the numbers of a session that is welcomed at `welcome`, when `joined` had
-    /// been seen as it began to connect: those of the same numbering, or if its number is too small
-    /// for that, of one that has begun since.
+    /// The amount that is added to the numbers of a session that is welcomed at `welcome`, when
+    /// `joined` had been seen as it began to connect: those of the same numbering, or if its number
+    /// is too small for that, of one that has begun since.
     pub(super) fn of_welcome(&self, joined: u64, welcome: u64) -> u64 {
         let added = self.added(joined);
         if welcome.saturating_add(added) >= joined {
@@ -49,8 +49,8 @@ impl Numberings {
     }
 
     /// A session that began to connect when `joined` had been seen gets smaller numbers. Returns
-    /// what is added to them, and whether nobody had known of this numbering; `None` where there is
-    /// no room for another one.
+    /// the amount that is added to them, and whether this numbering was not known before; `None`
+    /// where there is no room for another one.
     pub(super) fn begin(&mut self, joined: u64, highest: u64, last: u64) -> Option<(u64, bool)> {
         let known = self.later.last().filter(|latest| latest.added > joined);
         if let Some(known) = known {
@@ -89,7 +89,8 @@ mod tests {
         );
         assert_eq!(numberings.stated(75), 75);
         assert_eq!(numberings.stated(added + 3), 3);
-        // Who began to connect before it began may be of either, who did after that is of it.
+        // Sessions that began to connect before it began may be of either; those that did after
+        // that are of it.
         assert_eq!(numberings.of_welcome(70, 74), 0);
         assert_eq!(numberings.of_welcome(70, 3), added);
         assert_eq!(numberings.of_welcome(added + 2, 3), added);

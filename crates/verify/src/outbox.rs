@@ -22,19 +22,21 @@ pub(super) struct Outbox {
     pub(super) previous_ns: u64,
     /// Sent and not acked, in order.
     pub(super) pending: VecDeque<Pending>,
-    /// Overtaken by a later one's ack: reordered if theirs still comes, else missing.
+    /// Messages whose acks were overtaken by a later message's: reordered if their acks still come,
+    /// else missing.
     pub(super) overtaken: Vec<Pending>,
     /// The k of the latest message known to have overtaken others: counted once.
     pub(super) overtaker: u64,
-    /// Answered with an error, or relayed to ourselves: no ack is waited for.
+    /// Messages that were answered with an error, or relayed to their own sender: no ack is waited
+    /// for.
     pub(super) waived_acks: VecDeque<u64>,
-    /// Up to this k some of those are forgotten.
+    /// Some waived acks up to this k are forgotten.
     forgotten_k: u64,
     /// Bytes that a script sent as they stand.
     pub(super) raw: Option<Raw>,
     /// Errors that name none of its messages, and may be about one that waits for its ack.
     pub(super) errors: UnnamedErrors,
-    /// How many came of a target that promises no acks.
+    /// How many of these came from a target that promises no acks.
     pub(super) unnamed_errors: u64,
 }
 
@@ -45,7 +47,7 @@ pub(super) struct Pending {
     pub(super) intended_ns: u64,
     /// Taken before the write.
     pub(super) sent_ns: u64,
-    /// The last number this session had seen by then: a cause of it.
+    /// The last number that this session had seen by then: a cause of the message.
     pub(super) seen: u64,
     /// The k of the later message whose ack came first; 0 while none did.
     pub(super) overtaken_by: u64,
@@ -62,7 +64,7 @@ pub(super) struct Raw {
     pub(super) errors_owed: u64,
 }
 
-/// How an ack stood among those still awaited.
+/// The order of an ack among those still awaited.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct AckOrder {
     /// It was awaited; `false` if it had been overtaken.
@@ -100,7 +102,8 @@ impl Outbox {
         self.pending.len() + self.raw.as_ref().map_or(0, |r| r.acks_owed as usize)
     }
 
-    /// Whether each of its messages was acked, so that nothing of it can come that did not before.
+    /// Whether each of its messages was acked, so that no message of it can come that has not come
+    /// before.
     pub(super) fn is_all_acked(&self) -> bool {
         self.unacked() == 0
             && self.overtaken.is_empty()
@@ -114,7 +117,7 @@ impl Outbox {
     }
 
     /// A publish goes over the wire after raw bytes without an end, and runs together with them.
-    /// Whether the target can read it as what it is all the same.
+    /// Returns whether the target can read it as what it is all the same.
     pub(super) fn sent_glued(&mut self, glued: Glued) -> bool {
         if let Some(raw) = &mut self.raw {
             raw.unfinished = glued.unfinished;
@@ -160,9 +163,9 @@ impl Outbox {
         }
     }
 
-    /// Its client waited too long for acks. That is on record once: at the end they are not
-    /// counted again. Returns the messages that they are of, or none if bytes that a script sent
-    /// are among them, which have no name.
+    /// Its client waited too long for acks. That is on record once: at the end they are not counted
+    /// again. Returns the messages that they are for, or none if bytes that a script sent are among
+    /// them, which have no name.
     pub(super) fn overdue(&mut self, sender: SenderId) -> Vec<Message> {
         let waiting = self.unacked();
         let ks = self.pending.iter().map(|pending| pending.k);
@@ -176,8 +179,8 @@ impl Outbox {
         messages
     }
 
-    /// Takes a frame that a script sent and that is to be refused off the waiting list: what came
-    /// answers it. Bytes without a line end are no frame, and may be taken for one.
+    /// Takes a frame that a script sent and that is to be refused off the waiting list: the frame
+    /// that came answers it. Bytes without a line end are no frame, and may be taken for one.
     pub(super) fn take_owed_error(&mut self) -> bool {
         let glued = self.has_unfinished_raw();
         let Some(raw) = self.raw.as_mut() else {
@@ -188,7 +191,8 @@ impl Outbox {
         owed
     }
 
-    /// A publish that a script sent byte for byte is answered, with an ack or an error, if one waits.
+    /// A publish that a script sent byte for byte is answered, with an ack or an error, if one
+    /// waits.
     pub(super) fn answer_raw(&mut self) -> bool {
         let raw = self.raw.as_mut().filter(|raw| raw.acks_owed > 0);
         raw.is_some_and(|raw| {
@@ -198,7 +202,7 @@ impl Outbox {
     }
 
     /// Message `k` is refused: it waits no more. Unlike an ack, that says nothing of those sent
-    /// before it. Whether it was still awaited.
+    /// before it. Returns whether it was still awaited.
     pub(super) fn refuse(&mut self, k: u64) -> bool {
         self.overtaken.retain(|p| p.k != k);
         let before = self.pending.len();
@@ -206,7 +210,7 @@ impl Outbox {
         self.pending.len() < before
     }
 
-    /// Whether message `k` was sent, and neither refused nor echoed; of acks this knows nothing.
+    /// Whether message `k` was sent, and neither refused nor echoed, whether or not it was acked.
     pub(super) fn is_unanswered(&self, k: u64) -> bool {
         (1..=self.last_k).contains(&k) && self.was_ack_waived(k) == Some(false)
     }

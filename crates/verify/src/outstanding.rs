@@ -1,12 +1,12 @@
-//! Deliveries and acks that had not come when the run stopped listening, and how late they are at
-//! least.
+//! Deliveries and acks that had not come when the run stopped listening, and a lower bound on their
+//! lateness.
 //!
-//! A run ends at some moment, whether the target has finished or not. What it still owes then has
-//! no latency, but a known lower bound of one: from the send to that moment. Statistics calls such
-//! a sample right-censored.
+//! A run ends at some moment, whether the target has finished or not. The deliveries that it still
+//! owes then have no latency, but a known lower bound of one: from the send to that moment.
+//! Statistics calls such a sample right-censored.
 //!
-//! A ledger says, as its sessions are cut, who was still listening and which messages had no
-//! answer. The [`Judge`](super::judge::Judge) holds the two against each other, since what one
+//! As its sessions are cut, a ledger reports which of them were still listening and which messages
+//! had no answer. The [`Judge`](super::judge::Judge) combines the reports, since a message that one
 //! shard sent is owed to the sessions of all.
 
 use std::collections::BTreeMap;
@@ -24,22 +24,22 @@ pub struct Outstanding {
     pub first_ns: Option<u64>,
     /// Its sender, if that waited for the ack.
     pub ack: Option<Waiting>,
-    /// Who waited for the relay.
+    /// The clients that waited for the relay.
     pub relays: Vec<Waiting>,
 }
 
 /// Clients of one group that waited for the same message until the same moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
-    /// Where their latencies go (`measure::group::place`).
+    /// The place of their latencies (`measure::group::place`).
     pub group: usize,
-    /// How many.
+    /// Their number.
     pub clients: u64,
     /// Until when they waited: the end of the run, or when they left themselves.
     pub until_ns: u64,
 }
 
-/// A ledger's part of that, handed over as its sessions are cut.
+/// A ledger's report, handed over as its sessions are cut.
 #[derive(Debug, Default)]
 pub(super) struct Cut {
     pub(super) listeners: Vec<Listener>,
@@ -61,11 +61,11 @@ pub(super) struct Listener {
 }
 
 /// A message that was sent over a connection that stood to the end, and was not acked, or is not
-/// known to have been got by anybody.
+/// known to have been received by anybody.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unanswered {
     pub(super) message: Message,
-    /// Its sender's.
+    /// Its sender's group.
     pub(super) group: usize,
     pub(super) intended_ns: u64,
     pub(super) sent_ns: u64,
@@ -78,8 +78,8 @@ pub(super) struct Unanswered {
     pub(super) to_all: bool,
 }
 
-/// A message of a target that states no numbers, and who was owed it for certain and had not got
-/// it, though others had, or its sender the ack.
+/// A message of a target that states no numbers, and the listeners that were owed it for certain
+/// and had not got it, though others had, or its sender the ack.
 #[derive(Debug)]
 pub(super) struct PassedOver {
     pub(super) message: Message,
@@ -99,7 +99,7 @@ pub(super) type Crowds = BTreeMap<Class, Crowd>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Crowd {
     pub(super) clients: u64,
-    /// The two that joined first, with when: so one of them is not the sender.
+    /// The two that joined first, with when: so at least one of them is not the sender.
     pub(super) first: Vec<(u64, SenderId)>,
 }
 
@@ -128,8 +128,8 @@ impl Crowd {
     }
 }
 
-/// When a session that left before the end is said to have left: a little early, so that few
-/// moments have to be told apart.
+/// The time at which a session that left before the end is taken to have left: a little early, so
+/// that few moments have to be told apart.
 pub(super) const fn rounded_down(left_ns: u64) -> u64 {
     const STEP_NS: u64 = 10_000_000;
     left_ns / STEP_NS * STEP_NS

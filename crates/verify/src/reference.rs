@@ -56,7 +56,7 @@ impl Slot {
         self.sender != NOBODY
     }
 
-    /// Under which number its frame is kept.
+    /// The number under which its frame is kept.
     pub(super) const fn frame_number(&self) -> u32 {
         self.frame.number()
     }
@@ -74,7 +74,7 @@ pub(super) struct Reference {
 }
 
 impl Reference {
-    /// No frame under this number is kept any more.
+    /// The number of the first frame that may still be kept.
     pub(super) fn first_frame(&self) -> u32 {
         self.frames.first()
     }
@@ -102,9 +102,9 @@ impl Reference {
             .filter(|s| s.is_known())
     }
 
-    /// Keeps the clean frame of number `seq`, seen for the first time at `now_ns`
-    /// by `receiver`. Slots that the bounded window had to give up for it go to `retired`. `false` if
-    /// the number fell out of the window before: nothing is left to compare it with.
+    /// Keeps the clean frame of number `seq`, seen for the first time at `now_ns` by `receiver`.
+    /// Slots that the bounded window had to give up for it go to `retired`. `false` if the number
+    /// fell out of the window before: nothing is left to compare it with.
     #[allow(clippy::too_many_arguments)] // the fields of a slot
     pub(super) fn insert(
         &mut self,
@@ -119,7 +119,7 @@ impl Reference {
         if self.slots.is_empty() {
             self.base = seq;
         }
-        // The receiver that is furthest need not have been a receiver of every number before.
+        // The receiver that is furthest ahead need not have received every number before.
         let missing_below = self.base.saturating_sub(seq);
         if seq < self.floor
             || missing_below + self.slots.len() as u64 > bounds::reference_numbers() as u64
@@ -211,7 +211,7 @@ mod tests {
         assert!(reference.get(40).is_none() && reference.get(44).is_none());
     }
 
-    /// Not even the room that its own frame needs is left before a later one's.
+    /// No room is left for the number's own frame before that of a later number.
     #[test]
     fn a_frame_for_which_later_ones_leave_no_room_is_not_kept() {
         let bounds = bounds::Bounds {

@@ -1,12 +1,12 @@
-//! When messages were really sent, for whoever receives them in another shard.
+//! Times at which messages were really sent, for their receivers in other shards.
 //!
-//! The load message states when it was due; what it cannot state is when it left, and that is
-//! where service time counts from. So every send leaves its lag here and the first receiver of a
-//! shard looks it up: one atomic store per message, one load per message and shard, none per delivery.
+//! The load message states when it was due; it cannot state when it left, and service time counts
+//! from that. So every send leaves its lag here and the first receiver of a shard looks it up: one
+//! atomic store per message, one load per message and shard, none per delivery.
 //!
-//! The table has a fixed size and forgets: a message that [`SLOTS`] others have followed finds
-//! another's entry, knows it by its tag, and has no known send. A tag of 24 bits is another's by
-//! chance once in 16 million of these.
+//! The table has a fixed size and overwrites old entries: a lookup of a message after [`SLOTS`]
+//! others finds another's entry, recognises that by its tag, and the send time is not known. A tag
+//! of 24 bits fits another message by chance once in 16 million such lookups.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

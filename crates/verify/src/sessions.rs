@@ -1,5 +1,5 @@
-//! The sessions of one ledger: who each is, where it is in its life, and what it sent. How far it
-//! has come in the order of messages is for each kind of ledger to know.
+//! The sessions of one ledger: the client of each, its stage, and its outbox. Its progress in the
+//! order of messages depends on the kind of ledger.
 
 use std::ops::{Index, IndexMut};
 
@@ -12,7 +12,7 @@ use chatbench_wire::payload::SenderId;
 /// A number or a moment that never comes.
 pub(super) const NEVER: u64 = u64::MAX;
 
-/// A session, of which a ledger knows `progress` besides.
+/// A session, with the `progress` that the kind of ledger keeps about it.
 #[derive(Debug)]
 pub(super) struct Session<P> {
     pub(super) id: SenderId,
@@ -23,11 +23,11 @@ pub(super) struct Session<P> {
     pub(super) left_ns: u64,
     /// Everything that it sent; absent for a pure listener.
     pub(super) outbox: Option<Box<Outbox>>,
-    /// How far it has come, and what went wrong.
+    /// Its progress in the order, and everything that went wrong.
     pub(super) progress: P,
 }
 
-/// Where a session is in its life.
+/// The stage of a session's life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
     /// Waiting for the welcome.
@@ -89,7 +89,7 @@ impl<P> Sessions<P> {
         self.free.push(handle);
     }
 
-    /// Whether a session has this handle that has not ended.
+    /// Whether a session that has not ended has this handle.
     pub(super) fn is_there(&self, handle: Handle) -> bool {
         let session = self.all.get(handle.index());
         session.is_some_and(|session| session.stage != Stage::Free)
@@ -110,7 +110,7 @@ impl<P> Sessions<P> {
         self.all.iter_mut().filter(|s| s.stage != Stage::Free)
     }
 
-    /// How many there are at the same time, at most.
+    /// The largest number of sessions that were there at the same time.
     pub(super) fn len(&self) -> usize {
         self.all.len()
     }

@@ -1,8 +1,8 @@
-//! The stream of numbers that one session gets: which is due, and which did not come. Of a session
-//! that has seen nothing unusual that is a few words.
+//! The stream of numbers that one session gets: which is due, and which did not come. For a session
+//! that has seen nothing unusual it takes a few words.
 //!
-//! [`placing`] finds the place of each numbered frame; [`trouble`] is what it has to remember where
-//! frames do not come one after the other, [`excused`] for which numbers it got something else.
+//! [`placing`] finds the place of each numbered frame; [`trouble`] is the state that it needs where
+//! frames do not come one after the other, [`excused`] the numbers that irregular frames stood for.
 
 mod excused;
 mod moves;
@@ -68,8 +68,8 @@ impl Stream {
         (unseen.end.saturating_sub(unseen.start)).saturating_sub(irregular)
     }
 
-    /// The number due; after many irregular frames in a row, one that is [`bounds::reorder_window`] before
-    /// their end: what comes under an earlier one is not waited for.
+    /// The number due; after many irregular frames in a row, one that is [`bounds::reorder_window`]
+    /// before their end: frames under earlier numbers are not waited for.
     fn passed(&self) -> u64 {
         let excused = self.trouble.as_ref().map(|t| &t.excused);
         let end = excused.map_or(self.next, |excused| excused.end_of_run(self.next));
@@ -77,7 +77,7 @@ impl Stream {
             .max(end.saturating_sub(bounds::reorder_window() as u64))
     }
 
-    /// The first number about which a session at this stage may still say something.
+    /// The first number about which a session at this stage may still report something.
     pub(super) fn horizon(&self, stage: Stage) -> u64 {
         match stage {
             Stage::Connecting => self.joined + 1,

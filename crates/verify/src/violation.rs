@@ -1,5 +1,5 @@
-//! Violations as data: whom it concerns, and every fact that its sentence needs. The sentences are
-//! in [`words`](super::words).
+//! Violations as data: the receiver it concerns, and every fact that its sentence needs. The
+//! sentences are in [`words`](super::words).
 
 use super::directory::ClientId;
 use super::kind::Kind;
@@ -9,19 +9,19 @@ use chatbench_wire::payload::SenderId;
 /// Bytes of an offending line that a violation quotes.
 const QUOTED_BYTES: usize = 120;
 
-/// Whom a violation concerns.
+/// The client that a violation concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Who {
     /// A client of the run.
     Client(ClientId),
-    /// A session of which it is forgotten whose it was.
+    /// A session whose client is forgotten.
     Session(SenderId),
 }
 
 /// A message, as a violation names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MessageOf {
-    /// Who sent it.
+    /// Its sender.
     pub sender: Who,
     /// Its place among those of its session, from 1; 0 where that is not known.
     pub k: u64,
@@ -60,7 +60,7 @@ pub struct ErrorFrame {
 pub struct Violation {
     /// The facts that show it.
     pub evidence: Evidence,
-    /// Who was owed something else, where that is one client.
+    /// The client that was owed something else, where that is one.
     pub receiver: Option<Who>,
     /// The message it is about, where it is one.
     pub message: Option<MessageOf>,
@@ -83,13 +83,14 @@ impl Violation {
 pub enum Evidence {
     /// A message that was owed and did not come.
     Lost(LossProof),
-    /// An acked message that nobody got; one of those who were there.
+    /// An acked message that nobody got; one of the receivers that were there.
     ReachedNobody(Who),
-    /// Numbers that were given to nothing, up to this last one; who got what comes before and after.
+    /// Numbers that were given to no message, up to this last one, and who noticed it by the
+    /// numbers before and after.
     Skipped {
         /// The last of them, as the target states it.
         last: u64,
-        /// Who noticed.
+        /// The receiver that noticed.
         witness: Who,
     },
     /// A message that was neither acked nor refused.
@@ -103,7 +104,7 @@ pub enum Evidence {
     },
     /// A relay had not come when the run stopped listening, and was late by then.
     StillAwaited {
-        /// How many waited besides the receiver.
+        /// How many others waited.
         others: u64,
         /// How long they had waited at least.
         waited_ns: u64,
@@ -164,13 +165,13 @@ pub enum Evidence {
         /// It was an ack, to the sender.
         is_ack: bool,
     },
-    /// Two messages that are each other's numbers to the others.
+    /// Two messages that came under each other's numbers.
     Exchanged {
-        /// The number that the message is to the others, as the target states it.
+        /// The number under which the others got the message, as the target states it.
         number: u64,
         /// The message that the others got under this number.
         other: MessageOf,
-        /// One sender's order is broken by that.
+        /// That breaks the order of one sender's messages.
         one_sender: bool,
     },
     /// Two messages that the receiver got the other way round than it was owed.
@@ -184,7 +185,7 @@ pub enum Evidence {
     NoOrder {
         /// The message that the receiver got first.
         first: MessageOf,
-        /// Who got the two the other way round.
+        /// The receiver that got the two the other way round.
         other: Who,
     },
     /// A message that came before this one, which its sender had got when it sent it.
@@ -193,7 +194,7 @@ pub enum Evidence {
     NumberedBelowSeen(u64),
     /// A message that was sent after somebody had seen a larger number.
     SentAfterSeen {
-        /// Who had.
+        /// The client that had seen it.
         by: Who,
         /// That was the sender itself.
         is_sender: bool,
@@ -233,14 +234,14 @@ pub enum Evidence {
     NotOwed(u64),
     /// A sender got its own message relayed.
     Echoed,
-    /// A relay that is wrong in itself, and how many got the same besides.
+    /// A relay that is wrong in itself, and how many others got the same.
     WrongRelay {
         /// The way in which it is wrong.
         what: WrongRelay,
-        /// How many got the same besides.
+        /// How many others got the same.
         others: u64,
     },
-    /// A relay under this number, which is another's; it stood in the place of its own.
+    /// A relay under this number, which is another message's; it came in place of its own number.
     Misnumbered(u64),
     /// Bytes that are no frame.
     NoFrame(NoFrame),
@@ -294,7 +295,7 @@ pub enum LossProof {
     Later,
     /// The target said goodbye.
     Bye,
-    /// The target closed the connection of who left.
+    /// The target closed the connection of a client that had left.
     Close,
 }
 
@@ -350,7 +351,7 @@ pub enum WrongRelay {
     WrongAddress {
         /// The address that it names.
         claimed: Box<str>,
-        /// That is the receiver's.
+        /// That address is the receiver's.
         is_receivers: bool,
         /// The sender's.
         truth: Box<str>,
@@ -388,9 +389,9 @@ impl WrongRelay {
 pub enum NoFrame {
     /// Bytes that the protocol does not take for one.
     Malformed {
-        /// The way in which they are wrong, as its decoder puts it; nothing where it has no words for it.
+        /// The fault, as its decoder words it; empty where it has no words for it.
         what: Box<str>,
-        /// The bytes; nothing where they are not shown.
+        /// The bytes; empty where they are not shown.
         frame: Quote,
     },
     /// A number that no run comes to.

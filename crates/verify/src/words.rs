@@ -11,7 +11,7 @@ use super::violation::{
     Quote, StrayAck, Violation, Who, WrongRelay,
 };
 
-/// A violation and the names of the run's clients: its sentence.
+/// The sentence for a violation, with the names of the run's clients.
 struct Sentence<'a> {
     violation: &'a Violation,
     clients: &'a [String],
@@ -95,7 +95,7 @@ impl Display for Seconds {
     }
 }
 
-/// The beginning of what came, fit for a terminal.
+/// The beginning of the bytes that came, fit for a terminal.
 impl Display for Quote {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`", self.begin.escape_ascii())?;
@@ -187,7 +187,7 @@ impl<'a> Sentence<'a> {
         self.violation.message.unwrap_or(nothing)
     }
 
-    /// Who sent the message.
+    /// The sender of the message.
     fn sender(&self) -> Name<'a> {
         self.name(self.message().sender)
     }
@@ -209,7 +209,7 @@ impl<'a> Sentence<'a> {
         let seq = self.violation.seq;
         let number = seq.is_some();
         match (self.violation.message, seq) {
-            // Of an altered one it is only a guess which message it was.
+            // For an altered one it is only a guess which message it was.
             (Some(_), _) if number || !matches!(what, WrongRelay::Altered(_)) => {
                 write!(f, "{} ", self.subject())?;
             }
@@ -274,7 +274,7 @@ impl<'a> Sentence<'a> {
     }
 }
 
-/// Stands for who is missing in a violation that names none.
+/// Stands for a missing client in a violation that names none.
 const NOBODY: Who = Who::Client(super::directory::ClientId(u32::MAX));
 
 /// A message and its number, as far as they are known.

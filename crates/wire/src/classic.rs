@@ -13,13 +13,13 @@ use memchr::memmem;
 
 use super::ndjson::{self, Malformed, Publish};
 
-/// What follows the sender's address in the text that acknowledges a message.
+/// The text that follows the sender's address in an ack.
 pub const ACK: &str = ": 已经收到信息";
 
-/// What stands between the sender's address and the message in a relay.
+/// The text between the sender's address and the message in a relay.
 pub const RELAY: &str = " 地址发送了请求消息：";
 
-/// Whether one of the phrases stands in what a server said.
+/// Whether one of the phrases occurs in what a server said.
 #[must_use]
 pub fn is_spoken_in(heard: &[u8]) -> bool {
     let phrases = [ACK, RELAY];

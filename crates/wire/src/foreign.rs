@@ -24,7 +24,7 @@ impl fmt::Display for Foreign {
     }
 }
 
-/// Which protocol a line is of, as far as its beginning goes. A TLS record is recognised by two
+/// The protocol that a line is of, as far as its beginning tells. A TLS record is recognised by two
 /// bytes, an HTTP request by a whole line.
 #[must_use]
 pub fn recognise(line: &[u8]) -> Option<Foreign> {
@@ -42,7 +42,7 @@ pub fn recognise(line: &[u8]) -> Option<Foreign> {
     (method > 0 && is_version && request.get(method) == Some(&b' ')).then_some(Foreign::Http)
 }
 
-/// What a method is made of (RFC 9110, section 5.6.2).
+/// Whether a byte may stand in a method (RFC 9110, section 5.6.2).
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,12 +1,12 @@
-//! What goes over a socket, sans-IO: bytes in, typed frames out, and back.
+//! Everything that goes over a socket, sans-IO: bytes in, typed frames out, and back.
 //!
 //! [`mod@line`] cuts a byte stream into lines; [`ndjson`] turns lines into frames and frames into
 //! lines (the codec that the fuzzer hammers); [`classic`] is the original's dialect, without frames
-//! and without lines; [`payload`] is the load message, the text that a
-//! driver publishes and that describes itself; [`foreign`] knows what is none of these. [`seen`] is
-//! what a client sees of its target, in the words of no protocol; [`protocol`] has what makes that
-//! of bytes, a file for each. Nothing here opens a socket, reads a clock or keeps state beyond an
-//! unfinished frame.
+//! and without lines; [`payload`] is the load message, the text that a driver publishes and that
+//! describes itself; [`foreign`] recognises protocols that are none of these. [`seen`] has the
+//! observations that a client makes of its target, whatever the protocol; [`protocol`] makes them
+//! out of bytes, with a file for each protocol. Nothing here opens a socket, reads a clock or keeps
+//! state beyond an unfinished frame.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub mod seen;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Dialect {
-    /// One JSON object a line, both ways: what can be verified.
+    /// One JSON object per line, both ways: what can be verified.
     Ndjson,
     /// The original's: JSON objects in, bare text out.
     Classic,

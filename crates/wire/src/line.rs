@@ -55,7 +55,7 @@ impl LineBuffer {
         }
     }
 
-    /// Lines may be as long as this from here on, if that is longer than so far.
+    /// Raises the limit on lines to this from here on, if it was lower.
     pub fn allow(&mut self, max_line_bytes: usize) {
         self.max_line_bytes = self.max_line_bytes.max(max_line_bytes);
     }
@@ -66,13 +66,14 @@ impl LineBuffer {
     /// the iterator earlier drops the rest of the chunk, which is what a caller about to close
     /// wants.
     pub fn feed<'a>(&'a mut self, chunk: &'a [u8]) -> Lines<'a> {
-        // What follows an overrun has no known line start, so nothing of it may be lent.
+        // After an overrun no line start is known, so nothing more may be lent.
         let rest = if self.overrun { &[] } else { chunk };
         Lines { buffer: self, rest }
     }
 
     /// Takes the next line of a read, the bytes of which are left in `rest`: without blank lines;
-    /// `None` when the read is used up. As [`LineBuffer::feed`], for who keeps the rest himself.
+    /// `None` when the read is used up. As [`LineBuffer::feed`], for callers that keep the rest
+    /// themselves.
     ///
     /// # Errors
     /// [`LineTooLong`] once; after that nothing comes any more.
@@ -108,7 +109,7 @@ impl LineBuffer {
         rest: &mut &'r [u8],
     ) -> Option<Result<Line<'a>, LineTooLong>> {
         if self.overrun {
-            *rest = &[]; // what follows an overrun has no known line start
+            *rest = &[]; // after an overrun no line start is known
             return None;
         }
         match self.finish_tail(rest) {
@@ -192,7 +193,7 @@ impl LineBuffer {
     #[cold]
     fn too_long(&mut self, rest: &mut &[u8]) -> LineTooLong {
         *rest = &[];
-        self.tail = vec![0]; // nothing is compared with what follows, either
+        self.tail = vec![0]; // later bytes are compared with nothing, either
         self.overrun = true;
         LineTooLong {
             max_line_bytes: self.max_line_bytes,
@@ -264,7 +265,7 @@ impl Lines<'_> {
     }
 }
 
-/// What the line that an earlier chunk began has become.
+/// The outcome for the line that an earlier chunk began.
 enum Tail {
     /// Its LF is not in this chunk either.
     Unfinished,

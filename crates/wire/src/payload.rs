@@ -4,9 +4,9 @@
 //! its place among that sender's messages, when it was due, when the one before it was due, how
 //! long it must be, and whether a single byte of it was changed.
 //!
-//! Every byte is from the alphabet `A–Z a–z 0–9 - _`, so no encoding along the way has a reason
-//! to escape, normalise or re-encode it. Fields have fixed widths, most significant digit first,
-//! six bits a digit:
+//! Every byte is from the alphabet `A–Z a–z 0–9 - _`, so no encoding along the way has a reason to
+//! escape, normalise or re-encode it. Fields have fixed widths, most significant digit first, six
+//! bits per digit:
 //!
 //! | at | width | field |
 //! |---|---|---|
@@ -72,12 +72,12 @@ impl fmt::Display for SenderId {
     }
 }
 
-/// What a load message says about itself.
+/// The fields of a load message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// Which run it belongs to.
+    /// The run it belongs to.
     pub run: u32,
-    /// Who sent it.
+    /// Its sender.
     pub sender: SenderId,
     /// Its place among that sender's messages, from 1.
     pub k: u64,
@@ -148,8 +148,8 @@ pub fn decode(text: &[u8], seed: u64, run: u32) -> Result<Header, NotIntact> {
     intact.ok_or_else(|| why_not(text, run))
 }
 
-/// Which message a text that is not intact seems to have been: what stands where sender and k
-/// belong. It may be what was altered.
+/// The message that a text that is not intact seems to have been: the sender and k at their places
+/// in it. They may be what was altered.
 #[must_use]
 pub fn claimed(text: &[u8]) -> Option<(SenderId, u64)> {
     let sender = digits(text.get(SENDER_AT..K_AT)?)?;
@@ -165,7 +165,7 @@ pub fn stated_length(text: &[u8]) -> Option<usize> {
         return None;
     }
     let length = digits(&text[LENGTH_AT..CHECKSUM_AT])? as usize;
-    // A cutter that took a shorter length at its word could stand still.
+    // A shorter length than the header's would let a caller that cuts by it stand still.
     (length >= HEADER_BYTES).then_some(length)
 }
 
@@ -266,7 +266,7 @@ fn digits(text: &[u8]) -> Option<u64> {
 /// Bytes of filler that one 64-bit draw gives: ten digits of six bits.
 const FILLER_BLOCK: usize = 10;
 
-/// The filler of one message: a SplitMix64 stream from (seed, sender, k), ten digits a draw.
+/// The filler of one message: a SplitMix64 stream from (seed, sender, k), ten digits per draw.
 struct Filler(u64);
 
 impl Filler {

@@ -1,7 +1,7 @@
-//! Observations: what one client saw of its target, in the words of no protocol; and what it takes
-//! to make them out of bytes ([`Conn`]).
+//! Observations: what one client saw of its target, whatever the protocol; and the trait that makes
+//! them out of bytes ([`Conn`]).
 //!
-//! A verifier eats these and knows no protocol. A protocol makes them and knows no verifier.
+//! A verifier takes them and knows no protocol. A protocol makes them and knows no verifier.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ pub enum Seen<'a> {
     Relay(Relay<'a>),
     /// The target took a message of this client's.
     Ack {
-        /// Which one.
+        /// The message.
         of: AckOf,
         /// Its number, where there are numbers.
         seq: u64,
@@ -46,11 +46,11 @@ pub enum Seen<'a> {
     },
     /// A frame of a kind that the protocol does not know, and that it allows for.
     Unknown,
-    /// What came is no frame of the protocol.
+    /// Something that is no frame of the protocol.
     Malformed {
-        /// What is wrong with it.
+        /// The fault in it.
         what: Cow<'a, str>,
-        /// What came, if it is to be shown.
+        /// The bytes that came, if they are to be shown.
         frame: &'a [u8],
         /// How many other frames it has room for: they may be lost in it.
         could_hide: u64,
@@ -62,7 +62,7 @@ pub enum Seen<'a> {
 pub struct Relay<'a> {
     /// All of the frame, to the last byte that belongs to no other: what others get too.
     pub frame: &'a [u8],
-    /// What was published.
+    /// The text that was published.
     pub text: Cow<'a, [u8]>,
     /// The address that it names as its sender's.
     pub from: Cow<'a, str>,
@@ -71,21 +71,21 @@ pub struct Relay<'a> {
 }
 
 impl Relay<'_> {
-    /// Where in its frame the text stands as it is; `None` if it stands there otherwise (escaped).
+    /// The place of the text in its frame, if it stands there as it is; `None` otherwise (escaped).
     #[must_use]
     pub fn span(&self) -> Option<Range<usize>> {
         span(self.frame, &self.text)
     }
 }
 
-/// Where `part` lies in `whole`, if it is a piece of its memory.
+/// The place of `part` in `whole`, if it is a piece of its memory.
 pub(crate) fn span(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     let from = (part.as_ptr().addr()).checked_sub(whole.as_ptr().addr())?;
     let until = from.checked_add(part.len())?;
     (until <= whole.len()).then_some(from..until)
 }
 
-/// Which of a client's messages an ack is for.
+/// The message of a client's that an ack is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AckOf {
     /// The one with this id.
@@ -101,18 +101,18 @@ pub enum AckOf {
 pub struct Due<'a> {
     /// The frame of the one who got it first.
     pub frame: &'a [u8],
-    /// Where the text stands in it: what is compared where each receiver's frame is another.
-    /// Empty where it does not stand there as it is.
+    /// The place of the text in it: only the text is compared where each receiver's frame differs.
+    /// Empty where the text does not stand there as it is.
     pub text: Range<usize>,
 }
 
-/// What a protocol can say, which decides what may be expected of whoever speaks it.
+/// The capabilities of a protocol, which decide what may be expected of a target that speaks it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(clippy::struct_excessive_bools)] // each is a question of its own
 pub struct Capabilities {
     /// The target states the number of each message: in [`Seen::Open`], relays, acks and byes.
     pub numbers: bool,
-    /// It says that a client has joined ([`Seen::Open`]). Else what comes first proves it.
+    /// It says that a client has joined ([`Seen::Open`]). Else whatever comes first proves it.
     pub welcome: bool,
     /// It says that a client that leaves has got everything ([`Seen::Bye`]). Else the end of the
     /// stream says so.
@@ -121,12 +121,13 @@ pub struct Capabilities {
     pub errors: bool,
     /// A client says whom a message is from.
     pub claims: bool,
-    /// It takes connections in the order they are made, so that who has connected has joined once
-    /// a later one has. No more than the original server is known to promise it.
+    /// It takes connections in the order in which they are made, so that a client that has
+    /// connected has joined once a later one has. No more than the original server is known to
+    /// promise it.
     pub joins_in_order: bool,
 }
 
-/// Bytes that a script had sent as they stand, as a target reads them that keeps to the protocol.
+/// Bytes that a script sent as they stand, as a target that keeps to the protocol reads them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RawSent {
     /// The frames that came to their end.
@@ -138,7 +139,7 @@ pub struct RawSent {
     pub unfinished: bool,
 }
 
-/// A frame that a script had sent.
+/// A frame that a script sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RawFrame {
     /// A publish of this text.
@@ -147,7 +148,7 @@ pub enum RawFrame {
     Refused(Vec<String>),
 }
 
-/// What became of a publish that was sent after bytes without an end.
+/// The fate of a publish that was sent after bytes without an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Glued {
     /// How the target reads it.
@@ -170,18 +171,19 @@ pub enum GluedFate {
 /// A message to be published.
 #[derive(Debug, Clone, Copy)]
 pub struct Publishing<'a> {
-    /// What is published.
+    /// The text that is published.
     pub text: &'a str,
-    /// What its ack names it by, where acks do.
+    /// The id by which its ack names it, where acks do.
     pub id: u64,
-    /// Whom it says that it is from, if not its sender.
+    /// The address that it claims to be from, if not its sender's.
     pub claims: Option<&'a str>,
 }
 
 /// One connection's side of a protocol: bytes in, observations out, and what is to be sent. It has
 /// no socket and no clock, and allocates nothing per delivery.
 ///
-/// What the target has to be answered with is appended to `out`, and written after the read.
+/// Anything that the target has to be answered with is appended to `out`, and written after the
+/// read.
 pub trait Conn {
     /// Takes what comes next if it is the message of `due`: the receiver's fast path. `false`
     /// changes nothing.
@@ -197,10 +199,10 @@ pub trait Conn {
         None
     }
 
-    /// What came and is no whole frame yet.
+    /// The bytes that came and are no whole frame yet.
     fn unread(&self) -> &[u8];
 
-    /// Appends a publish. If it runs together with bytes that a script sent: what becomes of it.
+    /// Appends a publish. Returns its fate if it runs together with bytes that a script sent.
     fn publish(&mut self, out: &mut Vec<u8>, publish: Publishing<'_>) -> Option<Glued>;
 
     /// Appends bytes that a script wants sent as they stand, to a target that takes frames of

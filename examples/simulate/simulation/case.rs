@@ -1,4 +1,4 @@
-//! What a seed stands for: a scenario, a network, a fault or none, and what happens to the run.
+//! The case of a seed: a scenario, a network, a fault or none, and an event in the run.
 
 use std::fmt::{self, Write};
 use std::ops::RangeInclusive;
@@ -10,25 +10,26 @@ use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-/// What a seed stands for.
+/// The case that a seed stands for.
 #[derive(Debug, Clone)]
 pub(crate) struct Case {
     pub(crate) seed: u64,
-    /// By what the run is judged.
+    /// How the run is judged.
     pub(crate) judge: Judge,
-    /// What the server does wrong.
+    /// The fault that the server commits.
     pub(crate) fault: Option<Fault>,
-    /// What the clients do: TOML, as in any scenario file.
+    /// The clients' scenario, as the TOML of a scenario file.
     pub(crate) scenario: String,
-    /// Where that is from: a scenario of the selftest, or drawn.
+    /// The scenario's name if it is one of the selftest's, or `drawn`.
     pub(crate) origin: &'static str,
-    /// Of the driver, whatever cores this machine has. One where the order is found.
+    /// Shards of the driver, independent of this machine's cores. One if the judge has to find the
+    /// order.
     pub(crate) shards: u32,
     pub(crate) network: Network,
     pub(crate) event: Event,
 }
 
-/// What the network is like. Times are from the beginning of the run.
+/// The network's conditions. Times count from the beginning of the run.
 #[derive(Debug, Clone)]
 pub(crate) struct Network {
     pub(crate) buffer_bytes: usize,
@@ -36,37 +37,38 @@ pub(crate) struct Network {
     pub(crate) piece_bytes: usize,
     pub(crate) partial: f64,
     pub(crate) reset_discards: bool,
-    /// One of so many connections is cut off for so long.
+    /// Times in which one in the given number of connections is cut off.
     pub(crate) partitions: Vec<(Span, u64)>,
 }
 
-/// A time from one moment to another, both from the beginning of the run.
+/// A time span; both ends count from the beginning of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) from: Duration,
     pub(crate) to: Duration,
 }
 
-/// What happens to a run besides what its scenario has.
+/// An event in a run besides those of its scenario.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Event {
     Nothing,
     /// The driver stands still while time goes on: stopped, or swapped out.
     DriverPaused(Vec<Span>),
-    /// The server does.
+    /// The server stands still.
     ServerPaused(Vec<Span>),
-    /// Both do: the machine was suspended, and its clock jumped.
+    /// Both stand still: the machine was suspended, and its clock jumped.
     MachineSuspended(Vec<Span>),
     /// The server is killed.
     ServerKilled(Duration),
-    /// The network resets one of so many connections at a time, as a router that has forgotten them.
+    /// At each time the network resets one in the given number of connections, as a router does
+    /// that lost its state.
     ConnectionsBroken(Vec<(Duration, u64)>),
-    /// A signal ends the load early, and another one perhaps the drain.
+    /// A signal ends the load early, and perhaps another one the drain.
     Interrupted(Vec<Duration>),
 }
 
 impl Case {
-    /// What `seed` stands for.
+    /// Draws the case of `seed`.
     pub(crate) fn draw(seed: u64) -> Self {
         let rng = &mut Pcg64Mcg::seed_from_u64(seed);
         let judges = [Judge::Numbers, Judge::Outside, Judge::Classic];
@@ -94,7 +96,7 @@ impl Case {
         }
     }
 
-    /// Whether anything comes in between that has nothing to do with the server.
+    /// Whether the run is disturbed by an event or by the network.
     pub(crate) fn is_disturbed(&self) -> bool {
         self.event != Event::Nothing || !self.network.partitions.is_empty()
     }
@@ -122,10 +124,10 @@ fn draw_fault(rng: &mut Pcg64Mcg, judge: Judge) -> Fault {
     **seen.choose(rng).expect("every judge sees some")
 }
 
-/// A scenario of the selftest, or one that is drawn; of a fault, one in which it can be seen.
+/// Draws a scenario of the selftest or makes one up; for a fault, one in which it can be seen.
 fn draw_scenario(rng: &mut Pcg64Mcg, judge: Judge, fault: Option<Fault>) -> (&'static str, String) {
     let fit = fault.map_or(SCENARIOS, scenarios_of);
-    // A fault that is seen in one scenario alone needs what is particular to that.
+    // A fault that is seen in only one scenario needs that one.
     let particular = fit.len() == 1;
     if particular || rng.random_bool(0.3) {
         let fit: Vec<_> = fit.iter().filter(|s| judge.runs(s)).collect();
@@ -135,11 +137,11 @@ fn draw_scenario(rng: &mut Pcg64Mcg, judge: Judge, fault: Option<Fault>) -> (&'s
     ("drawn", draw_text(rng, judge))
 }
 
-/// A scenario with some who talk, and some of everyone else.
+/// Makes up a scenario with some clients that send, and some of the other kinds.
 fn draw_text(rng: &mut Pcg64Mcg, judge: Judge) -> String {
     let text = &mut String::new();
     let mut add = |line: fmt::Arguments<'_>| {
-        // A string takes everything.
+        // Writing to a string cannot fail.
         let _ = text.write_fmt(line);
         text.push('\n');
     };
@@ -246,13 +248,13 @@ fn draw_text(rng: &mut Pcg64Mcg, judge: Judge) -> String {
 }
 
 impl Network {
-    /// Whether a message of 32 KiB may take longer than a scenario says that it may.
+    /// Whether a message of 32 KiB may take longer than a scenario allows.
     pub(crate) fn is_slow(&self) -> bool {
         self.buffer_bytes < 64 << 10 || *self.delay.end() > Duration::from_millis(5)
     }
 
     fn draw(rng: &mut Pcg64Mcg) -> Self {
-        // Something always takes a moment: where nothing does, time never goes on.
+        // There is always some delay: without any, paused time would never go on.
         let longest_us = [500, 5_000, 60_000][rng.random_range(0..3)];
         let from = rng.random_range(1..=longest_us);
         let to = rng.random_range(from..=longest_us);
@@ -274,7 +276,7 @@ impl Network {
 }
 
 impl Span {
-    /// Somewhere in a run, and as long as the server has patience with a client.
+    /// Draws a span within a run that is shorter than the server's patience with a client.
     fn draw(rng: &mut Pcg64Mcg) -> Self {
         let from = Duration::from_millis(rng.random_range(0..700));
         let to = from + Duration::from_millis(rng.random_range(1..900));

@@ -1,6 +1,6 @@
-//! What must come of a case: a right server is never accused, and what a wrong one did is reported
-//! as what it is, as often as it was done. What a case makes uncertain stands here, each with its
-//! reason.
+//! The expected outcome of a case: a right server is never accused, and a wrong one's faults are
+//! reported as what they are, as often as they were committed. The exceptions are here, each with
+//! its reason.
 
 use chatbench::cli::selftest::cell::{Judge, Verdict, verdict};
 use chatbench::driver::outcome::Outcome;
@@ -16,7 +16,7 @@ use super::run::Ran;
 /// Examples of each kind that are shown.
 const SHOWN: usize = 3;
 
-/// What is wrong with what came of `case`; empty if nothing is.
+/// Deviations from the expected outcome of `case`; empty if there are none.
 pub(crate) fn wrong(case: &Case, ran: &Ran) -> Vec<String> {
     match &ran.outcome {
         Ok(outcome) => wrong_with(case, outcome, ran.stats.as_ref()),
@@ -25,7 +25,8 @@ pub(crate) fn wrong(case: &Case, ran: &Ran) -> Vec<String> {
     }
 }
 
-/// Whether the first clients may find no server, no welcome, or their connections gone.
+/// Whether a run may fail to start: the first clients may find no server, no welcome, or their
+/// connections gone.
 fn may_not_come_about(case: &Case) -> bool {
     let nobody_there = matches!(
         case.event,
@@ -58,7 +59,7 @@ fn wrong_with(case: &Case, outcome: &Outcome, stats: Option<&Stats>) -> Vec<Stri
             wrong.extend(stats.faults.iter().map(ToString::to_string));
         }
     } else {
-        // It was killed, and did not say what it had done by then.
+        // The server was killed, and did not report the faults that it had committed.
         let imagined = |kind: &Kind| !right.contains(&kind.name());
         if findings.violations.keys().any(imagined) {
             wrong.push("Imagined".to_owned());
@@ -73,68 +74,68 @@ fn wrong_with(case: &Case, outcome: &Outcome, stats: Option<&Stats>) -> Vec<Stri
     wrong
 }
 
-/// Kinds that a case brings about by itself, besides what its fault is reported as.
+/// Kinds of violation that a case causes by itself, besides those that its fault is reported as.
 fn also_right(case: &Case) -> Vec<Kind> {
     let mut also = Vec::new();
-    // What the network holds up is late, and so is what anyone does who stands still.
+    // Relays are late if the network delays them, or if the server or the driver stands still.
     if case.is_disturbed() || case.network.is_slow() {
         also.push(Kind::LateRelay);
     }
-    // Some scripts give an answer one second.
+    // Some scripts wait only one second for an answer.
     if matches!(case.event, Event::ServerPaused(_)) || !case.network.partitions.is_empty() {
         also.extend([Kind::MissingError, Kind::MissingAck]);
     }
     if let Event::ServerKilled(_) = case.event {
-        // It hangs up on everyone and answers nobody that leaves.
+        // It closes all connections, and answers no client that leaves.
         also.extend([Kind::UnexpectedClose, Kind::MissingBye]);
-        // What it had kept a number free for never comes.
+        // The message for a number that it had reserved never comes.
         also.push(Kind::SequenceGap);
-        // Whose publish it lost is not told so: who got later ones of it knows.
+        // The sender of a publish that it lost gets no error; receivers of later ones notice.
         if matches!(case.fault, Some(Fault::Truncate1024 | Fault::LoseCoalesced)) {
             also.push(Kind::LostRelay);
         }
-        // The end of its stream is what ends a classic session: it is taken at its word.
+        // A classic session ends with the end of its stream, so the loss counts as the server's.
         if case.judge == Judge::Classic {
             also.extend([Kind::LostRelay, Kind::MissingAck, Kind::AckWithoutRelay]);
             also.extend([Kind::AlteredRelay, Kind::MalformedFrame, Kind::PhantomRelay]);
         }
     }
-    // An ack that came in place of a relay accounts for the loss of that, but where its receiver is
-    // so far behind that they stand too far apart.
+    // An ack that came in place of a relay accounts for the loss of that relay, unless its receiver
+    // is so far behind that the two are too far apart.
     if case.fault == Some(Fault::MisrouteAck) && case.network.is_slow() {
         also.push(Kind::LostRelay);
     }
-    // From where a client is, the target has hung up.
+    // A client cannot tell this from a target that closed the connection.
     if let Event::ConnectionsBroken(_) = case.event {
         also.extend([Kind::UnexpectedClose, Kind::MissingBye]);
     }
-    // What only one is known to have missed has reached nobody, as far as anyone was heard out.
+    // A relay that one client missed may have been missed by all clients that were read to the end.
     if was_ended_at_once(case) && case.judge != Judge::Numbers {
         also.push(Kind::AckWithoutRelay);
     }
-    // What was on its way to a server that hung up is not acked. In classic that is an answer to who
-    // was leaving, and what it was owed by then is lost.
+    // Publishes on their way to a server that closed the connection are not acked. In classic, if
+    // the client was leaving, the close is a regular end, and relays owed by then are lost.
     if case.fault == Some(Fault::HangUp) {
         also.extend([Kind::MissingAck, Kind::LostRelay]);
     }
-    // While a number is kept free every other message waits, and others leave meanwhile.
+    // While a number is reserved every other message waits, and clients leave meanwhile.
     if may_be_prepared(case) {
         also.push(Kind::LostRelay);
     }
     also
 }
 
-/// Whether nothing need be reported of a fault whose victim stayed to its end.
+/// Whether a fault may go unreported although the affected client stayed to its end.
 fn may_be_missed(case: &Case) -> bool {
     let is_excused = matches!(
         case.event,
         Event::DriverPaused(_) | Event::MachineSuspended(_) | Event::ConnectionsBroken(_)
     );
     match case.fault {
-        // In this network everyone's socket is full for a moment, not only that of who stops.
+        // Here every socket is full at times, not only those of clients that stop reading.
         Some(Fault::BlockOnSlow) => true,
-        // Who does not read for a while may be hung up on, and so may who sends garbage; and of
-        // connections that the network breaks nobody knows which the server would have closed.
+        // The server may close clients that do not read for a while, or that send garbage; and it
+        // is unknown which of the connections that the network breaks it would have closed.
         Some(Fault::NoBye) => {
             let may_be_closed = ["send_raw", "stop_reading"];
             is_excused
@@ -142,21 +143,21 @@ fn may_be_missed(case: &Case) -> bool {
                     .iter()
                     .any(|step| case.scenario.contains(step))
         }
-        // What is delayed may be on a connection that the network breaks; and a run that is ended
+        // The delayed relay may be on a connection that the network breaks; and a run that is ended
         // at once does not wait until it is late.
         Some(Fault::DelayRelay) => {
             matches!(case.event, Event::ConnectionsBroken(_)) || was_ended_at_once(case)
         }
-        // A signal while it waits for its welcome has it go.
+        // A client that waits for its welcome leaves on a signal.
         Some(Fault::NoWelcome) => matches!(case.event, Event::Interrupted(_)),
-        // In classic, hanging up on who is leaving is what is right.
+        // In classic, closing the connection of a client that is leaving is right.
         Some(Fault::HangUp) => is_excused || case.judge == Judge::Classic,
         _ => was_ended_at_once(case),
     }
 }
 
-/// Whether a fault may leave a trace that was not committed: one receiver is shown a number, and
-/// whoever was to make that wrong gives up waiting.
+/// Whether a fault that was not committed may leave a trace: one receiver is shown a number, and
+/// the client whose publish would complete the fault gives up waiting.
 fn may_be_prepared(case: &Case) -> bool {
     let reserves = matches!(case.fault, Some(Fault::EffectFirst | Fault::RenumberLate));
     reserves && case.is_disturbed()
@@ -166,11 +167,11 @@ fn was_ended_at_once(case: &Case) -> bool {
     matches!(&case.event, Event::Interrupted(signals) if signals.len() > 1)
 }
 
-/// Why a run that nothing disturbs could not be judged whole.
+/// Reasons why an undisturbed run could not be judged completely.
 fn doubts(case: &Case, outcome: &Outcome) -> Vec<String> {
     let undecided = outcome.findings.undecided_before_the_end();
-    // Where clients are seconds behind, so many deliveries are placed late that comparing them pair
-    // by pair is past its budget. With numbers there is nothing to compare.
+    // If clients are seconds behind, so many deliveries are placed late that comparing them pair
+    // by pair exceeds its budget. With numbers there is nothing to compare.
     let is_past_budget = case.judge != Judge::Numbers && case.network.is_slow();
     undecided
         .filter(|_| !is_past_budget)

@@ -1,7 +1,7 @@
 //! Whole runs in virtual time: the real driver and the real server in one thread, over a simulated
-//! network. A seed says all there is to a run.
+//! network. A seed determines a run completely.
 //!
-//! `case` draws what a seed stands for, `run` carries it out, `expected` says what must come of it.
+//! `case` draws the case of a seed, `run` carries it out, `expected` checks the outcome.
 
 pub(crate) mod case;
 pub(crate) mod expected;
@@ -12,11 +12,11 @@ use run::Ran;
 
 /// A seed that was carried out.
 pub(crate) struct Simulated {
-    /// What it stood for.
+    /// The seed's case.
     pub(crate) case: Case,
-    /// What came of it.
+    /// The outcome.
     pub(crate) ran: Ran,
-    /// What is wrong with that; empty if nothing is.
+    /// Deviations from the expected outcome; empty if there are none.
     pub(crate) wrong: Vec<String>,
 }
 

@@ -30,13 +30,13 @@ use super::case::{Case, Event, Span};
 /// Where the server listens.
 const ADDRESS: &str = "127.0.0.1:7000";
 
-/// What came of a case.
+/// The outcome of a case.
 pub(crate) struct Ran {
-    /// Of the run, or why it did not come about.
+    /// The run's outcome, or why it did not start.
     pub(crate) outcome: Result<Outcome, String>,
-    /// What the server says that it did; nothing if it was killed.
+    /// The server's statistics; `None` if it was killed.
     pub(crate) stats: Option<Stats>,
-    /// How long the run took in its own time.
+    /// How long the run took in virtual time.
     pub(crate) took: Duration,
 }
 
@@ -45,10 +45,10 @@ pub(crate) fn carry_out(case: &Case) -> Ran {
     in_virtual_time(case, &plan(case), None)
 }
 
-/// Carries out `case`, and records what is verified into the file at `path`.
+/// Carries out `case`, and records the verifier's input into the file at `path`.
 ///
 /// # Errors
-/// What keeps it from being written.
+/// The error that keeps it from being written.
 pub(crate) fn record(case: &Case, path: &Path) -> Result<(), WriteError> {
     let plan = plan(case);
     let recording = Recording::create(path, true)?;
@@ -70,7 +70,7 @@ fn in_virtual_time(case: &Case, plan: &Plan, recording: Option<&Recording>) -> R
 fn plan(case: &Case) -> Plan {
     let mut overrides = vec![
         format!("run.shards={}", case.shards),
-        // Whoever is cut off for a while is waited for.
+        // Long enough to wait for clients that are cut off for a while.
         "run.drain=\"20s\"".to_owned(),
     ];
     overrides.push(format!("target.url=\"{}://{ADDRESS}\"", dialect(case)));
@@ -151,7 +151,7 @@ fn conditions(case: &Case, begun: Instant) -> Conditions {
     }
 }
 
-/// The server's side, until `shutdown`, or until it is killed.
+/// Runs the server, until `shutdown` or until it is killed.
 async fn serve(
     case: &Case,
     network: &Network,
@@ -173,7 +173,7 @@ async fn serve(
     };
     let serving = paused(server::run(vec![listener], config, shutdown), pauses, begun);
     match killed {
-        // All that it holds is dropped with it, sockets included.
+        // Dropping the future drops all that it holds, sockets included.
         Some(at) => tokio::time::timeout_at(at, serving).await.ok(),
         None => Some(serving.await),
     }
@@ -193,7 +193,7 @@ fn dialect(case: &Case) -> Dialect {
     }
 }
 
-/// The driver's side.
+/// Runs the driver.
 async fn drive(
     case: &Case,
     plan: &Plan,
@@ -228,7 +228,7 @@ async fn drive(
     outcome.map_err(|error| error.to_string())
 }
 
-/// Polls `future`, but not during `pauses`: time goes on, and it stands still.
+/// Polls `future`, but not during `pauses`, in which time goes on and it stands still.
 async fn paused<T>(future: impl Future<Output = T>, pauses: &[Span], begun: Instant) -> T {
     let mut future = pin!(future);
     let mut wake = pin!(sleep_until(begun));

@@ -1,7 +1,8 @@
 //! One person's side of the classic dialect, sans-IO: the original's interactive client.
 //!
-//! Nothing says where a text ends, so what has come is shown when it comes, a line a text as far
-//! as texts can be told apart. Only a character is waited for, where a read ends in one.
+//! The dialect does not mark where a text ends, so text is shown when it comes, one line per text
+//! as far as texts can be told apart. Only the rest of a character is waited for, where a read ends
+//! within one.
 
 use std::net::SocketAddr;
 use std::str;
@@ -15,10 +16,10 @@ use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
 /// The state of one connection.
 #[derive(Debug)]
 pub(super) struct Classic {
-    /// What this side says it is. No server should believe it.
+    /// The address that this side claims. No server should believe it.
     client_ip: String,
     texts: TextBuffer,
-    /// What has come and is not shown: within one read a text, between reads less than a
+    /// Bytes that have come and are not shown: within one read a text, between reads less than a
     /// character.
     unshown: Vec<u8>,
     unanswered: usize,
@@ -65,7 +66,7 @@ impl Classic {
         self.unshown.clear();
         let whole_chars = match str::from_utf8(&bytes) {
             Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            _ => bytes.len(), // what is wrong in the middle does not become right by waiting
+            _ => bytes.len(), // bytes that are invalid in the middle stay invalid
         };
         let mut pieces = self.texts.feed(&bytes[..whole_chars]);
         let mut text = Vec::new();

@@ -1,8 +1,8 @@
-//! What a line typed means: a message, or a command to this client.
+//! The meaning of a typed line: a message, or a command to this client.
 
 use std::borrow::Cow;
 
-/// What a line that begins with a slash can say, and `//`, as `/help` shows them.
+/// The text of `/help`: the commands, and how to send a line that begins with a slash.
 pub(super) const HELP: [&str; 5] = [
     "what you type is sent to everyone else when you press Enter",
     "/help        shows this",

@@ -36,7 +36,7 @@ pub(super) enum Server {
 #[derive(Debug)]
 pub(super) struct Conversation {
     server: Server,
-    /// What the server takes, in bytes with the LF. From its welcome.
+    /// The longest line that the server takes, in bytes with the LF; stated in its welcome.
     max_line_bytes: u64,
     last_id: u64,
     /// The ids of what was sent and neither acked nor refused yet.

@@ -1,5 +1,5 @@
-//! What a person types at a terminal: lines with editing and a history, while what arrives is shown
-//! above them.
+//! A line editor for input at a terminal, with a history; what arrives is shown above the line
+//! being typed.
 //!
 //! A terminal that edits lines itself passes on no more than [`MAX_TERMINAL_LINE_BYTES`] of one, and
 //! writes what arrives into the middle of what is being typed.
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::typed::Typed;
 
-/// What stands before the line that is being typed.
+/// The prompt before the line that is being typed.
 const PROMPT: &str = "> ";
 
 /// Ends the mode in which a terminal marks what is pasted.
@@ -57,8 +57,8 @@ impl Editor {
 
 /// Reads lines on a thread of its own until a person ends them, with Ctrl-D or Ctrl-C.
 fn read_lines(mut lines: Lines, is_editing: Arc<AtomicBool>) -> mpsc::Receiver<Typed> {
-    // The editor never waits for the conversation, which may wait for it to show something. What is
-    // between them is what one person typed.
+    // The editor never waits for the conversation, which may wait for it to show something, so the
+    // channel is unbounded: it holds only what one person typed.
     let (enter, entered) = std_mpsc::channel();
     thread::spawn(move || {
         loop {

@@ -1,14 +1,14 @@
-//! What a person sees: who said what on stdout, everything about the conversation on stderr.
+//! The output of a chat: who said what on stdout, everything about the conversation on stderr.
 //!
-//! Text from the network is shown so that it can do nothing but be read: a stranger must not
-//! move the cursor, ring the bell, or turn the writing around.
+//! Control characters in text from the network are escaped: a stranger must not move the cursor,
+//! ring the bell, or reverse the direction of the text.
 
 use std::io::{self, IsTerminal, Write};
 
 use super::editor::Editor;
 use crate::terminal::{columns, narrowed, visible};
 
-/// Columns that what is broken off a line is indented by.
+/// Indent, in columns, of the continuation of a wrapped line.
 const INDENT: usize = 2;
 
 /// One thing to show.
@@ -52,7 +52,8 @@ pub(super) struct Screen {
     colour_stderr: bool,
     /// Columns of standard error, 0 if it does not know; `None` where it is no terminal.
     columns: Option<usize>,
-    /// What is typed stands on the same terminal: what is shown goes above it.
+    /// The line editor, where lines are typed on the same terminal: output goes above the line
+    /// being typed.
     editor: Option<Editor>,
 }
 
@@ -82,7 +83,8 @@ impl Screen {
                 self.colour_stderr
             };
             let mut line = shown.line(colour) + "\n";
-            // What others say stays as it came; what this program says is broken between words.
+            // Messages of others stay as they came; this program's own text is wrapped between
+            // words.
             if let Some(columns @ 1..) = self.columns.filter(|_| !said) {
                 line = narrowed(&line, columns, |_| INDENT);
             }

@@ -1,16 +1,16 @@
-//! What is typed or piped in: lines, each bounded, read on a thread of its own.
+//! Input that is typed or piped in: lines of bounded length, read on a thread of its own.
 
 use std::io::{self, BufRead, IsTerminal};
 use std::thread;
 
 use tokio::sync::mpsc;
 
-/// The longest line that is kept while it is being typed. What a server takes is less: this only
-/// keeps `chatbench chat < /dev/zero` out of all memory.
+/// The longest line that is kept while it is being typed. Servers take less; this only keeps
+/// `chatbench chat < /dev/zero` from using up all memory.
 const MAX_TYPED_BYTES: usize = 16 << 20;
 
-/// What a terminal that edits lines itself passes on of one, without its end: it leaves out the
-/// rest and does not say so.
+/// The most that a terminal which edits lines itself passes on of one, without its end: it drops
+/// the rest silently.
 const MAX_TERMINAL_LINE_BYTES: usize = 4095;
 
 /// One line of input.
@@ -28,8 +28,8 @@ pub(super) enum Typed {
 
 /// Reads stdin until it ends or nobody listens any more.
 ///
-/// A thread of its own and not the runtime's: a read of a terminal cannot be called off, and a
-/// plain thread that stands in one does not keep the process from ending.
+/// A thread of its own and not the runtime's: a read of a terminal cannot be cancelled, and a plain
+/// thread that is blocked in one does not keep the process from ending.
 pub(super) fn lines_of_stdin() -> mpsc::Receiver<Typed> {
     let (send, receive) = mpsc::channel(1);
     thread::spawn(move || {

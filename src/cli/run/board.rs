@@ -1,5 +1,5 @@
-//! What `chatbench run --prometheus` shows to scrapers: the figures of the present run, and after
-//! it its last ones, until the next run or the end.
+//! The figures that `chatbench run --prometheus` shows to scrapers: those of the present run, and
+//! after it its last ones, until the next run or the end.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::scenario::plan::Plan;
 use crate::scrape::run::{Figures, Which};
 use crate::terminal;
 
-/// Between two looks at the histograms: as often as shards hand anything in.
+/// The interval between two looks at the histograms: as often as shards hand anything in.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The latest figures, where a scraper finds them.
@@ -46,13 +46,13 @@ impl Board {
         }))
     }
 
-    /// From now on it is the run of `plan`.
+    /// Shows the run of `plan` from now on.
     pub(super) fn show(&mut self, plan: &Plan) {
         self.which = Which::of(plan);
         self.looked = None;
     }
 
-    /// Takes over how it goes, once a second and at the end.
+    /// Updates the figures, once per second and at the end.
     pub(super) fn update(&mut self, snapshot: &Snapshot, collector: &Collector) {
         let due = self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
         if due || snapshot.phase == Phase::Drain {

@@ -131,7 +131,7 @@ impl Outputs {
         // A summary has blank lines of its own: two in a row stand a line apart all the same.
         let gap = if index > 0 { "\n" } else { "" };
         if report.outcome.error.is_some() {
-            // Said already, and there is nothing to sum up.
+            // The error has been printed, and there is nothing to sum up.
         } else if !self.json_on_stdout() {
             let text = summary::render(report, Style::detect(&io::stdout()));
             lost = print(&format!("{gap}{text}")).err();

@@ -1,5 +1,5 @@
-//! One run of the selftest: a fault (or none), a scenario in which it can be seen, a seed; and
-//! what came of it.
+//! One run of the selftest: a fault (or none), a scenario in which it can be seen, a seed; and the
+//! outcome.
 
 use crate::cli::own_program;
 use crate::driver::outcome::Outcome;
@@ -18,9 +18,9 @@ const SHOWN: usize = 5;
 /// A scenario of the selftest.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Scenario {
-    /// Its file's, without the ending.
+    /// The name of its file, without the ending.
     pub name: &'static str,
-    /// What stands in the file.
+    /// The content of the file.
     pub text: &'static str,
 }
 
@@ -48,9 +48,9 @@ scenarios! {
     FORGED = "forged";
 }
 
-/// The scenarios in which a fault can be seen. In churn, not every time: whom it is done to may
-/// reset the connection before it has read anything that proves it; and an ack that nobody read
-/// makes another violation of what happened to its message.
+/// The scenarios in which a fault can be seen. In churn, not every time: the victim may reset the
+/// connection before it has read anything that proves the fault; and if nobody read a message's
+/// ack, its fault is another kind of violation.
 #[must_use]
 pub fn scenarios_of(fault: Fault) -> &'static [Scenario] {
     match fault {
@@ -81,16 +81,16 @@ pub enum Judge {
 }
 
 impl Judge {
-    /// Whether `fault` shows at all: one that is only in the numbers does not to who leaves them
-    /// aside.
+    /// Whether `fault` can show at all: one that is only in the numbers does not without them.
     #[must_use]
     pub fn sees(self, fault: Fault) -> bool {
         let in_numbers = matches!(fault, Fault::SkipNumber | Fault::ReuseNumber);
         match self {
             Self::Numbers => fault.is_committed_in(Dialect::Ndjson),
             Self::Outside => fault.is_committed_in(Dialect::Ndjson) && !in_numbers,
-            // Acks that name no message count for the oldest: of messages that are lost whole the
-            // last ones are short of an ack, and the lost ones seem to have reached nobody.
+            // An ack that names no message counts for the oldest unacked one: where whole messages
+            // are lost, the last ones seem to lack an ack, and the lost ones seem to have reached
+            // nobody.
             Self::Classic => {
                 let lost_whole = matches!(fault, Fault::Truncate1024 | Fault::LoseCoalesced);
                 fault.is_committed_in(Dialect::Classic) && !lost_whole
@@ -109,7 +109,7 @@ impl Judge {
         }
     }
 
-    /// What makes a scenario be judged so.
+    /// The `PATH=VALUE` that makes a scenario be judged this way, if one is needed.
     fn overrides(self) -> Option<&'static str> {
         match self {
             Self::Numbers => None,
@@ -118,10 +118,10 @@ impl Judge {
         }
     }
 
-    /// Whether a fault that its victim could see may yet show to nobody. Without numbers, what is
-    /// under way while a session begins or ends is neither owed nor forbidden, so a fault there
-    /// shows only where its message was acked in time; and of an ack that changed places with a
-    /// relay nothing says that it did.
+    /// Whether a fault that its victim could see may yet show to nobody. Without numbers, messages
+    /// under way while a session begins or ends are neither owed nor forbidden, so a fault there
+    /// shows only if its message was acked in time; and nothing shows that an ack changed places
+    /// with a relay.
     fn may_excuse(self, fault: Fault) -> bool {
         let needs_numbers = matches!(
             fault,
@@ -131,7 +131,7 @@ impl Judge {
                 | Fault::StarveOne
                 | Fault::SwapAcks
         );
-        // No welcome: whoever has not got anything yet need not have joined.
+        // There is no welcome: a client that has not received anything yet need not have joined.
         let needs_welcome = matches!(fault, Fault::DropRelay | Fault::AckThenLose);
         match self {
             Self::Numbers => false,
@@ -141,13 +141,13 @@ impl Judge {
     }
 }
 
-/// Whether as many violations are expected as were committed. One delay makes everything late
-/// that waits behind it.
+/// Whether as many violations are expected as were committed. One delay makes late everything that
+/// is queued after it.
 fn is_counted(fault: Fault) -> bool {
     !matches!(fault, Fault::DelayRelay | Fault::BlockOnSlow)
 }
 
-/// What to run.
+/// One run of the selftest: the fault to commit, and where.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell {
     pub(super) fault: Option<Fault>,
@@ -156,16 +156,16 @@ pub(super) struct Cell {
     pub(super) judge: Judge,
 }
 
-/// What came of a cell.
+/// The outcome of a cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// The right kind, as often as it was committed, and nothing else. Of a clean run: nothing.
     Right,
-    /// The moment that was drawn never came.
+    /// The moment drawn for the fault never came.
     NotApplied,
-    /// Whom it was done to went away.
+    /// The victim went away.
     NotObservable,
-    /// Nothing was reported that should have been.
+    /// The fault was committed, and nothing was reported.
     Missed,
     /// Reported as something else, or as more or less than it was.
     Misnamed,
@@ -180,7 +180,7 @@ pub enum Verdict {
 pub(super) struct Ran {
     pub(super) cell: Cell,
     pub(super) verdict: Verdict,
-    /// What was committed and what was reported, a line each.
+    /// Everything that was committed and that was reported, one line each.
     pub(super) details: Vec<String>,
 }
 
@@ -257,7 +257,7 @@ fn judge(cell: Cell, outcome: &Outcome) -> Ran {
     }
 }
 
-/// What a run says about the verifier, given what the server says that it did.
+/// The verdict of a run on the verifier, given the faults that the server says it committed.
 #[must_use]
 pub fn verdict(
     fault: Option<Fault>,

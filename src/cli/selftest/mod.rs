@@ -112,7 +112,7 @@ pub fn main(args: &Args) -> ExitCode {
     );
     let (ran, interrupted) = run_all(&cells, jobs, &Progress::new(args, cells.len()));
     let style = match io::stdout() {
-        // A table that a program reads has a line a row.
+        // A table that a program reads has one line per row.
         stdout if !stdout.is_terminal() => Style {
             width: WIDEST,
             ..Style::detect(&stdout)
@@ -133,8 +133,8 @@ pub fn main(args: &Args) -> ExitCode {
     ExitCode::from(verdict.exit_code())
 }
 
-/// What to run, for each way of judging: each fault in its scenarios, then clean runs in all of
-/// them.
+/// The cells to run, for each way of judging: each fault in its scenarios, then clean runs in all
+/// of them.
 fn cells(args: &Args) -> Vec<Cell> {
     let mut judges = Vec::new();
     for judge in &args.judge {

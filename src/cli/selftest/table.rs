@@ -1,4 +1,4 @@
-//! The detection table: a row a fault, a row of clean runs, and whatever went wrong in full.
+//! The detection table: one row per fault, one of clean runs, and in full whatever went wrong.
 
 use super::cell::{Cell, Judge, Ran, Verdict};
 use crate::report::columns::{Align, Columns, Listed};
@@ -8,10 +8,10 @@ use crate::server::fault::catalogue::Fault;
 /// Columns of a fault's name.
 const NAME: usize = 22;
 
-/// Columns that what belongs to a run, or to a line, is indented by.
+/// Indent, in columns, of the details of a run or of a line.
 const INDENT: usize = 2;
 
-/// What a cell is about: `drop-relay in churn, seed 3`.
+/// The name of a cell: `drop-relay in churn, seed 3`.
 pub(super) fn subject(cell: Cell) -> String {
     let fault = cell.fault.map_or("clean", Fault::name);
     let judged = match cell.judge {
@@ -51,7 +51,7 @@ pub(super) const fn word(verdict: &Verdict) -> &'static str {
     }
 }
 
-/// What all runs come to.
+/// The verdict over all runs.
 pub(super) fn overall(ran: &[Ran]) -> report::Verdict {
     let any = |verdicts: &[Verdict]| ran.iter().any(|ran| verdicts.contains(&ran.verdict));
     if any(&[Verdict::Missed, Verdict::Misnamed, Verdict::Imagined]) {
@@ -63,7 +63,7 @@ pub(super) fn overall(ran: &[Ran]) -> report::Verdict {
     }
 }
 
-/// How many cells of a row came to what.
+/// The number of cells of a row with each outcome.
 #[derive(Debug, Default)]
 struct Row {
     runs: usize,
@@ -99,7 +99,7 @@ impl Row {
         self.right + self.not_observable + self.missed + self.misnamed
     }
 
-    /// In a word.
+    /// The verdict of a row, in a word.
     fn verdict(&self) -> &'static str {
         match self {
             Self { imagined: 1.., .. } => "IMAGINED",

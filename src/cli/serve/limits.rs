@@ -1,12 +1,12 @@
-//! What the server may use: open files, clients, bytes.
+//! The limits of the server: open files, clients, bytes.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
 use crate::server;
 
-/// File descriptors kept for what is no client: connections being refused or closed, listeners,
-/// the standard streams, the runtime.
+/// File descriptors reserved for connections being refused or closed, listeners, the standard
+/// streams, and the runtime.
 const RESERVED_FILES: u64 = 320;
 
 /// Raises the limit of open files as far as it goes. Returns it; `None` is none.

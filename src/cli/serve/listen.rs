@@ -1,4 +1,4 @@
-//! `--listen`: where the server is to be heard, and whether it may be heard there.
+//! `--listen`: where the server is to listen, and whether it may.
 
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -15,7 +15,7 @@ pub(super) fn listen_url(text: &str) -> Result<Url, BadUrl> {
     Url::parse(text, 0) // port 0: any free one
 }
 
-/// Why a place is not listened on.
+/// Why an address is not listened on.
 #[derive(Debug, Error)]
 pub(super) enum Unfit {
     #[error("cannot resolve {listen}: {source}")]

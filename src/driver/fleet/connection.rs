@@ -8,19 +8,19 @@ use crate::net::Stream;
 use crate::verify::ledger::Handle;
 use crate::wire::protocol::AnyConn;
 
-/// A client that has so much to read at once may look slow to the target: it is a quarter of the
-/// least that a socket holds, and so less than any server needs to find one full.
+/// A client with so many unread bytes may look slow to the target: it is a quarter of the smallest
+/// socket buffer, and so less than any server needs to find one full.
 const BEHIND_BYTES: u64 = 16 << 10;
 
-/// For so long after that the target may still act on it.
+/// For so long after a client was last behind the target may still treat it as slow.
 const BEHIND_FOR_NS: u64 = 1_000_000_000;
 
-/// What the socket did not take yet. Whoever sends adds nothing while anything is left, so this
-/// is never more than the largest piece of one write.
+/// Bytes that the socket did not take yet. Senders add nothing while any are left, so this is never
+/// more than the largest piece of one write.
 #[derive(Debug, Default)]
 pub(super) struct Unsent {
     bytes: Vec<u8>,
-    /// How many of them were sent since.
+    /// How many of these bytes were sent since.
     sent: usize,
 }
 
@@ -29,7 +29,7 @@ impl Unsent {
         self.rest().is_empty()
     }
 
-    /// What is still to be sent.
+    /// The bytes that are still to be sent.
     pub(super) fn rest(&self) -> &[u8] {
         &self.bytes[self.sent..]
     }
@@ -52,8 +52,8 @@ impl Unsent {
     }
 }
 
-/// Which connection of which client: a client that reconnects has another, and a task of the one
-/// before must not touch it.
+/// Identifies a connection of a client: a client that reconnects gets another one, which tasks of
+/// the earlier one must not touch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::driver) struct ConnId {
     /// By its place in the fleet.
@@ -75,7 +75,7 @@ pub(super) struct Connection {
     pub(super) stream: Stream,
     /// Its session in the ledger.
     pub(super) handle: Handle,
-    /// What it speaks.
+    /// The state of its protocol.
     pub(super) conn: AnyConn,
     pub(super) unsent: Unsent,
     /// The welcome came, or the protocol has none.
@@ -151,12 +151,12 @@ impl Connection {
         }
     }
 
-    /// What there may be is not read for now.
+    /// Reading is put off, so that the client may look slow from now on.
     pub(super) fn fall_behind(&mut self, now_ns: u64) {
         self.behind_ns = Some(now_ns);
     }
 
-    /// Whether by `now_ns` the target may have taken this client for one that does not read.
+    /// Whether the target may by `now_ns` have taken this client for a slow consumer.
     pub(super) fn may_be_slow(&self, now_ns: u64) -> bool {
         self.behind_ns
             .is_some_and(|behind_ns| now_ns.saturating_sub(behind_ns) < BEHIND_FOR_NS)
@@ -186,7 +186,7 @@ pub(super) mod tests {
     use crate::verify::ledger::{Ledger, Terms};
     use crate::wire::protocol::Protocol;
 
-    /// What a ledger of these tests goes by.
+    /// The terms of a ledger in these tests.
     pub(in crate::driver::fleet) fn terms() -> Terms {
         Terms {
             run: 1,

@@ -55,8 +55,8 @@ impl Fleet {
             let handle = connection.handle;
             let mut tally = Tally::of_group(one.group);
             if ending == Ending::Eof && connection.leaving {
-                // What could have been the beginning of something longer is what it is, where the
-                // target ended the stream in answer. Any other end may have cut it.
+                // An unfinished frame counts as complete if the target ended the stream in answer
+                // to a half-close. Any other end may have cut it short.
                 let (conn, recorder) = (&mut connection.conn, &mut self.recorder);
                 self.ledger.finish(handle, conn, now_ns, |event| {
                     tally.take(event, recorder, None, now_ns);
@@ -93,7 +93,7 @@ impl Fleet {
             if let Some(connection) = &client.connection {
                 let unread_bytes = connection.unread_bytes();
                 if unread_bytes.is_some_and(|bytes| bytes > 0) {
-                    // What this side had no time to read was said.
+                    // Unread bytes count: the target did send them.
                     self.heard_ns = now_ns;
                 }
                 let heard_all = unread_bytes == Some(0);
@@ -110,7 +110,7 @@ impl Fleet {
         cut
     }
 
-    /// The run is over: cuts what is still connected. What was counted.
+    /// The run is over: cuts what is still connected. Returns the totals.
     pub(in crate::driver) fn end(&mut self) -> Totals {
         let longest_pause_ns = self.pulse.longest_pause_ns(self.clock.now_ns());
         let unanswered = self.leaving();

@@ -17,7 +17,7 @@ use crate::wire::seen::Conn;
 /// lines is stamped about 30 µs early by the work done for those before it.
 pub(super) const READ_BYTES: usize = 64 << 10;
 
-/// What one read brought.
+/// The result of one read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::driver) enum Read {
     /// Frames.
@@ -26,10 +26,10 @@ pub(in crate::driver) enum Read {
     Ended(Ending),
 }
 
-/// What came in one read.
+/// The counts of one read.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    /// The client's.
+    /// The group of the client that was read for.
     group: usize,
     acks: u64,
     welcomed: bool,
@@ -43,7 +43,7 @@ impl Tally {
         }
     }
 
-    /// Takes what a frame was to the recorder and to the client's script.
+    /// Passes the meaning of a frame on to the recorder and to the client's script.
     #[inline]
     pub(super) fn take(
         &mut self,
@@ -101,7 +101,8 @@ impl Fleet {
             return Poll::Pending;
         }
         if ledger.is_full() {
-            // Where each delivery is a finding, the judge decides how fast this shard reads.
+            // The ledger's backlog for the judge is full: this shard reads no faster than the judge
+            // works.
             connection.fall_behind(clock.now_ns());
             parked.push(cx.waker().clone());
             return Poll::Pending;
@@ -129,7 +130,7 @@ impl Fleet {
         }
     }
 
-    /// The bytes of the last read, to say what a target is that is not this protocol's.
+    /// The bytes of the last read, to name what a target of another protocol is.
     pub(in crate::driver) fn last_read(&self) -> &[u8] {
         &self.scratch[..self.last_read_bytes]
     }

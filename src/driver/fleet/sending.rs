@@ -1,9 +1,9 @@
-//! The sending half of a fleet: what is due, composed into load messages and written, and what a
-//! full socket did not take.
+//! The sending half of a fleet: composes and writes load messages when they are due, and writes
+//! later what a full socket did not take.
 //!
 //! The socket sets the pace, whatever the load: a client composes one piece of at most
 //! [`WRITE_BYTES`] and one message, and composes no more until the socket has taken all of it. So
-//! memory does not depend on what a scenario would like to have in flight.
+//! memory does not depend on how much a scenario wants in flight.
 
 use std::cmp::Reverse;
 use std::io;
@@ -108,7 +108,7 @@ impl Fleet {
         self.clients[client].source.due_ns().is_none()
     }
 
-    /// What is left of a burst of `client` is not sent.
+    /// Drops the unsent rest of a burst of `client`.
     pub(in crate::driver) fn end_burst(&mut self, client: usize) {
         self.clients[client].source = Source::None;
     }
@@ -124,8 +124,8 @@ impl Fleet {
         }
     }
 
-    /// Closed loop: sends messages until as many are unacked as `client` may have in flight. What
-    /// is more than one write comes in its turn, after whoever has something to read.
+    /// Closed loop: sends messages until as many are unacked as `client` may have in flight. More
+    /// than one write's worth waits its turn, after the clients that have something to read.
     fn fill_window(&mut self, client: usize, now_ns: u64) {
         let Source::Closed { in_flight } = self.clients[client].source else {
             return;
@@ -162,9 +162,9 @@ impl Fleet {
         connection.is_none_or(|c| c.unsent.is_empty())
     }
 
-    /// The load is over: each client that went by a schedule or in a closed loop sends its fence,
-    /// a message which says that it is its sender's last. Of what a target promises that states
-    /// no order, only this proves that nothing is missing at the end.
+    /// The load is over: each client that went by a schedule or in a closed loop sends its fence, a
+    /// message which says that it is its sender's last. Where the target states no order, only this
+    /// proves that nothing is missing at the end.
     fn send_fences(&mut self, now_ns: u64) {
         for client in 0..self.clients.len() {
             let connection = self.clients[client].connection.as_ref();
@@ -227,7 +227,7 @@ impl Fleet {
         }
     }
 
-    /// A script's burst has nobody to be sent to any more.
+    /// Drops a script's burst that can no longer be sent.
     fn drop_source(&mut self, client: usize) {
         let client = &mut self.clients[client];
         if let (Source::Burst { .. }, Some(inbox)) = (&client.source, &client.inbox) {
@@ -236,7 +236,7 @@ impl Fleet {
         }
     }
 
-    /// What held `client` back is gone: it sends what has become due meanwhile.
+    /// Lets `client` send again: everything that has become due while it was held back.
     fn release(&mut self, client: usize, now_ns: u64) {
         if std::mem::take(&mut self.clients[client].held) && !self.load_over {
             self.send_due(client, now_ns, true);
@@ -278,14 +278,15 @@ impl Fleet {
         true
     }
 
-    /// What a client says that it is, where that is said; nothing while it is not connected.
+    /// The address that a client's messages claim, in protocols that state one; empty while it is
+    /// not connected.
     fn claim_of(&self, client: usize) -> Box<str> {
         let connection = self.clients.get(client).and_then(|c| c.connection.as_ref());
         let claim = connection.and_then(|connection| connection.conn.claim());
         claim.unwrap_or_default().into()
     }
 
-    /// A piece of a script's bytes, as they stand.
+    /// Sends a piece of a script's bytes as they are.
     pub(in crate::driver) fn send_raw(&mut self, client: usize, bytes: &[u8]) {
         let Some(connection) = &mut self.clients[client].connection else {
             return;

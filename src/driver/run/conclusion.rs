@@ -1,4 +1,4 @@
-//! The end of a run: what its shards, its judge and its server leave behind.
+//! The end of a run: collects the last reports of its shards, its judge and its server.
 
 use std::sync::mpsc;
 use std::thread;
@@ -25,10 +25,10 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_millis(100);
 const JUDGE_WITHIN: Duration = Duration::from_millis(300);
 
 impl Coordinator<'_> {
-    /// Ends the run with what is known now.
+    /// Ends the run with the results so far.
     ///
     /// # Errors
-    /// [`RunError::Aborted`] if that is not to be had at once.
+    /// [`RunError::Aborted`] if they cannot be collected at once.
     pub(super) async fn conclude_at_once(mut self) -> Result<Outcome, RunError> {
         self.judge_until_ns = self.clock.now_ns() + ns(HAND_IN_WITHIN / 2);
         self.tell_shards(Command::Stop {
@@ -47,7 +47,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Everything is in: the judgement and the figures.
+    /// Everything has been handed in: makes the judgement and the figures.
     ///
     /// # Errors
     /// [`RunError::Aborted`] if the run is to end at once, and the judge does not.

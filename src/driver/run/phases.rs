@@ -12,21 +12,21 @@ use crate::scenario::plan::{Load, Step};
 use crate::verify::directory::ClientId;
 use crate::wire::ndjson;
 
-/// What judging may take when nothing more is read, and the drain is over.
+/// The longest that judging may take after the drain, when nothing more is read.
 const JUDGING: Duration = Duration::from_secs(5);
 
-/// Between telling the shards when the load begins and its beginning.
+/// The time between telling the shards when the load begins and its beginning.
 const LEAD: Duration = Duration::from_millis(20);
 
 impl Coordinator<'_> {
-    /// All of them, to the end of the drain.
+    /// Goes through all phases, to the end of the drain.
     pub(super) async fn go_through_phases(&mut self) -> Result<(), RunError> {
         self.connect().await?;
         self.load().await?;
         self.drain().await
     }
 
-    /// Observers first, then everyone.
+    /// Connects the observers first, then everyone else.
     async fn connect(&mut self) -> Result<(), RunError> {
         let observers = u64::from(self.plan.run.observers);
         for (only_observers, goal) in [(true, observers), (false, self.plan.clients())] {
@@ -86,7 +86,7 @@ impl Coordinator<'_> {
         }
     }
 
-    /// Warm-up and the measured phase.
+    /// Runs the warm-up and the measured phase.
     async fn load(&mut self) -> Result<(), RunError> {
         if self.interrupted.is_some() {
             return Ok(());
@@ -124,7 +124,7 @@ impl Coordinator<'_> {
         Ok(())
     }
 
-    /// Whoever sends leaves first, so that its last message still finds everyone else.
+    /// Drains: senders leave first, so that everyone else still gets their last messages.
     async fn drain(&mut self) -> Result<(), RunError> {
         self.enter(Phase::Drain);
         let until_ns = self.clock.now_ns() + ns(self.plan.run.drain);
@@ -156,7 +156,7 @@ impl Coordinator<'_> {
         Ok(())
     }
 
-    /// Waits until `over` says so, the time comes, or the run is interrupted.
+    /// Waits until `over` is true, the time comes, or the run is interrupted.
     async fn wait(&mut self, until_ns: u64, over: impl Fn(&Self) -> bool) -> Result<(), RunError> {
         while !over(self) && self.clock.now_ns() < until_ns && self.interrupted.is_none() {
             self.step().await?;

@@ -1,5 +1,4 @@
-//! What limits a comparison: too few runs, too much noise, and what the sides do not have in
-//! common.
+//! The limits of a comparison: too few runs, too much noise, and differences between the sides.
 
 use std::collections::BTreeMap;
 

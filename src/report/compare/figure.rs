@@ -10,7 +10,7 @@ use crate::scenario::diagnostic::nearest;
 pub enum Unit {
     /// ns.
     Latency,
-    /// Events a second.
+    /// Events per second.
     Rate,
     /// Bytes.
     Memory,
@@ -42,7 +42,7 @@ pub(super) struct Figure {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Known {
     pub figure: f64,
-    /// It may be more, by what had not come when the run stopped listening.
+    /// Whether it may be more, by samples that had not come when the run stopped listening.
     pub open: bool,
 }
 
@@ -57,7 +57,7 @@ impl From<f64> for Known {
 
 pub(super) type Reading = Box<dyn Fn(&RunResult) -> Option<Known>>;
 
-/// Percentiles that are compared: a maximum is one sample, and moves like one.
+/// Percentiles that are compared. The maximum is not: it is one sample, and as noisy as one.
 const PERCENTILES: [f64; 4] = [50.0, 90.0, 99.0, 99.9];
 
 /// All that is compared, in the order of the tables.

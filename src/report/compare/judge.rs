@@ -16,7 +16,7 @@ pub(super) struct Read {
     pub more_is_better: bool,
 }
 
-/// Stands for a latency that is greater than any.
+/// The value of a latency that never came: greater than any other.
 const NEVER: f64 = 1e18;
 
 impl Read {
@@ -25,8 +25,8 @@ impl Read {
         all.any(|value| value.open)
     }
 
-    /// The figures, those that may be more as great as is said for their side, or as they are
-    /// known.
+    /// The figures, with open ones replaced by the value given for their side, or else at their
+    /// lower bounds.
     fn taken(&self, base: Option<f64>, new: Option<f64>) -> Runs {
         let taken = |values: &[Option<Known>], open: Option<f64>| {
             let values = values.iter().map(|value| {
@@ -159,12 +159,12 @@ impl Judged {
     }
 }
 
-/// Judges all figures of a table, of which some may be more than is known.
+/// Judges all figures of a table, of which some are known only as lower bounds.
 ///
-/// The truth lies between the best case for the new side, in which all that was outstanding on the
-/// base never came and all on the new side came at once, and the worst, the other way round. What
-/// is worse in the best case is worse, what is better in the worst is better, and what is the same
-/// in both is that; of the rest nobody can tell.
+/// The truth lies between the best case for the new side, in which nothing outstanding on the base
+/// ever came and everything on the new side came at once, and the worst case, the other way round.
+/// A figure that is worse in the best case is worse, one that is better in the worst case is
+/// better, and one with the same outcome in both has that outcome; the rest is undecided.
 pub(super) fn read(figures: &[Read], terms: &Terms) -> Vec<Option<Judged>> {
     let judged = |base, new| {
         let taken: Vec<Runs> = figures.iter().map(|read| read.taken(base, new)).collect();
@@ -189,7 +189,7 @@ pub(super) fn read(figures: &[Read], terms: &Terms) -> Vec<Option<Judged>> {
                 (best, worst) if best == worst => best,
                 _ => Outcome::Undecided,
             },
-            // Of what is not known there is no share.
+            // No change is stated of a figure that is not fully known.
             change: None,
             base_at_least: best.base != known.base,
             new_at_least: worst.new != known.new,
@@ -262,7 +262,7 @@ fn one(
         judged.runs_needed = runs_needed(&here, &there, shift, terms);
         Outcome::TooNoisy
     };
-    // Of nothing there is no share.
+    // A change as a share of zero is undefined.
     judged.change = (from > 0.0).then(|| Change {
         share: share(shift),
         low: share(low),
@@ -300,7 +300,7 @@ fn runs_needed(base: &[f64], new: &[f64], shift: f64, terms: &Terms) -> Option<u
         ((1.0 + terms.tolerance).ln() - shift.abs(), 1.645 + 1.282)
     };
     let runs = 2.0 * (quantiles * deviation / gap).powi(2) + 1.0;
-    // More than there are: these have not decided it.
+    // At least one more than there are, which have not decided it.
     let runs = runs.ceil().max((base.len().min(new.len()) + 1) as f64);
     (gap > 0.0 && runs <= MOST_RUNS as f64).then_some(runs as usize)
 }
@@ -316,7 +316,7 @@ struct Logarithms {
 impl Logarithms {
     fn of(runs: &Runs) -> Self {
         let values = || runs.base.iter().chain(&runs.new).flatten().copied();
-        // Nought has no logarithm: it counts as far less than anything that was seen.
+        // Zero has no logarithm: it counts as a thousandth of the least value seen.
         let least = values().filter(|v| *v > 0.0).fold(f64::INFINITY, f64::min) / 1_000.0;
         let mut logarithms = Self {
             base: Vec::new(),

@@ -10,13 +10,13 @@
 //! statistic of every figure is computed, and the greatest over all figures is kept: a figure has
 //! changed if its own statistic is among the greatest [`LEVEL`] of those (the "max T" method of
 //! Westfall and Young). This keeps the rate of false alarms *of the whole table* to the level,
-//! however many figures it has and however they hang together, and assumes nothing about their
+//! however many figures it has and however they are correlated, and assumes nothing about their
 //! distribution. The statistic is Student's t, so that figures of different noise weigh alike.
 //!
 //! **The interval** of a ratio is the one that belongs to the exact rank test of Mann, Whitney and
 //! Wilcoxon: between two order statistics of all ratios of a new run to a base run, with 5 % on
-//! either side. A bootstrap of three to five runs would be far too narrow: it never leaves what
-//! was seen.
+//! either side. A bootstrap of three to five runs would be far too narrow: it never leaves the
+//! range of what was seen.
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -45,7 +45,7 @@ pub(super) struct Chances {
     pub less: f64,
 }
 
-/// The number of ways to call `new` of `base + new` runs new, as far as it matters.
+/// The number of ways to label `new` of `base + new` runs as new.
 pub(super) fn labellings(base: usize, new: usize) -> f64 {
     (1..=base.min(new)).fold(1.0, |ways, i| ways * (base + new + 1 - i) as f64 / i as f64)
 }
@@ -102,7 +102,7 @@ pub(super) fn test(figures: &[Sample], base: usize) -> Vec<Chances> {
         .collect()
 }
 
-/// A figure, centred: the sum of its values is nought.
+/// A figure, centred: the sum of its values is zero.
 struct Figure {
     values: Vec<Option<f64>>,
     present: f64,
@@ -160,7 +160,7 @@ fn for_each_labelling(runs: usize, new: usize, mut see: impl FnMut(&[usize])) {
     }
     let mut all: Vec<usize> = (0..runs).collect();
     see(&all[runs - new..]);
-    // The same every time: two looks at the same results must not disagree.
+    // A fixed seed: the same results must always give the same judgement.
     let mut random = Pcg64Mcg::seed_from_u64(1);
     for _ in 1..MOST_LABELLINGS {
         let (chosen, _) = all.partial_shuffle(&mut random, new);

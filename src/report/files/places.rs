@@ -1,5 +1,5 @@
-//! Outputs that are one file: one of them would be lost without a word. Files are told apart by
-//! what they are and not by how they are spelt.
+//! Finds outputs that are one file, of which one would be lost silently. Files are told apart by
+//! their identity and not by their paths.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::Error;
 
-/// Links that lead to links, to their end.
+/// The most links followed, where links lead to links.
 const MOST_LINKS: usize = 40;
 
 /// The files that a verb reads and writes, each once.
@@ -57,7 +57,7 @@ impl Places {
         places
     }
 
-    /// A file that is read: no output may be the same one.
+    /// Adds a file that is read: no output may be the same one.
     pub fn input(&mut self, name: &str, path: &Path) {
         if let Some(identity) = Identity::of(path) {
             let name = format!("{name} {}", path.display());
@@ -71,7 +71,7 @@ impl Places {
         }
     }
 
-    /// A file that is to be written.
+    /// Adds a file that is to be written.
     ///
     /// # Errors
     ///
@@ -101,7 +101,8 @@ impl Places {
 }
 
 impl Identity {
-    /// `None` of what nothing is lost in: a device, a pipe, a directory.
+    /// The identity of the file at `path`; `None` for a device, a pipe or a directory, where no
+    /// earlier content is lost.
     fn of(path: &Path) -> Option<Self> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -144,7 +145,7 @@ fn absolute(path: &Path) -> PathBuf {
             break present.clone();
         }
     };
-    // What does not exist yet holds no links, so that `..` is what it looks like.
+    // Parts of a path that do not exist yet are no links, so `..` can be resolved lexically.
     absent.iter().rev().fold(found, |mut whole, part| {
         if part == Path::new("..") {
             whole.pop();
@@ -216,9 +217,9 @@ mod tests {
         for (one, other) in apart {
             assert!(!is_one(&at(one), &at(other)), "{one} and {other}");
         }
-        // Whatever is written there is gone anyway.
+        // Nothing written there is kept anyway.
         assert!(!is_one(Path::new("/dev/null"), Path::new("/dev/null")));
-        // From where the process stands.
+        // Relative to the working directory.
         assert!(is_one(Path::new("no-such"), Path::new("./no-such")));
         assert!(is_one(
             Path::new("Cargo.toml"),

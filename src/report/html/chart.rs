@@ -1,5 +1,5 @@
-//! Charts for a page's script, as JSON: by their axes and lines. What the lines
-//! mean is decided here; `page.js` knows no run, no class of latency, only how to draw.
+//! Charts for a page's script, as JSON: their axes and lines. The meaning of the lines is decided
+//! here; `page.js` knows no run, no class of latency, only how to draw.
 //!
 //! Times along a run are in seconds, latencies in ns; `null` is a gap in a line.
 
@@ -29,7 +29,7 @@ pub(crate) struct Marks {
 /// Moments at which the same happened.
 #[derive(Debug, Serialize)]
 pub(crate) struct Moments {
-    /// What.
+    /// The text that names them.
     pub(crate) says: String,
     /// When, in seconds: a thousandth of one is less than a pixel.
     #[serde(serialize_with = "thousandths")]
@@ -85,7 +85,7 @@ pub(crate) struct Line {
     pub(crate) dash: Option<[u8; 2]>,
     #[serde(serialize_with = "short_or_null")]
     pub(crate) values: Vec<Option<f64>>,
-    /// The least and the greatest of what the values are the middle of.
+    /// The range around the values: the least and the greatest of each place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) range: Option<[Column; 2]>,
 }
@@ -129,14 +129,14 @@ impl Line {
 }
 
 impl Drawing {
-    /// As the content of a script element, in which only `<` can end or nest it.
+    /// The content of a script element, with `<` escaped: nothing else can end or nest it.
     pub(crate) fn json(&self) -> PreEscaped<String> {
         let json = serde_json::to_string(self).expect("plain values");
         PreEscaped(json.replace('<', "\\u003c"))
     }
 }
 
-/// A number in as few characters as say it: most are whole, and a page has thousands.
+/// A number in as few characters as possible: most are whole, and a page has thousands.
 struct Short(f64);
 
 impl Serialize for Short {

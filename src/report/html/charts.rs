@@ -11,8 +11,7 @@ use crate::report::result::{Point, RunResult};
 /// for, and the page must stay small however long the run.
 const MAX_POINTS: usize = 1_000;
 
-/// The least part of a second that a rate is drawn of: how many happen to fall into less says
-/// nothing about a second.
+/// The least part of a second of which a rate is drawn: the count in a shorter one is mere chance.
 const MIN_RATE_S: f64 = 0.1;
 
 /// Columns of the percentile chart for each power of ten.
@@ -39,8 +38,8 @@ pub(super) fn drawing(result: &RunResult) -> Drawing {
     }
 }
 
-/// All classes that have samples; what had not come is drawn as late as it is at least. Latencies
-/// from same from the intended one.
+/// All classes that have samples; samples that had not come are drawn at their lower bounds.
+/// Latencies from the actual send are dotted, in the colour of those from the intended one.
 fn percentiles(result: &RunResult) -> Chart {
     let shown: Vec<_> = result
         .classes()
@@ -78,8 +77,7 @@ fn percentiles(result: &RunResult) -> Chart {
     }
 }
 
-/// Where a percentile chart has its columns, up to the last that one of these numbers of samples
-/// reaches.
+/// The columns of a percentile chart, up to the last that one of these sample counts reaches.
 pub(super) fn columns(counts: impl Iterator<Item = u64>) -> Vec<f64> {
     let most = counts.max().unwrap_or(1).max(1);
     let columns = ((most as f64).log10() * f64::from(COLUMNS_PER_DECADE)).floor() as i32;
@@ -114,11 +112,11 @@ fn end_s(point: &Point, run_ns: u64) -> f64 {
 /// The length of a second that the run did not fill, in seconds.
 pub(super) fn part_s(point: &Point, run_ns: u64) -> Option<f64> {
     let length_s = end_s(point, run_ns) - seconds(point.t_ns);
-    // What would be shown as a whole second is one.
+    // A length that would be shown as a whole second is one.
     (length_s < 0.9995).then_some(length_s)
 }
 
-/// From when to when each row of a timeline is, in seconds, if the run ended after `run_ns`.
+/// The begin and the end of each row of a timeline, in seconds, if the run ended after `run_ns`.
 fn extents(points: &[Point], step_s: usize, run_ns: u64) -> impl Iterator<Item = (f64, f64)> {
     let rows = points.chunks(step_s);
     rows.map(move |row| (seconds(row[0].t_ns), end_s(&row[row.len() - 1], run_ns)))
@@ -131,8 +129,8 @@ pub(super) fn middles(points: &[Point], step_s: usize, run_ns: u64) -> Vec<f64> 
         .collect()
 }
 
-/// Events a second, by the time that each point really stands for: of the last second a run has
-/// only a part, and it is no drop that fewer events are in it.
+/// Events per second, by the time that each point really stands for: a run ends within its last
+/// second, and fewer events in it are no drop.
 pub(super) fn rate(
     points: &[Point],
     step_s: usize,
@@ -143,7 +141,7 @@ pub(super) fn rate(
     rows.zip(extents(points, step_s, run_ns))
         .map(|(row, (from, to))| {
             let events: f64 = row.iter().map(|point| count(point) as f64).sum();
-            // Seconds are whole but for the last: what floating point adds to them is no time.
+            // Seconds are whole except the last: this removes rounding errors.
             let length_s = ((to - from) * 1e9).round() / 1e9;
             (length_s >= MIN_RATE_S).then_some(events / length_s)
         })
@@ -216,8 +214,8 @@ fn over_time(result: &RunResult) -> [Chart; 4] {
             130,
             &[("sent/s", rate(|p| p.sent)), ("acked/s", rate(|p| p.acked))],
         ),
-        // Counted at the end of each second: in its middle, those who left with the run's last
-        // would seem to have left over two.
+        // Clients are counted at the end of each second: drawn in the middle, those who left in the
+        // run's last second would seem to have left over two seconds.
         Chart {
             at: extents(points, step, run_ns).map(|(_, to)| to).collect(),
             ..chart(
@@ -330,7 +328,7 @@ mod tests {
         assert_eq!(middles(&[], 1, 0).len(), 0);
     }
 
-    /// A steady 1,000 a second, ended in the middle of a second: the line stays level to its end.
+    /// A steady 1,000 per second, ended in the middle of a second: the line stays level to its end.
     #[test]
     fn the_second_in_which_a_run_ends_is_as_long_as_the_run_makes_it() {
         let points = |last: u64| -> Vec<Point> {
@@ -353,7 +351,7 @@ mod tests {
             (250, 3_250_000_000, 3.125, Some(1_000.0)),
             (125, 3_125_000_000, 3.0625, Some(1_000.0)),
             (9, 3_015_625_000, 3.007_812_5, None),
-            // What cannot be is not believed.
+            // An impossible end is ignored.
             (500, 2_000_000_000, 3.5, Some(500.0)),
         ];
         for (last, run_ns, at, rate) in table {

@@ -8,7 +8,7 @@ use crate::report::result::{RunResult, Threshold, Violations};
 /// Examples of a kind of violation that the page shows; the result has more.
 const EXAMPLES_SHOWN: usize = 10;
 
-/// Characters of an example's text that the page shows: a target decides on some of them.
+/// Characters of an example's text that the page shows: it may quote a target at any length.
 const EXAMPLE_CHARS: usize = 400;
 
 pub(super) fn thresholds(result: &RunResult) -> Markup {

@@ -98,7 +98,7 @@ fn table<'a>(head: &str, rows: impl Iterator<Item = (String, &'a Latency)>) -> M
 /// A figure and its interval.
 type Cell = (Option<AtLeast>, Option<[u64; 2]>);
 
-/// The columns of a class: each figure, and its interval where that says all that is known.
+/// The columns of a class: each figure, and its interval where nothing was outstanding.
 fn cells(l: &Latency) -> [Cell; 8] {
     let complete = l.outstanding.is_none();
     let exactly = |ns: Option<u64>| {

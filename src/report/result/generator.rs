@@ -1,5 +1,5 @@
-//! The generator and the server in a result: what they used, and how far the generator itself set
-//! the figures.
+//! The generator and the server in a result: their CPU time and memory, and how far the generator
+//! itself determined the figures.
 
 use serde::{Deserialize, Serialize};
 

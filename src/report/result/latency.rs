@@ -136,8 +136,8 @@ pub(super) const CLASSES: [(&str, &str); 8] = [
 const PERCENTILES: [f64; 5] = [50.0, 90.0, 99.0, 99.9, 99.99];
 
 impl Latency {
-    /// The figures of what came, of so many messages; `missing` is how much never did, where that
-    /// is known.
+    /// The figures of the samples that came, of so many messages; `missing` counts those that never
+    /// did, where that is known.
     pub(super) fn new(came: &Histogram<u64>, messages: u64, missing: Option<u64>) -> Self {
         let interval = |percentile| {
             let Range { low_ns, high_ns } = range(came, percentile, messages)?;
@@ -168,7 +168,7 @@ impl Latency {
         }
     }
 
-    /// The same with what had not come: each is as late as `at_least` has it, or later.
+    /// The same with samples that had not come; `at_least` holds their lower bounds.
     pub(super) fn with(mut self, at_least: &Histogram<u64>) -> Self {
         let bound = |p| censored::percentile(&self.histogram, at_least, p).map(|bound| bound.ns);
         let [p50, p90, p99, p99_9, p99_99] = PERCENTILES.map(bound);
@@ -185,8 +185,8 @@ impl Latency {
         self
     }
 
-    /// A percentile of all samples, and whether it may be more by what had not come; `None` if they
-    /// do not carry it.
+    /// A percentile of all samples, and whether it may be more because some had not come; `None` if
+    /// there are too few samples for it.
     #[must_use]
     pub fn at(&self, percentile: f64) -> Option<AtLeast> {
         if let Some(outstanding) = &self.outstanding {
@@ -212,7 +212,7 @@ impl Latency {
             .map_or(0, |at_least| at_least.count)
     }
 
-    /// All samples, what had not come as late as it is at least.
+    /// All samples, those that had not come at their lower bounds.
     #[must_use]
     pub fn all(&self) -> Cow<'_, Histogram<u64>> {
         match &self.outstanding {

@@ -106,7 +106,7 @@ impl Promised {
 }
 
 impl Violations {
-    /// Violations of all kinds that there were any of; late relays count as `late`.
+    /// The violations of each kind that occurred; late relays count as `late`.
     pub(in crate::report) fn all(findings: &Findings, late: Verdict) -> Vec<Self> {
         let kinds = findings.violations.iter();
         let kinds = kinds.filter(|(_, tally)| tally.count > 0);

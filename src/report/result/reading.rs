@@ -1,4 +1,4 @@
-//! Reading a result: from where, which version, and how much is believed of what stands in it.
+//! Reading a result: from where, which version, and how much of its content is trusted.
 
 use std::fmt;
 use std::io;
@@ -119,7 +119,7 @@ pub(crate) fn document<T: DeserializeOwned>(
     bytes: &[u8],
     schema: u64,
 ) -> Result<T, Error> {
-    // Of another version only the version can be relied on.
+    // In a result of another version only the version can be relied on.
     #[derive(Deserialize)]
     struct Versioned {
         schema: u64,
@@ -130,7 +130,7 @@ pub(crate) fn document<T: DeserializeOwned>(
         source,
     };
     let whole = |source| damaged(String::new(), source);
-    // An array would do for a struct, and be told of its length.
+    // serde would take an array for a struct, and complain of its length.
     if bytes.trim_ascii_start().starts_with(b"[") {
         return Err(whole(de::Error::custom("no JSON object")));
     }
@@ -141,7 +141,7 @@ pub(crate) fn document<T: DeserializeOwned>(
             found,
         });
     }
-    // That it is JSON and nothing after it was seen with its version.
+    // Parsing the version has shown that it is JSON with nothing after it.
     let mut document = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut document).map_err(|error| {
         let key = match error.path().iter().next() {

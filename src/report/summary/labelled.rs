@@ -1,5 +1,5 @@
-//! The lines beneath the latencies, a label each: throughput, connecting, the processes, what was
-//! exercised.
+//! The lines beneath the latencies, one label each: throughput, connecting, the processes,
+//! coverage.
 
 use super::Page;
 use crate::report::result::{Latency, RunResult};
@@ -10,7 +10,7 @@ use crate::verify::findings::Coverage;
 const FAULTS_SHOWN: usize = 5;
 
 impl Page {
-    /// Rates, connections, processes, and what was exercised.
+    /// Writes rates, connections, processes, and coverage.
     pub(super) fn figures(&mut self, result: &RunResult) {
         self.labelled("throughput", throughput(result));
         self.labelled("connecting", connecting(result));

@@ -82,7 +82,7 @@ impl Page {
         }
         let mut any = false;
         for class in ["ack", "relay", "last_relay"] {
-            // That of those that came alone would say less than is known.
+            // The interval of only those that came would say less than is known.
             let latency = result.latency_ns.get(class);
             let latency = latency.filter(|latency| latency.outstanding.is_none());
             let Some(ci95) = latency.map(|latency| latency.ci95) else {
@@ -104,8 +104,8 @@ impl Page {
     }
 }
 
-/// The lines of the table: each class, what it is from the actual send where that differs, and the
-/// groups where they do.
+/// The lines of the table: each class, its latency from the actual send where that differs, and the
+/// groups where they differ.
 fn lines<'a>(result: &'a RunResult, quantiles: &[f64]) -> Vec<(String, &'a Latency)> {
     let latency = |class: &str| result.latency_ns.get(class);
     let no_acks = |judged: &Promised| judged.ack == AckPromise::None.word();
@@ -119,7 +119,7 @@ fn lines<'a>(result: &'a RunResult, quantiles: &[f64]) -> Vec<(String, &'a Laten
             continue;
         }
         lines.push((class_name(class).to_owned(), response));
-        // That of a part of the deliveries compares with nothing.
+        // The service time of a part of the deliveries compares with nothing.
         let service = latency(&format!("{class}_service"));
         let service = service.filter(|service| service.count == response.count);
         let noticeable =

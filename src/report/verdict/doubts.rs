@@ -1,8 +1,9 @@
-//! Why a run cannot pass although nothing was found: doubts of the load, and of what was seen.
+//! Why a run cannot pass although nothing was found: doubts about the load, and about the
+//! observations.
 //!
-//! A doubt of the load is one of everything that was measured: what crossed a threshold may not
-//! have been the target, or not under what was asked of it. A doubt of what was seen leaves what
-//! was measured as it is.
+//! A doubt about the load puts everything that was measured in doubt: the target may not be what
+//! crossed a threshold, or not under the load that was asked for. A doubt about the observations
+//! leaves the measured figures as they are.
 
 use crate::driver::outcome::{Interruption, Outcome};
 use crate::measure::GroupLatencies;
@@ -14,7 +15,7 @@ use crate::verify::kind::Kind;
 /// Why the run cannot be taken for the one that was asked for.
 pub(super) fn of_the_load(plan: &Plan, outcome: &Outcome, cpus: usize) -> Vec<String> {
     let mut doubts = outcome.inconclusive.clone();
-    // What a run did not do because it was ended is no reason of its own.
+    // The early end of a run is a reason already, and covers what it did not do.
     let complete = !cut_short(outcome);
     if complete {
         doubts.extend(unsent(plan, outcome));
@@ -28,7 +29,7 @@ pub(super) fn of_the_load(plan: &Plan, outcome: &Outcome, cpus: usize) -> Vec<St
 
 /// Why something that was to be verified was not.
 pub(super) fn of_what_was_seen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
-    // What follows from a load that was not there is no reason of its own.
+    // A missing load is a reason already, and covers what follows from it.
     if cut_short(outcome) || !unsent(plan, outcome).is_empty() {
         return Vec::new();
     }
@@ -81,7 +82,7 @@ fn unsent(plan: &Plan, outcome: &Outcome) -> Vec<String> {
 /// Groups that were to publish, and of which no client did.
 fn silent(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     if expects_refusal(plan) {
-        // Who is turned away sends nothing.
+        // A client that is turned away sends nothing.
         return Vec::new();
     }
     let sent = |place: usize| outcome.sent_by_group.get(place).copied().unwrap_or(0);
@@ -101,7 +102,7 @@ fn silent(plan: &Plan, outcome: &Outcome) -> Vec<String> {
         .collect()
 }
 
-/// Groups that only listen, and got nothing while others did.
+/// Groups that only listen, and received nothing while others did.
 fn deaf(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let measured = &outcome.measured;
     if measured.relay.is_empty() || outcome.connected < outcome.clients {
@@ -113,7 +114,7 @@ fn deaf(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let names = groups::of(plan).into_iter().enumerate();
     let deaf = names.filter(|(at, _)| {
         let only_listen = members(plan, *at).all(|group| matches!(group.load, Load::Listen));
-        // What is outstanding has a reason of its own.
+        // Outstanding deliveries are a reason of their own.
         only_listen && !got(&measured.groups, *at) && !got(&measured.censored.groups, *at)
     });
     deaf.map(|(_, group)| {
@@ -138,8 +139,7 @@ pub(super) fn cut_short(outcome: &Outcome) -> bool {
     interruption.is_some_and(Interruption::cut_the_load_short)
 }
 
-/// Steps that the scripts set out to exercise and the run did not: what never had its occasion was
-/// not verified.
+/// Steps that the scripts were to exercise and the run did not: they were not verified.
 fn unexercised(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let coverage = &outcome.findings.coverage;
     let scripted = |wanted: fn(&Step) -> bool| {
@@ -195,7 +195,7 @@ fn publishes(load: &Load) -> bool {
     }
 }
 
-/// Whether anything is asked of the target but to let clients connect, and to let them go.
+/// Whether the run asks anything of the target except to let clients connect and leave.
 fn puts_to_the_test(plan: &Plan) -> bool {
     let asks_of = |load: &Load| match load {
         Load::Listen => false,

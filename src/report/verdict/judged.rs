@@ -23,7 +23,7 @@ pub(super) fn unjudged(thresholds: &[Threshold]) -> Vec<String> {
         .collect()
 }
 
-/// Thresholds that what had not come by the end decides.
+/// Thresholds that depend on samples which had not come by the end.
 pub(super) fn left_open(thresholds: &[Threshold]) -> Vec<String> {
     let open = thresholds.iter().filter(|judged| is_open(judged));
     open.map(|judged| {

@@ -1,4 +1,4 @@
-//! Relays that came later than the scenario allows: what they count as.
+//! Relays that came later than the scenario allows, and the verdict that they lead to.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use crate::scenario::plan::{LateCounts, Plan};
 use crate::verify::findings::Findings;
 use crate::verify::kind::Kind;
 
-/// The verdict that relays lead to which came too late.
+/// The verdict that late relays lead to.
 ///
-/// They are no reason to fail where lateness is all that was found, and the generator was never
-/// idle, or paused for as long as a relay may take: one that lay in a socket until the generator
-/// got to it came late by the generator's clock. That neither clears the target nor accuses it.
+/// They are no reason to fail if lateness is all that was found and the generator had no idle time,
+/// or paused for as long as a relay may take: a relay that waited in a socket for the generator
+/// seems late, which says nothing about the target either way.
 pub(super) fn counts_as(plan: &Plan, outcome: &Outcome) -> Verdict {
     let mut found = outcome.findings.violations.iter();
     let only_late = found.all(|(kind, tally)| *kind == Kind::LateRelay || tally.count == 0);

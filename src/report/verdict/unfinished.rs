@@ -1,13 +1,14 @@
-//! A run that ended before its clients had.
+//! A run that ended before its clients had finished.
 
 use crate::driver::outcome::{Outcome, Unfinished};
 use crate::report::figures;
 use crate::verify::findings::Findings;
 
-/// A target that has said nothing to anybody for so long is silent.
+/// A target that has sent nothing to any client for so long is silent.
 const SILENT_NS: u64 = 1_000_000_000;
 
-/// Says that the run ended before its clients had, and how silent the target was by then.
+/// Says that the run ended before its clients had finished, and for how long the target had been
+/// silent.
 #[must_use]
 pub fn unfinished(outcome: &Outcome) -> Option<String> {
     let Some(unfinished) = outcome.unfinished else {
@@ -33,7 +34,7 @@ pub fn unfinished(outcome: &Outcome) -> Option<String> {
     let had = format!("{} {had} {when}", figures::count(clients));
     let silent_ns = ended_ns.saturating_sub(heard_ns);
     let outstanding = outstanding(&outcome.findings);
-    // Whoever waits for nothing is not answered with anything.
+    // A client that waits for nothing is not owed an answer.
     let waited = unanswered > 0 || !outstanding.is_empty();
     if silent_ns < SILENT_NS || !waited {
         let cure = if drain.is_some() {

@@ -1,13 +1,12 @@
-//! A network in this process: connections that delay, hold only so much, are read and written in
-//! pieces, half-close, reset and are cut off for a while, as TCP's are and do. Everything that
-//! happens to be so or otherwise is drawn from one seed.
+//! A network in this process, whose connections behave as TCP's do: they have delays and bounded
+//! buffers, reads and writes may be partial, and they half-close, are reset and are cut off for a
+//! while. Everything random is drawn from one seed.
 //!
-//! It goes by tokio's clock. On a runtime of one thread whose time is paused, a day takes as long
-//! as what happens in it, and the same seed brings the same again.
+//! It goes by tokio's clock. On a single-threaded runtime with paused time, a day takes only as
+//! long as its events take to process, and the same seed gives the same run.
 //!
-//! A connection is two [`pipe`]s; a [`Socket`] is a side of it. Bytes never get lost or change
-//! places, since they do not over TCP: whatever a peer misses was not sent to it, or went down
-//! with the connection.
+//! A connection is two [`pipe`]s; a [`Socket`] is one side of it. As over TCP, bytes are never
+//! lost or reordered: whatever a peer misses was not sent to it, or was lost with the connection.
 
 mod pipe;
 mod socket;
@@ -31,32 +30,32 @@ use pipe::wake;
 use socket::Connection;
 pub use socket::Socket;
 
-/// The first port that a client connects from; every connection has the next.
+/// The first port that a client connects from; each further connection has the next one.
 const FIRST_PORT: u16 = 10_000;
 
-/// What a network does to its connections.
+/// The conditions that a network imposes on its connections.
 #[derive(Debug, Clone)]
 pub struct Conditions {
-    /// What one direction of a connection holds that was written and not read.
+    /// Bytes that one direction of a connection holds: those written and not yet read.
     pub buffer_bytes: usize,
-    /// How long what is written takes to arrive: drawn each time, and in order all the same.
+    /// How long written bytes take to arrive: drawn for each write; order is kept all the same.
     pub delay: RangeInclusive<Duration>,
-    /// What one read or write moves at most.
+    /// The most that one read or write moves.
     pub piece_bytes: usize,
-    /// How probable it is that a read or write moves less than it could.
+    /// The probability that a read or write moves less than it could.
     pub partial: f64,
-    /// A reset takes along what had arrived and was not read, as some systems have it. With others
-    /// it can still be read.
+    /// Whether a reset discards what had arrived and was not read, as on some systems. On others it
+    /// can still be read.
     pub reset_discards: bool,
     /// When nothing arrives.
     pub partitions: Vec<Partition>,
-    /// When the network resets connections towards both sides, as a router does that has forgotten
-    /// them.
+    /// When the network resets connections towards both sides, as a router does that has lost its
+    /// state.
     pub breaks: Vec<Break>,
 }
 
 impl Default for Conditions {
-    /// A network without delay, that holds 64 KiB each way.
+    /// A network without delay that holds 64 KiB in each direction.
     fn default() -> Self {
         Self {
             buffer_bytes: 64 << 10,
@@ -70,12 +69,12 @@ impl Default for Conditions {
     }
 }
 
-/// A time in which nothing arrives on some connections. It comes when the time is over.
+/// A time in which nothing arrives on some connections; it arrives once the time is over.
 #[derive(Debug, Clone)]
 pub struct Partition {
     /// When it begins and ends.
     pub time: RangeInclusive<Instant>,
-    /// One of so many connections is cut off; at least 1.
+    /// One in this many connections is cut off; at least 1.
     pub one_in: u64,
 }
 
@@ -84,7 +83,7 @@ pub struct Partition {
 pub struct Break {
     /// When it does.
     pub at: Instant,
-    /// One of so many connections is reset; at least 1.
+    /// One in this many connections is reset; at least 1.
     pub one_in: u64,
 }
 
@@ -101,7 +100,7 @@ impl Conditions {
         Duration::from_micros(rng.random_range(from..=to.max(from)) as u64)
     }
 
-    /// When something arrives on the `nth` connection that would at `then`.
+    /// When something that is due at `then` arrives on the `nth` connection.
     fn after_partitions(&self, nth: u64, then: Instant) -> Instant {
         let mut then = then;
         for partition in &self.partitions {
@@ -113,7 +112,7 @@ impl Conditions {
     }
 }
 
-/// A network. Its clones are the same.
+/// A network. Its clones are handles to the same one.
 #[derive(Debug, Clone)]
 pub struct Network {
     conditions: Arc<Conditions>,
@@ -131,13 +130,13 @@ struct State {
 /// Connections on their way to a listener.
 #[derive(Debug, Default)]
 struct Queue {
-    /// By when they arrive, then by their numbers.
+    /// By arrival time, then by their numbers.
     sockets: BTreeMap<(Instant, u64), Socket>,
     listener: Option<Waker>,
 }
 
 impl Network {
-    /// A network under `conditions`, in which all that happens by chance is drawn from `seed`.
+    /// A network under `conditions`, in which everything random is drawn from `seed`.
     #[must_use]
     pub fn new(seed: u64, conditions: Conditions) -> Self {
         Self {
@@ -150,7 +149,7 @@ impl Network {
     /// Listens on `address`.
     ///
     /// # Errors
-    /// If somebody does already.
+    /// If the address is in use.
     pub fn listen(&self, address: SocketAddr) -> io::Result<Listener> {
         let mut state = lock(&self.state);
         if state.listeners.contains_key(&address) {
@@ -165,10 +164,10 @@ impl Network {
         })
     }
 
-    /// Connects to `address`: a packet there and one back.
+    /// Connects to `address`, which takes one round trip.
     ///
     /// # Errors
-    /// If nobody listens, or there is no port left to connect from.
+    /// If nobody listens there, or there is no port left to connect from.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
         let nth = {
             let mut state = lock(&self.state);
@@ -183,7 +182,7 @@ impl Network {
         let connection = Connection::new(nth, conditions, rng, Instant::now());
         let (client, server) = Socket::pair(connection, [from, address]);
         let there = client.arrival(Instant::now());
-        // The system at the other end answers, whether the listener takes it or not.
+        // The system at the other end answers, whether or not the listener accepts the connection.
         let back = server.arrival(there);
         let queue = lock(&self.state).listeners.get(&address).cloned();
         let Some(queue) = queue else {
@@ -209,13 +208,13 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Where it listens.
+    /// The address it listens on.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next connection, in the order in which they arrive, and where it comes from.
+    /// The next connection, in order of arrival, and the peer's address.
     pub async fn accept(&mut self) -> (Stream, SocketAddr) {
         loop {
             let first = lock(&self.queue).sockets.keys().next().copied();
@@ -228,7 +227,7 @@ impl Listener {
                 let peer = socket.peer_addr();
                 return (Stream::Simulated(Box::new(socket)), peer);
             }
-            // Another may be quicker.
+            // A connection made meanwhile may arrive earlier.
             let mut arrival = pin!(sleep_until(arrives));
             let mut news = pin!(self.news());
             poll_fn(|cx| match arrival.as_mut().poll(cx) {
@@ -257,7 +256,7 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         lock(&self.network.state).listeners.remove(&self.address);
-        // Whoever was not taken is reset, as the kernel does it.
+        // Connections that were not accepted are reset, as the kernel does it.
         let sockets = std::mem::take(&mut lock(&self.queue).sockets);
         for (_, mut socket) in sockets {
             socket.reset_when_closed();
@@ -266,7 +265,7 @@ impl Drop for Listener {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing is left half done when a thread panics.
+    // A panic leaves nothing half done: the data of a poisoned lock is sound.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -1,5 +1,5 @@
-//! One direction of a simulated connection: bytes under way and arrived, and how it ends. Sans-IO:
-//! what time it is, and how long something takes, comes in as an argument.
+//! One direction of a simulated connection: bytes in transit and arrived, and how it ends. Sans-IO:
+//! the time and the delays come in as arguments.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -7,16 +7,16 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-/// What there is to read.
+/// The state of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Input {
-    /// So many bytes; at least one.
+    /// This many bytes to read; at least one.
     Bytes(usize),
     /// Nothing before this moment.
     NotBefore(Instant),
-    /// Nothing is under way.
+    /// Nothing is in transit.
     Nothing,
-    /// The writer has said that nothing more comes.
+    /// The writer has half-closed, and everything was read.
     End,
     /// The connection was reset.
     Reset,
@@ -26,29 +26,30 @@ pub(super) enum Input {
 #[derive(Debug, Default)]
 pub(super) struct Pipe {
     bytes: VecDeque<u8>,
-    /// So many of `bytes` had arrived when it was last looked.
+    /// How many of `bytes` had arrived at the last look.
     arrived: usize,
-    /// When each piece of the rest arrives, and how long it is; in order.
+    /// The arrival time and the length of each piece of the rest, in order.
     under_way: VecDeque<(Instant, usize)>,
     /// When the writer's half-close arrives.
     end: Option<Instant>,
     /// When the writer's reset arrives.
     reset: Option<Instant>,
-    /// When the last thing that was sent arrives: nothing overtakes it.
+    /// When the last thing that was sent arrives: whatever is sent later arrives no earlier.
     last: Option<Instant>,
-    /// The reader has closed: what arrives is answered with a reset.
+    /// The reader has closed: bytes that arrive are answered with a reset.
     pub(super) reader_gone: bool,
     pub(super) reader: Option<Waker>,
     pub(super) writer: Option<Waker>,
 }
 
 impl Pipe {
-    /// Room for more, of `capacity` bytes that were written and not read.
+    /// Room for more in a buffer of `capacity` bytes, which holds those written and not yet read.
     pub(super) fn room(&self, capacity: usize) -> usize {
         capacity.saturating_sub(self.bytes.len())
     }
 
-    /// When something arrives that is sent now and would take until `then`.
+    /// The arrival time of something sent now that is due at `then`: no earlier than what was sent
+    /// before it.
     pub(super) fn in_order(&mut self, then: Instant) -> Instant {
         let arrives = self.last.map_or(then, |last| last.max(then));
         self.last = Some(arrives);
@@ -67,7 +68,7 @@ impl Pipe {
         sent
     }
 
-    /// Nothing more is written; the reader hears it at `arrives`.
+    /// Half-closes: nothing more is written, which the reader learns at `arrives`.
     pub(super) fn end(&mut self, arrives: Instant) {
         if self.end.is_none() {
             self.end = Some(arrives);
@@ -75,7 +76,7 @@ impl Pipe {
         }
     }
 
-    /// The connection is reset; the reader hears it at `arrives`, if not of another reset before.
+    /// Resets the connection, which the reader learns at `arrives`, or at an earlier reset.
     pub(super) fn reset(&mut self, arrives: Instant) {
         if self.reset.is_none_or(|before| arrives < before) {
             self.reset = Some(arrives);
@@ -83,8 +84,7 @@ impl Pipe {
         }
     }
 
-    /// The last pieces are not sent after all, but for the first `keep` of those under way at
-    /// `now`.
+    /// Discards the pieces that are in transit at `now`, except for the first `keep`.
     pub(super) fn withdraw(&mut self, now: Instant, keep: usize) {
         self.arrive(now);
         self.under_way.truncate(keep);
@@ -92,13 +92,13 @@ impl Pipe {
         self.bytes.truncate(self.arrived + kept);
     }
 
-    /// Pieces that are under way at `now`.
+    /// The number of pieces in transit at `now`.
     pub(super) fn under_way(&mut self, now: Instant) -> usize {
         self.arrive(now);
         self.under_way.len()
     }
 
-    /// What has arrived by `now` can be read; after a reset nothing arrives.
+    /// Makes all that has arrived by `now` readable; after a reset nothing arrives.
     fn arrive(&mut self, now: Instant) {
         let until = self.reset.map_or(now, |reset| reset.min(now));
         while let Some(&(at, bytes)) = self.under_way.front()
@@ -109,7 +109,8 @@ impl Pipe {
         }
     }
 
-    /// The reader closes. When the first piece arrives that it will not read, if there is one.
+    /// Closes the reader's side. Returns when the first piece arrives that will not be read, if
+    /// there is one.
     pub(super) fn close(&mut self, now: Instant) -> Option<Instant> {
         self.reader_gone = true;
         let unread = match self.unread_bytes(now) {
@@ -138,7 +139,7 @@ impl Pipe {
         self.reset.is_some_and(|at| at <= now)
     }
 
-    /// What there is to read. Where `reset_discards`, what arrived before a reset is lost with it.
+    /// The state of the input at `now`. If `reset_discards`, a reset discards unread input.
     pub(super) fn look(&mut self, now: Instant, reset_discards: bool) -> Input {
         if reset_discards && self.is_reset(now) {
             self.forget();

@@ -16,17 +16,17 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::pipe::{Input, Pipe, wake};
 use super::{Conditions, lock};
 
-/// Writing goes on once a third of the buffer is free, as with the kernel's.
+/// A full socket is writable again once a third of its buffer is free, as with the kernel's.
 const WRITABLE_SHARE: usize = 3;
 
-/// A connection, which both of its sides share.
+/// A connection, shared by its two sides.
 #[derive(Debug)]
 pub(super) struct Connection {
     /// Its number in its network, from 0.
     nth: u64,
     conditions: Arc<Conditions>,
     rng: Pcg32,
-    /// What the client writes, and what the server writes.
+    /// From the client to the server, and from the server to the client.
     pipes: [Pipe; 2],
 }
 
@@ -44,15 +44,14 @@ impl Connection {
         }
     }
 
-    /// When something arrives that `side` sends at `now`.
+    /// The arrival time of something that `side` sends at `now`.
     pub(super) fn arrival(&mut self, side: usize, now: Instant) -> Instant {
         let then = now + self.conditions.draw_delay(&mut self.rng);
         let then = self.conditions.after_partitions(self.nth, then);
         self.pipes[side].in_order(then)
     }
 
-    /// `side` resets the connection at `now`: what of its output is not under way is lost, and what
-    /// is may be.
+    /// Resets the connection from `side` at `now`: some of its output in transit may be lost.
     fn abort(&mut self, side: usize, now: Instant) {
         let keep = self.rng.random_range(0..=self.pipes[side].under_way(now));
         self.pipes[side].withdraw(now, keep);
@@ -60,7 +59,7 @@ impl Connection {
         self.pipes[side].reset(arrives);
     }
 
-    /// How much of `wanted` bytes one call moves: often all, sometimes a part.
+    /// How much of `wanted` bytes one call moves: all that a call can, or at random less.
     fn piece(&mut self, wanted: usize) -> usize {
         let most = wanted.min(self.conditions.piece_bytes.max(1));
         match self.rng.random_bool(self.conditions.partial) {
@@ -78,11 +77,11 @@ impl Connection {
 /// One side of a simulated connection.
 pub struct Socket {
     connection: Arc<Mutex<Connection>>,
-    /// Which of the pipes it writes to.
+    /// The index of the pipe it writes to.
     side: usize,
-    /// Of both sides, by the pipe that they write to.
+    /// The addresses of both sides, by the pipe that each writes to.
     addresses: [SocketAddr; 2],
-    /// Wakes who waits for what is under way.
+    /// The timer of the task that waits for bytes in transit.
     arrival: Option<Pin<Box<Sleep>>>,
     half_closed: bool,
     resets: bool,
@@ -116,7 +115,7 @@ impl Socket {
         lock(&self.connection)
     }
 
-    /// When a packet arrives that this side sends at `at`.
+    /// The arrival time of a packet that this side sends at `at`.
     pub(super) fn arrival(&self, at: Instant) -> Instant {
         self.lock().arrival(self.side, at)
     }
@@ -177,7 +176,7 @@ impl Socket {
                     return Poll::Pending;
                 }
                 Input::NotBefore(at) => {
-                    // A reset may be quicker.
+                    // A reset may arrive earlier.
                     connection.pipes[side].reader = Some(cx.waker().clone());
                     at
                 }
@@ -218,7 +217,7 @@ impl Socket {
         }
         let arrives = connection.arrival(side, now);
         if connection.pipes[side].reader_gone {
-            // It is taken, and answered.
+            // The write succeeds, and the peer answers with a reset.
             let answered = connection.arrival(1 - side, arrives);
             connection.pipes[1 - side].reset(answered);
             return Ok(bytes);
@@ -252,7 +251,7 @@ impl Socket {
         let broken = connection.pipes[side].reader_gone
             || connection.pipes[1 - side].is_reset(Instant::now());
         if broken || connection.is_writable(side) {
-            return Poll::Ready(Ok(())); // the write says what is wrong
+            return Poll::Ready(Ok(())); // the write reports the error
         }
         connection.pipes[side].writer = Some(cx.waker().clone());
         Poll::Pending
@@ -275,7 +274,7 @@ impl Drop for Socket {
             connection.pipes[side].end(arrives);
         }
         if let Some(arrives) = unread {
-            // What is still under way finds nobody, and is answered.
+            // Bytes still in transit find nobody there and are answered with a reset.
             let answered = connection.arrival(side, arrives);
             connection.pipes[side].reset(answered);
         }

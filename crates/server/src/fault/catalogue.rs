@@ -1,28 +1,29 @@
-//! The catalogue: each fault by its name, what it breaks, what it must be reported as, and what a
-//! scenario needs for it to show. The names are a contract; so are the kinds they map to.
+//! The catalogue: each fault with its name, its effect, the kinds of violation that it must be
+//! reported as, and the needs of a scenario that shows it. The names are a contract; so are the
+//! kinds they map to.
 
 use std::fmt;
 
 use chatbench_wire::Dialect;
 
-/// How often a fault has a chance, and so what a rate counts.
+/// The occasion on which a fault may be committed; a rate counts these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Chance {
-    /// A message that is numbered, for one receiver of it, which is drawn.
+    /// A message is numbered; the fault affects one of its receivers, which is drawn.
     Message,
-    /// A client that joins.
+    /// A client joins.
     Join,
-    /// A client that leaves politely.
+    /// A client leaves by a half-close.
     Leave,
-    /// A line that the server answers with an error.
+    /// The server answers a line with an error.
     Error,
-    /// A read or a line of the kind that the fault is about.
+    /// A read or a line of the fault's kind comes in.
     Input,
 }
 
 impl Chance {
-    /// The `once` of a fault falls on one of so many first chances, drawn from the seed. Joins,
-    /// leaves and errors are few in most runs, messages are many.
+    /// A rate of `once` takes one of this many first chances, drawn from the seed. Joins, leaves
+    /// and errors are few in most runs, messages are many.
     pub(super) const fn once_within(self) -> u64 {
         match self {
             Self::Message => 100,
@@ -44,16 +45,16 @@ impl Chance {
     }
 }
 
-/// What is known of a fault.
+/// A fault's entry in the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// What the server does wrong.
+    /// The server's wrong behaviour.
     pub breaks: &'static str,
-    /// The kinds of violation of which it must be one.
+    /// The kinds of violation, one of which it must be reported as.
     pub reported_as: &'static [&'static str],
-    /// What a rate counts.
+    /// The unit that a rate counts.
     pub chance: Chance,
-    /// What a scenario needs for it to happen or to be seen; empty where any traffic will do.
+    /// The needs of a scenario for it to happen or to be seen; empty if any traffic will do.
     pub needs: &'static str,
 }
 
@@ -61,7 +62,7 @@ macro_rules! faults {
     ($($variant:ident = $name:literal => $kinds:expr, $chance:ident, $breaks:literal, $needs:literal;)+) => {
         /// A fault of the catalogue.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[allow(missing_docs)] // `entry` says it of each
+        #[allow(missing_docs)] // `entry` describes each
         pub enum Fault {
             $($variant,)+
         }
@@ -76,7 +77,7 @@ macro_rules! faults {
                 match self { $(Self::$variant => $name,)+ }
             }
 
-            /// What is known of it.
+            /// Its entry in the catalogue.
             #[must_use]
             pub const fn entry(self) -> Entry {
                 match self {

@@ -1,4 +1,4 @@
-//! Where the server calls: each of its few points asks whether a fault is due there.
+//! The server's calls: at each of a few points, it asks whether a fault is due.
 
 use std::collections::HashSet;
 
@@ -14,18 +14,18 @@ use crate::broadcast::Broadcast;
 use crate::log::Entry;
 use crate::session::{NextWrite, Phase, Stream};
 
-/// What the original reads at once: a publish longer than this never arrives whole.
+/// The size of the original's read buffer: a longer publish never arrives whole.
 const ORIGINAL_READ_BYTES: usize = 1024;
 
-/// The faults that a server was asked for, and what they have come to so far.
+/// The faults that a server was asked for, and their state so far.
 #[derive(Debug)]
 pub(crate) struct Faults {
     pub(super) dice: Vec<Dice>,
-    /// What was committed, each with the sessions that must stay for it to be seen.
+    /// Committed faults, each with the sessions that must stay for it to be seen.
     committed: Vec<(Committed, Vec<usize>)>,
-    /// What was committed beyond [`KEPT`].
+    /// The number of committed faults beyond [`KEPT`].
     not_kept: u64,
-    /// Sessions that get no message any more.
+    /// Sessions that get no more messages.
     pub(super) starving: Vec<usize>,
     /// Sessions that are to miss their first message.
     pub(super) late: Vec<usize>,
@@ -35,21 +35,21 @@ pub(crate) struct Faults {
     pub(super) held: Vec<Held>,
     pub(super) replays: Vec<Replay>,
     pub(super) reserved: Option<Reserved>,
-    /// The latest message, and whose it was.
+    /// The latest message, with its sender.
     pub(super) latest: Option<Vec<u8>>,
     /// Sessions that have sent something.
     pub(super) talkers: HashSet<usize>,
     /// Sessions that were answered with an error.
     pub(super) refused: HashSet<usize>,
-    /// Someone has joined since the latest message.
+    /// A session has joined since the latest message.
     joined_lately: bool,
     blocking: bool,
-    /// Whom the latest publish claims to be from, if that is another.
+    /// The session that the latest publish claims to be from, if it is not the sender's.
     pub(super) claimed: Option<usize>,
 }
 
 impl Faults {
-    /// `None` where none are asked for.
+    /// `None` if no faults are asked for.
     pub(crate) fn new(requests: &[Request], seed: u64) -> Option<Box<Self>> {
         if requests.is_empty() {
             return None;
@@ -73,7 +73,7 @@ impl Faults {
         }))
     }
 
-    /// What was committed, and how much more that is not kept.
+    /// The committed faults, and the number of those beyond that were not kept.
     pub(crate) fn into_committed(self) -> (Vec<Committed>, u64) {
         let committed = self
             .committed
@@ -104,7 +104,7 @@ impl Faults {
         self.dice[at].falls().then_some(at)
     }
 
-    /// As [`Self::due`], for a fault that needs no more than its moment.
+    /// As [`Self::due`], for a fault that can be committed whenever it is due: it counts as spent.
     pub(super) fn take_due(&mut self, fault: Fault) -> bool {
         let due = self.due(fault);
         if let Some(at) = due {
@@ -113,7 +113,7 @@ impl Faults {
         due.is_some()
     }
 
-    /// A session has joined, its welcome queued.
+    /// Called when a session has joined, with its welcome queued.
     pub(crate) fn joined<S>(&mut self, b: &mut Broadcast<S>, id: usize)
     where
         S: Stream,
@@ -139,7 +139,7 @@ impl Faults {
         }
     }
 
-    /// One read came from a session; whether it is lost.
+    /// Whether the input of one read from a session is lost.
     pub(crate) fn loses_read<S>(&mut self, b: &mut Broadcast<S>, id: usize, bytes: &[u8]) -> bool
     where
         S: Stream,
@@ -162,7 +162,7 @@ impl Faults {
         true
     }
 
-    /// The publish that comes next from `id` says that it is from `address`.
+    /// Notes that the next publish of `id` claims to be from `address`.
     pub(crate) fn claims<S>(&mut self, b: &mut Broadcast<S>, id: usize, address: Option<&str>)
     where
         S: Stream,
@@ -174,7 +174,7 @@ impl Faults {
         });
     }
 
-    /// A line or an object came from a session; whether it is lost.
+    /// Whether a line or an object from a session is lost.
     pub(crate) fn loses_line<S>(&mut self, b: &mut Broadcast<S>, id: usize, line: &[u8]) -> bool
     where
         S: Stream,
@@ -188,7 +188,7 @@ impl Faults {
         true
     }
 
-    /// A line of a session is answered with `error`; whether the answer is kept back.
+    /// Whether `error`, the answer to a line of a session, is kept back.
     pub(crate) fn refused<S>(
         &mut self,
         b: &mut Broadcast<S>,
@@ -222,7 +222,7 @@ impl Faults {
         begins
     }
 
-    /// A session leaves politely; whether it is bidden bye.
+    /// Whether a session that leaves by a half-close is sent a bye.
     pub(crate) fn bids_bye<S>(&mut self, b: &mut Broadcast<S>, id: usize) -> bool
     where
         S: Stream,
@@ -264,7 +264,7 @@ impl Faults {
         self.tell(Fault::SwapAcks, &[id], what);
     }
 
-    /// A session is over; `complete` says whether it was sent all that it was owed.
+    /// Called when a session is over; `complete` is whether it was sent all that it was owed.
     pub(crate) fn removed<S>(&mut self, b: &mut Broadcast<S>, id: usize, complete: bool)
     where
         S: Stream,
@@ -284,7 +284,7 @@ impl Faults {
         self.gone_from_reserved(b, id);
     }
 
-    /// Whether a pass writes to nobody, because somebody's socket is full.
+    /// Whether a pass writes to no session, because the socket of one is full.
     pub(crate) fn blocks<S>(&mut self, b: &Broadcast<S>) -> bool {
         let mut sessions = b.sessions.iter().flatten();
         let slow = sessions
@@ -333,7 +333,7 @@ impl Faults {
             b.log.set_seq(before + 1);
             self.tell(Fault::SkipNumber, &[], format!("number {}", before + 1));
         }
-        // Who joined behind the number would be sent it all the same, which is another fault.
+        // A session that joined after the number would still be sent it, which is another fault.
         let reusable = before > 0 && b.log.seq() == before && !self.joined_lately;
         let reuse = reusable.then(|| self.due(Fault::ReuseNumber)).flatten();
         if reuse.is_some() {
@@ -359,7 +359,7 @@ impl Faults {
         S: Stream,
     {
         if !self.held.is_empty() {
-            return; // a line that is kept back would come behind it
+            return; // a line that is kept back would come after it
         }
         let Some(at) = self.due(Fault::InventMessage) else {
             return;

@@ -1,24 +1,24 @@
-//! What a faulty server tells whoever started it: each fault that it committed, and whether
-//! anyone was there to see it. One line each on standard output, when it has shut down: only then
-//! is it known who went away without reading.
+//! The report of a faulty server to its parent process: each fault that it committed, and whether
+//! a client could see it. One line each on standard output, when it has shut down: only then is it
+//! known which clients went away without reading.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::catalogue::Fault;
 
-/// Committed faults that are kept, of each run; the rest is counted.
+/// Committed faults that are kept in a run; the rest are only counted.
 pub const KEPT: usize = 4000;
 
 /// A fault that was committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed {
-    /// Which.
+    /// The fault.
     pub fault: Fault,
-    /// Whether whom it was done to stayed to the end. Who resets the connection may have read
-    /// it, and may not.
+    /// Whether the affected clients stayed to the end. A client that resets its connection may or
+    /// may not have read it.
     pub seen: bool,
-    /// What was done, to whom.
+    /// A description of what was done, and to which client.
     pub what: String,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Committed {
     }
 }
 
-/// No line about a fault.
+/// The line is not a report of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAFault;
 

@@ -1,8 +1,8 @@
-//! What goes wrong with one message on its way to its sender and its receivers.
+//! Faults in the delivery of one message to its sender and its receivers.
 //!
-//! A session is touched at most once a message: by a line that was kept back for it, by a fault
-//! that stands (it starves, it is kept one behind), or by one that is drawn. So two faults that
-//! are asked for together never make a third.
+//! A session is affected at most once per message: by a line that was kept back for it, by a
+//! lasting fault (it gets no messages, or is kept one behind), or by one that is drawn. So two
+//! faults that are asked for together never look like a third.
 
 use std::time::Duration;
 
@@ -15,13 +15,13 @@ use crate::log::Entry;
 use crate::session::{NextWrite, Phase, Stream};
 use chatbench_wire::{Dialect, classic, ndjson};
 
-/// How much later a message is sent again.
+/// How many messages later a message is sent again.
 const REPLAY_AFTER: u64 = 20;
 
 /// How long a delayed receiver is sent nothing.
 const DELAY: Duration = Duration::from_secs(1);
 
-/// A line that is kept back from a session, in place of which it got nothing.
+/// A line that is kept back from a session, which got nothing in its place.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) id: usize,
@@ -34,14 +34,14 @@ pub(super) struct Held {
 pub(super) enum Why {
     /// The session is kept one message behind, to lose the last one.
     Tail,
-    /// To change places with the next message, if that is from the right sender. The address tells
-    /// senders apart: a session's place is given to the next once it is over.
+    /// To be swapped with the next message, if that is from the right sender. Senders are told
+    /// apart by address, because the id of a session that is over is reused.
     Swap {
         fault: Fault,
         client_ip: String,
         message: String,
     },
-    /// To be sent behind the ack of the session's next message.
+    /// To be sent after the ack of the session's next message.
     Ack { publish_id: Option<u64> },
 }
 
@@ -54,7 +54,7 @@ pub(super) struct Replay {
     line: Vec<u8>,
 }
 
-/// A message that was just numbered, and whom it still is to reach as it should.
+/// A message that was just numbered, and the receivers that are to get it unchanged.
 struct Delivery<'a> {
     entry: Entry,
     sender: Option<usize>,
@@ -63,7 +63,7 @@ struct Delivery<'a> {
     publish_id: Option<u64>,
     dialect: Dialect,
     line: Vec<u8>,
-    /// Receivers that nothing was done to.
+    /// Receivers that no fault has affected.
     untouched: Vec<usize>,
     all_receivers: usize,
 }
@@ -92,8 +92,8 @@ fn relay_line(dialect: Dialect, seq: u64, client_ip: &str, message: &str) -> Vec
 }
 
 impl Faults {
-    /// Delivers a message that was just numbered: what a server without faults does by pushing
-    /// the sender's ack.
+    /// Delivers a message that was just numbered. A server without faults only queues the
+    /// sender's ack here.
     pub(super) fn deliver<S>(
         &mut self,
         b: &mut Broadcast<S>,
@@ -140,8 +140,8 @@ impl Faults {
         self.latest = Some(delivery.line);
     }
 
-    /// Lines that were kept back go out before this message, or change places with it. Returns
-    /// an ack that is to go out behind the one of this message.
+    /// Sends lines that were kept back before this message, or swaps them with it. Returns an ack
+    /// that is to be sent after the one of this message.
     fn release_held<S>(&mut self, b: &mut Broadcast<S>, d: &mut Delivery<'_>) -> Option<Held>
     where
         S: Stream,
@@ -186,7 +186,8 @@ impl Faults {
         held_ack
     }
 
-    /// Faults that stand: who starves, who is late, who is kept one behind.
+    /// Applies the lasting faults: sessions that get no messages, miss their first one, or are kept
+    /// one behind.
     fn starve<S>(&mut self, b: &mut Broadcast<S>, d: &mut Delivery<'_>)
     where
         S: Stream,
@@ -248,7 +249,7 @@ impl Faults {
         } else if let Some(other) = claimed.filter(|other| d.untouched.contains(other))
             && self.take_due(Fault::SpoofableAck)
         {
-            // Whom the message names is acked, and everyone else gets it, its sender too.
+            // The session that the message names is acked; all others get it, its sender included.
             b.session(id).cursor.replace(d.entry, d.line.clone());
             b.session(other).cursor.replace(d.entry, ack);
             d.touch(other);
@@ -336,7 +337,7 @@ impl Faults {
         let Some(at) = self.due(fault) else { return };
         let mut receivers = d.untouched.clone();
         if matches!(fault, Fault::DelayRelay | Fault::HangUp) {
-            // One that talks may be leaving, or wake its task, at this very moment.
+            // A client that sends may be leaving, or be waking its task, at this moment.
             receivers.retain(|id| !self.talkers.contains(id));
         }
         let Some(id) = self.dice[at].pick(&receivers) else {
@@ -369,7 +370,7 @@ impl Faults {
                 what = format!("to {name}, behind number {seq}");
             }
             Fault::StrayError => {
-                // It names the message, which is another's, or none at all.
+                // It has the id of the message, which is another client's, or no id at all.
                 let named = d.publish_id.filter(|_| self.dice[at].below(2) == 0);
                 let mut lines = d.line.clone();
                 ndjson::encode_error(&mut lines, "malformed", "nobody asked for this", named);
@@ -387,7 +388,7 @@ impl Faults {
                         .collect()
                 };
                 if altered.is_empty() {
-                    return; // nothing of it would be left: that is another fault
+                    return; // an empty relay would be another fault
                 }
                 cursor.replace(entry, relay_line(d.dialect, seq, &d.client_ip, &altered));
             }
@@ -454,7 +455,7 @@ impl Faults {
     }
 }
 
-/// Whether a fault is committed on one relay to one receiver.
+/// Whether a fault affects one relay to one receiver.
 fn is_of_one_relay(fault: Fault) -> bool {
     matches!(
         fault,
@@ -477,7 +478,7 @@ fn is_of_one_relay(fault: Fault) -> bool {
     )
 }
 
-/// `message` with its character at `place` changed to another.
+/// `message` with its character at `place` replaced by another.
 fn with_one_changed(message: &str, place: usize) -> String {
     let change = |(i, c): (usize, char)| match c {
         _ if i != place => c,

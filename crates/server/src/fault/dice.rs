@@ -1,4 +1,4 @@
-//! When a fault is committed: a seeded draw, one sequence a fault, so that asking for another
+//! Draws when a fault is committed: one seeded sequence per fault, so that asking for another
 //! fault does not move the first one.
 
 use rand::{RngExt, SeedableRng};
@@ -7,13 +7,13 @@ use rand_pcg::Pcg64Mcg;
 use super::catalogue::Fault;
 use super::request::{Rate, Request};
 
-/// One requested fault and its luck.
+/// One requested fault, and the random state that decides when it is due.
 #[derive(Debug)]
 pub(super) struct Dice {
     pub(super) fault: Fault,
     rate: Rate,
     random: Pcg64Mcg,
-    /// Chances that are left until the one it was drawn for.
+    /// Chances to let pass until the one that was drawn.
     wait: u64,
     spent: bool,
 }
@@ -36,7 +36,7 @@ impl Dice {
         }
     }
 
-    /// Whether this chance is one to take. Where nothing comes of it, the next one is too.
+    /// Whether to take this chance. If it does not work out, the next one is taken too.
     pub(super) fn falls(&mut self) -> bool {
         if self.spent {
             return false;
@@ -51,18 +51,18 @@ impl Dice {
         true
     }
 
-    /// The chance was taken.
+    /// Records that the chance was taken.
     pub(super) fn spend(&mut self) {
         self.spent = !matches!(self.rate, Rate::Probability(_));
     }
 
-    /// One of `from`, drawn; `None` where there is none.
+    /// Draws one of `from`; `None` if it is empty.
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let last = from.len().checked_sub(1)?;
         Some(from[self.random.random_range(0..=last)])
     }
 
-    /// A number below `limit`, drawn.
+    /// Draws a number below `limit`.
     pub(super) fn below(&mut self, limit: usize) -> usize {
         self.random.random_range(0..limit.max(1))
     }
@@ -76,7 +76,7 @@ mod tests {
         Dice::new(&text.parse().unwrap(), seed)
     }
 
-    /// The chances that are taken, of 1,000.
+    /// The chances that are taken out of 1,000.
     fn falls(mut dice: Dice) -> Vec<usize> {
         let falls = |i: &usize| {
             let fell = dice.falls();

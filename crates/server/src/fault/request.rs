@@ -1,4 +1,4 @@
-//! A fault as it is asked for: `drop-relay`, `drop-relay=0.001`, `drop-relay=after=500`.
+//! A fault as a user asks for it: `drop-relay`, `drop-relay=0.001`, `drop-relay=after=500`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,15 +11,15 @@ use chatbench_wire::Dialect;
 /// When a fault is committed, counted in its [chances](super::catalogue::Chance).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Rate {
-    /// Exactly one time, at a moment drawn from the seed.
+    /// Exactly once, at a moment drawn from the seed.
     Once,
     /// With this probability at each chance.
     Probability(f64),
-    /// Exactly one time, at the first chance that works out after so many.
+    /// Exactly once, at the first chance that works out after this many.
     After(u64),
 }
 
-/// One fault, and when.
+/// A fault, and when it is to be committed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Request {
     /// Which.
@@ -28,25 +28,25 @@ pub struct Request {
     pub rate: Rate,
 }
 
-/// Why a fault is not understood.
+/// Why a request for a fault is not understood.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadRequest {
-    /// No fault of the catalogue.
+    /// The catalogue has no such fault.
     #[error("no fault is called `{name}`{}: `chatbench faults` lists them",
         meant.map(|meant| format!(", did you mean `{meant}`?")).unwrap_or_default())]
     Unknown {
         /// As given.
         name: String,
-        /// The nearest there is.
+        /// The fault with the nearest name.
         meant: Option<Fault>,
     },
-    /// No rate.
+    /// The rate is not one.
     #[error(
         "`{rate}` is no rate of `{fault}`: give `once`, a probability above 0 and up to 1, \
          or `after=N`"
     )]
     Rate {
-        /// Whose.
+        /// The fault that it was given for.
         fault: Fault,
         /// As given.
         rate: String,
@@ -56,7 +56,7 @@ pub enum BadRequest {
 /// Why a server cannot commit what is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Uncommitted {
-    /// Its clients speak a dialect that has no place for it.
+    /// It cannot be committed in the dialect of its clients.
     #[error(
         "`{fault}` is not committed towards {dialect} clients: `chatbench faults` says towards \
          whom each is"
@@ -64,10 +64,10 @@ pub enum Uncommitted {
     Dialect {
         /// Which.
         fault: Fault,
-        /// Theirs.
+        /// The clients' dialect.
         dialect: Dialect,
     },
-    /// They speak both.
+    /// Its clients speak both dialects.
     #[error("faults are committed towards clients of one dialect: listen for one alone")]
     Both,
 }
@@ -75,7 +75,7 @@ pub enum Uncommitted {
 /// Whether a server whose listeners are of `dialects` can commit all that is asked for.
 ///
 /// # Errors
-/// [`Uncommitted`] says what it cannot.
+/// [`Uncommitted`] says which fault it cannot, or why none.
 pub fn check(requests: &[Request], dialects: &[Dialect]) -> Result<(), Uncommitted> {
     for request in requests {
         let fault = request.fault;

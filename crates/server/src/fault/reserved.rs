@@ -1,10 +1,10 @@
-//! The two faults of ordering that everyone sees alike: a number is kept free, and given to a
-//! message that can only have been sent later than the one behind it was seen.
+//! The two ordering faults that all clients see alike: a number is reserved, and given to a message
+//! that is known to have been sent only after a message with a higher number was seen.
 //!
-//! That it was sent later is certain, not likely, because its sender waits for an error before it
-//! publishes: `effect-first` sends the later message in front of that error; `renumber-late` sends
-//! the error once the sender of the later message has its ack and is gone. Meanwhile every other
-//! publish waits in a queue, as it would at a server that is slow for a moment.
+//! That is certain because its sender waits for an error before it publishes: `effect-first` sends
+//! the message with the higher number before that error; `renumber-late` sends the error once the
+//! sender of that message has its ack and is gone. Meanwhile every other publish waits in a queue,
+//! as it would at a server that is slow for a moment.
 
 use std::collections::VecDeque;
 
@@ -15,22 +15,22 @@ use crate::broadcast::Broadcast;
 use crate::session::Stream;
 use chatbench_wire::ndjson;
 
-/// Publishes that wait, at most: past it nobody is coming for the number.
+/// Publishes that wait, at most: with more, the reserved number is given up.
 const MAX_WAITING: usize = 1000;
 
-/// A number that is kept free.
+/// A number that is reserved.
 #[derive(Debug)]
 pub(super) struct Reserved {
     fault: Fault,
-    /// Who sees the later number before the earlier one is given out.
+    /// The session that sees the higher number before the reserved one is given out.
     witness: usize,
-    /// Who waits for an error: for `effect-first` the witness, until it is shown the later message;
-    /// for `renumber-late` anyone, until the witness is gone.
+    /// Errors that are kept back: for `effect-first` the witness's, until it is shown the higher
+    /// number; for `renumber-late` anyone's, until the witness is gone.
     errors: Vec<(usize, Vec<u8>)>,
     witness_gone: bool,
-    /// Sessions that were sent an error since the witness saw the later number, or is gone.
+    /// Sessions that were sent an error after the witness saw the higher number, or was gone.
     released: Vec<usize>,
-    /// The later message first.
+    /// The message with the higher number first.
     waiting: VecDeque<Waiting>,
 }
 
@@ -56,14 +56,14 @@ impl Reserved {
         }
     }
 
-    /// For `effect-first`: `witness` waits for `error`.
+    /// Reserves a number for `effect-first`, where `witness` waits for `error`.
     pub(super) fn for_effect(witness: usize, error: &[u8]) -> Self {
         let mut reserved = Self::new(Fault::EffectFirst, witness);
         reserved.errors.push((witness, error.to_vec()));
         reserved
     }
 
-    /// Whether the error that a session is to be sent is kept back.
+    /// Whether `error`, which a session is to be sent, is kept back.
     pub(super) fn keeps_error(&mut self, id: usize, error: &[u8]) -> bool {
         if self.fault == Fault::EffectFirst {
             return false;
@@ -76,7 +76,7 @@ impl Reserved {
         true
     }
 
-    /// Whether it cannot go on without `id`.
+    /// Whether it depends on session `id`.
     pub(super) fn involves(&self, id: usize) -> bool {
         id == self.witness && !self.witness_gone || self.waiting.iter().any(|w| w.id == Some(id))
     }
@@ -88,7 +88,7 @@ impl Reserved {
         self.waiting.retain_mut(|waiting| {
             if waiting.id == Some(id) {
                 waiting.id = None;
-                return std::mem::take(&mut first); // the later message was shown: it stays
+                return std::mem::take(&mut first); // it was shown to the witness: it stays
             }
             first = false;
             true
@@ -96,7 +96,7 @@ impl Reserved {
         self.witness_gone |= id == self.witness;
     }
 
-    /// Whether a publish of `id` was sent after its error, and no earlier one of it waits.
+    /// Whether a publish of `id` was sent after its error, and no earlier publish of `id` waits.
     fn is_later(&self, id: usize) -> bool {
         let waits = self.waiting.iter().any(|w| w.id == Some(id));
         self.released.contains(&id) && !waits
@@ -127,7 +127,7 @@ impl Reserved {
 }
 
 impl Faults {
-    /// Whether a publish is taken because a number is kept free, or is from now on.
+    /// Whether this takes a publish, because a number is reserved or is from now on.
     pub(super) fn reserve<S>(
         &mut self,
         b: &mut Broadcast<S>,
@@ -158,7 +158,7 @@ impl Faults {
         }
         if reserved.fault == Fault::EffectFirst && reserved.waiting.is_empty() {
             if id == reserved.witness {
-                reserved.release(b); // it did not wait for the error: another time
+                reserved.release(b); // it did not wait for the error: try another time
                 return false;
             }
             let mut line = Vec::new();
@@ -200,7 +200,7 @@ impl Faults {
         true
     }
 
-    /// Nobody comes for the number: what waited goes on as if nothing had been.
+    /// Gives up the reserved number: the publishes that waited are numbered as usual.
     pub(super) fn give_up<S>(&mut self, b: &mut Broadcast<S>)
     where
         S: Stream,
@@ -212,7 +212,7 @@ impl Faults {
         self.number_waiting(b, reserved, false);
     }
 
-    /// A session has gone: if it was the one whose going was waited for, the rest follows.
+    /// Called when a session has gone: if it is the witness, the fault goes on or is given up.
     pub(super) fn gone_from_reserved<S>(&mut self, b: &mut Broadcast<S>, id: usize)
     where
         S: Stream,
@@ -228,8 +228,8 @@ impl Faults {
         }
     }
 
-    /// Numbers what waited. Where the first of it was `shown` already, its witness is not shown
-    /// it again.
+    /// Numbers the publishes that waited. If the first was `shown` to the witness already, it is
+    /// not shown again.
     fn number_waiting<S>(&mut self, b: &mut Broadcast<S>, reserved: Reserved, shown: bool)
     where
         S: Stream,

@@ -126,9 +126,9 @@ impl<P> Context<P> {
         Some((message, violation))
     }
 
-    /// The target complained to a session, whose flags were these before, and not about a message of
-    /// its own: it ends the connection, it answers what a script sent as it stands, it may answer a
-    /// message that waits, or nobody asked for it.
+    /// The target complained to a session, whose flags were these before, and not about a message
+    /// of its own. Either that ends the connection, or it answers bytes that a script sent as they
+    /// stand, or it may answer a message that waits, or nothing accounts for it.
     fn error_about_none(
         &mut self,
         handle: Handle,
@@ -185,7 +185,7 @@ impl<P> Context<P> {
         self.batch.anomalies.push(stray);
     }
 
-    /// The messages of a session that wait for their acks; none where nobody knows what arrived.
+    /// The messages of a session that wait for their acks; none where it is not known what arrived.
     pub(crate) fn waiting(&self, handle: Handle) -> Vec<Message> {
         let session = &self.sessions[handle];
         let excused = session.flags.may_not_have_arrived();
@@ -195,8 +195,8 @@ impl<P> Context<P> {
         waiting.map(|p| Message { sender, k: p.k }).collect()
     }
 
-    /// At an answered goodbye: what was sent and neither acked nor refused never will be. Of what
-    /// could not be read, `swallowed` may have been acks.
+    /// After an answered half-close: messages that were neither acked nor refused never will be. Up
+    /// to `swallowed` of their acks may have been among lines that could not be read.
     pub(crate) fn report_unacked(&mut self, handle: Handle, swallowed: u64, now_ns: u64) {
         let waiting = self.waiting(handle);
         let session = &self.sessions[handle];
@@ -221,8 +221,8 @@ impl<P> Context<P> {
         }
     }
 
-    /// Nothing more is waited for of what a session sent; of the errors that it got, those are
-    /// reported that none of the messages without an answer accounts for.
+    /// Nothing more is waited for of what a session sent. Reports the errors that it got and that
+    /// none of its messages without an answer accounts for.
     pub(crate) fn drop_pending(&mut self, handle: Handle) {
         let session = &mut self.sessions[handle];
         let client = session.client;

@@ -1,4 +1,5 @@
-//! Relays as far as they can be read without their place: whose message it is, or what is wrong.
+//! Relays as far as they can be read without their place in the order: whose message it is, or what
+//! is wrong.
 
 use super::Context;
 use crate::directory::RawFate;

@@ -1,7 +1,8 @@
-//! Whose address each is: all that an anonymous ack names.
+//! The session that each address belongs to: an anonymous ack names nothing else.
 //!
-//! An ack may come astray when its owner has long gone, so an address is remembered as long as
-//! what its session got may still be looked at, and as long as its messages may still be answered.
+//! An ack may go to the wrong session when its owner has long gone, so an address is remembered as
+//! long as the deliveries of its session may still be looked at, and as long as its messages may
+//! still be answered.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -18,7 +19,7 @@ pub(super) struct Addresses {
 #[derive(Debug)]
 struct Known {
     address: SocketAddr,
-    /// One need of the two is over.
+    /// One of its two uses is over.
     half_done: bool,
 }
 
@@ -36,7 +37,7 @@ impl Addresses {
         self.owners.get(&address).copied()
     }
 
-    /// One of its two needs is over, each once: with the second its address is forgotten.
+    /// One of its two uses is over, each once: with the second its address is forgotten.
     pub(super) fn done(&mut self, session: SenderId) {
         let Some(known) = self.sessions.get_mut(&session) else {
             return;

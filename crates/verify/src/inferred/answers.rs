@@ -20,7 +20,7 @@ impl Inferred {
         }
     }
 
-    /// An ack that names what it is for, if that had a name.
+    /// An ack that names its message, if that had an id.
     fn named_ack(&mut self, handle: Handle, id: Option<u64>, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", now_ns);
         let promised = self.promises_acks();
@@ -105,7 +105,7 @@ impl Inferred {
         } else if waived_acks.is_none() {
             self.context.batch.tally.unknown_acks += 1;
         } else if self.messages.get(message).is_none_or(|m| !m.unanswered) {
-            // Behind the goodbye it is late: that it was missing is on record.
+            // After the bye it is late: that it was missing is on record.
             self.context
                 .certain(Evidence::AckedAgain, handle, Some(message), now_ns);
         }
@@ -115,7 +115,7 @@ impl Inferred {
     fn stray_ack(&mut self, handle: Handle, message: Option<Message>, now_ns: u64) -> Event {
         let receiver = self.session(handle).id;
         if let Some(message) = message.filter(|m| m.sender != receiver) {
-            // It may have come in the place of the relay.
+            // It may have come in place of the relay.
             match message.k {
                 0 => self.excuse(handle, None),
                 _ => self.excuse_only(handle, message),
@@ -130,7 +130,7 @@ impl Inferred {
         Event::Other
     }
 
-    /// A message that was answered with an error is in the stream all the same.
+    /// A message that was answered with an error was relayed or acked all the same.
     pub(super) fn relayed_though_refused(&mut self, message: Message, now_ns: u64) {
         self.context.batch.anomalies.push(Anomaly::AckOfRefused {
             message,
@@ -164,8 +164,8 @@ impl Inferred {
         }
     }
 
-    /// At an answered goodbye: what was sent and neither acked nor refused never will be. Of the
-    /// last lines that could not be read, `swallowed` may have been acks.
+    /// After an answered half-close: messages that were neither acked nor refused never will be. Up
+    /// to `swallowed` of their acks may have been among the last lines that could not be read.
     pub(super) fn report_unacked(&mut self, handle: Handle, swallowed: u64, now_ns: u64) {
         for message in self.context.waiting(handle) {
             if let Some(sent) = self.messages.get_mut(message) {

@@ -1,4 +1,5 @@
-//! Messages that came before what they were sent after: by what their senders had got, and by time.
+//! Messages that came before their causes: before what their senders had got when they sent them
+//! (causality), or before what the target had taken by then (real time).
 
 use std::collections::BTreeMap;
 
@@ -9,13 +10,12 @@ use super::witnesses::Proof;
 use crate::sessions::NEVER;
 use crate::violation::Evidence;
 
-/// Steps that it takes to look for a circle that a pair closes, for each receiver.
+/// Steps that it takes, for each receiver, to look for a cycle that a pair closes.
 const CIRCLE: u64 = 256;
 
 impl Inferred {
-    /// S8 where all agree with the slots' order: does something stand before what its sender had
-    /// seen when it sent it?
-    /// `false` if looking it up is too much.
+    /// S8 where all agree with the slots' order: does something stand before a message that its
+    /// sender had seen when it sent it? `false` if looking it up is too much.
     pub(super) fn judge_cause(&self, slot: SlotId, late: &mut BTreeMap<SlotId, Alike>) -> bool {
         let sent = self.message(slot).and_then(|m| self.messages.get(m));
         let Some(seen) = sent.map(|sent| sent.seen) else {
@@ -38,9 +38,9 @@ impl Inferred {
         true
     }
 
-    /// S8 likewise: was something that stands before `slot` sent after the target had
-    /// provably taken `slot`? `suspects` are such pairs of which nobody got both. `false` if looking
-    /// it up is too much.
+    /// S8 likewise: was something that stands before `slot` sent after the target had provably
+    /// taken `slot`? `suspects` are such pairs of which nobody got both. `false` if looking it up
+    /// is too much.
     pub(super) fn judge_real_time(
         &mut self,
         slot: SlotId,
@@ -140,7 +140,8 @@ impl Inferred {
             })
     }
 
-    /// Somebody who got both in the order of their slots, if more did than the other way round.
+    /// Somebody who got both in the order of their slots, if more did than the other way round, and
+    /// when.
     fn in_order(&self, first: SlotId, then: SlotId) -> Option<(usize, u64)> {
         if self.is_unordered(first) || self.is_unordered(then) {
             return None;
@@ -150,9 +151,9 @@ impl Inferred {
         who.filter(|_| kept > inverted).map(|who| (who, at_ns))
     }
 
-    /// S4, S8 where nobody is contradicted by another who got the same two, and nothing else is
-    /// wrong: do three or more contradict each other, or they and the time? `false` if looking it up is
-    /// too much.
+    /// S4, S8 where no two receivers of the same two messages contradict each other, and nothing
+    /// else is wrong: do three or more contradict each other in a cycle, or they and the time?
+    /// `false` if looking it up is too much.
     pub(super) fn judge_circles(
         &self,
         suspects: &[Pair],

@@ -1,9 +1,10 @@
-//! Where so much is out of order that it is not compared pair by pair: what is certain all the same.
+//! Messages so far out of order that they are not compared pair by pair: here only what is certain
+//! all the same is reported.
 //!
-//! That a receiver got a message after a later one of its sender is certain for itself. That there
+//! That a receiver got a message after a later one of its sender is certain by itself. That there
 //! is no one order is certain by two receivers that got the same two messages the other way round
-//! from each other: one such pair is looked for, and reported once a run. How much else differs, and
-//! who of all is wrong, stays undecided.
+//! from each other: one such pair is looked for, and reported once per run. How much else differs,
+//! and which receivers are wrong, stays undecided.
 
 use std::collections::HashSet;
 
@@ -15,7 +16,7 @@ use crate::directory::ClientId;
 use crate::promises::OrderPromise;
 use crate::violation::{Evidence, Who};
 
-/// Later messages of its sender that a late one is held against.
+/// Later messages of its sender that a late one is compared with.
 const LATER_OF_ITS_OWN: u64 = 16;
 
 /// Receivers that are asked whether they got a pair the other way round.
@@ -29,7 +30,7 @@ struct Contradiction {
 }
 
 impl Inferred {
-    /// Judges the order of `slots`, in which too much is out of it.
+    /// Judges the order of `slots`, too much of which is out of order.
     pub(super) fn judge_disorder(&mut self, slots: &[SlotId]) {
         let settled: HashSet<SlotId> = slots.iter().copied().collect();
         let mut reordered = Vec::new();

@@ -1,5 +1,5 @@
-//! Who got what out of order. The order of the slots is only a proposal; where a session got two
-//! messages the other way round, those who got both decide.
+//! Messages that were got out of order. The order of the slots is only a proposal; where a session
+//! got two messages the other way round, the receivers that got both decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,16 +11,16 @@ use crate::promises::OrderPromise;
 use crate::reference::NOBODY;
 use crate::violation::Evidence;
 
-/// Pairs that one late delivery can be part of; of more the nearest count.
+/// Pairs that one late delivery can be part of; if there are more, the nearest count.
 pub(super) const MAX_PAIRS: usize = 256;
 
 /// Two slots that some got the other way round, the earlier one first.
 pub(super) type Pair = (SlotId, SlotId);
 
-/// Who got a pair the other way round, by their place among the tracks, and when.
+/// The receivers that got a pair the other way round, by their place among the tracks, and when.
 pub(super) type Inverted = BTreeMap<Pair, Vec<(usize, u64)>>;
 
-/// Slots that one session got in a wrong order with each other: one violation.
+/// Slots that one session got in a wrong order with respect to each other: one violation.
 #[derive(Debug)]
 pub(super) struct Tangle {
     slots: BTreeSet<SlotId>,
@@ -32,7 +32,7 @@ pub(super) struct Tangle {
 /// The fault of a pair that somebody got the other way round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Wrong {
-    /// Nothing: those who got both agree. Still it is part of what else moved there.
+    /// Nothing: all who got both agree. Still it is part of the other moves there.
     Nothing,
     /// Others got it as its slots stand.
     Order,
@@ -40,7 +40,7 @@ pub(super) enum Wrong {
     Fifo,
 }
 
-/// Who got a pair how.
+/// The receivers that got a pair, by the order in which they got it.
 struct Votes<'a> {
     /// The other way round than its slots stand, and when.
     by: &'a [(usize, u64)],
@@ -49,12 +49,12 @@ struct Votes<'a> {
     keepers_wrong: bool,
 }
 
-/// A violation that is not one receiver's alone.
+/// A violation that several receivers share.
 pub(super) struct Alike {
     evidence: Evidence,
     message: Message,
     receiver: ClientId,
-    /// Among the tracks, and what it got.
+    /// The receiver's place among the tracks, and the message it got.
     who: usize,
     pair: Pair,
     at_ns: u64,
@@ -94,7 +94,8 @@ impl Inferred {
                 self.judge_pair(pair, &votes, &mut tangles, &mut late, &mut alike);
             }
         }
-        // As many say this as that. Who is known to have something wrong has this wrong, too.
+        // As many say one as the other. A receiver that is known to have something else wrong is
+        // taken to be wrong here, too.
         for (pair, by, keepers) in ties {
             let is_wrong = |who: &usize| {
                 let tangles = tangles.get(who).into_iter().flatten();
@@ -131,7 +132,7 @@ impl Inferred {
         {
             return false;
         }
-        // Of who got more in a wrong order it is part of that.
+        // For a receiver that got more in a wrong order it is part of that.
         late.retain(|_, alike| {
             let tangles = tangles.get(&alike.who).into_iter().flatten();
             let (first, then) = alike.pair;
@@ -174,7 +175,7 @@ impl Inferred {
         (self.context.sessions.len() + self.past.len()) as u64
     }
 
-    /// Every pair among `slots` and what lies after that somebody got the other way round; `None`
+    /// Every pair of one of `slots` and a later slot that somebody got the other way round; `None`
     /// if there are too many to look at each.
     fn inverted(&self, slots: &[SlotId]) -> Option<Inverted> {
         let mut inverted = Inverted::new();
@@ -203,7 +204,7 @@ impl Inferred {
                         continue;
                     }
                     pairs += 1;
-                    // Each is to be asked who got it how.
+                    // For each, all are to be asked in which order they got it.
                     if !effort.spend(self.asking_all()) {
                         return None;
                     }
@@ -215,7 +216,7 @@ impl Inferred {
         Some(inverted)
     }
 
-    /// Who got both of a pair, and as their slots stand.
+    /// The receivers that got both of a pair in the order of their slots.
     fn keepers(&self, pair: Pair, by: &[(usize, u64)]) -> Vec<usize> {
         let both = self
             .tracks()
@@ -253,7 +254,7 @@ impl Inferred {
         let at_ns = by.first().map_or(0, |&(_, at_ns)| at_ns);
         if first.sender == then.sender {
             if keepers.is_empty() && by.len() > 1 {
-                // Every receiver got them so: one cause. What lies between is not counted again.
+                // Every receiver got them so: one cause. Pairs in between are not counted again.
                 if alike.iter().all(|a| a.message != first) {
                     let all = Evidence::AllGotAfterLater(then.k);
                     alike.push(self.alike(all, pair, by[0].0, at_ns));
@@ -324,7 +325,8 @@ impl Inferred {
         (kept, inverted, who)
     }
 
-    /// One violation for all that one session got in a wrong order with each other.
+    /// One violation for everything that one session got in a wrong order with respect to each
+    /// other.
     fn report_tangle(&mut self, who: usize, tangle: &Tangle) {
         let (Some(first), Some(then)) = (self.message(tangle.pair.0), self.message(tangle.pair.1))
         else {
@@ -342,7 +344,8 @@ impl Inferred {
     }
 }
 
-/// Adds a pair to what its session got the other way round: what shares a slot is one.
+/// Adds a pair to those that its session got the other way round: pairs that share a slot become
+/// one.
 pub(super) fn tangle(tangles: &mut Vec<Tangle>, pair: Pair, wrong: Wrong, at_ns: u64) {
     let mut joined = Tangle {
         slots: [pair.0, pair.1].into(),

@@ -1,7 +1,7 @@
-//! How much may be looked up delivery by delivery, and pair by pair. A target that keeps some order
+//! A budget for lookups delivery by delivery, and pair by pair. A target that keeps some order
 //! takes next to nothing of it. One that keeps none would take more with every message, and the
 //! clients would wait for the verifier: so each delivery earns a few steps, and where they are used
-//! up, what is out of order is judged all at once ([`super::disorder`]).
+//! up, messages that are out of order are judged all at once ([`super::disorder`]).
 
 use std::cell::Cell;
 
@@ -34,7 +34,7 @@ impl Effort {
         self.left.set(left.min(bounds::saved_effort() as u64));
     }
 
-    /// Whether `steps` may be taken; they are, then.
+    /// Spends `steps`, if so many are left; returns whether they were.
     pub(super) fn spend(&self, steps: u64) -> bool {
         let left = self.left.get().checked_sub(steps);
         match left {

@@ -17,8 +17,8 @@ use chatbench_wire::payload::SenderId;
 /// The reason why no more deliveries come to a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rest {
-    /// It left, and the target answered: all that it had taken by then was owed. `by_bye` if the
-    /// target said so itself.
+    /// It left, and the target answered: all that the target had taken by then was owed. `by_bye`
+    /// if the target said so itself.
     Answered { by_bye: bool },
     /// It is owed nothing more.
     Gone,
@@ -27,8 +27,9 @@ pub(super) enum Rest {
 }
 
 impl Inferred {
-    /// A session got something: it has joined. Connections are taken in the order they were made,
-    /// so whoever stood before this one began to connect has, too.
+    /// A session got something: it has joined. Connections are taken in the order in which they
+    /// were made, so every session whose connection stood before this one began to connect has
+    /// joined, too.
     fn proves_join(&mut self, handle: Handle, now_ns: u64) {
         let at = self.tick();
         let session = &mut self.context.sessions[handle];
@@ -40,7 +41,7 @@ impl Inferred {
         unjoined.retain(|&handle| {
             let other = &mut self.context.sessions[handle];
             if other.progress.joined_at == NEVER && other.progress.connected_at < connecting_at {
-                // A welcome says itself from when on it counts.
+                // The welcome itself states from when on it counts.
                 if in_order {
                     other.progress.joined_at = at;
                     other.progress.first_ns = now_ns;
@@ -73,7 +74,7 @@ impl Inferred {
         }
     }
 
-    /// A frame that only comes to who has joined.
+    /// A frame that only sessions that have joined get.
     pub(super) fn require_welcome(&mut self, handle: Handle, frame: &'static str, now_ns: u64) {
         let session = self.session(handle);
         if session.stage == Stage::Connecting {
@@ -114,7 +115,7 @@ impl Inferred {
         Event::Bye
     }
 
-    /// The target has said all that it has to say to a session.
+    /// The target has said everything that it will say to a session.
     fn left(&mut self, handle: Handle, rest: Rest, now_ns: u64) {
         self.took_all(handle, rest);
         self.account(handle, rest, now_ns);
@@ -132,8 +133,8 @@ impl Inferred {
         self.context.left(handle);
     }
 
-    /// Where no acks are promised, an answered goodbye is what proves that the target had taken all
-    /// that was sent before it.
+    /// Where no acks are promised, an answered half-close proves that the target had taken
+    /// everything that was sent before it.
     fn took_all(&mut self, handle: Handle, rest: Rest) {
         let session = &self.context.sessions[handle];
         let excused = session.flags.may_not_have_arrived();
@@ -154,7 +155,7 @@ impl Inferred {
                 let what = NoFrame::AfterBye(Quote::of(unread));
                 self.malformed(handle, what, 0, now_ns);
             }
-            // Half-close is answered by the rest of what is owed, then close (C3).
+            // A half-close is answered by the rest of what is owed, then close (C3).
             Stage::Open if !says_bye && flags.leaving && ending == Ending::Eof && !flags.gone => {
                 self.left(handle, Rest::Answered { by_bye: false }, now_ns);
             }
@@ -183,7 +184,8 @@ impl Inferred {
             }
         };
         let unresolved = self.account(handle, rest, now_ns);
-        // Where nobody says bye, who got everything that was sent got it all.
+        // Where the target sends no bye, a session that got everything that was sent has got all
+        // that it was owed.
         let is_unfinished = unresolved > 0 || self.context.terms.capabilities.bye;
         if parting == Parting::TimeUp && is_unfinished {
             self.context.batch.tally.unfinished += 1;
@@ -192,7 +194,7 @@ impl Inferred {
             .parted(handle, (parting, ending), NO_NUMBER, now_ns);
     }
 
-    /// The slot of a session that is over is free; what it got is still needed.
+    /// Frees the slot of a session that is over; what it got is still needed.
     fn put_away(&mut self, handle: Handle) {
         let track = {
             self.context.sessions.end(handle);
@@ -233,7 +235,7 @@ impl Inferred {
         }
     }
 
-    /// Nothing more will be said of a session.
+    /// Forgets a session that nothing more will be said of.
     pub(super) fn forget(&mut self, session: SenderId) {
         self.addresses.done(session);
         self.context.batch.ended.push(Ended {

@@ -1,4 +1,4 @@
-//! Excuses: something came that may have been a message that did not.
+//! Excuses: something came that may have been a message that is missing.
 
 use super::sequence::SlotId;
 use super::{Event, Handle, Inferred, Progress};
@@ -8,31 +8,32 @@ use crate::violation::{Evidence, NoFrame};
 /// Irregular frames remembered for each session, to tell what follows from them.
 const MAX_EXCUSES: usize = 64;
 
-/// How far from its place something may come that stands for a message.
+/// The distance from its place within which something that stands for a message may come.
 const EXCUSED_SLOTS: usize = 32;
 
-/// Everything that went wrong in a session, as far as the rest depends on it.
+/// Everything that went wrong in a session, as far as later judgements depend on it.
 #[derive(Debug, Default)]
 pub(super) struct Trouble {
     /// A malformed line came last.
     pub(super) after_malformed: bool,
     excuses: Vec<Excuse>,
-    /// How many messages those can have been that were forgotten for want of room.
+    /// How many messages the excuses that were forgotten for lack of room may have stood for.
     forgotten: u64,
 }
 
-/// Something came that may have been messages.
+/// Something came that may have been one or more messages.
 #[derive(Debug)]
 struct Excuse {
     /// The furthest slot by then.
     after: SlotId,
-    /// So many came before it without moving that: each a place further on than the one before.
+    /// So many excuses came before it while that slot stayed the same: each stands one place
+    /// further on than the one before.
     in_row: usize,
-    /// Which message it seems to have been.
+    /// The message that it seems to have been.
     claim: Option<Message>,
-    /// How many it can have been.
+    /// How many messages it may have been.
     room: u64,
-    /// Not a relay that was wrong, but bytes that are no frame: acks may be among them.
+    /// It was not a wrong relay, but bytes that are no frame: acks may be among them.
     malformed: bool,
 }
 
@@ -59,8 +60,8 @@ impl Inferred {
         Event::Other
     }
 
-    /// Something came that may have been the message that belongs here; likely `claim`, if that is
-    /// there.
+    /// Something came that may have been the message that belongs here; probably `claim`, if that
+    /// is given.
     pub(super) fn excuse(&mut self, handle: Handle, claim: Option<Message>) {
         let after = self.session(handle).progress.track.cursor;
         self.session(handle).progress.trouble().excuse(Excuse {
@@ -83,13 +84,14 @@ impl Inferred {
         });
     }
 
-    /// Whether an excuse covers that `slot` did not come; it covers no other then.
+    /// Whether an excuse explains that `slot` did not come; that excuse explains no other message
+    /// then.
     pub(super) fn is_excused(&mut self, handle: Handle, slot: SlotId, message: Message) -> bool {
         let session = &mut self.context.sessions[handle];
         let Some(trouble) = session.progress.trouble.as_deref_mut() else {
             return false;
         };
-        // What came in its place came about where it belongs: where exactly a message belongs
+        // What came in its place came near the place where it belongs: the exact place of a message
         // that few have had is not known to the slot.
         let (mut low, mut high) = (slot, slot);
         let excuses = &trouble.excuses;
@@ -119,7 +121,7 @@ impl Inferred {
             return undecided;
         };
         trouble.excuses[at].room -= 1;
-        // A wrong line came in its place.
+        // An irregular line came in its place.
         self.context.batch.tally.irregular += u64::from(!trouble.excuses[at].malformed);
         trouble.excuses.retain(|e| e.room > 0);
         true

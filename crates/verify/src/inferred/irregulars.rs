@@ -1,16 +1,16 @@
-//! Lines that were wrong in themselves, and who got them: alike for several receivers they are one
-//! violation.
+//! Lines that were irregular in themselves, and the sessions that got them: alike for several
+//! receivers they are one violation.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::kind::Kind;
 use chatbench_wire::payload::SenderId;
 
-/// Different lines that are wrong in themselves and remembered, so that what several receivers
-/// get alike is one violation. Past it the oldest are forgotten.
+/// Different lines that are irregular in themselves and remembered, so that the same line is one
+/// violation however many receivers get it. Past it the oldest are forgotten.
 const MAX_IRREGULAR: usize = 4096;
 
-/// And how many got them: sessions that come and go may all get the same one.
+/// Receivers of these that are remembered: sessions that come and go may all get the same line.
 const MAX_IRREGULAR_RECEIVERS: usize = 1 << 17;
 
 /// The lines that were wrong in themselves, by kind and hash.
@@ -25,7 +25,7 @@ pub(super) struct Irregulars {
 /// A line that is wrong in itself.
 #[derive(Debug, Default)]
 struct Irregular {
-    /// How often it is a violation: as often as the one who got it most often got it.
+    /// The number of violations that it is: the largest number of times that one session got it.
     violations: u64,
     receivers: HashMap<SenderId, u64>,
 }

@@ -1,4 +1,5 @@
-//! Deliveries that were owed and did not come, or of which that is in doubt: judged with what all got.
+//! Deliveries that were owed and did not come, or of which that is in doubt: judged with the
+//! deliveries of all.
 
 use std::collections::{HashMap, HashSet};
 
@@ -67,14 +68,14 @@ impl Doubt {
 }
 
 impl Known {
-    /// Whether that is enough to say that it was owed.
+    /// Whether that is enough to say that the message was owed.
     pub(super) fn is_owed(self) -> bool {
         self.joined && self.still_there
     }
 }
 
 impl Inferred {
-    /// That will not come, as far as is known: judged when its slot is settled.
+    /// A delivery that will not come, as far as is known: judged when its slot is settled.
     pub(super) fn lose(&mut self, loss: Loss) {
         let settled = self.is_settled(loss.slot);
         let settling = &mut self.settling;
@@ -82,7 +83,7 @@ impl Inferred {
         settling.losses.insert((loss.slot, loss.session), loss);
     }
 
-    /// The losses that were found when their slots were settled already.
+    /// Judges the losses that were found after their slots had been settled.
     pub(super) fn judge_losses_since(&mut self) {
         let mut slots = std::mem::take(&mut self.settling.lost_since);
         slots.sort_by_key(|&slot| self.sequence.label(slot));
@@ -91,7 +92,7 @@ impl Inferred {
         }
     }
 
-    /// The losses of one slot: one for each receiver, unless nobody got the message.
+    /// Judges the losses of one slot: one for each receiver, unless nobody got the message.
     pub(super) fn judge_losses_of(&mut self, id: SlotId) {
         let mut losses = self.settling.take_losses(id);
         let Some(slot) = self.sequence.get_mut(id).filter(|_| !losses.is_empty()) else {
@@ -104,16 +105,17 @@ impl Inferred {
         let reported = sent.is_some_and(|m| m.unanswered || m.refused);
         let silent = self.context.terms.promises.relay == RelayPromise::AtMostOnce
             || late // too late to be delivered: reported as its cause
-            || nobody && !acked && reported; // so is what became of it instead of an ack
+            || nobody && !acked && reported; // its outcome instead of an ack is on record
         let reached_nobody = nobody && acked;
         let given_up = losses.iter().any(|loss| loss.doubt.given_up);
         let disordered = self.settling.witness_forgotten || self.is_near_disorder(id);
-        // Settled before its time, for want of room: the target may not have taken it. Or what
-        // became of it is forgotten.
+        // Settled early, for lack of room: the target may not have taken it. Or its outcome is
+        // forgotten.
         let may_be_none =
             nobody && !acked && self.promises_acks() && self.messages.is_open(message.sender)
                 || self.messages.has_given_up(message.sender);
-        // What is lost to one for certain and to another perhaps is decided at the end for each.
+        // A message that is lost to one receiver for certain and to another perhaps is decided at
+        // the end for each.
         let deferred = losses.iter().any(|loss| loss.doubt.is_any());
         losses.sort_by_key(|loss| loss.receiver);
         for (at, mut loss) in losses.into_iter().enumerate() {
@@ -138,7 +140,8 @@ impl Inferred {
         }
     }
 
-    /// Judges what was in doubt with what others got since; so much later nothing new comes up.
+    /// Judges doubtful deliveries with what others got since; after so many messages no new
+    /// evidence comes up.
     pub(super) fn judge_doubts(&mut self, over: bool) {
         if self.settling.doubts.is_empty() {
             return;
@@ -163,7 +166,7 @@ impl Inferred {
             return;
         }
         let tracks: HashMap<SenderId, &Track> = self.tracks().map(|t| (t.id, t)).collect();
-        // Of a message that was placed late it may have been in doubt before, too.
+        // A message that was placed late may have been in doubt before, too.
         let mut judged = HashSet::new();
         let mut losses = Vec::new();
         for doubt in due {
@@ -201,13 +204,13 @@ impl Inferred {
         self.judge_losses_since();
     }
 
-    /// Where a message stands, 0 if nowhere yet; `None` if it is forgotten.
+    /// The slot of a message, 0 if it has none yet; `None` if it is forgotten.
     fn slot_of(&self, message: Message) -> Option<SlotId> {
         self.messages.get(message).map(|sent| sent.slot)
     }
 
-    /// One for each receiver, or, where it reached nobody, for all; `deferred` if the end of the run
-    /// decides.
+    /// Reports one loss for each receiver, or, where the message reached nobody, one for all;
+    /// `deferred` if the end of the run decides.
     fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool, deferred: bool) {
         let receiver = loss.receiver;
         let evidence = match reached_nobody {

@@ -1,4 +1,5 @@
-//! Messages that were sent, and what is known of each until nothing more can be said about it.
+//! Messages that were sent, and what is known of each, kept until nothing more can be learned about
+//! it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -8,10 +9,11 @@ use crate::bounds;
 use crate::sessions::NEVER;
 use chatbench_wire::payload::SenderId;
 
-/// A message. Moments are places in the ledger's own order of events: unlike times they never tie.
+/// A message. Moments are places in the ledger's own order of events: unlike times they never have
+/// ties.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sent {
-    /// Where it stands; 0 while nothing says so.
+    /// Its slot; 0 while nothing shows where it stands.
     pub(super) slot: SlotId,
     pub(super) intended_ns: u64,
     pub(super) sent_ns: u64,
@@ -19,10 +21,10 @@ pub(super) struct Sent {
     pub(super) sent_at: u64,
     /// When its ack was read; [`NEVER`] before.
     pub(super) acked_at: u64,
-    /// When its first receiver had it, or it was clear that the target had taken it by what became
-    /// of a later one of its sender; [`NEVER`] before.
+    /// When its first receiver had it, or when the answer to a later message of its sender showed
+    /// that the target had taken it; [`NEVER`] before.
     pub(super) arrived_at: u64,
-    /// How far its sender had read when it sent it.
+    /// The last slot that its sender had read when it sent it.
     pub(super) seen: SlotId,
     /// It was answered with an error.
     pub(super) refused: bool,
@@ -45,7 +47,7 @@ pub(super) struct Sender {
     sent: VecDeque<Sent>,
     /// Every k up to this one has a slot.
     pub(super) placed_k: u64,
-    /// The largest k that was acked, or taken for all that the end of the session says.
+    /// The largest k that was acked, or taken as far as the end of the session tells.
     pub(super) acked_k: u64,
     pub(super) ended: bool,
 }
@@ -82,9 +84,9 @@ impl Sender {
 #[derive(Debug, Default)]
 pub(super) struct Messages {
     senders: HashMap<SenderId, Sender>,
-    /// Senders of whom a message is acked that has no slot.
+    /// Senders of messages that are acked and have no slot.
     pub(super) unplaced: BTreeSet<SenderId>,
-    /// Over, with messages that may still come; the oldest first.
+    /// Sessions that are over, with messages that may still come; the oldest first.
     ended: BTreeSet<SenderId>,
     /// Senders up to this one may have been forgotten with messages that may still come.
     given_up: Option<SenderId>,
@@ -103,7 +105,7 @@ impl Messages {
         self.senders.get_mut(&message.sender)?.get_mut(message.k)
     }
 
-    /// Message `k` of `id` is sent; k's run on.
+    /// Message `k` of `id` is sent; the k's are consecutive.
     pub(super) fn push(&mut self, id: SenderId, k: u64, sent: Sent) {
         let sender = self.senders.entry(id).or_default();
         if sender.sent.is_empty() {
@@ -192,7 +194,8 @@ impl Messages {
         self.take_unplaced(id, acked_k)
     }
 
-    /// The slot of `message` is let go. Returns its sender if that was the last to be said of it.
+    /// The slot of `message` is released. Returns its sender if nothing more is to be said of any
+    /// of its messages.
     pub(super) fn free(&mut self, message: Message) -> Option<SenderId> {
         let sender = self.senders.get_mut(&message.sender)?;
         while sender.first_k <= message.k && sender.sent.pop_front().is_some() {

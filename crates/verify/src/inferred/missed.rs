@@ -1,4 +1,4 @@
-//! Messages that a session has not got: whether it was owed each, and what is said of it.
+//! Messages that a session has not got: whether it was owed each, and what follows from it.
 
 use std::collections::HashMap;
 
@@ -20,8 +20,8 @@ use chatbench_wire::payload::SenderId;
 pub(super) type Runs = HashMap<SenderId, Option<(u64, u64)>>;
 
 impl Inferred {
-    /// Goes through what a session has not got at its end. Returns how much of it nobody knows
-    /// whether it would have come.
+    /// Goes through the messages that a session has not got at its end. Returns the number of those
+    /// of which nobody knows whether they would have come.
     pub(super) fn account(&mut self, handle: Handle, rest: Rest, now_ns: u64) -> u64 {
         let answered = matches!(rest, Rest::Answered { .. });
         if answered {
@@ -68,8 +68,8 @@ impl Inferred {
         unresolved
     }
 
-    /// The messages of `sender` that are acked and of which nobody got anything, nor anything
-    /// after them, get their places.
+    /// The messages of `sender` that are acked, and that nobody got nor any message after them, get
+    /// their places.
     pub(super) fn place_unrelayed(&mut self, sender: SenderId) {
         for k in self.messages.take_acked(sender) {
             let tail = self.sequence.tail();
@@ -77,8 +77,8 @@ impl Inferred {
         }
     }
 
-    /// Judges one message that a session has not got. Of one that has no place yet, since nobody
-    /// got it, it is not known where it belongs, unless it was owed.
+    /// Judges one message that a session has not got. A message that has no place yet, since nobody
+    /// got it, may belong anywhere, unless it was owed.
     fn judge_missed(
         &mut self,
         handle: Handle,
@@ -95,7 +95,8 @@ impl Inferred {
         };
         let session = &self.context.sessions[handle];
         let excuses = session.progress.may_have_got_others();
-        // Where something may stand for it, that is looked up while it is known.
+        // If an irregular frame may stand for it, it is decided now whether it was owed, while what
+        // that depends on is remembered.
         let owed =
             known.is_owed() || excuses && self.is_owed(&session.progress.track, sent.slot, known);
         if !owed {
@@ -112,7 +113,7 @@ impl Inferred {
         }
         let slot = self.messages.get(message).map_or(0, |sent| sent.slot);
         if slot == 0 {
-            // Whether the target ever took it is not known yet.
+            // It is not known yet whether the target ever took it.
             self.doubt(handle, message, known, at_ns);
         } else if !self.is_excused(handle, slot, message) {
             let doubt = LossDoubt {
@@ -127,7 +128,8 @@ impl Inferred {
         0
     }
 
-    /// Knowledge of a message that a session has not got by its end; `None` if it was not to get it.
+    /// Knowledge of a message that a session has not got by its end; `None` if it was not to get
+    /// it.
     fn known_of(
         &self,
         handle: Handle,
@@ -145,7 +147,7 @@ impl Inferred {
             .or_insert_with(|| self.own_run(handle, message.sender));
         let (earlier, later) = within(run, message.k);
         let answered = matches!(rest, Rest::Answered { .. });
-        // What it sent itself came between its joining and its goodbye.
+        // Its own messages came between its joining and its half-close.
         let own = message.sender == session.progress.track.id && !sent.refused;
         let taken = answered && (own || sent.accepted_at() < session.progress.leaving_at);
         Some(Known {
@@ -175,8 +177,8 @@ impl Inferred {
         });
     }
 
-    /// Leaves in doubt what stands a little before a session's start, and was on its way when it joined: others may
-    /// show that it comes after something that the session got.
+    /// Leaves in doubt the messages a little before a session's start, which were on their way when
+    /// it joined: others may show that they come after something that the session got.
     fn doubt_what_is_before(&mut self, handle: Handle, rest: Rest, now_ns: u64, runs: &mut Runs) {
         let track = &self.context.sessions[handle].progress.track;
         let slots = self.sequence.back_from(track.start).take(NEAR_SLOTS);
@@ -254,8 +256,8 @@ impl Inferred {
         self.lose(loss);
     }
 
-    /// The first and the last message of `sender` that a session got, where those between were
-    /// to come between.
+    /// The first and the last message of `sender` that a session got, where the messages between
+    /// were owed between them.
     fn own_run(&self, handle: Handle, sender: SenderId) -> Option<(u64, u64)> {
         if !self.promises_order(OrderPromise::Fifo) {
             return None;

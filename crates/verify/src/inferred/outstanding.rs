@@ -16,7 +16,7 @@ impl Inferred {
         };
         let session = &self.context.sessions[handle];
         let (progress, track) = (&session.progress, &session.progress.track);
-        // What a wrong frame stands for, or a line swallowed, did come in a way.
+        // A message that an irregular frame stands for, or that a line swallowed, counts as come.
         let heard_all = heard_all && !session.flags.stopped_reading && progress.trouble.is_none();
         let group = self.context.directory.group(session.client);
         if heard_all && progress.joined_at != NEVER {
@@ -88,7 +88,7 @@ impl Inferred {
         cut.unanswered.extend(unanswered.into_values());
     }
 
-    /// Hands over what has a place in the order and was waited for.
+    /// Hands over the messages that have a place in the order and were waited for.
     pub(super) fn hand_over_waited_for(&mut self) {
         for (&slot, crowds) in self.waited_for.iter_mut().filter(|(_, c)| !c.is_empty()) {
             let Some(slot) = self.sequence.get(slot) else {

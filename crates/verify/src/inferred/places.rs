@@ -11,8 +11,8 @@ use crate::promises::OrderPromise;
 use crate::sessions::NEVER;
 
 impl Inferred {
-    /// The slot of a message that nobody has had. What its sender sent before it and nobody has
-    /// had either gets one, too: it is to come before it.
+    /// Makes a slot for a message that nobody has had. Earlier messages of its sender that nobody
+    /// has had either get one, too: they are to come before it.
     pub(super) fn place(&mut self, handle: Handle, message: Message, at: u64) -> SlotId {
         let total = self.promises_order(OrderPromise::Total);
         let track = &self.context.sessions[handle].progress.track;
@@ -33,7 +33,7 @@ impl Inferred {
     }
 
     /// The messages of `handle` that are acked, and that nobody has had, come before what it reads
-    /// next; unless it gets them, too: then that says where they stand.
+    /// next; unless it gets them, too: then that shows where they stand.
     fn place_own(&mut self, handle: Handle) {
         let track = &self.context.sessions[handle].progress.track;
         if track.echo {
@@ -51,7 +51,7 @@ impl Inferred {
         let Some(&sent) = self.messages.get(message) else {
             return after;
         };
-        // A sender's messages stand in the order sent, whatever comes first.
+        // A sender's messages stand in the order sent, whichever comes first.
         let last = message.k.checked_sub(1).map(|k| Message { k, ..message });
         let last = last
             .and_then(|last| self.messages.get(last))
@@ -94,9 +94,9 @@ impl Inferred {
         id
     }
 
-    /// A message that was sent before a session was over has got a place, after all that the
-    /// session got, or before that, or between. That is a proposal: others may show where it
-    /// belongs, and that the session was owed it.
+    /// A message that was sent before a session was over has got a place, after everything that the
+    /// session got, or before it, or between. That place is a proposal: others may show where the
+    /// message belongs, and that the session was owed it.
     fn doubt_of_leavers(&mut self, message: Message, sent_at: u64) {
         let in_order = self.context.terms.capabilities.joins_in_order;
         let over = self
@@ -104,7 +104,7 @@ impl Inferred {
             .iter()
             .map(|&handle| &self.context.sessions[handle].progress.track);
         let past = self.past.iter().rev();
-        // Whoever left before it was sent was put away before those who left after that.
+        // Sessions that left before it was sent were put away before those that left after that.
         let past = past.take_while(|track| track.parted.is_none_or(|parted| parted.at > sent_at));
         for track in over.chain(past) {
             let parted = track.parted.filter(|parted| parted.at > sent_at);
@@ -117,7 +117,7 @@ impl Inferred {
         }
     }
 
-    /// `handle` gets `slot` now: what lies between is a hole, or a hole is filled.
+    /// `handle` gets `slot` now: slots in between become holes, or a hole is filled.
     pub(super) fn pass_to(&mut self, handle: Handle, slot: SlotId, at: u64, now_ns: u64) {
         let total = self.promises_order(OrderPromise::Causal);
         let label = self.sequence.label(slot);
@@ -179,7 +179,8 @@ impl Inferred {
     }
 
     /// `handle` got `slot` late, and so many others before that there is no room to remember when.
-    /// That it is after a later one of its sender is known now: one violation for each hand-over.
+    /// It is known now whether it comes after a later one of its sender: one violation for each
+    /// hand-over.
     fn report_beyond_memory(&mut self, handle: Handle, slot: SlotId, now_ns: u64) {
         let (client, session) = {
             let track = &self.context.sessions[handle].progress.track;
@@ -198,7 +199,7 @@ impl Inferred {
     }
 
     /// `handle` gets `slot`, which stands before its start: it begins there. `false` if that is too
-    /// far away to say anything about what lies between.
+    /// far away to say anything about the messages between.
     fn begins_before(&mut self, handle: Handle, slot: SlotId) -> bool {
         let track = &mut self.context.sessions[handle].progress.track;
         let start = self.sequence.label(track.start);

@@ -1,4 +1,4 @@
-//! Relays: is the message what was sent, and is this receiver to get it now?
+//! Relays: is the message as it was sent, and is this receiver to get it now?
 
 use super::messages::Sent;
 use super::sequence::SlotId;
@@ -134,8 +134,9 @@ impl Inferred {
         }
     }
 
-    /// Takes what was not waited for any longer and comes all the same: it is no loss. If it is settled, only
-    /// what came of its own sender is still looked at; else nothing is different.
+    /// Takes a message that was not waited for any longer and comes all the same: it is no loss. If
+    /// it is settled, only what came of its own sender is still looked at; else it is treated like
+    /// any other.
     fn after_all(
         &mut self,
         handle: Handle,
@@ -202,7 +203,7 @@ impl Inferred {
         Event::Other
     }
 
-    /// It was owed, or came again: that is not known any more, and the run says so.
+    /// It was owed, or came again: which of the two is not known any more, and the run says so.
     fn out_of_the_window(&mut self) -> Event {
         self.context.batch.tally.delivered += 1;
         Event::Other
@@ -237,14 +238,14 @@ impl Inferred {
         }
         let never_sent = match self.messages.sender(header.sender) {
             Some(sender) => header.k >= sender.ks().end,
-            // Who is there and sent anything is known.
+            // It is known of every session that is there whether it sent anything.
             None => self.tracks().any(|track| track.id == header.sender),
         };
         if never_sent {
             let what = WrongRelay::NeverSent(self.context.directory.message(message));
             return self.irregular(what, handle, heard, None, now_ns);
         }
-        // Everybody has passed it. Who was there when it was due has had it.
+        // Every session has passed it. Those that were there when it was due have had it.
         let joined_ns = self.session(handle).progress.first_ns;
         if header.intended_ns >= joined_ns {
             let once = self.context.terms.promises.relay != RelayPromise::AtLeastOnce;

@@ -1,13 +1,14 @@
-//! The messages of a shard in the one order that they seem to have, found out as they come.
+//! The messages of a shard in the one order that they seem to have, inferred as they come.
 //!
 //! A linked list of slots. Under total order a message that nobody has had yet is put right after
-//! what its first receiver had before it: every receiver sees a part of the same order, so the
-//! list grows into that order whoever is ahead. (Appending what comes first would not do: a sender
-//! that reads ahead never gets its own messages, so all of them would come out of place for
-//! everybody else.) Where the target promises less, what comes first stands first.
+//! the previous message of its first receiver: every receiver sees a part of the same order, so the
+//! list grows into that order whichever receiver is ahead. (Appending messages as they come would
+//! not do: a sender that reads ahead never gets its own messages, so all of them would come out of
+//! place for everybody else.) Where the target promises less, messages stand in the order in which
+//! they first come.
 //!
-//! Slots are named by the order in which they were made, and never renamed; where they stand is
-//! said by their labels, spread so far apart that there is room between any two.
+//! Slots are named by the order in which they were made, and never renamed; their order is that of
+//! their labels, which are spread so far apart that there is room between any two.
 
 use std::collections::VecDeque;
 
@@ -41,9 +42,10 @@ pub(super) struct Slot {
     pub(super) last_ns: u64,
     /// How many got it.
     pub(super) receivers: u32,
-    /// It cannot be judged before this slot can: what is known of its order reaches so far.
+    /// It cannot be judged before this slot can: the evidence about its order reaches so far.
     pub(super) until: SlotId,
-    /// Ordered before what had been seen, or acked, when it was sent: on record.
+    /// It stands before something that had been seen, or acked, when it was sent: that is on
+    /// record.
     pub(super) late: bool,
     /// That a receiver lost it is on record.
     pub(super) lost: bool,
@@ -53,7 +55,7 @@ pub(super) struct Slot {
     pub(super) disputed: bool,
     /// Somebody got it after later ones.
     pub(super) filled: bool,
-    /// Who got it before or after what is not known any more.
+    /// It is not known any more which messages its receivers got it before or after.
     pub(super) unordered: bool,
     freed: bool,
 }
@@ -70,7 +72,7 @@ pub(super) struct Sequence {
 }
 
 impl Default for Sequence {
-    /// One slot that is nobody's: every session begins after some slot.
+    /// One slot without a message: every session begins after some slot.
     fn default() -> Self {
         let root = Message {
             sender: NOBODY,
@@ -87,7 +89,7 @@ impl Default for Sequence {
 }
 
 impl Slot {
-    /// Under which number its frame is kept.
+    /// The number under which its frame is kept.
     pub(super) fn frame_number(&self) -> Option<u32> {
         self.frame.map(Place::number)
     }
@@ -139,7 +141,7 @@ impl Sequence {
         self.frames.bytes()
     }
 
-    /// The slot, unless it is let go.
+    /// The slot, unless it was released.
     #[inline]
     pub(super) fn get(&self, id: SlotId) -> Option<&Slot> {
         let slot = self.slots.get(id.checked_sub(self.base)? as usize)?;
@@ -152,7 +154,7 @@ impl Sequence {
         (!slot.freed).then_some(slot)
     }
 
-    /// Where the slot stands; 0, which is before all others, if it is let go.
+    /// The label of the slot; 0, which is before all others, if it was released.
     #[inline]
     pub(super) fn label(&self, id: SlotId) -> u64 {
         self.get(id).map_or(0, |slot| slot.label)
@@ -193,7 +195,7 @@ impl Sequence {
         })
     }
 
-    /// A new slot right after `place`; if that is let go, as early as may be.
+    /// Makes a new slot right after `place`; if that was released, as early as may be.
     pub(super) fn insert_after(&mut self, place: SlotId, message: Message) -> SlotId {
         let place = self.get(place).map_or(self.head, |_| place);
         let next = self.next(place);
@@ -218,7 +220,7 @@ impl Sequence {
         id
     }
 
-    /// Labels all slots afresh: there was no room left between two of them.
+    /// Gives all slots new labels: there was no room left between two of them.
     fn spread(&mut self) {
         let (mut at, mut label) = (self.head, STRIDE);
         while let Some(slot) = self.get_mut(at) {
@@ -228,7 +230,7 @@ impl Sequence {
         }
     }
 
-    /// Keeps the bytes that `id` came as, for the others to be compared with; `false` if it has some.
+    /// Keeps the bytes that `id` came as, to compare the others with; `false` if it has some.
     pub(super) fn keep_frame(&mut self, id: SlotId, relay: &Relay<'_>) -> bool {
         let slot = self.slots.get_mut((id - self.base) as usize);
         let Some(slot) = slot.filter(|slot| slot.frame.is_none()) else {
@@ -241,12 +243,12 @@ impl Sequence {
         true
     }
 
-    /// No frame under this number is kept any more.
+    /// The number of the first frame that may still be kept.
     pub(super) fn first_frame(&self) -> u32 {
         self.frames.first()
     }
 
-    /// Nobody's bytes are compared with those of `id` any more.
+    /// Drops the bytes of `id`: nothing is compared with them any more.
     pub(super) fn drop_frame(&mut self, id: SlotId) {
         let frames = &mut self.frames;
         if let Some(index) = id.checked_sub(self.base)
@@ -257,7 +259,7 @@ impl Sequence {
         }
     }
 
-    /// Lets go of the first slot; never of the last that is there.
+    /// Releases the first slot; never the only one that is left.
     pub(super) fn free_head(&mut self) -> Option<Message> {
         if self.head == self.tail {
             return None;

@@ -1,4 +1,5 @@
-//! The last word on a message: once every session has passed it, nobody will say more.
+//! The final judgement of a message: once every session has passed it, nothing more will be learned
+//! of it.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -19,9 +20,10 @@ use chatbench_wire::payload::SenderId;
 pub(super) struct Settling {
     /// The last slot that is settled; 0 for none yet.
     pub(super) last: SlotId,
-    /// Settled and not let go.
+    /// Slots that are settled and not released.
     pub(super) remembered: usize,
-    /// Settled, but for the figures: a session that they stand before may still get them.
+    /// Slots that are settled, but for the figures: sessions that began after them may still turn
+    /// out to get them.
     uncounted: Vec<SlotId>,
     /// Owed and not got, by slot and session, until they are judged with the slot.
     pub(super) losses: BTreeMap<(SlotId, SenderId), Loss>,
@@ -29,25 +31,25 @@ pub(super) struct Settling {
     pub(super) lost_since: Vec<SlotId>,
     /// Not got, and not known to be owed.
     pub(super) doubts: Vec<Doubt>,
-    /// The latest send among what is settled, and where it stands.
+    /// The latest send among the settled messages, and its slot.
     pub(super) latest_sent: Option<(u64, SlotId)>,
-    /// Comparisons pair by pair that are still affordable.
+    /// The budget for comparisons pair by pair.
     pub(super) effort: Effort,
-    /// That there is no order at all is on record.
+    /// It is on record that there is no order at all.
     pub(super) no_order: bool,
     /// Sessions that got more out of order than is remembered, which is on record since the last
     /// hand-over.
     disordered: HashSet<SenderId>,
-    /// A session that is over was forgotten before what it had got was settled. It might have said
-    /// that an order is another.
+    /// A session that is over was forgotten before the messages that it had got were settled. It
+    /// might have shown another order.
     pub(super) witness_forgotten: bool,
     /// Nothing is settled any more.
     stopped: bool,
 }
 
 impl Settling {
-    /// A message has got its place. Where a session turned out to begin before what is settled,
-    /// that may be among it: the figures of the message are handed over all the same.
+    /// A message has got its place. Where a session turned out to begin before settled messages,
+    /// the message may be among these: its figures are handed over all the same.
     pub(super) fn placed(&mut self, id: SlotId, sequence: &Sequence) {
         if self.last != 0 && sequence.label(id) <= sequence.label(self.last) {
             self.remembered += 1;
@@ -73,7 +75,7 @@ impl Settling {
         losses.collect()
     }
 
-    /// Nothing is said of a loss that is not judged yet. `false` if there is none.
+    /// Withdraws a loss that is not judged yet. `false` if there is none.
     pub(super) fn withdraw_loss(&mut self, slot: SlotId, session: SenderId) -> bool {
         self.losses.remove(&(slot, session)).is_some()
     }
@@ -92,8 +94,8 @@ impl Inferred {
         last != 0 && self.sequence.label(slot) <= self.sequence.label(last)
     }
 
-    /// Settles what every session has passed, `at_most` so many messages. Returns whether there may
-    /// be more.
+    /// Settles the messages that every session has passed, at most `at_most`. Returns whether there
+    /// may be more.
     pub(super) fn settle(&mut self, at_most: usize) -> bool {
         if self.settling.stopped {
             return false;
@@ -133,7 +135,7 @@ impl Inferred {
         more
     }
 
-    /// There is no time to settle what is left: how much that is, is said, and nothing else of it.
+    /// There is no time to settle the rest: only its amount is reported.
     pub(crate) fn stop_judging(&mut self) {
         let from = match self.settling.last {
             0 => self.sequence.head(),
@@ -233,8 +235,9 @@ impl Inferred {
         done.iter().for_each(|track| self.addresses.done(track.id));
     }
 
-    /// Up to where nobody's deliveries will be looked at any more. (What a session saw before it
-    /// sent something is looked at with what it saw; what is near a slot, with that.)
+    /// The label up to which nobody's deliveries will be looked at any more. (The messages that a
+    /// session saw before it sent a message are looked at with that message; those near a slot,
+    /// with that slot.)
     pub(super) fn judged_label(&self) -> u64 {
         let mut settled = match self.settling.last {
             0 => self.sequence.head(),
@@ -251,8 +254,8 @@ impl Inferred {
 
     /// Hands over the figures of settled messages that nobody may get any more.
     ///
-    /// A message can turn out to stand before the start of a session that gets it all the same:
-    /// where a receiver's own messages stand among the others is not always known to it.
+    /// A message can turn out to stand before the start of a session that gets it all the same: a
+    /// receiver cannot always tell where its own messages stand among the others.
     fn count_settled(&mut self) {
         let open = |s: &&Session<Progress>| s.stage != Stage::Finished;
         let born = self
@@ -290,7 +293,8 @@ impl Inferred {
         }
     }
 
-    /// Gives up what was passed over long ago, where later messages prove that it will not come.
+    /// Gives up messages that were passed over long ago, where later messages prove that they will
+    /// not come.
     fn give_up_old_holes(&mut self) {
         for handle in self.context.sessions.handles() {
             let session = &self.context.sessions[handle];
@@ -308,8 +312,8 @@ impl Inferred {
         }
     }
 
-    /// Of one session, everything up to the first slot that it waits for is taken as it is: the
-    /// window is full. `false` if there is none.
+    /// The window is full: sessions that have not got the first slot that is not settled are not
+    /// waited for any longer up to there. `false` if there is no such slot.
     fn leave_slowest_behind(&mut self) -> bool {
         let from = match self.settling.last {
             0 => self.sequence.head(),

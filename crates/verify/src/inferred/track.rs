@@ -1,5 +1,5 @@
-//! The track of one session through the order: it got everything after its start and up to its cursor, but
-//! for its own messages and a few holes.
+//! The track of one session through the order: it got everything after its start and up to its
+//! cursor, except its own messages and a few holes.
 
 use std::collections::BTreeMap;
 
@@ -19,28 +19,31 @@ pub(super) struct Track {
     pub(super) echo: bool,
     /// The last slot when it began to connect.
     pub(super) born: SlotId,
-    /// The slot before the first that it may have got. At first the last one when it began to
+    /// The slot before the first that it may have got. At first the last slot when it began to
     /// connect; but messages on their way by then may turn out to stand before that.
     pub(super) start: SlotId,
     /// The furthest slot that it got (or sent).
     pub(super) cursor: SlotId,
-    /// Of something that it did not get it was not known at its end whether it was owed it.
+    /// At its end it was not known of some message that it did not get whether it was owed it.
     pub(super) in_doubt: bool,
-    /// Up to here it was not waited for: of what comes of that nothing can be said. 0 for nothing.
+    /// The slot up to which it was not waited for: nothing can be said of what it gets up to there.
+    /// 0 for none.
     pub(super) left_behind: SlotId,
     /// Slots before the cursor that it has not got.
     pub(super) holes: BTreeMap<SlotId, Hole>,
-    /// Where the same sender's messages after a late one were found to be holes, too.
+    /// For the senders of late messages, how far the messages after the late one were found to be
+    /// holes, too.
     pub(super) ahead: BTreeMap<SenderId, Ahead>,
     /// Deliveries that filled holes.
     pub(super) fills: BTreeMap<SlotId, Fill>,
     /// Something was not waited for any longer.
     pub(super) gave_up: bool,
-    /// Nothing more will come, and nothing that came may have been another message.
+    /// The end of the session: nothing more will come, and nothing that came may have been another
+    /// message.
     pub(super) parted: Option<Parted>,
 }
 
-/// The end of a session, as far as messages are judged by it that are put in their place later.
+/// The end of a session, as far as messages that get their place later are judged by it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parted {
     /// By when the target had provably registered it.
@@ -56,15 +59,15 @@ pub(super) struct Parted {
 pub(super) struct Hole {
     /// When it was passed over.
     pub(super) at_ns: u64,
-    /// Too long ago: it is not waited for any longer.
+    /// That was too long ago: it is not waited for any longer.
     pub(super) given_up: bool,
     /// It was owed by then, and is lost unless it comes all the same.
     pub(super) lost: bool,
 }
 
-/// Knowledge of one sender's messages after the last late one: the k's in
-/// `filled + 1..=holes_until` were holes when that came. So of many that are late in the order sent
-/// none is looked at twice.
+/// Knowledge of one sender's messages after its last late one: when that came, the k's after
+/// `filled` up to `holes_until` were holes. So with many messages late in the order sent none is
+/// looked at twice.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ahead {
     pub(super) filled: u64,
@@ -117,7 +120,7 @@ impl Track {
         self.echo || sender != self.id
     }
 
-    /// Whether it got `slot`, which is there. Of what it was not waited for, nobody knows.
+    /// Whether it got `slot`, which is there. Nobody knows it of slots up to `left_behind`.
     pub(super) fn got(&self, slot: SlotId, sequence: &Sequence) -> bool {
         self.passed(slot, sequence) && !self.is_left_behind(slot, sequence)
     }
@@ -156,7 +159,7 @@ impl Track {
         })
     }
 
-    /// The slot up to which it has everything; a hole that is not given up ends that.
+    /// The label of the slot up to which it has everything; a hole that is not given up ends that.
     pub(super) fn horizon(&self, sequence: &Sequence) -> u64 {
         let open = self.holes.iter().filter(|(_, hole)| !hole.given_up);
         let first = open.map(|(&slot, _)| sequence.label(slot)).min();
@@ -164,7 +167,7 @@ impl Track {
         first.map_or(cursor, |first| cursor.min(first.saturating_sub(1)))
     }
 
-    /// Forgets what is said about slots that are let go.
+    /// Forgets everything about slots that were released.
     pub(super) fn forget(&mut self, sequence: &Sequence) {
         if self.holes.is_empty() && self.fills.is_empty() {
             return;

@@ -1,6 +1,6 @@
-//! Witnesses: what others' deliveries prove about a message that a session has not got. In a total order it
-//! was owed if something that the session sent or got comes before it, and something that it got
-//! comes after it.
+//! Witnesses: what others' deliveries prove about a message that a session has not got. In a total
+//! order it was owed if something that the session sent or got comes before it, and something that
+//! it got comes after it.
 
 use super::Inferred;
 use super::losses::Known;
@@ -11,12 +11,13 @@ use crate::batch::Message;
 use crate::promises::OrderPromise;
 use chatbench_wire::payload::SenderId;
 
-/// How far from a slot, on either side, it is looked what comes before or after it.
+/// The distance from a slot, on either side, within which messages that come before or after it are
+/// looked for.
 pub(super) const NEAR_SLOTS: usize = 16;
 
-/// How far from a slot that is out of order a loss that only the order proves is in doubt. What it
-/// is proved by stands within [`NEAR_SLOTS`] of it, and what contradicts that within as many of
-/// what is found to be out of order.
+/// The distance from a slot that is out of order within which a loss that only the order proves is
+/// in doubt. The proof of that loss stands within [`NEAR_SLOTS`] of it, and what contradicts the
+/// proof within as many of the slots that are found to be out of order.
 const DISORDERED_SLOTS: usize = 2 * NEAR_SLOTS;
 
 /// A slot near the one that is asked about.
@@ -33,7 +34,7 @@ struct Near {
 /// Evidence that may show that one message comes before another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Proof {
-    /// In which order they were got, or sent by one sender.
+    /// The order in which they were got, or sent by one sender.
     Deliveries,
     /// That, or that one was taken before the other was sent.
     Time,
@@ -44,11 +45,11 @@ pub(super) enum Proof {
 struct Neighbourhood {
     slots: Vec<Near>,
     middle: usize,
-    /// Everybody got these as they stand.
+    /// Everybody got these in the order in which they stand.
     tidy: bool,
 }
 
-/// Which way to go from a slot.
+/// The direction from a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Towards {
     Before,
@@ -62,7 +63,8 @@ impl Inferred {
             && (known.still_there || self.is_witnessed_after(track, slot, known.answered))
     }
 
-    /// `slot` is out of order: its place proves nothing, and what was lost near it may not have been.
+    /// `slot` is out of order: its place proves nothing, and what was lost near it may not have
+    /// been.
     pub(super) fn dispute(&mut self, slot: SlotId) {
         let Some(disputed) = self.sequence.get_mut(slot) else {
             return;
@@ -140,7 +142,8 @@ impl Inferred {
     }
 
     /// Whether the target took the connection of `track` before that of session `other`: it takes
-    /// them in the order in which they were made. (A welcome says itself from when on it counts.)
+    /// them in the order in which they were made. (A welcome itself states from when on it
+    /// counts.)
     pub(super) fn is_taken_before(&self, track: &Track, other: SenderId) -> bool {
         self.context.terms.capabilities.joins_in_order && track.later <= other
     }
@@ -156,8 +159,8 @@ impl Inferred {
             || !near.disputed && others.any(|other| other.got(near.id, &self.sequence))
     }
 
-    /// Whether `first`, which stands before `then`, comes before it by what got between, though
-    /// nobody who got both says so.
+    /// Whether `first`, which stands before `then`, must come before it by the messages between
+    /// them, though nobody who got both shows that.
     pub(super) fn is_forced(&self, first: SlotId, then: SlotId, by: Proof) -> bool {
         self.neighbourhood(first).is_some_and(|near| {
             let then = near.slots.iter().position(|n| n.id == then);
@@ -196,7 +199,8 @@ impl Inferred {
         })
     }
 
-    /// The places of a slot and of what comes before (or after) it, or before what does.
+    /// The places of a slot and of those that come before (or after) it, directly or through
+    /// others.
     fn reached(
         &self,
         near: &Neighbourhood,

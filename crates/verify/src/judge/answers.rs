@@ -1,4 +1,4 @@
-//! Acks and errors: what was not answered, and whose answer went to another.
+//! Acks and errors: messages without an answer, and answers that went to another session.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -13,27 +13,27 @@ use chatbench_wire::payload::SenderId;
 /// Messages whose answers did not come as they should.
 #[derive(Debug, Default)]
 pub(super) struct Answers {
-    /// Messages whose sessions ended without these acks.
+    /// Messages whose sessions ended without their acks.
     pub(super) unacked: Vec<Unacked>,
     /// Messages that were under way when their sessions broke off.
     broken_off: BTreeMap<Message, Unacked>,
-    /// Messages whose numbers their own senders passed without the ack.
+    /// Messages whose senders passed their numbers without having got the ack.
     unanswered: HashMap<Message, Unanswered>,
-    /// Acks that were waited for too long; of no message where the target cannot name them.
+    /// Acks that were waited for too long; without messages where the target cannot name them.
     overdue: Vec<(Vec<Message>, Violation)>,
     /// Messages that were answered with an error; with a violation where they were in order.
     pub(super) refused: HashMap<Message, Option<Violation>>,
     /// Messages whose acks went to another.
     pub(super) stray: HashSet<Message>,
-    /// More answers went to another than are remembered.
+    /// More answers went to another session than are remembered.
     pub(super) forgot_stray: bool,
     /// Messages whose errors went to another.
     errors_astray: HashSet<Message>,
-    /// How many acks of a sender went to another, and which these were is not said.
+    /// For each sender, how many of its acks went to another session without naming their message.
     pub(super) stray_unnamed: HashMap<SenderId, u64>,
 }
 
-/// Why a sender passed its own message's number without the ack.
+/// The reason why a sender passed its own message's number without the ack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unanswered {
     /// The ack is missing.
@@ -63,7 +63,8 @@ impl Judge {
         }
     }
 
-    /// Acks that were waited for too long. One that went to another is on record as that.
+    /// Reports acks that were waited for too long. An ack that went to another session is on record
+    /// as that.
     pub(super) fn judge_overdue(&mut self) {
         for (messages, violation) in std::mem::take(&mut self.answers.overdue) {
             if !self.all_strayed(&messages) {
@@ -72,8 +73,8 @@ impl Judge {
         }
     }
 
-    /// Whether the acks of `messages`, all of one sender, went to others; uses up those that do not
-    /// say which of its messages they are for.
+    /// Whether the acks of `messages`, all of one sender, went to others; uses up the acks that do
+    /// not name their message.
     fn all_strayed(&mut self, messages: &[Message]) -> bool {
         let Some(first) = messages.first() else {
             return false;
@@ -86,7 +87,7 @@ impl Judge {
         let unnamed = unnamed.filter(|strayed| **strayed >= unknown);
         if let Some(strayed) = unnamed {
             *strayed -= unknown;
-            // Who waits once more is told of them by name.
+            // A later wait for the same acks finds them by name.
             let room = bounds::remembered().saturating_sub(self.answers.stray.len());
             self.answers.stray.extend(messages.iter().take(room));
             return true;
@@ -108,7 +109,8 @@ impl Judge {
             .collect();
         refused.sort_by_key(|(m, violation)| (violation.at_ns, m.sender, m.k));
         for (message, violation) in refused {
-            // Under a number that was settled long before it was refused, or without it.
+            // It may have a number all the same: one that was settled long before the refusal, or
+            // without this message being known for it.
             if self.is_numbered(message) || self.numbers.unsure_until > 0 {
                 self.beyond.unanswered += 1;
             } else {
@@ -170,8 +172,9 @@ impl Judge {
             *strayed -= 1;
             return;
         }
-        // With nobody else to see the relay, the missing ack leaves a gap in the numbers.
-        // If its sender is not among those who are known to miss them, it may be among the others.
+        // With nobody else to see the relay, the missing ack leaves a gap in the numbers. If its
+        // sender is not among the sessions that are known to miss these, it may be among the
+        // others.
         if !numbered && !swallowed {
             let its_own = |g: &Gap| g.witnesses.iter().any(|m| m.receiver == message.sender);
             let undecided = self.beyond.losses.saturating_add(self.beyond.contested);
@@ -218,7 +221,7 @@ impl Judge {
         }
     }
 
-    /// `message` was acked or relayed: was it refused, too?
+    /// `message` was acked or relayed: that is a violation if it was refused, too.
     pub(super) fn check_refused(&mut self, message: Message, seq: u64, at_ns: u64) {
         if self.answers.refused.remove(&message).is_none() {
             return;

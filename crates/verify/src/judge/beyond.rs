@@ -1,7 +1,7 @@
-//! Counts of what stays undecided since there was no room to remember what it depends on. A bound may hide
-//! what something is; it never gives it a wrong name.
+//! Counts of findings that stay undecided since there was no room to remember what they depend on.
+//! Past a bound a finding may stay undecided; it is never counted as another kind.
 
-/// How much stays undecided, by what it is.
+/// How much stays undecided, by kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Beyond {
     /// Deliveries that did not come.

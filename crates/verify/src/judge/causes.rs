@@ -1,4 +1,4 @@
-//! Causes: a violation that shows often is counted once.
+//! Causes: a violation that shows several times is counted once.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,8 @@ pub(super) enum Cause {
     LateNumbered(u64),
     /// This receiver saw these two numbers exchanged.
     Exchange(u64, u64, SenderId),
-    /// To this receiver numbers came in no order from this one on, which is of this kind.
+    /// For this receiver, numbers come in no order from this one on, which is a violation of this
+    /// kind.
     Disorder(SenderId, u64, Kind),
 }
 
@@ -52,7 +53,8 @@ impl Causes {
         }
     }
 
-    /// It is counted now, unless it is forgotten whether it has been. Whether it had not been.
+    /// Counts it, unless it is forgotten whether it has been counted. Returns whether it had not
+    /// been.
     pub(super) fn insert(&mut self, cause: Cause) -> Option<bool> {
         let first = !self.contains(cause)?;
         self.counted.insert((cause.number(), cause));

@@ -1,6 +1,6 @@
-//! Losses that are certain only when all is in: what nobody waits for any longer may come all the
-//! same, and where only the order of others says that it was owed, or that it will not come, others
-//! near it may turn out to be out of order.
+//! Losses that become certain only at the end of the run: a message that is not waited for any
+//! longer may come all the same; and where only the order of others says that it was owed, or that
+//! it will not come, others near it may turn out to be out of order.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
@@ -24,7 +24,7 @@ pub(super) enum Awaited {
 /// Losses that wait for the end.
 #[derive(Debug, Default)]
 pub(super) struct Deferred {
-    /// By what it is and who has not got it.
+    /// By delivery and the receiver that has not got it.
     losses: BTreeMap<(Awaited, SenderId), Loss>,
     /// Losses for which there was no room, and which are certain if they do not come.
     beyond: u64,
@@ -38,7 +38,7 @@ pub(super) struct Deferred {
 struct Loss {
     kind: Kind,
     doubt: LossDoubt,
-    /// Of the first.
+    /// Of the first loss.
     violation: Option<Box<Violation>>,
 }
 
@@ -53,7 +53,8 @@ impl Deferred {
             || self.losses.range(every_loss_of(awaited)).next().is_some()
     }
 
-    /// `receiver` got it after all. What was relayed to nobody was relayed to it alone.
+    /// `receiver` got it after all. A message that counted as relayed to nobody was relayed to it
+    /// alone.
     fn withdraw(&mut self, awaited: Awaited, receiver: SenderId) -> bool {
         for (_, loss) in self.losses.range_mut(every_loss_of(awaited)) {
             if loss.kind == Kind::AckWithoutRelay {
@@ -79,7 +80,7 @@ impl Deferred {
     }
 }
 
-/// Whoever has not got it.
+/// The key range of all losses of `awaited`.
 fn every_loss_of(awaited: Awaited) -> RangeInclusive<(Awaited, SenderId)> {
     (awaited, SenderId(0))..=(awaited, SenderId(u32::MAX))
 }
@@ -96,7 +97,7 @@ impl Judge {
         let kind = violation.kind();
         let losses = &mut self.deferred.losses;
         if losses.len() >= bounds::deferred_losses() {
-            // By numbers it is certain, unless it was relayed to others or comes itself.
+            // By its number it is certain, unless it was relayed to others or comes itself.
             let is_numbered = matches!(awaited, Awaited::Number(_));
             let plain = is_numbered && kind == Kind::LostRelay && !doubt.disordered;
             match plain {
@@ -118,8 +119,8 @@ impl Judge {
         losses.insert((awaited, receiver), loss);
     }
 
-    /// Whether what `receiver` got had been given up: then it was no loss. If it cannot be known
-    /// any more, that is said.
+    /// Whether what `receiver` got had been given up: then it was no loss. If that is not known any
+    /// more, it is counted as undecided.
     pub(super) fn came_after_all(&mut self, awaited: Awaited, receiver: SenderId) -> bool {
         let deferred = &mut self.deferred;
         if deferred.withdraw(awaited, receiver) {
@@ -139,7 +140,8 @@ impl Judge {
         }
     }
 
-    /// All is in: what did not come is lost, unless it is in doubt whether it was owed.
+    /// Reports at the end of the run: what did not come is lost, unless it is in doubt whether it
+    /// was owed.
     pub(super) fn report_deferred(&mut self, target_gone: bool) {
         let mut deferred = std::mem::take(&mut self.deferred);
         let beyond = deferred.beyond;

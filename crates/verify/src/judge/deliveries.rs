@@ -1,4 +1,5 @@
-//! Deliveries that were wrong in themselves: altered, invented, echoed, astray, late.
+//! Deliveries that were wrong in themselves: altered, invented, echoed, sent to the wrong session,
+//! late.
 
 use super::{Judge, NO_NUMBER};
 use crate::anomaly::Irregular;
@@ -7,18 +8,18 @@ use crate::kind::Kind;
 use crate::violation::Evidence;
 use chatbench_wire::payload::SenderId;
 
-/// A line that is wrong in itself.
+/// A line that is irregular in itself, and the number of its receivers.
 #[derive(Debug)]
 pub(super) struct Alike {
-    /// For whom it was first.
+    /// The first receiver's.
     pub(super) first: Irregular,
     pub(super) receivers: u64,
-    /// Its number is a message of the run's, in whose place it came.
+    /// Its number is a message of the run, and the line came in place of that.
     pub(super) owed: bool,
 }
 
 impl Judge {
-    /// Number `seq` is a message of the run's.
+    /// Number `seq` is a message of the run.
     pub(super) fn note_owed(&mut self, seq: u64) {
         let of_it = (seq, Kind::LostRelay, 0)..(seq + 1, Kind::LostRelay, 0);
         for (_, irregular) in self.irregular.range_mut(of_it) {
@@ -49,7 +50,7 @@ impl Judge {
             && entry.key().0 < until
         {
             let ((seq, kind, _), alike) = entry.remove_entry();
-            // One with a wrong address is a delivery all the same, and counted as that.
+            // A relay with a wrong address is a delivery all the same, and counted as that.
             let stands_in = kind != Kind::MisattributedRelay;
             if stands_in && (alike.owed || self.numbers.known(seq).is_some()) {
                 self.irregular_deliveries += alike.receivers;
@@ -66,8 +67,8 @@ impl Judge {
         }
     }
 
-    /// Late is measured from when the message was really sent: a generator that was late itself
-    /// accuses nobody.
+    /// Lateness is measured from when the message was really sent: a generator that was late itself
+    /// is not held against the target.
     pub(super) fn judge_late(
         &mut self,
         seq: u64,
@@ -90,7 +91,8 @@ impl Judge {
         self.accuse(late, Some(receiver), Some(message), seq, at_ns);
     }
 
-    /// A sender got its own message relayed: unless its ack went to another at that, it is that.
+    /// A sender got its own message relayed: an echo, unless the ack of that message went to
+    /// another session.
     pub(super) fn judge_echo(&mut self, seq: u64, message: Message, at_ns: u64) {
         if self.answers.stray.contains(&message)
             || self.answers.stray_unnamed.contains_key(&message.sender)

@@ -1,4 +1,4 @@
-//! Runs of numbers that were given to nothing.
+//! Runs of numbers that were given to no message.
 
 use super::Judge;
 use crate::anomaly::Missing;
@@ -7,7 +7,7 @@ use crate::bounds;
 use crate::violation::{Evidence, Who};
 use chatbench_wire::payload::SenderId;
 
-/// Runs of numbers that nobody got anything under.
+/// Runs of numbers under which nobody got anything.
 #[derive(Debug, Default)]
 pub(super) struct Gaps {
     pub(super) runs: Vec<Gap>,
@@ -15,18 +15,18 @@ pub(super) struct Gaps {
     until: u64,
 }
 
-/// Numbers that nobody got anything under.
+/// Numbers under which nobody got anything.
 #[derive(Debug)]
 pub(super) struct Gap {
     from: u64,
     until: u64,
     /// How many of them an unacked message does not explain.
     pub(super) unexplained: u64,
-    /// Who missed them; of the first so many.
+    /// The sessions that missed them, up to a bound.
     pub(super) witnesses: Vec<Missing>,
     /// The first.
     witness: Who,
-    /// How many besides.
+    /// How many others missed them.
     pub(super) more_witnesses: u64,
 }
 
@@ -42,7 +42,7 @@ impl Judge {
             return;
         }
         if self.gaps.runs.len() >= bounds::gaps() {
-            // Several sessions tell of the same.
+            // Several sessions report the same numbers.
             let is_known = from < self.gaps.until;
             self.beyond.gaps += u64::from(!is_known);
             self.gaps.until = self.gaps.until.max(until);
@@ -58,8 +58,9 @@ impl Judge {
         });
     }
 
-    /// `receiver` got number `seq`, which is `message`, and nobody had got anything under it: it was
-    /// not skipped, and whoever else missed it has lost it. Whether it was taken for skipped.
+    /// `receiver` got number `seq`, which is `message`, and nobody had got anything under it: it
+    /// was not skipped, and every other session that missed it has lost it. Returns whether it had
+    /// been taken for skipped.
     pub(super) fn was_no_gap(
         &mut self,
         seq: u64,
@@ -101,11 +102,11 @@ impl Judge {
         true
     }
 
-    /// Counts what nothing explains.
+    /// Reports the gaps that nothing explains.
     pub(super) fn report_gaps(&mut self) {
         let gaps = std::mem::take(&mut self.gaps.runs);
-        // Each message without an ack that is not remembered may explain one; and so may what had not
-        // come when its session was cut amid disorder, which may have been an ack.
+        // Each message without an ack that is not remembered may explain one; and so may a frame
+        // that had not come when its session was cut amid disorder, which may have been an ack.
         let misplaced = self.misplaced.saturating_add(self.tally.misplaced);
         let mut may_explain = self.beyond.unanswered.saturating_add(misplaced);
         for gap in gaps.into_iter().filter(|g| g.unexplained > 0) {

@@ -1,4 +1,4 @@
-//! Knowledge of each number: from acks, from relays, and from those who got something else.
+//! Knowledge of each number: from acks, from relays, and from receivers that got something else.
 //!
 //! A number is recorded from the first fact about it until it is settled, and remembered among the
 //! latest [`bounds::settled_numbers`] for a while after that.
@@ -17,13 +17,12 @@ pub(super) struct Record {
     pub(super) acked: Option<Acked>,
     /// A second message that was acked with this number.
     pub(super) acked_too: Option<Message>,
-    /// By an ack out of the order sent.
+    /// A message that was acked with this number out of the order sent.
     pub(super) acked_out_of_order: Option<Acked>,
     pub(super) relayed: Option<Relayed>,
 }
 
-/// A frame that was ahead of its time, and of which nothing that came after it says whether its
-/// number is right.
+/// A frame that was ahead of the number due, and whose number no later frame confirmed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hearsay {
     pub(super) message: Message,
@@ -39,7 +38,8 @@ pub(super) struct Known {
     pub(super) sent_ns: u64,
     pub(super) acked: bool,
     pub(super) relayed: bool,
-    /// Not only by an ack out of the order sent, which may have been exchanged with another.
+    /// It is known by more than an ack out of the order sent, which may have been exchanged with
+    /// another.
     pub(super) certain: bool,
 }
 
@@ -48,14 +48,14 @@ pub(super) struct Known {
 pub(super) struct Numbers {
     /// Every shard has told all about the numbers under this one.
     pub(super) told: u64,
-    /// Some numbers under this one were settled before all was told of them.
+    /// Some numbers under this one were settled before everything was told of them.
     pub(super) forced_until: u64,
-    /// Of some numbers under this one not all is known that was told.
+    /// Of some numbers under this one, part of what was told is forgotten.
     pub(super) unsure_until: u64,
     /// The number of `records[0]`.
     pub(super) base: u64,
     pub(super) records: VecDeque<Record>,
-    /// Numbers under which somebody got what may be what its number says, and what.
+    /// Numbers that somebody got an unconfirmed frame under, and that frame.
     pub(super) hearsay: BTreeMap<u64, Hearsay>,
     /// The latest [`bounds::settled_numbers`] settled numbers, and what they were.
     pub(super) recent: VecDeque<(u64, Known)>,
@@ -189,12 +189,13 @@ impl Numbers {
         self.known(seq).filter(|known| known.certain)
     }
 
-    /// Not all that was to be known of number `seq` will be.
+    /// Part of what could be known of number `seq` is lost.
     pub(super) fn forget_of(&mut self, seq: u64) {
         self.unsure_until = self.unsure_until.max(seq.saturating_add(1));
     }
 
-    /// Whether more is to be told of number `seq`, or some of it was not told in time, or is forgotten.
+    /// Whether more will be told of number `seq`, or some of it was not told in time, or is
+    /// forgotten.
     pub(super) fn is_unsure(&self, seq: u64) -> bool {
         seq >= self.told || seq < self.unsure_until
     }
@@ -215,7 +216,7 @@ impl Numbers {
         })
     }
 
-    /// The numbers from `low` to `high`, as far as it is certain what they are.
+    /// The numbers from `low` to `high` whose messages are certain.
     pub(super) fn known_between(&self, low: u64, high: u64) -> impl Iterator<Item = (u64, Known)> {
         let high = high.min(low.saturating_add(bounds::settled_numbers() as u64));
         let from = self.recent.partition_point(|&(n, _)| n < low);
@@ -231,7 +232,7 @@ impl Numbers {
 }
 
 impl Record {
-    /// The message that the number is: the ack says so, else the relays do, else an ack out of order.
+    /// The message that the number is: by its ack, else by its relays, else by an ack out of order.
     pub(super) fn known(&self) -> Option<Known> {
         let (acked, relayed) = (self.acked, self.relayed);
         let certain = acked.is_some() || relayed.is_some();

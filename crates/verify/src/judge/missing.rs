@@ -1,5 +1,5 @@
-//! Numbers that did not come to a session: each is a lost relay, a missing ack, or was given to
-//! nothing.
+//! Numbers that did not come to a session: each is a lost relay, a missing ack, or a number that
+//! was given to no message.
 
 use super::deferred::Awaited;
 use super::{Cause, Judge, Known, exchange_span};
@@ -10,7 +10,7 @@ use crate::kind::Kind;
 use crate::violation::{Evidence, LossProof, Violation};
 use chatbench_wire::payload::SenderId;
 
-/// Numbers say themselves that they were owed.
+/// The doubt about a loss by number: numbers prove by themselves that they were owed.
 const fn given_up(disordered: bool) -> LossDoubt {
     LossDoubt {
         given_up: true,
@@ -22,7 +22,8 @@ const fn given_up(disordered: bool) -> LossDoubt {
 }
 
 impl Judge {
-    /// Judges the missing ranges that lie wholly under `told`: nobody will say more about them.
+    /// Judges the missing ranges that lie wholly under `told`: nothing more will be told about
+    /// them.
     pub(super) fn judge_missing(&mut self, told: u64) {
         if self.missing.is_empty() {
             return;
@@ -101,9 +102,9 @@ impl Judge {
         at + 1
     }
 
-    /// A frame was ahead of its time when the stream broke off. If what was due is the message
-    /// that it carried, its number was wrong; else, once everyone is past its number, what lies
-    /// before it was lost.
+    /// A frame was ahead of the number due when the stream broke off. If its message is the one
+    /// that was due, its number was wrong; else, once everyone is past its number, the numbers
+    /// before it were lost.
     pub(super) fn judge_last_frame(&mut self, settled: u64, last: LastFrame) {
         let LastFrame {
             receiver,
@@ -147,9 +148,9 @@ impl Judge {
         }
     }
 
-    /// Of numbers that were settled and forgotten before this shard came to speak of them, or not
-    /// all of which is known that was told, nobody can say what they were; nor, of a run longer
-    /// than any record, whether there ever were so many.
+    /// Leaves numbers undecided: those that were settled and forgotten before this shard told of
+    /// them, or of which part of what was told is forgotten; and of a run longer than any record it
+    /// is not even known whether there ever were so many.
     fn leave_undecided(&mut self, missing: &Missing, from: u64, until: u64) -> u64 {
         if until - from > bounds::settled_run() {
             self.beyond.gaps += 1;
@@ -165,7 +166,7 @@ impl Judge {
         missing.given_up || self.given_up.iter().any(|range| range.contains(&at))
     }
 
-    /// Numbers from `at` on of which nobody knows anything.
+    /// Numbers from `at` on of which nothing is known.
     fn missing_to_all(&mut self, missing: &Missing, at: u64) -> u64 {
         let until = self.next_known(at + 1, missing.until);
         self.sequence_gap(missing, at, until);
@@ -192,7 +193,7 @@ impl Judge {
         until.min(known).min(anomaly).min(irregular)
     }
 
-    /// The message whose ack went astray under number `seq`.
+    /// The message whose ack went to another session under number `seq`.
     fn strayed(&self, seq: u64) -> Option<Message> {
         self.open.get(&seq)?.iter().find_map(|open| match open {
             Open::Stray(message) => Some(*message),
@@ -200,14 +201,13 @@ impl Judge {
         })
     }
 
-    /// Whether somebody claims that number `seq` was given to something.
+    /// Whether an observation says that number `seq` was given to something.
     fn has_claim(&self, seq: u64) -> bool {
         let open = self.open.get(&seq);
-        open.is_some_and(|list| list.iter().any(Open::claims_its_number))
-            || self.has_irregular(seq)
+        open.is_some_and(|list| list.iter().any(Open::claims_its_number)) || self.has_irregular(seq)
     }
 
-    /// Whether somebody got a line under number `seq` that is wrong in itself.
+    /// Whether somebody got a line under number `seq` that is irregular in itself.
     fn has_irregular(&self, seq: u64) -> bool {
         let mut irregular = self.irregular.range((seq, Kind::LostRelay, 0)..);
         irregular.next().is_some_and(|(&(n, ..), _)| n == seq)
@@ -220,21 +220,22 @@ impl Judge {
             .is_some_and(|list| list.iter().any(is_it))
     }
 
-    /// Takes out the claim that `receiver` got `message` (any, if not known) in place of number `due`,
-    /// under another one. Returns both.
+    /// Takes out the claim that `receiver` got `message` (any message if `None`) in place of number
+    /// `due`, under another number. Returns both.
     fn take_claim(
         &mut self,
         receiver: SenderId,
         due: u64,
         message: Option<Message>,
     ) -> Option<(u64, Message)> {
-        // A claim is kept under the number that was due, and then where it is contested.
+        // A claim is kept under the number that was due, and then at the end of the span in which
+        // it is contested.
         let contested = due.saturating_add(exchange_span());
         [due, contested].into_iter().find_map(|at| {
             let mut list = self.open.get(&at)?.iter().enumerate();
             let (index, claim) = list.find_map(|(index, open)| {
                 let claim = open.claim_of(receiver, due, message)?;
-                // What has a number of its own is not this one, whatever this one is.
+                // A message that has a number of its own is not this one, whatever this one is.
                 let is_it = message.is_some() || self.numbers.number_of(claim.1, due).is_none();
                 is_it.then_some((index, claim))
             })?;
@@ -282,8 +283,8 @@ impl Judge {
         self.lose(missing, seq, missing.given_up, violation);
     }
 
-    /// `missing` does not come to number `seq`, which is a violation; if it may come all the same,
-    /// that is known at the end.
+    /// `missing` does not get number `seq`, which is a violation; if it may still come, the end of
+    /// the run decides.
     fn lose(&mut self, missing: &Missing, seq: u64, may_come: bool, violation: Violation) {
         if may_come {
             let doubt = given_up(missing.disordered);
@@ -293,8 +294,8 @@ impl Judge {
         }
     }
 
-    /// One violation for each message, however many receivers miss it; but of those that may yet
-    /// get it, each is remembered.
+    /// Reports one violation for each message, however many receivers miss it; but receivers that
+    /// may yet get it are remembered one by one.
     pub(super) fn reached_nobody(
         &mut self,
         missing: &Missing,
@@ -303,7 +304,7 @@ impl Judge {
         may_come: bool,
     ) {
         self.lost += 1;
-        // Others who miss it may be waited for.
+        // Other receivers that miss it may still be waited for.
         let may_come = may_come || self.deferred.is_waited_for(Awaited::Number(seq));
         if !may_come && !self.first_time(Cause::ReachedNobody(seq)) {
             return;
@@ -313,8 +314,8 @@ impl Judge {
         self.lose(missing, seq, may_come, violation);
     }
 
-    /// `receiver` got number `seq` after all, before it was judged for missing it. Whether it was to
-    /// be.
+    /// `receiver` got number `seq` after all, before it was judged for missing it. Returns whether
+    /// it was about to be.
     pub(super) fn was_not_missed(&mut self, seq: u64, receiver: SenderId) -> bool {
         let misses = |m: &Missing| m.receiver == receiver && (m.from..m.until).contains(&seq);
         let Some(at) = self.missing.iter().position(misses) else {

@@ -1,4 +1,4 @@
-//! Anomalies that wait until their number is settled, and who judges each.
+//! Anomalies that wait until their number is settled, and the function that judges each.
 
 use super::deferred::Awaited;
 use super::{Judge, exchange_span};
@@ -15,8 +15,8 @@ impl Open {
         )
     }
 
-    /// The number and the message that `receiver` got in place of number `due`, if this says so:
-    /// `message` (any, if it is not known).
+    /// The number and the message that `receiver` got in place of number `due`, if this is such an
+    /// anomaly, for `message` (any message if `None`).
     pub(super) fn claim_of(
         &self,
         receiver: SenderId,
@@ -26,11 +26,11 @@ impl Open {
         let (of, seq, claim) = match *self {
             Self::Claim(contest) | Self::Contested(contest) => {
                 if contest.doubt != ClaimDoubt::None {
-                    message?; // it may as well be what its number says
+                    message?; // it may be what its number says
                 }
                 ((contest.receiver, contest.due), contest.seq, contest.claim)
             }
-            // It may as well be what its number says, where that is not known.
+            // It may be what its number says, where that is not known.
             Self::LastFrame(last) => {
                 message?;
                 ((last.receiver, Some(last.due)), last.seq, last.message?)
@@ -69,7 +69,7 @@ impl Judge {
                 if self.came_after_all(Awaited::Message(message), receiver) {
                     self.tally.lost -= 1;
                     self.tally.delivered += 1;
-                    self.tally.uncompared += 1; // nobody knows what came before it
+                    self.tally.uncompared += 1; // it is unknown what came before it
                 } else {
                     self.tally.duplicated += 1;
                     self.found.add(violation);

@@ -1,4 +1,4 @@
-//! Numbers that came or were given out too late: after larger ones, or after what they caused.
+//! Numbers that came or were given out too late: after larger ones, or after their effects.
 
 use super::deferred::Awaited;
 use super::{Cause, Judge};
@@ -74,9 +74,9 @@ impl Judge {
         self.accuse(late, receiver, Some(message), seq, at_ns);
     }
 
-    /// `receiver` got number `low` after number `high`. Whose messages they are decides what it
-    /// is: its own acks, one sender's messages, two senders'; or one that was not even sent when a
-    /// later number had come.
+    /// `receiver` got number `low` after number `high`. The kind depends on whose messages they
+    /// are: its own acks, one sender's messages, two senders'; or a message that was not even sent
+    /// when a later number had come.
     pub(super) fn judge_displaced(&mut self, displaced: Displaced) {
         let Displaced {
             receiver,
@@ -140,8 +140,8 @@ impl Judge {
         self.late_numbered(seq, violation);
     }
 
-    /// Number `seq` was given out too late. One violation however many noticed, and causality,
-    /// which only the sender can notice, before real time.
+    /// Number `seq` was given out too late. One violation however many noticed it; causality, which
+    /// only the sender can notice, goes before real time.
     fn late_numbered(&mut self, seq: u64, violation: Violation) {
         if self.counted.contains(Cause::LateNumbered(seq)) == Some(true) {
             return;
@@ -153,7 +153,7 @@ impl Judge {
         }
     }
 
-    /// Counts what was numbered late under `until`: nobody has anything to add.
+    /// Counts messages under `until` that were numbered late: nothing more will be told of them.
     pub(super) fn report_late_numbered(&mut self, until: u64) {
         while let Some(entry) = self.late_numbered.first_entry()
             && *entry.key() < until

@@ -1,4 +1,4 @@
-//! How late at least is what had not come when the run stopped listening.
+//! A lower bound on the lateness of messages that had not come when the run stopped listening.
 //!
 //! How much is certain of a message depends on what is known of it:
 //!
@@ -23,13 +23,14 @@ use crate::promises::RelayPromise;
 use crate::violation::Evidence;
 use chatbench_wire::payload::SenderId;
 
-/// Who was still listening at the end, and what had no answer.
+/// The sessions that were still listening at the end, and the messages that had no answer.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     listeners: HashMap<SenderId, Listener>,
-    /// Those that have got the number that is being settled, by the first that they have not.
+    /// Listeners that have got the number that is being settled, by the first number that they have
+    /// not got.
     coming: BTreeMap<u64, Vec<SenderId>>,
-    /// Those that have not.
+    /// Listeners that have not got it.
     behind: Crowds,
     unanswered: BTreeMap<Message, Unanswered>,
 }
@@ -50,7 +51,7 @@ impl Ends {
         self.listeners.is_empty() && self.unanswered.is_empty()
     }
 
-    /// Moves whoever had not got number `seq` to those who are behind.
+    /// Moves the sessions that had not got number `seq` from `coming` to `behind`.
     fn come_to(&mut self, seq: u64) {
         while let Some(entry) = self.coming.first_entry()
             && *entry.key() <= seq
@@ -118,7 +119,8 @@ impl Judge {
         self.outstanding(known, &crowds)
     }
 
-    /// Everything is settled: of what is left unanswered nothing is known.
+    /// Everything is settled: nothing more is known of the messages that are left without an
+    /// answer.
     pub(super) fn judge_unanswered(&mut self) {
         let mut joined: BTreeMap<Class, Vec<(u64, SenderId)>> = BTreeMap::new();
         for listener in self.ends.listeners.values() {
@@ -132,7 +134,8 @@ impl Judge {
         for one in unanswered {
             let sender = one.message.sender;
             let its_class = self.ends.listeners.get(&sender).map(Listener::class);
-            // What was settled before without its ack came to those who were to get it, or is lost.
+            // Messages that were settled before, without their acks, came to those that were to get
+            // them, or are lost.
             let track = self.senders.get(&sender);
             let to_all = one.to_all && !track.is_some_and(|t| t.has_come_to(one.message.k));
             let mut crowds = Crowds::new();
@@ -159,12 +162,12 @@ impl Judge {
         }
     }
 
-    /// Writes down who waited for a message, and accuses the target where it is late for certain.
-    /// Returns whether anybody waited for its relay.
+    /// Records the sessions that waited for a message, and reports the target where it is certainly
+    /// late. Returns whether anybody waited for its relay.
     fn outstanding(&mut self, known: Known, crowds: &Crowds) -> bool {
         let owed = self.relay != RelayPromise::AtMostOnce;
         let waiting = crowds.iter().filter(|&(&(_, until_ns), crowd)| {
-            // Who left before the message was due was not waiting for it.
+            // Sessions that left before the message was due were not waiting for it.
             owed && !crowd.first.is_empty() && until_ns > known.intended_ns
         });
         let relays: Vec<Waiting> = waiting
@@ -196,7 +199,7 @@ impl Judge {
         waited
     }
 
-    /// Accuses the target of what is late already, whenever it may still come.
+    /// Reports messages that are late already, whenever they may still come.
     fn late_at_least<'a>(
         &mut self,
         known: Known,

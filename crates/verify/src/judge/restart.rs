@@ -1,5 +1,5 @@
-//! A target that was started again: it broke off every connection, and its numbers began anew. That
-//! is one event, and one violation.
+//! A target that was started again: every connection broke, and its numbers began anew. That is one
+//! event, and one violation.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -11,32 +11,32 @@ use crate::kind::Kind;
 use crate::numberings::APART;
 use crate::violation::{Evidence, Violation};
 
-/// A connection may be seen to break off so long before the last is read of what others got before
-/// they broke off with it.
+/// The longest time from a connection that is seen to break to the last frame that is read from
+/// others that broke together with it.
 const SKEW_NS: u64 = 1_000_000_000;
 
-/// Numberings of which it is remembered when they were last heard of. (Numbers that leap are taken
-/// for one, too.)
+/// Numberings for which the time of their last observation is remembered. (Numbers that leap are
+/// taken for a numbering, too.)
 const MAX_HEARD: usize = 64;
 
 /// Connections that were closed, and numbers that began anew.
 #[derive(Debug, Default)]
 pub(super) struct Restarts {
-    /// Connections closed without what was owed at their end, by the kind of violation that is.
+    /// Connections closed without what was owed at their end, by the kind of violation.
     pub(super) hung_up: BTreeMap<Kind, HungUp>,
     /// Numberings that were found to have begun.
     pub(super) anew: Vec<Anew>,
-    /// When numberings were last heard of, the earliest first.
+    /// Times at which numberings were last observed, the earliest first.
     heard: VecDeque<Heard>,
 }
 
-/// Connections closed without what was owed at their end, alike in kind.
+/// Connections closed without what was owed at their end, all of one kind.
 #[derive(Debug, Default)]
 pub(super) struct HungUp {
     pub(super) kept: Kept,
-    /// The last number that each had seen, and when it was closed; of the first so many.
+    /// The last number that each had seen, and when it was closed; up to a bound.
     closed: Vec<(u64, u64)>,
-    /// How many besides.
+    /// How many more there were.
     more: u64,
 }
 
@@ -47,7 +47,7 @@ pub(super) struct Anew {
     violation: Violation,
 }
 
-/// When anything was last heard of the numbers from one on.
+/// When a number from this one on was last observed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Heard {
     from: u64,
@@ -76,7 +76,7 @@ impl Judge {
         self.restarts.anew.push(Anew { added, violation });
     }
 
-    /// Number `seq` is settled: when it was last heard of.
+    /// Number `seq` is settled: notes when it was last observed.
     pub(super) fn heard(&mut self, seq: u64, record: &Record) {
         let relayed_ns = record.relayed.map_or(0, |r| r.last_ns);
         let at_ns = record.acked.map_or(0, |a| a.acked_ns).max(relayed_ns);
@@ -95,8 +95,8 @@ impl Judge {
         }
     }
 
-    /// Counts each later numbering once, and with it the connections that had broken off when the
-    /// target went away: those that were not closed while it still talked to others. All the other
+    /// Counts each later numbering once, and with it the connections that broke when the target
+    /// went away: those that were not closed while it was still sending to others. All the other
     /// ones stay in `hung_up`.
     pub(super) fn report_numbered_anew(&mut self, hung_up: &mut BTreeMap<Kind, HungUp>) {
         let anew = std::mem::take(&mut self.restarts.anew);

@@ -1,16 +1,17 @@
-//! How far each sender's messages are numbered, and whether in the order sent.
+//! The progress of each sender's messages in the numbers, and whether they are numbered in the
+//! order sent.
 
 use super::{Judge, Record};
 use crate::batch::Message;
 use crate::bounds;
 use crate::violation::Evidence;
 
-/// How far a sender's messages were numbered.
+/// The progress of a sender's messages in the numbers.
 #[derive(Debug, Default)]
 pub(super) struct Track {
     last_k: u64,
     last_seq: u64,
-    /// Reordered if they are numbered later.
+    /// Messages that were passed over: reordered if they are numbered later.
     passed_over: Vec<PassedOver>,
     /// Some of those up to this k are forgotten.
     forgotten_k: u64,
@@ -20,7 +21,7 @@ pub(super) struct Track {
 #[derive(Debug)]
 struct PassedOver {
     k: u64,
-    /// It has none between this one and that later one: all of these are others'.
+    /// It has no number between this one and that later message's: all of these are others'.
     none_after: u64,
     /// The number of an earlier message of its sender; 0 if there is none.
     earlier_seq: u64,
@@ -72,7 +73,7 @@ impl Judge {
             let may_be_new = self.numbers.unsure_until.max(self.numbers.forced_until) > 0
                 || self.beyond.contested > 0;
             if may_be_new && !self.forgot_early {
-                self.beyond.contested += 1; // its number was not known when its session was forgotten
+                self.beyond.contested += 1; // its number was unknown when its session was forgotten
             } else if !self.forgot_early {
                 self.relayed_again(seq, message, at_ns);
             }

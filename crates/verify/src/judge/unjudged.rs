@@ -1,5 +1,5 @@
-//! A run whose time is up: it has to end some time after its drain, whatever is left to judge. What
-//! is certain is reported. Of the rest it is said how much it is, and it accuses nobody.
+//! A run whose time is up: it has to end some time after its drain, whatever is left to judge. Only
+//! certain findings are reported; the rest is counted, and not held against the target.
 
 use super::{Judge, Settled};
 use crate::anomaly::Anomaly;
@@ -12,15 +12,15 @@ pub(super) struct PassedOver {
     pub(super) total: Unjudged,
     /// There was no time to judge the last batches.
     pub(super) passed_over: bool,
-    /// Losses in these, which something may explain.
+    /// Losses in these, which later observations may explain.
     pub(super) lost: u64,
     /// The largest number in these.
     last: u64,
 }
 
 impl Judge {
-    /// Takes in of what `shard` has learned only what needs no judgement: the time is up. From here
-    /// on nothing is settled.
+    /// Takes from a batch of `shard` only what needs no judgement: the time is up. From here on
+    /// nothing is settled.
     pub fn pass_over(&mut self, shard: usize, batch: Batch, settled: impl FnMut(Settled)) {
         if let Some(tape) = self.directory.begin_event() {
             tape.event(Tag::PassOver).number(shard as u64);
@@ -58,7 +58,8 @@ impl Judge {
         self.unjudged.total = self.unjudged.total.and(since);
     }
 
-    /// Concludes where batches were passed over: what is certain of what was judged.
+    /// Concludes a run with batches that were passed over: reports what is certain of what was
+    /// judged.
     pub(super) fn conclude_without(&mut self, target_gone: bool) {
         self.judge_irregular(u64::MAX);
         self.report_hung_up(target_gone);

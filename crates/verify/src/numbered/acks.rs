@@ -115,7 +115,8 @@ impl Numbered {
         }
     }
 
-    /// An ack whose number is not the next one of its session, or is none that its message can have.
+    /// An ack whose number is not the next one of its session, or is none that its message can
+    /// have.
     #[cold]
     fn acked_out_of_place(
         &mut self,
@@ -166,7 +167,7 @@ impl Numbered {
         self.certain_about(Evidence::AckAfterLater, handle, seq, Some(message), now_ns);
     }
 
-    /// Something came under number `seq`, which had been given up.
+    /// A frame came under number `seq`, which had been given up.
     pub(super) fn number_came(&mut self, handle: Handle, seq: u64, message: Option<Message>) {
         let receiver = self.session(handle).id;
         self.open(seq, Open::Came { receiver, message });
@@ -207,9 +208,9 @@ impl Numbered {
         }
     }
 
-    /// At an end without a bye: of the messages that wait for their acks, those count before one
-    /// that was acked, and those whose numbers this session had passed, or that have none though a
-    /// later one has. Which these are, other receivers know.
+    /// Reports unacked messages at an end without a bye: those before one that was acked, those
+    /// whose numbers this session had passed, and those that have no number though a later one has.
+    /// Which of them these are, other receivers know.
     pub(super) fn report_maybe_unacked(&mut self, handle: Handle, now_ns: u64) {
         let session = &self.context.sessions[handle];
         let provoked = session.flags.provoked;
@@ -217,7 +218,7 @@ impl Numbered {
             return;
         };
         let (sender, joined) = (session.id, session.progress.joined);
-        // What a malformed line swallowed may have been acks.
+        // Frames that a malformed line swallowed may have been acks.
         let swallowed = session.progress.trouble.as_ref().map_or(0, |t| t.swallowed);
         let overtaken = outbox.overtaken.iter().map(|p| (p.k, NoAck::ByLaterAck));
         let waiting = outbox.pending.iter();

@@ -1,4 +1,4 @@
-//! The ends of a session: its welcome, its bye, and every way to go without one.
+//! The ends of a session: its welcome, its bye, and every other way in which it can end.
 
 use super::{Event, Handle, Numbered};
 use crate::anomaly::{Anomaly, Missing};
@@ -10,8 +10,8 @@ use crate::stream::{Hole, Moves, Stream};
 use crate::violation::{Evidence, NoFrame, Quote};
 
 impl Numbered {
-    /// The time is up and no welcome came, nor anything else: J1 is broken, and what the session
-    /// is owed begins with what no one has seen yet.
+    /// The time is up and neither a welcome came nor anything else: J1 is broken, and the session
+    /// is owed everything from the first number on that no one has seen yet.
     pub(crate) fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
         if self.session(handle).stage == Stage::Connecting {
             self.context
@@ -35,7 +35,7 @@ impl Numbered {
         let joined = session.progress.joined;
         if seq.saturating_add(session.progress.added) < joined {
             session.progress.added = self.context.directory.numbering_of_welcome(joined, seq);
-            // Of no numbering that is known: it is wrong, or there is another one.
+            // The number is of no known numbering: it is wrong, or there is another numbering.
             let unknown = seq.saturating_add(session.progress.added) < joined;
             session.progress.trouble().welcomed_at = unknown.then_some(seq);
         }
@@ -47,8 +47,8 @@ impl Numbered {
         Event::Welcome
     }
 
-    /// A frame states number `seq`. If the session was welcomed at one that is too small, it shows
-    /// whether the numbers go on where they were, or began anew.
+    /// A frame states number `seq`. If the session was welcomed at a number that is too small, this
+    /// one shows whether the numbers continue, or began anew.
     pub(super) fn settle_numbering(&mut self, handle: Handle, seq: u64, bye: bool, now_ns: u64) {
         let session = &mut self.context.sessions[handle];
         let trouble = session.progress.trouble.as_deref_mut();
@@ -56,7 +56,7 @@ impl Numbered {
             return;
         };
         let known = session.progress.joined - session.progress.added;
-        // The next one that was due in the numbering that was known, or the last that it had.
+        // The next number in the known numbering, or its last.
         if seq > known || bye && seq == known {
             return;
         }
@@ -136,7 +136,7 @@ impl Numbered {
         self.explain(handle, moves);
         self.give_up_holes(handle, NEVER);
         let trouble = self.session(handle).progress.trouble.as_ref();
-        // What a malformed frame swallowed may have been acks.
+        // Frames that a malformed line swallowed may have been acks.
         let swallowed = trouble.map_or(0, |t| t.swallowed);
         self.context.report_unacked(handle, swallowed, now_ns);
         let session = &mut self.context.sessions[handle];
@@ -163,7 +163,7 @@ impl Numbered {
     pub(crate) fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
         let session = &mut self.context.sessions[handle];
         let (id, stage) = (session.id, session.stage);
-        // The ack of one may be among the frames that are ahead of their time.
+        // The ack of one may be among the early frames.
         let has_early = session.progress.has_early();
         let outbox = session.outbox.as_ref();
         let in_flight = outbox.is_some_and(|outbox| has_early || !outbox.is_all_acked());
@@ -213,12 +213,12 @@ impl Numbered {
         });
     }
 
-    /// The end of a session that got no bye, with `unseen` numbers that it had not come to.
+    /// The end of a session that got no bye, with `unseen` numbers that it had not reached.
     fn ended_early(&mut self, handle: Handle, ending: Ending, unseen: u64, now_ns: u64) {
         let Session {
             flags, progress, ..
         } = &self.context.sessions[handle];
-        // The bye may be what the malformed line was.
+        // The malformed line may have been the bye.
         let parting = flags.parting(ending, progress.is_after_malformed());
         let seen = progress.seen();
         let tally = &mut self.context.batch.tally;
@@ -235,8 +235,8 @@ impl Numbered {
         self.context.parted(handle, (parting, ending), seen, now_ns);
     }
 
-    /// The session is cut, and others that had been overtaken did come: what has not come by now may
-    /// have been on its way.
+    /// The session is cut, and other frames that had been overtaken did come: those that have not
+    /// come by now may have been on their way.
     fn leave_undecided(&mut self, handle: Handle, moves: &mut Moves) {
         let plausible = self.plausible(handle);
         let session = &mut self.context.sessions[handle];

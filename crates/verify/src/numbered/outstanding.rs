@@ -13,7 +13,7 @@ impl Numbered {
         };
         let session = &self.context.sessions[handle];
         let stream = &session.progress;
-        // What a wrong frame stands for, or a line swallowed, did come in a way.
+        // A message that an irregular frame stands for, or that a line swallowed, counts as come.
         let heard_all = heard_all && !session.flags.stopped_reading && stream.trouble.is_none();
         let group = self.context.directory.group(session.client);
         let cut = &mut self.context.batch.cut;

@@ -155,7 +155,7 @@ impl Numbered {
         Some(intended_ns.saturating_add(lag_ns))
     }
 
-    /// Follows what a frame revealed about the ones before it.
+    /// Reports what a frame revealed about earlier frames.
     pub(super) fn explain(&mut self, handle: Handle, moves: Moves) {
         for step in moves.into_iter() {
             match step {
@@ -171,7 +171,7 @@ impl Numbered {
         }
     }
 
-    /// Something did not go by the book, and is judged when number `seq` is settled.
+    /// Something departs from the expected course, and is judged when number `seq` is settled.
     pub(super) fn open(&mut self, seq: u64, open: Open) {
         self.context.batch.anomalies.push(Anomaly::At(seq, open));
     }
@@ -205,7 +205,8 @@ impl Numbered {
             self.context.kept_since_flush += 1;
         } else {
             self.context.batch.tally.uncompared += 1;
-            // It is one of those who are not compared; but its number was given to something.
+            // The receiver is one of those that do not compare; but its number was given to
+            // something.
             let message = Message {
                 sender: message.0,
                 k: message.1,

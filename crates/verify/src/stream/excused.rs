@@ -12,7 +12,7 @@ use crate::bounds;
 pub(crate) struct Excused {
     /// Ascending and apart.
     runs: Vec<Range<u64>>,
-    /// Some numbers under this one were forgotten for want of room.
+    /// Some numbers under this one were forgotten for lack of room.
     forgotten_until: u64,
 }
 
@@ -57,8 +57,8 @@ impl Excused {
         self.within(span).map(|run| run.end - run.start).sum()
     }
 
-    /// Splits what did not come of `span`: of the numbers up to the one returned it is not known
-    /// whether irregular frames stood for them.
+    /// The number in `span` up to which it is not known whether irregular frames stood for the
+    /// missing numbers.
     pub(crate) fn certain_from(&self, span: &Range<u64>) -> u64 {
         self.forgotten_until.clamp(span.start, span.end)
     }
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// As a set of numbers has it, in any order.
+        /// The runs hold the same numbers as a set does, in whichever order these are added.
         #[test]
         fn runs_are_the_numbers_put_in(
             numbers in prop::collection::vec(1_u64..60, 0..60),

@@ -1,4 +1,4 @@
-//! Moves: what frames of a session reveal about earlier ones.
+//! Moves: conclusions that later frames of a session allow about earlier ones.
 
 use super::trouble::Early;
 use crate::anomaly::{ClaimDoubt, Contest, Displaced, LastFrame, Open, Since};
@@ -7,7 +7,7 @@ use chatbench_wire::payload::SenderId;
 /// Everything that frames revealed, in order.
 #[derive(Debug)]
 pub(crate) struct Moves {
-    /// Whose frames they are.
+    /// The session whose frames they are.
     receiver: SenderId,
     /// When the latest came.
     now_ns: u64,
@@ -19,7 +19,7 @@ pub(crate) struct Moves {
 pub(crate) enum Move {
     /// The early frame was what its number said.
     Confirmed(Early),
-    /// Something did not go by the book, and is judged when this number is settled.
+    /// Something departs from the expected course, and is judged when this number is settled.
     Open(u64, Open),
 }
 
@@ -36,7 +36,7 @@ impl Moves {
         self.list.into_iter()
     }
 
-    /// Number `low` is not displaced, whatever was revealed.
+    /// Withdraws the displacement of number `low`, if one was found.
     pub(crate) fn forget_displaced(&mut self, low: u64) {
         let is_it = |m: &Move| matches!(m, Move::Open(_, Open::Displaced(d)) if d.low == low);
         self.list.retain(|m| !is_it(m));
@@ -47,7 +47,7 @@ impl Moves {
     }
 
     /// The number of an early frame came again, or can never have been its own; or, if there is
-    /// `doubt`, nothing says what it was.
+    /// `doubt`, nothing shows what it was.
     pub(super) fn unexplained(&mut self, early: Early, doubt: ClaimDoubt) {
         let Some(claim) = early.carried.message else {
             return; // a script's text, which has no number of its own

@@ -1,8 +1,8 @@
-//! Where a numbered frame falls in its session's stream, and what it says of the frames before it.
+//! The place of a numbered frame in its session's stream, and what it reveals about earlier frames.
 //!
-//! A frame that is ahead of its time is not believed at once: were frames lost before it, did it
-//! overtake them, or is its number wrong? The stream runs on under one of these readings, and the
-//! cursor follows that.
+//! A frame ahead of the number due is not believed at once: were frames lost before it, did it
+//! overtake them, or is its number wrong? The cursor follows the reading under which the later
+//! frames continue without a gap.
 
 use std::cmp::Ordering;
 use std::iter;
@@ -16,10 +16,10 @@ use crate::batch::Message;
 use crate::bounds;
 use crate::sessions::NEVER;
 
-/// Where a number falls in a session's stream.
+/// The place of a number in a session's stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// The next one, or a later one (then what it skipped is on record).
+    /// The next one, or a later one (then the numbers that it skipped are on record).
     Onward,
     /// One that had been skipped.
     Skipped,
@@ -34,9 +34,9 @@ pub(crate) enum Place {
 }
 
 impl Stream {
-    /// Takes number `seq` where it belongs; skipped numbers become a hole. What that reveals
-    /// about earlier frames goes to `moves`. Numbers over `plausible` are not believed for their
-    /// own sake.
+    /// Takes number `seq` where it belongs; skipped numbers become a hole. Conclusions about
+    /// earlier frames go to `moves`. Numbers over `plausible` are not believed on the word of one
+    /// frame.
     pub(crate) fn place(
         &mut self,
         seq: u64,
@@ -57,7 +57,7 @@ impl Stream {
             }
         };
         if let Some(trouble) = self.trouble.as_deref_mut() {
-            // One that had been skipped is on record itself.
+            // A number that had been skipped is on record itself.
             if place == Place::Onward {
                 trouble.came_after_early(seq);
             }
@@ -68,7 +68,7 @@ impl Stream {
         place
     }
 
-    /// The frame due has come, with `message`: what [`Stream::place`] would make of it.
+    /// The frame due has come, with `message`: the same as [`Stream::place`] would do.
     pub(crate) fn went_on_with(&mut self, message: Message, moves: &mut Moves) {
         let Some(trouble) = self.trouble.as_deref_mut() else {
             return;
@@ -80,7 +80,8 @@ impl Stream {
         self.trouble().remember(message);
     }
 
-    /// The frame due has come: nothing is fresh any more, and what it overtook is unexplained.
+    /// The frame due has come: no early frame is fresh any more, and those under it are
+    /// unexplained.
     fn went_on(&mut self, moves: &mut Moves) {
         let next = self.next;
         let Some(trouble) = self.trouble.as_deref_mut() else {
@@ -95,7 +96,7 @@ impl Stream {
         self.oldest_open = trouble.oldest();
     }
 
-    /// Number `seq` under the one due: fills a hole, or has no business here.
+    /// Number `seq` is under the one due: it fills a hole, or does not belong here.
     fn fall_back(
         &mut self,
         seq: u64,
@@ -103,7 +104,7 @@ impl Stream {
         overtaken: bool,
         moves: &mut Moves,
     ) -> Place {
-        // Before what may be the last that was missing is there.
+        // Taken before the hole is filled: with the last hole the disorder may end.
         let disorder = self.trouble.as_deref().and_then(|t| t.disorder);
         let Some(hole) = self.fill(seq) else {
             let trouble = self.trouble.as_deref_mut();
@@ -114,7 +115,7 @@ impl Stream {
         for early in &mut trouble.early {
             early.fresh = false;
         }
-        // Two frames exchanged make one early and one late: one displacement.
+        // Two frames exchanged make one early and one late frame: one displacement.
         let partner = trouble
             .early
             .iter_mut()
@@ -136,8 +137,8 @@ impl Stream {
         Place::Skipped
     }
 
-    /// Number `seq` is ahead of the one due. Frames were lost, or overtaken, or a number is
-    /// wrong: the cursor follows the reading under which the stream runs on.
+    /// Number `seq` is ahead of the one due. Frames were lost, or overtaken, or a number is wrong:
+    /// the cursor follows the reading under which the stream continues.
     fn jump(&mut self, seq: u64, carried: Carried, plausible: u64, moves: &mut Moves) -> Place {
         self.absorb(seq, moves);
         let due = self.next;
@@ -147,7 +148,7 @@ impl Stream {
         } else if let Some(at) = trouble.early.iter().position(|e| e.fresh) {
             let early = trouble.early[at];
             if early.seq < seq && trouble.excused.end_of_run(early.seq + 1) >= seq {
-                // It was what it said, and what lies before it was lost.
+                // It was what its number says, and the numbers before it were lost.
                 self.commit(at, moves);
             } else if due + 1 == seq {
                 // It stood where `due` belongs.
@@ -170,8 +171,8 @@ impl Stream {
         Place::Onward
     }
 
-    /// Moves the cursor over numbers that are accounted for, up to `seq`: early frames among them are
-    /// what they said, and came before their time.
+    /// Moves the cursor over numbers that are accounted for, up to `seq`: early frames among them
+    /// are what they say, and came too early.
     fn absorb(&mut self, seq: u64, moves: &mut Moves) {
         let next = self.next;
         let trouble = self.trouble();
@@ -186,7 +187,7 @@ impl Stream {
         self.oldest_open = self.trouble().oldest();
     }
 
-    /// The early frame at `at` is what it said; what lies before it was skipped.
+    /// The early frame at `at` is what it says; the numbers before it were skipped.
     fn commit(&mut self, at: usize, moves: &mut Moves) {
         let early = self.trouble().early.remove(at);
         let proof = Proof::Later(early.seq);
@@ -233,7 +234,7 @@ impl Stream {
         Place::Early
     }
 
-    /// All early frames are what they say: what lies between them was skipped.
+    /// All early frames are what they say: the numbers between them were skipped.
     pub(crate) fn take_at_their_word(&mut self, plausible: u64, moves: &mut Moves) {
         let from = self.next;
         let mut early = std::mem::take(&mut self.trouble().early);
@@ -259,13 +260,13 @@ impl Stream {
         self.oldest_open = trouble.oldest();
     }
 
-    /// Nobody can say what `early` was; its number is not missed.
+    /// Nothing shows what `early` was; its number is not missed.
     fn leave_unplaced(&mut self, early: Early, moves: &mut Moves) {
         self.excuse(early.seq);
         moves.unexplained(early, ClaimDoubt::Unplaced);
     }
 
-    /// The stream ends, and `last` is the last number owed: whatever did not come is a hole.
+    /// The stream ends, and `last` is the last number owed: numbers that did not come are holes.
     pub(crate) fn close(&mut self, last: u64, now_ns: u64, moves: &mut Moves) {
         let mut early = std::mem::take(&mut self.trouble().early);
         early.sort_unstable_by_key(|e| e.seq);
@@ -307,8 +308,8 @@ impl Stream {
         self.trouble().excused.insert(seq);
     }
 
-    /// Numbers `next..seq` did not come, but those that irregular frames stood for, and those that
-    /// came ahead of their time.
+    /// Numbers `next..seq` did not come, except those that irregular frames stood for, and those
+    /// that came early.
     fn skip_to(&mut self, seq: u64, proof: Proof, at_ns: u64, moves: &mut Moves) {
         let skipped = self.next..seq;
         let trouble = self.trouble();
@@ -369,8 +370,8 @@ impl Stream {
         Some(hole)
     }
 
-    /// The stream broke off, and no later frame will say what an early one was. Where all that it
-    /// overtook has come it was what it said; elsewhere it may prove a loss, or be misnumbered.
+    /// The stream broke off, and no later frame will explain an early one. Where everything that it
+    /// overtook has come it was what it says; elsewhere it may prove a loss, or be misnumbered.
     pub(crate) fn broke_off(&mut self, moves: &mut Moves) {
         let Some(trouble) = self.trouble.as_deref_mut() else {
             return;
@@ -400,8 +401,8 @@ impl Stream {
         self.oldest_open = self.trouble().oldest();
     }
 
-    /// The first number under `seq` that did not come, and before which no wrong line stands for one:
-    /// what did not come before such a line may have come as that.
+    /// The first number up to `seq` from which on no irregular line stands for a number. Numbers
+    /// missing before it count as undecided: their frames may have come as such a line.
     fn pass_wrong_lines(&mut self, seq: u64) -> u64 {
         let before = self.next..seq;
         let trouble = self.trouble();
@@ -414,8 +415,8 @@ impl Stream {
         from
     }
 
-    /// Takes out the holes that begin under `seq`: they are given up, as is hope of explaining
-    /// the early frames of that time.
+    /// Takes out the holes that begin under `seq`: they are given up, and the early frames of that
+    /// time stay unexplained.
     pub(crate) fn give_up_before(&mut self, seq: u64, moves: &mut Moves) -> Vec<Hole> {
         let Some(trouble) = &mut self.trouble else {
             return Vec::new();

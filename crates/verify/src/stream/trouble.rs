@@ -1,5 +1,5 @@
-//! Trouble of a session, as far as later frames depend on it: numbers that did not come, frames that
-//! came too early, irregular ones that stand for others. Absent nearly always.
+//! Trouble of a session, as far as later frames depend on it: numbers that did not come, frames
+//! that came too early, irregular frames that stand for others. Absent nearly always.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,34 +16,33 @@ use chatbench_wire::payload::SenderId;
 /// Everything that went wrong in a session, as far as later frames depend on it.
 #[derive(Debug, Default)]
 pub(crate) struct Trouble {
-    /// Numbers skipped, apart; by the first of each run.
+    /// Numbers skipped, as disjoint runs; by the first of each.
     pub(crate) holes: BTreeMap<u64, Hole>,
     /// Numbers that are not waited for any longer, as runs by their first.
     given_up: BTreeMap<u64, u64>,
-    /// Which numbers under this one were given up, or did not come, is forgotten.
+    /// It is forgotten which numbers under this one were given up, or did not come.
     pub(super) forgotten_until: u64,
     /// Frames whose number was ahead of the one due, not yet explained.
     pub(super) early: Vec<Early>,
-    /// There were more early frames than can be explained: while numbers are missing, each frame is
-    /// what its number says.
-    /// The number that was due when that began.
+    /// The number that was due when there came to be more early frames than can be explained: while
+    /// numbers are missing from there on, each frame is taken for what its number says.
     pub(super) disorder: Option<u64>,
-    /// Since nothing was missing last, something that had been overtaken came: so what is missing
-    /// now is not lost for having been overtaken.
+    /// An overtaken frame has come since numbers began to be missing: so those that are missing now
+    /// are not lost just for having been overtaken.
     pub(crate) came_late: bool,
     /// The latest message that came of each sender while numbers were missing.
     latest: HashMap<SenderId, u64>,
     /// Numbers that an irregular frame stood for: not missed a second time.
     pub(crate) excused: Excused,
-    /// Numbers that did not come, where more irregular frames had than are remembered: whether one
-    /// of these stood for them is not known.
+    /// Numbers that did not come to a session that got more irregular frames than are remembered:
+    /// whether one of these stood for them is not known.
     pub(crate) undecided: u64,
     /// It was welcomed at this number, and larger ones had been seen when it began to connect. The
     /// next frame that has one tells whether the target began its numbers anew.
     pub(crate) welcomed_at: Option<u64>,
     /// How many numbers the malformed lines that came last can have swallowed.
     pub(super) swallowing: u64,
-    /// Numbers that malformed lines did swallow, own acks perhaps among them.
+    /// Numbers that malformed lines did swallow, perhaps own acks among them.
     pub(crate) swallowed: u64,
 }
 
@@ -60,14 +59,14 @@ pub(crate) struct Hole {
 /// The content of a numbered frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Carried {
-    /// `None` for what a script sent byte for byte.
+    /// `None` for a text that a script sent byte for byte.
     pub(crate) message: Option<Message>,
     pub(crate) intended_ns: u64,
     pub(crate) at_ns: u64,
     pub(crate) form: Form,
 }
 
-/// In which form it did.
+/// The form of the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// A relay; `clean` if nothing else was wrong with it.
@@ -95,7 +94,7 @@ pub(crate) struct Early {
 }
 
 impl Stream {
-    /// Something malformed came, which can have swallowed a number, and so many others.
+    /// Something malformed came, which can have swallowed a number, and `could_hide` others.
     pub(crate) fn malformed(&mut self, could_hide: u64) {
         let trouble = self.trouble();
         let swallowing = trouble.swallowing.saturating_add(1);
@@ -126,7 +125,7 @@ impl Carried {
 }
 
 impl Early {
-    /// It is what it said. If others came after it, it came before its time.
+    /// It was what its number says. If others came after it, it came too early.
     pub(super) fn confirm(self, moves: &mut Moves) {
         moves.confirmed(self);
         if !self.reported && !self.fresh {
@@ -134,14 +133,14 @@ impl Early {
         }
     }
 
-    /// Whether a lower number came after it and that is not on record, whatever else is missing.
+    /// Whether a lower number came after it and that is not on record, even if others are missing.
     pub(super) fn overtook_a_lower_one(&self) -> bool {
         self.lowest_after != NEVER && !self.reported
     }
 }
 
 impl Trouble {
-    /// Where nothing is missing any more, there may be an order from here on.
+    /// Once nothing is missing any more, there may be an order from here on.
     pub(super) fn end_disorder(&mut self) {
         if self.holes.is_empty() {
             (self.disorder, self.came_late) = (None, false);
@@ -153,14 +152,14 @@ impl Trouble {
         !self.given_up.is_empty() || self.forgotten_until > 0
     }
 
-    /// Whatever the malformed lines can have swallowed, they did.
+    /// Counts all numbers that the malformed lines can have swallowed as swallowed.
     pub(crate) fn swallow(&mut self) {
         self.swallowed = self.swallowed.saturating_add(self.swallowing);
         self.swallowing = 0;
     }
 
     /// The first number from `seq` on for which nothing came, neither an irregular frame nor one
-    /// ahead of its time.
+    /// ahead of the number due.
     pub(super) fn first_open(&self, mut seq: u64) -> u64 {
         loop {
             let end = self.excused.end_of_run(seq);
@@ -184,7 +183,7 @@ impl Trouble {
         }
     }
 
-    /// Where number `seq` falls, which is below the one due and in no hole.
+    /// The place of number `seq`, which is below the one due and in no hole.
     pub(super) fn was_given_up(&mut self, seq: u64) -> Place {
         let run = self.given_up.range(..=seq).next_back();
         if let Some((&from, &until)) = run.filter(|(_, until)| seq < **until) {
@@ -210,7 +209,7 @@ impl Trouble {
         latest.is_some_and(|&k| k > message.k)
     }
 
-    /// Number `seq` comes after those that are ahead of their time.
+    /// Number `seq` comes after the early frames.
     pub(super) fn came_after_early(&mut self, seq: u64) {
         for early in self.early.iter_mut().filter(|early| early.seq > seq) {
             early.lowest_after = early.lowest_after.min(seq);

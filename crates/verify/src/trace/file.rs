@@ -1,7 +1,7 @@
 //! A trace on disk: a line with the version, then blocks, each compressed and with its checksum.
 //!
 //! A thread of its own compresses and writes. A block is one `write`, so that a run that is killed
-//! leaves whole blocks behind, and a trace without its trailer is known to have ended early.
+//! leaves whole blocks in the file, and a trace without its trailer is known to have ended early.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -22,7 +22,7 @@ use super::{Header, TraceError, Trailer, VERSION};
 use crate::judge::Judge;
 use crate::ledger::Ledger;
 
-/// What a trace begins with; the version and a line end follow.
+/// The beginning of every trace; the version and a line end follow.
 pub const MAGIC: &str = "chatbench-trace ";
 
 /// The stream of the header block and of the trailer.
@@ -34,12 +34,12 @@ pub const MAX_SHARDS: u16 = FRAME;
 /// Stream, length, stored length, checksum.
 const BLOCK_HEADER_BYTES: usize = 14;
 
-/// The longest block taken for one. A block ends with a whole read, so it can be longer than its
-/// shard meant it to be, but not by so much.
+/// The longest block that is accepted. A block ends with a whole read, so it can be longer than the
+/// size at which its shard ends blocks, but not by so much.
 const MAX_BLOCK_BYTES: u32 = 64 << 20;
 
-/// Blocks that may wait for the writer. A shard that finds it full waits, which shows in its send
-/// lag: 16 MiB are what a disk may be late by.
+/// Blocks that may wait for the writer. A shard that finds the queue full waits, which shows in its
+/// send lag: the disk may be 16 MiB late.
 const BLOCKS_AT_ONCE: usize = 256;
 
 /// Why a trace cannot be written.
@@ -53,7 +53,7 @@ pub enum WriteError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -66,7 +66,7 @@ pub struct Recording {
     writer: thread::JoinHandle<io::Result<Written>>,
 }
 
-/// What the writer's thread is left with.
+/// The outcome of the writer's thread.
 #[derive(Debug)]
 struct Written {
     file: File,
@@ -112,13 +112,13 @@ impl Recording {
         })
     }
 
-    /// Writes what is known before the first observation.
+    /// Writes the header: everything that is known before the first observation.
     pub fn begin(&self, header: &Header) {
         let _ = self.sink.send(frame(header)); // a writer that has failed says so at the end
     }
 
-    /// Writes down from here on what all the `ledgers` of a run and its `judge` are told, where
-    /// they are in one thread.
+    /// Records from here on what all the `ledgers` of a run and its `judge` are told, where they
+    /// are in one thread.
     pub fn attach(&self, ledgers: &mut [Ledger], judge: &mut Judge) {
         for (index, ledger) in ledgers.iter_mut().enumerate() {
             ledger.record_on(self.shard(index));
@@ -157,7 +157,7 @@ impl Recording {
         written.map_err(|source| WriteError::Io { path, source })
     }
 
-    /// Removes the file: nothing came about that would be worth keeping.
+    /// Removes the file: nothing worth keeping was recorded.
     pub fn discard(self) {
         let _ = std::fs::remove_file(&self.path);
     }
@@ -203,7 +203,7 @@ fn checksum(header: &[u8], stored: &[u8]) -> u32 {
     sum.finalize()
 }
 
-/// What a trace begins with; and what was spoken, in one of version 1.
+/// The header of a trace; and for one of version 1, the protocol that was spoken.
 type Beginning = (Header, Option<Spoken>);
 
 /// A trace that is being read: blocks by stream, in order.
@@ -213,7 +213,7 @@ pub(super) struct Blocks<R> {
     /// Bytes read so far.
     at: u64,
     blocks: u64,
-    /// Read and not asked for yet: compressed, with where they begin.
+    /// Blocks that were read and not asked for yet: compressed, with where they begin.
     waiting: Vec<(u16, VecDeque<Stored>)>,
     pub(super) trailer: Option<Trailer>,
 }

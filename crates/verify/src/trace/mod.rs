@@ -1,11 +1,11 @@
 //! Traces: a run's observations in a file, and the verdict from the file alone.
 //!
-//! What goes into a trace is what the ledgers and the judge are told ([`tape`]), and in which order
-//! over all threads ([`view`]). [`mod@file`] writes and reads the blocks; [`replay`] tells it all
-//! again, in that order, to ledgers, a directory and a judge: the same come to the same, others to
-//! what they would have said in the run. [`version_1`] reads what was written before; [`observed`]
-//! reads what other programs write about their own systems. The formats are specified in
-//! `docs/TRACE.md`.
+//! A trace holds everything that the ledgers and the judge are told ([`tape`]), and its order over
+//! all threads ([`view`]). [`mod@file`] writes and reads the blocks; [`replay`] tells it all again,
+//! in that order, to ledgers, a directory and a judge: the same verifier comes to the same
+//! findings, another one to those that it would have had in the run. [`version_1`] reads traces of
+//! the former format; [`observed`] reads what other programs write about their own systems. The
+//! formats are specified in `docs/TRACE.md`.
 
 pub mod file;
 mod named;
@@ -53,28 +53,28 @@ pub enum TraceError {
     /// It ends in the middle of a block.
     #[error("cut off at byte {at}: a block begins there and is not all there; copy the file again")]
     CutOff {
-        /// Where the block begins.
+        /// The place where the block begins.
         at: u64,
     },
     /// A block's checksum does not fit.
     #[error("damaged at byte {at}: {what}; copy the file again")]
     Damaged {
-        /// Where the block begins.
+        /// The place where the block begins.
         at: u64,
-        /// What is wrong with it.
+        /// The fault in it.
         what: &'static str,
     },
-    /// Whole blocks that tell no story.
+    /// Whole blocks with events that cannot have happened in this order.
     #[error("out of order in the block at byte {at}, {within} bytes into it: {what}")]
     OutOfOrder {
-        /// Where the block begins.
+        /// The place where the block begins.
         at: u64,
         /// How far into its contents.
         within: usize,
-        /// What cannot be.
+        /// The event that cannot be.
         what: String,
     },
-    /// What is promised is in the trace.
+    /// The promises are in the trace.
     #[error(
         "a recorded trace says itself what its target promised: leave out --order, --relay, --ack \
          and --echo, which are for observations"
@@ -85,27 +85,27 @@ pub enum TraceError {
     Line {
         /// From 1.
         line: u64,
-        /// What is wrong with it.
+        /// The fault in it.
         what: String,
     },
 }
 
-/// What a trace begins with: everything the ledgers and the judge knew beforehand.
+/// The header of a trace: everything that the ledgers and the judge knew beforehand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The scenario's name.
     pub scenario: String,
     /// The address that was driven.
     pub target: String,
-    /// What the shards verified against.
+    /// The terms that the shards verified against.
     pub terms: Terms,
-    /// How many shards there were.
+    /// The number of shards.
     pub shards: u16,
     /// The clients' names, by number.
     pub clients: Vec<String>,
 }
 
-/// What a trace ends with.
+/// The last block of a trace.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trailer {
     /// Blocks before this one: a trace that lost some is no whole trace.
@@ -114,18 +114,18 @@ pub struct Trailer {
     pub doubts: Vec<String>,
 }
 
-/// What verification makes of a trace.
+/// The result of verifying a trace.
 #[derive(Debug)]
 pub struct Verified {
-    /// What the observations are of: scenario and target.
+    /// The name of what was observed: scenario and target.
     pub title: String,
-    /// What was found.
+    /// The findings.
     pub findings: Findings,
-    /// Why it cannot pass, beside what the findings say.
+    /// Reasons why it cannot pass, beside the findings.
     pub doubts: Vec<String>,
 }
 
-/// Verifies a trace of either kind: what it begins with tells them apart.
+/// Verifies a trace of either kind: its first bytes tell which.
 ///
 /// # Errors
 /// [`TraceError`] if it can not be read to its end.

@@ -5,13 +5,13 @@ use std::collections::VecDeque;
 use super::tape::OwnedRelay;
 use chatbench_wire::seen::Relay;
 
-/// Frames of one shard that are held for those that get them later: more than a ledger holds.
+/// Frames of one shard that are held for sessions that get them later: more than a ledger holds.
 const MAX_NAMED_FRAMES: usize = 1 << 20;
 
-/// And their bytes.
+/// Bytes of these frames.
 const MAX_NAMED_BYTES: usize = 192 << 20;
 
-/// The frames of a shard that others get, by number, and which is next for each session.
+/// The frames of a shard that several sessions get, by number, and which is next for each session.
 #[derive(Debug, Default)]
 pub(super) struct NamedFrames {
     /// The number of the first that is held.
@@ -22,7 +22,7 @@ pub(super) struct NamedFrames {
 }
 
 impl NamedFrames {
-    /// A session begins: what comes next is next for it.
+    /// A session begins: the next frame to be kept is the next one for it.
     pub(super) fn begin(&mut self, session: usize) {
         let newest = self.end();
         match self.next.get_mut(session) {

@@ -1,7 +1,7 @@
-//! What other programs observed of their own systems: one JSON object a line, told to the
-//! same ledger and judge as what a connection makes of its bytes.
+//! Observations that other programs made of their own systems: one JSON object per line, told to
+//! the same ledger and judge as observations made out of a connection's bytes.
 //!
-//! The messages are named, not carried, so each stands for a load message that its sender made:
+//! The messages are named, not carried, so each stands for a load message made by its sender:
 //! everything is checked but the bytes of the texts.
 
 use std::borrow::Cow;
@@ -28,7 +28,7 @@ const MAX_LINE_BYTES: u64 = 1 << 20;
 
 const NS_PER_DAY: u64 = 86_400_000_000_000;
 
-/// What can be observed.
+/// The capabilities of an observed system.
 const CAPABILITIES: Capabilities = Capabilities {
     numbers: true,
     welcome: true,
@@ -85,7 +85,7 @@ enum What {
 
 impl What {
     /// The keys that it has beside `at_ns`, `session` and `event`: `seq`, `k`, `from`, `code`.
-    /// `seq` may be left out, of all that have it.
+    /// `seq` may be left out, if it is left out everywhere.
     const fn keys(self) -> [bool; 4] {
         match self {
             Self::Opened | Self::Leaving | Self::Aborted | Self::Closed => [false; 4],
@@ -140,7 +140,7 @@ pub fn verify(
     Ok(teller.finish())
 }
 
-/// Whether what the system says has numbers; some with and some without makes no sense.
+/// Whether the system's observations have numbers; some with and some without make no sense.
 fn are_numbered(observations: &[(u64, Observation)]) -> Result<bool, TraceError> {
     let may_have = observations.iter().filter(|(_, o)| o.event.keys()[0]);
     let (with, without): (Vec<_>, Vec<_>) = may_have.partition(|(_, o)| o.seq.is_some());
@@ -196,11 +196,11 @@ struct Open {
     id: SenderId,
 }
 
-/// Tells the ledger.
+/// The state of telling the observations to the ledger.
 struct Teller {
     ledger: Ledger,
     judge: Judge,
-    /// The `at_ns` of the first line: what the times of the findings count from. The clock's own
+    /// The `at_ns` of the first line: the times of the findings count from it. The clock's own
     /// origin may lie anywhere before it (1970, the machine's start).
     epoch_ns: Option<u64>,
     /// The time of the latest line, since the first.
@@ -208,7 +208,7 @@ struct Teller {
     opened: u32,
     /// Every session there ever was; `None` once it is over.
     sessions: HashMap<String, Option<Open>>,
-    /// What each sent, in order.
+    /// The messages that each sent, in order.
     sent: HashMap<String, Vec<Header>>,
 }
 
@@ -345,7 +345,8 @@ impl Teller {
         self.ledger.read_done(1, false);
     }
 
-    /// The text that message `k` of `from` stands for; one that nobody sent, if nobody did.
+    /// The text that message `k` of `from` stands for; an arbitrary one if nobody sent that
+    /// message.
     fn text_of(&self, from: &str, k: u64) -> Vec<u8> {
         let sent = self.sent.get(from).and_then(|s| s.get(k as usize - 1));
         let Some(header) = sent else {
@@ -362,7 +363,8 @@ impl Teller {
     }
 
     fn finish(mut self) -> Verified {
-        // In the order in which they were opened, so that the same file always comes to the same.
+        // In the order in which they were opened, so that the same file always gives the same
+        // findings.
         let open = self.sessions.values().flatten();
         let mut open: Vec<(u32, Handle)> = open.map(|o| (o.id.0, o.handle)).collect();
         open.sort_unstable_by_key(|(id, _)| *id);
@@ -425,7 +427,8 @@ mod tests {
         assert_eq!((findings.counts.sent, findings.counts.delivered), (2, 2));
     }
 
-    /// Nanoseconds of one clock: since 1970 or since the machine's start, they tell the same.
+    /// Nanoseconds of any clock: those since 1970 and those since the machine's start give the same
+    /// findings.
     #[test]
     fn the_clock_may_have_begun_at_any_time() {
         let numbered = example().into_iter().map(str::to_owned).collect();
@@ -456,7 +459,7 @@ mod tests {
         }
     }
 
-    /// A load message has room for 208 days; what spans more is refused, not cut.
+    /// A load message has room for 208 days; a longer span is refused, not cut.
     #[test]
     fn observations_over_more_time_than_a_message_can_state_are_refused() {
         let opened = r#"{"at_ns":7,"session":"a","event":"opened"}"#;
@@ -536,7 +539,8 @@ mod tests {
         assert_eq!(verified(&lines[..1]).doubts.len(), 1);
     }
 
-    /// Where several sessions are open at the end, whatever order a map has them in.
+    /// The findings do not depend on the order in which a map holds the sessions that are open at
+    /// the end.
     #[test]
     fn the_same_observations_come_to_the_same() {
         let mut lines = Vec::new();
@@ -560,7 +564,7 @@ mod tests {
         }
     }
 
-    /// By the names that the observations give them.
+    /// Sessions are named as in the observations.
     #[test]
     fn a_session_is_over_when_it_is_closed() {
         let lines = [

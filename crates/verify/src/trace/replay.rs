@@ -1,9 +1,10 @@
 //! A recorded trace told again: to ledgers, a directory and a judge like those of the run, in the
 //! order in which it happened.
 //!
-//! Each stream states where its events stand among those of all; the one that is next is told
-//! next. So the directory is at every event what it was then, as far as these ledgers tell it the
-//! same: one that decides otherwise is told everything just as it would have been in the run.
+//! Each stream states the place of its events among those of all streams; the event that is next of
+//! all is told next. So at every event the directory has the same contents as it had then, as far
+//! as these ledgers tell it the same: ledgers that decide otherwise get the answers that they would
+//! have got in the run.
 
 use std::collections::VecDeque;
 use std::io::BufRead;
@@ -22,7 +23,7 @@ use crate::judge::Judge;
 use chatbench_wire::payload::SenderId;
 use chatbench_wire::seen::Seen;
 
-/// Batches of one shard that may wait for the judge: a run has no room for so many.
+/// Batches of one shard that may wait for the judge: a run does not let so many gather.
 const MAX_BATCHES: usize = 1 << 12;
 
 /// Verifies a recorded trace.
@@ -70,7 +71,7 @@ pub(super) fn judge(header: &Header, directory: Arc<Directory>) -> Judge {
     judge.with_relays(header.terms.promises.relay)
 }
 
-/// One stream of a trace, and where it is in the file.
+/// One stream of a trace, and its position in the file.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) number: u16,
@@ -122,8 +123,8 @@ impl Stream {
     }
 }
 
-/// Where an event stands among all: after how many that were counted, and whether it is that one
-/// itself or comes between it and the next.
+/// The place of an event among all: the number of counted events up to it, and whether it comes
+/// after the last of these; else it is that one.
 type Moment = (u64, bool);
 
 /// After everything.
@@ -151,7 +152,8 @@ impl Queue {
         }
     }
 
-    /// Finds out what is next, and when. `false` at the end of a trace that ends early.
+    /// Finds out which event is next, and its moment. `false` at the end of a trace that ends
+    /// early.
     fn advance<R: BufRead>(&mut self, blocks: &mut Blocks<R>) -> Result<bool, TraceError> {
         self.next = None;
         while !self.ended {
@@ -274,7 +276,7 @@ impl<R: BufRead> Replay<R> {
         self.orders.advance(&mut self.blocks)
     }
 
-    /// The judge's last word: nothing may be left but the trailer with its doubts.
+    /// Tells the judge to finish: nothing may be left but the trailer with its doubts.
     fn finish(mut self) -> Result<(Findings, Vec<String>), TraceError> {
         let too_much = "observations after the judge's last word";
         let target_gone = self.orders.stream.from.number() != 0;
@@ -329,7 +331,7 @@ impl Shard {
         let stream = &self.queue.stream;
         stream.check()?;
         played.map_err(|what| stream.wrong(what))?;
-        // When what it told is known is said right after it, where that matters.
+        // Where it matters from when on the others know it, the next event states that.
         let waits = matches!(
             self.queue.stream.from.peek(),
             Some(Tag::Told | Tag::FramesFrom)
@@ -419,7 +421,7 @@ impl Shard {
         Ok(())
     }
 
-    /// The session got so many frames, the first of which is so far from its next one.
+    /// The session got so many frames, the first of which is `ahead` frames after its next one.
     fn matched(&mut self, ahead: i64) -> Result<(), &'static str> {
         let (handle, _) = self.listener.reading()?;
         let frames = self.queue.stream.from.number();

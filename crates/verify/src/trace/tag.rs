@@ -1,6 +1,6 @@
 //! The kinds of events in a trace.
 
-/// What an event is. The values are the format's; those of a version are never given a second
+/// The kind of an event. The values are the format's; those of a version are never given a second
 /// meaning in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -48,7 +48,7 @@ pub(crate) enum Tag {
     TimeUp = 26,
     /// It may be cut off as slow.
     FellBehind = 27,
-    /// As much of what is left as is judged at once.
+    /// A part of the rest is handed over: as much as is judged at once.
     TakeRest = 28,
     /// The rest is not judged.
     StopJudging = 29,
@@ -60,7 +60,7 @@ pub(crate) enum Tag {
     FramesFrom = 36,
     /// So many events of other streams have happened since.
     Since = 37,
-    /// What the event before told of the highest number is known from this moment on.
+    /// The moment from which on all know the highest number that the event before told.
     Told = 38,
     /// The stream ends.
     End = 39,
@@ -70,7 +70,7 @@ pub(crate) enum Tag {
     SawKept = 41,
     /// A session got a frame that has a number, in two reads.
     SawAgain = 42,
-    /// A publish ran together with what was sent before.
+    /// A publish ran together with bytes sent before.
     SentGlued = 43,
     /// A script sent bytes as they stand.
     SentRaw = 44,
@@ -120,8 +120,9 @@ impl Tag {
         Self::SentRaw,
     ];
 
-    /// Whether it is counted among the events of all streams. What is not can neither tell nor ask
-    /// the directory anything; a line that others got can ask it, and stands between two that are.
+    /// Whether it is counted among the events of all streams. Events that are not counted neither
+    /// tell nor ask the directory anything; except that a line that others got can ask it, and
+    /// stands between two events that are counted.
     pub(crate) const fn is_counted(self) -> bool {
         !matches!(
             self,

@@ -1,15 +1,15 @@
-//! What a ledger or the judge was told, written down as it is told, and told again later.
+//! Tapes: what a ledger or the judge is told, recorded as it is told, and told again later.
 //!
 //! A tape is the ordered bytes of one *stream*: a shard's ledger, or the judge. An event is a tag
 //! and its fields. The events of all streams are counted while a run is recorded, so that their
 //! order is known: all that threads share is the [`Directory`](super::super::directory), and where
-//! its users come in the same order it says the same. What it said is not on the tape, nor what a
-//! ledger made of what it was told: another ledger can play it.
+//! its users come in the same order it gives the same answers. Its answers are not on the tape, nor
+//! are the conclusions of a ledger: another ledger can play it.
 //!
-//! Everybody is sent the same message. Frames that a shard keeps are numbered, and whoever gets one of
-//! them gets the next one mostly: a delivery that goes by the book adds one to a counter here, and a
-//! whole read of them a few bytes. Nothing is locked or allocated for a delivery; a full block goes
-//! to the writer's thread.
+//! Everybody is sent the same message. Frames that a shard keeps are numbered, and a session that
+//! gets one of them mostly gets the next one after it: a delivery in that order adds one to a
+//! counter here, and a whole read of them a few bytes. Nothing is locked or allocated per delivery;
+//! a full block goes to the writer's thread.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -23,8 +23,8 @@ use chatbench_wire::seen::{AckOf, Glued, GluedFate, RawFrame, RawSent, Relay, Se
 const SHARD_BLOCK_BYTES: usize = 64 << 10;
 
 /// The judge's blocks are small: a replay keeps the shards' blocks until it knows in which order
-/// their batches were absorbed, and a run that is killed leaves what its judge had written: a second
-/// or two less than everything.
+/// their batches were absorbed, and a run that is killed leaves what its judge had written: a
+/// second or two less than everything.
 const JUDGE_BLOCK_BYTES: usize = 64;
 
 /// Batches that a shard hands over before it also hands over its block, full or not.
@@ -33,14 +33,14 @@ const BATCHES_PER_BLOCK: u32 = 16;
 /// The stream of the judge; shards are numbered from 0.
 pub(crate) const JUDGE: u16 = u16::MAX;
 
-/// Some of a stream, on its way to the file. Ends with a whole event.
+/// A part of a stream, on its way to the file. Ends with a whole event.
 #[derive(Debug)]
 pub(crate) struct Block {
     pub(crate) stream: u16,
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The recording end of one stream. What is left in it goes to the writer when it is dropped.
+/// The recording end of one stream. Its last bytes go to the writer when it is dropped.
 #[derive(Debug)]
 pub struct Writing {
     stream: u16,
@@ -52,10 +52,10 @@ pub struct Writing {
     /// The number of the latest event of this stream that was counted, or of one of another stream
     /// that is known to have happened.
     moment: u64,
-    /// The read that is being gone through, and whether it is written yet.
+    /// The read that is being gone through (its session and its time), and whether it is written.
     read: Option<(u32, u64)>,
     read_written: bool,
-    /// Frames of it that matched since the last token, from this one on.
+    /// Frames of it that matched since the last event was written, from this one on.
     run: u32,
     run_from: u32,
     /// The frame that is next for each session.
@@ -132,7 +132,7 @@ impl Writing {
         *self.next_frame(handle) = from.wrapping_add(run);
     }
 
-    /// How far `frame` is from the one that is next for a session, either way.
+    /// The distance of `frame` from the one that is next for a session, either way.
     fn ahead(&mut self, handle: u32, frame: u32) -> u64 {
         let ahead = frame.wrapping_sub(*self.next_frame(handle)).cast_signed();
         zigzag(i64::from(ahead).cast_unsigned())
@@ -162,7 +162,7 @@ impl Writing {
         }
     }
 
-    /// What the event before told is known from `moment` on.
+    /// From `moment` on, all know what the event before told.
     pub(crate) fn told(&mut self, moment: u64) {
         self.settle();
         self.out.push(Tag::Told as u8);
@@ -186,7 +186,7 @@ impl Writing {
         self
     }
 
-    /// A time, as what it differs by from the latest one.
+    /// A time, as its difference from the latest one.
     pub(crate) fn time(&mut self, now_ns: u64) -> &mut Self {
         let step = zigzag(now_ns.wrapping_sub(self.last_ns));
         self.last_ns = now_ns;
@@ -232,8 +232,9 @@ impl Writing {
         self.kept = true;
     }
 
-    /// A session saw this, after which it is known whether its ledger keeps it; `again` if it is a
-    /// frame that is kept, which was not compared but decoded: it came in two reads.
+    /// A session saw this, after which it is known whether its ledger keeps it; `again` is the
+    /// number of the kept frame that it equals, which was not compared but decoded since it came in
+    /// two reads.
     pub(crate) fn saw(&mut self, handle: u32, now_ns: u64, seen: &Seen<'_>, again: Option<u32>) {
         self.read.get_or_insert((handle, now_ns));
         self.begin_read();
@@ -294,7 +295,7 @@ impl Writing {
         };
     }
 
-    /// Which kind of its event this is.
+    /// The kind within an event, as one byte.
     fn kind(&mut self, kind: u8) -> &mut Self {
         self.out.push(kind);
         self
@@ -307,7 +308,7 @@ impl Writing {
         }
     }
 
-    /// How a publish was sent that ran together with what was sent before.
+    /// The fate of a publish that ran together with bytes sent before.
     pub(crate) fn glued(&mut self, glued: Glued) {
         let fate = match glued.fate {
             GluedFate::Survives => 0,
@@ -317,7 +318,7 @@ impl Writing {
         self.kind(fate).kind(glued.unfinished.into());
     }
 
-    /// What a script sent byte for byte.
+    /// Bytes that a script sent as they stand.
     pub(crate) fn raw(&mut self, sent: &RawSent) {
         self.kind(sent.is_right.into());
         self.kind(sent.unfinished.into());
@@ -356,7 +357,7 @@ impl Writing {
 
     fn begin_read(&mut self) {
         if let Some((handle, now_ns)) = self.read.filter(|_| !self.read_written) {
-            // What matched comes after the beginning of its read.
+            // The frames that matched come after the beginning of their read.
             let run = std::mem::take(&mut self.run);
             self.of_session(Tag::Read, handle).time(now_ns);
             self.read_written = true;
@@ -364,9 +365,9 @@ impl Writing {
         }
     }
 
-    /// A batch is handed over, and frames under the number `from` are not named any more. Does not
-    /// leave what a quiet shard has to tell for long: a replay can go no further than the stream
-    /// that it knows least of.
+    /// A batch is handed over, and frames under the number `from` are not named any more. Hands the
+    /// block over from time to time even if a shard is quiet: a replay can go no further than the
+    /// stream that it knows least of.
     pub(crate) fn takes_batch(&mut self, from: u32) {
         if from != self.frames_from {
             let step = from.wrapping_sub(self.frames_from);
@@ -386,8 +387,8 @@ impl Writing {
             stream: self.stream,
             bytes: std::mem::replace(&mut self.out, next),
         };
-        // A writer that is behind is waited for: a hole in a trace would make it worthless. One
-        // that has failed says so at the end.
+        // A writer that lags is waited for: a hole in a trace would make it worthless. One that has
+        // failed reports that at the end.
         let _ = self.sink.send(block);
     }
 }
@@ -405,7 +406,7 @@ pub(crate) struct Reading {
     block: Vec<u8>,
     at: usize,
     last_ns: u64,
-    /// A field was not there, or is none that can be.
+    /// A field was missing, or has an impossible value.
     broken: bool,
 }
 
@@ -495,7 +496,7 @@ impl Reading {
         address.unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0))
     }
 
-    /// What a session saw.
+    /// Something that a session saw.
     pub(crate) fn seen(&mut self) -> OwnedSeen {
         let kind = self.kind();
         let seen = match kind {
@@ -600,7 +601,7 @@ impl Reading {
         sent
     }
 
-    /// A number that may be negative.
+    /// A signed number.
     pub(crate) fn signed(&mut self) -> i64 {
         unzigzag(self.number()).cast_signed()
     }
@@ -610,7 +611,7 @@ impl Reading {
         self.last_ns
     }
 
-    /// Looks ahead.
+    /// Looks ahead: `look` reads, and then the position is as it was.
     pub(crate) fn ahead<T>(&mut self, look: impl FnOnce(&mut Self) -> T) -> T {
         let (at, last_ns, broken) = (self.at, self.last_ns, self.broken);
         let seen = look(self);
@@ -695,7 +696,7 @@ impl OwnedRelay {
     }
 }
 
-/// Little-endian base 128: seven bits a byte, the top bit says that more follow.
+/// Little-endian base 128: seven bits per byte, the top bit says that more follow.
 fn push_number(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
@@ -704,7 +705,7 @@ fn push_number(out: &mut Vec<u8>, mut n: u64) {
     out.push(n as u8);
 }
 
-/// Small differences either way become small numbers.
+/// Maps small differences either way to small numbers.
 const fn zigzag(n: u64) -> u64 {
     let n = n as i64;
     ((n << 1) ^ (n >> 63)) as u64
@@ -755,8 +756,8 @@ mod tests {
         }
     }
 
-    /// Frames in their order cost nothing but their read, whoever gets them; so does another order,
-    /// once.
+    /// Frames in their order cost nothing beyond their read, whichever session gets them; another
+    /// order costs something once.
     #[test]
     fn a_delivery_in_a_read_of_its_own_is_a_few_bytes() {
         for (from, most) in [(0, 7), (50, 8)] {

@@ -1,4 +1,4 @@
-//! What a recorded event tells a ledger, read from its fields; and the ledger that it is told to.
+//! The fields of recorded events that a ledger is told of, and the ledger that is told.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use crate::ledger::{Ending, Handle, Ledger};
 use chatbench_wire::payload;
 use chatbench_wire::seen::{Due, Glued, RawSent, Relay, Seen};
 
-/// Frames that one read can have brought: no frame has less than a byte, and no reader a buffer of
-/// this many.
+/// Frames that one read may have brought: no frame has less than a byte, and no reader's buffer is
+/// this large.
 pub(super) const MAX_FRAMES: u64 = 1 << 20;
 
-/// What happened to a session, other than that it read something.
+/// Something that happened to a session, other than a read.
 #[derive(Debug, Clone)]
 pub(crate) enum Told {
     Connected(SocketAddr),
@@ -49,7 +49,7 @@ pub(crate) enum Told {
 }
 
 impl Told {
-    /// The fields of an event of this kind. An error says what cannot be.
+    /// Reads the fields of an event of this kind. The error names what cannot be.
     pub(super) fn read(tag: Tag, from: &mut Reading) -> Result<Self, &'static str> {
         Ok(match tag {
             Tag::Connected => Self::Connected(from.text().parse().map_err(|_| "no address")?),
@@ -101,7 +101,7 @@ impl Told {
     }
 }
 
-/// One shard's ledger, as a trace tells it what it was told.
+/// One shard's ledger, which a trace tells what was told in the run.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) ledger: Ledger,
@@ -199,7 +199,7 @@ impl Listener {
         self.read = None;
     }
 
-    /// The session that reads got this.
+    /// The session whose read is being gone through saw this.
     pub(super) fn saw(&mut self, seen: &Seen<'_>) -> Result<(), &'static str> {
         let (handle, now_ns) = self.reading()?;
         #[cfg(test)]
@@ -209,7 +209,7 @@ impl Listener {
         Ok(())
     }
 
-    /// The session that reads got a message that others got, too.
+    /// The session whose read is being gone through got a message that others got, too.
     pub(super) fn got(&mut self, relay: Relay<'_>) -> Result<(), &'static str> {
         let (handle, now_ns) = self.reading()?;
         let is_due = |due: Due<'_>| due.frame == relay.frame;
@@ -223,7 +223,7 @@ impl Listener {
     }
 }
 
-/// For tests: what a trace tells, and ledgers that decide otherwise.
+/// For tests: records what a trace tells, and makes ledgers decide otherwise.
 #[cfg(test)]
 pub(crate) mod overhear {
     use std::cell::{Cell, RefCell};
@@ -238,7 +238,7 @@ pub(crate) mod overhear {
         static HEARD: RefCell<Vec<(usize, Heard)>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// What the ledgers are told.
+    /// Something that the ledgers are told.
     #[derive(Debug, Clone)]
     pub(crate) enum Heard {
         Connecting,
@@ -247,7 +247,7 @@ pub(crate) mod overhear {
     }
 
     impl Heard {
-        /// What was seen, as a line of the reference protocol.
+        /// An observation, as a line of the reference protocol.
         pub(super) fn saw(at_ns: u64, seen: &Seen<'_>) -> Self {
             let mut line = Vec::new();
             match seen {
@@ -277,14 +277,14 @@ pub(crate) mod overhear {
         HEARD.with_borrow_mut(|all| all.push((handle.index(), what())));
     }
 
-    /// What a replay tells its ledgers, each with its session's slot.
+    /// Replays, and returns what the ledgers were told, each with its session's slot.
     pub(crate) fn overhear<T>(replay: impl FnOnce() -> T) -> (T, Vec<(usize, Heard)>) {
         HEARD.take();
         let done = replay();
         (done, HEARD.take())
     }
 
-    /// A replay whose ledgers compare no lines.
+    /// Replays with ledgers that compare no lines.
     pub(crate) fn slowly<T>(replay: impl FnOnce() -> T) -> T {
         SLOWLY.set(true);
         let done = replay();

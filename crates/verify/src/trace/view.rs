@@ -1,4 +1,4 @@
-//! The directory as one ledger or the judge sees it, live, in a run that is recorded, or in a
+//! The directory as one ledger or the judge sees it: live, in a run that is recorded, or in a
 //! replay.
 //!
 //! In a recorded run the events of all threads are counted ([`Directory::count_event`]), and what a
@@ -17,7 +17,7 @@ use crate::sends::Sends;
 use crate::violation::{MessageOf, Who};
 use chatbench_wire::payload::SenderId;
 
-/// One asker's view of the directory, and its tape.
+/// One user's view of the directory, and its tape.
 #[derive(Debug)]
 pub(crate) struct View {
     directory: Arc<Directory>,
@@ -25,26 +25,26 @@ pub(crate) struct View {
     mode: RefCell<Mode>,
 }
 
-/// How the directory is seen.
+/// The mode in which the directory is seen.
 #[derive(Debug, Default)]
 enum Mode {
     /// As it is.
     #[default]
     Live,
-    /// As it is, in an order that is written down.
+    /// As it is, while the order of its uses is recorded.
     Recorded(Box<Recorded>),
-    /// In the order that was written down.
+    /// In the recorded order.
     Replayed(Replayed),
-    /// As a trace of version 1 has it, of a target that is judged by inferred order.
+    /// As a trace of version 1 has it, for a target that is judged by inferred order.
     Answered(Box<Answers>),
 }
 
 #[derive(Debug)]
 struct Recorded {
     tape: Writing,
-    /// The highest number that had been seen when the event began that is worked on.
+    /// The highest number that had been seen when the current event began.
     highest: u64,
-    /// The highest number that was seen in it.
+    /// The highest number that was seen in the current event.
     told: u64,
 }
 
@@ -64,7 +64,7 @@ impl View {
         }
     }
 
-    /// Writes down from here on in which order the directory is asked.
+    /// Records from here on the order in which the directory is used.
     pub(crate) fn record_on(&mut self, tape: Writing) {
         *self.mode.get_mut() = Mode::Recorded(Box::new(Recorded {
             tape,
@@ -73,17 +73,17 @@ impl View {
         }));
     }
 
-    /// Sessions have the numbers that they had ([`View::opens`]).
+    /// Sessions get the numbers that they had in the run ([`View::opens`]).
     pub(crate) fn replay(&mut self) {
         *self.mode.get_mut() = Mode::Replayed(Replayed::default());
     }
 
-    /// The answers of the directory come from a trace of version 1.
+    /// The directory's answers come from a trace of version 1.
     pub(super) fn answer_from(&mut self, answers: Answers) {
         *self.mode.get_mut() = Mode::Answered(Box::new(answers));
     }
 
-    /// Where the answers come from.
+    /// The source of the answers.
     pub(super) fn answers(&mut self) -> Option<&mut Answers> {
         match self.mode.get_mut() {
             Mode::Answered(answers) => Some(answers),
@@ -91,14 +91,14 @@ impl View {
         }
     }
 
-    /// The number that the session has which is opened next.
+    /// Sets the number of the session that is opened next.
     pub(super) fn opens(&mut self, session: Option<SenderId>) {
         if let Mode::Replayed(replayed) = self.mode.get_mut() {
             replayed.session = session;
         }
     }
 
-    /// What was seen in the event before is known to all from here on.
+    /// Makes known to all what was seen in the event before.
     pub(super) fn make_known(&mut self) {
         if let Mode::Replayed(replayed) = self.mode.get_mut() {
             self.directory.saw(replayed.told);
@@ -125,7 +125,7 @@ impl View {
         Some(&mut recorded.tape)
     }
 
-    /// Ends an event: what was seen in it is known to all.
+    /// Ends an event: makes known to all what was seen in it.
     #[inline]
     pub(crate) fn end_event(&mut self) {
         if let Mode::Recorded(recorded) = self.mode.get_mut()
@@ -137,7 +137,7 @@ impl View {
         }
     }
 
-    /// One more frame of a read is what others got: that of this number.
+    /// One more frame of a read is what others got: the one with this number.
     #[inline]
     pub(crate) fn matched(&mut self, handle: u32, now_ns: u64, frame: u32) {
         if let Mode::Recorded(recorded) = self.mode.get_mut() {
@@ -153,7 +153,7 @@ impl View {
         }
     }
 
-    /// Asks the directory, or what it said then.
+    /// Asks the directory, or the recorded answers.
     fn ask<T>(
         &self,
         directory: impl FnOnce(&Directory) -> T,
@@ -230,7 +230,7 @@ impl View {
         self.ask(|d| d.raw_fate(text), Answers::fate)
     }
 
-    /// Whose `session` is, if that is not forgotten.
+    /// The client that `session` belongs to, if that is not forgotten.
     pub(crate) fn who(&self, session: SenderId) -> Who {
         let client = self.ask(|d| d.client_of(session), Answers::client);
         client.map_or(Who::Session(session), Who::Client)
@@ -254,8 +254,8 @@ impl View {
         self.directory.group(client)
     }
 
-    /// When the latest messages were really sent. It goes into measurements, not into findings, so
-    /// no trace holds it.
+    /// The send times of the latest messages. They go into measurements, not into findings, so no
+    /// trace holds them.
     pub(crate) fn sends(&self) -> &Sends {
         &self.directory.sends
     }
@@ -314,8 +314,8 @@ mod tests {
         assert_eq!(other.highest_seq(), 5);
     }
 
-    /// Threads that tell and ask as fast as they can: told and asked again in the order of the
-    /// count, the highest number is what it was.
+    /// Threads use the directory as fast as they can: when that is repeated in the order of the
+    /// count, the highest number is always the same as it was.
     #[test]
     fn what_threads_were_told_is_what_the_order_of_their_events_says() {
         const EVENTS: u64 = 3000;
@@ -339,7 +339,8 @@ mod tests {
                 })
             })
             .collect();
-        // At which moment what was said, or is known from then on.
+        // For each moment, the answer that was given then, or the number that is known from then
+        // on.
         let mut moments: Vec<(u64, Result<u64, u64>)> = Vec::new();
         for thread in threads {
             let (thread, said, stream) = thread.join().unwrap();

@@ -1,9 +1,9 @@
-//! What a classic server reads: bytes in, whole JSON objects out, bounded (C1).
+//! A classic server's side of the stream: bytes in, whole JSON objects out, bounded (C1).
 //!
 //! Nothing frames the objects, so they are cut by their own braces. The cut looks at no more than
-//! it needs to find the end, and at each byte once: reading an object again from its start
-//! whenever another piece of it comes would let a client that sends byte by byte cost the server
-//! the square of what it sends. Whether what was cut out is a publish is for
+//! it needs to find the end, and at each byte once: reading an object again from its start whenever
+//! another piece of it comes would let a client that sends byte by byte cost the server the square
+//! of the bytes that it sends. Whether an object is a publish is for
 //! [`decode_publish`](super::decode_publish) to say.
 
 use thiserror::Error;
@@ -15,7 +15,7 @@ const KEEP_TAIL_BYTES: usize = 512;
 /// telling where the next one would begin: the caller closes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NotObjects {
-    /// Something other than an object begins (F4), or something in it is of no JSON.
+    /// Something other than an object begins (F4), or a byte in it occurs in no JSON.
     #[error("expected a JSON object, not the byte 0x{0:02x}")]
     Stray(u8),
     /// An object does not end within the limit.
@@ -135,7 +135,7 @@ impl Objects<'_> {
     }
 }
 
-/// How far into an object the bytes so far have come.
+/// The state of the scan of an object that has begun.
 #[derive(Debug, Default)]
 struct Scan {
     /// Braces that are open.
@@ -146,10 +146,10 @@ struct Scan {
 }
 
 impl Scan {
-    /// Goes on over `bytes` to behind the brace that ends the object, if it is there.
+    /// Scans `bytes` and returns the place after the brace that ends the object, if it is there.
     ///
-    /// What JSON has no use for ends the stream at once. Waiting for the brace would do too, but
-    /// `{oops` would then hold the connection until the limit, and the sender would wonder.
+    /// A byte that occurs in no JSON ends the stream at once. Waiting for the brace would do too,
+    /// but `{oops` would then hold the connection until the limit, and the sender would wonder.
     fn find_end(&mut self, bytes: &[u8]) -> Result<Option<usize>, NotObjects> {
         for (at, &byte) in bytes.iter().enumerate() {
             if self.in_string {

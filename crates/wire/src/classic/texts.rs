@@ -1,10 +1,11 @@
-//! What a classic client reads: texts that run together, cut as far as that is possible (C2).
+//! A classic client's side of the stream: texts that run together, cut apart as far as that is
+//! possible (C2).
 //!
 //! A text begins with an address and goes on with one of two phrases, which nothing but chance or
 //! malice writes elsewhere. An ack ends with its phrase; a relay of a load message where that says
-//! it does. So a load run can be cut exactly. Any other relay has no end that could be known: its
-//! text goes on to where the next address and phrase stand, and if it ends in a digit, and that
-//! makes one with the address behind it (`1` and `27.0.0.1:5`), the cut is a digit off.
+//! it does. So a load run can be cut exactly. The end of any other relay cannot be known: its text
+//! goes on to the next address with a phrase, and if it ends in a digit that makes an address
+//! together with the next one (`1` and `27.0.0.1:5`), the cut is a digit off.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -18,10 +19,10 @@ use crate::payload;
 const MAX_ADDRESS_BYTES: usize =
     "[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255%4294967295]:65535".len();
 
-/// Text that may turn out to begin an address and a phrase, once more has come.
+/// The longest text that may be the incomplete beginning of an address and a phrase.
 const HELD_BYTES: usize = MAX_ADDRESS_BYTES + RELAY.len() - 1;
 
-/// From so many bytes on a load message states its length.
+/// Bytes of a load message up to the end of its length field.
 const LENGTH_STATED_BYTES: usize = 7;
 
 /// A part of what a server said.
@@ -50,13 +51,13 @@ pub enum Piece<'a> {
     Text(&'a [u8]),
 }
 
-/// What has come and cannot be cut yet, and the limit on how much that may be.
+/// The bytes that have come and cannot be cut yet, and the limit on how many these may be.
 #[derive(Debug)]
 pub struct TextBuffer {
     held: Vec<u8>,
-    /// Bytes of `held` that are lent out or were.
+    /// Bytes at the start of `held` that were lent out already.
     taken: usize,
-    /// Nothing can be told before so many bytes are there, from `taken` on.
+    /// The next cut needs at least so many bytes, from `taken` on.
     wanted: usize,
     max_message_bytes: usize,
 }
@@ -93,26 +94,26 @@ impl TextBuffer {
         }
     }
 
-    /// Bytes that cannot be cut yet.
+    /// The number of bytes that cannot be cut yet.
     #[must_use]
     pub fn pending_bytes(&self) -> usize {
         self.pending().len()
     }
 
-    /// What cannot be cut yet.
+    /// The bytes that cannot be cut yet.
     #[must_use]
     pub fn pending(&self) -> &[u8] {
         &self.held[self.taken..]
     }
 
-    /// What a [`Cut`] is of.
+    /// The bytes of a [`Cut`].
     pub(crate) fn held(&self, range: Range<usize>) -> &[u8] {
         &self.held[range]
     }
 }
 
-/// The pieces that are ready. A lending iterator: each is valid until the next call. What is not
-/// taken comes with the next [`TextBuffer::feed`] or [`TextBuffer::finish`], once.
+/// The pieces that are ready. A lending iterator: each is valid until the next call. Pieces that
+/// are not taken come with the next [`TextBuffer::feed`] or [`TextBuffer::finish`], once.
 #[derive(Debug)]
 pub struct Pieces<'a> {
     buffer: &'a mut TextBuffer,
@@ -124,12 +125,12 @@ struct Beginning {
     /// Bytes before the address.
     at: usize,
     by: SocketAddr,
-    /// Bytes up to behind the phrase.
+    /// Bytes up to the end of the phrase.
     end: usize,
     is_ack: bool,
 }
 
-/// A [`Piece`], by where it stands in what is held.
+/// A [`Piece`], by the place of its bytes in the buffer.
 #[derive(Debug)]
 pub(crate) enum Cut {
     Ack(SocketAddr),
@@ -251,13 +252,13 @@ impl TextBuffer {
     }
 }
 
-/// What is known of a relay's message from its beginning.
+/// Knowledge of a relay's message, from its beginning.
 enum LoadMessage {
-    /// It is none, or none that can be had.
+    /// It is no load message, or one that is too long or was cut short.
     None,
-    /// It is one of so many bytes, and all of them are there.
+    /// It is a load message of so many bytes, and all of them are there.
     Of(usize),
-    /// That cannot be told before so many bytes are there.
+    /// So many bytes are needed to tell.
     NeedsBytes(usize),
 }
 
@@ -282,7 +283,7 @@ fn beginning_in(text: &[u8]) -> Option<Beginning> {
     let mut from = 0;
     loop {
         let ack = memmem::find(&text[from..], ACK.as_bytes());
-        // What stands before the nearer phrase alone matters: do not look beyond it.
+        // Only the text before the nearer phrase matters: do not look beyond it.
         let until = ack.map_or(text.len(), |ack| from + ack);
         let relay = memmem::find(&text[from..until], RELAY.as_bytes());
         let (phrase_at, phrase, is_ack) = match (ack, relay) {

@@ -2,10 +2,10 @@
 //! this codec writes them: keys in its order, no spaces, no escapes.
 //!
 //! Such a line is taken apart by position, at a tenth of a JSON parser's instructions (`cargo bench
-//! --bench instructions`): with a few receivers a message, decoding it is what a server's CPU time
-//! goes to. Anything else gives `None` and is the parser's; so is everything wrong, since only the
-//! parser says what. What is taken here the parser takes too, and for the same: a property test and
-//! the fuzzer see to that.
+//! --bench instructions`): with a few receivers per message, decoding it takes most of a server's
+//! CPU time. Anything else gives `None` and is left to the parser; so is everything wrong, since
+//! only the parser says what. Whatever is accepted here the parser accepts too, with the same
+//! result: a property test and the fuzzer see to that.
 
 use std::str;
 
@@ -16,7 +16,7 @@ use super::{MAX_ID, Publish, ServerFrame};
 /// The longest number taken here, in digits: [`MAX_ID`]'s.
 const MAX_DIGITS: usize = 16;
 
-/// A publish: `message`, and before it `client_ip`, and behind it `id`, if they are there.
+/// A publish: `message`, and before it `client_ip`, and after it `id`, if they are there.
 #[inline]
 pub(super) fn publish(line: &[u8]) -> Option<Publish<'_>> {
     let rest = line.strip_prefix(b"{\"")?;
@@ -54,7 +54,7 @@ pub(super) fn server_frame(line: &[u8]) -> Option<ServerFrame<'_>> {
     Some(ServerFrame::Ack { seq, id })
 }
 
-/// What stands before the next quote, and what behind it: text without escapes.
+/// The text up to the next quote, without escapes, and the rest after the quote.
 #[inline]
 fn string(text: &[u8]) -> Option<(&str, &[u8])> {
     let end = memchr2(b'"', b'\\', text)?;
@@ -97,8 +97,8 @@ fn equal_to(word: Word, b: u8) -> Word {
 /// Whether `found` is zero for every eight bytes of a text.
 ///
 /// The last eight are taken so that they end where the text does, and a short text is filled up
-/// with letters. A loop byte by byte is made a vector one, too, but what is left over behind the
-/// last whole vector, up to 31 bytes, takes it more instructions than a hundred bytes before.
+/// with letters. A loop byte by byte is made a vector one, too, but the rest after the last whole
+/// vector, up to 31 bytes, takes it more instructions than a hundred bytes before.
 #[inline]
 fn none(text: &[u8], found: impl Fn(Word) -> Word) -> bool {
     let (words, _) = text.as_chunks::<8>();
@@ -125,7 +125,7 @@ fn last_id(rest: &[u8]) -> Option<Option<u64>> {
     (rest == b"}" && id <= MAX_ID).then_some(Some(id))
 }
 
-/// A whole number as JSON has them, and what is behind its digits.
+/// A whole number as JSON writes it, and the text after its digits.
 #[inline]
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let digits = text.iter().take(MAX_DIGITS + 1);

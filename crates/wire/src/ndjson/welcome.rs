@@ -1,5 +1,5 @@
-//! What is wrong with a server's first line where its welcome is owed, in words that whoever wrote
-//! the server can act on.
+//! The fault in a server's first line where its welcome is owed, in words that whoever wrote the
+//! server can act on.
 
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -27,11 +27,11 @@ pub enum NotAWelcome {
     /// A key holds what it may not.
     #[error("its welcome has a wrong `{key}`: expected {expected}, and it is {got}")]
     WrongValue {
-        /// Which.
+        /// The key.
         key: &'static str,
-        /// What it may hold.
+        /// The values that it may hold.
         expected: &'static str,
-        /// What it holds.
+        /// The value that it holds.
         got: String,
     },
     /// Another version of the protocol.
@@ -45,7 +45,7 @@ pub enum NotAWelcome {
 const STRING: &str = "a string";
 const INTEGER: &str = "an integer from 0 to 2^64-1, without fraction and exponent";
 
-/// What a welcome must have.
+/// The keys that a welcome must have, and their values.
 const KEYS: [(&str, &str); 4] = [
     ("protocol", INTEGER),
     ("client_ip", STRING),
@@ -53,7 +53,7 @@ const KEYS: [(&str, &str); 4] = [
     ("max_line", INTEGER),
 ];
 
-/// What is wrong with `line` (without its LF), if it is no welcome to this version.
+/// The reason why `line` (without its LF) is no welcome to this version, if it is none.
 #[must_use]
 pub fn not_a_welcome(line: &[u8]) -> Option<NotAWelcome> {
     let detail = match decode_server(line) {

@@ -34,12 +34,13 @@ pub struct Classic {
     texts: TextBuffer,
     /// A text whose end is not known yet.
     open: Option<Box<OpenText>>,
-    /// One that has ended, and is lent out; and what came after it and shows that.
+    /// A text that has ended and is lent out; and in `after` the piece that came next, which shows
+    /// that it has ended.
     ended: Option<Box<OpenText>>,
     after: Option<Box<Cut>>,
-    /// What a script sent and has not ended.
+    /// The unfinished object of the bytes that a script sent.
     raw: Option<Box<ObjectBuffer>>,
-    /// What this side says that it is, as the original's client does: its own address.
+    /// The address that this side claims, as the original's client does: its own.
     claim: Box<str>,
 }
 
@@ -68,14 +69,14 @@ impl Classic {
         }
     }
 
-    /// What this side says that it is.
+    /// The address that this side claims.
     #[must_use]
     pub fn claim(&self) -> &str {
         &self.claim
     }
 
-    /// What becomes of a publish that is sent, if it runs together with what a script sent before: an
-    /// object that has begun holds the next one's brace as its own.
+    /// The fate of a publish that runs together with bytes that a script sent before: an object
+    /// that has begun takes the next one's brace for its own.
     pub(super) fn glued(&mut self, publish: &[u8]) -> Option<Glued> {
         let raw = self.raw.as_mut().filter(|raw| raw.pending_bytes() > 0)?;
         let mut objects = raw.feed(publish);
@@ -86,7 +87,7 @@ impl Classic {
         })
     }
 
-    /// Takes the bytes of a read over.
+    /// Moves the bytes of a read into the buffer.
     #[inline]
     fn feed(&mut self, input: &mut &[u8]) {
         if !input.is_empty() {
@@ -175,7 +176,7 @@ impl Conn for Classic {
         self.cut(false)
     }
 
-    /// What could have been the beginning of something longer is what it is.
+    /// Takes what might have begun something longer as what it is: nothing follows.
     fn finish(&mut self) -> Option<Seen<'_>> {
         self.texts.finish();
         self.cut(true)
@@ -213,8 +214,8 @@ impl Conn for Classic {
     }
 }
 
-/// The first thing that a target said to any client: why it is no classic server's, if it is not.
-/// An address stands first in whatever such a server says, right or wrong.
+/// The reason why the first text that a target said to any client is no classic server's, if it is
+/// none. An address stands first in whatever such a server says, right or wrong.
 pub(super) fn wrong(heard: &[u8]) -> Option<WrongTarget> {
     match heard.first()? {
         b'0'..=b'9' | b'[' => None,

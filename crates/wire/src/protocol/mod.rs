@@ -1,8 +1,8 @@
 //! The protocols that targets speak, one file each, and the one list of them.
 //!
-//! A protocol makes observations out of bytes and bytes out of what is to be sent ([`Conn`]), and
-//! says what it can say ([`Capabilities`]). Everything else asks this list: by the scheme of an
-//! address, what its target speaks.
+//! A protocol makes observations out of bytes, and bytes out of messages to be sent ([`Conn`]), and
+//! states its [`Capabilities`]. All other code finds the protocol of a target in this list, by the
+//! scheme of its address.
 //!
 //! Another protocol is another file here, with its scheme, its capabilities, a type that implements
 //! [`Conn`] and what is said of a target that is something else; and a variant of [`Protocol`] and
@@ -23,11 +23,11 @@ mod wrong;
 
 pub use wrong::WrongTarget;
 
-/// What a target speaks.
+/// A protocol that targets speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
-    /// The reference protocol: one JSON object a line.
+    /// The reference protocol: one JSON object per line.
     Ndjson,
     /// The original's: JSON objects in, bare text out.
     Classic,
@@ -37,13 +37,13 @@ impl Protocol {
     /// All of them.
     pub const ALL: [Self; 2] = [Self::Ndjson, Self::Classic];
 
-    /// The one that addresses of this scheme are of.
+    /// The protocol whose addresses have this scheme.
     #[must_use]
     pub fn of_scheme(scheme: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|p| p.scheme() == scheme)
     }
 
-    /// What stands before `://` in an address.
+    /// The part of an address before `://`.
     #[must_use]
     pub const fn scheme(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Protocol {
         }
     }
 
-    /// What it can say.
+    /// The protocol's capabilities.
     #[must_use]
     pub const fn capabilities(self) -> Capabilities {
         match self {
@@ -70,8 +70,8 @@ impl Protocol {
         }
     }
 
-    /// A new connection, whose own end has this address, for frames of at most so many bytes. What
-    /// it is to begin with is appended to `out`.
+    /// A new connection whose own end has this address, for frames of at most so many bytes.
+    /// Anything that it has to begin with is appended to `out`.
     #[must_use]
     pub fn open(
         self,
@@ -110,11 +110,11 @@ impl Protocol {
 /// seven digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameBytes {
-    /// What its sender sends.
+    /// The publish, which its sender sends.
     pub publish: usize,
-    /// What its sender gets.
+    /// The ack, which its sender gets.
     pub ack: usize,
-    /// What everyone else gets.
+    /// The relay, which everyone else gets.
     pub relay: usize,
 }
 
@@ -137,8 +137,8 @@ impl From<Dialect> for Protocol {
     }
 }
 
-/// A connection of any protocol. A choice for each read and not for each delivery: who reads asks
-/// once which one it is ([`each_conn`]).
+/// A connection of any protocol. The protocol is chosen once per read, not per delivery
+/// ([`each_conn`]).
 #[derive(Debug)]
 pub enum AnyConn {
     /// Of [`Protocol::Ndjson`].
@@ -160,8 +160,8 @@ macro_rules! each_conn {
 pub use each_conn;
 
 impl AnyConn {
-    /// What becomes of a publish that was sent, the bytes of which are these, if it runs together
-    /// with what a script sent before.
+    /// The fate of a publish that was sent as these bytes, if it runs together with bytes that a
+    /// script sent before.
     pub fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
         match self {
             Self::Ndjson(conn) => conn.glued(publish, id),
@@ -169,7 +169,7 @@ impl AnyConn {
         }
     }
 
-    /// What the client says that it is, where messages say whom they are from.
+    /// The address that the client claims, where messages state their sender.
     #[must_use]
     pub fn claim(&self) -> Option<&str> {
         match self {

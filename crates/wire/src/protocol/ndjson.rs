@@ -1,4 +1,4 @@
-//! The reference protocol as a client speaks it: one JSON object a line.
+//! The reference protocol as a client speaks it: one JSON object per line.
 
 use std::borrow::Cow;
 
@@ -38,11 +38,11 @@ const MAX_READ_LINE_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Ndjson {
     lines: LineBuffer,
-    /// What a script sent and has not ended.
+    /// The unfinished line of the bytes that a script sent.
     raw: Option<Box<LineBuffer>>,
-    /// As the welcome says; 0 before it.
+    /// The longest line that the target takes, as its welcome states; 0 before that.
     max_line: u64,
-    /// Lines may be as long as it says from the next one on.
+    /// The welcome was just read: from the next line on, lines may be as long as it says.
     just_welcomed: bool,
 }
 
@@ -59,7 +59,7 @@ impl Ndjson {
         }
     }
 
-    /// What becomes of a publish that is sent, if it runs together with what a script sent before.
+    /// The fate of a publish that runs together with bytes that a script sent before.
     pub(super) fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
         let raw = self.raw.as_mut().filter(|raw| raw.pending_bytes() > 0)?;
         let mut lines = raw.feed(publish);
@@ -76,7 +76,8 @@ impl Ndjson {
         })
     }
 
-    /// The target takes lines as its welcome says: its own may be as long, and somewhat longer (F2).
+    /// The target takes lines as its welcome says: its own may be as long, and somewhat longer
+    /// (F2).
     fn allow_longer_lines(&mut self) {
         self.just_welcomed = false;
         let longest = self.max_line.saturating_add(SERVER_EXTRA_BYTES as u64);
@@ -205,7 +206,7 @@ impl RawFrame {
     }
 }
 
-/// What a server makes of a frame that a script sent.
+/// A frame that a script sent, as a server takes it.
 pub(super) fn raw_frame(frame: &[u8]) -> RawFrame {
     match ndjson::decode_publish(frame) {
         Ok(publish) if !publish.message.is_empty() => {
@@ -215,8 +216,8 @@ pub(super) fn raw_frame(frame: &[u8]) -> RawFrame {
     }
 }
 
-/// What a server that relays what it should have refused may make of `frame`: the frame as it is,
-/// or the message in it.
+/// The texts that a server may relay which relays `frame` instead of refusing it: the frame as it
+/// is, or the message in it.
 fn texts_of_refused(frame: &[u8]) -> Vec<String> {
     #[derive(Deserialize)]
     struct MessageOnly<'a> {
@@ -229,7 +230,8 @@ fn texts_of_refused(frame: &[u8]) -> Vec<String> {
     message.into_iter().chain([whole]).collect()
 }
 
-/// What a target said in place of a welcome, once it has said a whole line, or more than one has.
+/// The fault in what a target said in place of a welcome, once that is a whole line, or longer than
+/// one may be.
 pub(super) fn wrong(heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
     let too_long = heard.len() > DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
     let line = first_line(heard);

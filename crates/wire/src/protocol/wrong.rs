@@ -1,12 +1,12 @@
-//! A target that is not what its address says, in words that say what it is.
+//! A target that does not speak the protocol of its address, with an error that says what it is.
 
 use thiserror::Error;
 
 use super::Protocol;
 use crate::ndjson::welcome::NotAWelcome;
 
-/// What a target said first, which shows that it is not what it was taken for, or that it takes no
-/// clients.
+/// The evidence, in what a target said first, that it is not what it was taken for, or that it
+/// takes no clients.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum WrongTarget {
     /// It complained in place of a welcome.
@@ -14,13 +14,13 @@ pub enum WrongTarget {
     Refused {
         /// The error's code.
         code: String,
-        /// What it said.
+        /// The error's text.
         detail: String,
     },
     /// It speaks, but something else.
     #[error("it is no ndjson broadcast server: {what}, got `{got}`")]
     NotNdjson {
-        /// Why it is none.
+        /// The reason why it is no welcome.
         what: NotAWelcome,
         /// The beginning of what came.
         got: String,
@@ -28,7 +28,7 @@ pub enum WrongTarget {
     /// It means to welcome, and does it wrong.
     #[error("{what}, got `{got}`")]
     WrongWelcome {
-        /// What is wrong with it.
+        /// The fault in it.
         what: NotAWelcome,
         /// The beginning of what came.
         got: String,
@@ -36,7 +36,7 @@ pub enum WrongTarget {
     /// Its welcome is right, and its numbers cannot be followed.
     #[error("its welcome stands at number {seq}, and numbers are followed up to {max_seq}")]
     NumbersTooLarge {
-        /// What it says.
+        /// The number that it states.
         seq: u64,
         /// The largest that can be followed.
         max_seq: u64,
@@ -44,7 +44,7 @@ pub enum WrongTarget {
     /// Its first line has no end.
     #[error("its first line has no end: {bytes} bytes, which begin `{got}`")]
     NoLine {
-        /// So far.
+        /// The length of that line so far.
         bytes: usize,
         /// The beginning of what came.
         got: String,
@@ -70,7 +70,7 @@ pub(super) fn first_line(read: &[u8]) -> Option<&[u8]> {
     lines.find(|line| !line.is_empty())
 }
 
-/// The beginning of what came, as one line of a terminal takes it.
+/// The beginning of what came, fit for one line of a terminal.
 pub(super) fn quoted(line: &[u8]) -> String {
     const QUOTED_BYTES: usize = 60;
     line[..line.len().min(QUOTED_BYTES)]

@@ -61,8 +61,8 @@ fn drawn_s(run: &RunResult, kind: &Violations) -> impl Iterator<Item = f64> {
         .filter(move |at_s| (0.0..=length_s).contains(at_s))
 }
 
-/// Seconds from where a run is drawn from; from where it was measured, if it is not drawn; from
-/// its beginning, if it was not measured.
+/// Seconds since the first second of a run that is drawn; since its measured phase if none is
+/// drawn; since its beginning if it was not measured.
 pub(super) fn since_start_s(run: &RunResult, at_ns: u64) -> f64 {
     let first_ns = run
         .timeline
@@ -166,7 +166,8 @@ fn over_time(sides: &[(String, &Side)]) -> Vec<Chart> {
     ]
 }
 
-/// A run that ends within none of its seconds: only whole ones are compared.
+/// Stands for the end of a run that lies within none of its seconds: only whole seconds are
+/// compared.
 const WHOLE: u64 = u64::MAX;
 
 /// Whether a second of a run lies within its measured phase as a whole.

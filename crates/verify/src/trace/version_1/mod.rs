@@ -1,17 +1,17 @@
-//! Traces of version 1, which hung on what the ledger decided that wrote them.
+//! Traces of version 1, which depended on the decisions of the ledger that wrote them.
 //!
-//! They name a line that others got as "the one that is due", and after each event stand the
-//! answers that the directory gave, without a word of what was asked. The ledgers of today take
-//! other lines for due, and ask otherwise. So what those of then did is worked out from what they
-//! were told, as far as it takes to read on ([`numbered`]); and that is all it is used for. Ledgers
-//! of today get the bytes, and judge.
+//! They name a line that others got as "the one that is due", and after each event they hold the
+//! answers of the directory, but not the questions. Today's ledgers expect other lines as due, and
+//! ask other questions. So the decisions of the former ledgers are worked out from what they were
+//! told, as far as it takes to read on ([`numbered`]), and are used for nothing else. Today's
+//! ledgers get the bytes, and judge.
 //!
-//! How the threads came one after the other is not in such a trace. Streams are merged by their
-//! times, and what the directory is told then may be some microseconds early or late. What it said
-//! then of who was there, and where, is believed. A judge takes each batch as it is handed over.
+//! The order of events over all threads is not in such a trace. Streams are merged by their times,
+//! and what the directory is told then may be some microseconds early or late. Its recorded answers
+//! about sessions and their addresses are believed. A judge takes each batch as it is handed over.
 //!
-//! A target that is judged by inferred order is still judged by what a ledger of today asks: where that
-//! is something else, the trace is refused.
+//! A target that is judged by inferred order is still judged by the questions of today's ledger:
+//! where these differ from the former ones, the trace is refused.
 
 mod numbered;
 mod placing;
@@ -39,7 +39,7 @@ use chatbench_wire::payload::SenderId;
 use chatbench_wire::protocol::{AnyConn, Protocol};
 use chatbench_wire::seen::{Conn, Glued, GluedFate, Seen};
 
-/// What such a trace begins with.
+/// The header of such a trace.
 #[derive(Debug, Deserialize)]
 pub(in crate::trace) struct FormerHeader {
     scenario: String,
@@ -64,7 +64,7 @@ struct FormerTerms {
     dialect: Option<Protocol>,
 }
 
-/// What was spoken, and which bytes were read.
+/// The protocol that was spoken, and the limits on reading it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::trace) struct Spoken {
     protocol: Protocol,
@@ -73,8 +73,8 @@ pub(in crate::trace) struct Spoken {
 }
 
 impl FormerHeader {
-    /// The same as traces begin today, and what has to be known to read on; `None` if there are
-    /// limits that cannot be.
+    /// The header as traces have it today, and the rest that is needed to read on; `None` if there
+    /// are limits that cannot be.
     pub(in crate::trace) fn today(self) -> Option<(Header, Spoken)> {
         let terms = self.terms;
         let protocol = terms.dialect.unwrap_or(Protocol::ALL[0]); // it was the only one
@@ -138,8 +138,8 @@ pub(super) fn play<R: BufRead>(
     Ok((judge.summed_up(), trailer.doubts))
 }
 
-/// Whether the judge's last word may say that the target was gone. Where it stands among answers
-/// without a name is not known.
+/// Whether the judge's last event may say that the target was gone. Its place among the unnamed
+/// answers is not known.
 fn target_may_be_gone<R: BufRead>(blocks: &mut Blocks<R>) -> Result<bool, TraceError> {
     let gone = [Tag::Finish as u8, 1];
     let mut may_be = false;
@@ -154,13 +154,13 @@ fn target_may_be_gone<R: BufRead>(blocks: &mut Blocks<R>) -> Result<bool, TraceE
 struct Shard {
     stream: Stream,
     next: Option<Tag>,
-    /// When that was.
+    /// The time of that.
     at_ns: u64,
     listener: Listener,
     spoken: Spoken,
-    /// What the sessions read from.
+    /// The connections of the sessions.
     conns: Vec<AnyConn>,
-    /// The ledger that wrote it; none of a target that was judged by inferred order.
+    /// The former ledger that wrote it; none for a target that was judged by inferred order.
     former: Option<Former>,
     next_session: u32,
 }
@@ -186,7 +186,7 @@ impl Shard {
         }
     }
 
-    /// Finds out what is next, and when. `false` at the end of a trace that ends early.
+    /// Finds out which event is next, and its time. `false` at the end of a trace that ends early.
     fn advance<R: BufRead>(&mut self, blocks: &mut Blocks<R>) -> Result<bool, TraceError> {
         self.next = self.stream.next(blocks)?;
         if let Some(tag) = self.next {
@@ -195,7 +195,7 @@ impl Shard {
         Ok(self.next.is_some() || blocks.trailer.is_some())
     }
 
-    /// Tells the ledger what is next. Returns the batch that it hands over, if that is it.
+    /// Tells the ledger the next event. Returns the batch that it hands over, if the event is that.
     fn play(&mut self) -> Result<Option<Batch>, TraceError> {
         let Some(tag) = self.next else {
             return Ok(None);
@@ -262,7 +262,7 @@ impl Shard {
         Ok(None)
     }
 
-    /// What the ledger asks is answered from the tape, if it is one that judges by inferred order.
+    /// Answers the ledger's questions from the tape, if it is one that judges by inferred order.
     fn answering<T>(&mut self, tell: impl FnOnce(&mut Listener) -> T) -> T {
         if let Some(answers) = self.listener.ledger.tape().answers() {
             answers.0 = std::mem::take(&mut self.stream.from);
@@ -363,7 +363,7 @@ impl Shard {
         Ok(bytes.ok_or("more than a line has")?.to_vec())
     }
 
-    /// Tells of what these bytes of a read are.
+    /// Tells the ledger what these bytes of a read hold.
     fn feed(&mut self, bytes: &[u8]) -> Result<(), &'static str> {
         self.each(bytes, |shard, seen| {
             let (handle, _) = shard.listener.reading()?;
@@ -374,7 +374,7 @@ impl Shard {
         })
     }
 
-    /// The stream of a session is at its end, and what began in it, too.
+    /// The stream of a session is at its end, which ends what had begun in it.
     fn finish(&mut self, handle: Handle, now_ns: u64) {
         let spoken = self.spoken;
         let empty = spoken
@@ -386,7 +386,7 @@ impl Shard {
         }
     }
 
-    /// Goes through what the connection that is read makes of these bytes.
+    /// Goes through the observations that the connection that is read makes of these bytes.
     fn each(
         &mut self,
         mut bytes: &[u8],
@@ -435,7 +435,7 @@ impl Shard {
         let from = &mut self.stream.from;
         let conn = &mut self.conns[handle.index()];
         Ok(match tag {
-            // When is not known: as if it had waited for nothing.
+            // Its time is not known: as if it had waited for nothing.
             Tag::Leaving => Told::Leaving(0),
             Tag::SentPublish => {
                 let publish = from.bytes();
@@ -460,8 +460,8 @@ impl Shard {
     }
 }
 
-/// What the directory said to a ledger that judges by inferred order, and the number of the session that
-/// is opened next.
+/// The directory's answers to a ledger that judges by inferred order, and the number of the session
+/// that is opened next.
 #[derive(Debug, Default)]
 pub(crate) struct Answers(Reading, Option<SenderId>);
 

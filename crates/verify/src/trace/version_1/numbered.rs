@@ -1,8 +1,8 @@
-//! What a ledger of a target that numbers its messages took for due and asked the directory, when
-//! it wrote version 1.
+//! The lines that a ledger of a target that numbers its messages expected as due, and its questions
+//! to the directory, when it wrote version 1.
 //!
-//! Kept as it was then, whatever ledgers do today, and no more of it than it takes to read such a
-//! trace: it judges nothing.
+//! Kept as it was then, whatever ledgers do today, and only as much of it as is needed to read such
+//! a trace: it judges nothing.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,10 +24,11 @@ use chatbench_wire::seen::{AckOf, Relay, Seen};
 /// Frames held, at most: as many as such a ledger held.
 const MAX_FRAMES: usize = 1 << 18;
 
-/// And their bytes.
+/// Bytes of these frames.
 const MAX_BYTES: usize = 64 << 20;
 
-/// How far under [`MAX_SEQ`] a session was to be for its numbers to be wrong, and not too large.
+/// A session more than this far below [`MAX_SEQ`] that got a larger number was taken to have got a
+/// wrong number; any other, to have come to numbers that are too large.
 const ROOM: u64 = u64::MAX - MAX_SEQ;
 
 /// The ledger.
@@ -35,7 +36,7 @@ const ROOM: u64 = u64::MAX - MAX_SEQ;
 pub(super) struct Former {
     terms: Terms,
     directory: Arc<Directory>,
-    /// Where scripts' texts are told to.
+    /// The view through which scripts' texts are told to the directory.
     view: View,
     sessions: Vec<Session>,
     frames: Frames,
@@ -54,7 +55,7 @@ struct Session {
     welcomed_at: Option<u64>,
     placing: Placing,
     outbox: Outbox,
-    /// It sent what is no frame.
+    /// It sent bytes that are no frame.
     provoked: bool,
     /// The target said `slow-consumer`.
     cut_off: bool,
@@ -97,7 +98,7 @@ impl Former {
         }
     }
 
-    /// The highest number, as the directory said it: mostly close to the one before.
+    /// The highest number, as the directory answered it: mostly close to the previous one.
     pub(super) fn highest(&mut self, from: &mut Reading) -> u64 {
         self.near = self.near.wrapping_add(from.signed().cast_unsigned());
         self.near
@@ -139,7 +140,7 @@ impl Former {
         self.frames.by_number.get(&due).map(|frame| &frame[..])
     }
 
-    /// It came.
+    /// The frame that was due came.
     pub(super) fn matched(&mut self, index: usize) {
         let placing = &mut self.sessions[index].placing;
         placing.next = placing.next.saturating_add(1);
@@ -329,7 +330,7 @@ impl Session {
         self.open_at(due.saturating_sub(1));
     }
 
-    /// Whether the numbers began anew, where its welcome left that open.
+    /// Settles whether the numbers began anew, where its welcome left that open.
     fn settle_numbering(&mut self, seq: u64, bye: bool, from: &mut Reading) {
         let Some(welcome) = self.welcomed_at.take() else {
             return;

@@ -1,7 +1,7 @@
-//! Which number was due to a session, as the ledgers had it that wrote version 1.
+//! The number that was due to a session, by the rules of the ledgers that wrote version 1.
 //!
-//! They waited longer for a frame that was ahead of its time than those of today, and took others
-//! for its explanation.
+//! They waited longer than today's for the explanation of a frame ahead of the number due, and
+//! accepted other frames as one.
 
 use std::collections::VecDeque;
 use std::iter;
@@ -16,7 +16,7 @@ const MAX_EARLY: usize = 16;
 /// Numbers that a session skipped before it did not wait for them any longer.
 const REORDER_WINDOW: u64 = 1024;
 
-/// Where a number fell.
+/// The place of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Onward,
@@ -25,7 +25,7 @@ pub(super) enum Place {
     Behind,
 }
 
-/// Where one session stood.
+/// The place of one session in the numbers.
 #[derive(Debug)]
 pub(super) struct Placing {
     /// The number due; [`NEVER`] outside welcome … bye.
@@ -95,7 +95,7 @@ impl Placing {
             let next = self.next;
             self.early.retain(|e| !(next..seq).contains(&e.seq));
         } else if seq - due <= self.swallowing {
-            // The malformed line had room for what lies between.
+            // The malformed line had room for the numbers in between.
         } else if let Some(at) = self.early.iter().position(|e| e.fresh) {
             let early = self.early[at];
             if early.seq < seq && self.excused.end_of_run(early.seq + 1) >= seq {
@@ -162,7 +162,7 @@ impl Placing {
         self.excused.pass(seq);
     }
 
-    /// Whether `seq` had been skipped; it is not any more.
+    /// Takes `seq` out of the skipped numbers; returns whether it was one.
     fn fill(&mut self, seq: u64) -> bool {
         let Some(at) = self.holes.iter().position(|hole| hole.contains(&seq)) else {
             return false;
@@ -198,7 +198,7 @@ impl Placing {
         self.swallowing = self.swallowing.saturating_add(could_hide);
     }
 
-    /// Whatever the malformed lines can have swallowed, they did.
+    /// Counts all numbers that the malformed lines can have swallowed as swallowed.
     pub(super) fn swallow(&mut self) {
         self.swallowing = 0;
     }
@@ -212,7 +212,7 @@ impl Placing {
         self.early.iter().any(|early| !early.reported)
     }
 
-    /// A batch is handed over: what was skipped long ago is given up.
+    /// A batch is handed over: numbers that were skipped long ago are given up.
     pub(super) fn give_up(&mut self) {
         let hole = self.holes.front().map_or(NEVER, |hole| hole.start);
         let early = self.early.iter().map(|e| e.due).min().unwrap_or(NEVER);

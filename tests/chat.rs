@@ -490,6 +490,13 @@ fn on_a_terminal(address: SocketAddr) -> Terminal {
     terminal
 }
 
+/// Waits until the ack of message `seq` is shown, and the prompt below it: before that the terminal
+/// may be between two lines, and not in the mode in which keys are read one by one.
+fn wait_for_ack(terminal: &mut Terminal, seq: u64) {
+    terminal.wait_for(&format!("✓ {seq}"));
+    terminal.wait_for("> ");
+}
+
 #[test]
 fn a_long_paste_is_sent_whole_and_a_paste_of_lines_is_a_message_a_line() {
     let long = "0123456789".repeat(500);
@@ -504,13 +511,13 @@ fn a_long_paste_is_sent_whole_and_a_paste_of_lines_is_a_message_a_line() {
     });
     let mut terminal = on_a_terminal(address);
     terminal.press(&format!("{long}\r"));
-    terminal.wait_for("✓ 42");
+    wait_for_ack(&mut terminal, 42);
     terminal.paste(&long);
     terminal.press("\r");
-    terminal.wait_for("✓ 43");
+    wait_for_ack(&mut terminal, 43);
     terminal.paste("one\rtwo");
     terminal.press("\r");
-    terminal.wait_for("✓ 45");
+    wait_for_ack(&mut terminal, 45);
     terminal.press("/q\r");
     let (status, _) = terminal.end();
     assert_eq!(status.code(), Some(0));
@@ -538,9 +545,9 @@ fn what_is_typed_survives_what_arrives_and_can_be_edited_and_called_back() {
     let again = terminal.wait_for("hello");
     assert!(again.contains("> "), "the line is written again: {again:?}");
     terminal.press("\r");
-    terminal.wait_for("✓ 43");
+    wait_for_ack(&mut terminal, 43);
     terminal.press("\x1b[A\r");
-    terminal.wait_for("✓ 44");
+    wait_for_ack(&mut terminal, 44);
     terminal.press("\x04");
     let (status, rest) = terminal.end();
     assert_eq!(status.code(), Some(0), "{rest}");

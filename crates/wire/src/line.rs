@@ -66,9 +66,10 @@ impl LineBuffer {
     /// the iterator earlier drops the rest of the chunk, which is what a caller about to close
     /// wants.
     pub fn feed<'a>(&'a mut self, chunk: &'a [u8]) -> Lines<'a> {
-        // After an overrun no line start is known, so nothing more may be lent.
-        let rest = if self.overrun { &[] } else { chunk };
-        Lines { buffer: self, rest }
+        Lines {
+            buffer: self,
+            rest: chunk,
+        }
     }
 
     /// Takes the next line of a read, the bytes of which are left in `rest`: without blank lines;

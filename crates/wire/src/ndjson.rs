@@ -110,7 +110,7 @@ impl<'a> MessageText<'a> {
         self.text
     }
 
-    /// The text as it stands in a frame, if it needs no escapes there.
+    /// The text, if a frame can hold it without escapes.
     #[inline]
     #[must_use]
     pub fn plain(self) -> Option<&'a [u8]> {

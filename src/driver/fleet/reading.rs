@@ -180,7 +180,9 @@ impl Fleet {
         if let Some(inbox) = &one.inbox {
             inbox.news.notify_one();
         }
-        self.write_out(client); // what the target is to be answered with
+        if !self.out.is_empty() {
+            self.write_out(client); // the answers to what was read
+        }
         if acks > 0 {
             self.after_acks(client, now_ns);
         }

@@ -18,7 +18,7 @@ use super::sessions::{NEVER, Session, Sessions, Stage};
 use super::trace::view::View;
 use super::violation::{Evidence, HangUp, Violation, Who};
 use crate::outstanding::rounded_down;
-pub(super) use answers::{Complaint, TakenAck};
+pub(super) use answers::TakenAck;
 use chatbench_wire::payload::{Header, SenderId};
 use chatbench_wire::seen::{Glued, RawSent};
 pub(super) use relays::Text;

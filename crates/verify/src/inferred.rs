@@ -42,7 +42,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::context::{Complaint, Context};
+use super::context::Context;
 use super::directory::{ClientId, Directory};
 use super::ledger::{Event, Handle, Terms, is_late};
 use super::outstanding::Crowds;
@@ -245,25 +245,16 @@ impl Inferred {
             Seen::Relay(relay) => self.relay(handle, relay, now_ns),
             Seen::Ack { of, .. } => self.ack(handle, *of, now_ns),
             Seen::Open { me, .. } => self.welcome(handle, me, now_ns),
-            Seen::Error {
-                code,
-                detail,
-                of,
-                cuts_off,
-            } => {
-                let complaint = Complaint::new(code, detail, *of, *cuts_off);
-                self.error(handle, complaint, now_ns)
-            }
+            Seen::Error(complaint) => self.error(handle, complaint, now_ns),
             Seen::Bye { .. } => self.bye(handle, now_ns),
             Seen::Unknown => {
                 self.context.batch.tally.unknown_frames += 1;
                 Event::Other
             }
-            Seen::Malformed {
-                what,
-                frame,
-                could_hide,
-            } => self.malformed(handle, NoFrame::malformed(what, frame), *could_hide, now_ns),
+            Seen::Malformed(malformed) => {
+                let could_hide = malformed.could_hide;
+                self.malformed(handle, NoFrame::malformed(malformed), could_hide, now_ns)
+            }
         };
         self.session(handle).update_may_compare();
         event

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use super::anomaly::Anomaly;
 use super::batch::{Batch, Fact, Message, Relayed};
 use super::bounds;
-use super::context::{Complaint, Context};
+use super::context::Context;
 use super::directory::{ClientId, Directory};
 use super::ledger::{Event, Handle, Terms, is_late};
 use super::reference::{Reference, Slot};
@@ -166,25 +166,16 @@ impl Numbered {
             Seen::Relay(relay) => self.relay(handle, relay, relay.seq + added, now_ns),
             Seen::Ack { of, seq } => self.ack(handle, seq + added, *of, now_ns),
             Seen::Open { seq, me } => self.welcome(handle, me, *seq, now_ns),
-            Seen::Error {
-                code,
-                detail,
-                of,
-                cuts_off,
-            } => {
-                let complaint = Complaint::new(code, detail, *of, *cuts_off);
-                self.error(handle, complaint, now_ns)
-            }
+            Seen::Error(complaint) => self.error(handle, complaint, now_ns),
             Seen::Bye { seq } => self.bye(handle, seq + added, now_ns),
             Seen::Unknown => {
                 self.context.batch.tally.unknown_frames += 1;
                 Event::Other
             }
-            Seen::Malformed {
-                what,
-                frame,
-                could_hide,
-            } => self.malformed(handle, NoFrame::malformed(what, frame), *could_hide, now_ns),
+            Seen::Malformed(malformed) => {
+                let could_hide = malformed.could_hide;
+                self.malformed(handle, NoFrame::malformed(malformed), could_hide, now_ns)
+            }
         }
     }
 

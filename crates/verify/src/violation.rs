@@ -5,6 +5,7 @@ use super::directory::ClientId;
 use super::kind::Kind;
 use super::ledger::Ending;
 use chatbench_wire::payload::SenderId;
+use chatbench_wire::seen::{Complaint, Malformed};
 
 /// Bytes of an offending line that a violation quotes.
 const QUOTED_BYTES: usize = 120;
@@ -53,6 +54,15 @@ pub struct ErrorFrame {
     pub code: Box<str>,
     /// Its text for people.
     pub detail: Box<str>,
+}
+
+impl From<&Complaint<'_>> for ErrorFrame {
+    fn from(complaint: &Complaint<'_>) -> Self {
+        Self {
+            code: (*complaint.code).into(),
+            detail: (*complaint.detail).into(),
+        }
+    }
 }
 
 /// One violation.
@@ -413,10 +423,10 @@ pub enum NoFrame {
 
 impl NoFrame {
     /// A frame that its decoder calls malformed.
-    pub(super) fn malformed(what: &str, frame: &[u8]) -> Self {
+    pub(super) fn malformed(malformed: &Malformed<'_>) -> Self {
         Self::Malformed {
-            what: what.into(),
-            frame: Quote::of(frame),
+            what: (*malformed.what).into(),
+            frame: Quote::of(&malformed.frame),
         }
     }
 }

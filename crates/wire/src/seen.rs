@@ -29,16 +29,7 @@ pub enum Seen<'a> {
         seq: u64,
     },
     /// The target complained.
-    Error {
-        /// For programs.
-        code: Cow<'a, str>,
-        /// For people.
-        detail: Cow<'a, str>,
-        /// The id of the publish that it refuses, where it says so.
-        of: Option<u64>,
-        /// It says that the client is too slow, and will be cut off.
-        cuts_off: bool,
-    },
+    Error(Complaint<'a>),
     /// The target says that the client has got everything.
     Bye {
         /// The last number owed, where there are numbers.
@@ -47,14 +38,7 @@ pub enum Seen<'a> {
     /// A frame of a kind that the protocol does not know, and that it allows for.
     Unknown,
     /// Something that is no frame of the protocol.
-    Malformed {
-        /// The fault in it.
-        what: Cow<'a, str>,
-        /// The bytes that came, if they are to be shown.
-        frame: &'a [u8],
-        /// How many other frames it has room for: they may be lost in it.
-        could_hide: u64,
-    },
+    Malformed(Malformed<'a>),
 }
 
 /// A message that came.
@@ -83,6 +67,30 @@ pub(crate) fn span(whole: &[u8], part: &[u8]) -> Option<Range<usize>> {
     let from = (part.as_ptr().addr()).checked_sub(whole.as_ptr().addr())?;
     let until = from.checked_add(part.len())?;
     (until <= whole.len()).then_some(from..until)
+}
+
+/// An error that the target gave.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Complaint<'a> {
+    /// For programs.
+    pub code: Cow<'a, str>,
+    /// For people.
+    pub detail: Cow<'a, str>,
+    /// The id of the publish that it refuses, where it says so.
+    pub of: Option<u64>,
+    /// It says that the client is too slow, and will be cut off.
+    pub cuts_off: bool,
+}
+
+/// Bytes that are no frame of the protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed<'a> {
+    /// The fault in them, as the protocol puts it.
+    pub what: Cow<'a, str>,
+    /// The bytes that came, if they are to be shown.
+    pub frame: Cow<'a, [u8]>,
+    /// How many other frames they have room for: these may be lost in them.
+    pub could_hide: u64,
 }
 
 /// The message of a client's that an ack is for.
@@ -158,7 +166,7 @@ pub struct Glued {
 }
 
 /// How a target reads a publish that was sent after bytes without an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GluedFate {
     /// As what it is.
     Survives,

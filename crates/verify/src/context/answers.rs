@@ -11,41 +11,8 @@ use crate::ledger::Handle;
 use crate::outbox::Pending;
 use crate::promises::AckPromise;
 use crate::sessions::Stage;
-use crate::violation::{ErrorAbout, ErrorFrame, Evidence, Violation};
-
-/// An error that the target gave.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Complaint<'a> {
-    pub(crate) code: &'a str,
-    pub(crate) detail: &'a str,
-    /// The publish that it is about, where it says so.
-    pub(crate) id: Option<u64>,
-    /// It says that the client is too slow, and will be cut off.
-    pub(crate) cuts_off: bool,
-}
-
-impl<'a> Complaint<'a> {
-    pub(crate) const fn new(
-        code: &'a str,
-        detail: &'a str,
-        id: Option<u64>,
-        cuts_off: bool,
-    ) -> Self {
-        Self {
-            code,
-            detail,
-            id,
-            cuts_off,
-        }
-    }
-
-    fn frame(self) -> ErrorFrame {
-        ErrorFrame {
-            code: self.code.into(),
-            detail: self.detail.into(),
-        }
-    }
-}
+use crate::violation::{ErrorAbout, Evidence, Violation};
+use chatbench_wire::seen::Complaint;
 
 /// An ack that was waited for.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +54,7 @@ impl<P> Context<P> {
     pub(crate) fn error(
         &mut self,
         handle: Handle,
-        complaint: Complaint<'_>,
+        complaint: &Complaint<'_>,
         now_ns: u64,
     ) -> Option<(Message, Option<Violation>)> {
         self.batch.tally.errors_received += 1;
@@ -95,7 +62,7 @@ impl<P> Context<P> {
         let connecting = session.stage == Stage::Connecting;
         let before = session.flags;
         session.flags.got_error(complaint.cuts_off, connecting);
-        let named = complaint.id.map(split_id);
+        let named = complaint.of.map(split_id);
         let mine = named.filter(|&(sender, _)| sender == session.id);
         let acks = self.terms.promises.ack == AckPromise::ExactlyOnce;
         let outbox = session.outbox.get_or_insert_default();
@@ -115,12 +82,12 @@ impl<P> Context<P> {
         outbox.waive_ack(k);
         let (client, blameless) = (session.client, !session.flags.provoked);
         if was_acked {
-            let refused = Evidence::RefusedAfterAck(complaint.frame());
+            let refused = Evidence::RefusedAfterAck(complaint.into());
             self.certain(refused, handle, Some(message), now_ns);
             return None;
         }
         let violation = blameless.then(|| {
-            let refused = Evidence::RefusedInOrder(complaint.frame());
+            let refused = Evidence::RefusedInOrder(complaint.into());
             self.violation(refused, client, Some(message), now_ns)
         });
         Some((message, violation))
@@ -133,7 +100,7 @@ impl<P> Context<P> {
         &mut self,
         handle: Handle,
         before: Flags,
-        complaint: Complaint<'_>,
+        complaint: &Complaint<'_>,
         now_ns: u64,
     ) {
         let session = &mut self.sessions[handle];
@@ -145,14 +112,14 @@ impl<P> Context<P> {
         let error = UnnamedError {
             last_k: outbox.last_k,
             at_ns: now_ns,
-            frame: complaint.frame(),
+            frame: complaint.into(),
         };
         if outbox.answer_raw() {
             if !before.provoked {
                 let refused = Evidence::ScriptRefused(error.frame);
                 self.certain(refused, handle, None, now_ns);
             }
-        } else if let Some(id) = complaint.id {
+        } else if let Some(id) = complaint.of {
             let (sender, k) = split_id(id);
             self.stray_error(client, Some(Message { sender, k }), error);
         } else if self.terms.promises.ack == AckPromise::None

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use super::{Event, Handle, Inferred};
 use crate::anomaly::Anomaly;
 use crate::batch::{Message, NO_NUMBER};
-use crate::context::{Complaint, TakenAck};
+use crate::context::TakenAck;
 use crate::ids::split_id;
 use crate::promises::OrderPromise;
 use crate::violation::{Evidence, Violation};
-use chatbench_wire::seen::AckOf;
+use chatbench_wire::seen::{AckOf, Complaint};
 
 impl Inferred {
     pub(super) fn ack(&mut self, handle: Handle, of: AckOf, now_ns: u64) -> Event {
@@ -140,13 +140,18 @@ impl Inferred {
         });
     }
 
-    pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
+    pub(super) fn error(
+        &mut self,
+        handle: Handle,
+        complaint: &Complaint<'_>,
+        now_ns: u64,
+    ) -> Event {
         let refused = self.context.error(handle, complaint, now_ns);
         if let Some((message, violation)) = refused {
             self.refused(message, violation, now_ns);
         }
         Event::Error {
-            code: complaint.code.into(),
+            code: (*complaint.code).into(),
         }
     }
 

@@ -3,11 +3,11 @@
 use super::{Event, Handle, Numbered};
 use crate::anomaly::{Anomaly, NoAck, Open, Unacked};
 use crate::batch::{Acked, Fact, Message};
-use crate::context::{Complaint, TakenAck};
+use crate::context::TakenAck;
 use crate::ids::split_id;
 use crate::stream::{Carried, Form, Moves, Place};
 use crate::violation::Evidence;
-use chatbench_wire::seen::AckOf;
+use chatbench_wire::seen::{AckOf, Complaint};
 
 impl Numbered {
     /// An ack has found its place.
@@ -197,14 +197,19 @@ impl Numbered {
         Event::Other
     }
 
-    pub(super) fn error(&mut self, handle: Handle, complaint: Complaint<'_>, now_ns: u64) -> Event {
+    pub(super) fn error(
+        &mut self,
+        handle: Handle,
+        complaint: &Complaint<'_>,
+        now_ns: u64,
+    ) -> Event {
         let refused = self.context.error(handle, complaint, now_ns);
         if let Some((message, violation)) = refused {
             let refused = Anomaly::Refused { message, violation };
             self.context.batch.anomalies.push(refused);
         }
         Event::Error {
-            code: complaint.code.into(),
+            code: (*complaint.code).into(),
         }
     }
 

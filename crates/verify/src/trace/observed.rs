@@ -18,7 +18,7 @@ use crate::judge::Judge;
 use crate::ledger::{Ending, Handle, Ledger, Terms};
 use crate::promises::Promises;
 use chatbench_wire::payload::{self, HEADER_BYTES, Header, SenderId};
-use chatbench_wire::seen::{AckOf, Capabilities, Relay, Seen};
+use chatbench_wire::seen::{AckOf, Capabilities, Complaint, Relay, Seen};
 
 /// Addresses are not among the observations: everyone has this one.
 const ADDRESS: &str = "0.0.0.0:0";
@@ -292,12 +292,12 @@ impl Teller {
                     seq,
                 }))
             }
-            What::Error => Some(Seen::Error {
+            What::Error => Some(Seen::Error(Complaint {
                 code: observation.code.as_deref().unwrap_or_default().into(),
                 detail: "".into(),
                 of: Some(publish_id(id, k)),
                 cuts_off: observation.code.as_deref() == Some(TOO_SLOW),
-            }),
+            })),
             What::Leaving => {
                 self.ledger.leaving(handle, self.now_ns);
                 None

@@ -230,7 +230,7 @@ pub(crate) mod overhear {
 
     use super::{Handle, Told};
     use chatbench_wire::ndjson;
-    use chatbench_wire::seen::{AckOf, Relay, Seen};
+    use chatbench_wire::seen::{AckOf, Complaint, Relay, Seen};
 
     thread_local! {
         /// Ledgers decode every line, and compare none.
@@ -252,8 +252,9 @@ pub(crate) mod overhear {
             let mut line = Vec::new();
             match seen {
                 Seen::Open { seq, me } => ndjson::encode_welcome(&mut line, me, *seq, 65_536),
-                Seen::Relay(Relay { frame, .. }) | Seen::Malformed { frame, .. } => {
-                    line.extend_from_slice(frame.trim_ascii_end());
+                Seen::Relay(Relay { frame, .. }) => line.extend_from_slice(frame),
+                Seen::Malformed(malformed) => {
+                    line.extend_from_slice(&malformed.frame);
                     line.push(b'\n');
                 }
                 Seen::Ack { of, seq } => {
@@ -263,9 +264,9 @@ pub(crate) mod overhear {
                     };
                     ndjson::encode_ack(&mut line, *seq, id);
                 }
-                Seen::Error {
+                Seen::Error(Complaint {
                     code, detail, of, ..
-                } => ndjson::encode_error(&mut line, code, detail, *of),
+                }) => ndjson::encode_error(&mut line, code, detail, *of),
                 Seen::Bye { seq } => ndjson::encode_bye(&mut line, *seq),
                 Seen::Unknown => line.extend_from_slice(b"{\"type\":\"unknown\"}\n"),
             }

@@ -11,7 +11,8 @@ use crate::classic::texts::{Cut, TextBuffer};
 use crate::classic::{self, RELAY};
 use crate::ndjson::{ServerFrame, decode_server};
 use crate::seen::{
-    AckOf, Capabilities, Conn, Due, Glued, GluedFate, Publishing, RawFrame, RawSent, Relay, Seen,
+    AckOf, Capabilities, Conn, Due, Glued, GluedFate, Malformed, Publishing, RawFrame, RawSent,
+    Relay, Seen,
 };
 
 pub(super) const SCHEME: &str = "classic";
@@ -106,11 +107,11 @@ impl Classic {
                 from: by.to_string().into(),
                 seq: 0,
             }),
-            None => Seen::Malformed {
+            None => Seen::Malformed(Malformed {
                 what: Cow::Borrowed(""),
-                frame,
+                frame: frame.into(),
                 could_hide: (frame.len() / SHORTEST_FRAME_BYTES) as u64,
-            },
+            }),
         })
     }
 

@@ -11,7 +11,8 @@ use crate::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer, SERVER_EXTRA_BYTES};
 use crate::ndjson::welcome::{self, NotAWelcome};
 use crate::ndjson::{self, ErrorCode, Publish, ServerFrame};
 use crate::seen::{
-    AckOf, Capabilities, Conn, Due, Glued, GluedFate, Publishing, RawFrame, RawSent, Relay, Seen,
+    AckOf, Capabilities, Complaint, Conn, Due, Glued, GluedFate, Malformed, Publishing, RawFrame,
+    RawSent, Relay, Seen,
 };
 
 pub(super) const SCHEME: &str = "ndjson";
@@ -104,11 +105,11 @@ impl Conn for Ndjson {
             Ok(line) => line,
             // After it the stream cannot be read: whatever is missing then follows from it.
             Err(too_long) => {
-                return Some(Seen::Malformed {
+                return Some(Seen::Malformed(Malformed {
                     what: too_long.to_string().into(),
-                    frame: &[],
+                    frame: Cow::Borrowed(&[]),
                     could_hide: EVERYTHING,
-                });
+                }));
             }
         };
         Some(match ndjson::decode_server(line.text) {
@@ -131,12 +132,12 @@ impl Conn for Ndjson {
             },
             Ok(ServerFrame::Welcome { protocol, .. }) if protocol != ndjson::PROTOCOL_VERSION => {
                 let ours = ndjson::PROTOCOL_VERSION;
-                Seen::Malformed {
+                Seen::Malformed(Malformed {
                     what: format!("a welcome to protocol {protocol}, where {ours} is spoken")
                         .into(),
-                    frame: &[],
+                    frame: Cow::Borrowed(&[]),
                     could_hide: 0,
-                }
+                })
             }
             Ok(ServerFrame::Welcome {
                 client_ip,
@@ -148,19 +149,19 @@ impl Conn for Ndjson {
                 self.just_welcomed = true;
                 Seen::Open { seq, me: client_ip }
             }
-            Ok(ServerFrame::Error { code, detail, id }) => Seen::Error {
+            Ok(ServerFrame::Error { code, detail, id }) => Seen::Error(Complaint {
                 cuts_off: code == ErrorCode::SlowConsumer.as_str(),
                 code,
                 detail,
                 of: id,
-            },
+            }),
             Ok(ServerFrame::Bye { seq }) => Seen::Bye { seq },
             Ok(ServerFrame::Unknown) => Seen::Unknown,
-            Err(malformed) => Seen::Malformed {
+            Err(malformed) => Seen::Malformed(Malformed {
                 what: malformed.detail.into(),
-                frame: line.text,
+                frame: line.text.into(),
                 could_hide: (line.text.len() / SHORTEST_FRAME_BYTES) as u64,
-            },
+            }),
         })
     }
 

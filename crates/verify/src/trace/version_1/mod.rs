@@ -72,6 +72,13 @@ pub(in crate::trace) struct Spoken {
     max_frame_bytes: usize,
 }
 
+impl Spoken {
+    /// A connection at its beginning.
+    fn open(self) -> AnyConn {
+        (self.protocol).open(None, self.max_read_bytes, &mut Vec::new())
+    }
+}
+
 impl FormerHeader {
     /// The header as traces have it today, and the rest that is needed to read on; `None` if there
     /// are limits that cannot be.
@@ -294,11 +301,7 @@ impl Shard {
         }
         let handle = self.listener.connecting(client);
         let handle = handle.ok_or("a session number that was given out before")?;
-        let max_read_bytes = self.spoken.max_read_bytes;
-        let conn = self
-            .spoken
-            .protocol
-            .open(None, max_read_bytes, &mut Vec::new());
+        let conn = self.spoken.open();
         match self.conns.get_mut(handle.index()) {
             Some(old) => *old = conn,
             None => self.conns.push(conn),
@@ -376,11 +379,7 @@ impl Shard {
 
     /// The stream of a session is at its end, which ends what had begun in it.
     fn finish(&mut self, handle: Handle, now_ns: u64) {
-        let spoken = self.spoken;
-        let empty = spoken
-            .protocol
-            .open(None, spoken.max_read_bytes, &mut Vec::new());
-        let mut conn = std::mem::replace(&mut self.conns[handle.index()], empty);
+        let mut conn = std::mem::replace(&mut self.conns[handle.index()], self.spoken.open());
         while let Some(seen) = conn.finish() {
             self.answering(|listener| listener.ledger.saw(handle, &seen, now_ns));
         }
@@ -393,13 +392,7 @@ impl Shard {
         mut take: impl FnMut(&mut Self, Seen<'_>) -> Result<(), &'static str>,
     ) -> Result<(), &'static str> {
         let (handle, _) = self.listener.reading()?;
-        let spoken = self.spoken;
-        let empty = || {
-            spoken
-                .protocol
-                .open(None, spoken.max_read_bytes, &mut Vec::new())
-        };
-        let mut conn = std::mem::replace(&mut self.conns[handle.index()], empty());
+        let mut conn = std::mem::replace(&mut self.conns[handle.index()], self.spoken.open());
         let mut took = Ok(());
         while let Some(seen) = conn.next(&mut bytes, &mut Vec::new()) {
             took = took.and_then(|()| take(self, seen));

@@ -242,10 +242,10 @@ impl Former {
                 session.ack(seq + added, id, from);
             }
             Seen::Open { seq, .. } => self.welcome(index, *seq, from),
-            Seen::Error { of, cuts_off, .. } => session.error(*cuts_off, *of, from),
+            Seen::Error(complaint) => session.error(complaint.cuts_off, complaint.of, from),
             Seen::Bye { seq } => session.bye(seq + added),
             Seen::Unknown => {}
-            Seen::Malformed { could_hide, .. } => session.placing.malformed(*could_hide),
+            Seen::Malformed(malformed) => session.placing.malformed(malformed.could_hide),
         }
     }
 

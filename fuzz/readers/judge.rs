@@ -22,6 +22,7 @@ use chatbench::verify::ledger::{Ending, Handle, Ledger, Terms};
 use chatbench::verify::trace::{self, file::Recording};
 use chatbench::wire::payload::{self, HEADER_BYTES, Header};
 use chatbench::wire::protocol::{AnyConn, Protocol};
+use chatbench::wire::rooms::RoomId;
 use chatbench::wire::seen::{Conn, Publishing};
 use chatbench::wire::{classic, ndjson};
 
@@ -250,6 +251,7 @@ impl Session {
         );
         let says = String::from_utf8_lossy(&text);
         let publish = Publishing {
+            room: RoomId::UNNAMED,
             text: &says,
             id: publish_id(header.sender, header.k),
             claims: None,

@@ -245,7 +245,7 @@ impl Ledger {
             let event = match self.matched(handle, now_ns, |due| conn.take_if(&mut input, &due)) {
                 Some(event) => event,
                 None => match conn.next(&mut input, out) {
-                    Some(seen) => self.saw(handle, &seen, now_ns),
+                    Some((_, seen)) => self.saw(handle, &seen, now_ns),
                     None => break,
                 },
             };
@@ -264,7 +264,7 @@ impl Ledger {
         mut each: impl FnMut(Event),
     ) {
         let mut frames = 0;
-        while let Some(seen) = conn.finish() {
+        while let Some((_, seen)) = conn.finish() {
             each(self.saw(handle, &seen, now_ns));
             frames += 1;
         }

@@ -142,6 +142,7 @@ impl Outbox {
                     }
                     raw.errors_owed += 1;
                 }
+                RawFrame::InRoom => {}
             }
         }
     }

@@ -18,6 +18,7 @@ pub mod line;
 pub mod ndjson;
 pub mod payload;
 pub mod protocol;
+pub mod rooms;
 pub mod seen;
 
 /// How a server and its clients talk to each other.

@@ -9,7 +9,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-/// Something that a client saw.
+use super::rooms::RoomId;
+
+/// Something that a client saw, in one room. A room is a broadcast of its own: that its client
+/// joined it is [`Seen::Open`], and that it left it [`Seen::Bye`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen<'a> {
     /// The target takes the client in: what it accepts from here on is owed.
@@ -133,6 +136,9 @@ pub struct Capabilities {
     /// connected has joined once a later one has. No more than the original server is known to
     /// promise it.
     pub joins_in_order: bool,
+    /// It has rooms besides the one that everyone is in.
+    #[serde(skip)]
+    pub rooms: bool,
 }
 
 /// Bytes that a script sent as they stand, as a target that keeps to the protocol reads them.
@@ -154,6 +160,8 @@ pub enum RawFrame {
     Publish(String),
     /// It is to be refused. If it is not, any of these texts may be relayed.
     Refused(Vec<String>),
+    /// It concerns a named room. What comes of it is not followed.
+    InRoom,
 }
 
 /// The fate of a publish that was sent after bytes without an end.
@@ -179,6 +187,8 @@ pub enum GluedFate {
 /// A message to be published.
 #[derive(Debug, Clone, Copy)]
 pub struct Publishing<'a> {
+    /// The room in which it is published.
+    pub room: RoomId,
     /// The text that is published.
     pub text: &'a str,
     /// The id by which its ack names it, where acks do.
@@ -197,15 +207,32 @@ pub trait Conn {
     /// changes nothing.
     fn take_if(&mut self, input: &mut &[u8], due: &Due<'_>) -> bool;
 
-    /// Takes what comes next of a read, the bytes of which are left in `input`; `None` when the
-    /// read is used up.
-    fn next<'a, 'r: 'a>(&'a mut self, input: &mut &'r [u8], out: &mut Vec<u8>) -> Option<Seen<'a>>;
+    /// Takes what comes next of a read, the bytes of which are left in `input`, and says in which
+    /// room it is: the unnamed one for whatever concerns the connection. `None` when the read is
+    /// used up.
+    fn next<'a, 'r: 'a>(
+        &'a mut self,
+        input: &mut &'r [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<(RoomId, Seen<'a>)>;
 
     /// Takes what is left at the end of the stream, as what it is if nothing follows; `None` when
     /// there is no more. What is no frame at all stays for [`Conn::unread`].
-    fn finish(&mut self) -> Option<Seen<'_>> {
+    fn finish(&mut self) -> Option<(RoomId, Seen<'_>)> {
         None
     }
+
+    /// The room of the message that comes next, as far as its first bytes tell: with whose message
+    /// to compare it ([`Conn::take_if`]). The unnamed one where they do not.
+    fn room_of_next(&self, _input: &[u8]) -> RoomId {
+        RoomId::UNNAMED
+    }
+
+    /// Appends what asks to be let into a room that has a name.
+    fn join(&mut self, _out: &mut Vec<u8>, _room: RoomId) {}
+
+    /// Appends what takes leave of it.
+    fn leave(&mut self, _out: &mut Vec<u8>, _room: RoomId) {}
 
     /// The bytes that came and are no whole frame yet.
     fn unread(&self) -> &[u8];

@@ -15,6 +15,7 @@ use crate::driver::member::Rank;
 use crate::driver::source::Source;
 use crate::verify::ids::publish_id;
 use crate::wire::payload;
+use crate::wire::rooms::RoomId;
 use crate::wire::seen::{Conn, Publishing};
 
 /// Messages that a client behind its schedule sends in one write at most.
@@ -263,6 +264,7 @@ impl Fleet {
         payload::encode(&mut self.text, self.seed, &header, size as usize);
         let text = std::str::from_utf8(&self.text).expect("a load message is ASCII");
         let publish = Publishing {
+            room: RoomId::UNNAMED,
             text,
             id: publish_id(header.sender, header.k),
             claims: claimed.as_deref(),

@@ -8,6 +8,7 @@ use crate::judge::Judge;
 use crate::ledger::{Ending, Ledger, Terms};
 use crate::promises::{AckPromise, Promises};
 use chatbench_wire::payload;
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Capabilities, Conn, Due, Glued, Publishing, RawSent, Relay, Seen};
 
 /// One connection: `<RECEIVER|TEXT>`, answered with `.`.
@@ -39,18 +40,23 @@ impl Conn for Enveloped {
         is_due
     }
 
-    fn next<'a, 'r: 'a>(&'a mut self, input: &mut &'r [u8], out: &mut Vec<u8>) -> Option<Seen<'a>> {
+    fn next<'a, 'r: 'a>(
+        &'a mut self,
+        input: &mut &'r [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<(RoomId, Seen<'a>)> {
         let (text, len) = self.text(input)?;
         let (frame, rest) = input.split_at(len);
         *input = rest;
         out.push(b'.');
         self.decoded += 1;
-        Some(Seen::Relay(Relay {
+        let relay = Relay {
             frame,
             text: text.into(),
             from: address(0).into(),
             seq: 0,
-        }))
+        };
+        Some((RoomId::UNNAMED, Seen::Relay(relay)))
     }
 
     fn unread(&self) -> &[u8] {

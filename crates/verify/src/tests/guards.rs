@@ -16,6 +16,7 @@ use crate::ledger::{Ending, Event, Handle, Ledger, Terms};
 use chatbench_wire::ndjson::{self, MAX_ID};
 use chatbench_wire::payload::{self, Header, SenderId};
 use chatbench_wire::protocol::Protocol;
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Conn, Publishing};
 
 /// Shards of one judge, driven by hand.
@@ -63,6 +64,7 @@ impl Bench {
         ledger.sending_raw(handle, &conn.raw(&mut Vec::new(), raw, 65_536));
         let header = ledger.sending(handle, 5, 5, false).unwrap();
         let publish = Publishing {
+            room: RoomId::UNNAMED,
             text: &text(header.sender.0, header.k, 5),
             id: publish_id(header.sender, header.k),
             claims: None,

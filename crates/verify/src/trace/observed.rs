@@ -36,6 +36,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     errors: true,
     claims: false,
     joins_in_order: false,
+    rooms: true,
 };
 
 /// The code of the error that says that its receiver is too slow.

@@ -10,6 +10,7 @@ use crate::classic::objects::ObjectBuffer;
 use crate::classic::texts::{Cut, TextBuffer};
 use crate::classic::{self, RELAY};
 use crate::ndjson::{ServerFrame, decode_server};
+use crate::rooms::RoomId;
 use crate::seen::{
     AckOf, Capabilities, Conn, Due, Glued, GluedFate, Malformed, Publishing, RawFrame, RawSent,
     Relay, Seen,
@@ -24,6 +25,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     errors: false,
     claims: true,
     joins_in_order: true,
+    rooms: false,
 };
 
 /// Bytes of an unfinished text that are kept.
@@ -172,15 +174,15 @@ impl Conn for Classic {
         &'a mut self,
         input: &mut &'r [u8],
         _out: &mut Vec<u8>,
-    ) -> Option<Seen<'a>> {
+    ) -> Option<(RoomId, Seen<'a>)> {
         self.feed(input);
-        self.cut(false)
+        Some((RoomId::UNNAMED, self.cut(false)?))
     }
 
     /// Takes what might have begun something longer as what it is: nothing follows.
-    fn finish(&mut self) -> Option<Seen<'_>> {
+    fn finish(&mut self) -> Option<(RoomId, Seen<'_>)> {
         self.texts.finish();
-        self.cut(true)
+        Some((RoomId::UNNAMED, self.cut(true)?))
     }
 
     fn unread(&self) -> &[u8] {

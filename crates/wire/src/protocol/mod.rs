@@ -11,10 +11,12 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::Dialect;
+use super::rooms::{RoomId, RoomNames};
 use super::seen::{Capabilities, Conn, Due, Glued, Publishing, RawSent, Seen};
 
 pub mod classic;
@@ -160,6 +162,15 @@ macro_rules! each_conn {
 pub use each_conn;
 
 impl AnyConn {
+    /// The connection of a run that has these rooms.
+    #[must_use]
+    pub fn with_rooms(self, rooms: &Arc<RoomNames>) -> Self {
+        match self {
+            Self::Ndjson(conn) => Self::Ndjson(conn.with_rooms(Arc::clone(rooms))),
+            Self::Classic(conn) => Self::Classic(conn),
+        }
+    }
+
     /// The fate of a publish that was sent as these bytes, if it runs together with bytes that a
     /// script sent before.
     pub fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
@@ -186,12 +197,29 @@ impl Conn for AnyConn {
     }
 
     #[inline]
-    fn next<'a, 'r: 'a>(&'a mut self, input: &mut &'r [u8], out: &mut Vec<u8>) -> Option<Seen<'a>> {
+    fn next<'a, 'r: 'a>(
+        &'a mut self,
+        input: &mut &'r [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<(RoomId, Seen<'a>)> {
         each_conn!(self, conn => conn.next(input, out))
     }
 
-    fn finish(&mut self) -> Option<Seen<'_>> {
+    fn finish(&mut self) -> Option<(RoomId, Seen<'_>)> {
         each_conn!(self, conn => conn.finish())
+    }
+
+    #[inline]
+    fn room_of_next(&self, input: &[u8]) -> RoomId {
+        each_conn!(self, conn => conn.room_of_next(input))
+    }
+
+    fn join(&mut self, out: &mut Vec<u8>, room: RoomId) {
+        each_conn!(self, conn => conn.join(out, room));
+    }
+
+    fn leave(&mut self, out: &mut Vec<u8>, room: RoomId) {
+        each_conn!(self, conn => conn.leave(out, room));
     }
 
     fn unread(&self) -> &[u8] {

@@ -1,7 +1,9 @@
 //! The reference protocol as a client speaks it: one JSON object per line.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use memchr::memchr2;
 use serde::Deserialize;
 
 use super::wrong::{WrongTarget, first_line, quoted};
@@ -10,6 +12,7 @@ use crate::classic;
 use crate::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer, SERVER_EXTRA_BYTES};
 use crate::ndjson::welcome::{self, NotAWelcome};
 use crate::ndjson::{self, ErrorCode, Publish, ServerFrame};
+use crate::rooms::{RoomId, RoomNames};
 use crate::seen::{
     AckOf, Capabilities, Complaint, Conn, Due, Glued, GluedFate, Malformed, Publishing, RawFrame,
     RawSent, Relay, Seen,
@@ -24,6 +27,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     errors: true,
     claims: false,
     joins_in_order: false,
+    rooms: true,
 };
 
 /// The shortest frame there is, with its LF: `{"type":"bye","seq":0}`.
@@ -45,7 +49,12 @@ pub struct Ndjson {
     max_line: u64,
     /// The welcome was just read: from the next line on, lines may be as long as it says.
     just_welcomed: bool,
+    /// The rooms of the run, if it has any.
+    rooms: Option<Arc<RoomNames>>,
 }
+
+/// The beginning of a relay in a named room, as servers write it.
+const RELAY_IN_ROOM: &[u8] = br#"{"type":"relay","room":""#;
 
 impl Ndjson {
     /// A connection that reads lines of at most `max_line_bytes`, until its welcome allows longer
@@ -57,7 +66,14 @@ impl Ndjson {
             raw: None,
             max_line: 0,
             just_welcomed: false,
+            rooms: None,
         }
+    }
+
+    /// The same connection, of a run that has these rooms.
+    pub(super) fn with_rooms(mut self, rooms: Arc<RoomNames>) -> Self {
+        self.rooms = (!rooms.is_empty()).then_some(rooms);
+        self
     }
 
     /// The fate of a publish that runs together with bytes that a script sent before.
@@ -97,7 +113,7 @@ impl Conn for Ndjson {
         &'a mut self,
         input: &mut &'r [u8],
         _out: &mut Vec<u8>,
-    ) -> Option<Seen<'a>> {
+    ) -> Option<(RoomId, Seen<'a>)> {
         if self.just_welcomed {
             self.allow_longer_lines();
         }
@@ -105,14 +121,15 @@ impl Conn for Ndjson {
             Ok(line) => line,
             // After it the stream cannot be read: whatever is missing then follows from it.
             Err(too_long) => {
-                return Some(Seen::Malformed(Malformed {
+                let malformed = Malformed {
                     what: too_long.to_string().into(),
                     frame: Cow::Borrowed(&[]),
                     could_hide: EVERYTHING,
-                }));
+                };
+                return Some((RoomId::UNNAMED, Seen::Malformed(malformed)));
             }
         };
-        Some(match ndjson::decode_server(line.text) {
+        let seen = match ndjson::decode_server(line.text) {
             Ok(ServerFrame::Relay {
                 seq,
                 client_ip,
@@ -162,7 +179,25 @@ impl Conn for Ndjson {
                 frame: line.text.into(),
                 could_hide: (line.text.len() / SHORTEST_FRAME_BYTES) as u64,
             }),
-        })
+        };
+        Some((RoomId::UNNAMED, seen))
+    }
+
+    #[inline]
+    fn room_of_next(&self, input: &[u8]) -> RoomId {
+        let Some(rooms) = self
+            .rooms
+            .as_ref()
+            .filter(|_| self.lines.pending_bytes() == 0)
+        else {
+            return RoomId::UNNAMED;
+        };
+        let name = input.strip_prefix(RELAY_IN_ROOM).and_then(|rest| {
+            let end = memchr2(b'"', b'\\', rest)?;
+            (rest[end] == b'"').then_some(&rest[..end])
+        });
+        let name = name.and_then(|name| std::str::from_utf8(name).ok());
+        name.map_or(RoomId::UNNAMED, |name| rooms.id(name))
     }
 
     fn unread(&self) -> &[u8] {

@@ -195,6 +195,7 @@ fn schemes_are_found_and_nothing_else_is() {
 fn what_is_sent_after_half_a_frame_runs_together_with_it() {
     let publish = |conn: &mut AnyConn| {
         let publish = Publishing {
+            room: RoomId::UNNAMED,
             text: "hello",
             id: 7,
             claims: None,

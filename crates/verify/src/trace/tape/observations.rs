@@ -104,6 +104,9 @@ impl Writing {
                         self.bytes(text.as_bytes());
                     }
                 }
+                RawFrame::InRoom => {
+                    self.kind(2);
+                }
             }
         }
     }
@@ -208,9 +211,11 @@ impl Reading {
             frames: Vec::new(),
         };
         for _ in 0..self.number() {
-            let frame = match self.flag() {
-                false => RawFrame::Publish(self.text()),
-                true => {
+            let frame = match self.kind() {
+                0 => RawFrame::Publish(self.text()),
+                2 => RawFrame::InRoom,
+                kind => {
+                    self.broken |= kind > 1;
                     let mut texts = Vec::new();
                     for _ in 0..self.number() {
                         texts.push(self.text());

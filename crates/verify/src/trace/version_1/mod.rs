@@ -380,7 +380,7 @@ impl Shard {
     /// The stream of a session is at its end, which ends what had begun in it.
     fn finish(&mut self, handle: Handle, now_ns: u64) {
         let mut conn = std::mem::replace(&mut self.conns[handle.index()], self.spoken.open());
-        while let Some(seen) = conn.finish() {
+        while let Some((_, seen)) = conn.finish() {
             self.answering(|listener| listener.ledger.saw(handle, &seen, now_ns));
         }
     }
@@ -394,7 +394,7 @@ impl Shard {
         let (handle, _) = self.listener.reading()?;
         let mut conn = std::mem::replace(&mut self.conns[handle.index()], self.spoken.open());
         let mut took = Ok(());
-        while let Some(seen) = conn.next(&mut bytes, &mut Vec::new()) {
+        while let Some((_, seen)) = conn.next(&mut bytes, &mut Vec::new()) {
             took = took.and_then(|()| take(self, seen));
         }
         if let Some(max_frame_bytes) = conn.max_frame_bytes() {

@@ -194,9 +194,27 @@ impl Inferred {
         Some((slot.frame_number()?, due.frame))
     }
 
+    /// Takes what comes next for as long as it is the message known to be due, which `take_if` says.
+    /// Returns how many messages that were.
+    #[inline]
+    pub(super) fn take_due(
+        &mut self,
+        handle: Handle,
+        now_ns: u64,
+        mut take_if: impl FnMut(Due<'_>) -> bool,
+        mut each: impl FnMut(Event),
+    ) -> u64 {
+        let mut taken = 0;
+        while let Some(event) = self.matched(handle, now_ns, &mut take_if) {
+            each(event);
+            taken += 1;
+        }
+        taken
+    }
+
     /// Takes what comes next if it is the message known to be due, which `take_if` says.
     #[inline]
-    pub(super) fn matched(
+    fn matched(
         &mut self,
         handle: Handle,
         now_ns: u64,

@@ -242,15 +242,13 @@ impl Ledger {
         let split = !conn.unread().is_empty();
         let (mut input, mut frames) = (bytes, 0);
         loop {
-            let event = match self.matched(handle, now_ns, |due| conn.take_if(&mut input, &due)) {
-                Some(event) => event,
-                None => match conn.next(&mut input, out) {
-                    Some((_, seen)) => self.saw(handle, &seen, now_ns),
-                    None => break,
-                },
+            let take_if = |due: Due<'_>| conn.take_if(&mut input, &due);
+            frames += self.take_due(handle, now_ns, take_if, &mut each);
+            let Some((_, seen)) = conn.next(&mut input, out) else {
+                break;
             };
+            each(self.saw(handle, &seen, now_ns));
             frames += 1;
-            each(event);
         }
         self.read_done(frames, split);
     }
@@ -273,17 +271,18 @@ impl Ledger {
         }
     }
 
-    /// Takes the next bytes of a session if they are the message that others got and that is due to
-    /// it now: `take_if` compares, and takes them if they are. The fast path; `None` changes
-    /// nothing.
+    /// Takes the next bytes of a session for as long as they are the message that others got and
+    /// that is due to it now: `take_if` compares, and takes them if they are. Returns how many
+    /// messages that were. The fast path; where `take_if` says `false` nothing is changed.
     #[inline]
-    pub fn matched(
+    pub fn take_due(
         &mut self,
         handle: Handle,
         now_ns: u64,
         take_if: impl FnMut(Due<'_>) -> bool,
-    ) -> Option<Event> {
-        either!(self, ledger => ledger.matched(handle, now_ns, take_if))
+        each: impl FnMut(Event),
+    ) -> u64 {
+        either!(self, ledger => ledger.take_due(handle, now_ns, take_if, each))
     }
 
     /// Takes an observation of a session, and says what it was.

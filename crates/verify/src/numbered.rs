@@ -91,40 +91,56 @@ impl Numbered {
         self.context.leaving(handle, now_ns);
     }
 
-    /// Takes what comes next if it is the message known to be due, which `take_if` says.
+    /// Takes what comes next for as long as it is the message known to be due, which `take_if` says.
+    /// Returns how many messages that were.
+    ///
+    /// All at once, since what is looked up for the session serves for all of them: for one after
+    /// the other it was 27 instructions of 161 more per delivery.
     #[inline]
-    pub(super) fn matched(
+    pub(super) fn take_due(
         &mut self,
         handle: Handle,
         now_ns: u64,
-        take_if: impl FnOnce(Due<'_>) -> bool,
-    ) -> Option<Event> {
+        mut take_if: impl FnMut(Due<'_>) -> bool,
+        mut each: impl FnMut(Event),
+    ) -> u64 {
         #[cfg(test)]
         if self.never_compare {
-            return None;
+            return 0;
         }
-        let session = &mut self.context.sessions[handle];
-        if let Some((slot, due)) = self.reference.get(session.progress.next)
-            && slot.sender != session.id
-            && take_if(due)
-        {
-            session.progress.next += 1;
-            slot.receivers += 1;
-            slot.last_ns = now_ns;
-            let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
-            self.context.batch.tally.delivered += 1;
-            (self.context.directory).matched(handle.0, now_ns, slot.frame_number());
-            if is_late(self.context.terms.late_after_ns, intended_ns, now_ns)
-                || session.progress.trouble.is_some()
-            {
-                self.after_match(handle, now_ns);
+        let mut all = 0;
+        loop {
+            let context = &mut self.context;
+            let session = &mut context.sessions[handle];
+            let (slots, frames) = self.reference.from(session.progress.next);
+            let (mut taken, mut needs_more) = (0, false);
+            for slot in slots {
+                if slot.sender == session.id || !take_if(slot.due(frames)) {
+                    break;
+                }
+                taken += 1;
+                slot.receivers += 1;
+                slot.last_ns = now_ns;
+                let (intended_ns, sent_ns) = (slot.intended_ns, slot.sent_ns);
+                (context.directory).matched(handle.0, now_ns, slot.frame_number());
+                each(Event::Relay {
+                    intended_ns,
+                    sent_ns,
+                });
+                needs_more = is_late(context.terms.late_after_ns, intended_ns, now_ns)
+                    || session.progress.trouble.is_some();
+                if needs_more {
+                    break;
+                }
             }
-            return Some(Event::Relay {
-                intended_ns,
-                sent_ns,
-            });
+            session.progress.next += taken;
+            context.batch.tally.delivered += taken;
+            all += taken;
+            if !needs_more {
+                return all;
+            }
+            self.after_match(handle, now_ns);
         }
-        None
     }
 
     /// Does what the fast path leaves out because it is rarely needed.

@@ -51,6 +51,12 @@ const EMPTY: Slot = Slot {
 };
 
 impl Slot {
+    /// Its frame, among those that the window keeps.
+    #[inline]
+    pub(super) fn due<'f>(&self, frames: &'f KeptFrames) -> Due<'f> {
+        frames.get(self.frame)
+    }
+
     /// Whether a clean frame of this number was seen.
     pub(super) fn is_known(&self) -> bool {
         self.sender != NOBODY
@@ -92,6 +98,15 @@ impl Reference {
         }
         let due = self.frames.get(slot.frame);
         Some((slot, due))
+    }
+
+    /// The slots from number `seq` on, as far as the next numbers are known, and the frames that
+    /// they are places of.
+    #[inline]
+    pub(super) fn from(&mut self, seq: u64) -> (impl Iterator<Item = &mut Slot>, &KeptFrames) {
+        let index = seq.wrapping_sub(self.base).min(self.slots.len() as u64) as usize;
+        let slots = self.slots.range_mut(index..);
+        (slots.take_while(|slot| slot.is_known()), &self.frames)
     }
 
     /// The slot of number `seq`, without its frame.

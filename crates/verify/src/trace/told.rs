@@ -212,8 +212,9 @@ impl Listener {
     /// The session whose read is being gone through got a message that others got, too.
     pub(super) fn got(&mut self, relay: Relay<'_>) -> Result<(), &'static str> {
         let (handle, now_ns) = self.reading()?;
-        let is_due = |due: Due<'_>| due.frame == relay.frame;
-        if self.ledger.matched(handle, now_ns, is_due).is_none() {
+        let mut came = Some(relay.frame); // once
+        let is_due = |due: Due<'_>| came.take_if(|frame| *frame == due.frame).is_some();
+        if self.ledger.take_due(handle, now_ns, is_due, drop) == 0 {
             return self.saw(&Seen::Relay(relay));
         }
         #[cfg(test)]

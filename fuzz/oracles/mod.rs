@@ -25,7 +25,7 @@ pub(crate) mod json;
 use std::borrow::Cow;
 
 use chatbench::wire::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer, LineTooLong};
-use chatbench::wire::ndjson::{self, Malformed, Publish, ServerFrame};
+use chatbench::wire::ndjson::{self, ClientFrame, Malformed, Publish, ServerFrame, rooms};
 use chatbench::wire::payload::{self, NotIntact};
 use serde_json::Value;
 
@@ -42,11 +42,13 @@ pub(crate) fn decode_only(data: &[u8]) {
         let mut lines = buffer.feed(chunk);
         while let Some(Ok(line)) = lines.next() {
             let _ = ndjson::decode_publish(line);
+            let _ = ndjson::decode_client(line);
             let _ = ndjson::decode_server(line);
             let _ = payload::decode(line, SEED, RUN);
         }
     }
     let _ = ndjson::decode_publish(input.stream);
+    let _ = ndjson::decode_client(input.stream);
     let _ = ndjson::decode_server(input.stream);
     classic::decode_only(&input);
 }
@@ -61,12 +63,14 @@ pub(crate) fn check(data: &[u8]) {
     check_take_if(&input, &lines);
     for line in lines.iter().flatten() {
         check_publish(line);
+        check_client_frame(line);
         check_server_frame(line);
         check_payload(line);
         check_recovery(line);
     }
     // What framing would have cut, in one piece: the codec is safe without it.
     check_publish(input.stream);
+    check_client_frame(input.stream);
     check_server_frame(input.stream);
     classic::check(&input);
 }
@@ -230,6 +234,41 @@ fn check_publish(line: &[u8]) {
     }
 }
 
+fn check_client_frame(line: &[u8]) {
+    let decoded = match (ndjson::decode_client(line), client_frame_by_the_rules(line)) {
+        (Ok(decoded), Some(expected)) => {
+            assert_eq!(decoded, expected);
+            decoded
+        }
+        (Err(malformed), None) => {
+            assert_detail(&malformed);
+            assert_eq!(malformed.id, id_by_the_rules(line), "{}", malformed.detail);
+            assert_eq!(malformed.room, room_by_the_rules(line));
+            return;
+        }
+        (decoded, expected) => panic!("read as {decoded:?}, by the rules {expected:?}"),
+    };
+    assert_is_object(line);
+    let mut encoded = Vec::new();
+    match &decoded {
+        ClientFrame::Publish(publish) => {
+            if let Some(room) = &publish.room {
+                assert_text_from(line, room);
+            }
+            ndjson::encode_publish(&mut encoded, publish);
+        }
+        ClientFrame::Join { room, id } => {
+            assert_text_from(line, room);
+            rooms::encode_join(&mut encoded, room, *id);
+        }
+        ClientFrame::Leave { room, id } => {
+            assert_text_from(line, room);
+            rooms::encode_leave(&mut encoded, room, *id);
+        }
+    }
+    assert_eq!(ndjson::decode_client(only_line(&encoded)), Ok(decoded));
+}
+
 fn check_server_frame(line: &[u8]) {
     match (ndjson::decode_server(line), server_frame_by_the_rules(line)) {
         (Ok(decoded), Some(expected)) => {
@@ -249,19 +288,51 @@ fn check_server_frame(line: &[u8]) {
                     }
                     ndjson::encode_welcome(&mut encoded, client_ip, *seq, *max_line);
                 }
-                ServerFrame::Ack { seq, id } => ndjson::encode_ack(&mut encoded, *seq, *id),
+                ServerFrame::Ack { room, seq, id } => match room {
+                    None => ndjson::encode_ack(&mut encoded, *seq, *id),
+                    Some(room) => {
+                        assert_text_from(line, room);
+                        rooms::encode_ack(&mut encoded, room, *seq, *id);
+                    }
+                },
                 ServerFrame::Relay {
+                    room,
                     seq,
                     client_ip,
                     message,
                 } => {
                     assert_text_from(line, client_ip);
                     assert_text_from(line, message);
-                    ndjson::encode_relay(&mut encoded, *seq, client_ip, message);
+                    match room {
+                        None => ndjson::encode_relay(&mut encoded, *seq, client_ip, message),
+                        Some(room) => {
+                            assert_text_from(line, room);
+                            rooms::encode_relay(&mut encoded, room, *seq, client_ip, message);
+                        }
+                    }
                 }
-                ServerFrame::Error { code, detail, id } => {
+                ServerFrame::Joined { room, seq, id } => {
+                    assert_text_from(line, room);
+                    rooms::encode_joined(&mut encoded, room, *seq, *id);
+                }
+                ServerFrame::Left { room, seq, id } => {
+                    assert_text_from(line, room);
+                    rooms::encode_left(&mut encoded, room, *seq, *id);
+                }
+                ServerFrame::Error {
+                    room,
+                    code,
+                    detail,
+                    id,
+                } => {
                     assert_text_from(line, code);
-                    ndjson::encode_error(&mut encoded, code, detail, *id);
+                    match room {
+                        None => ndjson::encode_error(&mut encoded, code, detail, *id),
+                        Some(room) => {
+                            assert_text_from(line, room);
+                            rooms::encode_error(&mut encoded, room, code, detail, *id);
+                        }
+                    }
                 }
                 ServerFrame::Bye { seq } => ndjson::encode_bye(&mut encoded, *seq),
                 ServerFrame::Unknown => return, // nobody writes one
@@ -400,7 +471,45 @@ fn publish_by_the_rules(line: &[u8]) -> Option<Publish<'static>> {
         message: object.text("message").ok()??.into(),
         id: object.id().ok()?,
         client_ip: object.text("client_ip").ok()?.map(Cow::Owned),
+        room: None,
     })
+}
+
+/// The only one of the keys that say a client frame's kind, if there is only one.
+fn kind_of(object: &Object<'_>) -> Option<&'static str> {
+    let mut kinds = ["message", "join", "leave"].into_iter().flat_map(|kind| {
+        let same = object.pairs.iter().filter(move |(key, _)| key == kind);
+        same.map(move |_| kind)
+    });
+    let kind = kinds.next()?;
+    kinds.next().is_none().then_some(kind)
+}
+
+fn client_frame_by_the_rules(line: &[u8]) -> Option<ClientFrame<'static>> {
+    let object = Object::of(line)?;
+    let kind = kind_of(&object)?;
+    let text = object.text(kind).ok()??.into();
+    let id = object.id().ok()?;
+    Some(match kind {
+        "join" => ClientFrame::Join { room: text, id },
+        "leave" => ClientFrame::Leave { room: text, id },
+        _ => ClientFrame::Publish(Publish {
+            message: text,
+            id,
+            client_ip: object.text("client_ip").ok()?.map(Cow::Owned),
+            room: object.text("room").ok()?.map(Cow::Owned),
+        }),
+    })
+}
+
+/// The room that a line which is no frame names.
+fn room_by_the_rules(line: &[u8]) -> Option<String> {
+    let object = Object::of(line)?;
+    let key = match kind_of(&object)? {
+        "message" => "room",
+        kind => kind,
+    };
+    object.text(key).ok()?
 }
 
 fn server_frame_by_the_rules(line: &[u8]) -> Option<ServerFrame<'static>> {
@@ -413,15 +522,28 @@ fn server_frame_by_the_rules(line: &[u8]) -> Option<ServerFrame<'static>> {
             max_line: object.integer("max_line").ok()??,
         },
         "ack" => ServerFrame::Ack {
+            room: object.text("room").ok()?.map(Cow::Owned),
             seq: object.integer("seq").ok()??,
             id: object.id().ok()?,
         },
         "relay" => ServerFrame::Relay {
+            room: object.text("room").ok()?.map(Cow::Owned),
             seq: object.integer("seq").ok()??,
             client_ip: object.text("client_ip").ok()??.into(),
             message: object.text("message").ok()??.into(),
         },
+        "joined" => ServerFrame::Joined {
+            room: object.text("room").ok()??.into(),
+            seq: object.integer("seq").ok()??,
+            id: object.id().ok()?,
+        },
+        "left" => ServerFrame::Left {
+            room: object.text("room").ok()??.into(),
+            seq: object.integer("seq").ok()??,
+            id: object.id().ok()?,
+        },
         "error" => ServerFrame::Error {
+            room: object.text("room").ok()?.map(Cow::Owned),
             code: object.text("code").ok()??.into(),
             detail: object.text("detail").ok()?.unwrap_or_default().into(),
             id: object.id().ok()?,

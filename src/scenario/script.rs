@@ -130,10 +130,13 @@ impl Session {
 
 /// Whether the server hangs up after an error of this code (section 6 of the protocol).
 fn closes(code: &str) -> bool {
-    ErrorCode::ALL
-        .into_iter()
-        .filter(|code| !matches!(code, ErrorCode::Malformed | ErrorCode::EmptyMessage))
-        .any(|closing| closing.as_str() == code)
+    [
+        ErrorCode::LineTooLong,
+        ErrorCode::SlowConsumer,
+        ErrorCode::ServerFull,
+    ]
+    .into_iter()
+    .any(|closing| closing.as_str() == code)
 }
 
 /// The key of a table that has one key.

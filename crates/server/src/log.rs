@@ -378,7 +378,7 @@ mod tests {
                 // A publish as it comes, so that what is known of its text is used.
                 let mut publish = Vec::new();
                 let message = text.as_str().into();
-                let unread = Publish { message, id: None, client_ip: None };
+                let unread = Publish { message, id: None, client_ip: None, room: None };
                 ndjson::encode_publish(&mut publish, &unread);
                 let read = ndjson::decode_publish(&publish[..publish.len() - 1]).unwrap();
                 let entry = log.append(sender, MessageText::decoded(&read.message)).unwrap();

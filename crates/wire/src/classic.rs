@@ -42,6 +42,7 @@ pub fn encode_publish(out: &mut Vec<u8>, client_ip: &str, message: &str) {
         message: message.into(),
         id: None,
         client_ip: Some(client_ip.into()),
+        room: None,
     };
     ndjson::encode_publish(out, &publish);
     let lf = out.pop();

@@ -5,16 +5,27 @@
 //! absent, or of its type; `null` is not absent. The value of an unknown key is only checked to be
 //! JSON and skipped, in constant memory however deep it nests. Frames that stand as this codec
 //! writes them are taken apart without a parser ([`plain`]). Encoding appends to a buffer that the
-//! caller reuses, keys in the documented order and without spaces.
+//! caller reuses, keys in the documented order and without spaces. Frames that name a room are
+//! written by [`rooms`], which also knows the names that a room may have.
 
+mod client;
+mod encode;
 mod plain;
+pub mod rooms;
+mod server;
 pub mod welcome;
 
 use std::borrow::Cow;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use thiserror::Error;
+
+pub use client::{decode_client, decode_publish};
+pub use encode::{
+    RELAY_BEGINS, RELAY_ENDS, encode_ack, encode_bye, encode_error, encode_publish, encode_relay,
+    encode_welcome, publish_line_bytes, push_relay_sender,
+};
+pub use server::decode_server;
 
 /// The protocol version that `welcome` states.
 pub const PROTOCOL_VERSION: u64 = 1;
@@ -25,7 +36,28 @@ pub const MAX_ID: u64 = (1 << 53) - 1;
 /// `detail` is cut to this many bytes: a parser's message may quote the whole of a long line.
 pub const MAX_DETAIL_BYTES: usize = 160;
 
-/// The one frame that a client sends.
+/// A frame that a client sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientFrame<'a> {
+    /// A message for a room.
+    Publish(Publish<'a>),
+    /// The wish to be a member of a room.
+    Join {
+        /// The room's name, as it came: whether a room may have it is the server's to say.
+        room: Cow<'a, str>,
+        /// Chosen by the client, echoed in the answer.
+        id: Option<u64>,
+    },
+    /// The wish to be a member no longer.
+    Leave {
+        /// The room's name, as it came.
+        room: Cow<'a, str>,
+        /// Chosen by the client, echoed in the answer.
+        id: Option<u64>,
+    },
+}
+
+/// A message that a client publishes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Publish<'a> {
     /// The text to broadcast. May be empty here: refusing that is the server's decision.
@@ -34,6 +66,8 @@ pub struct Publish<'a> {
     pub id: Option<u64>,
     /// The address that the client believes to have. Never trusted.
     pub client_ip: Option<Cow<'a, str>>,
+    /// The room that it is for, as it came; the unnamed room where there is none.
+    pub room: Option<Cow<'a, str>>,
 }
 
 /// A frame that a server sends.
@@ -52,6 +86,8 @@ pub enum ServerFrame<'a> {
     },
     /// The publish was accepted as number `seq` (S3).
     Ack {
+        /// The room whose number it is; the unnamed room where there is none.
+        room: Option<Cow<'a, str>>,
         /// The number it got.
         seq: u64,
         /// The publish's own `id`, where it had one.
@@ -59,6 +95,8 @@ pub enum ServerFrame<'a> {
     },
     /// Another client's message (S3).
     Relay {
+        /// The room that it was published in; the unnamed room where there is none.
+        room: Option<Cow<'a, str>>,
         /// Its number.
         seq: u64,
         /// Its sender's address as the server saw it (S7).
@@ -66,13 +104,33 @@ pub enum ServerFrame<'a> {
         /// The text, code point for code point (S6).
         message: Cow<'a, str>,
     },
+    /// The client is a member of the room from here on: everything numbered after `seq` is owed.
+    Joined {
+        /// The room.
+        room: Cow<'a, str>,
+        /// The last number of the room that is not owed.
+        seq: u64,
+        /// The join's own `id`, where it had one.
+        id: Option<u64>,
+    },
+    /// The client is a member no longer, and was sent all that it was owed in the room.
+    Left {
+        /// The room.
+        room: Cow<'a, str>,
+        /// The last number of the room that was owed.
+        seq: u64,
+        /// The leave's own `id`, where it had one.
+        id: Option<u64>,
+    },
     /// A complaint (section 6).
     Error {
+        /// The room that the refused frame named, where it could be read.
+        room: Option<Cow<'a, str>>,
         /// For programs.
         code: Cow<'a, str>,
         /// For people.
         detail: Cow<'a, str>,
-        /// The refused publish's `id`, where it could be read.
+        /// The refused frame's `id`, where it could be read.
         id: Option<u64>,
     },
     /// The last frame of a polite leave (J2): `seq` is the last number owed.
@@ -133,8 +191,10 @@ impl<'a> From<&'a str> for MessageText<'a> {
 pub struct Malformed {
     /// The expected syntax and the place of the error, for people.
     pub detail: String,
-    /// The publish's `id`, where the line was JSON enough to read it.
+    /// The frame's `id`, where the line was JSON enough to read it.
     pub id: Option<u64>,
+    /// The room that a client's frame named, where the line was JSON enough to read it.
+    pub room: Option<String>,
 }
 
 /// Why a server answers with an `error` frame, by its `code` (section 6).
@@ -150,16 +210,28 @@ pub enum ErrorCode {
     SlowConsumer,
     /// More connections than `--max-clients`.
     ServerFull,
+    /// No room can have the name.
+    BadRoom,
+    /// A join of a room that the client is in.
+    AlreadyJoined,
+    /// A publish in a room that the client is not in, or the leaving of one.
+    NotJoined,
+    /// A join of one room more than the client may be in, or than the server has.
+    TooManyRooms,
 }
 
 impl ErrorCode {
     /// Every code, in the order of the protocol's table.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::EmptyMessage,
         Self::LineTooLong,
         Self::SlowConsumer,
         Self::ServerFull,
+        Self::BadRoom,
+        Self::AlreadyJoined,
+        Self::NotJoined,
+        Self::TooManyRooms,
     ];
 
     /// The code as it stands on the wire.
@@ -171,6 +243,10 @@ impl ErrorCode {
             Self::LineTooLong => "line-too-long",
             Self::SlowConsumer => "slow-consumer",
             Self::ServerFull => "server-full",
+            Self::BadRoom => "bad-room",
+            Self::AlreadyJoined => "already-joined",
+            Self::NotJoined => "not-joined",
+            Self::TooManyRooms => "too-many-rooms",
         }
     }
 }
@@ -197,190 +273,6 @@ fn present_id<'de, D: Deserializer<'de>>(d: D) -> Result<Option<u64>, D::Error> 
         )));
     }
     Ok(Some(id))
-}
-
-#[derive(Deserialize)]
-struct RawPublish<'a> {
-    #[serde(borrow)]
-    message: Cow<'a, str>,
-    #[serde(default, deserialize_with = "present_id")]
-    id: Option<u64>,
-    #[serde(default, borrow, deserialize_with = "present")]
-    client_ip: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-struct IdOnly {
-    #[serde(default, deserialize_with = "present_id")]
-    id: Option<u64>,
-}
-
-/// Decodes one line (without its LF) that a client sent.
-///
-/// # Errors
-/// [`Malformed`] where the line is not a JSON object with a string `message`, where a known key
-/// has the wrong type or comes twice, or where the line is not UTF-8.
-#[inline]
-pub fn decode_publish(line: &[u8]) -> Result<Publish<'_>, Malformed> {
-    match plain::publish(line) {
-        Some(publish) => Ok(publish),
-        None => parse_publish(line),
-    }
-}
-
-fn parse_publish(line: &[u8]) -> Result<Publish<'_>, Malformed> {
-    let raw: RawPublish<'_> = object(line).and_then(parse).map_err(|detail| Malformed {
-        detail,
-        id: id_of(line),
-    })?;
-    Ok(Publish {
-        message: raw.message,
-        id: raw.id,
-        client_ip: raw.client_ip.map(|t| t.0),
-    })
-}
-
-/// The `id` of a line that is no publish, so that its error can name it.
-#[cold]
-fn id_of(line: &[u8]) -> Option<u64> {
-    let text = object(line).ok()?;
-    serde_json::from_str::<IdOnly>(text).ok()?.id
-}
-
-// One struct per type, chosen by the type read first: an internally tagged enum buffers the whole
-// frame before it knows the variant, at twice the time (314 against 140 to 190 ns for a relay), and
-// one struct of all keys judges keys that the frame's type does not have. `type` is read as text: a
-// derived enum would also take `{"relay":null}` for it.
-
-#[derive(Deserialize)]
-struct TypeOnly<'a> {
-    #[serde(rename = "type", borrow)]
-    frame_type: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct RawWelcome<'a> {
-    #[serde(rename = "type")]
-    _type: IgnoredAny,
-    protocol: u64,
-    #[serde(borrow)]
-    client_ip: Cow<'a, str>,
-    seq: u64,
-    max_line: u64,
-}
-
-#[derive(Deserialize)]
-struct RawAck {
-    #[serde(rename = "type")]
-    _type: IgnoredAny,
-    seq: u64,
-    #[serde(default, deserialize_with = "present_id")]
-    id: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct RawRelay<'a> {
-    #[serde(rename = "type")]
-    _type: IgnoredAny,
-    seq: u64,
-    #[serde(borrow)]
-    client_ip: Cow<'a, str>,
-    #[serde(borrow)]
-    message: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
-struct RawError<'a> {
-    #[serde(rename = "type")]
-    _type: IgnoredAny,
-    #[serde(borrow)]
-    code: Cow<'a, str>,
-    #[serde(default, borrow)]
-    detail: Cow<'a, str>,
-    #[serde(default, deserialize_with = "present_id")]
-    id: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct RawBye {
-    #[serde(rename = "type")]
-    _type: IgnoredAny,
-    seq: u64,
-}
-
-/// Decodes one line (without its LF) that a server sent.
-///
-/// A key that the frame's type does not have is an unknown key, whatever it holds: ignored. A
-/// missing `detail` counts as empty.
-///
-/// # Errors
-/// [`Malformed`] where the line is not UTF-8 or not a JSON object with a string `type`, or where
-/// a key of that type is missing, of the wrong type, or comes twice. A `type` this version does
-/// not know is [`ServerFrame::Unknown`].
-#[inline]
-pub fn decode_server(line: &[u8]) -> Result<ServerFrame<'_>, Malformed> {
-    match plain::server_frame(line) {
-        Some(frame) => Ok(frame),
-        None => server_frame(line).map_err(|detail| Malformed { detail, id: None }),
-    }
-}
-
-fn server_frame(line: &[u8]) -> Result<ServerFrame<'_>, String> {
-    let text = object(line)?;
-    let frame_type = match leading_type(text) {
-        Some(frame_type) => Cow::Borrowed(frame_type),
-        None => parse::<TypeOnly<'_>>(text)?.frame_type,
-    };
-    Ok(match &*frame_type {
-        "relay" => {
-            let raw: RawRelay<'_> = parse(text)?;
-            ServerFrame::Relay {
-                seq: raw.seq,
-                client_ip: raw.client_ip,
-                message: raw.message,
-            }
-        }
-        "ack" => {
-            let RawAck { seq, id, .. } = parse(text)?;
-            ServerFrame::Ack { seq, id }
-        }
-        "welcome" => {
-            let raw: RawWelcome<'_> = parse(text)?;
-            ServerFrame::Welcome {
-                protocol: raw.protocol,
-                client_ip: raw.client_ip,
-                seq: raw.seq,
-                max_line: raw.max_line,
-            }
-        }
-        "error" => {
-            let raw: RawError<'_> = parse(text)?;
-            ServerFrame::Error {
-                code: raw.code,
-                detail: raw.detail,
-                id: raw.id,
-            }
-        }
-        "bye" => {
-            let RawBye { seq, .. } = parse(text)?;
-            ServerFrame::Bye { seq }
-        }
-        _ => ServerFrame::Unknown,
-    })
-}
-
-/// The type of a frame that states it first and plainly, as the reference server does: saves
-/// going over the line twice. Only a known type counts, since only its struct then sees to it
-/// that the rest of the line is JSON and that no second `type` comes.
-#[inline]
-fn leading_type(text: &str) -> Option<&'static str> {
-    let rest = text.strip_prefix("{\"type\":\"")?;
-    ["relay", "ack", "welcome", "error", "bye"]
-        .into_iter()
-        .find(|known| {
-            rest.strip_prefix(known)
-                .is_some_and(|rest| rest.starts_with('"'))
-        })
 }
 
 /// The line as text, if it is UTF-8 (F1) and begins as an object does (F4: derived decoders take
@@ -415,124 +307,6 @@ fn detail_of(error: &serde_json::Error) -> String {
     let room = MAX_DETAIL_BYTES - column.len() - 3;
     let cut = (0..=room).rev().find(|&at| what.is_char_boundary(at));
     format!("{}...{column}", &what[..cut.unwrap_or(0)])
-}
-
-/// The greatest length of the line of a publish of `payload_bytes` that need no escapes, LF
-/// included, whatever its `id`.
-#[must_use]
-pub fn publish_line_bytes(payload_bytes: usize) -> usize {
-    let mut line = Vec::new();
-    let empty = Publish {
-        message: "".into(),
-        id: Some(MAX_ID),
-        client_ip: None,
-    };
-    encode_publish(&mut line, &empty);
-    line.len() + payload_bytes
-}
-
-/// Appends a publish, LF included.
-pub fn encode_publish(out: &mut Vec<u8>, publish: &Publish<'_>) {
-    out.push(b'{');
-    if let Some(client_ip) = &publish.client_ip {
-        out.extend_from_slice(b"\"client_ip\":");
-        push_string(out, client_ip);
-        out.push(b',');
-    }
-    out.extend_from_slice(b"\"message\":");
-    push_string(out, &publish.message);
-    push_id(out, publish.id);
-    out.extend_from_slice(b"}\n");
-}
-
-/// Appends a welcome, LF included.
-pub fn encode_welcome(out: &mut Vec<u8>, client_ip: &str, seq: u64, max_line: u64) {
-    out.extend_from_slice(b"{\"type\":\"welcome\",\"protocol\":");
-    push_u64(out, PROTOCOL_VERSION);
-    out.extend_from_slice(b",\"client_ip\":");
-    push_string(out, client_ip);
-    out.extend_from_slice(b",\"seq\":");
-    push_u64(out, seq);
-    out.extend_from_slice(b",\"max_line\":");
-    push_u64(out, max_line);
-    out.extend_from_slice(b"}\n");
-}
-
-/// Appends an ack, LF included.
-#[inline]
-pub fn encode_ack(out: &mut Vec<u8>, seq: u64, id: Option<u64>) {
-    out.extend_from_slice(b"{\"type\":\"ack\",\"seq\":");
-    push_u64(out, seq);
-    push_id(out, id);
-    out.extend_from_slice(b"}\n");
-}
-
-/// The part of a relay before its number.
-pub const RELAY_BEGINS: &[u8] = b"{\"type\":\"relay\",\"seq\":";
-
-/// The part of a relay after its message.
-pub const RELAY_ENDS: &[u8] = b"\"}\n";
-
-/// Appends a relay, LF included.
-#[inline]
-pub fn encode_relay(out: &mut Vec<u8>, seq: u64, client_ip: &str, message: &str) {
-    out.extend_from_slice(RELAY_BEGINS);
-    push_u64(out, seq);
-    push_relay_sender(out, client_ip);
-    out.pop(); // the quote, which is the string's
-    push_string(out, message);
-    out.extend_from_slice(b"}\n");
-}
-
-/// Appends the part of a relay between its number and its message, if that is plain: the same for
-/// all messages of a sender.
-pub fn push_relay_sender(out: &mut Vec<u8>, client_ip: &str) {
-    out.extend_from_slice(b",\"client_ip\":");
-    push_string(out, client_ip);
-    out.extend_from_slice(b",\"message\":\"");
-}
-
-/// Appends an error, LF included.
-pub fn encode_error(out: &mut Vec<u8>, code: &str, detail: &str, id: Option<u64>) {
-    out.extend_from_slice(b"{\"type\":\"error\",\"code\":");
-    push_string(out, code);
-    out.extend_from_slice(b",\"detail\":");
-    push_string(out, detail);
-    push_id(out, id);
-    out.extend_from_slice(b"}\n");
-}
-
-/// Appends a bye, LF included.
-pub fn encode_bye(out: &mut Vec<u8>, seq: u64) {
-    out.extend_from_slice(b"{\"type\":\"bye\",\"seq\":");
-    push_u64(out, seq);
-    out.extend_from_slice(b"}\n");
-}
-
-#[inline]
-fn push_u64(out: &mut Vec<u8>, value: u64) {
-    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
-}
-
-#[inline]
-fn push_id(out: &mut Vec<u8>, id: Option<u64>) {
-    if let Some(id) = id {
-        debug_assert!(id <= MAX_ID, "id {id} would be malformed");
-        out.extend_from_slice(b",\"id\":");
-        push_u64(out, id);
-    }
-}
-
-/// Appends a JSON string. Text that needs no escape, nearly all there is, is copied whole.
-#[inline]
-fn push_string(out: &mut Vec<u8>, text: &str) {
-    if plain::is_plain(text.as_bytes()) {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
-    } else {
-        serde_json::to_writer(out, text).expect("a string always encodes into memory");
-    }
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ impl Conversation {
             message: text.into(),
             id: Some(id),
             client_ip: None,
+            room: None,
         };
         ndjson::encode_publish(out, &publish);
         let line_bytes = (out.len() - start) as u64;
@@ -103,16 +104,23 @@ impl Conversation {
                 by: client_ip.into_owned(),
                 text: message.into_owned(),
             }),
-            Ok(ServerFrame::Ack { seq, id }) => {
+            Ok(ServerFrame::Ack { seq, id, .. }) => {
                 self.answered(id);
                 shown.push(Shown::Accepted { seq });
             }
-            Ok(ServerFrame::Error { code, detail, id }) => {
+            Ok(ServerFrame::Error {
+                code, detail, id, ..
+            }) => {
                 self.answered(id);
                 shown.push(Shown::Refused(in_words(&code, &detail)));
             }
             Ok(ServerFrame::Bye { .. }) => self.server = Server::Gone,
-            Ok(ServerFrame::Welcome { .. } | ServerFrame::Unknown) => {}
+            Ok(
+                ServerFrame::Welcome { .. }
+                | ServerFrame::Joined { .. }
+                | ServerFrame::Left { .. }
+                | ServerFrame::Unknown,
+            ) => {}
             Err(malformed) => shown.push(Shown::Note(format!(
                 "the server sent a line that is no frame: {malformed}"
             ))),
@@ -167,6 +175,10 @@ fn in_words(code: &str, detail: &str) -> String {
         Some(ErrorCode::LineTooLong) => "that was too long for the server",
         Some(ErrorCode::SlowConsumer) => "this client read too slowly for the server",
         Some(ErrorCode::ServerFull) => "it is full",
+        Some(ErrorCode::BadRoom) => "no room of the server can have that name",
+        Some(ErrorCode::AlreadyJoined) => "this client is in that room already",
+        Some(ErrorCode::NotJoined) => "this client is not in that room",
+        Some(ErrorCode::TooManyRooms) => "the server has no place for another room",
         None => code,
     };
     if detail.is_empty() {

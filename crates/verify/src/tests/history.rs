@@ -157,16 +157,19 @@ fn parse(line: &[u8]) -> What {
             to_whom: client_ip.into_owned(),
         },
         ServerFrame::Bye { seq } => What::Bye(seq),
-        ServerFrame::Ack { seq, id } => What::Ack { n: seq, id },
+        ServerFrame::Ack { seq, id, .. } => What::Ack { n: seq, id },
         ServerFrame::Error { id, code, .. } => What::Error {
             id,
             code: code.into_owned(),
         },
-        ServerFrame::Unknown => What::Nothing,
+        ServerFrame::Joined { .. } | ServerFrame::Left { .. } | ServerFrame::Unknown => {
+            What::Nothing
+        }
         ServerFrame::Relay {
             seq,
             client_ip,
             message,
+            ..
         } => relay(seq, &client_ip, message.as_bytes()),
     }
 }

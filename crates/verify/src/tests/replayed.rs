@@ -128,6 +128,7 @@ fn translated<'a>(
     let mut out = Vec::new();
     match ndjson::decode_server(line) {
         Ok(ServerFrame::Relay {
+            room: None,
             seq,
             client_ip,
             message,

@@ -1,5 +1,6 @@
-//! The three frames that there are millions of (publish, relay, ack), where they stand exactly as
-//! this codec writes them: keys in its order, no spaces, no escapes.
+//! The three frames that there are millions of (publish, relay, ack) and those that there may be
+//! thousands of at once (join, leave), where they stand exactly as this codec writes them: keys in
+//! its order, no spaces, no escapes.
 //!
 //! Such a line is taken apart by position, at a tenth of a JSON parser's instructions (`cargo bench
 //! --bench instructions`): with a few receivers per message, decoding it takes most of a server's
@@ -7,16 +8,18 @@
 //! only the parser says what. Whatever is accepted here the parser accepts too, with the same
 //! result: a property test and the fuzzer see to that.
 
+use std::borrow::Cow;
 use std::str;
 
 use memchr::memchr2;
 
-use super::{MAX_ID, Publish, ServerFrame};
+use super::{ClientFrame, MAX_ID, Publish, ServerFrame};
 
 /// The longest number taken here, in digits: [`MAX_ID`]'s.
 const MAX_DIGITS: usize = 16;
 
-/// A publish: `message`, and before it `client_ip`, and after it `id`, if they are there.
+/// A publish: `message`, and before it `client_ip`, and after it `id` and `room`, if they are
+/// there.
 #[inline]
 pub(super) fn publish(line: &[u8]) -> Option<Publish<'_>> {
     let rest = line.strip_prefix(b"{\"")?;
@@ -28,10 +31,31 @@ pub(super) fn publish(line: &[u8]) -> Option<Publish<'_>> {
         None => (None, rest),
     };
     let (message, rest) = string(rest.strip_prefix(b"message\":\"")?)?;
+    let (id, rest) = optional_id(rest)?;
+    let room = match rest {
+        b"}" => None,
+        rest => Some(last_room(rest)?.into()),
+    };
     Some(Publish {
         message: message.into(),
-        id: last_id(rest)?,
+        id,
         client_ip,
+        room,
+    })
+}
+
+/// A join or a leave.
+pub(super) fn membership(line: &[u8]) -> Option<ClientFrame<'_>> {
+    let rest = line.strip_prefix(b"{\"")?;
+    let (joins, rest) = match rest.strip_prefix(b"join\":\"") {
+        Some(rest) => (true, rest),
+        None => (false, rest.strip_prefix(b"leave\":\"")?),
+    };
+    let (room, rest) = string(rest)?;
+    let (room, id) = (room.into(), last_id(rest)?);
+    Some(match joins {
+        true => ClientFrame::Join { room, id },
+        false => ClientFrame::Leave { room, id },
     })
 }
 
@@ -40,18 +64,39 @@ pub(super) fn publish(line: &[u8]) -> Option<Publish<'_>> {
 pub(super) fn server_frame(line: &[u8]) -> Option<ServerFrame<'_>> {
     let rest = line.strip_prefix(b"{\"type\":\"")?;
     if let Some(rest) = rest.strip_prefix(b"relay\",\"seq\":") {
-        let (seq, rest) = number(rest)?;
-        let (client_ip, rest) = string(rest.strip_prefix(b",\"client_ip\":\"")?)?;
-        let (message, rest) = string(rest.strip_prefix(b",\"message\":\"")?)?;
-        return (rest == b"}").then(|| ServerFrame::Relay {
-            seq,
-            client_ip: client_ip.into(),
-            message: message.into(),
-        });
+        return relay(None, rest);
     }
-    let (seq, rest) = number(rest.strip_prefix(b"ack\",\"seq\":")?)?;
-    let id = last_id(rest)?;
-    Some(ServerFrame::Ack { seq, id })
+    if let Some(rest) = rest.strip_prefix(b"ack\",\"seq\":") {
+        return ack(None, rest);
+    }
+    if let Some(rest) = rest.strip_prefix(b"relay\",\"room\":\"") {
+        let (room, rest) = string(rest)?;
+        return relay(Some(room), rest.strip_prefix(b",\"seq\":")?);
+    }
+    let (room, rest) = string(rest.strip_prefix(b"ack\",\"room\":\"")?)?;
+    ack(Some(room), rest.strip_prefix(b",\"seq\":")?)
+}
+
+/// A relay, from its number on.
+#[inline]
+fn relay<'a>(room: Option<&'a str>, rest: &'a [u8]) -> Option<ServerFrame<'a>> {
+    let (seq, rest) = number(rest)?;
+    let (client_ip, rest) = string(rest.strip_prefix(b",\"client_ip\":\"")?)?;
+    let (message, rest) = string(rest.strip_prefix(b",\"message\":\"")?)?;
+    (rest == b"}").then(|| ServerFrame::Relay {
+        room: room.map(Cow::Borrowed),
+        seq,
+        client_ip: client_ip.into(),
+        message: message.into(),
+    })
+}
+
+/// An ack, from its number on.
+#[inline]
+fn ack<'a>(room: Option<&'a str>, rest: &'a [u8]) -> Option<ServerFrame<'a>> {
+    let (seq, rest) = number(rest)?;
+    let (room, id) = (room.map(Cow::Borrowed), last_id(rest)?);
+    Some(ServerFrame::Ack { room, seq, id })
 }
 
 /// The text up to the next quote, without escapes, and the rest after the quote.
@@ -118,11 +163,24 @@ fn none(text: &[u8], found: impl Fn(Word) -> Word) -> bool {
 #[inline]
 #[allow(clippy::option_option)] // no id, and no such line
 fn last_id(rest: &[u8]) -> Option<Option<u64>> {
-    if rest == b"}" {
-        return Some(None);
-    }
-    let (id, rest) = number(rest.strip_prefix(b",\"id\":")?)?;
-    (rest == b"}" && id <= MAX_ID).then_some(Some(id))
+    let (id, rest) = optional_id(rest)?;
+    (rest == b"}").then_some(id)
+}
+
+/// The `id`, if it comes next, and the text after it.
+#[inline]
+fn optional_id(rest: &[u8]) -> Option<(Option<u64>, &[u8])> {
+    let Some(id) = rest.strip_prefix(b",\"id\":") else {
+        return Some((None, rest));
+    };
+    let (id, rest) = number(id)?;
+    (id <= MAX_ID).then_some((Some(id), rest))
+}
+
+/// The `room` that ends the object.
+fn last_room(rest: &[u8]) -> Option<&str> {
+    let (room, rest) = string(rest.strip_prefix(b",\"room\":\"")?)?;
+    (rest == b"}").then_some(room)
 }
 
 /// A whole number as JSON writes it, and the text after its digits.

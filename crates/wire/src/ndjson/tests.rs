@@ -7,11 +7,29 @@ fn publish<'a>(message: &'a str, id: Option<u64>, client_ip: Option<&'a str>) ->
         message: message.into(),
         id,
         client_ip: client_ip.map(Cow::Borrowed),
+        room: None,
+    }
+}
+
+fn publish_in<'a>(room: &'a str, message: &'a str, id: Option<u64>) -> Publish<'a> {
+    Publish {
+        room: Some(room.into()),
+        ..publish(message, id, None)
     }
 }
 
 fn relay<'a>(seq: u64, client_ip: &'a str, message: &'a str) -> ServerFrame<'a> {
     ServerFrame::Relay {
+        room: None,
+        seq,
+        client_ip: client_ip.into(),
+        message: message.into(),
+    }
+}
+
+fn relay_in<'a>(room: &'a str, seq: u64, client_ip: &'a str, message: &'a str) -> ServerFrame<'a> {
+    ServerFrame::Relay {
+        room: Some(room.into()),
         seq,
         client_ip: client_ip.into(),
         message: message.into(),
@@ -37,13 +55,30 @@ fn encode(frame: &ServerFrame<'_>) -> Vec<u8> {
             max_line,
             ..
         } => encode_welcome(&mut out, client_ip, *seq, *max_line),
-        ServerFrame::Ack { seq, id } => encode_ack(&mut out, *seq, *id),
+        ServerFrame::Ack { room, seq, id } => match room {
+            None => encode_ack(&mut out, *seq, *id),
+            Some(room) => rooms::encode_ack(&mut out, room, *seq, *id),
+        },
         ServerFrame::Relay {
+            room,
             seq,
             client_ip,
             message,
-        } => encode_relay(&mut out, *seq, client_ip, message),
-        ServerFrame::Error { code, detail, id } => encode_error(&mut out, code, detail, *id),
+        } => match room {
+            None => encode_relay(&mut out, *seq, client_ip, message),
+            Some(room) => rooms::encode_relay(&mut out, room, *seq, client_ip, message),
+        },
+        ServerFrame::Joined { room, seq, id } => rooms::encode_joined(&mut out, room, *seq, *id),
+        ServerFrame::Left { room, seq, id } => rooms::encode_left(&mut out, room, *seq, *id),
+        ServerFrame::Error {
+            room,
+            code,
+            detail,
+            id,
+        } => match room {
+            None => encode_error(&mut out, code, detail, *id),
+            Some(room) => rooms::encode_error(&mut out, room, code, detail, *id),
+        },
         ServerFrame::Bye { seq } => encode_bye(&mut out, *seq),
         ServerFrame::Unknown => unreachable!("no server writes one"),
     }
@@ -72,6 +107,78 @@ fn publishes_that_are_accepted() {
             Ok(expected),
             "{sentence}: {line}"
         );
+    }
+}
+
+fn encode_client(frame: &ClientFrame<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    match frame {
+        ClientFrame::Publish(publish) => encode_publish(&mut out, publish),
+        ClientFrame::Join { room, id } => rooms::encode_join(&mut out, room, *id),
+        ClientFrame::Leave { room, id } => rooms::encode_leave(&mut out, room, *id),
+    }
+    out
+}
+
+#[test]
+#[rustfmt::skip] // a sentence a row
+fn client_frames_that_are_accepted() {
+    use ClientFrame::{Join, Leave};
+    let message = |text, id| ClientFrame::Publish(publish(text, id, None));
+    let cases: &[(&str, &str, ClientFrame<'_>)] = &[
+        ("a publish", r#"{"message":"hello","id":7}"#, message("hello", Some(7))),
+        ("a publish in a room", r#"{"message":"hello","id":3,"room":"lobby"}"#, ClientFrame::Publish(publish_in("lobby", "hello", Some(3)))),
+        ("a publish in a room, in another order", r#"{"room":"lobby","message":"hello"}"#, ClientFrame::Publish(publish_in("lobby", "hello", None))),
+        ("a join", r#"{"join":"lobby","id":1}"#, Join { room: "lobby".into(), id: Some(1) }),
+        ("a join without an id", r#"{"join":"lobby"}"#, Join { room: "lobby".into(), id: None }),
+        ("a leave", r#"{"leave":"lobby","id":2}"#, Leave { room: "lobby".into(), id: Some(2) }),
+        ("a name that none can have is the server's to refuse", r#"{"join":""}"#, Join { room: "".into(), id: None }),
+        ("any order, any white space", " { \"id\" : 1 , \"join\" : \"a\" }", Join { room: "a".into(), id: Some(1) }),
+        ("names in escapes", r#"{"\u006aoin":"\u0000\"\ud83d\ude00"}"#, Join { room: "\0\"😀".into(), id: None }),
+        ("another kind's keys are unknown ones", r#"{"join":"a","room":5,"client_ip":null}"#, Join { room: "a".into(), id: None }),
+        ("and may come twice", r#"{"leave":"a","room":1,"room":2}"#, Leave { room: "a".into(), id: None }),
+    ];
+    for (sentence, line, expected) in cases {
+        assert_eq!(decode_client(line.as_bytes()).as_ref(), Ok(expected), "{sentence}: {line}");
+    }
+}
+
+#[test]
+#[rustfmt::skip] // a sentence a row
+fn lines_that_are_no_client_frame() {
+    let cases: &[(&str, &str, Option<u64>, Option<&str>)] = &[
+        ("none of the three keys", r#"{"id":7,"room":"a"}"#, Some(7), None),
+        ("two of them", r#"{"message":"a","join":"b","id":7}"#, Some(7), None),
+        ("two of them, one of which is null", r#"{"message":"a","leave":null}"#, None, None),
+        ("a join and a leave", r#"{"join":"a","leave":"a"}"#, None, None),
+        ("a join twice", r#"{"join":"a","join":"a"}"#, None, None),
+        ("a join of a number", r#"{"join":1,"id":7}"#, Some(7), None),
+        ("a leave of null", r#"{"leave":null}"#, None, None),
+        ("a lone surrogate in a name", r#"{"join":"\ud800"}"#, None, None),
+        ("a join with a wrong id", r#"{"join":"a","id":-1}"#, None, Some("a")),
+        ("a leave with a wrong id", r#"{"leave":"a","id":"x"}"#, None, Some("a")),
+        ("a room of null", r#"{"message":"a","id":7,"room":null}"#, Some(7), None),
+        ("a room twice", r#"{"message":"a","room":"a","room":"a"}"#, None, None),
+        ("a wrong message in a room", r#"{"message":5,"id":7,"room":"a"}"#, Some(7), Some("a")),
+        ("a line cut short", r#"{"join":"a""#, None, None),
+    ];
+    for (sentence, line, id, room) in cases {
+        let malformed = decode_client(line.as_bytes()).expect_err(sentence);
+        let named = (malformed.id, malformed.room.as_deref());
+        assert_eq!(named, (*id, *room), "{sentence}: {line}");
+    }
+}
+
+/// Who knows no rooms reads every publish, whatever it says about rooms.
+#[test]
+fn where_there_are_no_rooms_their_keys_are_unknown_ones() {
+    for line in [
+        r#"{"message":"a","room":"lobby"}"#,
+        r#"{"message":"a","room":null}"#,
+        r#"{"message":"a","join":"b","leave":3}"#,
+    ] {
+        let decoded = decode_publish(line.as_bytes());
+        assert_eq!(decoded, Ok(publish("a", None, None)), "{line}");
     }
 }
 
@@ -123,6 +230,8 @@ fn lines_that_are_no_publish() {
         let malformed = decode_publish(line).expect_err(sentence);
         assert_eq!(malformed.id, *id, "{sentence}: {shown}");
         assert!(!malformed.detail.is_empty(), "{sentence}: {shown}");
+        // With rooms, such a line is no frame either, for the same reason.
+        assert_eq!(decode_client(line), Err(malformed), "{sentence}: {shown}");
     }
 }
 
@@ -131,20 +240,28 @@ fn lines_that_are_no_publish() {
 fn server_frames_that_are_accepted() {
     let cases: &[(&str, &str, ServerFrame<'_>)] = &[
         ("welcome", r#"{"type":"welcome","protocol":1,"client_ip":"127.0.0.1:50412","seq":41,"max_line":65536}"#, ServerFrame::Welcome { protocol: 1, client_ip: "127.0.0.1:50412".into(), seq: 41, max_line: 65536 }),
-        ("ack", r#"{"type":"ack","seq":42,"id":7}"#, ServerFrame::Ack { seq: 42, id: Some(7) }),
-        ("ack of a publish without id", r#"{"type":"ack","seq":42}"#, ServerFrame::Ack { seq: 42, id: None }),
+        ("ack", r#"{"type":"ack","seq":42,"id":7}"#, ServerFrame::Ack { room: None, seq: 42, id: Some(7) }),
+        ("ack of a publish without id", r#"{"type":"ack","seq":42}"#, ServerFrame::Ack { room: None, seq: 42, id: None }),
+        ("ack in a room", r#"{"type":"ack","room":"lobby","seq":42,"id":7}"#, ServerFrame::Ack { room: Some("lobby".into()), seq: 42, id: Some(7) }),
+        ("relay in a room", r#"{"type":"relay","room":"lobby","seq":42,"client_ip":"a","message":"hello"}"#, relay_in("lobby", 42, "a", "hello")),
+        ("relay in a room, the room last", r#"{"type":"relay","seq":42,"client_ip":"a","message":"hello","room":"lob\u0062y"}"#, relay_in("lobby", 42, "a", "hello")),
+        ("joined", r#"{"type":"joined","room":"lobby","seq":41,"id":1}"#, ServerFrame::Joined { room: "lobby".into(), seq: 41, id: Some(1) }),
+        ("joined without id, keys in another order", r#"{"seq":41,"room":"lobby","type":"joined"}"#, ServerFrame::Joined { room: "lobby".into(), seq: 41, id: None }),
+        ("left", r#"{"type":"left","room":"lobby","seq":99}"#, ServerFrame::Left { room: "lobby".into(), seq: 99, id: None }),
+        ("error about a room", r#"{"type":"error","room":"lobby","code":"not-joined","detail":"why","id":7}"#, ServerFrame::Error { room: Some("lobby".into()), code: "not-joined".into(), detail: "why".into(), id: Some(7) }),
         ("relay", r#"{"type":"relay","seq":42,"client_ip":"a","message":"hello"}"#, relay(42, "a", "hello")),
         ("relay, keys in another order", r#"{"message":"hello","client_ip":"a","seq":42,"type":"relay"}"#, relay(42, "a", "hello")),
         ("relay, type in escapes", r#"{"\u0074ype":"rela\u0079","seq":42,"client_ip":"a","message":"b"}"#, relay(42, "a", "b")),
-        ("relay, unknown keys", r#"{"type":"relay","seq":1,"at":[[{}]],"client_ip":"a","message":"b","room":null}"#, relay(1, "a", "b")),
+        ("relay, unknown keys", r#"{"type":"relay","seq":1,"at":[[{}]],"client_ip":"a","message":"b","id":null}"#, relay(1, "a", "b")),
         ("the largest number", r#"{"type":"relay","seq":18446744073709551615,"client_ip":"","message":""}"#, relay(u64::MAX, "", "")),
-        ("error", r#"{"type":"error","code":"malformed","detail":"why","id":7}"#, ServerFrame::Error { code: "malformed".into(), detail: "why".into(), id: Some(7) }),
-        ("error without detail or id", r#"{"type":"error","code":"new-code"}"#, ServerFrame::Error { code: "new-code".into(), detail: "".into(), id: None }),
+        ("error", r#"{"type":"error","code":"malformed","detail":"why","id":7}"#, ServerFrame::Error { room: None, code: "malformed".into(), detail: "why".into(), id: Some(7) }),
+        ("error without detail or id", r#"{"type":"error","code":"new-code"}"#, ServerFrame::Error { room: None, code: "new-code".into(), detail: "".into(), id: None }),
         ("bye", r#"{"type":"bye","seq":99}"#, ServerFrame::Bye { seq: 99 }),
         ("an unknown type, whatever its keys hold", r#"{"type":"pong","seq":"x","message":null,"id":-1,"id":2}"#, ServerFrame::Unknown),
         ("a known type cut short is an unknown one", r#"{"type":"rela"}"#, ServerFrame::Unknown),
         ("a known type with more is an unknown one", r#"{"type":"relayed"}"#, ServerFrame::Unknown),
-        ("another type's key is an unknown key", r#"{"type":"ack","seq":1,"message":null,"code":2}"#, ServerFrame::Ack { seq: 1, id: None }),
+        ("another type's key is an unknown key", r#"{"type":"ack","seq":1,"message":null,"code":2}"#, ServerFrame::Ack { room: None, seq: 1, id: None }),
+        ("a bye names no room", r#"{"type":"bye","seq":1,"room":null}"#, ServerFrame::Bye { seq: 1 }),
         ("and may come twice", r#"{"seq":1,"type":"bye","id":"a","id":"b"}"#, ServerFrame::Bye { seq: 1 }),
     ];
     for (sentence, line, expected) in cases {
@@ -175,6 +292,13 @@ fn lines_that_are_no_server_frame() {
         ("an ack without seq", br#"{"type":"ack","id":1}"#),
         ("an ack of a null id", br#"{"type":"ack","seq":1,"id":null}"#),
         ("an ack of id 2^53", br#"{"type":"ack","seq":1,"id":9007199254740992}"#),
+        ("a relay of a null room", br#"{"type":"relay","room":null,"seq":1,"client_ip":"a","message":"b"}"#),
+        ("a relay of two rooms", br#"{"type":"relay","room":"a","seq":1,"client_ip":"a","message":"b","room":"a"}"#),
+        ("an ack of a room that is no string", br#"{"type":"ack","seq":1,"room":1}"#),
+        ("an error of a room that is no string", br#"{"type":"error","code":"a","room":[]}"#),
+        ("a joined without room", br#"{"type":"joined","seq":1}"#),
+        ("a joined without seq", br#"{"type":"joined","room":"a"}"#),
+        ("a left with a null id", br#"{"type":"left","room":"a","seq":1,"id":null}"#),
         ("a relay without seq", br#"{"type":"relay","client_ip":"a","message":"b"}"#),
         ("a relay without client_ip", br#"{"type":"relay","seq":1,"message":"b"}"#),
         ("a relay without message", br#"{"type":"relay","seq":1,"client_ip":"a"}"#),
@@ -202,11 +326,19 @@ fn lines_that_are_no_server_frame() {
 fn frames_are_written_as_the_protocol_shows_them() {
     let cases = [
         (encode(&ServerFrame::Welcome { protocol: PROTOCOL_VERSION, client_ip: "127.0.0.1:50412".into(), seq: 41, max_line: 65536 }), r#"{"type":"welcome","protocol":1,"client_ip":"127.0.0.1:50412","seq":41,"max_line":65536}"#),
-        (encode(&ServerFrame::Ack { seq: 42, id: Some(7) }), r#"{"type":"ack","seq":42,"id":7}"#),
-        (encode(&ServerFrame::Ack { seq: 42, id: None }), r#"{"type":"ack","seq":42}"#),
+        (encode(&ServerFrame::Ack { room: None, seq: 42, id: Some(7) }), r#"{"type":"ack","seq":42,"id":7}"#),
+        (encode(&ServerFrame::Ack { room: None, seq: 42, id: None }), r#"{"type":"ack","seq":42}"#),
         (encode(&relay(42, "127.0.0.1:50412", "hello")), r#"{"type":"relay","seq":42,"client_ip":"127.0.0.1:50412","message":"hello"}"#),
         (encode(&relay(1, "a", "\"\\\n\0é😀")), r#"{"type":"relay","seq":1,"client_ip":"a","message":"\"\\\n\u0000é😀"}"#),
-        (encode(&ServerFrame::Error { code: "malformed".into(), detail: "expected a string at column 12".into(), id: Some(7) }), r#"{"type":"error","code":"malformed","detail":"expected a string at column 12","id":7}"#),
+        (encode(&ServerFrame::Ack { room: Some("lobby".into()), seq: 42, id: Some(7) }), r#"{"type":"ack","room":"lobby","seq":42,"id":7}"#),
+        (encode(&relay_in("a\"b", 42, "c", "hello")), r#"{"type":"relay","room":"a\"b","seq":42,"client_ip":"c","message":"hello"}"#),
+        (encode(&ServerFrame::Joined { room: "lobby".into(), seq: 41, id: Some(1) }), r#"{"type":"joined","room":"lobby","seq":41,"id":1}"#),
+        (encode(&ServerFrame::Left { room: "lobby".into(), seq: 99, id: None }), r#"{"type":"left","room":"lobby","seq":99}"#),
+        (encode(&ServerFrame::Error { room: Some("lobby".into()), code: "not-joined".into(), detail: "why".into(), id: Some(7) }), r#"{"type":"error","room":"lobby","code":"not-joined","detail":"why","id":7}"#),
+        (encode_client(&ClientFrame::Publish(publish_in("lobby", "hello", Some(3)))), r#"{"message":"hello","id":3,"room":"lobby"}"#),
+        (encode_client(&ClientFrame::Join { room: "lobby".into(), id: Some(1) }), r#"{"join":"lobby","id":1}"#),
+        (encode_client(&ClientFrame::Leave { room: "lobby".into(), id: None }), r#"{"leave":"lobby"}"#),
+        (encode(&ServerFrame::Error { room: None, code: "malformed".into(), detail: "expected a string at column 12".into(), id: Some(7) }), r#"{"type":"error","code":"malformed","detail":"expected a string at column 12","id":7}"#),
         (encode(&ServerFrame::Bye { seq: 99 }), r#"{"type":"bye","seq":99}"#),
     ];
     for (encoded, expected) in cases {
@@ -234,6 +366,14 @@ fn the_relay_of_the_longest_publish_is_within_the_extra() {
         encode_relay(&mut relay_line, u64::MAX, longest_ip, &message);
         let extra = relay_line.len() - publish_line.len();
         assert!(extra <= crate::line::SERVER_EXTRA_BYTES, "{extra} bytes");
+        for room in ["\"".repeat(rooms::MAX_NAME_BYTES), "r".to_owned()] {
+            publish_line.clear();
+            relay_line.clear();
+            encode_publish(&mut publish_line, &publish_in(&room, &message, None));
+            rooms::encode_relay(&mut relay_line, &room, u64::MAX, longest_ip, &message);
+            let in_room = relay_line.len() - publish_line.len();
+            assert_eq!(in_room, extra, "the room takes what it took");
+        }
     }
 }
 
@@ -321,7 +461,11 @@ fn codes_are_distinct_and_in_the_order_of_the_table() {
             "empty-message",
             "line-too-long",
             "slow-consumer",
-            "server-full"
+            "server-full",
+            "bad-room",
+            "already-joined",
+            "not-joined",
+            "too-many-rooms"
         ]
     );
 }
@@ -362,6 +506,48 @@ fn id() -> impl Strategy<Value = Option<u64>> {
     prop::option::of(prop_oneof![0..=MAX_ID, Just(MAX_ID)])
 }
 
+fn room() -> impl Strategy<Value = Option<Cow<'static, str>>> {
+    prop::option::of(text().prop_map(Cow::Owned))
+}
+
+fn client_frame() -> impl Strategy<Value = ClientFrame<'static>> {
+    let publish = (text(), id(), prop::option::of(text()), room());
+    prop_oneof![
+        publish.prop_map(|(message, id, client_ip, room)| {
+            ClientFrame::Publish(Publish {
+                message: message.into(),
+                id,
+                client_ip: client_ip.map(Cow::Owned),
+                room,
+            })
+        }),
+        (text(), id()).prop_map(|(room, id)| ClientFrame::Join {
+            room: room.into(),
+            id
+        }),
+        (text(), id()).prop_map(|(room, id)| ClientFrame::Leave {
+            room: room.into(),
+            id
+        }),
+    ]
+}
+
+/// The pairs of an object in another order, with spaces between, and an unknown key among them.
+fn shuffled(line: &[u8], order: [u8; 8], unknown: String) -> String {
+    let Ok(serde_json::Value::Object(object)) = serde_json::from_slice(line) else {
+        panic!("a frame is an object");
+    };
+    let mut pairs: Vec<String> = object
+        .iter()
+        .map(|(key, value)| format!("\"{key}\": {value}"))
+        .collect();
+    pairs.push(format!("\"x-y\":[{}]", serde_json::Value::from(unknown)));
+    let mut keyed: Vec<(u8, String)> = order.into_iter().zip(pairs).collect();
+    keyed.sort();
+    let pairs: Vec<String> = keyed.into_iter().map(|(_, pair)| pair).collect();
+    format!(" {{ {} }}", pairs.join(" ,"))
+}
+
 fn server_frame() -> impl Strategy<Value = ServerFrame<'static>> {
     prop_oneof![
         (text(), any::<u64>(), any::<u64>()).prop_map(|(ip, seq, max_line)| ServerFrame::Welcome {
@@ -370,13 +556,27 @@ fn server_frame() -> impl Strategy<Value = ServerFrame<'static>> {
             seq,
             max_line,
         }),
-        (any::<u64>(), id()).prop_map(|(seq, id)| ServerFrame::Ack { seq, id }),
-        (any::<u64>(), text(), text()).prop_map(|(seq, ip, message)| ServerFrame::Relay {
-            seq,
-            client_ip: ip.into(),
-            message: message.into(),
+        (room(), any::<u64>(), id()).prop_map(|(room, seq, id)| ServerFrame::Ack { room, seq, id }),
+        (room(), any::<u64>(), text(), text()).prop_map(|(room, seq, ip, message)| {
+            ServerFrame::Relay {
+                room,
+                seq,
+                client_ip: ip.into(),
+                message: message.into(),
+            }
         }),
-        (text(), text(), id()).prop_map(|(code, detail, id)| ServerFrame::Error {
+        (text(), any::<u64>(), id()).prop_map(|(room, seq, id)| ServerFrame::Joined {
+            room: room.into(),
+            seq,
+            id
+        }),
+        (text(), any::<u64>(), id()).prop_map(|(room, seq, id)| ServerFrame::Left {
+            room: room.into(),
+            seq,
+            id
+        }),
+        (room(), text(), text(), id()).prop_map(|(room, code, detail, id)| ServerFrame::Error {
+            room,
             code: code.into(),
             detail: detail.into(),
             id,
@@ -400,6 +600,9 @@ fn almost_json() -> impl Strategy<Value = Vec<u8>> {
             "\"type\"",
             "\"relay\"",
             "\"message\"",
+            "\"room\"",
+            "\"join\"",
+            "\"leave\"",
             "\"id\"",
             "\"seq\"",
             "null",
@@ -421,14 +624,13 @@ fn almost_json() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn a_publish_comes_back_as_it_was_written(
-        message in text(), id in id(), client_ip in prop::option::of(text()),
-    ) {
-        let publish = publish(&message, id, client_ip.as_deref());
-        let mut out = Vec::new();
-        encode_publish(&mut out, &publish);
-        let line = only_line(&out);
-        prop_assert_eq!(decode_publish(&line), Ok(publish));
+    fn a_client_frame_comes_back_as_it_was_written(frame in client_frame()) {
+        let line = only_line(&encode_client(&frame));
+        if let ClientFrame::Publish(publish) = &frame {
+            let unnamed = Publish { room: None, ..publish.clone() };
+            prop_assert_eq!(decode_publish(&line), Ok(unnamed));
+        }
+        prop_assert_eq!(decode_client(&line), Ok(frame));
     }
 
     #[test]
@@ -446,25 +648,26 @@ proptest! {
         unknown in text(),
     ) {
         let line = only_line(&encode(&frame));
-        let Ok(serde_json::Value::Object(object)) = serde_json::from_slice(&line) else {
-            panic!("a frame is an object");
-        };
-        let mut pairs: Vec<String> = object
-            .iter()
-            .map(|(key, value)| format!("\"{key}\": {value}"))
-            .collect();
-        pairs.push(format!("\"x-{}\":[{}]", "y", serde_json::Value::from(unknown)));
-        let mut keyed: Vec<(u8, String)> = order.into_iter().zip(pairs).collect();
-        keyed.sort();
-        let pairs: Vec<String> = keyed.into_iter().map(|(_, pair)| pair).collect();
-        let shuffled = format!(" {{ {} }}", pairs.join(" ,"));
+        let shuffled = shuffled(&line, order, unknown);
         prop_assert_eq!(decode_server(shuffled.as_bytes()), Ok(frame));
+    }
+
+    #[test]
+    fn the_order_of_keys_changes_nothing_for_a_server(
+        frame in client_frame(),
+        order in any::<[u8; 8]>(),
+        unknown in text(),
+    ) {
+        let line = only_line(&encode_client(&frame));
+        let shuffled = shuffled(&line, order, unknown);
+        prop_assert_eq!(decode_client(shuffled.as_bytes()), Ok(frame));
     }
 
     #[test]
     fn a_detail_is_one_short_line(line in almost_json()) {
         for detail in [
             decode_publish(&line).err().map(|m| m.detail),
+            decode_client(&line).err().map(|m| m.detail),
             decode_server(&line).err().map(|m| m.detail),
         ].into_iter().flatten() {
             prop_assert!(!detail.is_empty());
@@ -491,13 +694,10 @@ proptest! {
 
 /// A frame as this codec writes it, with some bytes put in, taken out or changed.
 fn nearly_plain() -> impl Strategy<Value = Vec<u8>> {
-    let publish =
-        (text(), id(), proptest::option::of(text())).prop_map(|(message, id, client_ip)| {
-            let mut out = Vec::new();
-            encode_publish(&mut out, &publish(&message, id, client_ip.as_deref()));
-            out
-        });
-    let frame = prop_oneof![publish, server_frame().prop_map(|frame| encode(&frame))];
+    let frame = prop_oneof![
+        client_frame().prop_map(|frame| encode_client(&frame)),
+        server_frame().prop_map(|frame| encode(&frame)),
+    ];
     let byte = prop_oneof![
         any::<u8>(),
         proptest::sample::select(&b"\"\\{}:,0123456789 \n\t\x1f\x7f\xc3\xa9e.-"[..]),
@@ -524,10 +724,16 @@ proptest! {
     #[test]
     fn what_is_taken_apart_without_a_parser_is_what_the_parser_reads(line in nearly_plain()) {
         if let Some(publish) = plain::publish(&line) {
-            prop_assert_eq!(Ok(publish), parse_publish(&line));
+            if publish.room.is_none() {
+                prop_assert_eq!(Ok(publish.clone()), client::parse_publish(&line));
+            }
+            prop_assert_eq!(Ok(ClientFrame::Publish(publish)), client::parse_client(&line));
+        }
+        if let Some(frame) = plain::membership(&line) {
+            prop_assert_eq!(Ok(frame), client::parse_client(&line));
         }
         if let Some(frame) = plain::server_frame(&line) {
-            prop_assert_eq!(Ok(frame), super::server_frame(&line));
+            prop_assert_eq!(Ok(frame), server::parse_server(&line));
         }
     }
 }
@@ -548,13 +754,35 @@ fn the_frames_that_this_codec_writes_need_no_parser() {
             Some(publish("héllo, 世界", id, client_ip))
         );
     }
+    out.clear();
+    encode_publish(&mut out, &publish_in("lobby", "hello", Some(7)));
+    let decoded = plain::publish(&out[..out.len() - 1]);
+    assert_eq!(decoded, Some(publish_in("lobby", "hello", Some(7))));
+    for (room, id) in [("lobby", None), ("a b", Some(MAX_ID))] {
+        let room = Cow::Borrowed(room);
+        for frame in [
+            ClientFrame::Join {
+                room: room.clone(),
+                id,
+            },
+            ClientFrame::Leave { room, id },
+        ] {
+            let line = only_line(&encode_client(&frame));
+            assert_eq!(plain::membership(&line), Some(frame));
+        }
+    }
+    let ack = |room: Option<&'static str>, id| ServerFrame::Ack {
+        room: room.map(Cow::Borrowed),
+        seq: 7,
+        id,
+    };
     for frame in [
         relay(1, "127.0.0.1:1", "hello"),
-        ServerFrame::Ack { seq: 7, id: None },
-        ServerFrame::Ack {
-            seq: 7,
-            id: Some(MAX_ID),
-        },
+        relay_in("lobby", 1, "127.0.0.1:1", "hello"),
+        ack(None, None),
+        ack(None, Some(MAX_ID)),
+        ack(Some("lobby"), None),
+        ack(Some("lobby"), Some(MAX_ID)),
     ] {
         let line = only_line(&encode(&frame));
         assert_eq!(plain::server_frame(&line), Some(frame));

@@ -131,6 +131,7 @@ impl Conn for Ndjson {
         };
         let seen = match ndjson::decode_server(line.text) {
             Ok(ServerFrame::Relay {
+                room: None,
                 seq,
                 client_ip,
                 message,
@@ -143,7 +144,11 @@ impl Conn for Ndjson {
                 from: client_ip,
                 seq,
             }),
-            Ok(ServerFrame::Ack { seq, id }) => Seen::Ack {
+            Ok(ServerFrame::Ack {
+                room: None,
+                seq,
+                id,
+            }) => Seen::Ack {
                 of: id.map_or(AckOf::NoId, AckOf::Id),
                 seq,
             },
@@ -166,14 +171,17 @@ impl Conn for Ndjson {
                 self.just_welcomed = true;
                 Seen::Open { seq, me: client_ip }
             }
-            Ok(ServerFrame::Error { code, detail, id }) => Seen::Error(Complaint {
+            Ok(ServerFrame::Error {
+                code, detail, id, ..
+            }) => Seen::Error(Complaint {
                 cuts_off: code == ErrorCode::SlowConsumer.as_str(),
                 code,
                 detail,
                 of: id,
             }),
             Ok(ServerFrame::Bye { seq }) => Seen::Bye { seq },
-            Ok(ServerFrame::Unknown) => Seen::Unknown,
+            // This client is in no room.
+            Ok(_) => Seen::Unknown,
             Err(malformed) => Seen::Malformed(Malformed {
                 what: malformed.detail.into(),
                 frame: line.text.into(),
@@ -210,6 +218,7 @@ impl Conn for Ndjson {
             message: publish.text.into(),
             id: Some(publish.id),
             client_ip: publish.claims.map(Cow::Borrowed),
+            room: None,
         };
         ndjson::encode_publish(out, &frame);
         self.glued(&out[start..], publish.id)
@@ -318,6 +327,7 @@ pub(super) fn frame_bytes() -> FrameBytes {
             message: "".into(),
             id,
             client_ip: None,
+            room: None,
         },
     );
     ndjson::encode_ack(&mut ack, seq, id);

@@ -13,10 +13,12 @@ use crate::cli::{EXIT_USAGE, complain, fail, print};
 use crate::report::Style;
 use crate::report::columns::{Align, Columns, Listed};
 use crate::report::style::left;
+use crate::scenario::estimate::rooms::{ByRoom, Rooms};
 use crate::scenario::estimate::{Amount, Estimate};
 use crate::scenario::footprint::Footprint;
 use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, TargetUrl};
 use crate::scenario::promises::promised_in_words;
+use crate::scenario::rooms::{GroupRooms, Pick};
 use crate::scenario::{self, pace::Profile};
 
 /// Indent, in columns, of the details of a line.
@@ -186,6 +188,26 @@ fn print_groups(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style
 
 /// The load of a group's clients, in a few words.
 fn does(group: &Group) -> String {
+    let load = load(group);
+    match &group.rooms {
+        None => load,
+        Some(GroupRooms { rooms, each, .. }) if rooms.len() == 1 && *each == 1 => {
+            format!("{load}; in one room")
+        }
+        Some(GroupRooms { rooms, each, pick }) => {
+            let pick = match pick {
+                Pick::Even => "",
+                Pick::Zipf => ", zipf",
+            };
+            format!(
+                "{load}; each in {each} of {} rooms{pick}",
+                grouped(rooms.len() as f64)
+            )
+        }
+    }
+}
+
+fn load(group: &Group) -> String {
     match &group.load {
         Load::Listen => "listen".to_owned(),
         Load::Open { profile, arrival } => {
@@ -239,6 +261,8 @@ fn rates(profile: &Profile) -> String {
 fn verb(step: &Step) -> &'static str {
     match step {
         Step::Connect => "connect",
+        Step::Join(_) => "join",
+        Step::LeaveRoom(_) => "leave a room",
         Step::Publish { .. } => "publish",
         Step::AwaitAcks { .. } => "await acks",
         Step::Pause { .. } => "pause",
@@ -269,6 +293,9 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style
         let sent = rate(estimate.peak_messages_per_s);
         let delivered = rate(estimate.peak_deliveries_per_s);
         total("peak", format!("{sent}/s sent, {delivered}/s delivered"));
+    }
+    if let Some(rooms) = &estimate.rooms {
+        print_rooms(rooms, &mut total);
     }
     if estimate.burst > 1 {
         total(
@@ -308,6 +335,32 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style
             total(name, format!("{metric} {}", exprs.join(", ")));
         }
     }
+}
+
+/// Prints how many rooms there are, how many clients are in them, and how busy they are.
+fn print_rooms(rooms: &Rooms, total: &mut impl FnMut(&str, String)) {
+    let mut memberships = format!("{} memberships", grouped(rooms.memberships as f64));
+    if rooms.memberships_at_most > rooms.memberships {
+        let most = grouped(rooms.memberships_at_most as f64);
+        let _ = write!(memberships, ", up to {most} with those of scripts");
+    }
+    let count = grouped(rooms.count as f64);
+    let members = by_room(&rooms.members);
+    let shown = format!("{count} · {memberships} · {members} members per room");
+    total("rooms", shown);
+    if rooms.peak_deliveries_per_s.max > 0.0 {
+        let delivered = by_room(&rooms.peak_deliveries_per_s);
+        total("in a room", format!("{delivered}/s delivered at the peak"));
+    }
+}
+
+/// What each room has of something: `50`, or `12 to 1 034, 50 on average`.
+fn by_room(figures: &ByRoom) -> String {
+    let [min, mean, max] = [figures.min, figures.mean, figures.max].map(rate);
+    if min == max {
+        return max;
+    }
+    format!("{min} to {max} (on average {mean})")
 }
 
 fn mebibytes(bytes: u64) -> String {

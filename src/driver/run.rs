@@ -87,6 +87,9 @@ pub enum RunError {
         /// The limit that its welcome states.
         max_line_bytes: u64,
     },
+    /// The scenario has rooms.
+    #[error("cannot start: rooms are checked and estimated, and not driven yet")]
+    Rooms,
     /// The system refused what a run needs.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -272,6 +275,9 @@ impl<'a> Coordinator<'a> {
             started,
             run,
         } = setting;
+        if !plan.rooms.is_empty() {
+            return Err(RunError::Rooms);
+        }
         let clock = Clock::start(time);
         let shard_count = roster::shard_count(plan);
         let (names, members) = roster::members(plan, shard_count);

@@ -81,7 +81,8 @@ async fn play_step(
                 return Err(Stop::Unreachable);
             }
         }
-        Step::Publish { count, every } => publish(shard, client, *count, *every).await,
+        Step::Publish { count, every, .. } => publish(shard, client, *count, *every).await,
+        Step::Join(_) | Step::LeaveRoom(_) => {}
         Step::AwaitAcks { within } => await_acks(shard, client, *within).await,
         Step::Pause { min, max } => {
             let pause = shard.draw(client, *min, *max);

@@ -28,6 +28,7 @@ pub(crate) fn plan() -> Plan {
         load,
         claims: None,
         payload: PayloadSize { min: 64, max: 64 },
+        rooms: None,
     };
     let threshold = |metric, percentile, limit_ms: f64, expr: &str| Threshold {
         metric,
@@ -59,6 +60,7 @@ pub(crate) fn plan() -> Plan {
             group("talkers", 4, Load::Closed { in_flight: 1 }),
             group("listeners", 100, Load::Listen),
         ],
+        rooms: Default::default(),
         promises: Promises {
             ack: AckPromise::ExactlyOnce,
             relay: RelayPromise::ExactlyOnce,

@@ -142,17 +142,21 @@ pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, protocol:
     }
 }
 
-/// Limits the number of sessions: each is a sender of its own, and payloads have a bounded sender
-/// number.
+/// Limits the number of sessions: each is a sender of its own in the room without a name and in
+/// every room that it joins, and payloads have a bounded sender number.
 fn sessions(problems: &Problems, drafts: &[Draft]) {
     let mut total = 0u64;
     for draft in drafts {
         let each = match &draft.load {
             DraftLoad::Script(script, Repeat::Times(times)) => {
-                let connects = script.steps.iter().filter(|s| **s == Step::Connect).count();
-                (connects as u64).saturating_mul(u64::from(*times))
+                let once = script.steps.iter().map(|step| match step {
+                    Step::Connect => 1 + draft.rooms_each(),
+                    Step::Join(_) => 1,
+                    _ => 0,
+                });
+                once.sum::<u64>().saturating_mul(u64::from(*times))
             }
-            _ => 1,
+            _ => 1 + draft.rooms_each(),
         };
         total = total.saturating_add(each.saturating_mul(u64::from(draft.count)));
         if total > u64::from(MAX_SENDER) {

@@ -6,12 +6,14 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 
 use super::diagnostic::{Diagnostic, Span, excerpt};
+use super::membership::{self, DraftRooms};
 use super::pace::{Profile, Stage};
 use super::plan::{Arrival, Group, Load, PayloadSize, Repeat, Run, Step};
 use super::script::{self, Script};
 use super::section::{Expected, Problems, Section, keys_of};
 use super::tree::{Entry, Node, Value};
 use super::value::{choice, rate, rate_or_silence, size, string, whole};
+use crate::wire::rooms::RoomNames;
 use crate::wire::{line, ndjson, payload};
 
 /// The most clients one group takes: more than the ports and addresses of one machine.
@@ -36,7 +38,9 @@ pub(super) struct Draft {
     pub(super) load: DraftLoad,
     /// The client whose address its messages are to claim, and where that stands.
     pub(super) claims: Option<(String, Span)>,
-    payload: PayloadSize,
+    pub(super) payload: PayloadSize,
+    /// The rooms that its clients join when they connect.
+    pub(super) rooms: Option<DraftRooms>,
 }
 
 /// The load of a draft's clients.
@@ -98,7 +102,8 @@ fn check_name(problems: &Problems, entry: &Entry) {
 
 fn read_group(problems: &Problems, name: String, mut section: Section<'_>) -> (Draft, Json) {
     let count = section.value("count", whole(1..=MAX_COUNT), 1);
-    let load = read_load(problems, &mut section);
+    let rooms = membership::read(problems, &mut section);
+    let load = read_load(problems, &mut section, rooms.as_ref());
     let payload = match &load {
         DraftLoad::Listen => without_payload(&section, "only listens"),
         DraftLoad::Script(script, _) if !publishes(script) => {
@@ -118,6 +123,7 @@ fn read_group(problems: &Problems, name: String, mut section: Section<'_>) -> (D
         load,
         claims,
         payload,
+        rooms,
     };
     (draft, section.into_resolved())
 }
@@ -127,7 +133,11 @@ fn publishes(script: &Script) -> bool {
     script.steps.iter().any(publish)
 }
 
-fn read_load(problems: &Problems, section: &mut Section<'_>) -> DraftLoad {
+fn read_load(
+    problems: &Problems,
+    section: &mut Section<'_>,
+    rooms: Option<&DraftRooms>,
+) -> DraftLoad {
     let present: Vec<&Entry> = LOADS.iter().filter_map(|key| section.entry(key)).collect();
     if let [first, rest @ ..] = present.as_slice() {
         for other in rest {
@@ -162,7 +172,7 @@ fn read_load(problems: &Problems, section: &mut Section<'_>) -> DraftLoad {
             span: present[0].node.span.clone(),
         },
         Some("script") => {
-            let script = script::read(problems, section, "script");
+            let script = script::read(problems, section, "script", rooms);
             section.resolve("script", script.resolved.clone().into());
             DraftLoad::Script(script, section.value("repeat", repeat, 1))
         }
@@ -297,8 +307,13 @@ pub(super) fn staged(drafts: &[Draft]) -> Duration {
 }
 
 impl Draft {
-    /// Lays the group over the phases of the run.
-    pub(super) fn finish(self, run: &Run) -> Group {
+    /// How many rooms each of its clients joins when it connects.
+    pub(super) fn rooms_each(&self) -> u64 {
+        self.rooms.as_ref().map_or(0, |rooms| u64::from(rooms.each))
+    }
+
+    /// Lays the group over the phases of the run, which has these rooms.
+    pub(super) fn finish(self, run: &Run, rooms: &RoomNames) -> Group {
         let start_ns = run.warmup.as_nanos() as u64;
         let end_ns = start_ns + run.duration.as_nanos() as u64;
         let load = match self.load {
@@ -325,6 +340,7 @@ impl Draft {
             load,
             claims: self.claims.map(|(claims, _)| claims),
             payload: self.payload,
+            rooms: self.rooms.map(|dealt| dealt.finish(rooms)),
         }
     }
 }

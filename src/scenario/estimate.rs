@@ -1,7 +1,13 @@
 //! Estimates of a plan before it is run: messages, deliveries, peak rates, descriptors, bytes.
 
 use super::plan::{Arrival, Group, Load, Plan, Repeat, Step};
+use super::rooms::Present;
+use crate::scenario::pace::Profile;
 use crate::wire::protocol::Protocol;
+
+pub mod rooms;
+
+use rooms::{Rooms, Shares};
 
 /// Descriptors a driver needs besides its connections: standard streams, pollers, timers, the
 /// embedded server's pipes, result files.
@@ -45,7 +51,7 @@ pub struct Estimate {
     pub group_messages: Vec<Amount>,
     /// Messages of all groups.
     pub messages: Amount,
-    /// Deliveries: each message to every client but its sender.
+    /// Deliveries: each message to every client in its room but its sender.
     pub deliveries: Amount,
     /// The most messages per second that schedules make due, and the scripts' average; closed loops
     /// come on top of it.
@@ -60,6 +66,8 @@ pub struct Estimate {
     pub bytes_out: Amount,
     /// Bytes of all relays and acks.
     pub bytes_in: Amount,
+    /// The rooms, if there are any but the one that has no name.
+    pub rooms: Option<Rooms>,
 }
 
 impl Estimate {
@@ -67,7 +75,10 @@ impl Estimate {
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
         let clients = plan.clients();
-        let receivers = clients.saturating_sub(1) as f64;
+        let present = Present::of(plan);
+        let shares: Vec<Shares> = (0..plan.groups.len())
+            .map(|group| Shares::of(plan, group))
+            .collect();
         let away = plan.groups.iter().any(comes_and_goes);
         let load_s = (plan.run.warmup + plan.run.duration).as_secs_f64();
         let group_messages: Vec<Amount> = plan
@@ -78,28 +89,40 @@ impl Estimate {
         let mut estimate = Self {
             messages: Amount::default(),
             deliveries: Amount::default(),
-            peak_messages_per_s: peak_scheduled(plan),
+            peak_messages_per_s: peak_scheduled(plan.groups.iter().map(|group| (group, 1.0))),
             peak_deliveries_per_s: 0.0,
             burst: 0,
             fds: clients + FDS_BESIDES,
             bytes_out: Amount::default(),
             bytes_in: Amount::default(),
+            rooms: Rooms::of(plan, &present, &shares),
             group_messages: Vec::new(),
         };
-        for (group, &messages) in plan.groups.iter().zip(&group_messages) {
-            let mut deliveries = messages.times(receivers);
+        let mut receivers = Vec::new();
+        for ((group, &messages), shares) in plan.groups.iter().zip(&group_messages).zip(&shares) {
+            let each = shares.receivers(&present);
+            receivers.push(each);
+            let mut deliveries = messages.times(each);
             deliveries.at_most |= away;
-            let frames = Frames::of(group, plan.target.url.protocol());
+            let named = shares.name_bytes(plan);
+            let frames = Frames::of(group, plan.target.url.protocol(), named);
             let acks = messages.times(frames.ack);
             let relays = deliveries.times(frames.relay);
             estimate.messages = estimate.messages.plus(messages);
             estimate.deliveries = estimate.deliveries.plus(deliveries);
             estimate.bytes_out = estimate.bytes_out.plus(messages.times(frames.publish));
             estimate.bytes_in = estimate.bytes_in.plus(acks).plus(relays);
-            estimate.peak_messages_per_s += scripted_rate(group);
+            let scripted = scripted_rate(group);
+            estimate.peak_messages_per_s += scripted;
+            estimate.peak_deliveries_per_s += scripted * each;
             estimate.burst += burst(group);
         }
-        estimate.peak_deliveries_per_s = estimate.peak_messages_per_s * receivers;
+        estimate.peak_deliveries_per_s += peak_scheduled(plan.groups.iter().zip(receivers));
+        if plan.rooms.is_empty() {
+            // The same, but for rounding.
+            let receivers = clients.saturating_sub(1) as f64;
+            estimate.peak_deliveries_per_s = estimate.peak_messages_per_s * receivers;
+        }
         estimate.group_messages = group_messages;
         estimate
     }
@@ -161,7 +184,7 @@ fn waits_s(steps: &[Step]) -> f64 {
         .map(|step| match step {
             Step::Pause { min, max } => (min.as_secs_f64() + max.as_secs_f64()) / 2.0,
             Step::StopReading(time) => time.as_secs_f64(),
-            Step::Publish { count, every } => f64::from(count - 1) * every.as_secs_f64(),
+            Step::Publish { count, every, .. } => f64::from(count - 1) * every.as_secs_f64(),
             Step::SendRaw { bytes, every } => {
                 (bytes.len().saturating_sub(1)) as f64 * every.as_secs_f64()
             }
@@ -173,29 +196,36 @@ fn waits_s(steps: &[Step]) -> f64 {
 /// The publishes of a script: how many, and how many seconds apart.
 fn publishes(steps: &[Step]) -> impl Iterator<Item = (u32, f64)> {
     steps.iter().filter_map(|step| match step {
-        Step::Publish { count, every } => Some((*count, every.as_secs_f64())),
+        Step::Publish { count, every, .. } => Some((*count, every.as_secs_f64())),
         _ => None,
     })
 }
 
-/// The highest sum of the open groups' rates. It lies at a joint of one of the profiles, on one
-/// side of it or the other: between joints all are straight lines.
-fn peak_scheduled(plan: &Plan) -> f64 {
-    let profiles = || {
-        plan.groups.iter().filter_map(|group| match &group.load {
-            Load::Open { profile, .. } => Some(profile),
+/// The highest sum of the open groups' rates, each times its factor. It lies at a joint of one of
+/// the profiles, on one side of it or the other: between joints all are straight lines.
+fn peak_scheduled<'g>(groups: impl IntoIterator<Item = (&'g Group, f64)>) -> f64 {
+    let groups = groups.into_iter();
+    let profiles: Vec<(&Profile, f64)> = groups
+        .filter_map(|(group, factor)| match &group.load {
+            Load::Open { profile, .. } => Some((&**profile, factor)),
             _ => None,
         })
-    };
-    let mut joints: Vec<u64> = profiles()
-        .flat_map(|profile| profile.pieces())
+        .collect();
+    let mut joints: Vec<u64> = profiles
+        .iter()
+        .flat_map(|(profile, _)| profile.pieces())
         .flat_map(|piece| [piece.start_ns, piece.end_ns - 1])
         .collect();
     joints.sort_unstable();
     joints.dedup(); // thousands of groups may have the same two
     joints
         .into_iter()
-        .map(|t_ns| profiles().map(|profile| profile.rate_at(t_ns)).sum())
+        .map(|t_ns| {
+            let rates = profiles.iter();
+            rates
+                .map(|(profile, factor)| profile.rate_at(t_ns) * factor)
+                .sum()
+        })
         .fold(0.0, f64::max)
 }
 
@@ -231,13 +261,14 @@ struct Frames {
 }
 
 impl Frames {
-    fn of(group: &Group, protocol: Protocol) -> Self {
+    /// Of a group whose messages' rooms have names that take `named` bytes.
+    fn of(group: &Group, protocol: Protocol, named: f64) -> Self {
         let payload = (f64::from(group.payload.min) + f64::from(group.payload.max)) / 2.0;
         let beside = protocol.frame_bytes();
         Self {
-            publish: beside.publish as f64 + payload,
-            ack: beside.ack as f64,
-            relay: beside.relay as f64 + payload,
+            publish: beside.publish as f64 + payload + named,
+            ack: beside.ack as f64 + named,
+            relay: beside.relay as f64 + payload + named,
         }
     }
 }

@@ -14,6 +14,13 @@ const DRIVER_BYTES: u64 = 20 * MIB;
 /// Memory of an idle client. Measured: 1.53 KiB.
 const CLIENT_BYTES: u64 = 2 << 10;
 
+/// Memory of a membership in a room, in the driver and in the embedded server, at most.
+const MEMBERSHIP_BYTES: u64 = 200;
+const SERVER_MEMBERSHIP_BYTES: u64 = 300;
+
+/// Memory of a room in the verifier of each shard and in its judge, and in the embedded server.
+const ROOM_BYTES: u64 = 4 << 10;
+
 /// Memory of a message that waits for its ack.
 const UNACKED_BYTES: u64 = 40;
 
@@ -56,7 +63,10 @@ impl Footprint {
     #[must_use]
     pub fn of(plan: &Plan, estimate: &Estimate) -> Self {
         let clients = plan.clients();
+        let memberships = estimate.rooms.map_or(0, |rooms| rooms.memberships_at_most);
+        let rooms = plan.rooms.len() as u64 * ROOM_BYTES;
         let mut driver = DRIVER_BYTES + clients * CLIENT_BYTES;
+        driver += memberships * MEMBERSHIP_BYTES + rooms;
         let mut more = LINES_BYTES.min(estimate.bytes_in.count as u64) + JUDGE_BYTES;
         if estimate.bytes_in.open_ended {
             more = LINES_BYTES + JUDGE_BYTES;
@@ -83,7 +93,10 @@ impl Footprint {
         // A line that has not come to its end is kept for each client.
         more += clients * longest;
         let server = match plan.target.url.is_embedded() {
-            true => SERVER_BYTES + clients * SESSION_BYTES,
+            true => {
+                let clients = clients * SESSION_BYTES;
+                SERVER_BYTES + clients + memberships * SERVER_MEMBERSHIP_BYTES + rooms
+            }
             false => 0,
         };
         Self {

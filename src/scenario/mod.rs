@@ -3,12 +3,14 @@
 //! The text becomes a tree of values that know where they stand (`tree`), into which the command
 //! line's `--set PATH=VALUE`s are put; `schema` and `clients` read the tree section by section
 //! (`section`), single values by `value`, `script` and `threshold`; `promises` reads what the
-//! target promises, and `checks` finds conflicts between the parts. Whatever is wrong becomes a
+//! target promises, `membership` who is in which rooms, and `checks` finds conflicts between the
+//! parts. Whatever is wrong becomes a
 //! [`diagnostic::Diagnostic`] that points at a place of the file or of an argument, and the reading
 //! goes on, so that all errors come out at once.
 //!
 //! The results are [`plan`], the data that the driver carries out; [`pace`], the arrival schedules
-//! in it; [`draws`], the other random draws of its clients; [`estimate`], the plan's expected
+//! in it; [`draws`], the other random draws of its clients; [`rooms`], which rooms each of them is
+//! in; [`estimate`], the plan's expected
 //! messages and rates before it is run, and [`footprint`], its memory; [`addresses`], what a URL
 //! with several of them stands for.
 
@@ -19,9 +21,11 @@ pub mod diagnostic;
 pub mod draws;
 pub mod estimate;
 pub mod footprint;
+mod membership;
 pub mod pace;
 pub mod plan;
 pub(crate) mod promises;
+pub mod rooms;
 mod schema;
 mod script;
 mod section;

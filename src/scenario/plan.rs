@@ -8,9 +8,11 @@ use crate::scenario::addresses::Url;
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::draws::Draws;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
+use crate::scenario::rooms::{Dealt, GroupRooms};
 pub use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::wire::Dialect;
 use crate::wire::protocol::Protocol;
+use crate::wire::rooms::RoomNames;
 
 /// A whole scenario, checked.
 #[derive(Debug, Clone)]
@@ -27,6 +29,8 @@ pub struct Plan {
     pub run: Run,
     /// The groups of clients, in the order of the file.
     pub groups: Vec<Group>,
+    /// All rooms that groups and scripts name.
+    pub rooms: Arc<RoomNames>,
     /// The promises of the target, which are verified.
     pub promises: Promises,
     /// How deliveries are counted that came later than promised.
@@ -80,6 +84,16 @@ impl Plan {
     #[must_use]
     pub fn draws(&self, group: usize, client: u32) -> Draws {
         Draws::new(self.group_seed(group), client)
+    }
+
+    /// The rooms of the clients of group `group`, dealt by the seed.
+    #[must_use]
+    pub fn dealt_rooms(&self, group: usize) -> Dealt {
+        let Group { count, rooms, .. } = &self.groups[group];
+        let rooms = rooms.as_ref();
+        rooms.map_or_else(Dealt::default, |rooms| {
+            Dealt::new(rooms, self.group_seed(group), *count)
+        })
     }
 
     /// How long a run takes by plan, from the first connection to the end of the load. Its drain
@@ -167,6 +181,8 @@ pub struct Group {
     pub claims: Option<String>,
     /// How long their messages are.
     pub payload: PayloadSize,
+    /// The rooms that they join when they connect; absent for none.
+    pub rooms: Option<GroupRooms>,
 }
 
 /// The load that the clients of a group make.
@@ -245,7 +261,14 @@ pub enum Step {
         count: u32,
         /// The interval between their intended send times.
         every: Duration,
+        /// The room; absent for the rooms that the client is in, in turn, or the one without a name
+        /// if it is in none.
+        room: Option<String>,
     },
+    /// Join a room and wait for the answer.
+    Join(String),
+    /// Leave a room and wait for the answer.
+    LeaveRoom(String),
     /// Wait until nothing of this client is unacked; a violation if it takes longer.
     AwaitAcks {
         /// The longest it may take.

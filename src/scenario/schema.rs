@@ -4,6 +4,7 @@ use super::addresses::BadUrl;
 use super::checks;
 use super::clients;
 use super::diagnostic::{Diagnostic, Diagnostics, nearest};
+use super::membership;
 use super::plan::{OBSERVERS, Plan, Run, Target, TargetUrl};
 use super::promises;
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
@@ -67,6 +68,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
 
     checks::check(problems, &drafts, &run, &thresholds);
     checks::claims(problems, &drafts, &run, target.url.protocol());
+    let rooms = membership::check(problems, &drafts, target.url.protocol());
     promises::check(
         problems,
         &file,
@@ -78,14 +80,18 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     checks::something_to_verify(problems, &drafts, &thresholds);
     file.resolve("clients", clients);
     let spans: Vec<_> = drafts.iter().map(|draft| draft.span.clone()).collect();
-    let groups: Vec<_> = drafts.into_iter().map(|draft| draft.finish(&run)).collect();
+    let groups: Vec<_> = drafts
+        .into_iter()
+        .map(|draft| draft.finish(&run, &rooms))
+        .collect();
     checks::each_group_sends(problems, &groups, &spans, &run);
-    Plan {
+    let plan = Plan {
         name: name.to_owned(),
         description,
         seed,
         target,
         groups,
+        rooms,
         run,
         promises,
         late,
@@ -95,7 +101,11 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
             .collect(),
         resolved: file.into_resolved(),
         warnings: Diagnostics::default(),
+    };
+    if !problems.has_errors() && !plan.rooms.is_empty() {
+        membership::members(problems, &plan, &spans);
     }
+    plan
 }
 
 /// Reads section `name`; one that is absent is one of defaults alone.

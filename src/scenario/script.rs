@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::diagnostic::{Diagnostic, Span, nearest};
+use super::membership::{DraftRooms, Steps, room_name};
 use super::plan::{Leave, Raw, Step};
 use super::section::{Expected, Problems, Section, mismatch};
 use super::tree::{Entry, Node, Value};
@@ -14,8 +15,10 @@ use crate::wire::ndjson::ErrorCode;
 /// The most bytes one `send_raw` sends, repeats included: they are held in memory.
 pub(super) const MAX_RAW_BYTES: u64 = 16 << 20;
 
-pub(super) const STEPS: [&str; 9] = [
+pub(super) const STEPS: [&str; 11] = [
     "connect",
+    "join",
+    "leave",
     "publish",
     "await_acks",
     "pause",
@@ -43,14 +46,30 @@ pub(super) struct Script {
     pub(super) awaits_acks: Option<(String, Span)>,
     /// Where it expects an error.
     pub(super) expects_error: Option<(String, Span)>,
+    /// The rooms that it names, and where.
+    pub(super) rooms: Vec<Named>,
     /// Its steps in JSON, defaults filled in.
     pub(super) resolved: Vec<Json>,
 }
 
-/// Reads the steps of `key` of a group, and checks their order.
-pub(super) fn read(problems: &Problems, section: &Section<'_>, key: &str) -> Script {
+/// A place at which a script names a room.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) room: String,
+    pub(super) path: String,
+    pub(super) span: Span,
+}
+
+/// Reads the steps of `key` of a group, whose clients join `dealt`, and checks their order.
+pub(super) fn read(
+    problems: &Problems,
+    section: &Section<'_>,
+    key: &str,
+    dealt: Option<&DraftRooms>,
+) -> Script {
     let mut script = Script::default();
     let mut session = Session::Open;
+    let mut present = Steps::new(dealt);
     let elements = section.elements(key);
     if !matches!(elements.first(), Some((_, node)) if only_key(node) == Some("connect")) {
         script.push(Step::Connect, json!({ "connect": {} }));
@@ -63,13 +82,26 @@ pub(super) fn read(problems: &Problems, section: &Section<'_>, key: &str) -> Scr
         };
         if let Some(title) = session.refuses(&step) {
             problems.push(Diagnostic::error(format!("`{path}`: {title}")).at(&node.span, ""));
+        } else if let Some((title, help)) = present.refuses(&step) {
+            let error = Diagnostic::error(format!("`{path}`: {title}")).at(&node.span, "");
+            problems.push(error.help(help));
         }
         session = session.after(&step);
+        present.after(&step);
         let place = || (path.clone(), node.span.clone());
         match &step {
             Step::Barrier(name) => script.barriers.push((name.clone(), node.span.clone())),
             Step::AwaitAcks { .. } => _ = script.awaits_acks.get_or_insert_with(place),
             Step::ExpectError { .. } => _ = script.expects_error.get_or_insert_with(place),
+            Step::Join(room)
+            | Step::LeaveRoom(room)
+            | Step::Publish {
+                room: Some(room), ..
+            } => script.rooms.push(Named {
+                room: room.clone(),
+                path: path.clone(),
+                span: node.span.clone(),
+            }),
             _ => {}
         }
         script.push(step, resolved);
@@ -161,7 +193,9 @@ fn read_step(problems: &Problems, path: &str, node: &Node) -> Option<(Step, Json
     let table = |known: &[&str]| Section::open_entry(problems, path.as_str(), entry, known);
     let (step, resolved) = match kind {
         "connect" => (Step::Connect, table(&[])?.into_resolved()),
-        "publish" => publish(table(&["count", "every"])?),
+        "join" => leaf(problems, &path, entry, room_name, Step::Join)?,
+        "leave" => leaf(problems, &path, entry, room_name, Step::LeaveRoom)?,
+        "publish" => publish(table(&["count", "every", "room"])?),
         "await_acks" => await_acks(table(&["within"])?),
         "pause" => pause(problems, &path, entry)?,
         "stop_reading" => leaf(problems, &path, entry, some_time, Step::StopReading)?,
@@ -215,6 +249,7 @@ fn publish(mut section: Section<'_>) -> (Step, Json) {
     let step = Step::Publish {
         count: section.value("count", whole(1..=1_000_000), 1),
         every: section.value("every", duration, "0s"),
+        room: section.optional("room", room_name),
     };
     (step, section.into_resolved())
 }

@@ -50,7 +50,7 @@ impl Problems {
 }
 
 /// Every section of a scenario with its keys, for unknown keys that belong elsewhere.
-pub(super) const KEYS: [(&str, &[&str]); 7] = [
+pub(super) const KEYS: [(&str, &[&str]); 8] = [
     (
         "",
         &[
@@ -87,9 +87,11 @@ pub(super) const KEYS: [(&str, &[&str]); 7] = [
             "script",
             "repeat",
             "client_ip",
+            "rooms",
         ],
     ),
     ("clients.*.payload", &["size", "min", "max"]),
+    ("clients.*.rooms", &["count", "names", "each", "pick"]),
     (
         "verify",
         &[

@@ -12,8 +12,10 @@ use super::plan::{
     Step, TargetUrl,
 };
 use super::promises::promised_in_words;
+use super::rooms::{GroupRooms, Pick, Present};
 use super::*;
 use crate::wire::Dialect;
+use crate::wire::rooms::RoomId;
 
 const TWO_GROUPS: &str = "[clients.talkers]\nrate = 5\n[clients.guests]\ncount = 2\nscript = [{ publish = {} }, { pause = '1s' }]";
 
@@ -415,6 +417,103 @@ fn an_estimate_adds_up() {
     assert!((estimate.peak_messages_per_s - 300.0).abs() < 0.001);
     assert_eq!(estimate.fds, 16 + 32);
     assert!(!estimate.messages.random && !estimate.messages.open_ended);
+}
+
+#[test]
+fn rooms_have_their_forms_and_are_numbered_over_all_groups() {
+    let plan = plan(
+        "[clients.a]\ncount = 40\nrate = 1\nrooms = 20\n\
+         [clients.b]\ncount = 3\nrooms = { names = ['room-3', 'lobby'], each = 2, pick = 'zipf' }\n\
+         [clients.c]\nscript = [{ join = 'lobby' }, { publish = { room = 'lobby' } }, { leave = 'lobby' }]\n\
+         [clients.d]\nrate = 1",
+    );
+    assert_eq!(plan.rooms.len(), 21);
+    assert_eq!(plan.rooms.name(RoomId(3)), "room-3");
+    assert_eq!(plan.rooms.id("lobby"), RoomId(21));
+    let rooms = |group: usize| plan.groups[group].rooms.clone();
+    let all: Vec<RoomId> = (1..=20).map(RoomId).collect();
+    let (each, pick) = (1, Pick::Even);
+    assert_eq!(
+        rooms(0),
+        Some(GroupRooms {
+            rooms: all,
+            each,
+            pick
+        })
+    );
+    let (each, pick) = (2, Pick::Zipf);
+    let named = vec![RoomId(3), RoomId(21)];
+    assert_eq!(
+        rooms(1),
+        Some(GroupRooms {
+            rooms: named,
+            each,
+            pick
+        })
+    );
+    assert_eq!((rooms(2), rooms(3)), (None, None));
+    assert_eq!(plan.resolved["clients"]["a"]["rooms"]["count"], 20);
+    assert!(plan.resolved["clients"]["d"].get("rooms").is_none());
+    let present = Present::of(&plan);
+    assert_eq!(present.dealt(RoomId(3)), 2 + 3);
+    assert_eq!(
+        [3, 4],
+        [present.dealt(RoomId(21)), present.at_most(RoomId(21))]
+    );
+    assert_eq!(present.dealt(RoomId::UNNAMED), plan.clients());
+}
+
+/// 40 clients in 20 rooms, two in each but for what others join: a message goes to the members of
+/// its room alone.
+#[test]
+fn an_estimate_counts_deliveries_by_room() {
+    let of = |groups: &str| {
+        let text = format!("[run]\nwarmup = '0s'\nduration = '10s'\n{groups}");
+        Estimate::of(&plan(&text))
+    };
+    let people = "[clients.people]\ncount = 40\nrate = 100\nrooms = { count = 20, each = 2 }\n";
+    let estimate = of(people);
+    // 4 members a room, so each of 1,000 messages goes to 3.
+    assert!((estimate.deliveries.count - 3_000.0).abs() < 1e-6);
+    assert!((estimate.peak_deliveries_per_s - 300.0).abs() < 1e-6);
+    let rooms = estimate.rooms.unwrap();
+    assert_eq!(
+        (rooms.count, rooms.memberships, rooms.memberships_at_most),
+        (20, 80, 80)
+    );
+    let members = rooms.members;
+    assert_eq!([members.min, members.mean, members.max], [4.0; 3]);
+    let delivered = rooms.peak_deliveries_per_s;
+    assert!((delivered.min - 15.0).abs() < 1e-9 && (delivered.max - 15.0).abs() < 1e-9);
+    // Without rooms everyone gets it: 40 clients and an observer.
+    let everyone = of("[clients.people]\ncount = 40\nrate = 100");
+    assert_eq!(everyone.deliveries.count, 40_000.0);
+    assert_eq!(everyone.rooms, None);
+    assert!(estimate.bytes_out.count > everyone.bytes_out.count);
+    // A script publishes in the rooms that it is in, in turn, or in the one that it names.
+    let guest = |script: &str| {
+        let text = format!(
+            "[clients.lobby]\ncount = 5\nrooms = {{ names = ['lobby'] }}\n\
+             [clients.hall]\ncount = 7\nrooms = {{ names = ['hall'] }}\n\
+             [clients.guest]\nscript = {script}"
+        );
+        let estimate = of(&text);
+        assert!(estimate.deliveries.at_most);
+        estimate.deliveries.count
+    };
+    let publish = "{ publish = { count = 10 } }";
+    assert_eq!(guest(&format!("[{publish}]")), 130.0);
+    assert_eq!(guest(&format!("[{{ join = 'lobby' }}, {publish}]")), 50.0);
+    let both = "{ join = 'lobby' }, { join = 'hall' }";
+    assert_eq!(guest(&format!("[{both}, {publish}]")), 60.0);
+    assert_eq!(
+        guest(&format!(
+            "[{both}, {publish}, {{ leave = 'lobby' }}, {publish}]"
+        )),
+        130.0
+    );
+    let in_hall = "{ publish = { count = 10, room = 'hall' } }";
+    assert_eq!(guest(&format!("[{both}, {in_hall}]")), 70.0);
 }
 
 #[test]

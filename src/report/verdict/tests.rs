@@ -473,6 +473,7 @@ fn a_group_that_did_not_do_its_part_is_named() {
     let publish = Step::Publish {
         count: 1,
         every: Duration::ZERO,
+        room: None,
     };
     for load in [
         Load::Closed { in_flight: 1 },

@@ -38,11 +38,13 @@ fn every_section_has_its_keys_and_no_others() {
                 continue;
             }
             "clients.*" => "### `[clients.NAME]`".to_owned(),
-            "clients.*.payload" => {
+            "clients.*.payload" | "clients.*.rooms" => {
+                let part = section.rsplit('.').next().unwrap_or(section);
                 let row = below("### `[clients.NAME]`");
-                let row = row.lines().find(|row| row.starts_with("| `payload`"));
+                let begin = format!("| `{part}`");
+                let row = row.lines().find(|row| row.starts_with(&begin));
                 for key in keys {
-                    assert!(row.unwrap_or("").contains(key), "payload's {key}");
+                    assert!(row.unwrap_or("").contains(key), "{part}'s {key}");
                 }
                 continue;
             }

@@ -433,6 +433,103 @@ fn every_guard_fires_at_its_line() {
             format!("verify.late_after = '0s'\n{talk}"),
             "1:21 `verify.late_after`: expected a duration above 0, or \"none\"",
         ),
+        // Rooms.
+        (
+            group("rooms = 0"),
+            "2:9 `clients.a.rooms`: expected a whole number from 1 to 65536",
+        ),
+        (
+            group("rooms = 'lobby'"),
+            "2:9 `clients.a.rooms`: expected a number of rooms, or a table such as",
+        ),
+        (
+            group("rooms = {}"),
+            "2:1 `clients.a.rooms`: expected one of `count` and `names`",
+        ),
+        (
+            group("rooms = { count = 2, names = ['x'] }"),
+            "2:1 `clients.a.rooms`: expected one of `count` and `names`",
+        ),
+        (
+            group("rooms = { count = 2, size = 3 }"),
+            "2:22 `clients.a.rooms.size`: no such key",
+        ),
+        (
+            group("rooms = { count = 2, each = 3 }"),
+            "2:29 `clients.a.rooms.each`: a client cannot be in 3 of 2 rooms",
+        ),
+        (
+            group("rooms = { count = 2, each = 0 }"),
+            "2:29 `clients.a.rooms.each`: expected a whole number from 1 to 1024",
+        ),
+        (
+            group("rooms = { count = 2, pick = 'zip' }"),
+            "2:29 `clients.a.rooms.pick`: expected \"even\" or \"zipf\"",
+        ),
+        (
+            group("rooms = { names = [] }"),
+            "2:19 `clients.a.rooms.names`: expected 1 to 65536 names",
+        ),
+        (
+            group("rooms = { names = 'lobby' }"),
+            "2:19 `clients.a.rooms.names`: expected an array",
+        ),
+        (
+            group("rooms = { names = ['x', 3] }"),
+            "2:25 `clients.a.rooms.names.1`: expected the name of a room",
+        ),
+        (
+            group("rooms = { names = [''] }"),
+            "2:20 `clients.a.rooms.names.0`: expected the name of a room",
+        ),
+        (
+            group(r#"rooms = { names = ["a\u0085"] }"#),
+            "2:20 `clients.a.rooms.names.0`: expected the name of a room",
+        ),
+        (
+            group("rooms = { names = ['x', 'y', 'x'] }"),
+            "2:30 `clients.a.rooms.names.2`: the room \"x\" is named twice",
+        ),
+        (
+            group("rate = 1\nrooms = 2\npayload = { size = 65400 }\ncount = 9"),
+            "1:10 `clients.a.payload`: a message in a room has 65390 bytes at most",
+        ),
+        (
+            group("count = 2\nscript = [{ join = '' }]"),
+            "3:20 `clients.a.script.0.join`: expected the name of a room",
+        ),
+        (
+            group("count = 2\nscript = [{ disconnect = 'close' }, { join = 'x' }]"),
+            "3:37 `clients.a.script.1`: needs a connection",
+        ),
+        (
+            group("count = 2\nscript = [{ join = 'x' }, { join = 'x' }]"),
+            "3:27 `clients.a.script.1`: joins \"x\", and the client is in it already",
+        ),
+        (
+            group("count = 2\nscript = [{ leave = 'x' }]"),
+            "3:11 `clients.a.script.0`: leaves \"x\", and the client is not in it",
+        ),
+        (
+            group("count = 2\nscript = [{ publish = { room = 'x' } }]"),
+            "3:11 `clients.a.script.0`: publishes in \"x\", and the client is not in it",
+        ),
+        (
+            group("count = 2\nrooms = { names = ['x'] }\nscript = [{ leave = 'x' }, { publish = { room = 'x' } }]"),
+            "4:28 `clients.a.script.1`: publishes in \"x\", and the client is not in it",
+        ),
+        (
+            group("count = 2\nrooms = { names = ['x', 'y'] }\nscript = [{ leave = 'x' }]"),
+            "4:11 `clients.a.script.0`: leaves \"x\", and only some of the group's clients are in it",
+        ),
+        (
+            format!("target.url = 'classic://h'\n{}", group("rooms = 2\ncount = 4")),
+            "3:1 `clients.a.rooms`: the classic dialect has no rooms",
+        ),
+        (
+            format!("target.url = 'classic://h'\n{}", group("count = 2\nscript = [{ join = 'x' }]")),
+            "4:11 `clients.a.script.0`: the classic dialect has no rooms",
+        ),
         // Thresholds.
         (
             format!("thresholds.latency = ['p99 < 1s']\n{talk}"),
@@ -551,6 +648,48 @@ fn a_group_is_not_called_like_what_results_call_others() {
     assert_eq!(
         errors(&groups(16)),
         ["1:10 `clients.others` has a name that is taken"]
+    );
+}
+
+#[test]
+fn rooms_in_which_nobody_else_is_are_warned_of() {
+    let lobby = "[clients.people]\ncount = 9\nrate = 1\nrooms = { names = ['lobby', 'hall'] }\n";
+    let said = |script: &str| {
+        let text = format!("{lobby}[clients.guest]\nscript = {script}");
+        let found = plan(&text).warnings;
+        assert!(!found.has_errors());
+        (shown(&found), found.to_string())
+    };
+    let (titles, text) = said("[{ join = 'loby' }, { publish = { room = 'loby' } }]");
+    let expected = "6:11 `clients.guest.script.0`: no other client is ever in room \"loby\"";
+    assert_eq!(titles, [expected]);
+    assert!(text.contains("did you mean \"lobby\"?"), "{text}");
+    let (titles, text) = said("[{ join = 'cellar' }, { leave = 'cellar' }]");
+    assert_eq!(titles.len(), 1);
+    assert!(text.contains("delivered to nobody"), "{text}");
+    assert_eq!(
+        said("[{ join = 'hall' }, { leave = 'hall' }]").0,
+        [] as [&str; 0]
+    );
+    // Two of a group meet in a room of their own.
+    let pair = format!("{lobby}[clients.pair]\ncount = 2\nscript = [{{ join = 'cellar' }}]");
+    assert_eq!(warnings(&pair), [] as [&str; 0]);
+
+    let alone =
+        "2:1 `clients.a`: no room has two members, so what is published is delivered to nobody";
+    let alone = alone.replacen("2:1", "1:10", 1);
+    assert_eq!(warnings(&group("count = 3\nrate = 1\nrooms = 3")), [alone]);
+    assert_eq!(
+        warnings(&group("count = 4\nrate = 1\nrooms = 3")),
+        [] as [&str; 0]
+    );
+    let met = "[clients.b]\nrooms = 3\ncount = 1";
+    assert_eq!(
+        warnings(&format!(
+            "{}\n{met}",
+            group("count = 3\nrate = 1\nrooms = 3")
+        )),
+        [] as [&str; 0]
     );
 }
 

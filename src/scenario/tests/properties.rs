@@ -15,6 +15,8 @@ fn value() -> impl Strategy<Value = String> {
         Just("[{ publish = { count = 2 } }, { pause = \"1ms\" }]".to_owned()),
         Just("[{ duration = \"1s\", rate = 5.5 }]".to_owned()),
         Just("{ size = 100 }".to_owned()),
+        Just("{ count = 9, each = 2 }".to_owned()),
+        Just("['lobby', 'x']".to_owned()),
         Just("{ min = \"1KiB\", max = 2048 }".to_owned()),
         Just("[\"p99 < 1s\"]".to_owned()),
         Just("[\"sent > 1\"]".to_owned()),
@@ -38,6 +40,7 @@ fn valid_settings() -> impl Strategy<Value = Vec<String>> {
             "script=[]",
             "script=[{ connect = {} }, { publish = {} }, { disconnect = 'abort' }]",
             "script=[{ pause = '1s' }, { send_raw = { hex = 'ff00', every = '1ms' } }, { expect_error = { code = 'malformed' } }]",
+            "script=[{ join = 'x' }, { publish = { room = 'x' } }, { publish = {} }, { leave = 'x' }]",
             "script=[{ await_acks = {} }, { stop_reading = '1s' }, { pause = { min = '1ms', max = '1s' } }]",
         ]),
     ];
@@ -60,6 +63,9 @@ fn valid_settings() -> impl Strategy<Value = Vec<String>> {
         "thresholds.relay=['p99.9 < 1s', 'max<1m']",
         "thresholds.rates=['sent > 1.5']",
         "clients.talkers.count=17",
+        "clients.talkers.rooms=17",
+        "clients.talkers.rooms={ count = 5, each = 2, pick = 'zipf' }",
+        "clients.talkers.rooms={ names = ['a \"b\\u00e4', 'room-1'] }",
         "clients.talkers.payload={ min = '1KiB', max = 2048 }",
     ]);
     (load, prop::collection::vec(other, 0..6)).prop_map(|(load, mut settings)| {
@@ -109,6 +115,10 @@ proptest! {
         prop_assert_eq!(format!("{:?}", again.run), format!("{:?}", plan.run));
         prop_assert_eq!(format!("{:?}", again.target), format!("{:?}", plan.target));
         prop_assert_eq!(format!("{:?}", again.groups), format!("{:?}", plan.groups));
+        prop_assert_eq!(
+            again.rooms.iter().collect::<Vec<_>>(),
+            plan.rooms.iter().collect::<Vec<_>>()
+        );
         prop_assert_eq!(again.promises, plan.promises);
         prop_assert_eq!(again.thresholds, plan.thresholds);
     }

@@ -366,7 +366,7 @@ fn the_relay_of_the_longest_publish_is_within_the_extra() {
         encode_relay(&mut relay_line, u64::MAX, longest_ip, &message);
         let extra = relay_line.len() - publish_line.len();
         assert!(extra <= crate::line::SERVER_EXTRA_BYTES, "{extra} bytes");
-        for room in ["\"".repeat(rooms::MAX_NAME_BYTES), "r".to_owned()] {
+        for room in ["\"".repeat(crate::rooms::MAX_NAME_BYTES), "r".to_owned()] {
             publish_line.clear();
             relay_line.clear();
             encode_publish(&mut publish_line, &publish_in(&room, &message, None));

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
-use super::ndjson::{SHORTEST_FRAME_BYTES, raw_frame};
+use super::ndjson::{SHORTEST_FRAME_BYTES, raw_publish};
 use super::wrong::{WrongTarget, quoted};
 use super::{FrameBytes, Protocol, USUAL_ADDRESS};
 use crate::classic::objects::ObjectBuffer;
@@ -205,11 +205,11 @@ impl Conn for Classic {
         while let Some(object) = objects.next() {
             let Ok(object) = object else {
                 // No object at all: whatever a server makes of it, it was not to.
-                sent.frames.push(raw_frame(bytes));
+                sent.frames.push(raw_publish(bytes));
                 is_right = false;
                 break;
             };
-            sent.frames.push(raw_frame(object));
+            sent.frames.push(raw_publish(object));
         }
         sent.unfinished = raw.pending_bytes() > 0;
         sent.is_right = is_right && !sent.unfinished && sent.frames.iter().all(RawFrame::is_right);

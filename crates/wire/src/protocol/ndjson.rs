@@ -11,7 +11,7 @@ use super::{FrameBytes, USUAL_ADDRESS};
 use crate::classic;
 use crate::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer, SERVER_EXTRA_BYTES};
 use crate::ndjson::welcome::{self, NotAWelcome};
-use crate::ndjson::{self, ErrorCode, Publish, ServerFrame};
+use crate::ndjson::{self, ClientFrame, ErrorCode, Publish, ServerFrame};
 use crate::rooms::{RoomId, RoomNames};
 use crate::seen::{
     AckOf, Capabilities, Complaint, Conn, Due, Glued, GluedFate, Malformed, Publishing, RawFrame,
@@ -76,6 +76,12 @@ impl Ndjson {
         self
     }
 
+    /// The name of a room of the run, if it has one.
+    fn name(&self, room: RoomId) -> Option<&str> {
+        let rooms = self.rooms.as_ref()?;
+        room.is_named().then(|| rooms.name(room))
+    }
+
     /// The fate of a publish that runs together with bytes that a script sent before.
     pub(super) fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
         let raw = self.raw.as_mut().filter(|raw| raw.pending_bytes() > 0)?;
@@ -129,29 +135,37 @@ impl Conn for Ndjson {
                 return Some((RoomId::UNNAMED, Seen::Malformed(malformed)));
             }
         };
+        let mut room = RoomId::UNNAMED;
+        let mut of = |name: &Option<Cow<'_, str>>| {
+            if let Some(name) = name {
+                room = room_of(self.rooms.as_deref(), name);
+            }
+        };
         let seen = match ndjson::decode_server(line.text) {
             Ok(ServerFrame::Relay {
-                room: None,
+                room,
                 seq,
                 client_ip,
                 message,
-            }) => Seen::Relay(Relay {
-                frame: line.whole,
-                text: match message {
-                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                },
-                from: client_ip,
-                seq,
-            }),
-            Ok(ServerFrame::Ack {
-                room: None,
-                seq,
-                id,
-            }) => Seen::Ack {
-                of: id.map_or(AckOf::NoId, AckOf::Id),
-                seq,
-            },
+            }) => {
+                of(&room);
+                Seen::Relay(Relay {
+                    frame: line.whole,
+                    text: match message {
+                        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                    },
+                    from: client_ip,
+                    seq,
+                })
+            }
+            Ok(ServerFrame::Ack { room, seq, id }) => {
+                of(&room);
+                Seen::Ack {
+                    of: id.map_or(AckOf::NoId, AckOf::Id),
+                    seq,
+                }
+            }
             Ok(ServerFrame::Welcome { protocol, .. }) if protocol != ndjson::PROTOCOL_VERSION => {
                 let ours = ndjson::PROTOCOL_VERSION;
                 Seen::Malformed(Malformed {
@@ -171,41 +185,63 @@ impl Conn for Ndjson {
                 self.just_welcomed = true;
                 Seen::Open { seq, me: client_ip }
             }
+            Ok(ServerFrame::Joined { room, seq, .. }) => {
+                of(&Some(room));
+                let me = Cow::Borrowed("");
+                Seen::Open { seq, me }
+            }
+            Ok(ServerFrame::Left { room, seq, .. }) => {
+                of(&Some(room));
+                Seen::Bye { seq }
+            }
             Ok(ServerFrame::Error {
-                code, detail, id, ..
-            }) => Seen::Error(Complaint {
-                cuts_off: code == ErrorCode::SlowConsumer.as_str(),
+                room,
                 code,
                 detail,
-                of: id,
-            }),
+                id,
+            }) => {
+                of(&room);
+                Seen::Error(Complaint {
+                    cuts_off: code == ErrorCode::SlowConsumer.as_str(),
+                    code,
+                    detail,
+                    of: id,
+                })
+            }
             Ok(ServerFrame::Bye { seq }) => Seen::Bye { seq },
-            // This client is in no room.
-            Ok(_) => Seen::Unknown,
+            Ok(ServerFrame::Unknown) => Seen::Unknown,
             Err(malformed) => Seen::Malformed(Malformed {
                 what: malformed.detail.into(),
                 frame: line.text.into(),
                 could_hide: (line.text.len() / SHORTEST_FRAME_BYTES) as u64,
             }),
         };
-        Some((RoomId::UNNAMED, seen))
+        Some((room, seen))
     }
 
     #[inline]
     fn room_of_next(&self, input: &[u8]) -> RoomId {
-        let Some(rooms) = self
-            .rooms
-            .as_ref()
-            .filter(|_| self.lines.pending_bytes() == 0)
-        else {
+        if self.rooms.is_none() || self.lines.pending_bytes() > 0 {
             return RoomId::UNNAMED;
-        };
+        }
         let name = input.strip_prefix(RELAY_IN_ROOM).and_then(|rest| {
             let end = memchr2(b'"', b'\\', rest)?;
             (rest[end] == b'"').then_some(&rest[..end])
         });
         let name = name.and_then(|name| std::str::from_utf8(name).ok());
-        name.map_or(RoomId::UNNAMED, |name| rooms.id(name))
+        name.map_or(RoomId::UNNAMED, |name| room_of(self.rooms.as_deref(), name))
+    }
+
+    fn join(&mut self, out: &mut Vec<u8>, room: RoomId) {
+        if let Some(name) = self.name(room) {
+            ndjson::rooms::encode_join(out, name, None);
+        }
+    }
+
+    fn leave(&mut self, out: &mut Vec<u8>, room: RoomId) {
+        if let Some(name) = self.name(room) {
+            ndjson::rooms::encode_leave(out, name, None);
+        }
     }
 
     fn unread(&self) -> &[u8] {
@@ -218,7 +254,7 @@ impl Conn for Ndjson {
             message: publish.text.into(),
             id: Some(publish.id),
             client_ip: publish.claims.map(Cow::Borrowed),
-            room: None,
+            room: self.name(publish.room).map(Cow::Borrowed),
         };
         ndjson::encode_publish(out, &frame);
         self.glued(&out[start..], publish.id)
@@ -245,6 +281,11 @@ impl Conn for Ndjson {
     }
 }
 
+/// The room of this name.
+fn room_of(rooms: Option<&RoomNames>, name: &str) -> RoomId {
+    rooms.map_or(RoomId::UNKNOWN, |rooms| rooms.id(name))
+}
+
 impl RawFrame {
     pub(super) const fn is_right(&self) -> bool {
         matches!(self, Self::Publish(_))
@@ -252,7 +293,19 @@ impl RawFrame {
 }
 
 /// A frame that a script sent, as a server takes it.
-pub(super) fn raw_frame(frame: &[u8]) -> RawFrame {
+fn raw_frame(frame: &[u8]) -> RawFrame {
+    match ndjson::decode_client(frame) {
+        Ok(
+            ClientFrame::Join { .. }
+            | ClientFrame::Leave { .. }
+            | ClientFrame::Publish(Publish { room: Some(_), .. }),
+        ) => RawFrame::InRoom,
+        _ => raw_publish(frame),
+    }
+}
+
+/// A frame that a script sent, as a server takes it that has no rooms.
+pub(super) fn raw_publish(frame: &[u8]) -> RawFrame {
     match ndjson::decode_publish(frame) {
         Ok(publish) if !publish.message.is_empty() => {
             RawFrame::Publish(publish.message.into_owned())

@@ -19,6 +19,13 @@ enum Says {
     Ack,
     Error,
     Bye,
+    /// The client is in this room from here on, or no longer.
+    Joined(String),
+    Left(String),
+    /// An ack in this room.
+    AckIn(String),
+    /// A load message in this room, of so many bytes.
+    LoadIn(String, usize),
     /// Something that is no frame.
     Rubbish(String),
 }
@@ -32,8 +39,25 @@ fn says() -> impl Strategy<Value = Says> {
         2 => Just(Says::Ack),
         1 => Just(Says::Error),
         1 => Just(Says::Bye),
+        1 => room().prop_map(Says::Joined),
+        1 => room().prop_map(Says::Left),
+        1 => room().prop_map(Says::AckIn),
+        2 => (room(), payload::HEADER_BYTES..300).prop_map(|(room, bytes)| Says::LoadIn(room, bytes)),
         1 => text.prop_map(Says::Rubbish),
     ]
+}
+
+/// Rooms of the run, one of which has a name that needs escapes; and a room that is none of them.
+const ROOMS: [&str; 3] = ["lobby", "a \"b\" \\ c", "elsewhere"];
+
+fn room() -> impl Strategy<Value = String> {
+    proptest::sample::select(&ROOMS[..]).prop_map(str::to_owned)
+}
+
+fn open(protocol: Protocol, out: &mut Vec<u8>) -> AnyConn {
+    let rooms = Arc::new(RoomNames::new(ROOMS[..2].iter().copied()));
+    let conn = protocol.open(ADDRESS.parse().ok(), MAX_BYTES, out);
+    conn.with_rooms(&rooms)
 }
 
 fn load(bytes: usize) -> String {
@@ -71,6 +95,18 @@ fn stream(protocol: Protocol, all: &[Says]) -> (Vec<u8>, usize) {
                 ndjson_wire::encode_error(&mut out, "malformed", "no", Some(seq));
             }
             (Protocol::Ndjson, Says::Bye) => ndjson_wire::encode_bye(&mut out, seq),
+            (Protocol::Ndjson, Says::Joined(room)) => {
+                ndjson_wire::rooms::encode_joined(&mut out, room, seq, None);
+            }
+            (Protocol::Ndjson, Says::Left(room)) => {
+                ndjson_wire::rooms::encode_left(&mut out, room, seq, None);
+            }
+            (Protocol::Ndjson, Says::AckIn(room)) => {
+                ndjson_wire::rooms::encode_ack(&mut out, room, seq, Some(seq));
+            }
+            (Protocol::Ndjson, Says::LoadIn(room, bytes)) => {
+                ndjson_wire::rooms::encode_relay(&mut out, room, seq, ADDRESS, &load(*bytes));
+            }
             (Protocol::Ndjson, Says::Rubbish(text)) => {
                 if !text.trim().is_empty() {
                     out.extend_from_slice(text.as_bytes());
@@ -98,7 +134,7 @@ fn observations<'a>(
     chunks: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<String>, Vec<u8>) {
     let mut out = Vec::new();
-    let mut conn = protocol.open(ADDRESS.parse().ok(), MAX_BYTES, &mut out);
+    let mut conn = open(protocol, &mut out);
     let mut seen = Vec::new();
     for mut chunk in chunks {
         while let Some(one) = conn.next(&mut chunk, &mut out) {
@@ -151,7 +187,7 @@ proptest! {
             let (due, _) = stream(protocol, &[Says::Load(bytes)]);
             let (rest, _) = stream(protocol, &others);
             let bytes = [&due[..], &rest].concat();
-            let mut conn = protocol.open(ADDRESS.parse().ok(), MAX_BYTES, &mut Vec::new());
+            let mut conn = open(protocol, &mut Vec::new());
             let (first, second) = bytes.split_at(cut.min(bytes.len()));
             let due = Due { frame: &due, text: 0..0 };
             let mut input = first;
@@ -174,6 +210,26 @@ proptest! {
         }
     }
 
+    /// The room that the first bytes of a message tell is the one that decoding it gives.
+    #[test]
+    fn the_room_of_what_comes_next_is_told_by_its_first_bytes(says in says()) {
+        let (bytes, frames) = stream(Protocol::Ndjson, std::slice::from_ref(&says));
+        let mut conn = open(Protocol::Ndjson, &mut Vec::new());
+        let told = conn.room_of_next(&bytes);
+        let mut input = &bytes[..];
+        let decoded = conn.next(&mut input, &mut Vec::new()).map(|(room, _)| room);
+        prop_assert_eq!(decoded.is_some(), frames > 0);
+        match says {
+            // Where the name has escapes, it is not looked for.
+            Says::LoadIn(room, _) => {
+                let is_plain = !room.contains('"');
+                let expected = if is_plain { decoded } else { Some(RoomId::UNNAMED) };
+                prop_assert_eq!(Some(told), expected);
+            }
+            _ => prop_assert_eq!(told, RoomId::UNNAMED),
+        }
+    }
+
     #[test]
     fn rubbish_never_panics(protocol in 0_usize..2, chunks: Vec<Vec<u8>>) {
         let protocol = Protocol::ALL[protocol];
@@ -188,6 +244,57 @@ fn schemes_are_found_and_nothing_else_is() {
         assert_eq!(Protocol::from(protocol.dialect()), protocol);
     }
     assert_eq!(Protocol::of_scheme("nats"), None);
+}
+
+/// Each frame of a named room is seen in it, and what is sent names it.
+#[test]
+fn frames_that_name_a_room_are_of_that_room() {
+    let mut conn = open(Protocol::Ndjson, &mut Vec::new());
+    let [lobby, quoted] = [RoomId(1), RoomId(2)];
+    let mut out = Vec::new();
+    conn.join(&mut out, quoted);
+    conn.leave(&mut out, lobby);
+    let publish = Publishing {
+        room: lobby,
+        text: "hello",
+        id: 7,
+        claims: None,
+    };
+    assert_eq!(conn.publish(&mut out, publish), None);
+    let sent = "{\"join\":\"a \\\"b\\\" \\\\ c\"}\n{\"leave\":\"lobby\"}\n\
+                {\"message\":\"hello\",\"id\":7,\"room\":\"lobby\"}\n";
+    assert_eq!(String::from_utf8(out).unwrap(), sent);
+
+    let error = br#"{"type":"error","room":"lobby","code":"not-joined","id":7}"#;
+    let frames: [(&[u8], RoomId); 6] = [
+        (br#"{"type":"joined","room":"lobby","seq":3}"#, lobby),
+        (br#"{"type":"left","room":"a \"b\" \\ c","seq":3}"#, quoted),
+        (br#"{"type":"ack","room":"lobby","seq":4,"id":7}"#, lobby),
+        (br#"{"type":"ack","room":"other","seq":4}"#, RoomId::UNKNOWN),
+        (br#"{"type":"ack","seq":4}"#, RoomId::UNNAMED),
+        (error, lobby),
+    ];
+    for (frame, room) in frames {
+        let line = [frame, b"\n"].concat();
+        let seen = conn.next(&mut &line[..], &mut Vec::new());
+        assert_eq!(seen.map(|(room, _)| room), Some(room), "{line:?}");
+    }
+}
+
+/// Frames of named rooms that a script sends byte for byte are known as such, and are text like any
+/// other to a target that has no rooms.
+#[test]
+fn what_a_script_sends_to_a_room_is_not_followed() {
+    let frames = b"{\"join\":\"lobby\"}\n{\"message\":\"hello\",\"room\":\"lobby\"}\n";
+    let sent = |protocol| open(protocol, &mut Vec::new()).raw(&mut Vec::new(), frames, MAX_BYTES);
+    let in_rooms = sent(Protocol::Ndjson);
+    assert_eq!(in_rooms.frames, [RawFrame::InRoom, RawFrame::InRoom]);
+    assert!(!in_rooms.is_right);
+    let [join, publish] = &sent(Protocol::Classic).frames[..] else {
+        panic!("two objects");
+    };
+    assert!(matches!(join, RawFrame::Refused(_)));
+    assert_eq!(*publish, RawFrame::Publish("hello".to_owned()));
 }
 
 /// What a script sends byte for byte, and its next publish behind that.

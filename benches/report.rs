@@ -81,6 +81,7 @@ fn findings() -> Findings {
                 text: "listeners-17 was owed near-3's message 88 and never got it: its number \
                        351 is missing between 350 and 352"
                     .to_owned(),
+                room: None,
                 sender: Some("near-3".to_owned()),
                 receiver: Some("listeners-17".to_owned()),
                 k: Some(i),

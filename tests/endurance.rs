@@ -51,7 +51,7 @@ fn read(
     now_ns: u64,
 ) -> Event {
     let mut events = Vec::new();
-    ledger.read(handle, conn, line, &mut Vec::new(), now_ns, |event| {
+    ledger.read(handle, conn, line, &mut Vec::new(), now_ns, |_, event| {
         events.push(event);
     });
     assert_eq!(events.len(), 1);

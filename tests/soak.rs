@@ -283,7 +283,7 @@ fn terms(numbered: bool, protocol: Protocol) -> Terms {
 /// A session reads whole lines.
 fn read(ledger: &mut Ledger, handle: Handle, lines: &[u8], now_ns: u64) {
     let mut conn = Ndjson::new(65_536);
-    ledger.read(handle, &mut conn, lines, &mut Vec::new(), now_ns, |_| ());
+    ledger.read(handle, &mut conn, lines, &mut Vec::new(), now_ns, |_, _| ());
 }
 
 /// The most that is held while so many sessions come and go, one after another, and nobody talks.

@@ -311,7 +311,8 @@ impl Session {
             };
             let (handle, now_ns) = (client.handle, self.now_ns);
             let (conn, out) = (&mut client.conn, &mut Vec::new());
-            self.ledger.read(handle, conn, chunk, out, now_ns, |_| ());
+            self.ledger
+                .read(handle, conn, chunk, out, now_ns, |_, _| ());
         }
     }
 
@@ -321,7 +322,8 @@ impl Session {
         };
         let (handle, now_ns) = (client.handle, self.now_ns);
         if ending == Ending::Eof {
-            self.ledger.finish(handle, &mut client.conn, now_ns, |_| ());
+            self.ledger
+                .finish(handle, &mut client.conn, now_ns, |_, _| ());
         }
         let unread = client.conn.unread();
         self.ledger.ended(handle, ending, unread, now_ns);

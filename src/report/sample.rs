@@ -175,6 +175,7 @@ pub(crate) fn example() -> Example {
         text: "listeners-17 was owed talkers-3's message 88 and never got it: its number 351 is \
                missing between 350 and 352"
             .to_owned(),
+        room: None,
         sender: Some("talkers-3".to_owned()),
         receiver: Some("listeners-17".to_owned()),
         k: Some(88),

@@ -9,6 +9,7 @@ use super::findings::Coverage;
 use super::judge::Settled;
 use super::outstanding::Cut;
 use chatbench_wire::payload::SenderId;
+use chatbench_wire::rooms::RoomId;
 
 /// Stands for a number where the target states none (or none is looked at).
 pub(super) const NO_NUMBER: u64 = u64::MAX - 1;
@@ -29,6 +30,21 @@ pub struct Batch {
     pub(super) coverage: Coverage,
     /// Messages and findings that were not judged for lack of time.
     pub(super) unjudged: Unjudged,
+    /// The same of named rooms in which something is new. All the rest is of the unnamed one.
+    pub(super) named: Vec<RoomBatch>,
+}
+
+/// Everything that a shard has learned of a named room.
+#[derive(Debug)]
+pub(super) struct RoomBatch {
+    pub(super) room: RoomId,
+    /// The place of the shard's ledger among those of the room
+    /// ([`Directory::enroll`](super::directory::Directory::enroll)).
+    pub(super) ledger: usize,
+    /// If it has no members any more: how often it had got its first
+    /// ([`Directory::occupy`](super::directory::Directory::occupy)).
+    pub(super) left: Option<u32>,
+    pub(super) batch: Batch,
 }
 
 /// Messages and findings that were not judged for lack of time.
@@ -62,14 +78,9 @@ impl Unjudged {
     }
 }
 
-/// Entries of one batch past which no more should be added before it is handed over.
-const FULL: usize = 16_384;
-
 impl Batch {
-    /// Whether the caller that adds to it must wait until it is handed over.
-    pub(super) fn is_full(&self) -> bool {
-        self.len() >= FULL
-    }
+    /// Entries past which no more should be added before it is handed over.
+    pub(super) const FULL: usize = 16_384;
 
     /// Entries that the judge will have to look at.
     pub(super) fn len(&self) -> usize {

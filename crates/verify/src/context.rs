@@ -6,11 +6,10 @@ mod answers;
 mod relays;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::anomaly::Anomaly;
 use super::batch::{Batch, Message};
-use super::directory::{ClientId, Directory};
+use super::directory::ClientId;
 use super::flags::Parting;
 use super::ledger::{Ending, Handle, Terms};
 use super::outbox::{Outbox, Pending};
@@ -20,6 +19,7 @@ use super::violation::{Evidence, HangUp, Violation, Who};
 use crate::outstanding::rounded_down;
 pub(super) use answers::TakenAck;
 use chatbench_wire::payload::{Header, SenderId};
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Glued, RawSent};
 pub(super) use relays::Text;
 
@@ -37,13 +37,13 @@ pub(super) struct Context<P> {
 }
 
 /// Frames and anomalies that may gather before a hand-over is asked for.
-const FLUSH_AFTER: usize = 4096;
+pub(super) const FLUSH_AFTER: usize = 4096;
 
 impl<P> Context<P> {
-    pub(super) fn new(terms: Terms, directory: Arc<Directory>) -> Self {
+    pub(super) fn new(terms: Terms, directory: View) -> Self {
         Self {
             terms,
-            directory: View::new(directory),
+            directory,
             sessions: Sessions::new(),
             batch: Batch::default(),
             unacked: 0,
@@ -51,9 +51,15 @@ impl<P> Context<P> {
         }
     }
 
-    /// Whether so much has gathered that it should be handed over.
-    pub(super) fn wants_flush(&self) -> bool {
-        self.kept_since_flush + self.batch.len() >= FLUSH_AFTER
+    /// Whether it is the ledger of a room that has a name. Its sessions are memberships: what
+    /// concerns whole connections is reported by that of the unnamed room, in which everyone is.
+    pub(super) const fn is_named(&self) -> bool {
+        self.directory.room().0 != RoomId::UNNAMED.0
+    }
+
+    /// Frames and anomalies that have gathered since the last hand-over.
+    pub(super) fn gathered(&self) -> usize {
+        self.kept_since_flush + self.batch.len()
     }
 
     /// Takes the batch out, to hand it over.
@@ -110,6 +116,7 @@ impl<P> Context<P> {
             receiver: Some(Who::Client(client)),
             message: message.map(|message| self.directory.message(message)),
             seq: None,
+            room: self.directory.room(),
             at_ns,
         }
     }
@@ -127,15 +134,21 @@ impl<P> Context<P> {
         Some((self.sessions.begin(id, client, progress(id)), id))
     }
 
-    /// The connection stands; `local` is its own end's address.
-    pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
+    /// The connection stands; `local` is its own end's address. A membership has that of its
+    /// connection.
+    pub(super) fn connected(&mut self, handle: Handle, local: Option<SocketAddr>) {
         let session = &mut self.sessions[handle];
         session.flags.stood = true;
-        self.directory.set_address(session.id, &local.to_string());
+        if let Some(local) = local {
+            self.directory.set_address(session.id, &local.to_string());
+        }
     }
 
     /// A session is welcomed as `address`. An error that it got first was not in place of that.
     pub(super) fn welcomed(&mut self, handle: Handle, address: &str, now_ns: u64) {
+        if self.is_named() {
+            return; // the connection was welcomed
+        }
         let Session { id, flags, .. } = self.sessions[handle];
         if self.terms.addresses_known
             && let Err(truth) = self.directory.check_address(id, address)
@@ -177,7 +190,7 @@ impl<P> Context<P> {
         now_ns: u64,
     ) {
         let flags = self.sessions[handle].flags;
-        if flags.hung_up_early(ending, after_malformed) {
+        if flags.hung_up_early(ending, after_malformed) && !self.is_named() {
             let hung_up = Evidence::hung_up(ending, HangUp::Connecting);
             self.hung_up(hung_up, handle, seen, now_ns);
         }
@@ -191,6 +204,9 @@ impl<P> Context<P> {
         seen: u64,
         now_ns: u64,
     ) {
+        if self.is_named() {
+            return; // it is on record of the connection
+        }
         let evidence = match parting {
             Parting::Gone | Parting::Excused | Parting::TimeUp => return,
             Parting::CutOff { innocent } => {
@@ -206,6 +222,18 @@ impl<P> Context<P> {
             Parting::HungUp => Evidence::hung_up(ending, HangUp::Open),
         };
         self.hung_up(evidence, handle, seen, now_ns);
+    }
+
+    /// The time was up before a session's end was stated.
+    pub(super) fn unfinished(&mut self) {
+        self.batch.tally.unfinished += u64::from(!self.is_named());
+    }
+
+    /// A session was told goodbye and had not asked for it. Of a membership it depends on the
+    /// connection whether that is to be.
+    pub(super) fn unasked_bye(&mut self, handle: Handle) {
+        self.batch.tally.unasked_byes += u64::from(!self.is_named());
+        self.sessions[handle].flags.gone = true;
     }
 
     /// Whether the session is welcomed, or goes on as if it were.

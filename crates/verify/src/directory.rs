@@ -1,5 +1,5 @@
-//! The directory, which every shard may ask about any session: whose it is, from which address it
-//! sends, and how far the target's numbers had got.
+//! The directory, which every shard may ask about any session: whose it is, in which room, from
+//! which address it sends, and how far the target's numbers had got in each room.
 //!
 //! The one piece of verification that threads share. It is asked once per message and shard, when a
 //! line is decoded for the first time, never per delivery.
@@ -7,34 +7,38 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
 
 use super::ids::MAX_SESSIONS;
 use super::numbered::MAX_SEQ;
 use super::numberings::Numberings;
 use super::sends::Sends;
 use chatbench_wire::payload::SenderId;
+use chatbench_wire::rooms::{RoomId, RoomNames};
 
 /// A client of the plan, by its place among all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u32);
 
-/// Sessions by number; clients by name; the highest number seen.
+/// Sessions by number; clients and rooms by name; the highest number seen in each room.
 #[derive(Debug)]
 pub struct Directory {
     names: Vec<String>,
+    room_names: Arc<RoomNames>,
     /// The place of each client's latencies; clients that are not in it have the first place.
     groups: Vec<usize>,
     sessions: RwLock<HashMap<SenderId, Entry>>,
     next_session: AtomicU32,
-    highest_seq: AtomicU64,
+    /// By [`RoomId`]; the first is the unnamed one.
+    rooms: Box<[Room]>,
     /// How many events have been counted: the order of the events of a recorded run.
     moment: AtomicU64,
     /// Held while an event of a recorded run is counted, or the highest number rises.
     counting: Mutex<()>,
-    numberings: Mutex<Numberings>,
     raw: RwLock<RawTexts>,
+    /// A script sent bytes that concern a named room.
+    raw_in_rooms: AtomicBool,
     /// When the latest messages were really sent.
     pub(super) sends: Sends,
 }
@@ -42,7 +46,19 @@ pub struct Directory {
 #[derive(Debug, Clone)]
 struct Entry {
     client: ClientId,
-    address: Option<Box<str>>,
+    room: RoomId,
+    /// Shared by all sessions of a connection.
+    address: Option<Arc<str>>,
+}
+
+/// The shared part of what is known of a room.
+#[derive(Debug, Default)]
+struct Room {
+    highest_seq: AtomicU64,
+    numberings: Mutex<Numberings>,
+    /// For each ledger of the room, in the order in which they were enrolled, how often it got its
+    /// first member after a time without.
+    occupied: Mutex<Vec<u32>>,
 }
 
 /// Texts that scripts sent byte for byte, by hash: a set, so that a script that repeats itself
@@ -68,16 +84,79 @@ impl Directory {
     pub fn new(names: Vec<String>) -> Self {
         Self {
             names,
+            room_names: Arc::default(),
             groups: Vec::new(),
             sessions: RwLock::default(),
             next_session: AtomicU32::new(0),
-            highest_seq: AtomicU64::new(0),
+            rooms: [Room::default()].into(),
             moment: AtomicU64::new(0),
             counting: Mutex::default(),
-            numberings: Mutex::default(),
             raw: RwLock::default(),
+            raw_in_rooms: AtomicBool::new(false),
             sends: Sends::default(),
         }
+    }
+
+    /// Adds the rooms of the run that have names.
+    #[must_use]
+    pub fn with_rooms(mut self, names: Arc<RoomNames>) -> Self {
+        self.rooms = (0..=names.len()).map(|_| Room::default()).collect();
+        self.room_names = names;
+        self
+    }
+
+    /// The rooms of the run that have names.
+    #[must_use]
+    pub fn room_names(&self) -> &Arc<RoomNames> {
+        &self.room_names
+    }
+
+    /// Whether there are rooms besides the unnamed one.
+    pub(super) fn has_rooms(&self) -> bool {
+        self.rooms.len() > 1
+    }
+
+    fn room(&self, room: RoomId) -> &Room {
+        &self.rooms[room.0 as usize]
+    }
+
+    /// Whether it is a named room of the run.
+    pub(super) fn knows_room(&self, room: RoomId) -> bool {
+        room.is_named() && (room.0 as usize) < self.rooms.len()
+    }
+
+    /// One more shard has a ledger of this room: returns its place among them.
+    pub(super) fn enroll(&self, room: RoomId) -> usize {
+        let mut occupied = self
+            .room(room)
+            .occupied
+            .lock()
+            .expect("no panic while held");
+        occupied.push(0);
+        occupied.len() - 1
+    }
+
+    /// The ledger of a room at `place` is about to get its first member: from here on the judge
+    /// waits for it. Returns how often that has happened. Comes before [`Self::highest_seq`] is
+    /// asked what the member is not owed: so the judge either knows of the member, or has settled
+    /// no number that it is owed.
+    pub(super) fn occupy(&self, room: RoomId, place: usize) -> u32 {
+        let mut occupied = self
+            .room(room)
+            .occupied
+            .lock()
+            .expect("no panic while held");
+        occupied[place] += 1;
+        occupied[place]
+    }
+
+    /// How often each ledger of a room got its first member.
+    pub(super) fn occupied<T>(&self, room: RoomId, ask: impl FnOnce(&[u32]) -> T) -> T {
+        ask(&self
+            .room(room)
+            .occupied
+            .lock()
+            .expect("no panic while held"))
     }
 
     /// Sets the place of each client's latencies (`measure::group::place`).
@@ -94,26 +173,26 @@ impl Directory {
 
     /// A number for a new session of `client`, never given out before; `None` once all of
     /// [`MAX_SESSIONS`] were (two hours of 1,000 connections a second).
-    pub(super) fn open(&self, client: ClientId) -> Option<SenderId> {
+    pub(super) fn open(&self, client: ClientId, room: RoomId) -> Option<SenderId> {
         let take = |n| (n < MAX_SESSIONS).then_some(n + 1);
         let id = self
             .next_session
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, take)
             .ok()?;
         let id = SenderId(id);
-        self.enter(id, client);
+        self.enter(id, client, room);
         Some(id)
     }
 
     /// A new session of `client` has the number `session`, as it was recorded. `false` if that was
     /// given out before.
-    pub(super) fn open_as(&self, session: SenderId, client: ClientId) -> bool {
+    pub(super) fn open_as(&self, session: SenderId, client: ClientId, room: RoomId) -> bool {
         if session.0 >= MAX_SESSIONS || self.remembers(session) {
             return false;
         }
         self.next_session
             .fetch_max(session.0 + 1, Ordering::Relaxed);
-        self.enter(session, client);
+        self.enter(session, client, room);
         true
     }
 
@@ -125,13 +204,23 @@ impl Directory {
         }
     }
 
-    fn enter(&self, session: SenderId, client: ClientId) {
+    fn enter(&self, session: SenderId, client: ClientId, room: RoomId) {
         let entry = Entry {
             client,
+            room,
             address: None,
         };
         let mut sessions = self.sessions.write().expect("no panic while held");
         sessions.insert(session, entry);
+    }
+
+    /// The sessions of one connection have the same address.
+    pub(super) fn share_address(&self, of: SenderId, with: SenderId) {
+        let mut sessions = self.sessions.write().expect("no panic while held");
+        let address = sessions.get(&of).and_then(|entry| entry.address.clone());
+        if let Some(entry) = sessions.get_mut(&with) {
+            entry.address = address;
+        }
     }
 
     /// The address that the target sees `session` under.
@@ -187,6 +276,12 @@ impl Directory {
         sessions.get(&session).map(|entry| entry.client)
     }
 
+    /// The room that `session` is in; `None` if it is forgotten, or never was.
+    pub(super) fn room_of(&self, session: SenderId) -> Option<RoomId> {
+        let sessions = self.sessions.read().expect("no panic while held");
+        sessions.get(&session).map(|entry| entry.room)
+    }
+
     /// The name of a client.
     #[must_use]
     pub fn client_name(&self, client: ClientId) -> &str {
@@ -201,15 +296,16 @@ impl Directory {
         &self.names
     }
 
-    /// The highest number that any session has seen. A connection that begins now is owed
+    /// The highest number that any session has seen in a room. A session that begins now is owed
     /// nothing up to it.
-    pub(super) fn highest_seq(&self) -> u64 {
-        self.highest_seq.load(Ordering::Acquire)
+    pub(super) fn highest_seq(&self, room: RoomId) -> u64 {
+        self.room(room).highest_seq.load(Ordering::Acquire)
     }
 
-    /// Some session has seen `seq`.
-    pub(super) fn saw(&self, seq: u64) {
-        self.highest_seq.fetch_max(seq, Ordering::Release);
+    /// Some session has seen `seq` in a room.
+    pub(super) fn saw(&self, room: RoomId, seq: u64) {
+        let highest_seq = &self.room(room).highest_seq;
+        highest_seq.fetch_max(seq, Ordering::Release);
     }
 
     /// Events counted so far.
@@ -217,35 +313,53 @@ impl Directory {
         self.moment.load(Ordering::Acquire)
     }
 
-    /// Counts an event of a recorded run. Returns its number, and the highest message number that
-    /// had been seen at that moment.
-    pub(super) fn count_event(&self) -> (u64, u64) {
+    /// Counts an event of a recorded run, in a room. Returns its number, and the highest message
+    /// number that had been seen in the room at that moment, at which `also` is called, too.
+    pub(super) fn count_event_with(&self, room: RoomId, also: impl FnOnce()) -> (u64, u64) {
         let _counting = self.counting.lock().expect("no panic while held");
+        also();
         let moment = self.moment.fetch_add(1, Ordering::AcqRel) + 1;
-        (moment, self.highest_seq())
+        (moment, self.highest_seq(room))
     }
 
-    /// Some session of a recorded run has seen `seq`. That is an event of its own if `seq` is the
-    /// highest; returns at which moment it is known.
-    pub(super) fn count_highest(&self, seq: u64) -> u64 {
+    /// Some session of a recorded run has seen `seq` in a room. That is an event of its own if
+    /// `seq` is the highest; returns at which moment it is known.
+    pub(super) fn count_highest(&self, room: RoomId, seq: u64) -> u64 {
         let _counting = self.counting.lock().expect("no panic while held");
-        if seq <= self.highest_seq() {
+        if seq <= self.highest_seq(room) {
             return self.moment();
         }
-        self.saw(seq);
+        self.saw(room, seq);
         self.moment.fetch_add(1, Ordering::AcqRel) + 1
     }
 
-    /// Asks the numberings.
-    pub(super) fn numberings<T>(&self, ask: impl FnOnce(&Numberings) -> T) -> T {
-        ask(&self.numberings.lock().expect("no panic while held"))
+    /// Asks the numberings of a room.
+    pub(super) fn numberings<T>(&self, room: RoomId, ask: impl FnOnce(&Numberings) -> T) -> T {
+        let numberings = &self.room(room).numberings;
+        ask(&numberings.lock().expect("no panic while held"))
     }
 
-    /// A session that began to connect when `joined` had been seen gets smaller numbers, and by
-    /// now `highest` has been seen: see [`Numberings::begin`].
-    pub(super) fn begin_numbering(&self, joined: u64, highest: u64) -> Option<(u64, bool)> {
-        let mut numberings = self.numberings.lock().expect("no panic while held");
+    /// A session of a room that began to connect when `joined` had been seen gets smaller numbers,
+    /// and by now `highest` has been seen: see [`Numberings::begin`].
+    pub(super) fn begin_numbering(
+        &self,
+        room: RoomId,
+        joined: u64,
+        highest: u64,
+    ) -> Option<(u64, bool)> {
+        let numberings = &self.room(room).numberings;
+        let mut numberings = numberings.lock().expect("no panic while held");
         numberings.begin(joined, highest, MAX_SEQ)
+    }
+
+    /// A script sent bytes that concern a named room: nobody knows which texts are among them.
+    pub(super) fn sent_raw_in_room(&self) {
+        self.raw_in_rooms.store(true, Ordering::Release);
+    }
+
+    /// Whether a script sent bytes that concern a named room.
+    pub(super) fn was_raw_in_rooms(&self) -> bool {
+        self.raw_in_rooms.load(Ordering::Acquire)
     }
 
     /// A script sent `text` byte for byte.
@@ -307,10 +421,10 @@ mod tests {
         directory
             .next_session
             .store(MAX_SESSIONS - 1, Ordering::Relaxed);
-        let last = directory.open(ClientId(0));
+        let last = directory.open(ClientId(0), RoomId::UNNAMED);
         assert_eq!(last, Some(SenderId(MAX_SESSIONS - 1)));
         for _ in 0..2 {
-            assert_eq!(directory.open(ClientId(0)), None);
+            assert_eq!(directory.open(ClientId(0), RoomId::UNNAMED), None);
         }
         assert!(directory.remembers(SenderId(MAX_SESSIONS - 1)));
         assert!(!directory.was_opened(SenderId(MAX_SESSIONS)));

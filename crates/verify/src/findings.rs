@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::kind::Kind;
 use super::outstanding::Outstanding;
 use super::violation::Violation;
+use chatbench_wire::rooms::{RoomId, RoomNames};
 
 /// Examples kept of each kind; all are counted.
 pub const EXAMPLES_PER_KIND: usize = 100;
@@ -18,6 +19,9 @@ pub const EXAMPLES_PER_KIND: usize = 100;
 pub struct Example {
     /// What happened, in words: who, what was owed, what came.
     pub text: String,
+    /// The room that it happened in, where that has a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
     /// Whose message it was about, by name (`talkers-3`), where one is involved.
     pub sender: Option<String>,
     /// Who should, or should not, have got it, by name, where one is involved.
@@ -48,6 +52,9 @@ pub struct Findings {
     pub counts: Counts,
     /// Counts of what the run exercised.
     pub coverage: Coverage,
+    /// The same of each room that has a name and had members, in the order of their numbers. What
+    /// concerns messages is in the sums of all, too.
+    pub rooms: Vec<RoomFindings>,
     /// Deliveries and acks that were owed for certain and had not come when the run stopped
     /// listening.
     pub outstanding: Vec<Outstanding>,
@@ -56,6 +63,22 @@ pub struct Findings {
     pub unfinished: u64,
     /// Why parts of the run could not be judged, in words; any of these keeps a run from passing.
     pub undecided: Vec<String>,
+}
+
+/// What was found in one room that has a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoomFindings {
+    /// The room.
+    pub room: RoomId,
+    /// Its name.
+    pub name: String,
+    /// Its messages and deliveries. Its sessions are the memberships: who leaves it and joins it
+    /// again has several.
+    pub counts: Counts,
+    /// What was exercised in it: its joins and leaves.
+    pub coverage: Coverage,
+    /// All violations in it, of every kind.
+    pub violations: u64,
 }
 
 /// Messages and deliveries of a run, warm-up and drain included.
@@ -221,17 +244,22 @@ impl Found {
         self.0.values().map(|kept| kept.count).sum()
     }
 
-    /// Puts the examples that are kept into words; `clients` are the names of the run's clients.
-    pub(super) fn in_words(self, clients: &[String]) -> BTreeMap<Kind, Tally> {
+    /// All of them, kind by kind.
+    pub(super) fn into_kinds(self) -> impl Iterator<Item = (Kind, Kept)> {
+        self.0.into_iter()
+    }
+
+    /// Puts the examples that are kept into words, with the names of the run's clients and rooms.
+    pub(super) fn in_words(self, clients: &[String], rooms: &RoomNames) -> BTreeMap<Kind, Tally> {
         let in_words = |Kept { count, first }| Tally {
             count,
-            examples: first.iter().map(|v| v.example(clients)).collect(),
+            examples: first.iter().map(|v| v.example(clients, rooms)).collect(),
         };
         let kinds = self.0.into_iter();
         kinds.map(|(kind, kept)| (kind, in_words(kept))).collect()
     }
 
-    fn of(&mut self, kind: Kind) -> &mut Kept {
+    pub(super) fn of(&mut self, kind: Kind) -> &mut Kept {
         self.0.entry(kind).or_default()
     }
 }
@@ -241,7 +269,7 @@ impl Found {
 pub(super) struct Undecided(pub(super) Reason, pub(super) u64);
 
 /// The reason why something could not be judged.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
     /// Clients that never stopped reading were cut off as slow.
     CutOff,

@@ -50,6 +50,17 @@ pub(super) enum Parting {
 }
 
 impl Flags {
+    /// Flags of a membership that begins on a connection with these.
+    pub(super) const fn of_membership(&self) -> Self {
+        Self {
+            leaving: false,
+            turned_away: false,
+            error_first: false,
+            stood: true,
+            ..*self
+        }
+    }
+
     /// The target gave an error, before the welcome if the session is still `connecting`.
     pub(super) fn got_error(&mut self, cuts_off: bool, connecting: bool) {
         self.cut_off |= cuts_off;

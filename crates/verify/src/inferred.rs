@@ -39,18 +39,19 @@ mod witnesses;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::batch::Batch;
 use super::context::Context;
-use super::directory::{ClientId, Directory};
+use super::directory::ClientId;
 use super::ledger::{Event, Handle, Terms, is_late};
 use super::outstanding::Crowds;
 use super::promises::{AckPromise, OrderPromise};
 use super::sessions::{NEVER, Session, Stage};
+use super::trace::view::View;
 use super::violation::NoFrame;
 use addresses::Addresses;
 use chatbench_wire::payload::{Header, SenderId};
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Due, Glued, RawSent, Seen};
 use excuses::Trouble;
 use irregulars::Irregulars;
@@ -102,7 +103,7 @@ pub(super) struct Inferred {
 }
 
 impl Inferred {
-    pub(super) fn new(terms: Terms, directory: Arc<Directory>) -> Self {
+    pub(super) fn new(terms: Terms, directory: View) -> Self {
         Self {
             context: Context::new(terms, directory),
             sequence: Sequence::default(),
@@ -163,7 +164,7 @@ impl Inferred {
         Some((handle, id))
     }
 
-    pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
+    pub(super) fn connected(&mut self, handle: Handle, local: Option<SocketAddr>) {
         let connected_at = self.tick();
         self.context.connected(handle, local);
         let no_welcome_owed = !self.context.terms.capabilities.welcome;
@@ -173,7 +174,9 @@ impl Inferred {
         if no_welcome_owed {
             session.stage = Stage::Open;
         }
-        self.addresses.add(session.id, local);
+        if let Some(local) = local {
+            self.addresses.add(session.id, local);
+        }
     }
 
     /// The number of the first frame that may still be kept.
@@ -353,7 +356,7 @@ impl Progress {
         self.trouble.get_or_insert_default()
     }
 
-    fn is_after_malformed(&self) -> bool {
+    pub(super) fn is_after_malformed(&self) -> bool {
         self.trouble.as_ref().is_some_and(|t| t.after_malformed)
     }
 }
@@ -369,6 +372,7 @@ impl Session<Progress> {
 /// The figures of a message, once everyone has passed it.
 fn figures(slot: &Slot) -> super::judge::Settled {
     super::judge::Settled {
+        room: RoomId::UNNAMED, // the judge of its room says which
         intended_ns: slot.intended_ns,
         first_ns: slot.first_ns,
         last_ns: slot.last_ns,

@@ -1,73 +1,27 @@
-//! The judge over all shards: every number is settled once, in order, when no session can add
-//! anything to what is known of it.
-//!
-//! Each [`Batch`] states up to which number its shard has told everything. Numbers under the least
-//! of these are settled for good: with all observations of a number collected, a lost relay can be
-//! told from a skipped number, a reused number from two receivers that saw different orders, a
-//! wrong number from a wrong message, and it is known whose ack went to another session. No timeout
-//! is involved anywhere.
-//!
-//! This module decides when each number is settled, and calls the checks. [`known`] keeps what is
-//! known of each number, [`open`] the anomalies that wait for it. [`missing`] and [`gaps`] judge
-//! numbers that did not come, [`answers`] acks and errors, [`contests`] numbers that are more than
-//! one message, [`senders`] and [`order`] what came too late, [`deliveries`] what was wrong in
-//! itself, [`restart`] that a target began anew, and [`outstanding`] what had not come when the run
-//! stopped listening. [`deferred`] holds losses that may yet turn out to be none, [`causes`]
-//! remembers what is counted once, [`beyond`] counts what bounds leave undecided, and [`unjudged`]
-//! is for a run that has no time left.
+//! The judge over all shards, which ends in the findings of a run. A room is a broadcast of its
+//! own, so each has a judge of its own ([`room`]), who is asked only when something new is known of
+//! the room; what all of them find is summed up here.
 
-mod answers;
-mod beyond;
-mod causes;
-mod contests;
-mod deferred;
-mod deliveries;
-mod gaps;
-mod known;
-mod missing;
-mod open;
-mod order;
-mod outstanding;
-mod restart;
-mod senders;
-mod unjudged;
+mod room;
+mod summary;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::ops::Range;
 use std::sync::Arc;
 
-use super::anomaly::{Missing, Open, Unacked};
-use super::batch::{Batch, Ended, Fact, Message, NO_NUMBER, Tally, Unjudged};
-use super::bounds;
+use super::batch::{Batch, RoomBatch};
 use super::directory::Directory;
-use super::findings::{Findings, Found, Reason, Undecided};
-use super::kind::Kind;
+use super::findings::{Findings, RoomFindings};
 use super::promises::RelayPromise;
 use super::trace::tag::Tag;
 use super::trace::tape::Writing;
 use super::trace::view::View;
-use super::violation::{Evidence, Violation};
-use answers::Answers;
-use beyond::Beyond;
-use causes::{Cause, Causes};
-use chatbench_wire::payload::SenderId;
-use deferred::Deferred;
-use deliveries::Alike;
-use gaps::Gaps;
-use known::{Known, Numbers, Record};
-use outstanding::Ends;
-use restart::{HungUp, Restarts};
-use senders::Track;
-use unjudged::PassedOver;
-
-/// The distance around a number within which another number of the same message is looked for.
-fn exchange_span() -> u64 {
-    bounds::settled_numbers() as u64 / 2
-}
+use chatbench_wire::rooms::RoomId;
+use room::RoomJudge;
 
 /// A message about which everything is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settled {
+    /// The room that it was sent in.
+    pub room: RoomId,
     /// When it was due.
     pub intended_ns: u64,
     /// When its first receiver got it.
@@ -81,107 +35,38 @@ pub struct Settled {
 /// The judge of a run.
 #[derive(Debug)]
 pub struct Judge {
+    /// It sees the unnamed room.
     directory: View,
     late_after_ns: Option<u64>,
-    /// The promise of relays: where they may be lost, none is late.
     relay: RelayPromise,
-    watermarks: Vec<u64>,
-    numbers: Numbers,
-    answers: Answers,
-    gaps: Gaps,
-    restarts: Restarts,
-    unjudged: PassedOver,
-    /// Some frames under wrong numbers, or in place of numbers under this one, were forgotten
-    /// before it was known what they stood for.
-    contested_until: u64,
-    /// Receivers that missed numbers of which it is not known what they were.
-    dropped: HashSet<SenderId>,
-    missing: Vec<Missing>,
-    /// Missing numbers that are being judged and may come all the same.
-    given_up: Vec<Range<u64>>,
-    deferred: Deferred,
-    beyond: Beyond,
-    /// Losses that are none if other deliveries are out of order, as they are here.
-    misplaced: u64,
-    /// Anomalies by the number with which they are judged.
-    open: BTreeMap<u64, Vec<Open>>,
-    open_count: usize,
-    /// Irregular lines by number, kind and hash.
-    irregular: BTreeMap<(u64, Kind, u64), Alike>,
-    /// Some of those under numbers below this one are judged already, and forgotten.
-    irregular_until: u64,
-    /// Messages numbered before what had been seen when they were sent (causality or real time), by
-    /// number.
-    late_numbered: BTreeMap<u64, Violation>,
-    counted: Causes,
-    senders: HashMap<SenderId, Track>,
-    /// The last number that was settled.
-    last_settled: u64,
-    /// The last settled number of which it is not known which message it is.
-    last_unknown: u64,
-    ended: VecDeque<Ended>,
-    /// Sessions that are over, with messages that may yet be numbered: remembered as long as there
-    /// is room.
-    in_flight: VecDeque<SenderId>,
-    /// For lack of room some of these were forgotten before all their messages were numbered.
-    forgot_early: bool,
-    /// The latest send among the settled numbers, its message and its number.
-    latest_sent: Option<(u64, Message, u64)>,
-    ends: Ends,
-    tally: Tally,
-    found: Found,
-    findings: Findings,
-    lost: u64,
-    irregular_deliveries: u64,
+    unnamed: RoomJudge,
+    /// Of the rooms that have names, by [`RoomId`]; absent while nothing is known of them.
+    named: Vec<Option<Box<RoomJudge>>>,
+    /// Violations in the named rooms so far.
+    in_named: u64,
 }
 
 impl Judge {
     /// A judge over `shards` shards.
     #[must_use]
     pub fn new(directory: Arc<Directory>, shards: usize, late_after_ns: Option<u64>) -> Self {
+        let view = View::new(directory);
+        let watermarks = vec![0; shards];
         Self {
-            directory: View::new(directory),
+            unnamed: RoomJudge::new(view.in_room(RoomId::UNNAMED), watermarks, late_after_ns),
+            directory: view,
             late_after_ns,
             relay: RelayPromise::ExactlyOnce,
-            watermarks: vec![0; shards],
-            numbers: Numbers::default(),
-            answers: Answers::default(),
-            gaps: Gaps::default(),
-            restarts: Restarts::default(),
-            unjudged: PassedOver::default(),
-            contested_until: 0,
-            dropped: HashSet::new(),
-            missing: Vec::new(),
-            given_up: Vec::new(),
-            beyond: Beyond::default(),
-            deferred: Deferred::default(),
-            misplaced: 0,
-            open: BTreeMap::new(),
-            open_count: 0,
-            irregular: BTreeMap::new(),
-            irregular_until: 0,
-            late_numbered: BTreeMap::new(),
-            counted: Causes::default(),
-            senders: HashMap::new(),
-            last_settled: 0,
-            last_unknown: 0,
-            ended: VecDeque::new(),
-            in_flight: VecDeque::new(),
-            forgot_early: false,
-            latest_sent: None,
-            ends: Ends::default(),
-            tally: Tally::default(),
-            found: Found::default(),
-            findings: Findings::default(),
-            lost: 0,
-            irregular_deliveries: 0,
+            named: Vec::new(),
+            in_named: 0,
         }
     }
 
     /// Takes the promise of relays into account.
     #[must_use]
-    pub const fn with_relays(mut self, relay: RelayPromise) -> Self {
+    pub fn with_relays(mut self, relay: RelayPromise) -> Self {
         self.relay = relay;
+        self.unnamed = self.unnamed.with_relays(relay);
         self
     }
 
@@ -189,6 +74,7 @@ impl Judge {
     #[cfg(test)]
     pub(super) fn with_late_after(mut self, ns: u64) -> Self {
         self.late_after_ns = Some(ns);
+        self.unnamed = self.unnamed.with_late_after(ns);
         self
     }
 
@@ -201,48 +87,60 @@ impl Judge {
     /// shrink.
     #[must_use]
     pub fn violation_count(&self) -> u64 {
-        let pending = self.gaps.runs.len() + self.late_numbered.len() + self.restarts.anew.len();
-        let hung_up: u64 = self.restarts.hung_up.values().map(|h| h.kept.count).sum();
-        self.found.total() + self.deferred.count() + hung_up + pending as u64
+        self.unnamed.violation_count() + self.in_named
     }
 
     /// Takes in what `shard` has learned; `settled` gets each message that is now complete.
-    pub fn absorb(&mut self, shard: usize, batch: Batch, mut settled: impl FnMut(Settled)) {
+    pub fn absorb(&mut self, shard: usize, mut batch: Batch, mut settled: impl FnMut(Settled)) {
         if let Some(tape) = self.directory.begin_event() {
             tape.event(Tag::Absorb).number(shard as u64);
         }
-        let Batch {
-            watermark,
-            mut facts,
-            settled: complete,
-            anomalies,
-            ended,
-            cut,
-            tally,
-            coverage,
-            unjudged,
-        } = batch;
-        self.tally.add(&tally);
-        self.findings.coverage.add(&coverage);
-        self.unjudged.total = self.unjudged.total.and(unjudged);
-        complete.into_iter().for_each(&mut settled);
-        self.cut(cut);
-        // Where numbers leap, none is to be settled before all of the batch is known of it.
-        let far = self.numbers.base.saturating_add(bounds::records() as u64);
-        if facts.iter().any(|fact| fact.seq() >= far) {
-            facts.sort_by_key(Fact::seq);
+        let named = std::mem::take(&mut batch.named);
+        self.unnamed.absorb(shard, batch, &mut settled);
+        for batch in named {
+            self.in_room(
+                batch,
+                |judge,
+                 RoomBatch {
+                     ledger,
+                     left,
+                     batch,
+                     ..
+                 }| {
+                    judge.ledger_left(ledger, left);
+                    judge.absorb(ledger, batch, &mut settled);
+                },
+            );
         }
-        for fact in facts {
-            self.fact(&fact, &mut settled);
+    }
+
+    /// Takes from a batch of `shard` only what needs no judgement: the time is up. From here on
+    /// nothing is settled.
+    pub fn pass_over(&mut self, shard: usize, mut batch: Batch, mut settled: impl FnMut(Settled)) {
+        if let Some(tape) = self.directory.begin_event() {
+            tape.event(Tag::PassOver).number(shard as u64);
         }
-        for anomaly in anomalies {
-            self.anomaly(anomaly);
+        let named = std::mem::take(&mut batch.named);
+        self.unnamed.pass_over(batch, &mut settled);
+        for batch in named {
+            self.in_room(batch, |judge, one| judge.pass_over(one.batch, &mut settled));
         }
-        self.ended.extend(ended);
-        self.watermarks[shard] = watermark;
-        self.numbers.told = self.watermarks.iter().copied().min().unwrap_or(0);
-        self.settle_told(&mut settled);
-        self.forget_ended();
+    }
+
+    /// Tells the judge of a named room something.
+    fn in_room(&mut self, batch: RoomBatch, tell: impl FnOnce(&mut RoomJudge, RoomBatch)) {
+        let index = batch.room.0 as usize;
+        if index >= self.named.len() {
+            self.named.resize_with(index + 1, || None);
+        }
+        let judge = self.named[index].get_or_insert_with(|| {
+            let view = self.directory.in_room(batch.room);
+            let judge = RoomJudge::new(view, Vec::new(), self.late_after_ns);
+            Box::new(judge.with_relays(self.relay))
+        });
+        let before = judge.violation_count();
+        tell(judge, batch);
+        self.in_named = self.in_named + judge.violation_count() - before;
     }
 
     /// Makes the final judgement: every batch is in. `target_gone` says that the whole target went
@@ -258,263 +156,36 @@ impl Judge {
         if let Some(tape) = self.directory.begin_event() {
             tape.event(Tag::Finish).number(u64::from(target_gone));
         }
-        if self.unjudged.passed_over {
-            return self.conclude_without(target_gone);
-        }
-        self.numbers.told = u64::MAX;
-        self.settle_told(&mut settled);
-        debug_assert_eq!((self.open_count, self.open.len()), (0, 0), "all is judged");
-        self.judge_answers();
-        self.report_deferred(target_gone);
-        self.judge_unanswered();
-        self.report_gaps();
-        self.report_late_numbered(u64::MAX);
-        self.report_hung_up(target_gone);
-        self.state_undecided();
-    }
-
-    /// Reports closed connections, and that numbers began anew.
-    fn report_hung_up(&mut self, target_gone: bool) {
-        let mut hung_up = std::mem::take(&mut self.restarts.hung_up);
-        if let Some(closes) = hung_up.get(&Kind::UnexpectedClose).filter(|_| !target_gone) {
-            self.findings.counts.unexpected_closes = closes.kept.count;
-        }
-        self.report_numbered_anew(&mut hung_up);
-        for (kind, HungUp { kept, .. }) in hung_up {
-            if target_gone {
-                self.tally.unfinished += kept.count;
-            } else if kept.count > 0 {
-                self.found.merge(kind, kept);
-            }
+        self.unnamed.conclude(target_gone, &mut settled);
+        for judge in self.named.iter_mut().flatten() {
+            judge.conclude(target_gone, &mut settled);
         }
     }
 
     /// Findings by now: everything, or, where the observations break off, what is certain.
     #[must_use]
-    pub(super) fn summed_up(mut self) -> Findings {
-        let counts = &mut self.findings.counts;
-        counts.sessions = self.tally.sessions;
-        counts.sent = self.tally.sent;
-        counts.acked = self.tally.acked;
-        counts.delivered = self.tally.delivered;
-        // Deliveries that may still come are lost when everything is in.
-        let uncertain = self.deferred.count() + self.misplaced + self.unjudged.lost;
-        counts.lost = (self.lost + self.tally.lost).saturating_sub(uncertain);
-        let irregular = self.irregular_deliveries + self.tally.irregular;
-        counts.owed = self.tally.delivered + counts.lost + irregular;
-        counts.optional = self.tally.optional;
-        let undecided = self.misplaced.saturating_add(self.beyond.losses);
-        let undecided = undecided.saturating_add(self.tally.misplaced);
-        counts.unresolved = self.tally.unresolved.saturating_add(undecided);
-        if self.unjudged.passed_over {
-            let passed_over = self.deferred.count() + self.unjudged.lost;
-            counts.unresolved = counts.unresolved.saturating_add(passed_over);
-        }
-        counts.duplicated = self.tally.duplicated;
-        counts.errors_received = self.tally.errors_received;
-        counts.unknown_frames = self.tally.unknown_frames;
-        self.findings.violations = self.found.in_words(self.directory.names());
-        self.findings
-    }
-
-    /// Says how much of the run could not be judged, and why.
-    fn state_undecided(&mut self) {
-        let (t, beyond) = (&self.tally, &self.beyond);
-        let reasons = [
-            (Reason::CutOff, t.cut_off),
-            (Reason::MayBeSlow, t.may_be_slow),
-            (Reason::Unfinished, t.unfinished),
-            (Reason::UnaskedByes, t.unasked_byes),
-            (Reason::AfterWrong, t.after_wrong),
-            (Reason::NotFollowed, t.not_followed),
-            (Reason::Uncompared, t.uncompared),
-            (Reason::UnknownAcks, t.unknown_acks),
-            (Reason::Losses, beyond.losses),
-            (Reason::Gaps, beyond.gaps),
-            (Reason::Unanswered, beyond.unanswered),
-            (Reason::Repeats, beyond.repeats),
-            (Reason::Contested, beyond.contested),
-            (Reason::HungUp, beyond.hung_up),
-            (
-                Reason::Misplaced,
-                self.misplaced.saturating_add(t.misplaced),
-            ),
-            (Reason::Disordered, t.disordered),
-        ];
-        let unjudged =
-            (self.unjudged.total != Unjudged::default()).then(|| self.unjudged.total.to_string());
-        let some = reasons.into_iter().filter(|&(_, count)| count > 0);
-        let some = some.map(|(reason, count)| Undecided(reason, count).to_string());
-        self.findings.undecided = unjudged.into_iter().chain(some).collect();
-        self.findings.unfinished = self.tally.unfinished;
-    }
-
-    /// Settles every number that nothing more will be told of.
-    fn settle_told(&mut self, settled: &mut impl FnMut(Settled)) {
-        let told = self.numbers.told;
-        self.judge_missing(told);
-        if self.missing.len() > bounds::open_anomalies() {
-            self.judge_missing(NO_NUMBER);
-        }
-        let unjudged = self.missing.iter().map(|m| m.from).min();
-        let until = told.min(unjudged.unwrap_or(u64::MAX));
-        while self.numbers.base < until && !self.numbers.records.is_empty() {
-            self.settle_next(settled);
-        }
-        self.judge_open(until);
-        while self.open_count > bounds::open_anomalies() {
-            let Some((&oldest, _)) = self.open.first_key_value() else {
-                break;
-            };
-            self.judge_open(oldest + 1);
-        }
-        self.numbers.hearsay = self.numbers.hearsay.split_off(&until);
-        self.judge_irregular(until);
-        while self.irregular.len() > bounds::remembered()
-            && let Some((&(oldest, ..), _)) = self.irregular.first_key_value()
-        {
-            self.irregular_until = oldest + 1;
-            self.judge_irregular(oldest + 1);
-        }
-        self.report_late_numbered(until.saturating_sub(bounds::settled_numbers() as u64));
-    }
-
-    /// Settles the oldest number.
-    fn settle_next(&mut self, settled: &mut impl FnMut(Settled)) {
-        let seq = self.numbers.base;
-        self.judge_conflicts(seq);
-        self.judge_open(seq + 1);
-        let Some(record) = self.numbers.records.pop_front() else {
-            return;
-        };
-        self.numbers.base += 1;
-        if seq >= self.numbers.told {
-            self.numbers.forced_until = self.numbers.base;
-        }
-        let complete = !self.settle_outstanding(seq, &record);
-        if let Some(relayed) = record.relayed.as_ref().filter(|_| complete) {
-            settled(Settled {
-                intended_ns: relayed.intended_ns,
-                first_ns: relayed.first_ns,
-                last_ns: relayed.last_ns,
-                receivers: relayed.receivers,
+    pub(super) fn summed_up(self) -> Findings {
+        let Self {
+            directory,
+            unnamed,
+            named,
+            ..
+        } = self;
+        let (clients, rooms) = (directory.names(), directory.room_names());
+        let mut sum = unnamed.summed_up();
+        let mut by_room = Vec::new();
+        for judge in named.into_iter().flatten() {
+            let room = judge.room();
+            let one = judge.summed_up();
+            by_room.push(RoomFindings {
+                room,
+                name: rooms.name(room).to_owned(),
+                counts: one.counts,
+                coverage: one.coverage,
+                violations: one.found.total(),
             });
+            sum.add_room(one);
         }
-        self.heard(seq, &record);
-        if seq != self.last_settled + 1 {
-            self.last_unknown = seq.saturating_sub(1);
-        }
-        self.last_settled = seq;
-        let Some(mut known) = record.known() else {
-            self.last_unknown = seq;
-            return;
-        };
-        if seq >= self.numbers.told && record.acked.is_none() {
-            // A number that only its first receivers state may be wrong.
-            known.certain = false;
-            self.numbers.forget_of(seq);
-        }
-        if self.numbers.recent.len() >= bounds::settled_numbers() {
-            self.numbers.recent.pop_front();
-        }
-        self.numbers.recent.push_back((seq, known));
-        self.note_owed(seq);
-        if !self.answers.refused.is_empty() {
-            let seen_ns = record.relayed.map(|r| r.first_ns);
-            let seen_ns = seen_ns.or(record.acked.map(|a| a.acked_ns));
-            self.check_refused(known.message, seq, seen_ns.unwrap_or(0));
-        }
-        if !known.certain {
-            self.last_unknown = seq;
-            return;
-        }
-        self.check_fifo(seq, known.message, &record);
-        if let Some(acked) = record.acked {
-            self.check_real_time(seq, &acked);
-        }
-    }
-
-    /// Whether this cause has not been counted yet. Where that is forgotten, it is undecided.
-    fn first_time(&mut self, cause: Cause) -> bool {
-        let first = self.counted.insert(cause);
-        self.beyond.repeats += u64::from(first.is_none());
-        first == Some(true)
-    }
-
-    /// Lets go of sessions none of whose messages is under way any more.
-    fn forget_ended(&mut self) {
-        if !self.ends.is_empty() {
-            return; // outstanding messages are judged at the end, and name their sessions then
-        }
-        while let Some(&ended) = self.ended.front() {
-            // Violations that are not judged yet name their sessions.
-            let waiting = !self.missing.is_empty() || self.open_count > 0;
-            let needed = self.numbers.told <= ended.last_seq || waiting;
-            if needed && self.ended.len() < bounds::remembered() {
-                break;
-            }
-            self.ended.pop_front();
-            self.forgot_early |= needed;
-            // Unacked messages are judged at the end, and named then.
-            let is_its_own = |u: &Unacked| u.message.sender == ended.session;
-            if ended.in_flight || self.answers.unacked.iter().any(is_its_own) {
-                self.in_flight.push_back(ended.session);
-            } else {
-                self.forget(ended.session);
-            }
-        }
-        while self.in_flight.len() > bounds::remembered()
-            && let Some(session) = self.in_flight.pop_front()
-        {
-            self.forgot_early = true;
-            self.forget(session);
-        }
-    }
-
-    fn forget(&mut self, session: SenderId) {
-        self.judge_broken_off(session);
-        self.directory.forget(session);
-        self.senders.remove(&session);
-        self.dropped.remove(&session);
-    }
-
-    /// The number that the target states for `seq`.
-    fn stated(&self, seq: u64) -> u64 {
-        if seq == NO_NUMBER {
-            return seq;
-        }
-        self.directory.stated(seq)
-    }
-
-    fn violation(
-        &self,
-        evidence: Evidence,
-        receiver: Option<SenderId>,
-        message: Option<Message>,
-        seq: Option<u64>,
-        at_ns: u64,
-    ) -> Violation {
-        Violation {
-            evidence,
-            receiver: receiver.map(|receiver| self.directory.who(receiver)),
-            message: message.map(|message| self.directory.message(message)),
-            seq: seq
-                .filter(|&seq| seq != NO_NUMBER)
-                .map(|seq| self.stated(seq)),
-            at_ns,
-        }
-    }
-
-    /// Counts what `receiver` got as `message`, number `seq`.
-    fn accuse(
-        &mut self,
-        evidence: Evidence,
-        receiver: Option<SenderId>,
-        message: Option<Message>,
-        seq: u64,
-        at_ns: u64,
-    ) {
-        let violation = self.violation(evidence, receiver, message, Some(seq), at_ns);
-        self.found.add(violation);
+        sum.in_words(clients, rooms, by_room)
     }
 }

@@ -51,6 +51,8 @@ kinds! {
     StaleRelay = "stale-relay", "J1";
     /// The sender got its own message relayed.
     EchoedRelay = "echoed-relay", "S3";
+    /// A message of a room that its receiver is not in, or under another room than its own.
+    WrongRoom = "wrong-room", "R6";
     /// `client_ip` is not the sender's address.
     MisattributedRelay = "misattributed-relay", "S7";
     /// Accepted and never acked.

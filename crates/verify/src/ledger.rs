@@ -1,9 +1,17 @@
 //! The ledger of a shard: what its clients did and saw, compared with what is owed to each of them.
 //!
+//! A room is a broadcast of its own, so each has a ledger of its own: here is that of the unnamed
+//! room, in which every connection is, and those of the rooms that have names ([`rooms`]).
+//!
 //! There are two kinds of ledger with one set of calls. A target that states its order is held to
 //! it ([`Numbered`]): each session must see every number once, in order. Where a target states
 //! none, or promises less, the order is inferred from the deliveries of all ([`Inferred`]).
 //! Everything that a ledger is told is also written down here, if the run is recorded.
+
+mod connections;
+mod members;
+mod outside;
+mod rooms;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::batch::Batch;
 use super::bounds;
+use super::context::FLUSH_AFTER;
 use super::directory::{ClientId, Directory};
 use super::inferred::Inferred;
 pub use super::numbered::MAX_SEQ;
@@ -22,7 +31,9 @@ use super::trace::tape::Writing;
 use super::trace::view::View;
 use super::violation::Evidence;
 use chatbench_wire::payload::Header;
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Capabilities, Conn, Due, Glued, RawSent, Seen};
+use rooms::Rooms;
 
 /// The terms that a shard verifies against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +67,7 @@ impl Terms {
 }
 
 /// A session of this shard, until it has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Handle(pub(super) u32);
 
 impl Handle {
@@ -69,7 +80,7 @@ impl Handle {
 /// A frame, as far as the client's script or the recorder care.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The session is open.
+    /// The session is open, or its client has joined a room.
     Welcome,
     /// A relay that was owed.
     Relay {
@@ -90,7 +101,7 @@ pub enum Event {
         /// The error's code.
         code: Box<str>,
     },
-    /// The target said goodbye.
+    /// The target said goodbye, or that its client has left a room.
     Bye,
     /// Anything else; if it was wrong, that is on record.
     Other,
@@ -111,46 +122,87 @@ pub enum Ending {
 
 /// The ledger of one shard.
 #[derive(Debug)]
-pub struct Ledger(Kind);
+pub struct Ledger {
+    terms: Terms,
+    unnamed: RoomLedger,
+    /// The rooms that have names; absent until a client asks to join one.
+    rooms: Option<Box<Rooms>>,
+    #[cfg(test)]
+    never_compare: bool,
+}
 
+/// The ledger of one room.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant)] // one a shard
-enum Kind {
+#[allow(clippy::large_enum_variant)] // all of a shard are of one kind
+enum RoomLedger {
     Numbered(Numbered),
     Inferred(Inferred),
 }
 
 /// Calls the same method of either kind.
 macro_rules! either {
-    (&$self:ident, $ledger:ident => $call:expr) => {
-        match &$self.0 {
-            Kind::Numbered($ledger) => $call,
-            Kind::Inferred($ledger) => $call,
+    (&$of:expr, $ledger:ident => $call:expr) => {
+        match &$of {
+            $crate::ledger::RoomLedger::Numbered($ledger) => $call,
+            $crate::ledger::RoomLedger::Inferred($ledger) => $call,
         }
     };
-    ($self:ident, $ledger:ident => $call:expr) => {
-        match &mut $self.0 {
-            Kind::Numbered($ledger) => $call,
-            Kind::Inferred($ledger) => $call,
+    ($of:expr, $ledger:ident => $call:expr) => {
+        match &mut $of {
+            $crate::ledger::RoomLedger::Numbered($ledger) => $call,
+            $crate::ledger::RoomLedger::Inferred($ledger) => $call,
         }
     };
+}
+use either;
+
+impl RoomLedger {
+    /// An empty ledger of the room that `view` sees, of the kind that `terms` ask for.
+    fn new(terms: Terms, view: View) -> Self {
+        match terms.are_numbered() {
+            true => Self::Numbered(Numbered::new(terms, view)),
+            false => Self::Inferred(Inferred::new(terms, view)),
+        }
+    }
+
+    /// Its view of the directory.
+    fn view(&mut self) -> &mut View {
+        either!(*self, ledger => &mut ledger.context.directory)
+    }
+
+    /// Judges a part of the rest. Returns whether there is more.
+    fn take_rest(&mut self) -> (Batch, bool) {
+        match self {
+            Self::Numbered(ledger) => (ledger.take_batch(), false), // the judge decides
+            Self::Inferred(ledger) => ledger.take_up_to(bounds::settled_at_once()),
+        }
+    }
+
+    fn stop_judging(&mut self) {
+        if let Self::Inferred(ledger) = self {
+            ledger.stop_judging();
+        }
+    }
 }
 
 impl Ledger {
     /// An empty ledger, of the kind that `terms` ask for.
     #[must_use]
     pub fn new(terms: Terms, directory: Arc<Directory>) -> Self {
-        Self(if terms.are_numbered() {
-            Kind::Numbered(Numbered::new(terms, directory))
-        } else {
-            Kind::Inferred(Inferred::new(terms, directory))
-        })
+        Self {
+            terms,
+            unnamed: RoomLedger::new(terms, View::new(directory)),
+            rooms: None,
+            #[cfg(test)]
+            never_compare: false,
+        }
     }
 
     /// Decodes every line from here on: comparing lines must give the same results.
     #[cfg(test)]
     pub(super) fn never_compare(&mut self) {
-        either!(self, ledger => ledger.never_compare = true);
+        self.never_compare = true;
+        either!(self.unnamed, ledger => ledger.never_compare = true);
     }
 
     /// Writes down what this ledger is told. Call it before anything else: the trace numbers the
@@ -161,7 +213,7 @@ impl Ledger {
 
     /// The tape that this ledger's events are written on or come from.
     pub(super) fn tape(&mut self) -> &mut View {
-        either!(self, ledger => &mut ledger.context.directory)
+        self.unnamed.view()
     }
 
     /// Begins an event of a session on the tape, if there is one.
@@ -169,7 +221,7 @@ impl Ledger {
         let view = self.tape();
         let tape = match tag.is_counted() {
             true => view.begin_event(),
-            false => view.writing(),
+            false => view.writing_here(),
         };
         Some(tape?.of_session(tag, handle.0))
     }
@@ -178,18 +230,18 @@ impl Ledger {
     pub(super) fn handle(&self, index: u64) -> Option<Handle> {
         let index = u32::try_from(index).ok()?;
         let handle = Handle(index);
-        either!(&self, ledger => ledger.context.sessions.is_there(handle)).then_some(handle)
+        either!(&self.unnamed, ledger => ledger.context.sessions.is_there(handle)).then_some(handle)
     }
 
     /// The frame that is known to be due to this session next, and under which number it is kept.
     pub(super) fn due(&mut self, handle: Handle) -> Option<(u32, &[u8])> {
-        either!(self, ledger => ledger.due(handle))
+        either!(self.unnamed, ledger => ledger.due(handle))
     }
 
     /// `client` is about to connect: a new session. `None` when all session numbers are used up.
     pub fn connecting(&mut self, client: ClientId) -> Option<Handle> {
         self.tape().begin_event();
-        let opened = either!(self, ledger => ledger.connecting(client));
+        let opened = either!(self.unnamed, ledger => ledger.connecting(client));
         if let Some(tape) = self.tape().writing() {
             tape.event(Tag::Connecting).number(u64::from(client.0));
             tape.session(opened.map(|(handle, session)| (session.0, handle.0)));
@@ -203,13 +255,14 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::Connected, handle) {
             tape.bytes(local.to_string().as_bytes());
         }
-        either!(self, ledger => ledger.connected(handle, local));
+        either!(self.unnamed, ledger => ledger.connected(handle, Some(local)));
     }
 
-    /// Messages of this session that wait for their acks.
+    /// Messages of this session that wait for their acks, in all rooms.
     #[must_use]
     pub fn unacked(&self, handle: Handle) -> usize {
-        either!(&self, ledger => ledger.context.unacked(handle))
+        let named = self.rooms.as_ref().map_or(0, |r| r.unacked(handle));
+        either!(&self.unnamed, ledger => ledger.context.unacked(handle)) + named
     }
 
     /// One read gave `frames` whole frames, the first of which, if there is one, began in an
@@ -220,15 +273,15 @@ impl Ledger {
             tape.read_done(split);
         }
         self.tape().end_event();
-        let coverage = either!(self, ledger => &mut ledger.context.batch.coverage);
+        let coverage = either!(self.unnamed, ledger => &mut ledger.context.batch.coverage);
         coverage.joined_frames += frames.saturating_sub(1);
         coverage.split_frames += u64::from(split);
     }
 
     /// Goes through the bytes of one read of a session: takes the messages that are due by
-    /// comparing them, and everything else as `conn` decodes it, and says of each what it was.
-    /// `now_ns` is when the read returned. Anything that the target is to be answered with is
-    /// appended to `out`.
+    /// comparing them, and everything else as `conn` decodes it, and says of each in which room and
+    /// what it was. `now_ns` is when the read returned. Anything that the target is to be answered
+    /// with is appended to `out`.
     #[inline]
     pub fn read(
         &mut self,
@@ -237,17 +290,22 @@ impl Ledger {
         bytes: &[u8],
         out: &mut Vec<u8>,
         now_ns: u64,
-        mut each: impl FnMut(Event),
+        mut each: impl FnMut(RoomId, Event),
     ) {
+        if self.rooms.as_ref().is_some_and(|r| r.has_members(handle)) {
+            return self.read_in_rooms(handle, conn, bytes, out, now_ns, each);
+        }
         let split = !conn.unread().is_empty();
         let (mut input, mut frames) = (bytes, 0);
         loop {
             let take_if = |due: Due<'_>| conn.take_if(&mut input, &due);
-            frames += self.take_due(handle, now_ns, take_if, &mut each);
-            let Some((_, seen)) = conn.next(&mut input, out) else {
+            frames += self.take_due(handle, now_ns, take_if, |event| {
+                each(RoomId::UNNAMED, event)
+            });
+            let Some((room, seen)) = conn.next(&mut input, out) else {
                 break;
             };
-            each(self.saw(handle, &seen, now_ns));
+            each(room, self.saw_in(handle, room, &seen, now_ns));
             frames += 1;
         }
         self.read_done(frames, split);
@@ -259,11 +317,11 @@ impl Ledger {
         handle: Handle,
         conn: &mut impl Conn,
         now_ns: u64,
-        mut each: impl FnMut(Event),
+        mut each: impl FnMut(RoomId, Event),
     ) {
         let mut frames = 0;
-        while let Some((_, seen)) = conn.finish() {
-            each(self.saw(handle, &seen, now_ns));
+        while let Some((room, seen)) = conn.finish() {
+            each(room, self.saw_in(handle, room, &seen, now_ns));
             frames += 1;
         }
         if frames > 0 {
@@ -282,14 +340,23 @@ impl Ledger {
         take_if: impl FnMut(Due<'_>) -> bool,
         each: impl FnMut(Event),
     ) -> u64 {
-        either!(self, ledger => ledger.take_due(handle, now_ns, take_if, each))
+        either!(self.unnamed, ledger => ledger.take_due(handle, now_ns, take_if, each))
     }
 
-    /// Takes an observation of a session, and says what it was.
+    /// Takes an observation of a session in the unnamed room, or of its connection, and says what it
+    /// was.
     #[inline(never)]
     pub fn saw(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
+        let event = self.saw_unnamed(handle, seen, now_ns);
+        if self.rooms.is_some() {
+            self.concerns_memberships(handle, seen, &event, now_ns);
+        }
+        event
+    }
+
+    fn saw_unnamed(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
         if self.tape().begin_event().is_none() {
-            return either!(self, ledger => ledger.observe(handle, seen, now_ns));
+            return either!(self.unnamed, ledger => ledger.observe(handle, seen, now_ns));
         }
         // A frame that came in two reads is not compared, but is recorded by the frame that it
         // equals all the same: every read splits one where frames are long.
@@ -299,7 +366,7 @@ impl Ledger {
             _ => None,
         };
         let again = again.map(|(frame, _)| frame);
-        let event = either!(self, ledger => ledger.observe(handle, seen, now_ns));
+        let event = either!(self.unnamed, ledger => ledger.observe(handle, seen, now_ns));
         if let Some(tape) = self.tape().writing() {
             tape.saw(handle.0, now_ns, seen, again);
         }
@@ -321,7 +388,7 @@ impl Ledger {
         if let Some(tape) = self.note(tag, handle) {
             tape.time(now_ns).number(now_ns.wrapping_sub(intended_ns));
         }
-        either!(self, ledger => ledger.sending(handle, intended_ns, now_ns, last))
+        either!(self.unnamed, ledger => ledger.sending(handle, intended_ns, now_ns, last))
     }
 
     /// The publish of `header` ran together with bytes that a script had sent before.
@@ -329,7 +396,7 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::SentGlued, handle) {
             tape.glued(glued);
         }
-        either!(self, ledger => ledger.sent_glued(handle, header, glued));
+        either!(self.unnamed, ledger => ledger.sent_glued(handle, header, glued));
     }
 
     /// A script sends bytes as they stand.
@@ -337,20 +404,21 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::SentRaw, handle) {
             tape.raw(sent);
         }
-        either!(self, ledger => ledger.sending_raw(handle, sent));
+        either!(self.unnamed, ledger => ledger.sending_raw(handle, sent));
+        self.sent_raw_in_rooms(handle, sent);
     }
 
     /// The client stops reading for a while: it may be cut off as slow.
     pub fn stops_reading(&mut self, handle: Handle) {
         self.note(Tag::StopsReading, handle);
-        either!(self, ledger => ledger.context.sessions[handle].flags.stopped_reading = true);
+        self.flag(handle, |flags| flags.stopped_reading = true);
     }
 
     /// The client had so much to read lately that it may be cut off as slow, though it never
     /// stopped reading.
     pub fn fell_behind(&mut self, handle: Handle) {
         self.note(Tag::FellBehind, handle);
-        either!(self, ledger => ledger.context.sessions[handle].flags.fell_behind = true);
+        self.flag(handle, |flags| flags.fell_behind = true);
     }
 
     /// The client half-closes: the rest is owed and, where the protocol has one, a bye (J2).
@@ -358,22 +426,21 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::LeavingAt, handle) {
             tape.time(now_ns);
         }
-        either!(self, ledger => ledger.leaving(handle, now_ns));
+        either!(self.unnamed, ledger => ledger.leaving(handle, now_ns));
+        self.leaving_rooms(handle, now_ns);
     }
 
     /// The client resets or closes the connection: nothing more is owed (J3).
     pub fn letting_go(&mut self, handle: Handle) {
         self.note(Tag::LettingGo, handle);
-        either!(self, ledger => {
-            ledger.context.sessions[handle].flags.gone = true;
-            ledger.context.batch.coverage.aborts += 1;
-        });
+        self.flag(handle, |flags| flags.gone = true);
+        either!(self.unnamed, ledger => ledger.context.batch.coverage.aborts += 1);
     }
 
     /// Whether the session is open: welcomed, or goes on as if it were.
     #[must_use]
     pub fn is_open(&self, handle: Handle) -> bool {
-        either!(&self, ledger => ledger.context.is_open(handle))
+        either!(&self.unnamed, ledger => ledger.context.is_open(handle))
     }
 
     /// The time is up and neither a welcome came nor anything else: J1 is broken, and the session
@@ -382,7 +449,7 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::NoWelcome, handle) {
             tape.time(now_ns);
         }
-        either!(self, ledger => ledger.no_welcome(handle, now_ns));
+        either!(self.unnamed, ledger => ledger.no_welcome(handle, now_ns));
         self.tape().end_event();
     }
 
@@ -391,7 +458,12 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::OverdueAcks, handle) {
             tape.time(now_ns).bytes(within.as_bytes());
         }
-        either!(self, ledger => ledger.context.overdue_acks(handle, within, now_ns));
+        let named = self.overdue_in_rooms(handle, within, now_ns);
+        either!(self.unnamed, ledger => {
+            if !named || ledger.context.unacked(handle) > 0 {
+                ledger.context.overdue_acks(handle, within, now_ns);
+            }
+        });
     }
 
     /// A scripted `expect_error` did not come.
@@ -402,7 +474,7 @@ impl Ledger {
         }
         let (code, within) = (code.into(), within.into());
         let missing = Evidence::NoError { code, within };
-        either!(self, ledger => ledger.context.certain(missing, handle, None, now_ns));
+        either!(self.unnamed, ledger => ledger.context.certain(missing, handle, None, now_ns));
     }
 
     /// The run stops listening: every session is told so, and then cut. `heard_all` says that
@@ -411,44 +483,58 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::TimeUp, handle) {
             tape.time(now_ns).number(u64::from(heard_all));
         }
-        either!(self, ledger => ledger.time_up(handle, heard_all, now_ns));
+        either!(self.unnamed, ledger => ledger.time_up(handle, heard_all, now_ns));
+        self.time_up_in_rooms(handle, heard_all, now_ns);
         self.tape().end_event();
     }
 
     /// The connection is over; `unread` are its last bytes, which are no whole frame. Frames that
     /// the end of the stream completes ([`Conn::finish`]) are taken before. The handle is free.
     pub fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
-        if let Some(tape) = self.note(Tag::Ended, handle) {
+        if let Some(tape) = self.begin_event_of_rooms(Some(handle)) {
+            let tape = tape.of_session(Tag::Ended, handle.0);
             tape.time(now_ns).number(ending as u64).bytes(unread);
         }
-        either!(self, ledger => ledger.ended(handle, ending, unread, now_ns));
+        self.rooms_ended(handle, ending, now_ns);
+        either!(self.unnamed, ledger => ledger.ended(handle, ending, unread, now_ns));
         self.tape().end_event();
     }
 
     /// Whether enough has gathered that [`Ledger::take_batch`] should be called early.
     #[must_use]
     pub fn wants_flush(&self) -> bool {
-        either!(&self, ledger => ledger.context.wants_flush())
+        self.gathered() >= FLUSH_AFTER
     }
 
     /// Whether so much has gathered that nothing should be read before it is handed over. This
     /// bounds memory where the judge cannot keep up, or where each delivery is a finding.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        either!(&self, ledger => ledger.context.batch.is_full())
+        let named = self.rooms.as_ref().map_or(0, |r| r.gathered);
+        either!(&self.unnamed, ledger => ledger.context.batch.len()) + named >= Batch::FULL
+    }
+
+    /// Frames and anomalies that have gathered since the last hand-over.
+    fn gathered(&self) -> usize {
+        let named = self.rooms.as_ref().map_or(0, |r| r.gathered);
+        either!(&self.unnamed, ledger => ledger.context.gathered()) + named
     }
 
     /// As [`Ledger::take_batch`] when all sessions are over, but in parts, so that a caller that
     /// waits for the end can look at a clock in between. Returns whether there is more.
     pub fn take_rest(&mut self) -> (Batch, bool) {
-        if let Some(tape) = self.tape().begin_event() {
+        if let Some(tape) = self.begin_event_of_rooms(None) {
             tape.event(Tag::TakeRest);
         }
-        let (batch, more) = match &mut self.0 {
-            Kind::Numbered(ledger) => (ledger.take_batch(), false), // the judge decides
-            Kind::Inferred(ledger) => ledger.take_up_to(bounds::settled_at_once()),
-        };
-        self.batch_taken();
+        let (mut batch, mut more) = self.unnamed.take_rest();
+        if let Some(rooms) = &mut self.rooms {
+            batch.named = rooms.take_batches(|ledger| {
+                let (batch, of_it) = ledger.take_rest();
+                more |= of_it;
+                (batch, of_it)
+            });
+        }
+        self.batch_taken(&batch);
         (batch, more)
     }
 
@@ -458,27 +544,41 @@ impl Ledger {
         if let Some(tape) = self.tape().begin_event() {
             tape.event(Tag::StopJudging);
         }
-        if let Kind::Inferred(ledger) = &mut self.0 {
-            ledger.stop_judging();
+        self.unnamed.stop_judging();
+        if let Some(rooms) = &mut self.rooms {
+            rooms.stop_judging();
         }
     }
 
-    /// Hands over everything learned since the last call. O(sessions): call it on a timer, and
-    /// when [`Ledger::wants_flush`] says so.
+    /// Hands over everything learned since the last call. O(sessions), and in named rooms those of
+    /// the rooms where anything happened: call it on a timer, and when [`Ledger::wants_flush`] says
+    /// so.
     pub fn take_batch(&mut self) -> Batch {
-        if let Some(tape) = self.tape().begin_event() {
+        if let Some(tape) = self.begin_event_of_rooms(None) {
             tape.event(Tag::TakeBatch);
         }
-        let batch = either!(self, ledger => ledger.take_batch());
-        self.batch_taken();
+        let mut batch = either!(self.unnamed, ledger => ledger.take_batch());
+        if let Some(rooms) = &mut self.rooms {
+            batch.named = rooms.take_batches(|ledger| {
+                let batch = either!(*ledger, ledger => ledger.take_batch());
+                (batch, false)
+            });
+        }
+        self.batch_taken(&batch);
         batch
     }
 
     /// A batch was handed over, and with it lines were released.
-    fn batch_taken(&mut self) {
+    fn batch_taken(&mut self, batch: &Batch) {
         self.tape().end_event();
-        let first_frame = either!(self, ledger => ledger.first_frame());
-        if let Some(tape) = self.tape().writing() {
+        let first_frame = either!(self.unnamed, ledger => ledger.first_frame());
+        if self.tape().writing().is_none() {
+            return;
+        }
+        for one in &batch.named {
+            self.frames_released(one.room);
+        }
+        if let Some(tape) = self.tape().writing_here() {
             tape.takes_batch(first_frame);
         }
     }

@@ -14,17 +14,17 @@ mod relays;
 mod sending;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use super::anomaly::Anomaly;
 use super::batch::{Batch, Fact, Message, Relayed};
 use super::bounds;
 use super::context::Context;
-use super::directory::{ClientId, Directory};
+use super::directory::ClientId;
 use super::ledger::{Event, Handle, Terms, is_late};
 use super::reference::{Reference, Slot};
 use super::sessions::{NEVER, Session, Stage};
 use super::stream::{Carried, Moves, Place, Stream};
+use super::trace::view::View;
 use super::violation::{Evidence, NoFrame, Quote};
 use chatbench_wire::payload::SenderId;
 use chatbench_wire::seen::{Due, Relay, Seen};
@@ -51,7 +51,7 @@ pub(super) struct Numbered {
 
 impl Numbered {
     /// An empty ledger.
-    pub(super) fn new(terms: Terms, directory: Arc<Directory>) -> Self {
+    pub(super) fn new(terms: Terms, directory: View) -> Self {
         Self {
             context: Context::new(terms, directory),
             reference: Reference::default(),
@@ -83,7 +83,7 @@ impl Numbered {
             .connecting(client, |_| Stream::new(joined, added))
     }
 
-    pub(super) fn connected(&mut self, handle: Handle, local: SocketAddr) {
+    pub(super) fn connected(&mut self, handle: Handle, local: Option<SocketAddr>) {
         self.context.connected(handle, local);
     }
 
@@ -219,10 +219,16 @@ impl Numbered {
     }
 
     fn malformed(&mut self, handle: Handle, what: NoFrame, could_hide: u64, now_ns: u64) -> Event {
-        self.session(handle).progress.malformed(could_hide);
+        self.may_be_hidden(handle, could_hide);
         self.context
             .certain(Evidence::NoFrame(what), handle, None, now_ns);
         Event::Other
+    }
+
+    /// Bytes that are no frame came over the connection, with room for so many other frames of this
+    /// session.
+    pub(super) fn may_be_hidden(&mut self, handle: Handle, could_hide: u64) {
+        self.session(handle).progress.malformed(could_hide);
     }
 
     pub(super) fn take_batch(&mut self) -> Batch {

@@ -5,6 +5,7 @@ use super::directory::ClientId;
 use super::kind::Kind;
 use super::ledger::Ending;
 use chatbench_wire::payload::SenderId;
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Complaint, Malformed};
 
 /// Bytes of an offending line that a violation quotes.
@@ -76,6 +77,8 @@ pub struct Violation {
     pub message: Option<MessageOf>,
     /// The number that the target gave it, as the target states it.
     pub seq: Option<u64>,
+    /// The room that it happened in.
+    pub room: RoomId,
     /// When it was seen, ns since the run's epoch.
     pub at_ns: u64,
 }
@@ -251,6 +254,17 @@ pub enum Evidence {
         /// How many others got the same.
         others: u64,
     },
+    /// A relay of a room that its receiver is not in.
+    NotAMember {
+        /// It had been in it, and left.
+        had_left: bool,
+        /// The text, where it is no message of the run.
+        text: Option<Quote>,
+    },
+    /// A join that was in order and was refused.
+    JoinRefused(ErrorFrame),
+    /// The answer to a leave that nobody had asked for.
+    PutOut,
     /// A relay under this number, which is another message's; it came in place of its own number.
     Misnumbered(u64),
     /// Bytes that are no frame.
@@ -357,6 +371,8 @@ pub enum WrongRelay {
     NoSuchSender(SenderId),
     /// It is a message that was never sent.
     NeverSent(MessageOf),
+    /// It is a message of this other room.
+    OtherRoom(RoomId),
     /// It names another address than its sender's.
     WrongAddress {
         /// The address that it names.
@@ -385,6 +401,7 @@ impl WrongRelay {
         match self {
             Self::Altered(_) => Kind::AlteredRelay,
             Self::AfterBye(_) | Self::OtherRun(_) => Kind::StaleRelay,
+            Self::OtherRoom(_) => Kind::WrongRoom,
             Self::WrongAddress { .. } => Kind::MisattributedRelay,
             Self::Refused(_) => Kind::RelayOfRejected,
             Self::NoSuchSender(_) | Self::NeverSent(_) | Self::Blank | Self::Nobodys { .. } => {
@@ -417,6 +434,12 @@ pub enum NoFrame {
     SecondWelcome,
     /// A second bye.
     SecondBye,
+    /// The answer to a join that nobody had asked for.
+    UnaskedJoined,
+    /// The answer to a leave of a room that its receiver was not in.
+    UnaskedLeft,
+    /// An ack in a room that its receiver is not in.
+    AckOutside,
     /// Bytes after the bye.
     AfterBye(Quote),
 }
@@ -480,9 +503,12 @@ impl Evidence {
             | Self::ScriptRefused(_) => Kind::MissingAck,
             Self::RefusedAfterAck(_) | Self::TakenThoughRefused => Kind::RelayOfRejected,
             Self::StillAwaited { .. } | Self::Late { .. } => Kind::LateRelay,
-            Self::NeverWelcomed | Self::FirstFrame(_) => Kind::MissingWelcome,
+            Self::NeverWelcomed | Self::FirstFrame(_) | Self::JoinRefused(_) => {
+                Kind::MissingWelcome
+            }
             Self::NoBye | Self::ByeTooLow { .. } => Kind::MissingBye,
-            Self::HungUp { .. } => Kind::UnexpectedClose,
+            Self::HungUp { .. } | Self::PutOut => Kind::UnexpectedClose,
+            Self::NotAMember { .. } => Kind::WrongRoom,
             Self::NoError { .. } => Kind::MissingError,
             Self::ErrorBeforeWelcome | Self::StrayError { .. } => Kind::StrayError,
             Self::CameAgain | Self::TextCameAgain | Self::NumberedAgain => Kind::DuplicateRelay,

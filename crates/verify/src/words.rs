@@ -10,24 +10,29 @@ use super::violation::{
     AnswerProof, ErrorAbout, ErrorFrame, Evidence, HangUp, LossProof, MessageOf, NoFrame, Order,
     Quote, StrayAck, Violation, Who, WrongRelay,
 };
+use chatbench_wire::rooms::{RoomId, RoomNames};
 
-/// The sentence for a violation, with the names of the run's clients.
+/// The sentence for a violation, with the names of the run's clients and rooms.
 struct Sentence<'a> {
     violation: &'a Violation,
     clients: &'a [String],
+    rooms: &'a RoomNames,
 }
 
 impl Violation {
-    /// The violation in words and in numbers; `clients` are the names of the run's clients.
+    /// The violation in words and in numbers, with the names of the run's clients and rooms.
     #[must_use]
-    pub fn example(&self, clients: &[String]) -> Example {
+    pub fn example(&self, clients: &[String], rooms: &RoomNames) -> Example {
         let sentence = Sentence {
             violation: self,
             clients,
+            rooms,
         };
         let name = |who: Who| Name(who, clients).to_string();
+        let room = Some(self.room).filter(|room| room.is_named());
         Example {
             text: sentence.to_string(),
+            room: room.map(|room| rooms.name(room).to_owned()),
             sender: self.message.map(|message| name(message.sender)),
             receiver: self.receiver.map(name),
             k: self.message.map(|message| message.k).filter(|&k| k > 0),
@@ -48,6 +53,22 @@ impl Display for Name<'_> {
                 f.write_str(name.map_or("?", String::as_str))
             }
             Who::Session(session) => session.fmt(f),
+        }
+    }
+}
+
+/// `room lobby`. A name that could be taken for something else is quoted.
+struct NamedRoom<'a>(RoomId, &'a RoomNames);
+
+impl Display for NamedRoom<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let name = self.1.name(self.0);
+        let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+        match self.0 {
+            RoomId::UNNAMED => f.write_str("the unnamed room"),
+            RoomId::UNKNOWN => f.write_str("a room that is none of this run's"),
+            _ if name.chars().all(is_plain) => write!(f, "room {name}"),
+            _ => write!(f, "room {name:?}"),
         }
     }
 }
@@ -127,6 +148,9 @@ impl Display for NoFrame {
             }
             Self::SecondWelcome => f.write_str("a second welcome"),
             Self::SecondBye => f.write_str("a second bye"),
+            Self::UnaskedJoined => f.write_str("the answer to a join that it had not asked for"),
+            Self::UnaskedLeft => f.write_str("the answer to a leave, and it was not there"),
+            Self::AckOutside => f.write_str("an ack, and it is not there"),
             Self::AfterBye(bytes) => write!(f, "after the bye: {bytes}"),
         }
     }
@@ -142,14 +166,25 @@ impl Display for Order {
     }
 }
 
-impl Display for LossProof {
+/// The proof of a loss, and whether the room has a name.
+struct Proof(LossProof, bool);
+
+impl Display for Proof {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(later) => write!(f, "it got number {later} without it"),
-            Self::LastNumber(last) => write!(f, "its bye says that number {last} was its last"),
-            Self::Later => f.write_str("it got later ones without it"),
-            Self::Bye => f.write_str("it left, and its bye came without it"),
-            Self::Close => f.write_str("it left, and the target answered without it"),
+        let Self(proof, named) = self;
+        let bye = if *named {
+            "the answer to its leave"
+        } else {
+            "its bye"
+        };
+        match proof {
+            LossProof::Number(later) => write!(f, "it got number {later} without it"),
+            LossProof::LastNumber(last) => {
+                write!(f, "{bye} says that number {last} was its last")
+            }
+            LossProof::Later => f.write_str("it got later ones without it"),
+            LossProof::Bye => write!(f, "it left, and {bye} came without it"),
+            LossProof::Close => f.write_str("it left, and the target answered without it"),
         }
     }
 }
@@ -172,6 +207,77 @@ impl<'a> Sentence<'a> {
 
     fn described(&self, message: MessageOf) -> Described<'a> {
         Described(message, self.clients)
+    }
+
+    /// The room that it happened in.
+    fn room(&self) -> NamedRoom<'a> {
+        NamedRoom(self.violation.room, self.rooms)
+    }
+
+    /// Whether that has a name, and the sentence does not say it itself.
+    fn begins_with_room(&self) -> bool {
+        let names_it = match &self.violation.evidence {
+            Evidence::WrongRelay { what, .. } => matches!(what, WrongRelay::OtherRoom(_)),
+            evidence => matches!(evidence, Evidence::NotAMember { .. }),
+        };
+        self.violation.room.is_named() && !names_it
+    }
+
+    /// What is only said of rooms, or is said otherwise of those that have a name: `false` if it is
+    /// neither.
+    fn of_room(&self, f: &mut Formatter<'_>) -> Result<bool, fmt::Error> {
+        let (receiver, subject) = (self.receiver(), self.subject());
+        let named = self.violation.room.is_named();
+        match &self.violation.evidence {
+            Evidence::NotAMember { had_left, text } => {
+                write!(f, "{receiver} got ")?;
+                match text {
+                    Some(text) => write!(f, "a relay {text}")?,
+                    None => write!(f, "{subject}")?,
+                }
+                let why = if *had_left { "had left" } else { "is not in" };
+                write!(f, " in {}, which it {why}", self.room())?;
+            }
+            Evidence::JoinRefused(error) => {
+                write!(f, "{receiver} asked to join and was refused: {error}")?;
+            }
+            Evidence::PutOut => {
+                write!(
+                    f,
+                    "{receiver} was told that it had left, and had not asked to"
+                )?;
+            }
+            Evidence::NeverWelcomed if named => {
+                write!(f, "{receiver} asked to join and was never answered")?;
+            }
+            Evidence::FirstFrame(frame) if named => {
+                write!(f, "{receiver} got a {frame} before the answer to its join")?;
+            }
+            Evidence::NoBye if named => {
+                write!(f, "{receiver} left, and got no answer that says so")?;
+            }
+            Evidence::ByeTooLow { last, came } if named => write!(
+                f,
+                "{receiver} was told as it left that number {last} is the last, but number {came} \
+                 had come"
+            )?,
+            Evidence::TakenBeforeConnect if named => write!(
+                f,
+                "{receiver} got {subject}, which the target had taken before {receiver} asked to \
+                 join"
+            )?,
+            Evidence::NoFrame(NoFrame::SecondWelcome) if named => {
+                write!(f, "{receiver} was told twice that it had joined")?;
+            }
+            Evidence::NoFrame(NoFrame::SecondBye) if named => {
+                write!(f, "{receiver} was told twice that it had left")?;
+            }
+            Evidence::NoFrame(
+                what @ (NoFrame::UnaskedJoined | NoFrame::UnaskedLeft | NoFrame::AckOutside),
+            ) => write!(f, "{receiver} got {what}")?,
+            _ => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// The receiver.
@@ -221,6 +327,12 @@ impl<'a> Sentence<'a> {
             WrongRelay::Altered(text) if number => write!(f, "altered: {text}"),
             WrongRelay::Altered(text) => write!(f, "that was altered: {text}"),
             WrongRelay::AfterBye(text) => write!(f, "after its bye: {text}"),
+            WrongRelay::OtherRoom(room) => write!(
+                f,
+                "in {}, and it was published in {}",
+                self.room(),
+                NamedRoom(*room, self.rooms)
+            ),
             WrongRelay::OtherRun(run) => write!(f, "from another run ({run:08x})"),
             WrongRelay::NoSuchSender(sender) => write!(f, "from {sender}, which does not exist"),
             WrongRelay::NeverSent(message) => {
@@ -299,8 +411,16 @@ impl Display for Sentence<'_> {
         let (receiver, sender, subject) = (self.receiver(), self.sender(), self.subject());
         let (k, number) = (self.message().k, self.number());
         let seq = self.violation.seq.unwrap_or(0);
+        if self.begins_with_room() {
+            write!(f, "in {}, ", self.room())?;
+        }
+        if self.of_room(f)? {
+            return Ok(());
+        }
         match &self.violation.evidence {
+            Evidence::NotAMember { .. } | Evidence::JoinRefused(_) | Evidence::PutOut => Ok(()),
             Evidence::Lost(proof) => {
+                let proof = Proof(*proof, self.violation.room.is_named());
                 write!(f, "{receiver} was owed {subject} and never got it: {proof}")
             }
             Evidence::ReachedNobody(witness) => write!(
@@ -504,7 +624,11 @@ impl Display for Sentence<'_> {
                 write!(
                     f,
                     "the numbers began anew: {receiver} was welcomed at number {welcome}, though \
-                     number {known} had been given out before it connected"
+                     number {known} had been given out before it {}",
+                    match self.violation.room.is_named() {
+                        true => "asked to join",
+                        false => "connected",
+                    }
                 )?;
                 match broken_off {
                     0 => Ok(()),

@@ -58,7 +58,7 @@ impl Fleet {
                 // An unfinished frame counts as complete if the target ended the stream in answer
                 // to a half-close. Any other end may have cut it short.
                 let (conn, recorder) = (&mut connection.conn, &mut self.recorder);
-                self.ledger.finish(handle, conn, now_ns, |event| {
+                self.ledger.finish(handle, conn, now_ns, |_, event| {
                     tally.take(event, recorder, None, now_ns);
                 });
             }

@@ -160,7 +160,7 @@ impl Fleet {
         let handle = connection.handle;
         let mut tally = Tally::of_group(one.group);
         each_conn!(&mut connection.conn, conn => {
-            ledger.read(handle, conn, &scratch[..n], out, now_ns, |event| {
+            ledger.read(handle, conn, &scratch[..n], out, now_ns, |_, event| {
                 tally.take(event, recorder, one.inbox.as_deref(), now_ns);
             });
         });

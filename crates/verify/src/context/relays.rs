@@ -2,10 +2,12 @@
 //! is wrong.
 
 use super::Context;
+use crate::batch::Message;
 use crate::directory::RawFate;
 use crate::ledger::Handle;
 use crate::violation::{Quote, WrongRelay};
 use chatbench_wire::payload::{self, Header, NotIntact, SenderId};
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::Relay;
 
 /// The text of a relay.
@@ -13,6 +15,8 @@ use chatbench_wire::seen::Relay;
 pub(crate) enum Text {
     /// A message of this run, intact.
     Message(Header),
+    /// A message of this run, intact, that was published in this other room.
+    OtherRoom(Message, RoomId),
     /// A text that a script sent, and that was in order.
     Script,
     /// Nothing that was to be relayed.
@@ -28,12 +32,21 @@ impl<P> Context<P> {
             Ok(header) if !directory.was_opened(header.sender) || header.k == 0 => {
                 WrongRelay::NoSuchSender(header.sender)
             }
-            Ok(header) => return Text::Message(header),
+            Ok(header) => {
+                return match directory.other_room_of(header.sender) {
+                    None => Text::Message(header),
+                    Some(room) => {
+                        let Header { sender, k, .. } = header;
+                        Text::OtherRoom(Message { sender, k }, room)
+                    }
+                };
+            }
             Err(NotIntact::Altered) => WrongRelay::Altered(quote()),
             Err(NotIntact::Foreign) => {
                 match directory.raw_fate(&String::from_utf8_lossy(&relay.text)) {
                     Some(RawFate::Accepted) => return Text::Script,
                     Some(RawFate::Rejected) => WrongRelay::Refused(quote()),
+                    None if directory.may_have_raw_texts() => return Text::Script,
                     None if relay.text.is_empty() => WrongRelay::Blank,
                     None => WrongRelay::Nobodys {
                         from: Quote::of(relay.from.as_bytes()),

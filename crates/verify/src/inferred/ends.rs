@@ -105,8 +105,7 @@ impl Inferred {
         let rest = if session.flags.leaving {
             Rest::Answered { by_bye: true }
         } else {
-            self.context.batch.tally.unasked_byes += 1;
-            session.flags.gone = true;
+            self.context.unasked_bye(handle);
             Rest::Gone
         };
         self.left(handle, rest, now_ns);
@@ -188,7 +187,7 @@ impl Inferred {
         // that it was owed.
         let is_unfinished = unresolved > 0 || self.context.terms.capabilities.bye;
         if parting == Parting::TimeUp && is_unfinished {
-            self.context.batch.tally.unfinished += 1;
+            self.context.unfinished();
         }
         self.context
             .parted(handle, (parting, ending), NO_NUMBER, now_ns);

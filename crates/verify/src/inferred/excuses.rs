@@ -45,6 +45,15 @@ impl Inferred {
         could_hide: u64,
         now_ns: u64,
     ) -> Event {
+        self.may_be_hidden(handle, could_hide);
+        self.context
+            .certain(Evidence::NoFrame(what), handle, None, now_ns);
+        Event::Other
+    }
+
+    /// Bytes that are no frame came over the connection, with room for so many other frames of this
+    /// session.
+    pub(crate) fn may_be_hidden(&mut self, handle: Handle, could_hide: u64) {
         let after = self.session(handle).progress.track.cursor;
         let trouble = self.session(handle).progress.trouble();
         trouble.after_malformed = true;
@@ -55,9 +64,6 @@ impl Inferred {
             room: could_hide.saturating_add(1),
             malformed: true,
         });
-        self.context
-            .certain(Evidence::NoFrame(what), handle, None, now_ns);
-        Event::Other
     }
 
     /// Something came that may have been the message that belongs here; probably `claim`, if that

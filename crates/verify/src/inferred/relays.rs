@@ -11,6 +11,7 @@ use crate::promises::{OrderPromise, RelayPromise};
 use crate::sessions::Stage;
 use crate::violation::{Evidence, Quote, WrongRelay};
 use chatbench_wire::payload::{self, Header};
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::Relay;
 
 impl Inferred {
@@ -22,6 +23,10 @@ impl Inferred {
         self.require_welcome(handle, "relay", now_ns);
         let header = match self.context.read(heard) {
             Text::Message(header) => header,
+            Text::OtherRoom(message, room) => {
+                self.of_other_room(handle, heard, (message, room), now_ns);
+                return Event::Other;
+            }
             Text::Script => {
                 self.context.batch.tally.delivered += 1;
                 return Event::Other;
@@ -49,6 +54,18 @@ impl Inferred {
             self.report_irregular(wrong, handle, heard, Some(message), now_ns);
         }
         self.intact(handle, heard, &header, clean, now_ns)
+    }
+
+    /// A message of another room came. It stands for itself, and for no other message.
+    pub(crate) fn of_other_room(
+        &mut self,
+        handle: Handle,
+        heard: &Relay<'_>,
+        (message, room): (Message, RoomId),
+        now_ns: u64,
+    ) {
+        let what = WrongRelay::OtherRoom(room);
+        self.report_irregular(what, handle, heard, Some(message), now_ns);
     }
 
     /// A relay whose message is intact, of this run, and fit for this receiver.

@@ -119,9 +119,9 @@ impl Numbered {
             return self.malformed(handle, NoFrame::SecondBye, 0, now_ns);
         }
         if !session.flags.leaving {
-            self.context.batch.tally.unasked_byes += 1;
-            session.flags.gone = true;
+            self.context.unasked_bye(handle);
         }
+        let session = &mut self.context.sessions[handle];
         let last = session.progress.seen();
         let mut moves = Moves::new(session.id, now_ns);
         session.progress.close(seq, now_ns, &mut moves);
@@ -221,13 +221,14 @@ impl Numbered {
         // The malformed line may have been the bye.
         let parting = flags.parting(ending, progress.is_after_malformed());
         let seen = progress.seen();
+        let named = self.context.is_named();
         let tally = &mut self.context.batch.tally;
         match parting {
             Parting::Gone | Parting::CutOff { .. } | Parting::MayBeSlow => {
                 tally.optional = tally.optional.saturating_add(unseen);
             }
             Parting::TimeUp | Parting::NoGoodbye | Parting::HungUp => {
-                tally.unfinished += u64::from(parting == Parting::TimeUp);
+                tally.unfinished += u64::from(parting == Parting::TimeUp && !named);
                 tally.unresolved = tally.unresolved.saturating_add(unseen);
             }
             Parting::Excused => {}

@@ -10,6 +10,7 @@ use crate::sessions::NEVER;
 use crate::stream::{Carried, Early, Form, Move, Moves, Place};
 use crate::violation::{Evidence, WrongRelay};
 use chatbench_wire::payload::{Header, SenderId};
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::Relay;
 
 impl Numbered {
@@ -23,6 +24,10 @@ impl Numbered {
         self.require_welcome(handle, "relay", seq, now_ns);
         let header = match self.context.read(relay) {
             Text::Message(header) => header,
+            Text::OtherRoom(message, room) => {
+                self.of_other_room(handle, relay, (message, room), now_ns);
+                return Event::Other;
+            }
             Text::Script => return self.script_text(handle, seq, now_ns),
             Text::Wrong(what) => {
                 // Its number counts as accounted for.
@@ -44,6 +49,22 @@ impl Numbered {
             self.report_irregular(wrong, handle, relay.frame, seq, Some(message), now_ns);
         }
         self.intact(handle, relay, seq, &header, clean, now_ns)
+    }
+
+    /// A message of another room came under a number of this one. If that number never comes as
+    /// another message, this may have been it: it is not missed.
+    pub(crate) fn of_other_room(
+        &mut self,
+        handle: Handle,
+        relay: &Relay<'_>,
+        (message, room): (Message, RoomId),
+        now_ns: u64,
+    ) {
+        let progress = &mut self.session(handle).progress;
+        let seq = relay.seq + progress.added;
+        progress.excuse(seq);
+        let what = WrongRelay::OtherRoom(room);
+        self.report_irregular(what, handle, relay.frame, seq, Some(message), now_ns);
     }
 
     /// A relay whose message is intact, of this run, and another's: is its number in place?

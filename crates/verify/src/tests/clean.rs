@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::world::{Play, Played, What, World};
 use crate::judge::Settled;
 use crate::promises::{OrderPromise, RelayPromise};
+use chatbench_wire::rooms::RoomId;
 
 /// What a correct server's world must come to, whatever that promises.
 pub(super) fn assert_exact(world: &World, played: &Played) {
@@ -27,6 +28,7 @@ pub(super) fn assert_exact(world: &World, played: &Played) {
                 What::Relay(id) if !had.insert((life, id)) => again += 1,
                 What::Relay(id) => {
                     let settled = messages.entry(frame.seq).or_insert(Settled {
+                        room: RoomId::UNNAMED,
                         intended_ns: world.sent_ns[&id],
                         first_ns: read_ns,
                         last_ns: read_ns,

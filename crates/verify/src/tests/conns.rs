@@ -25,7 +25,7 @@ pub(super) fn read_on(
     now_ns: u64,
 ) -> Vec<Event> {
     let mut events = Vec::new();
-    ledger.read(handle, conn, bytes, &mut Vec::new(), now_ns, |event| {
+    ledger.read(handle, conn, bytes, &mut Vec::new(), now_ns, |_, event| {
         events.push(event);
     });
     events
@@ -41,7 +41,7 @@ pub(super) fn read(
 ) -> Vec<Event> {
     let mut conn = open(protocol);
     let mut events = read_on(ledger, handle, &mut conn, bytes, now_ns);
-    ledger.finish(handle, &mut conn, now_ns, |event| events.push(event));
+    ledger.finish(handle, &mut conn, now_ns, |_, event| events.push(event));
     events
 }
 

@@ -117,7 +117,7 @@ fn frames_that_differ_by_receiver_are_compared_by_their_texts() {
             bytes.as_bytes(),
             &mut answers,
             9,
-            |_| {
+            |_, _| {
                 deliveries += 1;
             },
         );

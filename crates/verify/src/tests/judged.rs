@@ -6,6 +6,7 @@ use crate::judge::Settled;
 use crate::kind::Kind;
 use crate::ledger::{Ending, Handle};
 use chatbench_wire::ndjson;
+use chatbench_wire::rooms::RoomId;
 
 /// Sessions 0, 1, 2, … each in a shard of its own, all of whom joined at the beginning.
 fn room<const N: usize>() -> (Bench, [Handle; N]) {
@@ -636,6 +637,7 @@ fn a_message_that_one_receiver_did_not_get_is_settled_with_those_who_did() {
             bench.hand_over_to(shard, |s| settled.push(s));
         }
         let expected = [(20, &right_ns[0]), (30, &right_ns[1])].map(|(intended_ns, got)| Settled {
+            room: RoomId::UNNAMED,
             intended_ns,
             first_ns: got[0],
             last_ns: got[1],

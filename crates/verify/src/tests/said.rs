@@ -52,6 +52,7 @@ fn tell(played: &Played, out: &mut String) {
         for example in &tally.examples {
             let Example {
                 text,
+                room: _,
                 sender,
                 receiver,
                 k,

@@ -758,7 +758,7 @@ impl<'w> Player<'w> {
             let ledger = &mut self.ledgers[self.world.lives[i].shard];
             let conn = &mut connection.conn;
             if ending == Ending::Eof {
-                ledger.finish(connection.handle, conn, now_ns, |_| ());
+                ledger.finish(connection.handle, conn, now_ns, |_, _| ());
             }
             let unread = match conns::protocol(&self.world.terms) {
                 Protocol::Ndjson => conn.unread(),

@@ -74,10 +74,18 @@ pub(crate) enum Tag {
     SentGlued = 43,
     /// A script sent bytes as they stand.
     SentRaw = 44,
+    /// What follows is in this room.
+    Room = 45,
+    /// A session asks to be let into the room.
+    Joining = 46,
+    /// It asks to leave it.
+    LeavingRoom = 47,
+    /// The time is up, and it was not let in.
+    NotLetIn = 48,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 40] = [
+    pub(crate) const ALL: [Self; 44] = [
         Self::Connecting,
         Self::Connected,
         Self::Sending,
@@ -118,6 +126,10 @@ impl Tag {
         Self::SawAgain,
         Self::SentGlued,
         Self::SentRaw,
+        Self::Room,
+        Self::Joining,
+        Self::LeavingRoom,
+        Self::NotLetIn,
     ];
 
     /// Whether it is counted among the events of all streams. Events that are not counted neither
@@ -138,6 +150,7 @@ impl Tag {
                 | Self::FramesFrom
                 | Self::Since
                 | Self::Told
+                | Self::Room
                 | Self::End
         )
     }

@@ -13,9 +13,11 @@
 
 mod observations;
 
+use std::collections::HashMap;
 use std::sync::mpsc::SyncSender;
 
 use super::tag::Tag;
+use chatbench_wire::rooms::RoomId;
 pub(crate) use observations::{OwnedRelay, OwnedSeen};
 
 /// A block is handed to the writer once it holds this much. Twice deflate's window: larger blocks
@@ -58,16 +60,28 @@ pub struct Writing {
     /// Frames of it that matched since the last event was written, from this one on.
     run: u32,
     run_from: u32,
-    /// The frame that is next for each session.
-    next_frame: Vec<u32>,
-    /// The number of the next frame that is kept.
-    frames: u32,
-    /// Frames under this one are not named any more.
-    frames_from: u32,
+    /// The room of the events that are written.
+    room: RoomId,
+    /// The frames of the unnamed room, and of each that has a name.
+    frames: Frames,
+    named: HashMap<RoomId, Frames>,
     /// The ledger keeps the frame of this event.
     kept: bool,
     /// Batches handed over since the last block.
     batches: u32,
+}
+
+/// The numbers of a room's frames.
+#[derive(Debug, Default)]
+struct Frames {
+    /// The frame that is next for each session.
+    next: Vec<u32>,
+    /// Likewise in a named room, where few have sessions.
+    next_of: HashMap<u32, u32>,
+    /// The number of the next frame that is kept.
+    kept: u32,
+    /// Frames under this one are not named any more.
+    from: u32,
 }
 
 impl Writing {
@@ -89,9 +103,9 @@ impl Writing {
             read_written: false,
             run: 0,
             run_from: 0,
-            next_frame: Vec::new(),
-            frames: 0,
-            frames_from: 0,
+            room: RoomId::UNNAMED,
+            frames: Frames::default(),
+            named: HashMap::new(),
             kept: false,
             batches: 0,
         }
@@ -105,6 +119,23 @@ impl Writing {
         }
         self.out.push(tag as u8);
         self
+    }
+
+    /// What follows is in `room`.
+    #[inline]
+    pub(crate) fn in_room(&mut self, room: RoomId) {
+        if room != self.room {
+            self.event(Tag::Room).number(u64::from(room.0));
+            self.room = room;
+        }
+    }
+
+    /// The frames of the room that is written of.
+    fn frames(&mut self) -> &mut Frames {
+        match self.room {
+            RoomId::UNNAMED => &mut self.frames,
+            room => self.named.entry(room).or_default(),
+        }
     }
 
     /// Writes the frames that matched so far.
@@ -139,11 +170,15 @@ impl Writing {
     }
 
     fn next_frame(&mut self, handle: u32) -> &mut u32 {
-        let index = handle as usize;
-        if index >= self.next_frame.len() {
-            self.next_frame.resize(index + 1, 0);
+        if self.room.is_named() {
+            return self.frames().next_of.entry(handle).or_default();
         }
-        &mut self.next_frame[index]
+        let index = handle as usize;
+        let next = &mut self.frames.next;
+        if index >= next.len() {
+            next.resize(index + 1, 0);
+        }
+        &mut next[index]
     }
 
     /// The event that begins now has this number.
@@ -202,7 +237,7 @@ impl Writing {
         let next = u64::from(session) + 1;
         self.number(next.wrapping_sub(self.last_session));
         self.last_session = next;
-        *self.next_frame(handle) = self.frames;
+        *self.next_frame(handle) = self.frames().kept;
     }
 
     /// One more frame of the read matched; `moment` is asked how many events have happened.
@@ -263,14 +298,20 @@ impl Writing {
     /// block over from time to time even if a shard is quiet: a replay can go no further than the
     /// stream that it knows least of.
     pub(crate) fn takes_batch(&mut self, from: u32) {
-        if from != self.frames_from {
-            let step = from.wrapping_sub(self.frames_from);
-            self.event(Tag::FramesFrom).number(u64::from(step));
-            self.frames_from = from;
-        }
+        self.frames_from(from);
         self.batches += 1;
         if self.batches >= BATCHES_PER_BLOCK {
             self.hand_over();
+        }
+    }
+
+    /// Frames of the room under the number `from` are not named any more.
+    pub(crate) fn frames_from(&mut self, from: u32) {
+        let frames = self.frames();
+        let step = from.wrapping_sub(frames.from);
+        frames.from = from;
+        if step > 0 {
+            self.event(Tag::FramesFrom).number(u64::from(step));
         }
     }
 

@@ -16,11 +16,13 @@ use crate::numberings::APART;
 use crate::sends::Sends;
 use crate::violation::{MessageOf, Who};
 use chatbench_wire::payload::SenderId;
+use chatbench_wire::rooms::{RoomId, RoomNames};
 
-/// One user's view of the directory, and its tape.
+/// One user's view of the directory in one room, and its tape.
 #[derive(Debug)]
 pub(crate) struct View {
     directory: Arc<Directory>,
+    room: RoomId,
     /// In a cell, since the judge asks for names while it only looks.
     mode: RefCell<Mode>,
 }
@@ -33,6 +35,8 @@ enum Mode {
     Live,
     /// As it is, while the order of its uses is recorded.
     Recorded(Box<Recorded>),
+    /// As it is, in a named room of a ledger that is recorded: its tape is that of the unnamed one.
+    Noted(Noted),
     /// In the recorded order.
     Replayed(Replayed),
     /// As a trace of version 1 has it, for a target that is judged by inferred order.
@@ -48,6 +52,19 @@ struct Recorded {
     told: u64,
 }
 
+/// What a named room has to tell the tape.
+#[derive(Debug, Default)]
+struct Noted {
+    /// The highest number that had been seen when the current event began.
+    highest: u64,
+    /// The highest number that was seen in the current event.
+    told: u64,
+    /// The numbers of the frames that matched since the tape was told of some.
+    matched: Vec<u32>,
+    /// The frame of the current event is kept.
+    kept: bool,
+}
+
 #[derive(Debug, Default)]
 struct Replayed {
     /// The number of the session that is opened next.
@@ -60,8 +77,32 @@ impl View {
     pub(crate) fn new(directory: Arc<Directory>) -> Self {
         Self {
             directory,
+            room: RoomId::UNNAMED,
             mode: RefCell::default(),
         }
+    }
+
+    /// The view of the same user in a named room.
+    pub(crate) fn in_room(&self, room: RoomId) -> Self {
+        let mode = match &*self.mode.borrow() {
+            Mode::Live | Mode::Answered(_) => Mode::Live,
+            Mode::Recorded(_) | Mode::Noted(_) => Mode::Noted(Noted::default()),
+            Mode::Replayed(_) => Mode::Replayed(Replayed::default()),
+        };
+        Self {
+            directory: self.directory.clone(),
+            room,
+            mode: RefCell::new(mode),
+        }
+    }
+
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// The room that is seen.
+    pub(crate) const fn room(&self) -> RoomId {
+        self.room
     }
 
     /// Records from here on the order in which the directory is used.
@@ -101,7 +142,7 @@ impl View {
     /// Makes known to all what was seen in the event before.
     pub(super) fn make_known(&mut self) {
         if let Mode::Replayed(replayed) = self.mode.get_mut() {
-            self.directory.saw(replayed.told);
+            self.directory.saw(self.room, replayed.told);
         }
     }
 
@@ -114,15 +155,90 @@ impl View {
         }
     }
 
+    /// The tape, if events are written on it: what follows is in this room.
+    pub(crate) fn writing_here(&mut self) -> Option<&mut Writing> {
+        let room = self.room;
+        let tape = self.writing()?;
+        tape.in_room(room);
+        Some(tape)
+    }
+
     /// Begins an event that is counted. Returns the tape, if it is to be written on it.
     pub(crate) fn begin_event(&mut self) -> Option<&mut Writing> {
+        self.begin_event_with(|| ())
+    }
+
+    /// Begins an event that is counted; while nothing else can happen, `also` looks at the
+    /// directory, too.
+    pub(crate) fn begin_event_with(&mut self, also: impl FnOnce()) -> Option<&mut Writing> {
         let Mode::Recorded(recorded) = self.mode.get_mut() else {
             return None;
         };
-        let (moment, highest) = self.directory.count_event();
+        let (moment, highest) = self.directory.count_event_with(self.room, also);
         recorded.highest = highest;
+        recorded.tape.in_room(self.room);
         recorded.tape.counted(moment);
         Some(&mut recorded.tape)
+    }
+
+    /// Begins an event in a named room, which `room` sees, as [`Self::begin_event`] does.
+    pub(crate) fn begin_event_in(&mut self, room: &mut Self) -> Option<&mut Writing> {
+        let Mode::Recorded(recorded) = self.mode.get_mut() else {
+            return None;
+        };
+        let (moment, highest) = self.directory.count_event_with(room.room, || ());
+        if let Mode::Noted(noted) = room.mode.get_mut() {
+            noted.highest = highest;
+            noted.kept = false;
+        }
+        recorded.tape.in_room(room.room);
+        recorded.tape.counted(moment);
+        Some(&mut recorded.tape)
+    }
+
+    /// Updates the highest number of a room, in an event that concerns several.
+    pub(crate) fn refresh(&mut self) {
+        if let Mode::Noted(noted) = self.mode.get_mut() {
+            noted.highest = self.directory.highest_seq(self.room);
+        }
+    }
+
+    /// Ends an event in a named room.
+    pub(crate) fn end_event_in(&mut self, room: &mut Self) {
+        if let (Mode::Recorded(recorded), Mode::Noted(noted)) =
+            (self.mode.get_mut(), room.mode.get_mut())
+            && noted.told > noted.highest
+        {
+            noted.highest = noted.told;
+            let moment = self.directory.count_highest(room.room, noted.told);
+            recorded.tape.in_room(room.room);
+            recorded.tape.told(moment);
+        }
+    }
+
+    /// The tape, if events are written on it: what follows is in a named room, which `room` sees.
+    pub(crate) fn writing_in(&mut self, room: &mut Self) -> Option<&mut Writing> {
+        let tape = self.writing()?;
+        tape.in_room(room.room);
+        if let Mode::Noted(noted) = room.mode.get_mut()
+            && std::mem::take(&mut noted.kept)
+        {
+            tape.keeps();
+        }
+        Some(tape)
+    }
+
+    /// Frames of a read were what others got in a named room, which `room` sees.
+    pub(crate) fn matched_in(&mut self, room: &mut Self, handle: u32, now_ns: u64) {
+        if let (Mode::Recorded(recorded), Mode::Noted(noted)) =
+            (self.mode.get_mut(), room.mode.get_mut())
+        {
+            let moment = || self.directory.moment();
+            recorded.tape.in_room(room.room);
+            for frame in noted.matched.drain(..) {
+                recorded.tape.matched(handle, now_ns, frame, moment);
+            }
+        }
     }
 
     /// Ends an event: makes known to all what was seen in it.
@@ -132,7 +248,8 @@ impl View {
             && recorded.told > recorded.highest
         {
             recorded.highest = recorded.told;
-            let moment = self.directory.count_highest(recorded.told);
+            let moment = self.directory.count_highest(self.room, recorded.told);
+            recorded.tape.in_room(self.room);
             recorded.tape.told(moment);
         }
     }
@@ -140,16 +257,24 @@ impl View {
     /// One more frame of a read is what others got: the one with this number.
     #[inline]
     pub(crate) fn matched(&mut self, handle: u32, now_ns: u64, frame: u32) {
-        if let Mode::Recorded(recorded) = self.mode.get_mut() {
-            let moment = || self.directory.moment();
-            recorded.tape.matched(handle, now_ns, frame, moment);
+        match self.mode.get_mut() {
+            Mode::Live => {}
+            Mode::Recorded(recorded) => {
+                let moment = || self.directory.moment();
+                recorded.tape.in_room(self.room);
+                recorded.tape.matched(handle, now_ns, frame, moment);
+            }
+            Mode::Noted(noted) => noted.matched.push(frame),
+            Mode::Replayed(_) | Mode::Answered(_) => {}
         }
     }
 
     /// The ledger keeps the frame that it is told of.
     pub(crate) fn keeps(&mut self) {
-        if let Some(tape) = self.writing() {
-            tape.keeps();
+        match self.mode.get_mut() {
+            Mode::Recorded(recorded) => recorded.tape.keeps(),
+            Mode::Noted(noted) => noted.kept = true,
+            Mode::Live | Mode::Replayed(_) | Mode::Answered(_) => {}
         }
     }
 
@@ -167,18 +292,22 @@ impl View {
 
     pub(crate) fn open(&self, client: ClientId) -> Option<SenderId> {
         let session = match &mut *self.mode.borrow_mut() {
-            Mode::Live | Mode::Recorded(_) => return self.directory.open(client),
+            Mode::Live | Mode::Recorded(_) | Mode::Noted(_) => {
+                return self.directory.open(client, self.room);
+            }
             Mode::Replayed(replayed) => replayed.session.take(),
             Mode::Answered(answers) => answers.session(),
         }?;
-        self.directory.open_as(session, client).then_some(session)
+        let is_new = self.directory.open_as(session, client, self.room);
+        is_new.then_some(session)
     }
 
     pub(crate) fn highest_seq(&self) -> u64 {
         match &*self.mode.borrow() {
-            Mode::Live | Mode::Answered(_) => self.directory.highest_seq(),
+            Mode::Live | Mode::Answered(_) => self.directory.highest_seq(self.room),
             Mode::Recorded(recorded) => recorded.highest.max(recorded.told),
-            Mode::Replayed(replayed) => self.directory.highest_seq().max(replayed.told),
+            Mode::Noted(noted) => noted.highest.max(noted.told),
+            Mode::Replayed(replayed) => self.directory.highest_seq(self.room).max(replayed.told),
         }
     }
 
@@ -188,18 +317,19 @@ impl View {
         if number < APART {
             return number;
         }
-        self.directory.numberings(|n| n.stated(number))
+        self.directory.numberings(self.room, |n| n.stated(number))
     }
 
     /// See [`Numberings::of_welcome`](crate::numberings::Numberings::of_welcome).
     pub(crate) fn numbering_of_welcome(&self, joined: u64, welcome: u64) -> u64 {
-        self.directory.numberings(|n| n.of_welcome(joined, welcome))
+        self.directory
+            .numberings(self.room, |n| n.of_welcome(joined, welcome))
     }
 
     /// See [`Numberings::begin`](crate::numberings::Numberings::begin).
     pub(crate) fn begin_numbering(&self, joined: u64) -> Option<(u64, bool)> {
         let highest = self.highest_seq();
-        let begun = self.directory.begin_numbering(joined, highest);
+        let begun = self.directory.begin_numbering(self.room, joined, highest);
         if let Some((added, true)) = begun {
             self.saw(added);
         }
@@ -211,7 +341,8 @@ impl View {
         if highest.saturating_sub(number) < APART {
             return highest;
         }
-        self.directory.numberings(|n| n.highest_of(number, highest))
+        self.directory
+            .numberings(self.room, |n| n.highest_of(number, highest))
     }
 
     pub(crate) fn remembers(&self, session: SenderId) -> bool {
@@ -244,6 +375,40 @@ impl View {
         }
     }
 
+    /// The room of the run that a message of `session` belongs in, if that is another than this one.
+    pub(crate) fn other_room_of(&self, session: SenderId) -> Option<RoomId> {
+        if !self.directory.has_rooms() {
+            return None;
+        }
+        let room = self.directory.room_of(session);
+        room.filter(|&room| room != self.room)
+    }
+
+    /// Whether nobody knows which texts are relayed in this room, since a script sent some of them
+    /// as they stand.
+    pub(crate) fn may_have_raw_texts(&self) -> bool {
+        self.room.is_named() && self.directory.was_raw_in_rooms()
+    }
+
+    /// The sessions of one connection have the same address.
+    pub(crate) fn share_address(&self, of: SenderId, with: SenderId) {
+        self.directory.share_address(of, with);
+    }
+
+    pub(crate) fn sent_raw_in_room(&self) {
+        self.directory.sent_raw_in_room();
+    }
+
+    /// How often each ledger of this room got its first member.
+    pub(crate) fn occupied<T>(&self, ask: impl FnOnce(&[u32]) -> T) -> T {
+        self.directory.occupied(self.room, ask)
+    }
+
+    /// The names of the run's rooms.
+    pub(crate) fn room_names(&self) -> &RoomNames {
+        self.directory.room_names()
+    }
+
     /// The names of the run's clients.
     pub(crate) fn names(&self) -> &[String] {
         self.directory.names()
@@ -270,8 +435,9 @@ impl View {
 
     pub(crate) fn saw(&self, seq: u64) {
         match &mut *self.mode.borrow_mut() {
-            Mode::Live | Mode::Answered(_) => self.directory.saw(seq),
+            Mode::Live | Mode::Answered(_) => self.directory.saw(self.room, seq),
             Mode::Recorded(recorded) => recorded.told = recorded.told.max(seq),
+            Mode::Noted(noted) => noted.told = noted.told.max(seq),
             Mode::Replayed(replayed) => replayed.told = replayed.told.max(seq),
         }
     }
@@ -372,6 +538,6 @@ mod tests {
                 Err(told) => highest = highest.max(told),
             }
         }
-        assert_eq!(highest, directory.highest_seq());
+        assert_eq!(highest, directory.highest_seq(RoomId::UNNAMED));
     }
 }

@@ -27,8 +27,9 @@ impl Writing {
         self.event(if kept { Tag::SawKept } else { Tag::Saw });
         self.seen(seen);
         if kept {
-            self.frames = self.frames.wrapping_add(1);
-            *self.next_frame(handle) = self.frames;
+            let frames = self.frames();
+            frames.kept = frames.kept.wrapping_add(1);
+            *self.next_frame(handle) = self.frames().kept;
         }
     }
 

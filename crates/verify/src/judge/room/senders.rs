@@ -1,7 +1,7 @@
 //! The progress of each sender's messages in the numbers, and whether they are numbered in the
 //! order sent.
 
-use super::{Judge, Record};
+use super::{Record, RoomJudge};
 use crate::batch::Message;
 use crate::bounds;
 use crate::violation::Evidence;
@@ -49,7 +49,7 @@ impl Track {
     }
 }
 
-impl Judge {
+impl RoomJudge {
     /// Whether `message` has a number, though perhaps it is forgotten which.
     pub(super) fn is_numbered(&self, message: Message) -> bool {
         let track = self.senders.get(&message.sender);

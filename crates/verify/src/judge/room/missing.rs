@@ -2,7 +2,7 @@
 //! was given to no message.
 
 use super::deferred::Awaited;
-use super::{Cause, Judge, Known, exchange_span};
+use super::{Cause, Known, RoomJudge, exchange_span};
 use crate::anomaly::{LastFrame, LossDoubt, Missing, Open, Proof};
 use crate::batch::Message;
 use crate::bounds;
@@ -21,7 +21,7 @@ const fn given_up(disordered: bool) -> LossDoubt {
     }
 }
 
-impl Judge {
+impl RoomJudge {
     /// Judges the missing ranges that lie wholly under `told`: nothing more will be told about
     /// them.
     pub(super) fn judge_missing(&mut self, told: u64) {

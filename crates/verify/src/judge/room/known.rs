@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Judge, Settled, exchange_span};
+use super::{RoomJudge, Settled, exchange_span};
 use crate::anomaly::Open;
 use crate::batch::{Acked, Fact, Message, Relayed};
 use crate::bounds;
@@ -61,7 +61,7 @@ pub(super) struct Numbers {
     pub(super) recent: VecDeque<(u64, Known)>,
 }
 
-impl Judge {
+impl RoomJudge {
     /// The record of `seq`, made if need be; `None` if that number was settled before.
     pub(super) fn record(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::Judge;
+use super::RoomJudge;
 use super::gaps::Gap;
 use crate::anomaly::{Missing, NoAck, Open, Unacked};
 use crate::batch::{Message, NO_NUMBER};
@@ -42,7 +42,7 @@ pub(super) enum Unanswered {
     NumberedLate,
 }
 
-impl Judge {
+impl RoomJudge {
     /// The ack of a message is missing: counted when it is known that it never came.
     pub(super) fn unanswered(
         &mut self,

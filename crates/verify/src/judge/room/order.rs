@@ -1,14 +1,14 @@
 //! Numbers that came or were given out too late: after larger ones, or after their effects.
 
 use super::deferred::Awaited;
-use super::{Cause, Judge};
+use super::{Cause, RoomJudge};
 use crate::anomaly::Displaced;
 use crate::batch::{Acked, Message};
 use crate::kind::Kind;
 use crate::violation::{Evidence, Order, Violation};
 use chatbench_wire::payload::SenderId;
 
-impl Judge {
+impl RoomJudge {
     /// `message` was acked with a number that its sender had passed before it sent it.
     pub(super) fn judge_ack_below_seen(
         &mut self,

@@ -1,13 +1,13 @@
 //! Numbers that are more than one message: given twice, exchanged, or wrong.
 
 use super::known::Known;
-use super::{Cause, Judge, exchange_span};
+use super::{Cause, RoomJudge, exchange_span};
 use crate::anomaly::{ClaimDoubt, Contest, Open};
 use crate::batch::{Message, NO_NUMBER, Relayed};
 use crate::bounds;
 use crate::violation::Evidence;
 
-impl Judge {
+impl RoomJudge {
     /// More than one message is claimed to be number `seq`. The acks say which it is; failing
     /// that, what most receivers got.
     pub(super) fn judge_conflicts(&mut self, seq: u64) {

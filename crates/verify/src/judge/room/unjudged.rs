@@ -1,10 +1,9 @@
 //! A run whose time is up: it has to end some time after its drain, whatever is left to judge. Only
 //! certain findings are reported; the rest is counted, and not held against the target.
 
-use super::{Judge, Settled};
+use super::{RoomJudge, Settled};
 use crate::anomaly::Anomaly;
 use crate::batch::{Batch, Unjudged};
-use crate::trace::tag::Tag;
 
 /// How much there was no time to judge.
 #[derive(Debug, Default)]
@@ -18,18 +17,17 @@ pub(super) struct PassedOver {
     last: u64,
 }
 
-impl Judge {
-    /// Takes from a batch of `shard` only what needs no judgement: the time is up. From here on
+impl RoomJudge {
+    /// Takes from a batch only what needs no judgement: the time is up. From here on
     /// nothing is settled.
-    pub fn pass_over(&mut self, shard: usize, batch: Batch, settled: impl FnMut(Settled)) {
-        if let Some(tape) = self.directory.begin_event() {
-            tape.event(Tag::PassOver).number(shard as u64);
-        }
+    pub(in crate::judge) fn pass_over(&mut self, batch: Batch, mut settled: impl FnMut(Settled)) {
         self.unjudged.passed_over = true;
         self.tally.add(&batch.tally);
-        self.findings.coverage.add(&batch.coverage);
+        self.coverage.add(&batch.coverage);
         self.unjudged.total = self.unjudged.total.and(batch.unjudged);
-        batch.settled.into_iter().for_each(settled);
+        let room = self.room();
+        let complete = batch.settled.into_iter();
+        complete.for_each(|one| settled(Settled { room, ..one }));
         self.cut(batch.cut);
         for fact in &batch.facts {
             self.unjudged.last = self.unjudged.last.max(fact.seq());

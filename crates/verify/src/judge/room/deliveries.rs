@@ -1,7 +1,7 @@
 //! Deliveries that were wrong in themselves: altered, invented, echoed, sent to the wrong session,
 //! late.
 
-use super::{Judge, NO_NUMBER};
+use super::{NO_NUMBER, RoomJudge};
 use crate::anomaly::Irregular;
 use crate::batch::Message;
 use crate::kind::Kind;
@@ -18,7 +18,7 @@ pub(super) struct Alike {
     pub(super) owed: bool,
 }
 
-impl Judge {
+impl RoomJudge {
     /// Number `seq` is a message of the run.
     pub(super) fn note_owed(&mut self, seq: u64) {
         let of_it = (seq, Kind::LostRelay, 0)..(seq + 1, Kind::LostRelay, 0);
@@ -50,8 +50,9 @@ impl Judge {
             && entry.key().0 < until
         {
             let ((seq, kind, _), alike) = entry.remove_entry();
-            // A relay with a wrong address is a delivery all the same, and counted as that.
-            let stands_in = kind != Kind::MisattributedRelay;
+            // A relay with a wrong address is a delivery all the same, and counted as that; one of
+            // another room comes besides what is owed.
+            let stands_in = !matches!(kind, Kind::MisattributedRelay | Kind::WrongRoom);
             if stands_in && (alike.owed || self.numbers.known(seq).is_some()) {
                 self.irregular_deliveries += alike.receivers;
             }

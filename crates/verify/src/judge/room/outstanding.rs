@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::known::Record;
-use super::{Judge, NO_NUMBER};
+use super::{NO_NUMBER, RoomJudge};
 use crate::batch::Message;
 use crate::outstanding::{Class, Crowd, Crowds, Cut, Listener, Outstanding, Unanswered, Waiting};
 use crate::promises::RelayPromise;
@@ -65,7 +65,7 @@ impl Ends {
     }
 }
 
-impl Judge {
+impl RoomJudge {
     /// The sessions of a shard are cut.
     pub(super) fn cut(&mut self, cut: Cut) {
         for listener in cut.listeners {
@@ -85,7 +85,7 @@ impl Judge {
                 sent_ns: Some(passed.sent_ns),
                 first_ns: passed.first_ns,
             };
-            self.outstanding(known, &passed.crowds);
+            self.outstanding_message(known, &passed.crowds);
         }
     }
 
@@ -116,7 +116,7 @@ impl Judge {
             sent_ns: sent_ns.or(unanswered.map(|unanswered| unanswered.sent_ns)),
             first_ns: relayed.map(|relayed| relayed.first_ns),
         };
-        self.outstanding(known, &crowds)
+        self.outstanding_message(known, &crowds)
     }
 
     /// Everything is settled: nothing more is known of the messages that are left without an
@@ -158,13 +158,13 @@ impl Judge {
                 sent_ns: Some(one.sent_ns),
                 first_ns: None,
             };
-            self.outstanding(known, &crowds);
+            self.outstanding_message(known, &crowds);
         }
     }
 
     /// Records the sessions that waited for a message, and reports the target where it is certainly
     /// late. Returns whether anybody waited for its relay.
-    fn outstanding(&mut self, known: Known, crowds: &Crowds) -> bool {
+    fn outstanding_message(&mut self, known: Known, crowds: &Crowds) -> bool {
         let owed = self.relay != RelayPromise::AtMostOnce;
         let waiting = crowds.iter().filter(|&(&(_, until_ns), crowd)| {
             // Sessions that left before the message was due were not waiting for it.
@@ -189,7 +189,7 @@ impl Judge {
         });
         let waited = !relays.is_empty();
         if waited || ack.is_some() {
-            self.findings.outstanding.push(Outstanding {
+            self.outstanding.push(Outstanding {
                 intended_ns: known.intended_ns,
                 first_ns: known.first_ns,
                 ack,

@@ -1,7 +1,7 @@
 //! Anomalies that wait until their number is settled, and the function that judges each.
 
 use super::deferred::Awaited;
-use super::{Judge, exchange_span};
+use super::{RoomJudge, exchange_span};
 use crate::anomaly::{Anomaly, ClaimDoubt, Open};
 use crate::batch::{Message, NO_NUMBER};
 use chatbench_wire::payload::SenderId;
@@ -41,7 +41,7 @@ impl Open {
     }
 }
 
-impl Judge {
+impl RoomJudge {
     pub(super) fn anomaly(&mut self, anomaly: Anomaly) {
         match anomaly {
             Anomaly::Certain(violation) => self.found.add(violation),

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::ops::RangeInclusive;
 
-use super::{Cause, Judge};
+use super::{Cause, RoomJudge};
 use crate::anomaly::LossDoubt;
 use crate::batch::Message;
 use crate::bounds;
@@ -85,7 +85,7 @@ fn every_loss_of(awaited: Awaited) -> RangeInclusive<(Awaited, SenderId)> {
     (awaited, SenderId(0))..=(awaited, SenderId(u32::MAX))
 }
 
-impl Judge {
+impl RoomJudge {
     /// `receiver` has lost it, if nothing says otherwise by the end of the run.
     pub(super) fn defer(
         &mut self,

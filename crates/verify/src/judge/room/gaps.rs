@@ -1,6 +1,6 @@
 //! Runs of numbers that were given to no message.
 
-use super::Judge;
+use super::RoomJudge;
 use crate::anomaly::Missing;
 use crate::batch::Message;
 use crate::bounds;
@@ -30,7 +30,7 @@ pub(super) struct Gap {
     pub(super) more_witnesses: u64,
 }
 
-impl Judge {
+impl RoomJudge {
     /// One violation for each run of skipped numbers, however many sessions noticed.
     pub(super) fn sequence_gap(&mut self, missing: &Missing, from: u64, until: u64) {
         let overlaps = |g: &&mut Gap| from < g.until && g.from < until;

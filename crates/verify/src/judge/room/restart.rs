@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Judge, Record};
+use super::{Record, RoomJudge};
 use crate::batch::NO_NUMBER;
 use crate::bounds;
 use crate::findings::Kept;
@@ -65,7 +65,7 @@ impl HungUp {
     }
 }
 
-impl Judge {
+impl RoomJudge {
     /// A connection was closed whose session had seen number `seen`.
     pub(super) fn hung_up(&mut self, seen: u64, violation: Violation) {
         let alike = self.restarts.hung_up.entry(violation.kind()).or_default();

@@ -1,0 +1,347 @@
+//! Relays and answers that come to a client in a room that it is not in, and answers that it had
+//! not asked for.
+//!
+//! A relay in a room that its receiver is not in is a violation whatever else is true of it. Only
+//! while the answer to a join is out, it depends on that: a relay that the answer says was not owed
+//! was sent to somebody who was not there, any other came before the answer.
+
+use super::rooms::{Early, Membership};
+use super::{Ending, Event, Handle, Ledger, MAX_SEQ, RoomLedger, either};
+use crate::anomaly::Anomaly;
+use crate::batch::Message;
+use crate::context::Text;
+use crate::sessions::Stage;
+use crate::violation::{ErrorAbout, Evidence, NoFrame, Quote};
+use chatbench_wire::payload::Header;
+use chatbench_wire::rooms::RoomId;
+use chatbench_wire::seen::{Complaint, Relay, Seen};
+
+/// Relays that came before the answer to a join are remembered up to so many of each membership.
+const EARLY_RELAYS: usize = 16;
+
+impl Ledger {
+    /// A relay came before the answer to the join. In a room that states numbers the answer will
+    /// tell whether it was owed; else it stands for itself. Returns whether it is dealt with.
+    pub(super) fn came_early(
+        &mut self,
+        handle: Handle,
+        room: RoomId,
+        session: Handle,
+        relay: &Relay<'_>,
+        at_ns: u64,
+    ) -> bool {
+        let Some(rooms) = self.rooms.as_deref_mut() else {
+            return false;
+        };
+        let had_left = rooms.had_left(handle, room);
+        let Some(one) = rooms.room_mut(room) else {
+            return false;
+        };
+        let text = either!(&one.ledger, ledger => ledger.context.read(relay));
+        let message = match text {
+            Text::Message(Header { sender, k, .. }) => Some(Message { sender, k }),
+            Text::OtherRoom(message, of) => {
+                either!(one.ledger, ledger => {
+                    ledger.of_other_room(session, relay, (message, of), at_ns);
+                });
+                return true;
+            }
+            Text::Script | Text::Wrong(_) => None,
+        };
+        if !self.terms.are_numbered() {
+            if had_left {
+                self.outside(handle, room, &Seen::Relay(relay.clone()), at_ns);
+            }
+            return had_left;
+        }
+        if relay.seq > MAX_SEQ {
+            return false;
+        }
+        let early = &mut rooms.odd(handle, room).early;
+        let seq = relay.seq;
+        early.push(Early {
+            seq,
+            message,
+            at_ns,
+        });
+        early.len() <= EARLY_RELAYS
+    }
+
+    /// The answer to a join has come and states the last number that is not owed, or never will:
+    /// judges the relays that came before it.
+    pub(super) fn judge_early(
+        &mut self,
+        handle: Handle,
+        room: RoomId,
+        joined: Option<(Handle, u64)>,
+        now_ns: u64,
+    ) {
+        let Some(rooms) = self.rooms.as_deref_mut() else {
+            return;
+        };
+        let had_left = rooms.had_left(handle, room);
+        let Some(odd) = rooms.odd.get_mut(&(handle, room)) else {
+            return;
+        };
+        let early = std::mem::take(&mut odd.early);
+        let mut first_frame = false;
+        for Early {
+            seq,
+            message,
+            at_ns,
+        } in early
+        {
+            let is_before = match joined {
+                Some((_, joined)) => seq <= joined,
+                None => had_left,
+            };
+            if is_before {
+                let text = None;
+                let not_there = Evidence::NotAMember { had_left, text };
+                self.certain_in(not_there, handle, room, (message, Some(seq)), at_ns);
+                continue;
+            }
+            if let Some((session, _)) = joined {
+                self.came_before_answer(room, session, seq);
+            }
+            if !std::mem::replace(&mut first_frame, true) {
+                let first = Evidence::FirstFrame("relay");
+                self.certain_in(first, handle, room, (None, None), now_ns);
+            }
+        }
+    }
+
+    /// Number `seq` came before the answer to the join, which says that it was owed.
+    fn came_before_answer(&mut self, room: RoomId, session: Handle, seq: u64) {
+        if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room))
+            && let RoomLedger::Numbered(ledger) = &mut one.ledger
+        {
+            ledger.context.sessions[session].progress.excuse(seq);
+        }
+    }
+
+    /// The target says that a client has left a room.
+    pub(super) fn has_left(
+        &mut self,
+        handle: Handle,
+        room: RoomId,
+        session: Handle,
+        asked: bool,
+        now_ns: u64,
+    ) {
+        let rooms = self.rooms.get_or_insert_default();
+        let is_raw = rooms.raw.contains(&handle);
+        if let Some(one) = rooms.room_mut(room) {
+            either!(one.ledger, ledger => ledger.ended(session, Ending::Eof, b"", now_ns));
+        }
+        rooms.forget(handle, room, session, true);
+        if !asked && !is_raw {
+            rooms.odd(handle, room).put_out_ns = Some(now_ns);
+        }
+    }
+
+    /// The target has taken something that a client sent at `sent_ns`, or nothing that says so will
+    /// come any more. So it was not shutting down when it told the client before that it had left
+    /// rooms, which that had not asked for.
+    pub(super) fn judge_put_out(&mut self, handle: Handle, sent_ns: Option<u64>) {
+        let Some(rooms) = self.rooms.as_deref_mut().filter(|r| !r.odd.is_empty()) else {
+            return;
+        };
+        let mut put_out = Vec::new();
+        for (&(of, room), odd) in &mut rooms.odd {
+            let at_ns = odd.put_out_ns.filter(|_| of == handle);
+            if at_ns.is_some_and(|at_ns| sent_ns.is_none_or(|sent_ns| sent_ns > at_ns)) {
+                put_out.extend(odd.put_out_ns.take().map(|at_ns| (room, at_ns)));
+            }
+        }
+        put_out.sort_unstable();
+        for (room, at_ns) in put_out {
+            match sent_ns {
+                Some(_) => self.certain_in(Evidence::PutOut, handle, room, (None, None), at_ns),
+                None => either!(self.unnamed, ledger => {
+                    ledger.context.batch.tally.unasked_byes += 1;
+                }),
+            }
+        }
+    }
+
+    /// Something came in a room that its receiver is not in.
+    pub(super) fn outside(
+        &mut self,
+        handle: Handle,
+        room: RoomId,
+        seen: &Seen<'_>,
+        now_ns: u64,
+    ) -> Event {
+        let rooms = self.rooms.as_deref();
+        let had_left = rooms.is_some_and(|rooms| rooms.had_left(handle, room));
+        let mut about = (None, None);
+        let evidence = match seen {
+            Seen::Relay(relay) => {
+                let ledger = rooms.and_then(|rooms| rooms.room(room));
+                let ledger = ledger.map_or(&self.unnamed, |one| &one.ledger);
+                let text = either!(&*ledger, ledger => ledger.context.read(relay));
+                about.1 = self.terms.are_numbered().then_some(relay.seq);
+                let (message, text) = match text {
+                    Text::Message(Header { sender, k, .. }) => (Some(Message { sender, k }), None),
+                    Text::OtherRoom(message, _) => (Some(message), None),
+                    _ => (None, Some(Quote::of(&relay.text))),
+                };
+                about.0 = message;
+                Evidence::NotAMember { had_left, text }
+            }
+            Seen::Open { .. } => {
+                self.answered_elsewhere(handle);
+                Evidence::NoFrame(NoFrame::UnaskedJoined)
+            }
+            Seen::Bye { .. } => Evidence::NoFrame(NoFrame::UnaskedLeft),
+            Seen::Ack { .. } => Evidence::NoFrame(NoFrame::AckOutside),
+            Seen::Error(complaint) => Evidence::StrayError {
+                about: ErrorAbout::Nothing,
+                error: complaint.into(),
+            },
+            Seen::Unknown | Seen::Malformed(_) => return Event::Other,
+        };
+        self.certain_in(evidence, handle, room, about, now_ns);
+        event_of(seen)
+    }
+
+    /// An error in a room that names no message. It refuses a join or a leave.
+    pub(super) fn refused_in(
+        &mut self,
+        handle: Handle,
+        room: RoomId,
+        complaint: &Complaint<'_>,
+        now_ns: u64,
+    ) -> Event {
+        let event = Event::Error {
+            code: (*complaint.code).into(),
+        };
+        let Some(rooms) = self.rooms.as_deref_mut() else {
+            return event;
+        };
+        let is_raw = rooms.raw.contains(&handle);
+        let session = rooms.session(handle, room);
+        let Some(one) = rooms.room_mut(room) else {
+            return event;
+        };
+        either!(one.ledger, ledger => ledger.context.batch.tally.errors_received += 1);
+        let connecting = session.filter(|&session| {
+            either!(&one.ledger, ledger => {
+                ledger.context.sessions[session].stage == Stage::Connecting
+            })
+        });
+        let odd = rooms.odd.get_mut(&(handle, room));
+        if let Some(odd) = odd.filter(|odd| odd.refusals > 0) {
+            odd.refusals -= 1;
+        } else if is_raw {
+            // It may answer what a script sent.
+        } else if let Some(session) = connecting {
+            self.judge_early(handle, room, None, now_ns);
+            self.end_membership(handle, room, session, Ending::Ours, now_ns);
+            let refused = Evidence::JoinRefused(complaint.into());
+            self.certain_in(refused, handle, room, (None, None), now_ns);
+        } else {
+            let error = complaint.into();
+            let about = ErrorAbout::Nothing;
+            let stray = Evidence::StrayError { about, error };
+            self.certain_in(stray, handle, room, (None, None), now_ns);
+        }
+        event
+    }
+
+    /// A membership that was not let in, or whose connection is over, has ended.
+    pub(super) fn end_membership(
+        &mut self,
+        handle: Handle,
+        room: RoomId,
+        session: Handle,
+        ending: Ending,
+        now_ns: u64,
+    ) {
+        let Some(rooms) = self.rooms.as_deref_mut() else {
+            return;
+        };
+        if let Some(one) = rooms.touch(room) {
+            either!(one.ledger, ledger => ledger.ended(session, ending, b"", now_ns));
+        }
+        rooms.forget(handle, room, session, false);
+    }
+
+    /// Its client was told that it had joined a room that it had not asked for: that stands for the
+    /// answer to the oldest of its joins that has none.
+    fn answered_elsewhere(&mut self, handle: Handle) {
+        let Some(rooms) = self.rooms.as_deref_mut() else {
+            return;
+        };
+        let active: Vec<Membership> = rooms.active(handle).collect();
+        for Membership { room, session } in active {
+            let Some(one) = rooms.room_mut(room) else {
+                continue;
+            };
+            let answered = either!(one.ledger, ledger => {
+                let session = &mut ledger.context.sessions[session];
+                let waits = session.stage == Stage::Connecting && !session.flags.turned_away;
+                session.flags.turned_away |= waits;
+                waits
+            });
+            if answered {
+                return;
+            }
+        }
+    }
+
+    /// A violation in a named room that needs no further knowledge.
+    pub(super) fn certain_in(
+        &mut self,
+        evidence: Evidence,
+        handle: Handle,
+        room: RoomId,
+        (message, seq): (Option<Message>, Option<u64>),
+        now_ns: u64,
+    ) {
+        let client = either!(&self.unnamed, ledger => ledger.context.sessions[handle].client);
+        let named = self
+            .rooms
+            .as_deref_mut()
+            .and_then(|rooms| rooms.touch(room));
+        let ledger = named.map_or(&mut self.unnamed, |one| &mut one.ledger);
+        either!(*ledger, ledger => {
+            let context = &mut ledger.context;
+            let mut violation = context.violation(evidence, client, message, now_ns);
+            (violation.seq, violation.room) = (seq, room);
+            context.batch.anomalies.push(Anomaly::Certain(violation));
+        });
+    }
+
+    /// Something came in a room that is none of the run's.
+    pub(super) fn saw_in_unknown_room(
+        &mut self,
+        handle: Handle,
+        room: RoomId,
+        seen: &Seen<'_>,
+        now_ns: u64,
+    ) -> Event {
+        self.unnamed.view().begin_event();
+        let is_raw = self.rooms.as_ref().is_some_and(|r| r.raw.contains(&handle));
+        if !is_raw {
+            self.outside(handle, room, seen, now_ns);
+        }
+        if let Some(tape) = self.unnamed.view().writing() {
+            tape.in_room(room);
+            tape.saw(handle.0, now_ns, seen, None);
+        }
+        self.unnamed.view().end_event();
+        event_of(seen)
+    }
+}
+
+/// What it is to the script of its client.
+fn event_of(seen: &Seen<'_>) -> Event {
+    match seen {
+        Seen::Error(complaint) => Event::Error {
+            code: (*complaint.code).into(),
+        },
+        _ => Event::Other,
+    }
+}

@@ -29,6 +29,10 @@ pub struct Directory {
     /// The place of each client's latencies; clients that are not in it have the first place.
     groups: Vec<usize>,
     sessions: RwLock<HashMap<SenderId, Entry>>,
+    /// Where there are rooms besides the unnamed one: the client and the room of every session that
+    /// there ever was, by number. Long after a session is over a message of it may still come in a
+    /// room that is not its own.
+    ever: RwLock<Vec<(ClientId, RoomId)>>,
     next_session: AtomicU32,
     /// By [`RoomId`]; the first is the unnamed one.
     rooms: Box<[Room]>,
@@ -46,7 +50,6 @@ pub struct Directory {
 #[derive(Debug, Clone)]
 struct Entry {
     client: ClientId,
-    room: RoomId,
     /// Shared by all sessions of a connection.
     address: Option<Arc<str>>,
 }
@@ -87,6 +90,7 @@ impl Directory {
             room_names: Arc::default(),
             groups: Vec::new(),
             sessions: RwLock::default(),
+            ever: RwLock::default(),
             next_session: AtomicU32::new(0),
             rooms: [Room::default()].into(),
             moment: AtomicU64::new(0),
@@ -205,9 +209,16 @@ impl Directory {
     }
 
     fn enter(&self, session: SenderId, client: ClientId, room: RoomId) {
+        if self.has_rooms() {
+            let mut ever = self.ever.write().expect("no panic while held");
+            let index = session.0 as usize;
+            if index >= ever.len() {
+                ever.resize(index + 1, (client, RoomId::UNKNOWN));
+            }
+            ever[index] = (client, room);
+        }
         let entry = Entry {
             client,
-            room,
             address: None,
         };
         let mut sessions = self.sessions.write().expect("no panic while held");
@@ -272,14 +283,25 @@ impl Directory {
 
     /// The client that `session` belongs to; `None` if it is forgotten, or never was.
     pub(super) fn client_of(&self, session: SenderId) -> Option<ClientId> {
+        if let Some((client, _)) = self.ever(session) {
+            return Some(client);
+        }
         let sessions = self.sessions.read().expect("no panic while held");
         sessions.get(&session).map(|entry| entry.client)
     }
 
-    /// The room that `session` is in; `None` if it is forgotten, or never was.
+    /// The room that `session` is or was in, where there are rooms besides the unnamed one.
     pub(super) fn room_of(&self, session: SenderId) -> Option<RoomId> {
-        let sessions = self.sessions.read().expect("no panic while held");
-        sessions.get(&session).map(|entry| entry.room)
+        self.ever(session).map(|(_, room)| room)
+    }
+
+    fn ever(&self, session: SenderId) -> Option<(ClientId, RoomId)> {
+        if !self.has_rooms() {
+            return None;
+        }
+        let ever = self.ever.read().expect("no panic while held");
+        let ever = ever.get(session.0 as usize).copied();
+        ever.filter(|&(_, room)| room != RoomId::UNKNOWN)
     }
 
     /// The name of a client.

@@ -300,7 +300,7 @@ impl Ledger {
         loop {
             let take_if = |due: Due<'_>| conn.take_if(&mut input, &due);
             frames += self.take_due(handle, now_ns, take_if, |event| {
-                each(RoomId::UNNAMED, event)
+                each(RoomId::UNNAMED, event);
             });
             let Some((room, seen)) = conn.next(&mut input, out) else {
                 break;

@@ -38,6 +38,7 @@ mod outstanding;
 mod plays;
 mod replayed;
 mod restart;
+mod rooms;
 mod said;
 mod traces;
 mod unjudged;

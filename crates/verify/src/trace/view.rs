@@ -377,9 +377,6 @@ impl View {
 
     /// The room of the run that a message of `session` belongs in, if that is another than this one.
     pub(crate) fn other_room_of(&self, session: SenderId) -> Option<RoomId> {
-        if !self.directory.has_rooms() {
-            return None;
-        }
         let room = self.directory.room_of(session);
         room.filter(|&room| room != self.room)
     }

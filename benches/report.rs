@@ -118,6 +118,7 @@ fn report() -> Report {
         interrupted: None,
         findings: findings(),
         health: Health::new(&measured, 0, vec![load]),
+        by_room: Default::default(),
         measured,
         generator: used,
         server: Some(used),

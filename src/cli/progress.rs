@@ -299,6 +299,8 @@ mod tests {
 
     fn snapshot(phase: Phase, elapsed_ms: u64) -> Snapshot {
         Snapshot {
+            rooms: 0,
+            memberships: 0,
             phase,
             done: 40,
             of: 1_004,

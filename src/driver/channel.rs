@@ -2,6 +2,7 @@
 
 use super::member::Rank;
 use crate::measure::health::ShardLoad;
+use crate::measure::rooms::ByRoom;
 use crate::measure::{Interval, Window};
 use crate::verify::batch::Batch;
 use crate::verify::directory::ClientId;
@@ -69,6 +70,8 @@ pub(super) struct Totals {
     /// The longest pause of its thread, from the beginning of the measured phase to the shard's
     /// end.
     pub(super) longest_pause_ns: u64,
+    /// Latencies in each room.
+    pub(super) by_room: ByRoom,
 }
 
 impl Totals {
@@ -94,5 +97,6 @@ impl Totals {
         self.unanswered += other.unanswered;
         self.heard_ns = self.heard_ns.max(other.heard_ns);
         self.longest_pause_ns = self.longest_pause_ns.max(other.longest_pause_ns);
+        self.by_room.add(&other.by_room);
     }
 }

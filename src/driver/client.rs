@@ -39,8 +39,8 @@ pub(super) enum ConnectError {
     SessionsUsedUp,
 }
 
-/// Connects `client` and waits for its welcome, if the protocol has one; from then on its
-/// connection is read by a task of its own.
+/// Connects `client`, waits for its welcome, if the protocol has one, and joins its rooms; from then
+/// on its connection is read by a task of its own.
 pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), ConnectError> {
     let clock = shard.clock;
     let started_ns = clock.now_ns();
@@ -74,6 +74,7 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
     match outcome {
         Ok(id) => {
             let took_ns = clock.now_ns() - started_ns;
+            join_rooms(shard, client, id).await;
             let reader = spawn_local(read_on(shard.clone(), client, id));
             shard.fleet().reads(id, reader.abort_handle(), took_ns);
             Ok(())
@@ -112,6 +113,27 @@ async fn welcome(shard: &Rc<Shard>, id: ConnId) -> Result<(), ConnectError> {
                 return Err(wrong.map_or(ConnectError::Closed, ConnectError::Wrong));
             }
         }
+    }
+}
+
+/// Joins the rooms of the client's group, and reads until each has answered.
+async fn join_rooms(shard: &Rc<Shard>, client: usize, id: ConnId) {
+    if shard.fleet().has_arrived(id) {
+        return; // it joins none
+    }
+    shard.fleet().join_dealt(id);
+    let answered = async {
+        // A connection that ends meanwhile has arrived, and is gone.
+        while !shard.fleet().has_arrived(id) {
+            read(shard, id).await;
+        }
+    };
+    if shard
+        .within(shard.connect_timeout, answered)
+        .await
+        .is_none()
+    {
+        shard.fleet().stop_waiting(client);
     }
 }
 

@@ -6,6 +6,7 @@
 mod connection;
 mod leaving;
 mod reading;
+mod rooms;
 mod sending;
 
 use std::cmp::Reverse;
@@ -30,6 +31,7 @@ use super::live::Live;
 use super::member::{Member, Rank};
 use super::pulse::Pulse;
 use super::source::Source;
+use crate::measure::rooms::ByRoom;
 use crate::measure::{Interval, ShardRecorder, Window};
 use crate::net::Stream;
 use crate::scenario::draws::Draws;
@@ -39,6 +41,7 @@ use crate::verify::directory::ClientId;
 use crate::verify::ledger::{Ending, Handle, Ledger, Terms};
 use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
 use crate::wire::protocol::Protocol;
+use crate::wire::rooms::{RoomId, RoomNames};
 
 /// A client of this shard.
 #[derive(Debug)]
@@ -64,6 +67,8 @@ struct Client {
     unbound: Option<Handle>,
     /// Payload sizes and pauses.
     draws: Draws,
+    /// The rooms that it joins when it connects.
+    rooms: Box<[RoomId]>,
 }
 
 impl Client {
@@ -84,6 +89,7 @@ impl Client {
             filling: false,
             unbound: None,
             draws: member.draws,
+            rooms: member.rooms,
         }
     }
 
@@ -125,6 +131,9 @@ pub(super) struct Fleet {
     /// When the target last said anything to any of them.
     heard_ns: u64,
     totals: Totals,
+    rooms: Arc<RoomNames>,
+    /// The latencies in each room.
+    by_room: ByRoom,
     window: Window,
     pulse: Pulse,
     /// The next client whose socket is looked at.
@@ -147,7 +156,7 @@ impl Fleet {
         ledger: Ledger,
         live: Arc<Live>,
         most_unacked: usize,
-        (protocol, max_read_bytes): (Protocol, usize),
+        (protocol, max_read_bytes, rooms): (Protocol, usize, Arc<RoomNames>),
     ) -> Self {
         let groups = members.iter().map(|m| m.group + 1).max();
         let recorder = ShardRecorder::of_groups(Window::NEVER, groups.unwrap_or_default());
@@ -171,6 +180,8 @@ impl Fleet {
             blocked: Vec::new(),
             heard_ns: 0,
             totals: Totals::default(),
+            rooms,
+            by_room: ByRoom::default(),
             window: Window::NEVER,
             pulse: Pulse::default(),
             next_look: 0,
@@ -225,12 +236,11 @@ impl Fleet {
         let id = ConnId::new(client, one.connections);
         let conn = self
             .protocol
-            .open(local, self.max_read_bytes, &mut self.out);
+            .open(local, self.max_read_bytes, &mut self.out)
+            .with_rooms(&self.rooms);
         let welcomed = !self.protocol.capabilities().welcome;
-        if welcomed {
-            self.live.welcomed(one.rank, one.connections == 1);
-        }
         one.connection = Some(Connection::new(id, conn, stream, handle, welcomed));
+        self.arrive(client);
         self.write_out(client); // the beginning of a handshake
         id
     }
@@ -267,15 +277,15 @@ impl Fleet {
     /// missing welcome is a violation and the client goes on.
     pub(super) fn connected_without_welcome(&mut self, client: usize) -> Option<ConnId> {
         let now_ns = self.clock.now_ns();
-        let one = &mut self.clients[client];
-        let connection = one
+        let connection = self.clients[client]
             .connection
             .as_mut()
             .filter(|_| self.live.connected() > 0)?;
         self.ledger.no_welcome(connection.handle, now_ns);
         connection.welcomed = true;
-        self.live.welcomed(one.rank, one.connections == 1);
-        Some(connection.id)
+        let id = connection.id;
+        self.arrive(client);
+        Some(id)
     }
 
     /// `client` failed to establish a session.
@@ -294,7 +304,7 @@ impl Fleet {
         for client in 0..self.clients.len() {
             let one = &self.clients[client];
             match (&one.connection, one.unbound) {
-                (Some(connection), _) if !connection.welcomed => {
+                (Some(connection), _) if !connection.arrived => {
                     self.ended(client, Ending::Ours);
                 }
                 (None, Some(handle)) => self.abandon(client, handle),

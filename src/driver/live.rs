@@ -1,7 +1,7 @@
 //! Counters that every shard keeps up to date for the coordinator. They change when a connection
 //! opens or closes, never per delivery.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use super::member::Rank;
 
@@ -12,6 +12,8 @@ pub(super) struct Live {
     open: [AtomicU64; 4],
     /// Clients that got their first welcome.
     connected: AtomicU64,
+    /// Memberships in rooms that have names.
+    memberships: AtomicI64,
     /// Scripts that have not come to their end.
     scripts: AtomicU64,
     /// The shortest line that a welcome has set as the limit; 0 while none has.
@@ -40,6 +42,16 @@ impl Live {
     /// A connection that had been welcomed is over.
     pub(super) fn closed(&self, rank: Rank) {
         self.open[rank as usize].fetch_sub(1, Relaxed);
+    }
+
+    /// Clients have joined so many rooms, or left them.
+    pub(super) fn memberships(&self, more: i64) {
+        self.memberships.fetch_add(more, Relaxed);
+    }
+
+    /// Memberships in rooms that have names.
+    pub(super) fn all_memberships(&self) -> u64 {
+        u64::try_from(self.memberships.load(Relaxed)).unwrap_or(0)
     }
 
     /// Connections of clients of `rank` that are open.

@@ -7,6 +7,7 @@ use super::source::Source;
 use crate::scenario::draws::Draws;
 use crate::scenario::plan::{PayloadSize, Repeat, Step};
 use crate::verify::directory::ClientId;
+use crate::wire::rooms::RoomId;
 
 /// When a client leaves at the end of the run. Who sends leaves first, so that everyone else is
 /// still there for its last message.
@@ -44,4 +45,6 @@ pub(super) struct Member {
     pub(super) claims: Option<ClientId>,
     /// When it connects, after its phase began.
     pub(super) connect_after: Duration,
+    /// The rooms that it joins when it connects.
+    pub(super) rooms: Box<[RoomId]>,
 }

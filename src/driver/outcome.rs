@@ -9,6 +9,7 @@ use super::process;
 use super::run::RunError;
 use super::snapshot::Phase;
 use crate::measure::health::Health;
+use crate::measure::rooms::ByRoom;
 use crate::measure::{Collector, Measured, Window};
 use crate::scenario::plan::{Plan, TargetUrl};
 use crate::verify::findings::Findings;
@@ -39,6 +40,8 @@ pub struct Outcome {
     pub findings: Findings,
     /// The measured figures.
     pub measured: Measured,
+    /// Latencies in each room that has a name.
+    pub by_room: ByRoom,
     /// The driver's own process.
     pub generator: ProcessUse,
     /// How the driver did: whether it, and not the target, set the numbers.
@@ -84,6 +87,7 @@ impl Outcome {
             findings: Findings::default(),
             health: Health::new(&measured, 0, Vec::new()),
             measured,
+            by_room: ByRoom::default(),
             generator: process::own_use(),
             server: None,
             faults: Vec::new(),

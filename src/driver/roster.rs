@@ -26,7 +26,7 @@ pub(super) fn shard_count(plan: &Plan) -> usize {
 pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
     let mut names = Vec::new();
     let mut shares: Vec<Vec<Member>> = (0..shards).map(|_| Vec::new()).collect();
-    let mut add = |name: String, group: usize, part: Part, payload, draws, connect_after| {
+    let mut add = |name: String, group: usize, part: Part, payload, draws, connect_after, rooms| {
         let claims = plan.groups.get(group).and_then(|g| g.claims.as_deref());
         let id = ClientId(names.len() as u32);
         shares[names.len() % shards].push(Member {
@@ -39,6 +39,7 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
             script: part.script,
             claims: claims.and_then(|name| client_named(plan, name)),
             connect_after,
+            rooms,
         });
         names.push(name);
     };
@@ -52,10 +53,12 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
             payload,
             Draws::new(plan.seed, n), // it draws nothing
             Duration::ZERO,
+            Box::default(),
         );
     }
     let mut place = 0;
     for (index, group) in plan.groups.iter().enumerate() {
+        let dealt = plan.dealt_rooms(index);
         for n in 0..group.count {
             let connect_after = Duration::from_secs_f64(f64::from(place) / plan.run.connect_rate);
             place += 1;
@@ -67,6 +70,7 @@ pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Membe
                 group.payload,
                 plan.draws(index, n),
                 connect_after,
+                dealt.of(n).into(),
             );
         }
     }

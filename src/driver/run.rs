@@ -87,9 +87,6 @@ pub enum RunError {
         /// The limit that its welcome states.
         max_line_bytes: u64,
     },
-    /// The scenario has rooms.
-    #[error("cannot start: rooms are checked and estimated, and not driven yet")]
-    Rooms,
     /// The system refused what a run needs.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -275,15 +272,13 @@ impl<'a> Coordinator<'a> {
             started,
             run,
         } = setting;
-        if !plan.rooms.is_empty() {
-            return Err(RunError::Rooms);
-        }
         let clock = Clock::start(time);
         let shard_count = roster::shard_count(plan);
         let (names, members) = roster::members(plan, shard_count);
         let clients = trace.map(|_| names.clone()).unwrap_or_default();
         let groups = roster::groups(&members);
-        let directory = Arc::new(Directory::new(names).with_groups(groups));
+        let directory = Directory::new(names).with_groups(groups);
+        let directory = Arc::new(directory.with_rooms(plan.rooms.clone()));
         let live = Arc::new(Live::default());
         let scripts = members
             .iter()
@@ -334,6 +329,7 @@ impl<'a> Coordinator<'a> {
                 protocol,
                 max_read_bytes,
                 directory: directory.clone(),
+                rooms: plan.rooms.clone(),
                 live: live.clone(),
                 barriers: barriers.clone(),
                 tape: trace.map(|trace| trace.shard(index)),
@@ -438,14 +434,7 @@ impl<'a> Coordinator<'a> {
         } = self;
         match report {
             Report::Batch { shard, batch } => {
-                let complete = |message: Settled| {
-                    collector.message(
-                        message.intended_ns,
-                        message.first_ns,
-                        message.last_ns,
-                        message.receivers,
-                    );
-                };
+                let complete = |message: Settled| settled(collector, &message);
                 match in_time {
                     true => judge.absorb(shard, *batch, complete),
                     false => judge.pass_over(shard, *batch, complete),
@@ -502,6 +491,8 @@ impl<'a> Coordinator<'a> {
             done,
             of: clients,
             open: self.live.all_open(),
+            rooms: self.plan.rooms.len() as u64,
+            memberships: self.live.all_memberships(),
             elapsed: Duration::from_nanos(now_ns - self.phase_began_ns),
             total,
             live: self.collector.live(),
@@ -522,6 +513,21 @@ impl<'a> Coordinator<'a> {
             let _ = shard.send(command); // a shard that has ended needs no telling
         }
     }
+}
+
+/// Records a message about which everything is known.
+fn settled(collector: &mut Collector, message: &Settled) {
+    let Settled {
+        room,
+        intended_ns,
+        first_ns,
+        last_ns,
+        receivers,
+    } = *message;
+    if room.is_named() && receivers == 0 {
+        return collector.message_to_nobody(intended_ns);
+    }
+    collector.message(intended_ns, first_ns, last_ns, receivers);
 }
 
 /// A number that tells this run's messages from every other's. It does not depend on the seed,

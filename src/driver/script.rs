@@ -7,10 +7,11 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::client;
 use super::clock::ns;
-use super::fleet::WRITE_BYTES;
+use super::fleet::{Fleet, WRITE_BYTES};
 use super::member::Script;
 use super::shard::Shard;
 use crate::scenario::plan::{Leave, Raw, Repeat, Step};
+use crate::wire::rooms::RoomId;
 
 /// Why a script does not go on.
 enum Stop {
@@ -81,8 +82,12 @@ async fn play_step(
                 return Err(Stop::Unreachable);
             }
         }
-        Step::Publish { count, every, .. } => publish(shard, client, *count, *every).await,
-        Step::Join(_) | Step::LeaveRoom(_) => {}
+        Step::Publish { count, every, room } => {
+            let room = room.as_ref().map(|name| shard.rooms.id(name));
+            publish(shard, client, *count, *every, room).await;
+        }
+        Step::Join(name) => ask(shard, client, name, Fleet::join).await,
+        Step::LeaveRoom(name) => ask(shard, client, name, Fleet::leave_room).await,
         Step::AwaitAcks { within } => await_acks(shard, client, *within).await,
         Step::Pause { min, max } => {
             let pause = shard.draw(client, *min, *max);
@@ -129,11 +134,38 @@ async fn until(shard: &Rc<Shard>, client: usize, done: impl Fn(&Rc<Shard>) -> bo
     }
 }
 
-async fn publish(shard: &Rc<Shard>, client: usize, count: u32, every: Duration) {
+async fn publish(
+    shard: &Rc<Shard>,
+    client: usize,
+    count: u32,
+    every: Duration,
+    room: Option<RoomId>,
+) {
     forget_errors(shard, client);
-    shard.fleet().begin_burst(client, count, ns(every));
+    shard.fleet().begin_burst(client, count, ns(every), room);
     until(shard, client, |s| s.fleet().is_burst_over(client)).await;
     shard.fleet().end_burst(client);
+}
+
+/// Asks to join the room of this name, or to leave it, and waits for the answer.
+async fn ask(
+    shard: &Rc<Shard>,
+    client: usize,
+    name: &str,
+    to: impl FnOnce(&mut Fleet, usize, RoomId),
+) {
+    let room = shard.rooms.id(name);
+    forget_errors(shard, client);
+    until(shard, client, |s| s.fleet().is_sent(client)).await;
+    to(&mut shard.fleet(), client, room);
+    let answered = until(shard, client, |s| !s.fleet().is_waiting_for(client, room));
+    if shard
+        .within(shard.connect_timeout, answered)
+        .await
+        .is_none()
+    {
+        shard.fleet().stop_waiting(client);
+    }
 }
 
 async fn await_acks(shard: &Rc<Shard>, client: usize, within: Duration) {

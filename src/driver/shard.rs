@@ -23,6 +23,7 @@ use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ledger, Terms};
 use crate::verify::trace::Writing;
 use crate::wire::protocol::Protocol;
+use crate::wire::rooms::RoomNames;
 
 /// Everything a shard needs to begin.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(super) struct Spec {
     /// The longest frame that a client reads, in bytes.
     pub(super) max_read_bytes: usize,
     pub(super) directory: Arc<Directory>,
+    pub(super) rooms: Arc<RoomNames>,
     pub(super) live: Arc<Live>,
     pub(super) barriers: Arc<Barriers>,
     /// Where its observations are recorded.
@@ -55,6 +57,7 @@ pub(super) struct Shard {
     pub(super) connect_timeout: Duration,
     pub(super) barriers: Arc<Barriers>,
     pub(super) protocol: Protocol,
+    pub(super) rooms: Arc<RoomNames>,
     /// The target has said something to any client of this shard.
     pub(super) heard: Cell<bool>,
     /// Whether senders end with a fence: the target states no order, or its numbers are not to be
@@ -88,7 +91,7 @@ impl Shard {
             ledger,
             spec.live,
             spec.most_unacked as usize,
-            (spec.protocol, spec.max_read_bytes),
+            (spec.protocol, spec.max_read_bytes, spec.rooms.clone()),
         );
         Rc::new(Self {
             clock,
@@ -96,6 +99,7 @@ impl Shard {
             connect_timeout: spec.connect_timeout,
             barriers: spec.barriers,
             protocol: spec.protocol,
+            rooms: spec.rooms,
             heard: Cell::default(),
             fences: !terms.promises.use_seq,
             index: spec.index,

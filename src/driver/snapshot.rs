@@ -47,6 +47,10 @@ pub struct Snapshot {
     pub of: u64,
     /// Connections that are open.
     pub open: u64,
+    /// Rooms of the scenario that have names.
+    pub rooms: u64,
+    /// Memberships in them now.
+    pub memberships: u64,
     /// Since the phase began.
     pub elapsed: Duration,
     /// The phase's planned length; the most it may take for the drain.

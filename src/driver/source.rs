@@ -1,6 +1,7 @@
 //! Where a client's messages come from, and when the next one is due.
 
 use crate::scenario::pace::Schedule;
+use crate::wire::rooms::RoomId;
 
 /// The trigger of a client's publishes: a schedule, its acks, or its script.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) enum Source {
         next_ns: u64,
         every_ns: u64,
         left: u32,
+        /// The room in which they are published, if the step names one.
+        room: Option<RoomId>,
     },
 }
 
@@ -55,6 +58,14 @@ impl Source {
         }
     }
 
+    /// The room that its messages are for, where it names one.
+    pub(super) fn room(&self) -> Option<RoomId> {
+        match self {
+            Self::Burst { room, .. } => *room,
+            Self::None | Self::Open { .. } | Self::Closed { .. } => None,
+        }
+    }
+
     /// The message that was due is sent: when is the one after it?
     pub(super) fn next_due_ns(&mut self) -> Option<u64> {
         match self {
@@ -69,6 +80,7 @@ impl Source {
                 next_ns,
                 every_ns,
                 left,
+                ..
             } => {
                 *left -= 1;
                 *next_ns += *every_ns;
@@ -147,6 +159,7 @@ mod tests {
             next_ns: 5,
             every_ns: 10,
             left: 2,
+            room: None,
         };
         assert_eq!(source.due_ns(), Some(5));
         assert_eq!(source.next_due_ns(), Some(15));

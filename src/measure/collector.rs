@@ -33,6 +33,7 @@ pub struct Collector {
     last_relay: Histogram<u64>,
     spread: Histogram<u64>,
     saturated_messages: u64,
+    to_nobody: u64,
     censored: Censored,
     shards: Vec<Shard>,
     open: BTreeMap<u64, Second>,
@@ -117,6 +118,7 @@ impl Collector {
             last_relay: histogram(),
             spread: histogram(),
             saturated_messages: 0,
+            to_nobody: 0,
             censored: Censored::default(),
             shards: vec![Shard::default(); shards],
             open: BTreeMap::new(),
@@ -184,6 +186,13 @@ impl Collector {
                 .is_some_and(|(&first, _)| first < complete)
         {
             self.close_first();
+        }
+    }
+
+    /// Records a settled message that was published in a named room when nobody else was in it.
+    pub const fn message_to_nobody(&mut self, intended_ns: u64) {
+        if self.window.contains(intended_ns) {
+            self.to_nobody += 1;
         }
     }
 
@@ -321,6 +330,7 @@ impl Collector {
             unread_bytes: self.totals.unread_bytes,
             due_and_sent: self.totals.due_and_sent,
             unsent: 0,
+            to_nobody: self.to_nobody,
             connect: self.totals.connect,
             censored: self.censored.finish(),
             counts: self.totals.in_window,

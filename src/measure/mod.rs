@@ -14,6 +14,7 @@ pub mod group;
 pub mod health;
 pub mod percentile;
 pub mod recorder;
+pub mod rooms;
 pub mod stretches;
 
 use hdrhistogram::Histogram;
@@ -114,6 +115,9 @@ pub struct Measured {
     pub due_and_sent: u64,
     /// Messages that were due within the window and never sent.
     pub unsent: u64,
+    /// Messages due within the window that were published in a named room when nobody else was in
+    /// it.
+    pub to_nobody: u64,
     /// Messages that the schedules made due within the window; `None` for closed loops and
     /// scripts alone.
     pub offered: Option<u64>,

@@ -128,6 +128,7 @@ pub(crate) fn outcome() -> Outcome {
         epoch: Instant::now(),
         health: Health::new(&measured, 0, vec![load]),
         measured,
+        by_room: Default::default(),
         started: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_268_800_250),
         elapsed: Duration::from_millis(12_345),
         target_url: "ndjson://127.0.0.1:40123".to_owned(),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::scenario::addresses::Url;
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::draws::Draws;
+use crate::scenario::membership::line_bytes;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
 use crate::scenario::rooms::{Dealt, GroupRooms};
 pub use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
@@ -94,6 +95,24 @@ impl Plan {
         rooms.map_or_else(Dealt::default, |rooms| {
             Dealt::new(rooms, self.group_seed(group), *count)
         })
+    }
+
+    /// The bytes that the name of a room takes at most in a message of group `group`.
+    #[must_use]
+    pub fn room_bytes(&self, group: usize) -> u64 {
+        let Group { rooms, load, .. } = &self.groups[group];
+        let dealt = rooms.iter().flat_map(|dealt| &dealt.rooms);
+        let dealt = dealt.map(|room| self.rooms.name(*room));
+        let steps = match load {
+            Load::Script { steps, .. } => &**steps,
+            _ => &[],
+        };
+        let joined = steps.iter().filter_map(|step| match step {
+            Step::Join(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let bytes = dealt.chain(joined).map(line_bytes);
+        bytes.max().unwrap_or(0) as u64
     }
 
     /// How long a run takes by plan, from the first connection to the end of the load. Its drain

@@ -17,6 +17,10 @@ pub struct Figures {
     pub clients: u64,
     /// Of these, connected.
     pub connections: u64,
+    /// Rooms that the scenario has and that have names.
+    pub rooms: u64,
+    /// Memberships in them now.
+    pub memberships: u64,
     /// Counts since the run began.
     pub counted: Counted,
     /// Violations found so far.
@@ -93,6 +97,8 @@ impl Figures {
             phase: Some(snapshot.phase),
             clients: snapshot.of,
             connections: snapshot.open,
+            rooms: snapshot.rooms,
+            memberships: snapshot.memberships,
             counted: collector.counted(),
             violations: snapshot.violations,
             latencies: [
@@ -139,6 +145,18 @@ impl Figures {
             "Clients connected now.",
             self.connections as f64,
         );
+        if self.rooms > 0 {
+            page.gauge(
+                "chatbench_rooms",
+                "Rooms that the scenario has.",
+                self.rooms as f64,
+            );
+            page.gauge(
+                "chatbench_memberships",
+                "Memberships of clients in rooms now.",
+                self.memberships as f64,
+            );
+        }
         let counted = &self.counted;
         for (name, help, value) in [
             (

@@ -4,6 +4,7 @@ use std::task::Waker;
 
 use tokio::task::AbortHandle;
 
+use super::rooms::Rooms;
 use crate::net::Stream;
 use crate::verify::ledger::Handle;
 use crate::wire::protocol::AnyConn;
@@ -80,6 +81,12 @@ pub(super) struct Connection {
     pub(super) unsent: Unsent,
     /// The welcome came, or the protocol has none.
     pub(super) welcomed: bool,
+    /// The rooms that it is in, or asks to be let into.
+    pub(super) rooms: Rooms,
+    /// It has asked to be let into all rooms that it joins first.
+    pub(super) asked: bool,
+    /// It was welcomed and has joined them, so that it counts as connected.
+    pub(super) arrived: bool,
     /// Half-close once `unsent` is gone.
     pub(super) leaving: bool,
     /// Bytes read since the socket was last found empty.
@@ -109,6 +116,9 @@ impl Connection {
             handle,
             unsent: Unsent::default(),
             welcomed,
+            rooms: Rooms::default(),
+            asked: false,
+            arrived: false,
             leaving: false,
             unbroken_bytes: 0,
             behind_ns: None,

@@ -1,7 +1,7 @@
 //! How connections of a fleet come to their end.
 
 use super::Fleet;
-use super::reading::{Read, Tally};
+use super::reading::{Read, Tally, Told};
 use crate::driver::channel::Totals;
 use crate::driver::member::Rank;
 use crate::verify::ledger::Ending;
@@ -57,11 +57,21 @@ impl Fleet {
             if ending == Ending::Eof && connection.leaving {
                 // An unfinished frame counts as complete if the target ended the stream in answer
                 // to a half-close. Any other end may have cut it short.
-                let (conn, recorder) = (&mut connection.conn, &mut self.recorder);
-                self.ledger.finish(handle, conn, now_ns, |_, event| {
-                    tally.take(event, recorder, None, now_ns);
+                let mut told = Told {
+                    recorder: &mut self.recorder,
+                    window: self.window,
+                    by_room: &mut self.by_room,
+                    rooms: &mut connection.rooms,
+                    script: None,
+                    now_ns,
+                };
+                let conn = &mut connection.conn;
+                self.ledger.finish(handle, conn, now_ns, |room, event| {
+                    tally.take(room, event, &mut told);
                 });
+                self.live.memberships(tally.memberships);
             }
+            self.live.memberships(-(connection.rooms.count() as i64));
             if behind {
                 self.ledger.fell_behind(handle);
             }
@@ -69,6 +79,10 @@ impl Fleet {
             self.ledger.ended(handle, ending, unread, now_ns);
             if ending == Ending::Ours {
                 connection.abort_reader();
+            }
+            if connection.welcomed && !connection.arrived {
+                // It is gone before all rooms have answered: nobody waits for it any more.
+                self.live.welcomed(one.rank, one.connections == 1);
             }
             if connection.welcomed {
                 self.live.closed(one.rank);
@@ -120,6 +134,7 @@ impl Fleet {
             unanswered,
             heard_ns: self.heard_ns,
             loads: vec![self.pulse.load()],
+            by_room: std::mem::take(&mut self.by_room),
             longest_pause_ns,
             ..std::mem::take(&mut self.totals)
         }
@@ -165,6 +180,7 @@ mod tests {
             script: None,
             claims: None,
             connect_after: Duration::ZERO,
+            rooms: Box::default(),
         };
         let directory = Arc::new(Directory::new(vec!["c".to_owned()]));
         let ledger = Ledger::new(terms, directory);
@@ -177,7 +193,7 @@ mod tests {
             ledger,
             live,
             1,
-            (protocol, 1_000),
+            (protocol, 1_000, Arc::default()),
         )
     }
 

@@ -7,10 +7,13 @@ use tokio::io::{AsyncRead, ReadBuf};
 
 use super::Fleet;
 use super::connection::ConnId;
+use super::rooms::Rooms;
 use crate::driver::inbox::Inbox;
-use crate::measure::ShardRecorder;
+use crate::measure::rooms::ByRoom;
+use crate::measure::{CEILING_NS, ShardRecorder, Window};
 use crate::verify::ledger::{Ending, Event};
 use crate::wire::protocol::each_conn;
+use crate::wire::rooms::RoomId;
 use crate::wire::seen::Conn;
 
 /// Bytes of one read at most. One clock read stamps every line in it: the last of 64 KiB of short
@@ -33,6 +36,23 @@ pub(super) struct Tally {
     group: usize,
     acks: u64,
     welcomed: bool,
+    /// Memberships gained, less those that ended.
+    pub(super) memberships: i64,
+    /// A room has answered.
+    answered: bool,
+}
+
+/// What a frame's meaning is passed on to.
+pub(super) struct Told<'a> {
+    pub(super) recorder: &'a mut ShardRecorder,
+    pub(super) window: Window,
+    pub(super) by_room: &'a mut ByRoom,
+    /// Those of the connection.
+    pub(super) rooms: &'a mut Rooms,
+    /// That of the client's script, if it has one and is still to be told.
+    pub(super) script: Option<&'a Inbox>,
+    /// When it was read.
+    pub(super) now_ns: u64,
 }
 
 impl Tally {
@@ -43,21 +63,24 @@ impl Tally {
         }
     }
 
-    /// Passes the meaning of a frame on to the recorder and to the client's script.
+    /// Passes the meaning of a frame in `room` on to the recorder and to the client's script.
     #[inline]
-    pub(super) fn take(
-        &mut self,
-        event: Event,
-        recorder: &mut ShardRecorder,
-        script: Option<&Inbox>,
-        now_ns: u64,
-    ) {
+    pub(super) fn take(&mut self, room: RoomId, event: Event, told: &mut Told<'_>) {
+        let (now_ns, recorder) = (told.now_ns, &mut *told.recorder);
+        if room.is_named() && !matches!(event, Event::Relay { .. } | Event::Ack { .. }) {
+            self.memberships += told.rooms.take(room, &event);
+            self.answered = true;
+        }
         match event {
             Event::Relay {
                 intended_ns,
                 sent_ns,
             } => {
                 recorder.relay(self.group, intended_ns, now_ns);
+                if room.is_named() && told.window.contains(intended_ns) {
+                    let latency_ns = now_ns.saturating_sub(intended_ns);
+                    told.by_room.relay(room, latency_ns.min(CEILING_NS));
+                }
                 if let Some(sent_ns) = sent_ns {
                     recorder.relay_service(intended_ns, sent_ns, now_ns);
                 }
@@ -72,11 +95,11 @@ impl Tally {
             }
             Event::Error { code } => {
                 recorder.error();
-                if let Some(script) = script {
+                if let Some(script) = told.script {
                     script.add_error(code);
                 }
             }
-            Event::Welcome => self.welcomed = true,
+            Event::Welcome => self.welcomed |= !room.is_named(),
             Event::Bye | Event::Other => {}
         }
     }
@@ -148,6 +171,8 @@ impl Fleet {
             heard_ns,
             out,
             max_frame_bytes,
+            by_room,
+            window,
             ..
         } = self;
         let one = &mut clients[client];
@@ -159,9 +184,17 @@ impl Fleet {
         *heard_ns = now_ns;
         let handle = connection.handle;
         let mut tally = Tally::of_group(one.group);
+        let mut told = Told {
+            recorder,
+            window: *window,
+            by_room,
+            rooms: &mut connection.rooms,
+            script: one.inbox.as_deref(),
+            now_ns,
+        };
         each_conn!(&mut connection.conn, conn => {
-            ledger.read(handle, conn, &scratch[..n], out, now_ns, |_, event| {
-                tally.take(event, recorder, one.inbox.as_deref(), now_ns);
+            ledger.read(handle, conn, &scratch[..n], out, now_ns, |room, event| {
+                tally.take(room, event, &mut told);
             });
         });
         let Tally { acks, welcomed, .. } = tally;
@@ -172,13 +205,19 @@ impl Fleet {
                 *max_frame_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
                 live.heard_max_line(bytes);
             }
-            live.welcomed(one.rank, one.connections == 1);
         }
+        if tally.memberships != 0 {
+            live.memberships(tally.memberships);
+        }
+        let arrives = !connection.arrived && (connection.welcomed || tally.answered);
         if ledger.wants_flush() {
             wake_hand_over.notify_one();
         }
         if let Some(inbox) = &one.inbox {
             inbox.news.notify_one();
+        }
+        if arrives {
+            self.arrive(client);
         }
         if !self.out.is_empty() {
             self.write_out(client); // the answers to what was read

@@ -32,6 +32,8 @@ struct Sent {
     held_by_target: bool,
     /// It is its sender's fence.
     last: bool,
+    /// The room; absent for those that the client is in, in turn.
+    room: Option<RoomId>,
 }
 
 impl Sent {
@@ -40,6 +42,7 @@ impl Sent {
             now_ns,
             held_by_target: false,
             last: false,
+            room: None,
         }
     }
 }
@@ -92,13 +95,21 @@ impl Fleet {
         }
     }
 
-    /// The script of `client` sends `count` messages, the first now and one each `every_ns`.
-    pub(in crate::driver) fn begin_burst(&mut self, client: usize, count: u32, every_ns: u64) {
+    /// The script of `client` sends `count` messages, the first now and one each `every_ns`, in
+    /// `room` or in the rooms that it is in.
+    pub(in crate::driver) fn begin_burst(
+        &mut self,
+        client: usize,
+        count: u32,
+        every_ns: u64,
+        room: Option<RoomId>,
+    ) {
         let now_ns = self.clock.now_ns();
         self.clients[client].source = Source::Burst {
             next_ns: now_ns,
             every_ns,
             left: count,
+            room,
         };
         self.send_due(client, now_ns, false);
         self.wake_pacer.notify_one();
@@ -164,20 +175,28 @@ impl Fleet {
     }
 
     /// The load is over: each client that went by a schedule or in a closed loop sends its fence, a
-    /// message which says that it is its sender's last. Where the target states no order, only this
-    /// proves that nothing is missing at the end.
+    /// message which says that it is its sender's last, in each room in which it publishes. Where the
+    /// target states no order, only this proves that nothing is missing at the end.
     fn send_fences(&mut self, now_ns: u64) {
         for client in 0..self.clients.len() {
             let connection = self.clients[client].connection.as_ref();
             let talks = self.clients[client].rank == Rank::Talker;
-            if talks && connection.is_some_and(|c| !c.leaving) {
+            let Some(connection) = connection.filter(|c| talks && !c.leaving) else {
+                continue;
+            };
+            let rooms = match self.clients[client].rooms.is_empty() {
+                true => vec![RoomId::UNNAMED],
+                false => connection.rooms.members_of().collect(),
+            };
+            for room in rooms {
                 let fence = Sent {
                     last: true,
+                    room: Some(room),
                     ..Sent::at(now_ns)
                 };
                 self.compose(client, now_ns, fence);
-                self.write_out(client);
             }
+            self.write_out(client);
         }
     }
 
@@ -208,6 +227,7 @@ impl Fleet {
         while due_ns <= now_ns && self.write_has_room(count) {
             let sent = Sent {
                 held_by_target,
+                room: self.clients[client].source.room(),
                 ..Sent::at(now_ns)
             };
             self.compose(client, due_ns, sent);
@@ -245,7 +265,7 @@ impl Fleet {
     }
 
     /// Appends one load message of `client` to what [`Fleet::write_out`] sends. `false` if it has
-    /// no connection or has sent all that a session can number.
+    /// no connection, is not in the room, or has sent all that a session can number.
     fn compose(&mut self, client: usize, intended_ns: u64, sent: Sent) -> bool {
         let claimed = self.clients[client]
             .claims
@@ -257,14 +277,18 @@ impl Fleet {
         let handle = connection.handle;
         let size = one.draws.size(one.payload);
         let Sent { now_ns, last, .. } = sent;
-        let Some(header) = self.ledger.sending(handle, intended_ns, now_ns, last) else {
+        let Some(room) = sent.room.or_else(|| connection.rooms.next()) else {
+            return false;
+        };
+        let ledger = &mut self.ledger;
+        let Some(header) = ledger.sending_in(handle, room, intended_ns, now_ns, last) else {
             return false;
         };
         self.text.clear();
         payload::encode(&mut self.text, self.seed, &header, size as usize);
         let text = std::str::from_utf8(&self.text).expect("a load message is ASCII");
         let publish = Publishing {
-            room: RoomId::UNNAMED,
+            room,
             text,
             id: publish_id(header.sender, header.k),
             claims: claimed.as_deref(),

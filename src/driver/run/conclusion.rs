@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::{Coordinator, RunError};
+use super::{Coordinator, RunError, settled};
 use crate::driver::channel::Command;
 use crate::driver::clock::ns;
 use crate::driver::outcome::{Interruption, Outcome, ProcessUse, Unfinished};
@@ -81,14 +81,7 @@ impl Coordinator<'_> {
             ..
         } = self;
         let target_gone = self.target_gone_ns.is_some();
-        let mut settled = |message: Settled| {
-            collector.message(
-                message.intended_ns,
-                message.first_ns,
-                message.last_ns,
-                message.receivers,
-            );
-        };
+        let mut settled = |message: Settled| settled(&mut collector, &message);
         let findings = if at_once && in_threads {
             let (findings, messages) =
                 finish_within(JUDGE_WITHIN, judge, target_gone).ok_or(RunError::Aborted)?;
@@ -154,6 +147,7 @@ impl Coordinator<'_> {
             interrupted: self.interrupted,
             findings,
             measured,
+            by_room: self.totals.by_room,
             generator: ProcessUse {
                 cpu: used.cpu.saturating_sub(self.used_before.cpu),
                 max_rss_bytes: used.max_rss_bytes,

@@ -55,7 +55,7 @@ impl Coordinator<'_> {
         let Some(max_line_bytes) = self.live.max_line_bytes() else {
             return Ok(());
         };
-        for group in &self.plan.groups {
+        for (index, group) in self.plan.groups.iter().enumerate() {
             let publishes = match &group.load {
                 Load::Listen => false,
                 Load::Open { .. } | Load::Closed { .. } => true,
@@ -64,7 +64,8 @@ impl Coordinator<'_> {
                     .any(|step| matches!(step, Step::Publish { .. })),
             };
             let payload_bytes = group.payload.max;
-            let line_bytes = ndjson::publish_line_bytes(payload_bytes as usize) as u64;
+            let line_bytes = ndjson::publish_line_bytes(payload_bytes as usize) as u64
+                + self.plan.room_bytes(index);
             if publishes && line_bytes > max_line_bytes {
                 return Err(RunError::PayloadTooLong {
                     url: self.url.clone(),

@@ -124,7 +124,7 @@ pub(super) fn excuse(
     let observed = judged.observed.as_ref().filter(|_| crossed)?.as_f64()?;
     let upper = matches!(threshold.op, Comparison::Less | Comparison::LessOrEqual);
     match threshold.metric {
-        Metric::Ack | Metric::Relay | Metric::LastRelay if upper => {
+        Metric::Ack | Metric::Relay | Metric::LastRelay | Metric::Rooms if upper => {
             let measured = &outcome.measured;
             // Bytes in a socket came late by as long as the generator stood still.
             let paused_ns = match judged.at_least {

@@ -10,6 +10,7 @@ mod charts;
 pub mod compared;
 mod judged;
 mod latency;
+mod rooms;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
@@ -43,6 +44,7 @@ pub fn render(result: &RunResult) -> String {
                 (judged::thresholds(result))
                 (latency::by_class(result))
                 (latency::by_group(result))
+                (rooms::rooms(result))
                 (over_time(result))
                 (counts(result, all))
                 (latency::generator(result))

@@ -15,6 +15,7 @@ mod judged;
 mod latency;
 mod new;
 mod reading;
+mod rooms;
 
 use std::ops::Range;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use latency::CLASSES;
 pub use latency::{Group, GroupLatencies, Intervals, Latency, Outstanding};
 pub use reading::{Error, MAX_FILE_BYTES};
 pub(crate) use reading::{document, kind};
+pub use rooms::{ByRoom, Room, Rooms, Spread};
 
 /// The version of the format.
 pub const SCHEMA: u64 = 1;
@@ -97,6 +99,10 @@ pub struct RunResult {
     /// groups the last stand together as "others". Those of the whole run are the sum.
     #[serde(default, deserialize_with = "reading::groups")]
     pub groups: Vec<Group>,
+    /// The rooms that have names; absent where the scenario has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(required))]
+    pub rooms: Option<Rooms>,
     /// Events a second in the measured phase; null if there was none.
     pub rates: Rates,
     /// The driver's own process.

@@ -2,6 +2,7 @@
 
 mod labelled;
 mod latencies;
+mod rooms;
 
 use std::iter;
 
@@ -49,6 +50,7 @@ pub fn render(report: &Report, style: Style) -> String {
     page.shape(result);
     page.intervals(result);
     page.caveats(result);
+    page.rooms(result);
     page.figures(result);
     page.thresholds(result);
     if report.verdict != Verdict::Pass {
@@ -304,7 +306,11 @@ fn claim(report: &Report, judged: &Promised) -> String {
     if judged.order != OrderPromise::None.word() {
         words.push("reordered");
     }
-    format!("nothing {} or altered", words.join(", "))
+    let elsewhere = match report.result.rooms {
+        Some(_) => ", and nothing in a wrong room",
+        None => "",
+    };
+    format!("nothing {} or altered{elsewhere}", words.join(", "))
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::driver::outcome::Outcome;
 use crate::measure::censored::{highest, together};
 use crate::measure::group::place;
 use crate::measure::percentile::min_samples;
+use crate::measure::rooms::RoomLatencies;
 use crate::measure::{Censored, GroupLatencies, Measured, histogram};
 use crate::scenario::plan::{Comparison, Metric, Plan, RateName, Stat, Threshold};
 use serde_json::Number;
@@ -27,7 +28,10 @@ pub(super) fn all(plan: &Plan, outcome: &Outcome) -> Vec<Judged> {
     let thresholds = plan.thresholds.iter();
     thresholds
         .map(|threshold| {
-            let mut judged = judge(threshold, &outcome.measured, unresolved);
+            let mut judged = match threshold.metric {
+                Metric::Rooms => in_worst_room(threshold, outcome),
+                _ => judge(threshold, &outcome.measured, unresolved),
+            };
             judged.excuse = generator::excuse(threshold, &judged, outcome);
             if judged.excuse.is_some() {
                 judged.ok = None;
@@ -47,6 +51,7 @@ pub const fn metric_name(metric: Metric) -> &'static str {
         Metric::Spread => "spread",
         Metric::SendLag => "send_lag",
         Metric::Connect => "connect",
+        Metric::Rooms => "rooms",
         Metric::Rates => "rates",
     }
 }
@@ -73,17 +78,7 @@ struct Range {
 /// nobody knows whether they were owed.
 #[must_use]
 pub fn judge(threshold: &Threshold, measured: &Measured, unresolved: u64) -> Judged {
-    let mut judged = Judged {
-        metric: name(threshold),
-        expr: threshold.expr.clone(),
-        observed: None,
-        ok: None,
-        samples: 0,
-        samples_wanted: 1,
-        at_least: false,
-        outstanding: 0,
-        excuse: None,
-    };
+    let mut judged = unjudged(threshold);
     let nothing = histogram();
     if let Stat::Rate(name) = threshold.stat {
         let (observed, events) = rate(name, measured);
@@ -113,6 +108,58 @@ pub fn judge(threshold: &Threshold, measured: &Measured, unresolved: u64) -> Jud
         }
     }
     // The schema has no other expressions; were there one, it would not hold.
+    judged
+}
+
+/// A threshold of which nothing is known.
+fn unjudged(threshold: &Threshold) -> Judged {
+    Judged {
+        metric: name(threshold),
+        expr: threshold.expr.clone(),
+        observed: None,
+        ok: None,
+        samples: 0,
+        samples_wanted: 1,
+        at_least: false,
+        outstanding: 0,
+        excuse: None,
+    }
+}
+
+/// Judges a threshold that every room must meet, by the room that is furthest from it. It is
+/// crossed if any room crosses it, and met only if each room in which anything came has the samples
+/// for it: of the room with the fewest it is said how many these are.
+fn in_worst_room(threshold: &Threshold, outcome: &Outcome) -> Judged {
+    let mut judged = unjudged(threshold);
+    let all = outcome.by_room.iter().filter(|room| room.count() > 0);
+    let rooms: Vec<&RoomLatencies> = all.collect();
+    let figure = |room: &RoomLatencies| match threshold.stat {
+        Stat::Percentile(p) => room.percentile(p),
+        _ => room.max_ns(),
+    };
+    let upper = matches!(threshold.op, Comparison::Less | Comparison::LessOrEqual);
+    let figures = || rooms.iter().filter_map(|room| figure(room));
+    let worst = if upper {
+        figures().max()
+    } else {
+        figures().min()
+    };
+    judged.samples = rooms.iter().map(|room| room.count()).min().unwrap_or(0);
+    judged.samples_wanted = match threshold.stat {
+        Stat::Percentile(p) => min_samples(p),
+        _ => 1,
+    };
+    judged.outstanding = outcome.findings.outstanding_relays();
+    let unknown = judged.outstanding.max(outcome.findings.counts.unresolved) > 0;
+    judged.at_least = unknown && worst.is_some();
+    judged.observed = worst.map(Number::from);
+    judged.ok = worst.and_then(|worst| {
+        let low = worst as f64;
+        let high = (!unknown).then_some(low);
+        let decided = decided(Range { low, high }, threshold.op, threshold.limit);
+        let all_have_samples = judged.samples >= judged.samples_wanted;
+        decided.filter(|ok| all_have_samples || !ok)
+    });
     judged
 }
 
@@ -211,7 +258,7 @@ fn histograms<'a>(
         Metric::Spread => (&measured.spread, &outstanding.spread),
         Metric::SendLag => (&measured.send_lag, nothing),
         Metric::Connect => (&measured.connect, nothing),
-        Metric::Rates => return None,
+        Metric::Rooms | Metric::Rates => return None,
     })
 }
 

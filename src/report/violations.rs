@@ -71,6 +71,7 @@ fn rule_in_words(rule: &str) -> Option<&'static str> {
             "owed: a welcome first, where there is one, and nothing from before the client joined"
         }
         "J2" => "owed: to a client that half-closes, the rest, and a bye that counts to its end",
+        "R6" => "owed: what is published in a room to the members of that room, and to nobody else",
         "§6" => "owed: an error to who sent a frame that is refused, and to nobody else",
         _ => return None,
     })

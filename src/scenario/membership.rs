@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::clients::{Draft, DraftLoad, MAX_PAYLOAD_BYTES};
 use super::diagnostic::{Diagnostic, Span, nearest};
-use super::plan::{Load, Plan, Step};
+use super::plan::{Load, Metric, Plan, Step, Threshold};
 use super::rooms::{GroupRooms, Pick, Present};
 use super::script::{Named, Script};
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
@@ -255,6 +255,19 @@ pub(super) fn check(problems: &Problems, drafts: &[Draft], protocol: Protocol) -
         no_rooms(problems, drafts, protocol);
     }
     Arc::new(rooms)
+}
+
+/// Notes thresholds on rooms where there are none.
+pub(super) fn thresholds(problems: &Problems, thresholds: &[(Threshold, Span)], rooms: &RoomNames) {
+    if !rooms.is_empty() {
+        return;
+    }
+    for (threshold, span) in thresholds {
+        if threshold.metric == Metric::Rooms {
+            let title = "`thresholds.rooms`: no group is in any room, and no script joins one";
+            problems.push(Diagnostic::error(title).at(span, ""));
+        }
+    }
 }
 
 /// Notes every group with rooms, where the protocol has none.

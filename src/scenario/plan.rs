@@ -443,6 +443,8 @@ pub enum Metric {
     SendLag,
     /// From connecting to the welcome.
     Connect,
+    /// From the intended send to each delivery in the room that is worst.
+    Rooms,
     /// Messages per second, by the name in [`Stat::Rate`].
     Rates,
 }

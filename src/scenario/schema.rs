@@ -69,6 +69,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     checks::check(problems, &drafts, &run, &thresholds);
     checks::claims(problems, &drafts, &run, target.url.protocol());
     let rooms = membership::check(problems, &drafts, target.url.protocol());
+    membership::thresholds(problems, &thresholds, &rooms);
     promises::check(
         problems,
         &file,

@@ -113,6 +113,7 @@ pub(super) const KEYS: [(&str, &[&str]); 8] = [
             "spread",
             "send_lag",
             "connect",
+            "rooms",
             "rates",
         ],
     ),

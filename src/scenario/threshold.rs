@@ -1,6 +1,8 @@
 //! `[thresholds]`: what the measured figures must meet. `p99 < 20ms` on a latency, `delivered >=
 //! 50000` on the rates.
 //!
+//! `rooms = ["p99 < 50ms"]` is the relays' latency in each room: the worst of them must meet it.
+//!
 //! Acks and relays are measured by group of clients, too: `relay.listeners = ["p99 < 20ms"]`. As
 //! such a metric is a table then, `"*"` in it is what an array would have been: all clients.
 
@@ -15,13 +17,14 @@ use super::tree::{Entry, Node, Table, Value};
 pub(super) const ALL_CLIENTS: &str = "*";
 
 /// The metrics, by the key they have in a scenario and in a result.
-pub(super) const METRICS: [(&str, Metric); 7] = [
+pub(super) const METRICS: [(&str, Metric); 8] = [
     ("ack", Metric::Ack),
     ("relay", Metric::Relay),
     ("last_relay", Metric::LastRelay),
     ("spread", Metric::Spread),
     ("send_lag", Metric::SendLag),
     ("connect", Metric::Connect),
+    ("rooms", Metric::Rooms),
     ("rates", Metric::Rates),
 ];
 
@@ -171,6 +174,8 @@ fn threshold(metric: Metric, node: &Node) -> Result<Threshold, Expected> {
     let (name, op, limit) = split(expr).ok_or(form)?;
     let (stat, limit) = if metric == Metric::Rates {
         (rate_name(name)?, rate_limit(limit)?)
+    } else if metric == Metric::Rooms {
+        (figure_of_room(name)?, latency_limit(limit)?)
     } else {
         (figure(name)?, latency_limit(limit)?)
     };
@@ -227,6 +232,17 @@ fn figure(name: &str) -> Result<Stat, Expected> {
                 None => format!("there are {LATENCY_FIGURES}"),
             }),
         })
+}
+
+/// A figure that each room has: a percentile or the greatest.
+fn figure_of_room(name: &str) -> Result<Stat, Expected> {
+    match figure(name)? {
+        stat @ (Stat::Percentile(_) | Stat::Max) => Ok(stat),
+        _ => Err(Expected {
+            what: format!("a figure of a room, not `{name}`"),
+            help: Some("rooms have max, p50, p99 and any other percentile".to_owned()),
+        }),
+    }
 }
 
 fn latency_limit(limit: &str) -> Result<f64, Expected> {
@@ -302,6 +318,10 @@ mod tests {
         ] {
             assert!(parse(Metric::Ack, expr).is_err(), "{expr}");
         }
+        for expr in ["min < 5ms", "mean < 5ms", "stddev < 5ms", "delivered > 5"] {
+            assert!(parse(Metric::Rooms, expr).is_err(), "{expr}");
+        }
+        assert!(parse(Metric::Rooms, "p99.9 < 5ms").is_ok());
         for expr in [
             "p99 < 5",
             "sent > 5ms",

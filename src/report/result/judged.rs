@@ -86,7 +86,7 @@ pub struct Threshold {
     #[cfg_attr(
         test,
         schemars(regex(
-            pattern = r"^((ack|relay)(\.[A-Za-z0-9_-]+)?|last_relay|spread|send_lag|connect|rates)$"
+            pattern = r"^((ack|relay)(\.[A-Za-z0-9_-]+)?|last_relay|spread|send_lag|connect|rooms|rates)$"
         ))
     )]
     pub metric: String,

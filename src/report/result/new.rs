@@ -4,8 +4,8 @@ use hdrhistogram::Histogram;
 use indexmap::IndexMap;
 
 use super::{
-    Counts, Generator, Group, GroupLatencies, Latency, Point, Process, Promised, Rates, RunResult,
-    SCHEMA, Scenario, Shard, Target, Threshold, Unread, Violations, Window,
+    Counts, Generator, Group, GroupLatencies, Latency, Point, Process, Promised, Rates, Rooms,
+    RunResult, SCHEMA, Scenario, Shard, Target, Threshold, Unread, Violations, Window,
 };
 use crate::driver::outcome::{Outcome, ProcessUse};
 use crate::measure::drift::Drift;
@@ -66,6 +66,7 @@ impl RunResult {
             window: Window::new(measured),
             latency_ns: latencies(&plan.promises, outcome),
             groups: groups(plan, measured),
+            rooms: ran.then(|| Rooms::new(plan, outcome)).flatten(),
             rates: Rates::new(measured),
             generator: Generator::new(outcome),
             server: outcome.server.as_ref().map(Process::new),
@@ -155,10 +156,10 @@ fn latencies(promises: &Promises, outcome: &Outcome) -> IndexMap<String, Latency
         AckPromise::ExactlyOnce => without(measured.ack.len()),
     };
     let no_relays = counts.lost + counts.unresolved.max(censored.relay.len());
-    // Alone, a client has nobody to send to.
+    // Alone, a client has nobody to send to; nor has the only member of a room.
     let nobody = match outcome.clients {
         0 | 1 => 0,
-        _ => without(measured.last_relay.len()),
+        _ => without(measured.last_relay.len() + measured.to_nobody),
     };
     let messages = measured.last_relay.len();
     // Each sample is of a message of its own, but for deliveries.

@@ -115,7 +115,10 @@ fn deaf(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let deaf = names.filter(|(at, _)| {
         let only_listen = members(plan, *at).all(|group| matches!(group.load, Load::Listen));
         // Outstanding deliveries are a reason of their own.
-        only_listen && !got(&measured.groups, *at) && !got(&measured.censored.groups, *at)
+        only_listen
+            && hears(plan, *at)
+            && !got(&measured.groups, *at)
+            && !got(&measured.censored.groups, *at)
     });
     deaf.map(|(_, group)| {
         format!(
@@ -125,6 +128,23 @@ fn deaf(plan: &Plan, outcome: &Outcome) -> Vec<String> {
         )
     })
     .collect()
+}
+
+/// Whether anything is published in a room that clients recorded at a place are in. Without rooms
+/// everyone hears everything.
+fn hears(plan: &Plan, at: usize) -> bool {
+    if plan.rooms.is_empty() || members(plan, at).any(|group| group.rooms.is_some()) {
+        return true;
+    }
+    plan.groups.iter().any(|group| match &group.load {
+        Load::Listen => false,
+        Load::Open { .. } | Load::Closed { .. } => group.rooms.is_none(),
+        // A script that publishes may be in no room when it does.
+        Load::Script { steps, .. } => {
+            let joins = |step: &Step| matches!(step, Step::Join(_));
+            publishes(&group.load) && group.rooms.is_none() && !steps.iter().any(joins)
+        }
+    })
 }
 
 /// The groups of the scenario whose latencies are recorded at a place; the observers' are none.
@@ -167,6 +187,13 @@ fn unexercised(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     {
         reasons
             .push("a script was to be told of an error and never got there; run longer".to_owned());
+    }
+    let joins = |step: &Step| matches!(step, Step::Join(_));
+    let rooms = &outcome.findings.rooms;
+    let joined: u64 = rooms.iter().map(|room| room.counts.sessions).sum();
+    let dealt = |group| plan.dealt_rooms(group).memberships().count() as u64;
+    if scripted(joins) && joined <= (0..plan.groups.len()).map(dealt).sum() {
+        reasons.push("a script was to join a room and never got there; run longer".to_owned());
     }
     let comes_back = plan.groups.iter().any(|group| match &group.load {
         Load::Script { steps, repeat } => {

@@ -563,6 +563,14 @@ fn every_guard_fires_at_its_line() {
             format!("thresholds.rates = ['sent > 5ms']\n{talk}"),
             "1:21 `thresholds.rates.0`: expected a plain number",
         ),
+        (
+            format!("thresholds.rooms = ['p99 < 1s']\n{talk}"),
+            "1:21 `thresholds.rooms`: no group is in any room",
+        ),
+        (
+            format!("thresholds.rooms = ['mean < 1s']\n{talk}rooms = 2\ncount = 4"),
+            "1:21 `thresholds.rooms.0`: expected a figure of a room, not `mean`",
+        ),
     ];
     for (text, expected) in cases {
         let errors = errors(&text);

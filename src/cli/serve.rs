@@ -70,7 +70,16 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ERRORS)]
     max_errors: u32,
 
-    /// Bytes of messages kept for clients that are behind, for all of a dialect together
+    /// Rooms with a name, at a time, in all
+    #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ROOMS)]
+    max_rooms: usize,
+
+    /// Rooms with a name that one client may be in
+    #[arg(long, value_name = "N", default_value_t = server::DEFAULT_MAX_ROOMS_PER_CLIENT)]
+    max_rooms_per_client: usize,
+
+    /// Bytes of messages kept for clients that are behind, for all of a dialect together, and once
+    /// more for all rooms with a name
     #[arg(long, value_name = "SIZE", value_parser = parse_size, default_value = "16MiB")]
     backlog: usize,
 
@@ -153,6 +162,8 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         max_line_bytes: args.max_line,
         max_clients: max_clients(args.max_clients, raise_file_limit()),
         max_errors: args.max_errors,
+        max_rooms: args.max_rooms,
+        max_rooms_per_client: args.max_rooms_per_client,
         backlog_bytes: args.backlog,
         max_unfinished_bytes: args.max_unfinished,
         drain: args.drain,

@@ -27,6 +27,16 @@ pub fn page(stats: &Stats) -> String {
         "Connections that ended before all that they were owed was sent.",
         stats.aborted,
     );
+    page.gauge(
+        "chatbench_server_rooms",
+        "Rooms with a name that have members now.",
+        stats.rooms as f64,
+    );
+    page.gauge(
+        "chatbench_server_memberships",
+        "Memberships in rooms with a name now.",
+        stats.memberships as f64,
+    );
     page.counter(
         "chatbench_server_publishes_total",
         "Messages accepted.",

@@ -17,19 +17,23 @@ use super::cursor::MAX_WRITE_BYTES;
 use super::fault::Faults;
 use super::flow::{self, Flow};
 use super::log::{Entry, Log, Refused};
+use super::rooms::Rooms;
 use super::session::{NextWrite, Phase, Session, Stream, Turn, Writer};
 use super::unfinished::Unfinished;
 use super::{Config, Stats};
 use chatbench_wire::Dialect;
 use chatbench_wire::foreign::{self, Foreign};
 use chatbench_wire::line::{LineBuffer, SERVER_EXTRA_BYTES};
-use chatbench_wire::ndjson::{self, ErrorCode, Malformed, MessageText};
+use chatbench_wire::ndjson::{self, ClientFrame, ErrorCode, Malformed, MessageText};
+use chatbench_wire::rooms::check_name;
 
 /// The log, and the sessions that read it.
 pub(super) struct Broadcast<S> {
     pub(super) log: Log,
     /// The same messages for sessions of the classic dialect, if the server has a listener for it.
     pub(super) classic_log: Option<Log>,
+    /// The rooms with a name.
+    pub(super) rooms: Rooms,
     /// By session id.
     pub(super) sessions: Vec<Option<Session<S>>>,
     vacant: Vec<usize>,
@@ -66,6 +70,7 @@ impl<S: Stream> Broadcast<S> {
                 config.backlog_bytes,
             ),
             classic_log: None,
+            rooms: Rooms::new(config),
             sessions: Vec::new(),
             vacant: Vec::new(),
             writer: Writer::new(flow.limits),
@@ -119,7 +124,7 @@ impl<S: Stream> Broadcast<S> {
 
     /// Frees a session's place. `complete` is whether it was sent all that it was owed.
     pub(super) fn remove(&mut self, id: usize, complete: bool) -> Session<S> {
-        let session = self.sessions[id].take().expect("a session ends once");
+        let mut session = self.sessions[id].take().expect("a session ends once");
         debug!(client_ip = %session.client_ip, complete, "left");
         self.leave_queue(id, &session);
         self.forget_unfinished(&session);
@@ -128,6 +133,9 @@ impl<S: Stream> Broadcast<S> {
         self.with_faults((), |faults, broadcast| {
             faults.removed(broadcast, id, complete);
         });
+        if let Some(side) = &mut session.rooms {
+            self.rooms.remove(side);
+        }
         session
     }
 
@@ -149,6 +157,12 @@ impl<S: Stream> Broadcast<S> {
         let outcome = commit(&mut faults, self);
         self.faults = Some(faults);
         outcome
+    }
+
+    /// Whether the server has faults to commit.
+    #[inline]
+    pub(super) fn has_faults(&self) -> bool {
+        self.faults.is_some()
     }
 
     /// Takes out the faults, with those that were committed.
@@ -183,11 +197,15 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn stats(&self) -> Stats {
         Stats {
             clients: self.clients() as u64,
-            published: self.log.seq(),
+            published: self.log.seq() + self.rooms.messages(),
+            rooms: self.rooms.count() as u64,
+            memberships: self.rooms.memberships() as u64,
             writes: self.writer.writes,
             bytes_out: self.writer.written_bytes,
             unfinished_bytes: self.begun_lines.bytes() as u64,
-            backlog_bytes: kept(&self.log) + self.classic_log.as_ref().map_or(0, kept),
+            backlog_bytes: kept(&self.log)
+                + self.classic_log.as_ref().map_or(0, kept)
+                + self.rooms.kept_bytes(),
             ..self.stats.clone()
         }
     }
@@ -195,7 +213,7 @@ impl<S: Stream> Broadcast<S> {
     /// Whether a pass would find a session that is behind.
     #[inline]
     pub(super) fn is_flush_due(&self) -> bool {
-        self.unfinished || self.log.end() > self.flushed
+        self.unfinished || self.log.end() > self.flushed || self.rooms.is_flush_due()
     }
 
     /// Whether the last pass wrote to no session, because of a fault: neither would another now.
@@ -209,18 +227,35 @@ impl<S: Stream> Broadcast<S> {
     }
 
     /// One pass over all sessions that are behind, one write each; `try_full` has it try sockets
-    /// that were full, too.
+    /// that were full, too. If there is something new in rooms alone, it is over their members.
     pub(super) fn flush(&mut self, try_full: bool) {
         // The pass does not wait, so it leaves no waker with a socket: the task of a session whose
         // socket is full is woken here, polls the socket itself, and leaves its own waker there.
         if self.with_faults(false, |faults, broadcast| faults.blocks(broadcast)) {
             // The new messages count as handled: otherwise the flush task would take them for a
             // single message, and make the next pass without letting the sockets be polled.
-            self.flushed_seq = self.log.seq();
+            self.flushed_seq = self.log.seq() + self.rooms.messages();
             self.blocked = true;
             return;
         }
         self.blocked = false;
+        let in_rooms_alone = self.rooms.is_flush_due()
+            && !self.unfinished
+            && !try_full
+            && self.log.end() == self.flushed
+            && !self.do_publishers_wait();
+        self.rooms.note_news(&mut self.sessions);
+        if in_rooms_alone {
+            self.flush_rooms();
+        } else {
+            self.flush_all(try_full);
+        }
+        self.conclude_rooms();
+        self.flushed = self.log.end();
+        self.flushed_seq = self.log.seq() + self.rooms.messages();
+    }
+
+    fn flush_all(&mut self, try_full: bool) {
         let mut survey = self.survey();
         self.unfinished = false;
         let mut tries = self.flow.tries(try_full);
@@ -231,11 +266,11 @@ impl<S: Stream> Broadcast<S> {
             }
             let log = session.log(&self.log, &self.classic_log);
             let in_pass = matches!(session.next_write, NextWrite::InPass | NextWrite::Soon);
-            let turn = if in_pass && session.cursor.is_behind(log) {
-                session.write_in_pass(log, &mut self.writer)
+            let turn = if in_pass && session.is_behind(log) {
+                session.write_in_pass(log, &mut self.writer, &mut self.rooms)
             } else if tries.take_one(id, || flow::is_worth_a_try(session, log, &self.flow.limits)) {
                 // Its own task makes the next attempt, since its waker is with the socket.
-                match session.write_a_little(log, &mut self.writer) {
+                match session.write_a_little(log, &mut self.writer, &mut self.rooms) {
                     Turn::CaughtUp | Turn::More => Turn::Blocked,
                     turn => turn,
                 }
@@ -244,7 +279,8 @@ impl<S: Stream> Broadcast<S> {
             };
             match turn {
                 Turn::CaughtUp => {}
-                Turn::More => self.unfinished = true,
+                Turn::More if session.cursor.is_behind(log) => self.unfinished = true,
+                Turn::More => self.rooms.leave_unfinished(),
                 Turn::Blocked => session.wake(),
                 Turn::Broken => {
                     session.phase = Phase::Gone;
@@ -255,20 +291,40 @@ impl<S: Stream> Broadcast<S> {
             survey.look_at(session, log, &self.flow.limits, self.writer.now);
         }
         self.conclude(&survey, &tries);
-        self.flushed = self.log.end();
-        self.flushed_seq = self.log.seq();
+    }
+
+    /// Makes one write to a session that a pass over the rooms found busy.
+    pub(super) fn flush_one(&mut self, id: usize) {
+        let Some(session) = &mut self.sessions[id] else {
+            return;
+        };
+        let log = session.log(&self.log, &self.classic_log);
+        let in_pass = matches!(session.next_write, NextWrite::InPass | NextWrite::Soon);
+        if session.phase == Phase::Gone || !in_pass || !session.is_behind(log) {
+            return;
+        }
+        match session.write_in_pass(log, &mut self.writer, &mut self.rooms) {
+            Turn::CaughtUp => {}
+            Turn::More if session.cursor.is_behind(log) => self.unfinished = true,
+            Turn::More => self.rooms.leave_unfinished(),
+            Turn::Blocked => session.wake(),
+            Turn::Broken => {
+                session.phase = Phase::Gone;
+                session.wake();
+            }
+        }
     }
 
     /// Whether more than one message has come since the last pass.
     pub(super) fn has_traffic(&self) -> bool {
-        self.log.seq() != self.flushed_seq + 1
+        self.log.seq() + self.rooms.messages() != self.flushed_seq + 1
     }
 
     /// Lets a session's own task write once.
     pub(super) fn write(&mut self, id: usize, cx: &mut Context<'_>) -> Turn {
         let session = self.sessions[id].as_mut().expect("its own task calls");
         let log = session.log(&self.log, &self.classic_log);
-        session.write(log, &mut self.writer, cx)
+        session.write(log, &mut self.writer, &mut self.rooms, cx)
     }
 
     /// Ends a session politely.
@@ -278,10 +334,11 @@ impl<S: Stream> Broadcast<S> {
         session.pace.begin_anew(self.writer.now);
         let log = session.log(&self.log, &self.classic_log);
         if bids {
-            session.send_bye(log, phase);
+            session.send_bye(log, &mut self.rooms, phase);
         } else {
-            session.leave(log, phase);
+            session.leave(log, &mut self.rooms, phase);
         }
+        self.attend_to(id);
     }
 
     /// Queues a line after all that a session is owed so far; `false` if it takes no more.
@@ -369,7 +426,8 @@ impl<S: Stream> Broadcast<S> {
     /// Makes a pass if so much is new that it should not wait for other clients to be read from.
     #[inline]
     pub(super) fn flush_if_much(&mut self) {
-        if self.log.end() - self.flushed >= self.flush_at_bytes {
+        let unflushed_bytes = self.log.end() - self.flushed + self.rooms.unflushed_bytes();
+        if unflushed_bytes >= self.flush_at_bytes {
             self.flush(false);
         }
     }
@@ -381,7 +439,7 @@ impl<S: Stream> Broadcast<S> {
         }) {
             return;
         }
-        match ndjson::decode_publish(line) {
+        match ndjson::decode_client(line) {
             Err(malformed) => {
                 if let Some(foreign) = foreign::recognise(line) {
                     return self.hang_up_on(id, foreign);
@@ -393,7 +451,7 @@ impl<S: Stream> Broadcast<S> {
                     self.close(id);
                 }
             }
-            Ok(publish) => {
+            Ok(ClientFrame::Publish(publish)) if publish.room.is_none() => {
                 self.session(id).malformed_in_row = 0;
                 if publish.message.is_empty() {
                     let detail = "a message has 1 or more characters";
@@ -403,6 +461,10 @@ impl<S: Stream> Broadcast<S> {
                     self.publish(id, message, publish.id);
                 }
             }
+            Ok(frame) => {
+                self.session(id).malformed_in_row = 0;
+                self.take_room_frame(id, &frame);
+            }
         }
     }
 
@@ -410,7 +472,7 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn publish(&mut self, id: usize, message: MessageText<'_>, publish_id: Option<u64>) {
         if self.faults.is_some() {
             return self.with_faults((), |faults, broadcast| {
-                faults.publish(broadcast, id, message.as_str(), publish_id);
+                faults.publish(broadcast, id, None, message.as_str(), publish_id);
             });
         }
         if let Some(entry) = self.number(id, message, publish_id) {
@@ -433,7 +495,7 @@ impl<S: Stream> Broadcast<S> {
             match self.log.append(&session.client_ip, message) {
                 Ok(entry) => break entry,
                 Err(Refused::Backlogged { keep_from }) => {
-                    self.end_slow_consumers(Dialect::Ndjson, keep_from);
+                    self.end_behind(Dialect::Ndjson, keep_from);
                 }
                 Err(Refused::LineTooLong { line_bytes }) => {
                     let detail = format!("its relay would be a line of {line_bytes} bytes");
@@ -466,7 +528,7 @@ impl<S: Stream> Broadcast<S> {
             match log.append(&session.client_ip, message) {
                 Ok(text) => return text,
                 Err(Refused::Backlogged { keep_from }) => {
-                    self.end_slow_consumers(Dialect::Classic, keep_from);
+                    self.end_behind(Dialect::Classic, keep_from);
                 }
                 Err(Refused::LineTooLong { line_bytes }) => {
                     unreachable!("{line_bytes} bytes, and the relay line was short enough")
@@ -477,12 +539,15 @@ impl<S: Stream> Broadcast<S> {
 
     /// Answers a malformed line.
     fn refuse(&mut self, id: usize, line: &[u8], malformed: &Malformed) {
+        let (code, detail) = (ErrorCode::Malformed, &malformed.detail);
+        let room = malformed.room.as_deref();
+        let room = room.filter(|room| check_name(room).is_ok());
         let kept_back = self.with_faults(false, |faults, broadcast| {
-            let error = error_line(ErrorCode::Malformed, &malformed.detail, malformed.id);
+            let error = error_line(room, code, detail, malformed.id);
             faults.refused(broadcast, id, line, &error)
         });
         if !kept_back {
-            self.answer(id, ErrorCode::Malformed, &malformed.detail, malformed.id);
+            self.answer_about(id, room, code, detail, malformed.id);
         }
     }
 
@@ -495,10 +560,22 @@ impl<S: Stream> Broadcast<S> {
         detail: &str,
         publish_id: Option<u64>,
     ) {
+        self.answer_about(id, None, code, detail, publish_id);
+    }
+
+    /// The same for a frame that named a room.
+    pub(super) fn answer_about(
+        &mut self,
+        id: usize,
+        room: Option<&str>,
+        code: ErrorCode,
+        detail: &str,
+        frame_id: Option<u64>,
+    ) {
         self.stats.errors += 1;
         let session = self.sessions[id].as_mut().expect("it was just read from");
         if session.classic.is_none() {
-            session.reply(&self.log, error_line(code, detail, publish_id));
+            session.reply(&self.log, error_line(room, code, detail, frame_id));
         }
     }
 
@@ -506,7 +583,8 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn close(&mut self, id: usize) {
         let session = self.sessions[id].as_mut().expect("it was just read from");
         let log = session.log(&self.log, &self.classic_log);
-        session.leave(log, Phase::Closing);
+        session.leave(log, &mut self.rooms, Phase::Closing);
+        self.attend_to(id);
     }
 }
 
@@ -516,8 +594,16 @@ fn kept(log: &Log) -> u64 {
 }
 
 /// An error frame, LF included.
-pub(super) fn error_line(code: ErrorCode, detail: &str, id: Option<u64>) -> Vec<u8> {
+pub(super) fn error_line(
+    room: Option<&str>,
+    code: ErrorCode,
+    detail: &str,
+    id: Option<u64>,
+) -> Vec<u8> {
     let mut line = Vec::new();
-    ndjson::encode_error(&mut line, code.as_str(), detail, id);
+    match room {
+        None => ndjson::encode_error(&mut line, code.as_str(), detail, id),
+        Some(room) => ndjson::rooms::encode_error(&mut line, room, code.as_str(), detail, id),
+    }
     line
 }

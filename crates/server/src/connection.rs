@@ -62,7 +62,7 @@ where
         return linger(&hub, stream).await;
     }
     let detail = format!("there are {} clients already", hub.config.max_clients);
-    let error = error_line(ErrorCode::ServerFull, &detail, None);
+    let error = error_line(None, ErrorCode::ServerFull, &detail, None);
     // The socket of a new connection takes one line at once; otherwise it is not worth a wait.
     let sent = timeout(HANGING_UP, stream.write_all(&error)).await;
     if matches!(sent, Ok(Ok(()))) {

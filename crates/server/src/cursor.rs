@@ -14,7 +14,6 @@ use std::io::IoSlice;
 use std::rc::Rc;
 
 use super::log::{Entry, Log};
-use chatbench_wire::ndjson;
 
 /// Bytes gathered for one write. It bounds how long one session can keep the others waiting: a
 /// 256 KiB write takes about 30 µs.
@@ -50,31 +49,43 @@ enum Reply {
     Text(Rc<[u8]>),
 }
 
+impl Splice {
+    /// The offset that the session is at once it has the reply.
+    #[inline]
+    fn ends(&self) -> u64 {
+        self.at + u64::from(self.skip_bytes)
+    }
+}
+
 impl Reply {
-    fn len(&self) -> usize {
+    fn len(&self, log: &Log) -> usize {
         match self {
-            Self::Ack { seq, id } => ack_bytes(*seq, *id),
+            Self::Ack { seq, id } => ack_bytes(log, *seq, *id),
             Self::Line(bytes) => bytes.len(),
             Self::Text(bytes) => bytes.len(),
         }
     }
 
-    fn render(&self, out: &mut Vec<u8>) {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Line(bytes) if bytes.is_empty())
+    }
+
+    fn render(&self, log: &Log, out: &mut Vec<u8>) {
         match self {
-            Self::Ack { seq, id } => ndjson::encode_ack(out, *seq, *id),
+            Self::Ack { seq, id } => log.encode_ack(out, *seq, *id),
             Self::Line(bytes) => out.extend_from_slice(bytes),
             Self::Text(bytes) => out.extend_from_slice(bytes),
         }
     }
 }
 
-/// Bytes that [`ndjson::encode_ack`] writes, LF included.
-fn ack_bytes(seq: u64, id: Option<u64>) -> usize {
+/// Bytes that [`Log::encode_ack`] writes, LF included.
+fn ack_bytes(log: &Log, seq: u64, id: Option<u64>) -> usize {
     fn digits(n: u64) -> usize {
         n.checked_ilog10().unwrap_or(0) as usize + 1
     }
     let id_bytes = id.map_or(0, |id| ",\"id\":".len() + digits(id));
-    "{\"type\":\"ack\",\"seq\":}\n".len() + digits(seq) + id_bytes
+    log.ack_begin_bytes() + digits(seq) + id_bytes + "}\n".len()
 }
 
 /// A session's position in the log.
@@ -174,12 +185,7 @@ impl Cursor {
     /// in, then `line`, and no more of the log.
     pub fn fall_off(&mut self, log: &Log, line: &[u8]) {
         let mut last = Vec::new();
-        if self.reply_sent > 0 {
-            self.splices[0].reply.render(&mut last);
-            last.drain(..self.reply_sent);
-        } else if self.mid_line {
-            log.copy_line_rest(self.at, &mut last);
-        }
+        self.copy_line_rest(log, &mut last);
         last.extend_from_slice(line);
         *self = Self {
             at: self.at,
@@ -191,6 +197,70 @@ impl Cursor {
         };
         self.push(self.at, 0, Reply::Line(last.into()));
         self.end = Some(self.at);
+    }
+
+    /// Whether a line or a reply was sent in part.
+    #[inline]
+    pub(super) fn is_mid_line(&self) -> bool {
+        self.mid_line || self.reply_sent > 0
+    }
+
+    /// Appends to `out` the rest of the line or the reply that was sent in part. Returns its length.
+    pub(super) fn copy_line_rest(&self, log: &Log, out: &mut Vec<u8>) -> usize {
+        let from = out.len();
+        if self.reply_sent > 0 {
+            self.splices[0].reply.render(log, out);
+            out.drain(from..from + self.reply_sent);
+        } else if self.mid_line {
+            log.copy_line_rest(self.at, out);
+        }
+        out.len() - from
+    }
+
+    /// The offset of the log that the session is at.
+    #[inline]
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether there is anything to send of the log up to `to`.
+    #[inline]
+    pub(super) fn is_behind_at(&self, to: u64) -> bool {
+        self.at < to || self.splices.front().is_some_and(|s| s.ends() <= to)
+    }
+
+    /// Appends to `out` the next bytes, of the log up to `to`, and about `max_bytes` at most: a
+    /// reply is never cut. Returns how many, and whether these are all.
+    pub(super) fn copy(
+        &self,
+        log: &Log,
+        to: u64,
+        max_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> (usize, bool) {
+        let from = out.len();
+        let (mut at, mut reply_sent) = (self.at, self.reply_sent);
+        for splice in &self.splices {
+            if splice.ends() > to || !log.copy(&mut at, splice.at, max_bytes, from, out) {
+                break;
+            }
+            if out.len() - from >= max_bytes {
+                return (out.len() - from, false);
+            }
+            let begins = out.len();
+            splice.reply.render(log, out);
+            out.drain(begins..begins + reply_sent);
+            (at, reply_sent) = (splice.ends(), 0);
+        }
+        let whole = log.copy(&mut at, to, max_bytes, from, out);
+        (out.len() - from, whole)
+    }
+
+    /// Frees the capacity for splices, if there are none.
+    pub(super) fn shrink(&mut self) {
+        if self.splices.is_empty() {
+            self.splices = VecDeque::new();
+        }
     }
 
     /// The oldest offset of the log that the session still needs; `None` where it needs no more.
@@ -229,9 +299,16 @@ impl Cursor {
     #[inline]
     pub fn gather(&self, log: &Log, out: &mut Gather) {
         out.begin(self.at);
+        self.gather_on(log, out);
+    }
+
+    /// As [`Self::gather`], after what `out` holds already.
+    #[inline]
+    pub(super) fn gather_on(&self, log: &Log, out: &mut Gather) {
+        out.at = self.at;
         let mut reply_sent = self.reply_sent;
         for splice in &self.splices {
-            if !out.push_log(log, splice.at) || !out.push_splice(splice, reply_sent) {
+            if !out.push_log(log, splice.at) || !out.push_splice(log, splice, reply_sent) {
                 return;
             }
             reply_sent = 0;
@@ -245,7 +322,7 @@ impl Cursor {
         while sent_bytes > 0 {
             let splice_at = self.splices.front().map(|splice| splice.at);
             if splice_at == Some(self.at) {
-                sent_bytes -= self.advance_in_reply(sent_bytes);
+                sent_bytes -= self.advance_in_reply(log, sent_bytes);
             } else {
                 let to = splice_at.or(self.end).unwrap_or(log.end());
                 let step = (sent_bytes as u64).min(to - self.at);
@@ -287,23 +364,23 @@ impl Cursor {
     fn skip_empty(&mut self) {
         while let Some(splice) = self.splices.front()
             && splice.at == self.at
-            && splice.reply.len() == 0
+            && splice.reply.is_empty()
         {
-            self.at += u64::from(splice.skip_bytes);
+            self.at = splice.ends();
             self.lines_queued -= 1;
             self.splices.pop_front();
         }
     }
 
     /// Advances in the reply that the cursor is at. Returns how many of `sent_bytes` belong to it.
-    fn advance_in_reply(&mut self, sent_bytes: usize) -> usize {
+    fn advance_in_reply(&mut self, log: &Log, sent_bytes: usize) -> usize {
         let splice = &self.splices[0];
-        let left = splice.reply.len() - self.reply_sent;
+        let left = splice.reply.len(log) - self.reply_sent;
         if sent_bytes < left {
             self.reply_sent += sent_bytes;
             return sent_bytes;
         }
-        self.at += u64::from(splice.skip_bytes);
+        self.at = splice.ends();
         self.reply_sent = 0;
         if matches!(splice.reply, Reply::Line(_)) {
             self.lines_queued -= 1;
@@ -344,6 +421,17 @@ impl Gather {
         self.splices = 0;
         self.lines = 0;
         self.ends_in_log = false;
+    }
+
+    /// Begins anew with what `render` appends, which is not of the log.
+    pub(super) fn begin_with(&mut self, render: impl FnOnce(&mut Vec<u8>)) {
+        self.begin(0);
+        render(&mut self.rendered);
+        let to = self.rendered.len();
+        if to > 0 {
+            self.segments.push(Segment::Rendered { from: 0, to });
+        }
+        self.total_bytes = to;
     }
 
     /// Bytes gathered.
@@ -421,7 +509,7 @@ impl Gather {
     /// Adds the rest of a reply; `false` once full. A reply is never cut here, so a write may
     /// exceed its limit by one line.
     #[inline]
-    fn push_splice(&mut self, splice: &Splice, already_sent: usize) -> bool {
+    fn push_splice(&mut self, log: &Log, splice: &Splice, already_sent: usize) -> bool {
         let reply = &splice.reply;
         if self.total_bytes >= MAX_WRITE_BYTES {
             return false;
@@ -430,14 +518,14 @@ impl Gather {
             return false;
         };
         let from = rendered.len();
-        reply.render(rendered);
-        debug_assert_eq!(rendered.len() - from, reply.len());
+        reply.render(log, rendered);
+        debug_assert_eq!(rendered.len() - from, reply.len(log));
         if already_sent > 0 {
             rendered.drain(from..from + already_sent);
         }
         self.total_bytes += rendered.len() - from;
         self.close_rendered_segment();
-        self.at = splice.at + u64::from(splice.skip_bytes);
+        self.at = splice.ends();
         self.ends_in_log = false;
         self.splices += 1;
         self.lines += u32::from(matches!(reply, Reply::Line(_)));

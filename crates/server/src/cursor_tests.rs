@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::log::Refused;
+use chatbench_wire::ndjson;
 
 #[derive(Debug, Clone, Copy)]
 enum Wrong {
@@ -329,10 +330,14 @@ proptest! {
         seq in any::<u64>(),
         id in proptest::option::of(0..=ndjson::MAX_ID),
     ) {
+        let named = Log::new_named("a \"room\"".into(), 0, 64, 1000, 1000);
         for (seq, id) in [(seq, id), (seq % 10, id.map(|id| id % 11)), (0, Some(0))] {
             let mut line = Vec::new();
             ndjson::encode_ack(&mut line, seq, id);
-            prop_assert_eq!(ack_bytes(seq, id), line.len());
+            prop_assert_eq!(ack_bytes(&Log::new(1000, 1000), seq, id), line.len());
+            line.clear();
+            ndjson::rooms::encode_ack(&mut line, "a \"room\"", seq, id);
+            prop_assert_eq!(ack_bytes(&named, seq, id), line.len());
         }
     }
 }

@@ -10,6 +10,7 @@ use super::Config;
 use super::broadcast::{Broadcast, error_line};
 use super::log::Log;
 use super::pace::{Limits, Patience, Standing};
+use super::rooms::Rooms;
 use super::session::{NextWrite, Phase, Session, Stream};
 use super::turns::{MAX_GROWTH, Turns};
 use chatbench_wire::Dialect;
@@ -72,15 +73,20 @@ impl Flow {
         }
     }
 
+    /// How long a reader that has stopped is waited for now.
+    pub(super) fn patience(&mut self, now: Duration) -> Duration {
+        self.patience.left(now)
+    }
+
     /// How much input the logs have room for without losing bytes that they must keep.
-    fn room_bytes(&self, log: &Log, classic_log: Option<&Log>) -> usize {
+    fn room_bytes(&self, log: &Log, classic_log: Option<&Log>, rooms: &Rooms) -> usize {
         let room = |log: &Log, keep_from: u64| {
             let kept_bytes = log.end() - keep_from + self.line_bytes;
             self.backlog_bytes.saturating_sub(kept_bytes)
         };
         let lines = room(log, self.keep_from.line);
         let texts = classic_log.map_or(u64::MAX, |log| room(log, self.keep_from.text));
-        input_bytes(lines.min(texts))
+        input_bytes(lines.min(texts).min(rooms.room_bytes()))
     }
 }
 
@@ -126,7 +132,7 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn survey(&mut self) -> Survey {
         let end = Offsets::at_the_end(&self.log, self.classic_log.as_ref());
         Survey {
-            patience: self.flow.patience.left(self.writer.now),
+            patience: self.flow.patience(self.writer.now),
             oldest: end,
             keep_from: end,
             held: false,
@@ -146,20 +152,21 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn is_read_from(&mut self, id: usize) -> bool {
         let session = self.sessions[id].as_ref().expect("its own task calls");
         let log = session.log(&self.log, &self.classic_log);
-        let may_be_at = log.end().saturating_sub(self.flow.stall_at_bytes);
-        let cursor = &session.cursor;
-        cursor.lines_queued() < MAX_LINES_QUEUED
-            && cursor.needs().is_none_or(|needs| needs >= may_be_at)
+        let (at, end) = session.offsets(session.cursor.needs().unwrap_or(log.end()), log.end());
+        session.lines_queued() < MAX_LINES_QUEUED
+            && at >= end.saturating_sub(self.flow.stall_at_bytes)
     }
 
     /// How many bytes may be read from a client now. If none, its session is woken once some may
     /// be, which takes a pass.
     #[inline]
     pub(super) fn may_read(&mut self, id: usize) -> usize {
-        let room_bytes = self.flow.room_bytes(&self.log, self.classic_log.as_ref());
+        let (log, rooms) = (&self.log, &self.rooms);
+        let room_bytes = (self.flow).room_bytes(log, self.classic_log.as_ref(), rooms);
+        let end = log.end() + rooms.appended_bytes();
         let session = self.sessions[id].as_mut().expect("its own task calls");
         let turns = &mut self.flow.turns;
-        let bytes = turns.may_read(&mut session.share, self.log.end(), room_bytes);
+        let bytes = turns.may_read(&mut session.share, end, room_bytes);
         if bytes == 0 {
             turns.queue(id, &mut session.share);
         }
@@ -187,11 +194,12 @@ impl<S: Stream> Broadcast<S> {
     /// Lets queued clients be read from, unless publishers wait for some reader.
     pub(super) fn begin_round(&mut self) {
         let flow = &mut self.flow;
-        if flow.held {
+        if flow.held || self.rooms.is_held() {
             return;
         }
-        let room_bytes = flow.room_bytes(&self.log, self.classic_log.as_ref());
-        let mut round = flow.turns.begin_round(self.log.end(), room_bytes);
+        let room_bytes = flow.room_bytes(&self.log, self.classic_log.as_ref(), &self.rooms);
+        let end = self.log.end() + self.rooms.appended_bytes();
+        let mut round = flow.turns.begin_round(end, room_bytes);
         while let Some(id) = flow.turns.next(&mut round) {
             let session = self.sessions[id].as_mut().expect("it left the queue else");
             flow.turns.grant(&mut session.share, &round);
@@ -199,39 +207,44 @@ impl<S: Stream> Broadcast<S> {
         }
     }
 
-    /// Ends the sessions that are at an offset below `keep_from` in the log of a dialect, and trims
-    /// what only they needed.
+    /// Ends the sessions that are at an offset below `keep_from` in the log of a dialect.
     ///
     /// It is called when that log is full, so at least one session is there: it costs one pass per
     /// slow consumer, not one per message.
-    pub(super) fn end_slow_consumers(&mut self, dialect: Dialect, keep_from: u64) {
+    pub(super) fn end_behind(&mut self, dialect: Dialect, keep_from: u64) {
+        self.end_slow_consumers(|_, session| {
+            session.dialect() == dialect && session.cursor.needs().is_some_and(|at| at < keep_from)
+        });
+    }
+
+    /// Ends the sessions that `is_too_slow` picks, and trims what only they needed.
+    pub(super) fn end_slow_consumers(&mut self, is_too_slow: impl Fn(usize, &Session<S>) -> bool) {
         self.flow.patience.lose(self.writer.now);
         let mut oldest = Offsets::at_the_end(&self.log, self.classic_log.as_ref());
-        for session in self.sessions.iter_mut().flatten() {
-            let Some(needs) = session.cursor.needs() else {
-                continue;
-            };
+        for (id, session) in self.sessions.iter_mut().enumerate() {
+            let Some(session) = session else { continue };
             if session.phase == Phase::Gone {
                 continue; // its task is about to remove it
             }
-            if session.dialect() != dialect || needs >= keep_from {
+            if !is_too_slow(id, session) {
                 oldest.needed_by(session);
                 continue;
             }
             let log = session.log(&self.log, &self.classic_log);
-            let behind_bytes = log.end() - needs;
+            let at = session.cursor.needs().unwrap_or(log.end());
+            let (at, end) = session.offsets(at, log.end());
+            let behind_bytes = end - at;
             info!(client_ip = %session.client_ip, behind_bytes, "slow consumer");
             self.stats.slow_consumers += 1;
             self.stats.errors += 1;
             session.wake();
-            if dialect == Dialect::Classic {
+            if session.classic.is_some() {
                 session.phase = Phase::Gone; // the dialect has no error frame (C3)
                 continue;
             }
             let detail = "further behind than messages are kept for";
-            let error = error_line(ErrorCode::SlowConsumer, detail, None);
-            session.cursor.fall_off(log, &error);
-            session.phase = Phase::Closing;
+            let error = error_line(None, ErrorCode::SlowConsumer, detail, None);
+            session.fall_off(log, &mut self.rooms, &error);
         }
         oldest.trim(&mut self.log, &mut self.classic_log);
     }
@@ -252,7 +265,7 @@ impl<S: Stream> Broadcast<S> {
             let session = self.sessions[id].as_mut().expect("it was just looked at");
             if session.next_write == NextWrite::WhenWritable {
                 let log = session.log(&self.log, &self.classic_log);
-                session.write_a_little(log, &mut self.writer);
+                session.write_a_little(log, &mut self.writer, &mut self.rooms);
                 session.wake();
             }
             if now.saturating_sub(session.pace.steady_at()) >= patience {
@@ -278,8 +291,8 @@ impl Survey {
             return;
         };
         self.oldest.needed_by(session);
-        let pace = &session.pace;
-        match pace.standing(needs, log.end(), limits, self.patience, now) {
+        let (at, end) = session.offsets(needs, log.end());
+        match session.pace.standing(at, end, limits, self.patience, now) {
             Standing::GivenUp => return,
             // A session that is leaving is not sent what comes from here on.
             Standing::WaitedFor => self.held |= !session.cursor.is_leaving(),
@@ -292,8 +305,20 @@ impl Survey {
 /// Whether to try the socket of a session although it was full: publishers may be waiting for it.
 #[inline]
 pub(super) fn is_worth_a_try<S: Stream>(session: &Session<S>, log: &Log, limits: &Limits) -> bool {
-    let behind = |needs| log.end() > needs + limits.slack_bytes;
-    session.next_write == NextWrite::WhenWritable && session.cursor.needs().is_some_and(behind)
+    let (at, end) = session.offsets(session.cursor.needs().unwrap_or(log.end()), log.end());
+    session.next_write == NextWrite::WhenWritable && end > at + limits.slack_bytes
+}
+
+/// What a reader is entitled to.
+pub(super) fn standing<S: Stream>(
+    session: &Session<S>,
+    log: &Log,
+    limits: &Limits,
+    patience: Duration,
+    now: Duration,
+) -> Standing {
+    let (at, end) = session.offsets(session.cursor.needs().unwrap_or(log.end()), log.end());
+    session.pace.standing(at, end, limits, patience, now)
 }
 
 /// An offset of each log.

@@ -154,7 +154,7 @@ impl<S: Stream> Hub<S> {
                 }
             }
             let session = broadcast.session(id);
-            if session.cursor.is_done() {
+            if session.is_done() {
                 return Poll::Ready(End::Done);
             }
             match session.phase {

@@ -10,12 +10,13 @@
 //! whose turn it is to publish, `flow` applies both, and `unfinished` bounds the memory of lines
 //! that have not ended; `hub` is how the tasks of a server share it; `connection` is the life of
 //! one connection from its welcome to its close; `accept` accepts connections or refuses them.
-//! `classic` is the difference for clients of the original's dialect (section 7), and [`fault`]
+//! `rooms` are the rooms with a name, each a log with
+//! cursors of its own; `classic` is the difference for clients of the original's dialect (section 7), and [`fault`]
 //! makes a wrong server on purpose. All of a server runs on one thread: there is no lock, no
 //! channel, no queue per client and no wake-up per message.
 //!
-//! Everything is bounded: the log by [`Config::backlog_bytes`], clients by
-//! [`Config::max_clients`], their unfinished lines by [`Config::max_unfinished_bytes`], the unsent
+//! Everything is bounded: the log by [`Config::backlog_bytes`], and those of all rooms together by
+//! as much, clients by [`Config::max_clients`], rooms by [`Config::max_rooms`], their unfinished lines by [`Config::max_unfinished_bytes`], the unsent
 //! replies of one client by not reading from it, a write by 256 KiB, and connections that are
 //! being closed in time, bytes and number.
 
@@ -29,6 +30,7 @@ mod flow;
 mod hub;
 pub mod log;
 pub mod pace;
+mod rooms;
 mod session;
 pub mod turns;
 mod unfinished;
@@ -50,6 +52,12 @@ pub use accept::{Listener, listen};
 
 /// The default of [`Config::max_clients`].
 pub const DEFAULT_MAX_CLIENTS: usize = 65_536;
+
+/// The default of [`Config::max_rooms`].
+pub const DEFAULT_MAX_ROOMS: usize = 65_536;
+
+/// The default of [`Config::max_rooms_per_client`].
+pub const DEFAULT_MAX_ROOMS_PER_CLIENT: usize = 1024;
 
 /// The default of [`Config::max_errors`].
 pub const DEFAULT_MAX_ERRORS: u32 = 100;
@@ -80,8 +88,12 @@ pub struct Config {
     pub max_clients: usize,
     /// Malformed lines in a row after which a session is closed.
     pub max_errors: u32,
-    /// Bytes of relays kept for sessions that are behind, for all of a dialect together. A session
-    /// that is further behind is a slow consumer.
+    /// Rooms with a name, at a time; 0 for none.
+    pub max_rooms: usize,
+    /// Rooms with a name that one client may be in.
+    pub max_rooms_per_client: usize,
+    /// Bytes of relays kept for sessions that are behind, for all of a dialect together, and once
+    /// more for all rooms with a name together. A session that is further behind is a slow consumer.
     pub backlog_bytes: usize,
     /// Bytes of lines that have begun and not ended, of all clients together. Past it the session
     /// whose line began first is closed.
@@ -100,6 +112,8 @@ impl Default for Config {
             max_line_bytes: DEFAULT_MAX_LINE_BYTES,
             max_clients: DEFAULT_MAX_CLIENTS,
             max_errors: DEFAULT_MAX_ERRORS,
+            max_rooms: DEFAULT_MAX_ROOMS,
+            max_rooms_per_client: DEFAULT_MAX_ROOMS_PER_CLIENT,
             backlog_bytes: DEFAULT_BACKLOG_BYTES,
             max_unfinished_bytes: DEFAULT_MAX_UNFINISHED_BYTES,
             drain: DEFAULT_DRAIN,
@@ -197,9 +211,13 @@ pub struct Stats {
     pub joined: u64,
     /// Connections that got `server-full`.
     pub refused: u64,
-    /// Messages accepted: the last number given.
+    /// Rooms with a name that have members now.
+    pub rooms: u64,
+    /// Memberships in them now.
+    pub memberships: u64,
+    /// Messages accepted: the last number given in the unnamed room, and those of all others.
     pub published: u64,
-    /// Relays owed: one for each message accepted and each other client at that moment.
+    /// Relays owed: one for each message accepted and each other client in its room at that moment.
     pub relays: u64,
     /// Reads that brought something.
     pub reads: u64,

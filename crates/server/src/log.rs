@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::rc::Rc;
 
 use memchr::memchr;
 
@@ -44,10 +45,20 @@ pub enum Refused {
     },
 }
 
+/// A room that has a name, which its lines state.
+#[derive(Debug)]
+struct Named {
+    room: Rc<str>,
+    /// The part of its relays before their number.
+    relay_begins: Box<[u8]>,
+}
+
 /// An append-only byte log of relay lines, bounded at the old end by trimming.
 #[derive(Debug)]
 pub struct Log {
     dialect: Dialect,
+    /// `None` for the unnamed room.
+    named: Option<Box<Named>>,
     chunks: VecDeque<Box<[u8]>>,
     /// One chunk that was passed and is not yet reused.
     spare: Option<Box<[u8]>>,
@@ -85,6 +96,28 @@ impl Log {
         }
     }
 
+    /// An empty log for the messages of a room with a name, which are numbered from `seq` + 1. It
+    /// holds chunks of `chunk_bytes`, and none while it is empty: see [`Self::lend`].
+    pub(super) fn new_named(
+        room: Rc<str>,
+        seq: u64,
+        chunk_bytes: usize,
+        max_line_bytes: usize,
+        backlog_bytes: usize,
+    ) -> Self {
+        let mut relay_begins = Vec::new();
+        ndjson::rooms::push_relay_begin(&mut relay_begins, &room);
+        let named = Named {
+            room,
+            relay_begins: relay_begins.into(),
+        };
+        Self {
+            named: Some(Box::new(named)),
+            seq,
+            ..Self::with_chunks_of(chunk_bytes, max_line_bytes, backlog_bytes)
+        }
+    }
+
     pub(super) fn with_chunks_of(
         chunk_bytes: usize,
         max_line_bytes: usize,
@@ -97,6 +130,7 @@ impl Log {
         );
         Self {
             dialect: Dialect::Ndjson,
+            named: None,
             chunks: VecDeque::new(),
             spare: None,
             chunk_bytes,
@@ -154,13 +188,13 @@ impl Log {
             return self.append_plain(client_ip, plain);
         }
         self.line.clear();
-        match self.dialect {
-            Dialect::Ndjson => {
-                ndjson::encode_relay(&mut self.line, self.seq + 1, client_ip, message.as_str());
+        let (line, seq, text) = (&mut self.line, self.seq + 1, message.as_str());
+        match (self.dialect, &self.named) {
+            (Dialect::Ndjson, None) => ndjson::encode_relay(line, seq, client_ip, text),
+            (Dialect::Ndjson, Some(named)) => {
+                ndjson::rooms::encode_relay(line, &named.room, seq, client_ip, text);
             }
-            Dialect::Classic => {
-                classic::encode_relay(&mut self.line, client_ip, message.as_str());
-            }
+            (Dialect::Classic, _) => classic::encode_relay(line, client_ip, text),
         }
         let entry = self.next(self.line.len())?;
         let line = mem::take(&mut self.line);
@@ -179,8 +213,11 @@ impl Log {
         }
         let mut number = itoa::Buffer::new();
         let number = number.format(self.seq + 1).as_bytes();
-        let says = mem::take(&mut self.says);
-        let parts = [RELAY_BEGINS, number, &says, message, RELAY_ENDS];
+        let (says, named) = (mem::take(&mut self.says), self.named.take());
+        let begins = named
+            .as_ref()
+            .map_or(RELAY_BEGINS, |named| &named.relay_begins);
+        let parts = [begins, number, &says, message, RELAY_ENDS];
         let line_bytes = parts.iter().map(|part| part.len()).sum();
         let entry = self.next(line_bytes);
         if let Ok(entry) = entry {
@@ -195,7 +232,32 @@ impl Log {
             self.seq = entry.seq;
         }
         self.says = says;
+        self.named = named;
         entry
+    }
+
+    /// Appends the ack of a message in this log to `out`.
+    #[inline]
+    pub(super) fn encode_ack(&self, out: &mut Vec<u8>, seq: u64, id: Option<u64>) {
+        match &self.named {
+            None => ndjson::encode_ack(out, seq, id),
+            Some(named) => ndjson::rooms::encode_ack(out, &named.room, seq, id),
+        }
+    }
+
+    /// Bytes of an ack before its number.
+    #[inline]
+    pub(super) fn ack_begin_bytes(&self) -> usize {
+        let begins = match &self.named {
+            None => RELAY_BEGINS.len(),
+            Some(named) => named.relay_begins.len(),
+        };
+        begins - ("relay".len() - "ack".len())
+    }
+
+    /// The name of the room, if it has one.
+    pub(super) fn room(&self) -> Option<&Rc<str>> {
+        self.named.as_ref().map(|named| &named.room)
     }
 
     /// The entry that a line of `line_bytes` would be.
@@ -284,6 +346,28 @@ impl Log {
         }
     }
 
+    /// Appends to `out` the bytes from `at` to `to`, and moves `at` on; no more than make it
+    /// `max_bytes` longer than `from`. Returns whether these are all.
+    pub(super) fn copy(
+        &self,
+        at: &mut u64,
+        to: u64,
+        max_bytes: usize,
+        from: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        while *at < to {
+            let left = max_bytes.saturating_sub(out.len() - from) as u64;
+            if left == 0 {
+                return false;
+            }
+            let run = self.run(*at, to.min(*at + left));
+            out.extend_from_slice(run);
+            *at += run.len() as u64;
+        }
+        true
+    }
+
     /// Frees the bytes before `offset`, which every cursor has passed.
     ///
     /// # Panics
@@ -305,6 +389,23 @@ impl Log {
             self.spare = self.chunks.pop_front();
             self.base += self.chunk_bytes as u64;
         }
+    }
+
+    /// Gives an empty log a chunk to write to, which it would otherwise allocate. Logs of rooms share
+    /// chunks: a room in which nobody is behind holds none.
+    pub(super) fn lend(&mut self, chunk: Option<Box<[u8]>>) {
+        if self.chunks.is_empty() {
+            debug_assert_eq!(self.base, self.end, "nothing is written yet");
+            let fresh = || vec![0; self.chunk_bytes].into();
+            self.chunks.push_back(chunk.unwrap_or_else(fresh));
+        }
+    }
+
+    /// Takes the chunks of an empty log back.
+    pub(super) fn take_back(&mut self) -> impl Iterator<Item = Box<[u8]>> {
+        debug_assert_eq!(self.start, self.end, "everything was read");
+        let spare = self.spare.take();
+        self.chunks.drain(..).chain(spare)
     }
 
     /// Bytes of memory that the log holds, including chunks that wait to be reused.

@@ -9,9 +9,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use super::classic::ClassicSide;
-use super::cursor::{Cursor, Gather};
+use super::cursor::{Cursor, Gather, MAX_WRITE_BYTES};
 use super::log::{Entry, Log};
 use super::pace::{self, Pace};
+use super::rooms::{Part, Rooms, Side};
 use super::turns::Share;
 use super::unfinished::Begun;
 use chatbench_net as net;
@@ -89,6 +90,8 @@ pub(super) struct Session<S> {
     pub(super) next_write: NextWrite,
     /// The additional state of a session of the classic dialect.
     pub(super) classic: Option<Box<ClassicSide>>,
+    /// The additional state of a session that is or was in a room with a name.
+    pub(super) rooms: Option<Box<Side>>,
     /// Wakes the session's task.
     waker: Option<Waker>,
 }
@@ -97,6 +100,8 @@ pub(super) struct Session<S> {
 #[derive(Debug)]
 pub(super) struct Writer {
     gather: Gather,
+    /// The rooms that what was gathered belongs to, if the session is in any.
+    parts: Vec<Part>,
     /// Time since the server began, as of the last look at a clock.
     pub(super) now: Duration,
     pub(super) limits: pace::Limits,
@@ -110,6 +115,7 @@ impl Writer {
     pub(super) fn new(limits: pace::Limits) -> Self {
         Self {
             gather: Gather::default(),
+            parts: Vec::new(),
             now: Duration::ZERO,
             limits,
             writes: 0,
@@ -152,6 +158,7 @@ impl<S: Stream> Session<S> {
             phase: Phase::Open,
             cursor,
             classic,
+            rooms: None,
             lines: LineBuffer::new(max_line_bytes),
             malformed_in_row: 0,
             drain_bytes: 0,
@@ -183,14 +190,58 @@ impl<S: Stream> Session<S> {
     /// Makes one write of what the session is owed, in a pass. A session that only listens, as
     /// nearly all do, is written to without a lookup of what tokio knows of the socket.
     #[inline]
-    pub(super) fn write_in_pass(&mut self, log: &Log, writer: &mut Writer) -> Turn {
-        self.cursor.gather(log, &mut writer.gather);
+    pub(super) fn write_in_pass(
+        &mut self,
+        log: &Log,
+        writer: &mut Writer,
+        rooms: &mut Rooms,
+    ) -> Turn {
+        self.gather(log, writer, rooms);
         let Some(bytes) = writer.gather.single_slice(log) else {
             // No waker is left with the socket: see `Broadcast::flush`.
-            return self.write_gathered(log, writer, &mut Context::from_waker(Waker::noop()));
+            let mut nobody = Context::from_waker(Waker::noop());
+            return self.write_gathered(log, writer, rooms, &mut nobody);
         };
         let written = self.send_now(bytes);
-        self.written(log, writer, written)
+        self.written(log, writer, rooms, written)
+    }
+
+    /// Gathers the next write.
+    #[inline]
+    fn gather(&self, log: &Log, writer: &mut Writer, rooms: &Rooms) {
+        match &self.rooms {
+            None => self.cursor.gather(log, &mut writer.gather),
+            Some(side) => self.gather_with_rooms(side, log, writer, rooms),
+        }
+    }
+
+    /// Gathers the next write of a session that is in rooms: these first, then the unnamed one.
+    fn gather_with_rooms(&self, side: &Side, log: &Log, writer: &mut Writer, rooms: &Rooms) {
+        let Writer { gather, parts, .. } = writer;
+        parts.clear();
+        if self.cursor.is_mid_line() {
+            gather.begin_with(|out| {
+                let bytes = self.cursor.copy_line_rest(log, out);
+                parts.push(Part::Unnamed(bytes));
+            });
+            return;
+        }
+        let is_behind = self.cursor.is_behind(log);
+        let max_bytes = if is_behind && !side.ends() {
+            MAX_WRITE_BYTES / 2 // so that neither waits for ever for the other
+        } else {
+            MAX_WRITE_BYTES
+        };
+        let mut whole = true;
+        gather.begin_with(|out| {
+            whole =
+                !side.copy_line_rest(rooms, out, parts) && side.copy(rooms, max_bytes, out, parts);
+        });
+        if is_behind && (whole || !side.ends()) && !side.is_mid_line() {
+            let before = gather.total_bytes();
+            self.cursor.gather_on(log, gather);
+            parts.push(Part::Unnamed(gather.total_bytes() - before));
+        }
     }
 
     #[inline]
@@ -204,25 +255,45 @@ impl<S: Stream> Session<S> {
 
     /// Tries a socket that was full. The kernel reports it as writable only when a good part of
     /// its buffer is free, which for a slow reader may be megabytes later.
-    pub(super) fn write_a_little(&mut self, log: &Log, writer: &mut Writer) -> Turn {
-        self.cursor.gather(log, &mut writer.gather);
+    pub(super) fn write_a_little(
+        &mut self,
+        log: &Log,
+        writer: &mut Writer,
+        rooms: &mut Rooms,
+    ) -> Turn {
+        self.gather(log, writer, rooms);
         let Some(bytes) = writer.gather.first_slice(log) else {
             return Turn::CaughtUp;
         };
         let written = self.send_now(bytes);
-        self.written(log, writer, written)
+        self.written(log, writer, rooms, written)
     }
 
     /// Makes one write of what the session is owed; if the socket is full, `cx` is woken when it
     /// no longer is.
-    pub(super) fn write(&mut self, log: &Log, writer: &mut Writer, cx: &mut Context<'_>) -> Turn {
-        self.cursor.gather(log, &mut writer.gather);
-        self.write_gathered(log, writer, cx)
+    pub(super) fn write(
+        &mut self,
+        log: &Log,
+        writer: &mut Writer,
+        rooms: &mut Rooms,
+        cx: &mut Context<'_>,
+    ) -> Turn {
+        self.gather(log, writer, rooms);
+        self.write_gathered(log, writer, rooms, cx)
     }
 
-    fn write_gathered(&mut self, log: &Log, writer: &mut Writer, cx: &mut Context<'_>) -> Turn {
+    fn write_gathered(
+        &mut self,
+        log: &Log,
+        writer: &mut Writer,
+        rooms: &mut Rooms,
+        cx: &mut Context<'_>,
+    ) -> Turn {
         let gather = &writer.gather;
         if gather.total_bytes() == 0 {
+            if let Some(side) = &mut self.rooms {
+                side.end_turns(rooms);
+            }
             return Turn::CaughtUp;
         }
         let stream = Pin::new(&mut self.stream);
@@ -232,12 +303,18 @@ impl<S: Stream> Session<S> {
             let (slices, count) = gather.slices(log);
             stream.poll_write_vectored(cx, &slices[..count])
         };
-        self.written(log, writer, written.map(Result::ok))
+        self.written(log, writer, rooms, written.map(Result::ok))
     }
 
     /// Records the result of a write; `None` means that the connection is broken.
     #[inline]
-    fn written(&mut self, log: &Log, writer: &mut Writer, written: Poll<Option<usize>>) -> Turn {
+    fn written(
+        &mut self,
+        log: &Log,
+        writer: &mut Writer,
+        rooms: &mut Rooms,
+        written: Poll<Option<usize>>,
+    ) -> Turn {
         match written {
             Poll::Pending => {
                 self.next_write = NextWrite::WhenWritable;
@@ -248,19 +325,71 @@ impl<S: Stream> Session<S> {
             Poll::Ready(Some(sent_bytes)) => {
                 writer.writes += 1;
                 writer.written_bytes += sent_bytes as u64;
-                if sent_bytes == writer.gather.total_bytes() {
+                if self.rooms.is_some() {
+                    self.advance_with_rooms(log, &writer.parts, rooms, sent_bytes);
+                } else if sent_bytes == writer.gather.total_bytes() {
                     self.cursor.advance_all(log, &writer.gather);
                 } else {
                     self.cursor.advance(log, sent_bytes);
                 }
-                if self.cursor.is_behind(log) {
+                if self.is_behind(log) {
                     let (bytes, now) = (sent_bytes as u64, writer.now);
-                    self.pace.take(bytes, log.end(), &writer.limits, now);
+                    let (_, end) = self.offsets(log.end(), log.end());
+                    self.pace.take(bytes, end, &writer.limits, now);
                     Turn::More
                 } else {
                     self.pace.catch_up();
                     Turn::CaughtUp
                 }
+            }
+        }
+    }
+
+    /// Advances over what was sent to a session that is in rooms.
+    fn advance_with_rooms(&mut self, log: &Log, parts: &[Part], rooms: &mut Rooms, sent: usize) {
+        let side = self.rooms.as_mut().expect("the caller looked");
+        let mut left = sent;
+        for part in parts {
+            let (Part::Unnamed(bytes) | Part::Member(_, bytes)) = *part;
+            let bytes = bytes.min(left);
+            left -= bytes;
+            match *part {
+                Part::Unnamed(_) => self.cursor.advance(log, bytes),
+                Part::Member(membership, _) => side.advance(rooms, membership, bytes),
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        side.end_turns(rooms);
+    }
+
+    /// Whether there is anything to send.
+    #[inline]
+    pub(super) fn is_behind(&self, log: &Log) -> bool {
+        self.cursor.is_behind(log) || self.rooms.as_ref().is_some_and(|side| side.is_behind())
+    }
+
+    /// Whether the session has left: all that it was owed is sent.
+    pub(super) fn is_done(&self) -> bool {
+        self.cursor.is_done() && self.rooms.as_ref().is_none_or(|side| !side.is_behind())
+    }
+
+    /// Lines of the session's own that are not sent.
+    pub(super) fn lines_queued(&self) -> u32 {
+        let in_rooms = self.rooms.as_ref().map_or(0, |side| side.lines_queued());
+        self.cursor.lines_queued() + in_rooms
+    }
+
+    /// Where it is and where what it is owed ends, if it is `at` an offset of the log, which ends
+    /// at `end`: those of the unnamed room and of its others together, since one socket takes both.
+    #[inline]
+    pub(super) fn offsets(&self, at: u64, end: u64) -> (u64, u64) {
+        match &self.rooms {
+            None => (at, end),
+            Some(side) => {
+                let at = at + side.taken_bytes();
+                (at, end + side.taken_bytes() + side.behind_bytes())
             }
         }
     }
@@ -318,6 +447,19 @@ impl<S: Stream> Session<S> {
         }
     }
 
+    /// Ends the session of a slow consumer: it is sent the rest of the line that it is in, then
+    /// `error`, and nothing else.
+    pub(super) fn fall_off(&mut self, log: &Log, rooms: &mut Rooms, error: &[u8]) {
+        let mut last = Vec::new();
+        if let Some(side) = &mut self.rooms {
+            side.copy_line_rest(rooms, &mut last, &mut Vec::new());
+            rooms.remove(side);
+        }
+        last.extend_from_slice(error);
+        self.cursor.fall_off(log, &last);
+        self.phase = Phase::Closing;
+    }
+
     /// Queues a line of the session's own after all that it is owed so far.
     pub(super) fn reply(&mut self, log: &Log, line: Vec<u8>) {
         self.cursor.reply(log, line);
@@ -325,20 +467,27 @@ impl<S: Stream> Session<S> {
     }
 
     /// Ends the session: it is sent what it is owed so far and no more.
-    pub(super) fn leave(&mut self, log: &Log, phase: Phase) {
+    pub(super) fn leave(&mut self, log: &Log, rooms: &mut Rooms, phase: Phase) {
+        if let Some(side) = &mut self.rooms {
+            rooms.leave_all(side, false);
+        }
         self.cursor.leave(log);
         self.phase = phase;
         self.write_soon();
     }
 
-    /// Ends the session with a bye (J2, J4), which states the last number owed. The classic dialect
+    /// Ends the session with a bye (J2, J4), which states the last number owed, after a `left` for
+    /// each room that it is in. The classic dialect
     /// has none (C3).
-    pub(super) fn send_bye(&mut self, log: &Log, phase: Phase) {
+    pub(super) fn send_bye(&mut self, log: &Log, rooms: &mut Rooms, phase: Phase) {
+        if let Some(side) = &mut self.rooms {
+            rooms.leave_all(side, true);
+        }
         if self.classic.is_none() {
             let mut bye = Vec::new();
             ndjson::encode_bye(&mut bye, log.seq());
             self.reply(log, bye);
         }
-        self.leave(log, phase);
+        self.leave(log, rooms, phase);
     }
 }

@@ -6,7 +6,7 @@
 //! JSON and skipped, in constant memory however deep it nests. Frames that stand as this codec
 //! writes them are taken apart without a parser ([`plain`]). Encoding appends to a buffer that the
 //! caller reuses, keys in the documented order and without spaces. Frames that name a room are
-//! written by [`rooms`], which also knows the names that a room may have.
+//! written by [`rooms`].
 
 mod client;
 mod encode;

@@ -264,6 +264,11 @@ impl Faults {
         self.tell(Fault::SwapAcks, &[id], what);
     }
 
+    pub(crate) fn joined_room<S>(&mut self, _b: &mut Broadcast<S>, _id: usize, _m: u32) {}
+    pub(crate) fn bids_left<S>(&mut self, _b: &mut Broadcast<S>, _id: usize, _m: u32) -> bool {
+        true
+    }
+
     /// Called when a session is over; `complete` is whether it was sent all that it was owed.
     pub(crate) fn removed<S>(&mut self, b: &mut Broadcast<S>, id: usize, complete: bool)
     where
@@ -307,11 +312,18 @@ impl Faults {
         &mut self,
         b: &mut Broadcast<S>,
         id: usize,
+        room: Option<u32>,
         message: &str,
         publish_id: Option<u64>,
     ) where
         S: Stream,
     {
+        if let Some(m) = room {
+            if let Some(entry) = b.number_in_room(id, m, message.into(), publish_id) {
+                b.rooms.membership(m).cursor.ack(entry, publish_id);
+            }
+            return;
+        }
         if !self.reserve(b, id, message, publish_id) {
             self.number(b, id, message, publish_id);
         }

@@ -146,11 +146,10 @@ impl<P> Context<P> {
 
     /// A session is welcomed as `address`. An error that it got first was not in place of that.
     pub(super) fn welcomed(&mut self, handle: Handle, address: &str, now_ns: u64) {
-        if self.is_named() {
-            return; // the connection was welcomed
-        }
         let Session { id, flags, .. } = self.sessions[handle];
-        if self.terms.addresses_known
+        if self.is_named() {
+            // A membership has the address of its connection.
+        } else if self.terms.addresses_known
             && let Err(truth) = self.directory.check_address(id, address)
         {
             let welcomed_as = Evidence::WelcomedAs {

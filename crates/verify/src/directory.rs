@@ -200,6 +200,15 @@ impl Directory {
         true
     }
 
+    /// Has the next session open as this one: as the world of a test numbers it.
+    #[cfg(test)]
+    pub(super) fn opens_as<T>(&self, session: SenderId, open: impl FnOnce() -> T) -> T {
+        let before = self.next_session.swap(session.0, Ordering::Relaxed);
+        let opened = open();
+        self.next_session.fetch_max(before, Ordering::Relaxed);
+        opened
+    }
+
     /// The number `session` was given out, as is known from elsewhere.
     pub(super) fn was_given(&self, session: SenderId) {
         if session.0 < MAX_SESSIONS {

@@ -80,7 +80,7 @@ impl Inferred {
     }
 
     /// Something came that stands for this message, and for no other.
-    pub(super) fn excuse_only(&mut self, handle: Handle, message: Message) {
+    pub(crate) fn excuse_only(&mut self, handle: Handle, message: Message) {
         self.session(handle).progress.trouble().excuse(Excuse {
             after: 0,
             in_row: 0,

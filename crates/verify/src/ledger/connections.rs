@@ -110,7 +110,8 @@ impl Ledger {
     pub(super) fn rooms_ended(&mut self, handle: Handle, ending: Ending, now_ns: u64) {
         self.judge_put_out(handle, None);
         for Membership { room, session } in self.memberships(handle) {
-            self.judge_early(handle, room, None, now_ns);
+            self.not_answered(handle, room, session);
+            self.stays_refused(handle, room);
             self.end_membership(handle, room, session, ending, now_ns);
         }
         if let Some(rooms) = &mut self.rooms {
@@ -170,6 +171,7 @@ impl Ledger {
         }
         let is_raw = rooms.raw.contains(&handle);
         for Membership { room, session } in self.memberships(handle) {
+            self.not_answered(handle, room, session);
             let Some(one) = self.rooms.as_mut().and_then(|r| r.touch(room)) else {
                 continue;
             };
@@ -179,6 +181,9 @@ impl Ledger {
                 (session.stage, session.flags, after_malformed)
             });
             if is_raw || flags.provoked || after_malformed || of_it.turned_away {
+                continue;
+            }
+            if self.stays_refused(handle, room) {
                 continue;
             }
             let evidence = match stage {

@@ -1,7 +1,7 @@
 //! What a client does in named rooms, and what it sees there.
 
 use super::rooms::Room;
-use super::{Event, Handle, Ledger, RoomLedger, either};
+use super::{Ending, Event, Handle, Ledger, RoomLedger, either};
 use crate::sessions::Stage;
 use crate::trace::tag::Tag;
 use chatbench_wire::payload::{Header, SenderId};
@@ -57,7 +57,12 @@ impl Ledger {
     /// the run has no such room.
     #[must_use]
     pub fn joining(&mut self, handle: Handle, room: RoomId) -> bool {
+        let refused = self
+            .rooms
+            .as_ref()
+            .is_some_and(|r| r.is_refused(handle, room));
         let speaking = self.rooms.as_ref().and_then(|r| r.speaking(handle, room));
+        let again = speaking.filter(|_| !refused);
         let Some(one) = self.open_room(room) else {
             return false;
         };
@@ -69,7 +74,11 @@ impl Ledger {
             }
         }
         self.note_in(Tag::Joining, handle, room);
-        let opened = match speaking {
+        if refused && let Some(session) = speaking {
+            self.stays_refused(handle, room);
+            self.end_membership(handle, room, session, Ending::Ours, 0);
+        }
+        let opened = match again {
             Some(_) => {
                 self.rooms
                     .get_or_insert_default()
@@ -83,7 +92,7 @@ impl Ledger {
             tape.session(opened.map(|session| (session.0, handle.0)));
         }
         self.end_event_in(room);
-        speaking.is_some() || opened.is_some()
+        again.is_some() || opened.is_some()
     }
 
     /// A new session of a connection in a room.
@@ -286,12 +295,15 @@ impl Ledger {
     }
 
     fn observe_in(&mut self, handle: Handle, room: RoomId, seen: &Seen<'_>, now_ns: u64) -> Event {
-        let rooms = self.rooms.get_or_insert_default();
         if let Seen::Error(complaint) = seen
             && complaint.of.is_none()
+            && let Some(event) = self.refused_in(handle, room, complaint, now_ns)
         {
-            return self.refused_in(handle, room, complaint, now_ns);
+            return event;
         }
+        let Some(rooms) = self.rooms.as_deref_mut() else {
+            return Event::Other;
+        };
         let is_raw = rooms.raw.contains(&handle);
         if is_raw
             && matches!(
@@ -323,13 +335,16 @@ impl Ledger {
         {
             return Event::Other;
         }
+        if stage == Stage::Connecting && !matches!(seen, Seen::Open { .. }) {
+            self.not_answered(handle, room, session);
+        }
         let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) else {
             return Event::Other;
         };
         let event = either!(one.ledger, ledger => ledger.observe(session, seen, now_ns));
         match (seen, &event) {
             (Seen::Open { seq, .. }, Event::Welcome) => {
-                self.judge_early(handle, room, Some((session, *seq)), now_ns);
+                self.answered(handle, room, session, *seq, now_ns);
             }
             (Seen::Bye { .. }, Event::Bye) => {
                 self.has_left(handle, room, session, leaving, now_ns);

@@ -1,11 +1,11 @@
 //! Relays and answers that come to a client in a room that it is not in, and answers that it had
 //! not asked for.
 //!
-//! A relay in a room that its receiver is not in is a violation whatever else is true of it. Only
-//! while the answer to a join is out, it depends on that: a relay that the answer says was not owed
-//! was sent to somebody who was not there, any other came before the answer.
+//! A relay in a room that its receiver is not in is a violation whatever else is true of it. Which
+//! one it is depends on the answer where one comes just before the answer to a join: if that says
+//! that it was not owed, it was sent to somebody who was not there yet, else before its time.
 
-use super::rooms::{Early, Membership};
+use super::rooms::{Held, Membership};
 use super::{Ending, Event, Handle, Ledger, MAX_SEQ, RoomLedger, either};
 use crate::anomaly::Anomaly;
 use crate::batch::Message;
@@ -16,12 +16,9 @@ use chatbench_wire::payload::Header;
 use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Complaint, Relay, Seen};
 
-/// Relays that came before the answer to a join are remembered up to so many of each membership.
-const EARLY_RELAYS: usize = 16;
-
 impl Ledger {
-    /// A relay came before the answer to the join. In a room that states numbers the answer will
-    /// tell whether it was owed; else it stands for itself. Returns whether it is dealt with.
+    /// A relay came before the answer to a join: if the answer is what comes next in the room, that
+    /// says what the relay was. Returns whether it is put aside until then.
     pub(super) fn came_early(
         &mut self,
         handle: Handle,
@@ -33,47 +30,43 @@ impl Ledger {
         let Some(rooms) = self.rooms.as_deref_mut() else {
             return false;
         };
-        let had_left = rooms.had_left(handle, room);
         let Some(one) = rooms.room_mut(room) else {
             return false;
         };
         let text = either!(&one.ledger, ledger => ledger.context.read(relay));
         let message = match text {
-            Text::Message(Header { sender, k, .. }) => Some(Message { sender, k }),
+            Text::Message(Header { sender, k, .. }) => Message { sender, k },
             Text::OtherRoom(message, of) => {
                 either!(one.ledger, ledger => {
                     ledger.of_other_room(session, relay, (message, of), at_ns);
                 });
                 return true;
             }
-            Text::Script | Text::Wrong(_) => None,
+            Text::Script | Text::Wrong(_) => return false,
         };
-        if !self.terms.are_numbered() {
-            if had_left {
-                self.outside(handle, room, &Seen::Relay(relay.clone()), at_ns);
-            }
-            return had_left;
+        let held = &mut rooms.odd(handle, room).held;
+        let is_first = held.is_none() && relay.seq <= MAX_SEQ;
+        if is_first {
+            *held = Some(Box::new(Held {
+                frame: relay.frame.into(),
+                text: relay.text.clone().into_owned(),
+                from: relay.from.clone().into_owned(),
+                seq: relay.seq,
+                message,
+                at_ns,
+            }));
         }
-        if relay.seq > MAX_SEQ {
-            return false;
-        }
-        let early = &mut rooms.odd(handle, room).early;
-        let seq = relay.seq;
-        early.push(Early {
-            seq,
-            message,
-            at_ns,
-        });
-        early.len() <= EARLY_RELAYS
+        is_first
     }
 
-    /// The answer to a join has come and states the last number that is not owed, or never will:
-    /// judges the relays that came before it.
-    pub(super) fn judge_early(
+    /// The answer to a join has come, and states the last number that is not owed. A relay that
+    /// came just before was sent to somebody who was not there, or before its time.
+    pub(super) fn answered(
         &mut self,
         handle: Handle,
         room: RoomId,
-        joined: Option<(Handle, u64)>,
+        session: Handle,
+        joined: u64,
         now_ns: u64,
     ) {
         let Some(rooms) = self.rooms.as_deref_mut() else {
@@ -83,40 +76,57 @@ impl Ledger {
         let Some(odd) = rooms.odd.get_mut(&(handle, room)) else {
             return;
         };
-        let early = std::mem::take(&mut odd.early);
-        let mut first_frame = false;
-        for Early {
-            seq,
-            message,
-            at_ns,
-        } in early
-        {
-            let is_before = match joined {
-                Some((_, joined)) => seq <= joined,
-                None => had_left,
-            };
-            if is_before {
-                let text = None;
-                let not_there = Evidence::NotAMember { had_left, text };
-                self.certain_in(not_there, handle, room, (message, Some(seq)), at_ns);
-                continue;
-            }
-            if let Some((session, _)) = joined {
-                self.came_before_answer(room, session, seq);
-            }
-            if !std::mem::replace(&mut first_frame, true) {
-                let first = Evidence::FirstFrame("relay");
-                self.certain_in(first, handle, room, (None, None), now_ns);
-            }
+        let (refused, held) = (odd.refused.take(), odd.held.take());
+        if refused.is_some() {
+            let first = Evidence::ErrorBeforeWelcome;
+            self.certain_in(first, handle, room, (None, None), now_ns);
+        }
+        let Some(held) = held else {
+            return;
+        };
+        let numbered = self.terms.are_numbered();
+        let was_outside = match numbered {
+            true => held.seq <= joined,
+            false => had_left,
+        };
+        if was_outside {
+            let text = None;
+            let not_there = Evidence::NotAMember { had_left, text };
+            let about = (Some(held.message), numbered.then_some(held.seq));
+            self.certain_in(not_there, handle, room, about, held.at_ns);
+            return;
+        }
+        self.came_before_answer(room, session, &held);
+        let first = Evidence::FirstFrame("relay");
+        self.certain_in(first, handle, room, (None, None), now_ns);
+    }
+
+    /// Something else comes in the room than the answer to the join, or nothing more: a relay that
+    /// was put aside was the first frame.
+    pub(super) fn not_answered(&mut self, handle: Handle, room: RoomId, session: Handle) {
+        let Some(rooms) = self.rooms.as_deref_mut() else {
+            return;
+        };
+        let odd = rooms.odd.get_mut(&(handle, room));
+        let Some(held) = odd.and_then(|odd| odd.held.take()) else {
+            return;
+        };
+        if let Some(one) = rooms.touch(room) {
+            let relay = Seen::Relay(held.relay());
+            either!(one.ledger, ledger => ledger.observe(session, &relay, held.at_ns));
         }
     }
 
-    /// Number `seq` came before the answer to the join, which says that it was owed.
-    fn came_before_answer(&mut self, room: RoomId, session: Handle, seq: u64) {
-        if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room))
-            && let RoomLedger::Numbered(ledger) = &mut one.ledger
-        {
-            ledger.context.sessions[session].progress.excuse(seq);
+    /// A message came before the answer to the join, and was owed: it is not missed.
+    fn came_before_answer(&mut self, room: RoomId, session: Handle, held: &Held) {
+        let one = self.rooms.as_mut().and_then(|r| r.room_mut(room));
+        match one.map(|one| &mut one.ledger) {
+            Some(RoomLedger::Numbered(ledger)) => {
+                let progress = &mut ledger.context.sessions[session].progress;
+                progress.excuse(held.seq + progress.added);
+            }
+            Some(RoomLedger::Inferred(ledger)) => ledger.excuse_only(session, held.message),
+            None => {}
         }
     }
 
@@ -206,48 +216,54 @@ impl Ledger {
         event_of(seen)
     }
 
-    /// An error in a room that names no message. It refuses a join or a leave.
+    /// An error in a room that names no message: it may refuse a join or a leave. `None` if it does
+    /// not.
     pub(super) fn refused_in(
         &mut self,
         handle: Handle,
         room: RoomId,
         complaint: &Complaint<'_>,
         now_ns: u64,
-    ) -> Event {
-        let event = Event::Error {
-            code: (*complaint.code).into(),
-        };
-        let Some(rooms) = self.rooms.as_deref_mut() else {
-            return event;
-        };
+    ) -> Option<Event> {
+        let rooms = self.rooms.as_deref_mut()?;
         let is_raw = rooms.raw.contains(&handle);
         let session = rooms.session(handle, room);
-        let Some(one) = rooms.room_mut(room) else {
-            return event;
-        };
-        either!(one.ledger, ledger => ledger.context.batch.tally.errors_received += 1);
-        let connecting = session.filter(|&session| {
+        let one = rooms.room_mut(room)?;
+        let connecting = session.is_some_and(|session| {
             either!(&one.ledger, ledger => {
                 ledger.context.sessions[session].stage == Stage::Connecting
             })
         });
-        let odd = rooms.odd.get_mut(&(handle, room));
-        if let Some(odd) = odd.filter(|odd| odd.refusals > 0) {
+        let odd = rooms.odd.entry((handle, room)).or_default();
+        if odd.refusals > 0 {
             odd.refusals -= 1;
-        } else if is_raw {
-            // It may answer what a script sent.
-        } else if let Some(session) = connecting {
-            self.judge_early(handle, room, None, now_ns);
-            self.end_membership(handle, room, session, Ending::Ours, now_ns);
-            let refused = Evidence::JoinRefused(complaint.into());
-            self.certain_in(refused, handle, room, (None, None), now_ns);
-        } else {
-            let error = complaint.into();
-            let about = ErrorAbout::Nothing;
-            let stray = Evidence::StrayError { about, error };
-            self.certain_in(stray, handle, room, (None, None), now_ns);
+        } else if connecting && odd.refused.is_none() && !is_raw {
+            odd.refused = Some((complaint.into(), now_ns)); // unless the answer comes after all
+        } else if !is_raw {
+            return None;
         }
-        event
+        if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) {
+            either!(one.ledger, ledger => ledger.context.batch.tally.errors_received += 1);
+        }
+        Some(Event::Error {
+            code: (*complaint.code).into(),
+        })
+    }
+
+    /// The answer to a join that was refused will not come any more: that it was refused is a
+    /// violation, since it was in order.
+    pub(super) fn stays_refused(&mut self, handle: Handle, room: RoomId) -> bool {
+        let rooms = self.rooms.as_deref_mut();
+        let odd = rooms.and_then(|rooms| rooms.odd.get_mut(&(handle, room)));
+        let Some((error, at_ns)) = odd.and_then(|odd| odd.refused.take()) else {
+            return false;
+        };
+        let flags = either!(&self.unnamed, ledger => ledger.context.sessions[handle].flags);
+        if !flags.provoked {
+            let refused = Evidence::JoinRefused(error);
+            self.certain_in(refused, handle, room, (None, None), at_ns);
+        }
+        true
     }
 
     /// A membership that was not let in, or whose connection is over, has ended.

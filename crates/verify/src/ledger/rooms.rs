@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use super::{Handle, RoomLedger, either};
 use crate::batch::{Batch, Message, RoomBatch};
+use crate::violation::ErrorFrame;
 use chatbench_wire::rooms::RoomId;
+use chatbench_wire::seen::Relay;
 
 /// The named rooms in which the clients of a shard are or were.
 #[derive(Debug, Default)]
@@ -59,18 +61,34 @@ const LEFT: Handle = Handle(u32::MAX);
 pub(super) struct Odd {
     /// Joins and leaves that are to be refused, and were not yet.
     pub(super) refusals: u32,
-    /// Relays that came before the answer to its join.
-    pub(super) early: Vec<Early>,
+    /// The error that its join was answered with, and when.
+    pub(super) refused: Option<(ErrorFrame, u64)>,
+    /// A relay that came before the answer to its join, until it is known what comes next.
+    pub(super) held: Option<Box<Held>>,
     /// When it was told that it had left, and had not asked to.
     pub(super) put_out_ns: Option<u64>,
 }
 
 /// A relay that came before the answer to a join.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Early {
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) frame: Vec<u8>,
+    pub(super) text: Vec<u8>,
+    pub(super) from: String,
     pub(super) seq: u64,
-    pub(super) message: Option<Message>,
+    pub(super) message: Message,
     pub(super) at_ns: u64,
+}
+
+impl Held {
+    pub(super) fn relay(&self) -> Relay<'_> {
+        Relay {
+            frame: &self.frame,
+            text: self.text.as_slice().into(),
+            from: self.from.as_str().into(),
+            seq: self.seq,
+        }
+    }
 }
 
 impl Room {
@@ -119,6 +137,12 @@ impl Rooms {
             ledger.context.sessions[session].flags.leaving
         });
         (!leaving).then_some(session)
+    }
+
+    /// Whether its join was answered with an error.
+    pub(super) fn is_refused(&self, handle: Handle, room: RoomId) -> bool {
+        let odd = self.odd.get(&(handle, room));
+        odd.is_some_and(|odd| odd.refused.is_some())
     }
 
     pub(super) fn had_left(&self, handle: Handle, room: RoomId) -> bool {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::world::{Id, Observation, RUN, SEED, Saw, address, wire_id};
+use super::world::{Id, Observation, RUN, SEED, Saw, address, life_of, wire_id};
 use crate::kind::Kind;
 use chatbench_wire::classic::texts::{Piece, Pieces, TextBuffer};
 use chatbench_wire::ndjson::{self, ServerFrame};
@@ -177,7 +177,7 @@ fn parse(line: &[u8]) -> What {
 fn relay(n: u64, from: &str, text: &[u8]) -> What {
     let wrong = |kind, claim| What::Wrong { n, kind, claim };
     let id = |sender: SenderId, k| Id {
-        life: sender.0 as usize,
+        life: life_of(sender),
         k,
     };
     match payload::decode(text, SEED, RUN) {

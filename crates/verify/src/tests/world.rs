@@ -6,6 +6,7 @@
 //! driver would: cut at any byte, in any interleaving, with hand-overs at any moment. All that a
 //! client does follows the virtual clock, so causes come before their effects.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub(super) const SEED: u64 = 42;
 pub(super) const LATE_AFTER_NS: u64 = 10_000_000_000;
 
 /// How long the clients are at it.
-const SPAN_NS: u64 = 10_000_000;
+pub(super) const SPAN_NS: u64 = 10_000_000;
 
 pub(super) fn terms() -> Terms {
     Terms {
@@ -97,7 +98,7 @@ pub(super) struct Life {
     pub(super) end: End,
     pub(super) end_ns: u64,
     /// When the server learns of the end.
-    fin_ns: u64,
+    pub(super) fin_ns: u64,
     pub(super) reads: Vec<u64>,
     pub(super) frames: Vec<Frame>,
     /// The server closes the connection of its own accord, at this time.
@@ -167,7 +168,44 @@ pub(super) struct Play {
 }
 
 pub(super) fn address(life: usize) -> String {
-    format!("127.0.0.1:{}", 10_000 + life % 50_000)
+    ROOM.with_borrow(|room| match room.addresses.get(life) {
+        Some(address) => address.clone(),
+        None => format!("127.0.0.1:{}", 10_000 + life % 50_000),
+    })
+}
+
+/// What sets the world of a room in a house of several apart from one that is alone.
+#[derive(Debug, Clone, Default)]
+pub(super) struct InHouse {
+    /// The number of the session of its first life.
+    pub(super) first: u32,
+    /// Of each life, that of its connection.
+    pub(super) addresses: Vec<String>,
+}
+
+thread_local! {
+    static ROOM: RefCell<InHouse> = RefCell::default();
+}
+
+impl InHouse {
+    /// Does something with the world of this room.
+    pub(super) fn within<T>(&self, act: impl FnOnce() -> T) -> T {
+        let before = ROOM.replace(self.clone());
+        let done = act();
+        ROOM.replace(before);
+        done
+    }
+}
+
+/// The number of a life's session.
+pub(super) fn session(life: usize) -> SenderId {
+    SenderId(ROOM.with_borrow(|room| room.first) + life as u32)
+}
+
+/// The life of a session.
+pub(super) fn life_of(session: SenderId) -> usize {
+    let first = ROOM.with_borrow(|room| room.first);
+    session.0.wrapping_sub(first) as usize
 }
 
 impl World {
@@ -183,6 +221,11 @@ impl World {
             .map(|i| draw_life(&mut rng, i < 2, shards, messages))
             .collect();
         lives.sort_by_key(|life| life.connect_ns);
+        Self::of(lives, shards, &mut rng)
+    }
+
+    /// The world of these lives, in the order in which they connect.
+    pub(super) fn of(lives: Vec<Life>, shards: usize, rng: &mut impl Rng) -> Self {
         let mut world = Self {
             terms: terms(),
             shards,
@@ -191,7 +234,7 @@ impl World {
             sent_ns: BTreeMap::new(),
             log: Vec::new(),
         };
-        world.write_texts(&mut rng);
+        world.write_texts(rng);
         world.serve();
         world
     }
@@ -225,7 +268,7 @@ impl World {
             for send in &drawn.sends {
                 let header = Header {
                     run: RUN,
-                    sender: SenderId(life as u32),
+                    sender: session(life),
                     k: send.k,
                     last: false,
                     intended_ns: send.at_ns,
@@ -421,10 +464,10 @@ impl World {
 }
 
 pub(super) fn wire_id(id: Id) -> u64 {
-    publish_id(SenderId(id.life as u32), id.k)
+    publish_id(session(id.life), id.k)
 }
 
-fn draw_life(rng: &mut impl Rng, core: bool, shards: usize, messages: usize) -> Life {
+pub(super) fn draw_life(rng: &mut impl Rng, core: bool, shards: usize, messages: usize) -> Life {
     let connect_ns = if core {
         rng.random_range(0..1000)
     } else {

@@ -24,6 +24,9 @@ pub(super) enum Anomaly {
         doubt: LossDoubt,
         violation: Violation,
     },
+    /// A loss in a shard none of whose receivers got the message: only the judge knows whether
+    /// those of another did.
+    LostHere(LostHere),
     /// Something near `message` in the order of all messages is out of order: a loss that only that
     /// order proves is in doubt.
     DisorderNear { message: Message },
@@ -80,6 +83,13 @@ pub(super) enum Anomaly {
         line: u64,
         irregular: Irregular,
     },
+    /// A line that is wrong in itself, so many violations by what the receivers of one shard got of
+    /// it: those of another may have got the same.
+    WrongHere {
+        line: u64,
+        violations: u64,
+        violation: Violation,
+    },
     /// A violation that needs no further knowledge.
     Certain(Violation),
     /// The target closed a connection without what it owed at the end: a violation, unless the
@@ -93,6 +103,25 @@ pub(super) enum Anomaly {
     },
     /// The target began its numbers anew: these are counted on from `added`.
     NumberedAnew { added: u64, violation: Violation },
+}
+
+/// A delivery that a receiver was owed and has not got, nor, as far as its shard knows, has anybody
+/// else.
+#[derive(Debug, Clone)]
+pub(super) struct LostHere {
+    pub(super) receiver: SenderId,
+    pub(super) message: Message,
+    pub(super) doubt: LossDoubt,
+    /// It is counted, and no violation.
+    pub(super) is_silent: bool,
+    /// The message was acked.
+    pub(super) is_acked: bool,
+    /// That it was refused, or not answered, is on record.
+    pub(super) is_reported: bool,
+    /// The target may never have taken it, unless somebody got it.
+    pub(super) may_be_none: bool,
+    /// The violation if others got the message.
+    pub(super) violation: Violation,
 }
 
 /// An anomaly that waits until a number is settled.

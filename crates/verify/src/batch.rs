@@ -22,6 +22,10 @@ pub struct Batch {
     pub(super) facts: Vec<Fact>,
     /// Messages of which everything is known, where numbers do not tell when that is.
     pub(super) settled: Vec<Settled>,
+    /// Messages of which this shard has told its part, where the order is inferred on several.
+    pub(super) parts: Vec<Part>,
+    /// The order is inferred on several shards.
+    pub(super) is_shared: bool,
     pub(super) anomalies: Vec<Anomaly>,
     pub(super) ended: Vec<Ended>,
     /// Deliveries and acks that the sessions that are cut now were still waiting for.
@@ -84,7 +88,7 @@ impl Batch {
 
     /// Entries that the judge will have to look at.
     pub(super) fn len(&self) -> usize {
-        self.facts.len() + self.settled.len() + self.anomalies.len()
+        self.facts.len() + self.settled.len() + self.parts.len() + self.anomalies.len()
     }
 }
 
@@ -173,6 +177,15 @@ impl Tally {
 pub(super) struct Message {
     pub(super) sender: SenderId,
     pub(super) k: u64,
+}
+
+/// A message as the receivers of one shard have it, which will say nothing more of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    pub(super) message: Message,
+    pub(super) figures: Settled,
+    /// Nobody of the shard still waited for it when the run stopped listening.
+    pub(super) is_complete: bool,
 }
 
 /// Something that was seen of a number.

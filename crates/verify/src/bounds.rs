@@ -120,6 +120,15 @@ bounds! {
     /// there is time for more.
     settled_at_once: usize = 1 << 14;
 
+    /// Notices that some shard has not read, where the order is inferred on several. Past it the
+    /// oldest are dropped, and what such a shard hears of messages that it does not know is not
+    /// judged.
+    notices: usize = 1 << 20;
+
+    /// Messages of which some shard has not told its part, where the order is inferred on several;
+    /// and of those that all have told, how many are remembered.
+    parted_messages: usize = 1 << 18;
+
     /// Steps of comparison that may be saved up.
     saved_effort: usize = 1 << 22;
 }

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::ids::MAX_SESSIONS;
 use super::numbered::MAX_SEQ;
 use super::numberings::Numberings;
+use super::public::{Public, Seat};
 use super::sends::Sends;
 use chatbench_wire::payload::SenderId;
 use chatbench_wire::rooms::{RoomId, RoomNames};
@@ -45,6 +46,8 @@ pub struct Directory {
     raw_in_rooms: AtomicBool,
     /// When the latest messages were really sent.
     pub(super) sends: Sends,
+    /// What the ledgers tell one another, where the order is inferred on several shards.
+    public: Arc<Public>,
 }
 
 #[derive(Debug, Clone)]
@@ -98,6 +101,7 @@ impl Directory {
             raw: RwLock::default(),
             raw_in_rooms: AtomicBool::new(false),
             sends: Sends::default(),
+            public: Arc::new(Public::new(1)),
         }
     }
 
@@ -161,6 +165,19 @@ impl Directory {
             .occupied
             .lock()
             .expect("no panic while held"))
+    }
+
+    /// Sets the number of the shards that infer one order together: as many ledgers are to be made
+    /// with this directory. Needless where the target states its order.
+    #[must_use]
+    pub fn with_shards(mut self, shards: usize) -> Self {
+        self.public = Arc::new(Public::new(shards));
+        self
+    }
+
+    /// A ledger's seat among those that infer one order together; `None` if it is the only one.
+    pub(super) fn seat(&self) -> Option<Seat> {
+        self.public.seat()
     }
 
     /// Sets the place of each client's latencies (`measure::group::place`).
@@ -273,6 +290,11 @@ impl Directory {
     pub(super) fn remembers(&self, session: SenderId) -> bool {
         let sessions = self.sessions.read().expect("no panic while held");
         sessions.contains_key(&session)
+    }
+
+    /// The number of the next session.
+    pub(super) fn next_session(&self) -> SenderId {
+        SenderId(self.next_session.load(Ordering::Relaxed))
     }
 
     /// Whether this number was given to a session of this run, forgotten ones included.

@@ -2,8 +2,10 @@
 //! what is owed to each session, and whether it came.
 //!
 //! The order is inferred: everything is judged by what was sent and read, and by what came before
-//! what. All clients of such a target are driven by one shard, so that one ledger sees all of it,
-//! in one order of events: its own count of them, which unlike the clock never has ties. The
+//! what. Where one log is promised, or that causes come before effects, all clients are driven by
+//! one shard, so that one ledger sees all of it, in one order of events: its own count of them,
+//! which unlike the clock never has ties. Where less is promised there may be several, which share
+//! that count, and tell one another what is public ([`sharing`]). The
 //! messages stand in the order that they are found to have ([`sequence`], [`places`]); a session is
 //! a cursor in it and a few exceptions ([`track`]), and nearly every delivery moves the cursor to
 //! the next slot after a comparison of bytes. A message is judged once every session has passed it
@@ -25,7 +27,6 @@ mod disputes;
 mod effort;
 mod ends;
 mod excuses;
-mod irregulars;
 mod losses;
 mod messages;
 mod missed;
@@ -34,18 +35,21 @@ mod places;
 mod relays;
 mod sequence;
 mod settle;
+mod sharing;
 mod track;
 mod witnesses;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 
-use super::batch::Batch;
+use super::batch::{Batch, Message};
 use super::context::Context;
 use super::directory::ClientId;
+use super::irregulars::Irregulars;
 use super::ledger::{Event, Handle, Terms, is_late};
 use super::outstanding::Crowds;
 use super::promises::{AckPromise, OrderPromise};
+use super::public::Notice;
 use super::sessions::{NEVER, Session, Stage};
 use super::trace::view::View;
 use super::violation::NoFrame;
@@ -54,10 +58,10 @@ use chatbench_wire::payload::{Header, SenderId};
 use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Due, Glued, RawSent, Seen};
 use excuses::Trouble;
-use irregulars::Irregulars;
 use messages::Messages;
 use sequence::{Sequence, Slot, SlotId};
 use settle::Settling;
+use sharing::Sharing;
 use track::Track;
 
 /// A session's progress in the order, and the state on which the judgement of its end depends.
@@ -96,14 +100,17 @@ pub(super) struct Inferred {
     next_session: SenderId,
     /// Slots that somebody still waited for when the run stopped listening.
     waited_for: BTreeMap<SlotId, Crowds>,
-    /// Events so far.
+    /// Events so far, of a ledger that has all clients.
     clock: u64,
+    /// What it needs beside that if it is one of several.
+    sharing: Option<Sharing>,
     #[cfg(test)]
     pub(super) never_compare: bool,
 }
 
 impl Inferred {
     pub(super) fn new(terms: Terms, directory: View) -> Self {
+        let sharing = directory.seat().map(Sharing::new);
         Self {
             context: Context::new(terms, directory),
             sequence: Sequence::default(),
@@ -117,6 +124,7 @@ impl Inferred {
             next_session: SenderId(0),
             waited_for: BTreeMap::new(),
             clock: 0,
+            sharing,
             #[cfg(test)]
             never_compare: false,
         }
@@ -128,6 +136,9 @@ impl Inferred {
 
     /// The next moment.
     fn tick(&mut self) -> u64 {
+        if let Some(sharing) = &self.sharing {
+            return sharing.tick();
+        }
         self.clock += 1;
         self.clock
     }
@@ -147,6 +158,7 @@ impl Inferred {
     }
 
     pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
+        self.catch_up();
         let connecting_at = self.tick();
         let (echo, tail) = (self.context.terms.promises.echo, self.sequence.tail());
         let (handle, id) = self.context.connecting(client, |id| Progress {
@@ -161,21 +173,26 @@ impl Inferred {
         })?;
         self.next_session = SenderId(id.0 + 1);
         self.unjoined.push(handle);
+        self.make_known(Notice::Opened { session: id });
         Some((handle, id))
     }
 
     pub(super) fn connected(&mut self, handle: Handle, local: Option<SocketAddr>) {
+        self.catch_up();
         let connected_at = self.tick();
         self.context.connected(handle, local);
+        let later = self.next_session();
         let no_welcome_owed = !self.context.terms.capabilities.welcome;
         let session = &mut self.context.sessions[handle];
         session.progress.connected_at = connected_at;
-        session.progress.track.later = self.next_session;
+        session.progress.track.later = later;
         if no_welcome_owed {
             session.stage = Stage::Open;
         }
-        if let Some(local) = local {
-            self.addresses.add(session.id, local);
+        let session = session.id;
+        if let Some(address) = local {
+            self.addresses.add(session, address);
+            self.make_known(Notice::Stood { session, address });
         }
     }
 
@@ -262,6 +279,7 @@ impl Inferred {
 
     /// Takes an observation of a session.
     pub(super) fn observe(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
+        self.catch_up();
         let event = match seen {
             Seen::Relay(relay) => self.relay(handle, relay, now_ns),
             Seen::Ack { of, .. } => self.ack(handle, *of, now_ns),
@@ -289,12 +307,22 @@ impl Inferred {
         now_ns: u64,
         last: bool,
     ) -> Option<Header> {
+        self.catch_up();
         let sent_at = self.tick();
         let (times, acks) = ((intended_ns, now_ns), self.promises_acks());
         let header = self.context.sending(handle, times, last, 0, acks)?;
         let seen = self.session(handle).progress.track.seen();
         let sent = Messages::fresh(intended_ns, now_ns, sent_at, seen);
         self.messages.push(header.sender, header.k, sent);
+        self.make_known(Notice::Sent {
+            message: Message {
+                sender: header.sender,
+                k: header.k,
+            },
+            intended_ns,
+            sent_ns: now_ns,
+            sent_at,
+        });
         Some(header)
     }
 
@@ -312,6 +340,7 @@ impl Inferred {
     }
 
     pub(super) fn leaving(&mut self, handle: Handle, now_ns: u64) {
+        self.catch_up();
         self.context.leaving(handle, now_ns);
         self.session(handle).progress.leaving_at = self.tick();
     }
@@ -322,10 +351,13 @@ impl Inferred {
 
     /// Settles at most `at_most` messages. Returns whether there may be more.
     pub(super) fn take_up_to(&mut self, at_most: usize) -> (Batch, bool) {
+        self.catch_up();
         self.hand_over_waited_for();
         let more = self.settle(at_most);
         // Everything in this batch is decided: nothing waits for numbers.
-        (self.context.take_batch(NEVER - 1), more)
+        let mut batch = self.context.take_batch(NEVER - 1);
+        batch.is_shared = self.sharing.is_some();
+        (batch, more)
     }
 
     /// Moves a session's cursor over its own acked messages that stand right after it: they come

@@ -89,6 +89,13 @@ impl Violation {
     pub fn kind(&self) -> Kind {
         self.evidence.kind()
     }
+
+    /// Of a lost message: nobody else got it either, so it is nobody's loss.
+    pub(super) fn reached_nobody(&mut self) {
+        if let Some(receiver) = self.receiver.take() {
+            self.evidence = Evidence::ReachedNobody(receiver);
+        }
+    }
 }
 
 /// The facts that show a violation: one variant for each sentence.

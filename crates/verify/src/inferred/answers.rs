@@ -8,6 +8,7 @@ use crate::batch::{Message, NO_NUMBER};
 use crate::context::TakenAck;
 use crate::ids::split_id;
 use crate::promises::OrderPromise;
+use crate::public::Notice;
 use crate::violation::{Evidence, Violation};
 use chatbench_wire::seen::{AckOf, Complaint};
 
@@ -85,6 +86,8 @@ impl Inferred {
                 .certain(late, handle, Some(taken.message), now_ns);
         }
         self.messages.acked(taken.message, at, fifo);
+        let message = taken.message;
+        self.make_known(Notice::Acked { message, at });
         Event::Ack {
             intended_ns: taken.pending.intended_ns,
             sent_ns: taken.pending.sent_ns,
@@ -159,6 +162,12 @@ impl Inferred {
     pub(super) fn refused(&mut self, message: Message, violation: Option<Violation>, now_ns: u64) {
         let refused = Anomaly::Refused { message, violation };
         self.context.batch.anomalies.push(refused);
+        self.is_refused(message, now_ns);
+        self.make_known(Notice::Refused { message, now_ns });
+    }
+
+    /// A message was answered with an error, to a session of this shard or another.
+    pub(super) fn is_refused(&mut self, message: Message, now_ns: u64) {
         let Some(sent) = self.messages.get_mut(message) else {
             return;
         };
@@ -173,10 +182,16 @@ impl Inferred {
     /// to `swallowed` of their acks may have been among the last lines that could not be read.
     pub(super) fn report_unacked(&mut self, handle: Handle, swallowed: u64, now_ns: u64) {
         for message in self.context.waiting(handle) {
-            if let Some(sent) = self.messages.get_mut(message) {
-                sent.unanswered = true;
-            }
+            self.is_unanswered(message);
+            self.make_known(Notice::Unanswered { message });
         }
         self.context.report_unacked(handle, swallowed, now_ns);
+    }
+
+    /// That a message was not answered by the end of its session is on record.
+    pub(super) fn is_unanswered(&mut self, message: Message) {
+        if let Some(sent) = self.messages.get_mut(message) {
+            sent.unanswered = true;
+        }
     }
 }

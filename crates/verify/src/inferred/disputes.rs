@@ -253,7 +253,7 @@ impl Inferred {
         };
         let at_ns = by.first().map_or(0, |&(_, at_ns)| at_ns);
         if first.sender == then.sender {
-            if keepers.is_empty() && by.len() > 1 {
+            if keepers.is_empty() && by.len() > 1 && self.sharing.is_none() {
                 // Every receiver got them so: one cause. Pairs in between are not counted again.
                 if alike.iter().all(|a| a.message != first) {
                     let all = Evidence::AllGotAfterLater(then.k);

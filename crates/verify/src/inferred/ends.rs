@@ -10,6 +10,7 @@ use crate::batch::{Ended, NO_NUMBER};
 use crate::bounds;
 use crate::flags::Parting;
 use crate::ledger::Ending;
+use crate::public::Notice;
 use crate::sessions::{NEVER, Stage};
 use crate::violation::{Evidence, NoFrame, Quote};
 use chatbench_wire::payload::SenderId;
@@ -36,6 +37,18 @@ impl Inferred {
         session.progress.joined_at = at;
         session.progress.first_ns = now_ns;
         let connecting_at = session.progress.connecting_at;
+        self.joined_before(connecting_at, at, now_ns);
+        if self.context.terms.capabilities.joins_in_order {
+            self.make_known(Notice::Joined {
+                connecting_at,
+                at,
+                now_ns,
+            });
+        }
+    }
+
+    /// A session that began to connect at the moment `connecting_at` had joined at the moment `at`.
+    pub(super) fn joined_before(&mut self, connecting_at: u64, at: u64, now_ns: u64) {
         let in_order = self.context.terms.capabilities.joins_in_order;
         let mut unjoined = std::mem::take(&mut self.unjoined);
         unjoined.retain(|&handle| {
@@ -67,6 +80,7 @@ impl Inferred {
     }
 
     pub(crate) fn no_welcome(&mut self, handle: Handle, now_ns: u64) {
+        self.catch_up();
         if self.session(handle).stage == Stage::Connecting {
             self.context
                 .certain(Evidence::NeverWelcomed, handle, None, now_ns);
@@ -141,11 +155,13 @@ impl Inferred {
             let id = session.id;
             let at = self.tick();
             self.messages.took_all(id, at);
+            self.make_known(Notice::TookAll { session: id, at });
         }
     }
 
     /// The connection is over; `unread` are its last bytes without a line end. The handle is free.
     pub(crate) fn ended(&mut self, handle: Handle, ending: Ending, unread: &[u8], now_ns: u64) {
+        self.catch_up();
         let session = &self.context.sessions[handle];
         let (stage, flags) = (session.stage, session.flags);
         let says_bye = self.context.terms.capabilities.bye;
@@ -215,11 +231,8 @@ impl Inferred {
         };
         self.over.retain(|&other| other != handle);
         self.unjoined.retain(|&other| other != handle);
-        let (forgotten, unjudged) = self.messages.ended(track.id);
-        self.context.batch.tally.uncompared += unjudged;
-        for forgotten in forgotten {
-            self.forget(forgotten);
-        }
+        self.sender_ended(track.id);
+        self.make_known(Notice::Ended { session: track.id });
         if track.in_doubt || self.sequence.label(track.cursor) > self.judged_label() {
             self.past.push_back(track);
         } else {
@@ -231,6 +244,15 @@ impl Inferred {
             self.addresses.done(oldest.id);
             self.settling.witness_forgotten = true;
             self.context.batch.tally.uncompared += 1;
+        }
+    }
+
+    /// A session of this shard or another will send nothing more.
+    pub(super) fn sender_ended(&mut self, session: SenderId) {
+        let (forgotten, unjudged) = self.messages.ended(session);
+        self.context.batch.tally.uncompared += unjudged;
+        for forgotten in forgotten {
+            self.forget(forgotten);
         }
     }
 

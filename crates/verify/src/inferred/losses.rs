@@ -7,12 +7,12 @@ use super::Inferred;
 use super::sequence::SlotId;
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
-use crate::anomaly::{Anomaly, LossDoubt};
+use crate::anomaly::{Anomaly, LossDoubt, LostHere};
 use crate::batch::{Message, NO_NUMBER};
 use crate::directory::ClientId;
 use crate::promises::RelayPromise;
 use crate::sessions::NEVER;
-use crate::violation::{Evidence, LossProof, Who};
+use crate::violation::{Evidence, LossProof, Violation};
 use chatbench_wire::payload::SenderId;
 
 /// A delivery that was owed and will not come.
@@ -98,33 +98,50 @@ impl Inferred {
         let Some(slot) = self.sequence.get_mut(id).filter(|_| !losses.is_empty()) else {
             return;
         };
-        let (message, late, nobody) = (slot.message, slot.late, slot.receivers == 0);
+        let (message, late, nobody) = (slot.message, slot.late, slot.reached_nobody());
         let on_record = std::mem::replace(&mut slot.lost, true);
         let sent = self.messages.get(message);
         let acked = sent.is_some_and(|m| m.acked_at != NEVER);
         let reported = sent.is_some_and(|m| m.unanswered || m.refused);
-        let silent = self.context.terms.promises.relay == RelayPromise::AtMostOnce
-            || late // too late to be delivered: reported as its cause
-            || nobody && !acked && reported; // its outcome instead of an ack is on record
+        let is_silent = self.context.terms.promises.relay == RelayPromise::AtMostOnce || late; // too late to be delivered: reported as its cause
+        // Its outcome instead of an ack is on record.
+        let silent = is_silent || nobody && !acked && reported;
         let reached_nobody = nobody && acked;
         let given_up = losses.iter().any(|loss| loss.doubt.given_up);
         let disordered = self.settling.witness_forgotten || self.is_near_disorder(id);
         // Settled early, for lack of room: the target may not have taken it. Or its outcome is
         // forgotten.
-        let may_be_none =
-            nobody && !acked && self.promises_acks() && self.messages.is_open(message.sender)
-                || self.messages.has_given_up(message.sender);
+        let may_come = !acked && self.promises_acks() && self.messages.is_open(message.sender);
+        let is_forgotten = self.messages.has_given_up(message.sender);
+        let may_be_none = nobody && may_come || is_forgotten;
+        let is_shared = self.sharing.is_some() && nobody && !is_forgotten;
         // A message that is lost to one receiver for certain and to another perhaps is decided at
         // the end for each.
         let deferred = losses.iter().any(|loss| loss.doubt.is_any());
         losses.sort_by_key(|loss| loss.receiver);
         for (at, mut loss) in losses.into_iter().enumerate() {
+            loss.doubt.disordered = disordered;
+            if is_shared {
+                self.context
+                    .batch
+                    .anomalies
+                    .push(Anomaly::LostHere(LostHere {
+                        receiver: loss.session,
+                        message,
+                        doubt: loss.doubt,
+                        is_silent,
+                        is_acked: acked,
+                        is_reported: reported,
+                        may_be_none,
+                        violation: self.lost(&loss, message),
+                    }));
+                continue;
+            }
             if may_be_none {
                 self.context.batch.tally.unresolved += 1;
                 continue;
             }
             self.context.batch.tally.lost += 1;
-            loss.doubt.disordered = disordered;
             if silent {
                 continue;
             }
@@ -205,23 +222,16 @@ impl Inferred {
     }
 
     /// The slot of a message, 0 if it has none yet; `None` if it is forgotten.
-    fn slot_of(&self, message: Message) -> Option<SlotId> {
+    pub(super) fn slot_of(&self, message: Message) -> Option<SlotId> {
         self.messages.get(message).map(|sent| sent.slot)
     }
 
     /// Reports one loss for each receiver, or, where the message reached nobody, one for all;
     /// `deferred` if the end of the run decides.
     fn report_loss(&mut self, loss: &Loss, message: Message, reached_nobody: bool, deferred: bool) {
-        let receiver = loss.receiver;
-        let evidence = match reached_nobody {
-            true => Evidence::ReachedNobody(Who::Client(receiver)),
-            false => Evidence::Lost(loss.proof),
-        };
-        let mut violation = self
-            .context
-            .violation(evidence, receiver, Some(message), loss.at_ns);
+        let mut violation = self.lost(loss, message);
         if reached_nobody {
-            violation.receiver = None;
+            violation.reached_nobody();
         }
         self.context.batch.anomalies.push(match loss.proof {
             _ if deferred => Anomaly::LostUnless {
@@ -236,5 +246,12 @@ impl Inferred {
             },
             _ => Anomaly::Certain(violation),
         });
+    }
+
+    /// The violation of a loss, while others may have got the message.
+    fn lost(&self, loss: &Loss, message: Message) -> Violation {
+        let lost = Evidence::Lost(loss.proof);
+        self.context
+            .violation(lost, loss.receiver, Some(message), loss.at_ns)
     }
 }

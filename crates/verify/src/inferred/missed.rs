@@ -71,9 +71,13 @@ impl Inferred {
     /// The messages of `sender` that are acked, and that nobody got nor any message after them, get
     /// their places.
     pub(super) fn place_unrelayed(&mut self, sender: SenderId) {
-        for k in self.messages.take_acked(sender) {
+        let ks = self.messages.take_acked(sender);
+        for k in ks.clone() {
             let tail = self.sequence.tail();
             self.place_one(tail, Message { sender, k }, NEVER);
+        }
+        if let Some(k) = ks.last() {
+            self.make_place_known(Message { sender, k }, None);
         }
     }
 
@@ -202,6 +206,10 @@ impl Inferred {
             return;
         };
         let Some(known) = self.known_of(handle, message, &sent, Rest::Unknown, runs) else {
+            // The target had taken it before the session began to connect.
+            if let Some(hole) = self.session(handle).progress.track.holes.get_mut(&slot) {
+                hole.given_up = true;
+            }
             return;
         };
         if !known.still_there && !self.promises_order(OrderPromise::Total) {

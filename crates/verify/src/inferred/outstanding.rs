@@ -11,6 +11,7 @@ impl Inferred {
     /// The run stops listening to this session, which is about to be cut, as all are.
     /// `heard_all` says that everything that had arrived was read.
     pub(crate) fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
+        self.catch_up();
         let Some(until_ns) = self.context.listened_until(handle, now_ns) else {
             return;
         };

@@ -2,6 +2,7 @@
 
 use super::messages::Sent;
 use super::sequence::SlotId;
+use super::sharing::Sharing;
 use super::{Event, Handle, Inferred, is_late};
 use crate::anomaly::{Anomaly, Open};
 use crate::batch::{Message, NO_NUMBER};
@@ -98,12 +99,12 @@ impl Inferred {
         if duplicate {
             return self.again(handle, message, now_ns);
         }
-        if given_up && let Some(event) = self.after_all(handle, message, &sent, now_ns) {
-            return event;
-        }
         if sent.accepted_at() < connecting_at {
             self.before_its_time(handle, message, now_ns);
             return Event::Other;
+        }
+        if given_up && let Some(event) = self.after_all(handle, message, &sent, now_ns) {
+            return event;
         }
         if sent.refused {
             self.relayed_though_refused(message, now_ns);
@@ -115,6 +116,7 @@ impl Inferred {
         };
         let fifo = self.promises_order(OrderPromise::Fifo);
         self.messages.arrived(message, at, fifo);
+        self.make_arrival_known(message, at);
         self.pass_to(handle, slot, at, now_ns);
         self.deliver(handle, slot, &sent, clean.then_some(heard), now_ns)
     }
@@ -243,6 +245,10 @@ impl Inferred {
             sender: header.sender,
             k: header.k,
         };
+        if self.sharing.as_ref().is_some_and(Sharing::is_incomplete) {
+            self.context.batch.tally.uncompared += 1;
+            return self.out_of_the_window();
+        }
         let left_behind = self.session(handle).progress.track.left_behind != 0;
         if left_behind || self.messages.has_given_up(header.sender) {
             self.context.batch.tally.uncompared += u64::from(!left_behind);
@@ -256,7 +262,11 @@ impl Inferred {
         let never_sent = match self.messages.sender(header.sender) {
             Some(sender) => header.k >= sender.ks().end,
             // It is known of every session that is there whether it sent anything.
-            None => self.tracks().any(|track| track.id == header.sender),
+            None => {
+                let elsewhere = |sharing: &Sharing| sharing.is_open_elsewhere(header.sender);
+                self.sharing.as_ref().is_some_and(elsewhere)
+                    || self.tracks().any(|track| track.id == header.sender)
+            }
         };
         if never_sent {
             let what = WrongRelay::NeverSent(self.context.directory.message(message));
@@ -316,10 +326,20 @@ impl Inferred {
     ) {
         let id = self.session(handle).progress.track.id;
         let line = hash_of(heard.frame);
-        if self.irregulars.count(what.kind(), line, id) {
-            let wrong = Evidence::WrongRelay { what, others: 0 };
-            self.context.certain(wrong, handle, message, now_ns);
-        }
+        let Some(violations) = self.irregulars.count(what.kind(), line, id) else {
+            return;
+        };
+        let wrong = Evidence::WrongRelay { what, others: 0 };
+        let client = self.session(handle).client;
+        let violation = self.context.violation(wrong, client, message, now_ns);
+        self.context.batch.anomalies.push(match self.sharing {
+            Some(_) => Anomaly::WrongHere {
+                line,
+                violations,
+                violation,
+            },
+            None => Anomaly::Certain(violation),
+        });
     }
 
     /// `handle` got `slot` later than is promised.

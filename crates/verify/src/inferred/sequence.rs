@@ -42,6 +42,8 @@ pub(super) struct Slot {
     pub(super) last_ns: u64,
     /// How many got it.
     pub(super) receivers: u32,
+    /// A receiver of another shard got it.
+    pub(super) elsewhere: bool,
     /// It cannot be judged before this slot can: the evidence about its order reaches so far.
     pub(super) until: SlotId,
     /// It stands before something that had been seen, or acked, when it was sent: that is on
@@ -107,6 +109,7 @@ impl Slot {
             first_ns: 0,
             last_ns: 0,
             receivers: 0,
+            elsewhere: false,
             until: 0,
             late: false,
             lost: false,
@@ -120,6 +123,11 @@ impl Slot {
 
     pub(super) fn sender(&self) -> SenderId {
         self.message.sender
+    }
+
+    /// Whether nobody is known to have got it, here or in another shard.
+    pub(super) fn reached_nobody(&self) -> bool {
+        self.receivers == 0 && !self.elsewhere
     }
 }
 

@@ -119,16 +119,18 @@ impl Inferred {
             let track = &self.context.sessions[handle].progress.track;
             until = until.min(track.horizon(&self.sequence));
         }
-        if until == NEVER {
+        // Nobody is there any more, in any shard.
+        let over = until == NEVER && !self.are_others_there();
+        if over {
             for sender in self.messages.unplaced.clone() {
                 self.place_unrelayed(sender);
             }
         }
-        let settled = self.settled_until(until, at_most);
+        let settled = self.settled_until(until, over, at_most);
         let more = settled.len() == at_most;
         self.settle_slots(&settled);
         self.judge_losses_since();
-        self.judge_doubts(until == NEVER && !more);
+        self.judge_doubts(over && !more);
         self.settling.disordered.clear();
         self.context.batch.tally.disordered += self.settling.effort.take_refused();
         self.forget_past();
@@ -154,8 +156,8 @@ impl Inferred {
     }
 
     /// The first `at_most` slots that can be settled, in order: those up to the label `until` of
-    /// which nothing is still awaited.
-    fn settled_until(&self, until: u64, at_most: usize) -> Vec<SlotId> {
+    /// which nothing is still awaited; `over` if everybody has gone.
+    fn settled_until(&self, until: u64, over: bool, at_most: usize) -> Vec<SlotId> {
         let from = match self.settling.last {
             0 => self.sequence.head(),
             last => last,
@@ -167,11 +169,11 @@ impl Inferred {
             }
             // Nobody got it, and its ack may still come.
             let sent = self.messages.get(slot.message);
-            if slot.receivers == 0
+            if slot.reached_nobody()
                 && sent.is_some_and(|sent| sent.acked_at == NEVER)
                 && self.promises_acks()
                 && self.messages.is_open(slot.sender())
-                && until != NEVER
+                && !over
             {
                 break;
             }
@@ -287,6 +289,9 @@ impl Inferred {
 
     fn count(&mut self, id: SlotId) {
         let complete = self.waited_for.remove(&id).is_none();
+        if self.sharing.is_some() {
+            return self.tell_part(id, complete);
+        }
         let slot = self.sequence.get(id).filter(|slot| slot.receivers > 0);
         if let Some(slot) = slot.filter(|_| complete) {
             self.context.batch.settled.push(figures(slot));

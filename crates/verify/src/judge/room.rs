@@ -12,9 +12,10 @@
 //! numbers that did not come, [`answers`] acks and errors, [`contests`] numbers that are more than
 //! one message, [`senders`] and [`order`] what came too late, [`deliveries`] what was wrong in
 //! itself, [`restart`] that a target began anew, and [`outstanding`] what had not come when the run
-//! stopped listening. [`deferred`] holds losses that may yet turn out to be none, [`causes`]
-//! remembers what is counted once, [`beyond`] counts what bounds leave undecided, and [`unjudged`]
-//! is for a run that has no time left.
+//! stopped listening. [`parts`] puts together what each shard tells of a message whose order is
+//! inferred. [`deferred`] holds losses that may yet turn out to be none, [`causes`] remembers what
+//! is counted once, [`beyond`] counts what bounds leave undecided, and [`unjudged`] is for a run
+//! that has no time left.
 
 mod answers;
 mod beyond;
@@ -28,6 +29,7 @@ mod missing;
 mod open;
 mod order;
 mod outstanding;
+mod parts;
 mod restart;
 mod senders;
 mod unjudged;
@@ -57,6 +59,7 @@ use deferred::Deferred;
 use deliveries::Alike;
 use gaps::Gaps;
 use known::{Known, Numbers, Record};
+use parts::Parts;
 use restart::{HungUp, Restarts};
 use senders::Track;
 use unjudged::PassedOver;
@@ -92,6 +95,8 @@ pub(super) struct RoomJudge {
     given_up: Vec<Range<u64>>,
     deferred: Deferred,
     beyond: Beyond,
+    /// Messages of which the shards have told parts.
+    parts: Parts,
     /// Losses that are none if other deliveries are out of order, as they are here.
     misplaced: u64,
     /// Anomalies by the number with which they are judged.
@@ -150,6 +155,7 @@ impl RoomJudge {
             given_up: Vec::new(),
             beyond: Beyond::default(),
             deferred: Deferred::default(),
+            parts: Parts::default(),
             misplaced: 0,
             open: BTreeMap::new(),
             open_count: 0,
@@ -210,6 +216,8 @@ impl RoomJudge {
             watermark,
             mut facts,
             settled: complete,
+            parts,
+            is_shared,
             anomalies,
             ended,
             cut,
@@ -236,7 +244,13 @@ impl RoomJudge {
         for anomaly in anomalies {
             self.anomaly(anomaly);
         }
-        self.ended.extend(ended);
+        for part in parts {
+            self.part(part, &mut settled);
+        }
+        match is_shared {
+            true => self.ended_in_one(ended),
+            false => self.ended.extend(ended),
+        }
         self.watermarks[shard] = watermark;
         self.numbers.told = self.told();
         self.settle_told(&mut settled);
@@ -282,6 +296,7 @@ impl RoomJudge {
         self.settle_told(&mut settled);
         debug_assert_eq!((self.open_count, self.open.len()), (0, 0), "all is judged");
         self.judge_answers();
+        self.conclude_parts(&mut settled);
         self.report_deferred(target_gone);
         self.judge_unanswered();
         self.report_gaps();

@@ -16,7 +16,7 @@ use super::world::{Play, Played, World, rng};
 use crate::kind::Kind;
 use crate::promises::Promises;
 
-type Verdict = BTreeMap<Kind, u64>;
+pub(super) type Verdict = BTreeMap<Kind, u64>;
 
 /// That something is out of order, and not where: what a cycle is made of is certain, and what of
 /// it is wrong is not.
@@ -39,10 +39,10 @@ const WRONG_LINE: [Kind; 4] = [
 pub(super) const LOSS: [Kind; 2] = [Kind::LostRelay, Kind::AckWithoutRelay];
 
 /// A history, and both verdicts on it.
-struct Judged {
+pub(super) struct Judged {
     promises: Promises,
     bugs: Vec<&'static str>,
-    streaming: Verdict,
+    pub(super) streaming: Verdict,
     brute: Verdict,
     /// By brute force, but for what follows only from when another session joined.
     near: Verdict,
@@ -64,7 +64,7 @@ impl Judged {
         Self::of(World::at_liberty(seed, promises, classic), seed, bugs)
     }
 
-    fn of(mut world: World, seed: u64, bugs: &[usize]) -> Self {
+    pub(super) fn of(mut world: World, seed: u64, bugs: &[usize]) -> Self {
         let protocol = conns::protocol(&world.terms);
         let promises = world.terms.promises;
         let bugs = afflict(&mut world, seed, bugs);
@@ -173,7 +173,7 @@ proptest! {
 /// One after the other, the same histories each time: what is lost or out of order is inferred,
 /// and the verifier infers from what is near. `PROPTEST_CASES` asks for more of each, and then
 /// prints how many of all differ.
-fn assert_alike_of_each_bug(of: fn(u64, bool, &[usize]) -> Judged) {
+pub(super) fn assert_alike_of_each_bug(of: fn(u64, bool, &[usize]) -> Judged) {
     let usual = 60;
     let histories = u64::from(super::cases(usual));
     let (mut all, mut different) = (0, Vec::new());
@@ -193,7 +193,7 @@ fn assert_alike_of_each_bug(of: fn(u64, bool, &[usize]) -> Judged) {
 }
 
 /// Likewise of several bugs: both fail or neither.
-fn assert_both_fail_or_neither(of: fn(u64, bool, &[usize]) -> Judged) {
+pub(super) fn assert_both_fail_or_neither(of: fn(u64, bool, &[usize]) -> Judged) {
     let histories = super::cases(2000) as usize;
     let mut different = Vec::new();
     for seed in 0..histories as u64 {

@@ -43,6 +43,7 @@ mod room_bugs;
 mod rooms;
 mod rooms_agree;
 mod said;
+mod several_shards;
 mod traces;
 mod unjudged;
 mod weaker;

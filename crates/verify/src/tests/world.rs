@@ -249,6 +249,15 @@ impl World {
         self
     }
 
+    /// The same world, its clients dealt out over so many shards, which infer one order together.
+    pub(super) fn dealt_over(mut self, shards: usize, rng: &mut impl Rng) -> Self {
+        self.shards = shards;
+        for life in &mut self.lives {
+            life.shard = rng.random_range(0..shards);
+        }
+        self
+    }
+
     /// The same world, its target speaking the classic dialect: the frames without their numbers,
     /// and no welcomes and byes.
     pub(super) fn in_classic(mut self) -> Self {
@@ -563,6 +572,9 @@ struct Connection {
 struct Player<'w> {
     world: &'w World,
     rng: Pcg64Mcg,
+    /// Draws which shard hands over, or is absorbed. Where one order is inferred together, clients
+    /// see the same things at the same times over however many shards they are dealt.
+    shard_rng: Option<Pcg64Mcg>,
     ledgers: Vec<Ledger>,
     judge: Judge,
     batches: Vec<VecDeque<crate::batch::Batch>>,
@@ -577,7 +589,9 @@ struct Player<'w> {
 impl<'w> Player<'w> {
     fn new(world: &'w World, play: Play) -> Self {
         let names = (0..world.lives.len()).map(|i| format!("c{i}")).collect();
-        let directory = Arc::new(Directory::new(names));
+        let infers = !world.terms.are_numbered();
+        let inferring = if infers { world.shards } else { 1 };
+        let directory = Arc::new(Directory::new(names).with_shards(inferring));
         let ledger = |_| {
             let mut ledger = Ledger::new(world.terms, Arc::clone(&directory));
             if play.slowly {
@@ -588,6 +602,7 @@ impl<'w> Player<'w> {
         Self {
             world,
             rng: rng(play.seed),
+            shard_rng: (inferring > 1).then(|| rng(play.seed ^ 0x54a3d)),
             ledgers: (0..world.shards).map(ledger).collect(),
             judge: Judge::new(directory, world.shards, Some(LATE_AFTER_NS)),
             batches: (0..world.shards).map(|_| VecDeque::new()).collect(),
@@ -703,7 +718,7 @@ impl<'w> Player<'w> {
                 self.end(i, Ending::Eof, now_ns);
             }
             Step::HandOver => {
-                let shard = self.rng.random_range(0..self.ledgers.len());
+                let shard = self.draw_one_of(self.ledgers.len());
                 let batch = self.ledgers[shard].take_batch();
                 self.batches[shard].push_back(batch);
                 if self.rng.random_bool(0.7) {
@@ -711,6 +726,14 @@ impl<'w> Player<'w> {
                 }
             }
         }
+    }
+
+    fn draw_one_of(&mut self, shards: usize) -> usize {
+        let Some(shard_rng) = &mut self.shard_rng else {
+            return self.rng.random_range(0..shards);
+        };
+        let _: usize = self.rng.random_range(0..1); // as if there were one
+        shard_rng.random_range(0..shards)
     }
 
     /// Absorbs the oldest batch of a random shard that has one.
@@ -721,7 +744,7 @@ impl<'w> Player<'w> {
         if waiting.is_empty() {
             return;
         }
-        let shard = waiting[self.rng.random_range(0..waiting.len())];
+        let shard = waiting[self.draw_one_of(waiting.len())];
         let batch = self.batches[shard].pop_front().unwrap();
         let settled = &mut self.settled;
         self.judge.absorb(shard, batch, |s| settled.push(s));

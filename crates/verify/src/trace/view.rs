@@ -13,6 +13,7 @@ use super::version_1::Answers;
 use crate::batch::Message;
 use crate::directory::{ClientId, Directory, RawFate};
 use crate::numberings::APART;
+use crate::public::Seat;
 use crate::sends::Sends;
 use crate::violation::{MessageOf, Who};
 use chatbench_wire::payload::SenderId;
@@ -347,6 +348,17 @@ impl View {
 
     pub(crate) fn remembers(&self, session: SenderId) -> bool {
         self.directory.remembers(session)
+    }
+
+    /// A ledger's seat among those that infer one order together, if there are several.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        let unnamed = !self.room().is_named();
+        unnamed.then(|| self.directory.seat()).flatten()
+    }
+
+    /// The number of the next session.
+    pub(crate) fn next_session(&self) -> SenderId {
+        self.directory.next_session()
     }
 
     pub(crate) fn was_opened(&self, session: SenderId) -> bool {

@@ -219,6 +219,9 @@ impl RoomJudge {
         if let Some((seq, sent_ns)) = numbered {
             self.check_refused(message, seq, sent_ns);
         }
+        if let Some(at_ns) = self.parts.relayed_before_refused(message) {
+            self.check_refused(message, NO_NUMBER, at_ns);
+        }
     }
 
     /// `message` was acked or relayed: that is a violation if it was refused, too.
@@ -295,6 +298,9 @@ impl RoomJudge {
     ) {
         let is_refused = self.answers.refused.contains_key(&message);
         self.beyond.contested += u64::from(forgotten && !is_refused);
+        if !is_refused && seq == NO_NUMBER {
+            self.parts.relayed_though_refused(message, at_ns);
+        }
         self.check_refused(message, seq, at_ns);
     }
 

@@ -54,9 +54,18 @@ impl RoomJudge {
                 doubt,
                 violation,
             } => self.defer(Awaited::Message(message), receiver, doubt, violation),
+            Anomaly::LostHere(lost) => self.lost_here(lost),
+            Anomaly::WrongHere {
+                line,
+                violations,
+                violation,
+            } => self.wrong_here(line, violations, violation),
             Anomaly::DisorderNear { message } => self.deferred.disorder_near(message),
             Anomaly::HadAll { receiver } => self.deferred.had_all(receiver),
             Anomaly::CameAfterAll { receiver, message } => {
+                if self.parts.came_after_all(message, receiver) {
+                    return; // it did not count as lost yet
+                }
                 if self.came_after_all(Awaited::Message(message), receiver) {
                     self.tally.lost = self.tally.lost.saturating_sub(1);
                 }
@@ -66,8 +75,9 @@ impl RoomJudge {
                 message,
                 violation,
             } => {
-                if self.came_after_all(Awaited::Message(message), receiver) {
-                    self.tally.lost -= 1;
+                let waited = self.parts.came_after_all(message, receiver);
+                if waited || self.came_after_all(Awaited::Message(message), receiver) {
+                    self.tally.lost -= u64::from(!waited);
                     self.tally.delivered += 1;
                     self.tally.uncompared += 1; // it is unknown what came before it
                 } else {

@@ -28,6 +28,9 @@ impl RoomJudge {
         let room = self.room();
         let complete = batch.settled.into_iter();
         complete.for_each(|one| settled(Settled { room, ..one }));
+        for part in batch.parts {
+            self.part(part, &mut settled);
+        }
         self.cut(batch.cut);
         for fact in &batch.facts {
             self.unjudged.last = self.unjudged.last.max(fact.seq());
@@ -39,6 +42,11 @@ impl RoomJudge {
                     self.found.add(violation);
                 }
                 Anomaly::HungUp { seen, violation } => self.hung_up(seen, violation),
+                Anomaly::WrongHere {
+                    line,
+                    violations,
+                    violation,
+                } => self.wrong_here(line, violations, violation),
                 other => {
                     let is_loss = matches!(other, Anomaly::LostUnless { .. });
                     self.unjudged.lost += u64::from(is_loss);
@@ -71,7 +79,7 @@ impl RoomJudge {
         let end =
             (self.numbers.base + self.numbers.records.len() as u64).max(self.unjudged.last + 1);
         self.unjudged.total.messages += end.saturating_sub(self.numbers.base.max(1));
-        let waiting = self.open_count + self.missing.len();
+        let waiting = self.open_count + self.missing.len() + self.parts.losses();
         self.unjudged.total.findings += waiting as u64 + self.deferred.count();
         self.state_undecided();
     }

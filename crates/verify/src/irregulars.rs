@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::kind::Kind;
+use super::kind::Kind;
 use chatbench_wire::payload::SenderId;
 
 /// Different lines that are irregular in themselves and remembered, so that the same line is one
@@ -31,22 +31,36 @@ struct Irregular {
 }
 
 impl Irregulars {
-    /// `receiver` got a line. Whether that is one violation more.
-    pub(super) fn count(&mut self, kind: Kind, line: u64, receiver: SenderId) -> bool {
+    /// `receiver` got a line. If that is one violation more, how many it is now.
+    pub(super) fn count(&mut self, kind: Kind, line: u64, receiver: SenderId) -> Option<u64> {
+        let irregular = self.line(kind, line);
+        let count = irregular.receivers.entry(receiver).or_default();
+        let is_new = *count == 0;
+        *count += 1;
+        let is_more = *count > irregular.violations;
+        irregular.violations = irregular.violations.max(*count);
+        let violations = irregular.violations;
+        self.receivers += usize::from(is_new);
+        is_more.then_some(violations)
+    }
+
+    /// The receivers of one shard found a line to be so many violations. Whether that is one more.
+    pub(super) fn found(&mut self, kind: Kind, line: u64, violations: u64) -> bool {
+        let irregular = self.line(kind, line);
+        let is_more = violations > irregular.violations;
+        irregular.violations = irregular.violations.max(violations);
+        is_more
+    }
+
+    fn line(&mut self, kind: Kind, line: u64) -> &mut Irregular {
         let key = (kind, line);
         if !self.lines.contains_key(&key) || self.receivers >= MAX_IRREGULAR_RECEIVERS {
             self.make_room();
         }
-        let irregular = self.lines.entry(key).or_insert_with(|| {
+        self.lines.entry(key).or_insert_with(|| {
             self.order.push_back(key);
             Irregular::default()
-        });
-        let count = irregular.receivers.entry(receiver).or_default();
-        self.receivers += usize::from(*count == 0);
-        *count += 1;
-        let is_more = *count > irregular.violations;
-        irregular.violations = irregular.violations.max(*count);
-        is_more
+        })
     }
 
     fn make_room(&mut self) {

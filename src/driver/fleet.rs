@@ -80,7 +80,7 @@ impl Client {
             group: member.group,
             payload: member.payload,
             source: member.source,
-            // Only a classic client's messages claim anything, and one shard has all of those.
+            // Where clients claim anything, one shard has all of them.
             claims: member.claims.map(|client| client.0 as usize),
             connection: None,
             connections: 0,

@@ -11,10 +11,13 @@ use crate::scenario::plan::{Group, Load, PayloadSize, Plan};
 use crate::verify::directory::ClientId;
 
 /// Half of the cores, so that the target has the other half; at least one, and not more than there
-/// are clients for. One if the order is inferred from the order of reads, which two threads could
-/// not agree on.
-pub(super) fn shard_count(plan: &Plan) -> usize {
-    if !plan.promises.use_seq {
+/// are clients for. One if all clients have to be driven by one thread: by what is promised, or
+/// since clients send in the name of others, whose addresses they ask for. A run that is recorded,
+/// and in which the order is inferred, has one, too.
+pub(super) fn shard_count(plan: &Plan, is_recorded: bool) -> usize {
+    let claims = plan.groups.iter().any(|group| group.claims.is_some());
+    let infers = !plan.promises.use_seq;
+    if plan.promises.need_one_shard() || infers && (claims || is_recorded) {
         return 1;
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
@@ -165,7 +168,7 @@ mod tests {
 
     /// The workload of every client by name, from the roster as the shards get it.
     fn workloads(plan: &Plan) -> BTreeMap<String, Workload> {
-        let shards = shard_count(plan);
+        let shards = shard_count(plan, false);
         let (names, shares) = members(plan, shards);
         let of = |mut member: Member| {
             member.source.begin(0);
@@ -200,6 +203,28 @@ mod tests {
         "[clients.guests]\ncount = 3\npayload = { min = 48, max = 4096 }\n\
          script = [{ publish = { count = 9 } }, { pause = { min = '0s', max = '1s' } }]\n",
     ];
+
+    #[test]
+    fn one_thread_has_all_clients_where_one_order_is_inferred() {
+        let count = |run: &str, verify: &str, is_recorded| {
+            let text = format!("{run}\n[verify]\n{verify}\n[clients.a]\ncount = 9\nrate = 1\n");
+            let plan = crate::scenario::parse("case.toml", &text, &[], None, None);
+            shard_count(
+                &plan.unwrap_or_else(|errors| panic!("{errors}")),
+                is_recorded,
+            )
+        };
+        let three = "run.shards = 3";
+        let fifo = "use_seq = false\norder = 'fifo'";
+        assert_eq!(count("", "use_seq = false", false), 1);
+        assert_eq!(count(three, fifo, false), 3);
+        assert_eq!(count(three, fifo, true), 1);
+        assert_eq!(count(three, "", true), 3, "by numbers");
+        let claims = "target.url = 'embedded+classic'\nrun.shards = 3\n\
+                      [clients.b]\nrate = 1\nclaims = 'a-1'";
+        assert_eq!(count(three, "use_seq = false\norder = 'none'", false), 3);
+        assert_eq!(count(claims, "order = 'fifo'", false), 1);
+    }
 
     fn plan(groups: &str, observers: u32, shards: u32) -> Plan {
         let mut text = String::new();

@@ -273,12 +273,13 @@ impl<'a> Coordinator<'a> {
             run,
         } = setting;
         let clock = Clock::start(time);
-        let shard_count = roster::shard_count(plan);
+        let shard_count = roster::shard_count(plan, trace.is_some());
         let (names, members) = roster::members(plan, shard_count);
         let clients = trace.map(|_| names.clone()).unwrap_or_default();
         let groups = roster::groups(&members);
         let directory = Directory::new(names).with_groups(groups);
-        let directory = Arc::new(directory.with_rooms(plan.rooms.clone()));
+        let directory = directory.with_rooms(plan.rooms.clone());
+        let directory = Arc::new(directory.with_shards(shard_count));
         let live = Arc::new(Live::default());
         let scripts = members
             .iter()

@@ -63,7 +63,7 @@ pub(super) fn check(
     }
     if capabilities.numbers && promises.use_seq {
         all_that_numbers_say(problems, file, promises);
-    } else {
+    } else if promises.need_one_shard() {
         one_shard(problems, file);
     }
     if !capabilities.errors {
@@ -130,8 +130,8 @@ fn all_that_numbers_say(problems: &Problems, file: &Section<'_>, promises: &Prom
     }
 }
 
-/// Notes more than one shard: which of two messages came first can only be told of those that one
-/// thread read.
+/// Notes more than one shard of a target that promises one order, or causes before effects: which of
+/// two messages came first can only be told of those that one thread read.
 fn one_shard(problems: &Problems, file: &Section<'_>) {
     let one = |entry: &&Entry| matches!(entry.node.value, Value::Integer(1));
     if let Some(entry) = entry(file, "run", "shards").filter(|entry| !one(entry)) {
@@ -141,7 +141,8 @@ fn one_shard(problems: &Problems, file: &Section<'_>) {
                 .at(&entry.node.span, "must be 1")
                 .help(
                     "the messages' order is told by who reads what first, which two threads \
-                     cannot agree on; leave the key out, or judge by numbers (verify.use_seq)",
+                     cannot agree on; leave the key out, judge by numbers (verify.use_seq), or \
+                     hold the target to each sender's own order (verify.order = \"fifo\")",
                 ),
         );
     }

@@ -109,6 +109,21 @@ impl Listener {
     }
 }
 
+impl PassedOver {
+    /// The same message, as the listeners of another shard waited for it.
+    pub(super) fn and(mut self, other: Self) -> Self {
+        self.first_ns = [self.first_ns, other.first_ns].into_iter().flatten().min();
+        for (class, others) in other.crowds {
+            let crowd = self.crowds.entry(class).or_default();
+            crowd.clients += others.clients;
+            crowd.first.extend(others.first);
+            crowd.first.sort_unstable();
+            crowd.first.truncate(2);
+        }
+        self
+    }
+}
+
 impl Crowd {
     pub(super) fn add(&mut self, listener: &Listener) {
         self.clients += 1;

@@ -206,9 +206,11 @@ impl Inferred {
             return;
         };
         let Some(known) = self.known_of(handle, message, &sent, Rest::Unknown, runs) else {
-            // The target had taken it before the session began to connect.
+            // The target had taken it before the session began to connect. Where another shard was
+            // told so, it may have got its place later.
+            let is_shared = self.sharing.is_some();
             if let Some(hole) = self.session(handle).progress.track.holes.get_mut(&slot) {
-                hole.given_up = true;
+                hole.given_up |= is_shared;
             }
             return;
         };

@@ -232,7 +232,7 @@ impl RoomJudge {
         let room = self.room();
         let complete = complete.into_iter();
         complete.for_each(|one| settled(Settled { room, ..one }));
-        self.cut(cut);
+        self.cut(cut, is_shared);
         // Where numbers leap, none is to be settled before all of the batch is known of it.
         let far = self.numbers.base.saturating_add(bounds::records() as u64);
         if facts.iter().any(|fact| fact.seq() >= far) {

@@ -18,7 +18,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::known::Record;
 use super::{NO_NUMBER, RoomJudge};
 use crate::batch::Message;
-use crate::outstanding::{Class, Crowd, Crowds, Cut, Listener, Outstanding, Unanswered, Waiting};
+use crate::outstanding::{
+    Class, Crowd, Crowds, Cut, Listener, Outstanding, PassedOver, Unanswered, Waiting,
+};
 use crate::promises::RelayPromise;
 use crate::violation::Evidence;
 use chatbench_wire::payload::SenderId;
@@ -66,8 +68,9 @@ impl Ends {
 }
 
 impl RoomJudge {
-    /// The sessions of a shard are cut.
-    pub(super) fn cut(&mut self, cut: Cut) {
+    /// The sessions of a shard are cut. If the order is inferred on several shards (`is_shared`),
+    /// others may have listeners that wait for the same messages.
+    pub(super) fn cut(&mut self, cut: Cut, is_shared: bool) {
         for listener in cut.listeners {
             let session = listener.session;
             let coming = self.ends.coming.entry(listener.next).or_default();
@@ -78,15 +81,23 @@ impl RoomJudge {
             self.ends.unanswered.insert(unanswered.message, unanswered);
         }
         for passed in cut.passed_over {
-            let known = Known {
-                message: passed.message,
-                seq: NO_NUMBER,
-                intended_ns: passed.intended_ns,
-                sent_ns: Some(passed.sent_ns),
-                first_ns: passed.first_ns,
-            };
-            self.outstanding_message(known, &passed.crowds);
+            match is_shared {
+                true => self.parts.passed_over(passed),
+                false => self.passed_over(&passed),
+            }
         }
+    }
+
+    /// A message that has a place in the order, and its listeners that waited for it.
+    pub(super) fn passed_over(&mut self, passed: &PassedOver) {
+        let known = Known {
+            message: passed.message,
+            seq: NO_NUMBER,
+            intended_ns: passed.intended_ns,
+            sent_ns: Some(passed.sent_ns),
+            first_ns: passed.first_ns,
+        };
+        self.outstanding_message(known, &passed.crowds);
     }
 
     /// Number `seq` is settled. Returns whether somebody was still waiting for its relay.

@@ -1,13 +1,14 @@
 //! Messages of a target that states no order, driven by several shards: each of these tells its part
 //! of every message, and when all have, it is known how many got it, and whether anybody did.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{RoomJudge, Settled};
 use crate::anomaly::{Anomaly, LostHere};
 use crate::batch::{Ended, Message, NO_NUMBER, Part, Unjudged};
 use crate::bounds;
 use crate::irregulars::Irregulars;
+use crate::outstanding::PassedOver;
 use crate::violation::Violation;
 use chatbench_wire::payload::SenderId;
 
@@ -21,6 +22,8 @@ pub(super) struct Parts {
     /// The latest of which all have.
     decided: HashMap<Message, Decided>,
     latest: VecDeque<Message>,
+    /// Messages that listeners still waited for when the run stopped listening.
+    passed_over: BTreeMap<Message, PassedOver>,
     /// Messages that receivers of one shard got though they had been refused, and when: the shard
     /// of the sender, which was told so, has not handed that over yet.
     refused: HashMap<Message, u64>,
@@ -84,6 +87,16 @@ impl Parts {
         let before = whole.losses.len();
         whole.losses.retain(|lost| lost.receiver != receiver);
         whole.losses.len() < before
+    }
+
+    /// Listeners of one shard still waited for a message.
+    pub(super) fn passed_over(&mut self, passed: PassedOver) {
+        let message = passed.message;
+        let passed = match self.passed_over.remove(&message) {
+            Some(others) => others.and(passed),
+            None => passed,
+        };
+        self.passed_over.insert(message, passed);
     }
 
     /// A message was relayed though it had been refused, which nobody has handed over yet; or that
@@ -162,6 +175,14 @@ impl RoomJudge {
         while let Some(oldest) = self.parts.order.pop_front() {
             self.conclude_one(oldest, all_told, settled);
         }
+        self.judge_passed_over();
+    }
+
+    /// Judges what the listeners of all shards still waited for.
+    pub(super) fn judge_passed_over(&mut self) {
+        for passed in std::mem::take(&mut self.parts.passed_over).values() {
+            self.passed_over(passed);
+        }
     }
 
     /// Nothing more is waited for of a message; `all_told` unless some shards may have more to tell.
@@ -179,8 +200,17 @@ impl RoomJudge {
             on_record: false,
         };
         let room = self.room();
-        if let Some(figures) = whole.figures.filter(|_| !whole.is_incomplete) {
-            settled(Settled { room, ..figures });
+        match whole.figures {
+            Some(figures) if !whole.is_incomplete => settled(Settled { room, ..figures }),
+            Some(Settled { first_ns, .. }) => {
+                if let Some(passed) = self.parts.passed_over.get_mut(&message) {
+                    let first = passed
+                        .first_ns
+                        .map_or(first_ns, |other| other.min(first_ns));
+                    passed.first_ns = Some(first);
+                }
+            }
+            None => {}
         }
         let mut on_record = false;
         if self.unjudged.passed_over {

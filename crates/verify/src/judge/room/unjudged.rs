@@ -31,7 +31,7 @@ impl RoomJudge {
         for part in batch.parts {
             self.part(part, &mut settled);
         }
-        self.cut(batch.cut);
+        self.cut(batch.cut, batch.is_shared);
         for fact in &batch.facts {
             self.unjudged.last = self.unjudged.last.max(fact.seq());
             self.unjudged_since(fact.at_ns());
@@ -68,6 +68,7 @@ impl RoomJudge {
     /// judged.
     pub(super) fn conclude_without(&mut self, target_gone: bool) {
         self.judge_irregular(u64::MAX);
+        self.judge_passed_over();
         self.report_hung_up(target_gone);
         let first = self.numbers.records.iter().find_map(|record| {
             let relayed = record.relayed.as_ref().map(|relayed| relayed.first_ns);

@@ -13,11 +13,11 @@ use crate::verify::directory::ClientId;
 /// Half of the cores, so that the target has the other half; at least one, and not more than there
 /// are clients for. One if all clients have to be driven by one thread: by what is promised, or
 /// since clients send in the name of others, whose addresses they ask for. A run that is recorded,
-/// and in which the order is inferred, has one, too.
+/// or has rooms, and in which the order is inferred, has one, too.
 pub(super) fn shard_count(plan: &Plan, is_recorded: bool) -> usize {
     let claims = plan.groups.iter().any(|group| group.claims.is_some());
     let infers = !plan.promises.use_seq;
-    if plan.promises.need_one_shard() || infers && (claims || is_recorded) {
+    if plan.promises.need_one_shard() || infers && (claims || is_recorded || !plan.rooms.is_empty()) {
         return 1;
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);

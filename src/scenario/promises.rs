@@ -63,8 +63,14 @@ pub(super) fn check(
     }
     if capabilities.numbers && promises.use_seq {
         all_that_numbers_say(problems, file, promises);
-    } else if promises.need_one_shard() {
-        one_shard(problems, file);
+    } else {
+        let inferred = Promises {
+            use_seq: false,
+            ..*promises
+        };
+        if inferred.need_one_shard() {
+            one_shard(problems, file);
+        }
     }
     if !capabilities.errors {
         no_errors(problems, drafts, protocol);

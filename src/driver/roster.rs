@@ -17,7 +17,8 @@ use crate::verify::directory::ClientId;
 pub(super) fn shard_count(plan: &Plan, is_recorded: bool) -> usize {
     let claims = plan.groups.iter().any(|group| group.claims.is_some());
     let infers = !plan.promises.use_seq;
-    if plan.promises.need_one_shard() || infers && (claims || is_recorded || !plan.rooms.is_empty()) {
+    if plan.promises.need_one_shard() || infers && (claims || is_recorded || !plan.rooms.is_empty())
+    {
         return 1;
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);

@@ -287,6 +287,24 @@ fn endless() -> (tempfile::TempDir, String) {
 }
 
 #[test]
+fn a_run_with_rooms_says_how_many_and_how_full_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("rooms.toml");
+    let rooms = ENDLESS.replacen("rate", "rooms = { count = 2, each = 2 }\nrate", 1);
+    assert_ne!(rooms, ENDLESS);
+    fs::write(&path, rooms).unwrap();
+    let args = ["run", path.to_str().unwrap(), "--prometheus", "0"];
+    let (running, _) = Running::start(&args, false);
+    let page = running.scrape_until(|page| page.value("chatbench_deliveries_total") > 0.0);
+    let mut names = documented("A run");
+    names.extend(documented("A run with rooms"));
+    assert_eq!(page.names(), names);
+    assert_eq!(page.value("chatbench_rooms"), 2.0);
+    let clients = page.value("chatbench_memberships") / 2.0;
+    assert!(clients >= 1.0 && clients.fract() == 0.0, "{clients}");
+}
+
+#[test]
 fn a_live_run_is_scraped() {
     let (_directory, path) = endless();
     let args = ["run", &path, "--prometheus", "0", "--seed", "7"];

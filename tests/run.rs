@@ -154,6 +154,27 @@ fn scenario_window() {
 }
 
 #[test]
+fn scenario_rooms() {
+    let smaller = ["people", "passers-by", "guests", "vanishing"];
+    let counts = [500, 5, 5, 2].into_iter();
+    let counts = smaller.iter().zip(counts);
+    let mut sets: Vec<String> = counts
+        .map(|(group, count)| format!("clients.{group}.count={count}"))
+        .collect();
+    for group in ["people", "guests", "vanishing"] {
+        sets.push(format!("clients.{group}.rooms.count=100"));
+    }
+    let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+    short_form("rooms", &[&["run.duration=2s"], &sets[..]].concat());
+}
+
+#[test]
+fn scenario_lobby() {
+    let smaller = ["clients.crowd.count=200", "clients.teams.count=300"];
+    short_form("lobby", &[&["run.duration=2s"], &smaller[..]].concat());
+}
+
+#[test]
 fn scenario_churn() {
     short_form("churn", &["run.duration=1s"]);
 }

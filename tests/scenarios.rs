@@ -95,12 +95,12 @@ fn validate_of_a_directory_counts_its_scenarios() {
         .success()
         .stderr(contains("they are cut there"))
         .stdout(contains(
-            "\n13 scenarios: 13 valid (1 with warnings), 0 invalid\n",
+            "\n15 scenarios: 15 valid (1 with warnings), 0 invalid\n",
         ));
     chatbench(&["validate", "tests/bad-scenarios", "scenarios/ack.toml"])
         .code(2)
         .stdout(contains(
-            "16 scenarios: 2 valid (1 with warnings), 14 invalid\n",
+            "17 scenarios: 2 valid (1 with warnings), 15 invalid\n",
         ));
 }
 
@@ -304,9 +304,13 @@ fn the_documentation_shows_scenarios_and_steps_that_are_valid() {
         .filter_map(|line| line.strip_prefix("| `{ "))
         .map(|line| line.split("` |").next().unwrap())
         .collect();
-    assert_eq!(steps.len(), 9);
+    assert_eq!(steps.len(), 11);
     for step in steps {
-        let script = format!("[clients.a]\ncount = 2\nscript = [{{ {step}]");
+        let rooms = match step.starts_with("leave") {
+            true => "rooms = { names = ['lobby'] }\n",
+            false => "",
+        };
+        let script = format!("[clients.a]\ncount = 2\n{rooms}script = [{{ {step}]");
         if let Err(errors) = scenario::parse("step.toml", &script, &[], None, None) {
             panic!("{errors}");
         }

@@ -107,7 +107,11 @@ impl Fleet {
     /// connected when each has answered ([`Fleet::has_arrived`]).
     pub(in crate::driver) fn join_dealt(&mut self, id: ConnId) {
         let client = id.client;
-        for nth in 0..self.clients[client].rooms.len() {
+        let dealt = self.clients[client].rooms.len();
+        if let Some(connection) = self.connection(id) {
+            connection.rooms.all.reserve_exact(dealt);
+        }
+        for nth in 0..dealt {
             let room = self.clients[client].rooms[nth];
             self.ask_to_join(client, room);
         }

@@ -142,10 +142,19 @@ impl Threshold {
             return format!("{} outstanding", figures::count(self.outstanding));
         }
         format!(
-            "{} of {} samples",
+            "{} of {} samples{}",
             figures::count(self.samples),
-            figures::count(self.samples_wanted)
+            figures::count(self.samples_wanted),
+            self.of_which()
         )
+    }
+
+    /// What the samples are of, where that is not all that came: the words after them.
+    pub(in crate::report) fn of_which(&self) -> &'static str {
+        match self.metric == "rooms" {
+            true => " in the room that has the fewest",
+            false => "",
+        }
     }
 
     /// Why it cannot be judged.

@@ -13,9 +13,10 @@ pub(super) fn unjudged(thresholds: &[Threshold]) -> Vec<String> {
             if judged.is_rate() {
                 return format!("{metric} {expr} cannot be judged: there was no measured phase");
             }
+            let which = judged.of_which();
             format!(
-                "{metric} {expr} cannot be judged: {} samples, it takes {}; run longer, or at a \
-                 higher rate",
+                "{metric} {expr} cannot be judged: {} samples{which}, it takes {}; run longer, or \
+                 at a higher rate",
                 figures::count(judged.samples),
                 figures::count(judged.samples_wanted),
             )

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::cursor::MAX_WRITE_BYTES;
-use super::fault::Faults;
+use super::fault::{Faults, Seat};
 use super::flow::{self, Flow};
 use super::log::{Entry, Log, Refused};
 use super::rooms::Rooms;
@@ -472,7 +472,11 @@ impl<S: Stream> Broadcast<S> {
     pub(super) fn publish(&mut self, id: usize, message: MessageText<'_>, publish_id: Option<u64>) {
         if self.faults.is_some() {
             return self.with_faults((), |faults, broadcast| {
-                faults.publish(broadcast, id, None, message.as_str(), publish_id);
+                let seat = Seat {
+                    session: id,
+                    membership: None,
+                };
+                faults.publish(broadcast, seat, message.as_str(), publish_id);
             });
         }
         if let Some(entry) = self.number(id, message, publish_id) {
@@ -544,7 +548,7 @@ impl<S: Stream> Broadcast<S> {
         let room = room.filter(|room| check_name(room).is_ok());
         let kept_back = self.with_faults(false, |faults, broadcast| {
             let error = error_line(room, code, detail, malformed.id);
-            faults.refused(broadcast, id, line, &error)
+            faults.refused(broadcast, id, room, line, &error)
         });
         if !kept_back {
             self.answer_about(id, room, code, detail, malformed.id);

@@ -21,6 +21,8 @@ use crate::Stats;
 use crate::accept::admit;
 use crate::broadcast::Broadcast;
 use crate::connection::{flush, watch_stuck};
+use crate::fault::catalogue::{Chance, Fault};
+use crate::fault::request::Request;
 use crate::hub::Hub;
 use crate::session::{NextWrite, Phase, Stream};
 use chatbench_wire::Dialect;
@@ -120,9 +122,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_faults(Vec::new())
+    }
+
+    fn with_faults(faults: Vec<Request>) -> Self {
         let config = Config {
             max_line_bytes: 512,
             backlog_bytes: 1 << 20,
+            faults,
             ..Config::default()
         };
         Self {
@@ -363,6 +370,114 @@ fn a_pass_costs_what_changed() {
         ),
         (0, 1)
     );
+}
+
+/// What a server did that was told to commit `fault`, to clients all of whom talk in rooms.
+fn committed_in_rooms(fault: Fault) -> Vec<String> {
+    const CLIENTS: usize = 8;
+    let chance = match (fault, fault.entry().chance) {
+        (Fault::BeforeJoin | Fault::LeakOnJoin | Fault::JoinedTooLate, _) => 0,
+        (_, Chance::Join) => CLIENTS, // the first to join a room, and not the server
+        (_, Chance::Error | Chance::Leave) => 0,
+        _ => 3,
+    };
+    let request = format!("{fault}=after={chance}").parse().unwrap();
+    let mut world = World::with_faults(vec![request]);
+    (0..CLIENTS).for_each(|_| world.connect());
+    let ids = world.open.clone();
+    for &id in &ids {
+        world.broadcast.session(id).stream.takes_bytes = usize::MAX;
+    }
+    let [ann, bob, carl, dora, eve, fay, gus, _] = ids[..] else {
+        unreachable!("there are so many");
+    };
+    for (who, room) in [
+        (ann, "r"),
+        (bob, "r"),
+        (eve, "q"),
+        (carl, "r"),
+        (dora, "q"),
+        (dora, "r"),
+        (gus, "r"),
+    ] {
+        world.send(who, &json!({ "join": room }));
+    }
+    for turn in 0..30 {
+        if turn == 10 {
+            world.send(fay, &json!({ "join": "r" }));
+        }
+        if turn == 12 {
+            world.send(gus, &json!({ "leave": "r" }));
+        }
+        world.broadcast.flush(false);
+        // One asks amiss and says something only once it has its error; another goes once it has
+        // its ack.
+        if turn == 14 {
+            world.send(carl, &json!({ "message": 5, "room": "r" }));
+        }
+        for who in [ann, ann, bob, eve, eve] {
+            let room = if who == eve { "q" } else { "r" };
+            world.send(
+                who,
+                &json!({ "message": format!("in turn {turn}"), "id": 1, "room": room }),
+            );
+        }
+        world.broadcast.flush(false);
+        if turn == 14 {
+            world.send(carl, &json!({ "message": "at last", "room": "r" }));
+        }
+        let is_open = |id: &usize| {
+            world.broadcast.sessions[*id]
+                .as_ref()
+                .is_some_and(|s| s.phase == Phase::Open)
+        };
+        if !ids.iter().all(is_open) {
+            break; // it was hung up on
+        }
+    }
+    for id in ids {
+        if world.broadcast.session(id).phase == Phase::Open {
+            world.half_close(id);
+        }
+    }
+    let faults = world.broadcast.take_faults().unwrap();
+    let (committed, _) = faults.into_committed();
+    committed
+        .into_iter()
+        .map(|committed| {
+            assert_eq!(committed.fault, fault);
+            committed.what
+        })
+        .collect()
+}
+
+/// Each fault that a message, a join or a leave can have is committed in a room, too.
+#[test]
+fn every_fault_is_committed_in_rooms() {
+    for &fault in Fault::ALL {
+        let elsewhere = matches!(
+            fault,
+            // Not of the dialect; of input, of a pass, and of a clock.
+            Fault::SpoofableAck
+                | Fault::Truncate1024
+                | Fault::LoseCoalesced
+                | Fault::BlockOnSlow
+                | Fault::DelayRelay
+                // Its witness resets its connection.
+                | Fault::RenumberLate
+        );
+        if elsewhere {
+            continue;
+        }
+        let committed = committed_in_rooms(fault);
+        assert!(!committed.is_empty(), "{fault} was never committed");
+        for what in committed {
+            assert!(
+                what.contains("room \"r\"") || what.contains("room \"q\""),
+                "{fault}: {what}"
+            );
+        }
+    }
 }
 
 type Client = BufReader<DuplexStream>;

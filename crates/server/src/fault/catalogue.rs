@@ -11,9 +11,9 @@ use chatbench_wire::Dialect;
 pub enum Chance {
     /// A message is numbered; the fault affects one of its receivers, which is drawn.
     Message,
-    /// A client joins.
+    /// A client joins: the server, or a room with a name.
     Join,
-    /// A client leaves by a half-close.
+    /// A client leaves: by a half-close, or a room with a name.
     Leave,
     /// The server answers a line with an error.
     Error,
@@ -177,6 +177,21 @@ faults! {
     LoseCoalesced = "lose-coalesced" => ["missing-ack"], Input,
         "publishes that arrive in one read are all lost (the original's)",
         "a sender of two messages at once";
+    WrongRoom = "wrong-room" => ["wrong-room"], Message,
+        "one client that is in another room and not in this one is sent a message too, as if it were of its own room",
+        "clients in different rooms";
+    LeakOnJoin = "leak-on-join" => ["wrong-room"], Join,
+        "who joins a room is sent a message of another room, as if it were of that one",
+        "clients that join rooms while others talk elsewhere";
+    LostInOneRoom = "lost-in-one-room" => ["lost-relay"], Message,
+        "one receiver that is in several rooms is not sent a message in one of them",
+        "clients in two rooms each";
+    StaysAfterLeave = "stays-after-leave" => ["wrong-room"], Leave,
+        "who left a room is still sent its next message",
+        "clients that leave a room while others talk there";
+    JoinedTooLate = "joined-too-late" => ["lost-relay"], Join,
+        "a new member is told that it joined, and is not sent the first message after that",
+        "clients that join a room while others talk there";
     BlockOnSlow = "block-on-slow" => ["late-relay"], Input,
         "one client that stops reading holds up everyone (the original's one blocking writer)",
         "a client that stops reading behind more than socket buffers hold, and verify.late_after";
@@ -203,6 +218,11 @@ impl Fault {
                     | Self::StrayError
                     | Self::NoWelcome
                     | Self::NoBye
+                    | Self::WrongRoom
+                    | Self::LeakOnJoin
+                    | Self::LostInOneRoom
+                    | Self::StaysAfterLeave
+                    | Self::JoinedTooLate
             ),
         }
     }

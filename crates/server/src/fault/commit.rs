@@ -6,11 +6,14 @@ use tracing::info;
 
 use super::catalogue::Fault;
 use super::committed::{Committed, KEPT};
-use super::delivery::{Held, Replay, Why, ack_line};
+use super::delivery::{Held, Replay, Why};
 use super::dice::Dice;
 use super::request::Request;
 use super::reserved::Reserved;
+use super::rooms::{Latest, Stays};
+use super::seat::{Place, Seat};
 use crate::broadcast::Broadcast;
+use crate::cursor::Cursor;
 use crate::log::Entry;
 use crate::session::{NextWrite, Phase, Stream};
 
@@ -25,24 +28,26 @@ pub(crate) struct Faults {
     committed: Vec<(Committed, Vec<usize>)>,
     /// The number of committed faults beyond [`KEPT`].
     not_kept: u64,
-    /// Sessions that get no more messages.
-    pub(super) starving: Vec<usize>,
-    /// Sessions that are to miss their first message.
-    pub(super) late: Vec<usize>,
-    /// Sessions that are kept one message behind.
-    pub(super) one_behind: Vec<usize>,
+    /// Who gets no more messages, and in which room.
+    pub(super) starving: Vec<Seat>,
+    /// Who is to miss its first message, as which fault.
+    pub(super) late: Vec<(Seat, Fault)>,
+    /// Who is kept one message behind.
+    pub(super) one_behind: Vec<Seat>,
+    /// Who left a room and may be sent its next message.
+    pub(super) stays: Vec<Stays>,
     /// Lines that are kept back from a session.
     pub(super) held: Vec<Held>,
     pub(super) replays: Vec<Replay>,
     pub(super) reserved: Option<Reserved>,
-    /// The latest message, with its sender.
-    pub(super) latest: Option<Vec<u8>>,
+    /// The latest message of each room.
+    pub(super) latest: Vec<Latest>,
     /// Sessions that have sent something.
     pub(super) talkers: HashSet<usize>,
     /// Sessions that were answered with an error.
     pub(super) refused: HashSet<usize>,
-    /// A session has joined since the latest message.
-    joined_lately: bool,
+    /// Rooms that somebody has joined since their latest message.
+    joined_lately: HashSet<Place>,
     blocking: bool,
     /// The session that the latest publish claims to be from, if it is not the sender's.
     pub(super) claimed: Option<usize>,
@@ -61,13 +66,14 @@ impl Faults {
             starving: Vec::new(),
             late: Vec::new(),
             one_behind: Vec::new(),
+            stays: Vec::new(),
             held: Vec::new(),
             replays: Vec::new(),
             reserved: None,
-            latest: None,
+            latest: Vec::new(),
             talkers: HashSet::new(),
             refused: HashSet::new(),
-            joined_lately: false,
+            joined_lately: HashSet::new(),
             blocking: false,
             claimed: None,
         }))
@@ -118,23 +124,38 @@ impl Faults {
     where
         S: Stream,
     {
-        let name = b.session(id).client_ip.to_string();
-        self.joined_lately = true;
+        let seat = Seat {
+            session: id,
+            membership: None,
+        };
+        self.seated(b, seat);
+    }
+
+    /// Called when a session has joined a room, with its `joined` queued, or the server.
+    pub(super) fn seated<S>(&mut self, b: &mut Broadcast<S>, seat: Seat)
+    where
+        S: Stream,
+    {
+        let (id, name, place) = (seat.session, b.name_of(seat), b.place_of(seat));
+        self.joined_lately.insert(place.clone());
         if self.take_due(Fault::NoWelcome) {
-            b.session(id).cursor.clear_queued();
-            self.tell(Fault::NoWelcome, &[id], format!("none to {name}"));
+            b.at(seat, Cursor::clear_queued);
+            let what = format!("none to {name}{}", place.of_room());
+            self.tell(Fault::NoWelcome, &[id], what);
         }
         if self.take_due(Fault::LateJoin) {
-            self.late.push(id);
+            self.late.push((seat, Fault::LateJoin));
         }
         if self.take_due(Fault::DropTail) {
-            self.one_behind.push(id);
+            self.one_behind.push(seat);
         }
-        if let Some(line) = self.latest.clone()
+        let latest = self.latest.iter().find(|latest| latest.place == place);
+        if let Some(line) = latest.map(Latest::line)
             && self.take_due(Fault::BeforeJoin)
         {
-            let what = format!("number {} to {name}, who joined behind it", b.log.seq());
-            b.reply(id, line);
+            let number = place.number(b.log_at(seat).seq());
+            let what = format!("{number} to {name}, who joined behind it");
+            b.reply_at(seat, line);
             self.tell(Fault::BeforeJoin, &[id], what);
         }
     }
@@ -144,7 +165,10 @@ impl Faults {
     where
         S: Stream,
     {
-        self.talkers.insert(id);
+        // Who joins rooms need not be one who talks.
+        if !bytes.starts_with(b"{\"join\":") {
+            self.talkers.insert(id);
+        }
         let session = b.session(id);
         let lines = match &session.classic {
             Some(side) => side.whole_objects(bytes),
@@ -188,11 +212,13 @@ impl Faults {
         true
     }
 
-    /// Whether `error`, the answer to a line of a session, is kept back.
+    /// Whether `error`, the answer to a line of a session, is kept back. The line may have named a
+    /// `room`.
     pub(crate) fn refused<S>(
         &mut self,
         b: &mut Broadcast<S>,
         id: usize,
+        room: Option<&str>,
         line: &[u8],
         error: &[u8],
     ) -> bool
@@ -204,10 +230,14 @@ impl Faults {
             && self.held.is_empty()
             && let Some(at) = self.due(Fault::RelayRejected)
         {
-            let name = b.session(id).client_ip.clone();
-            if let Ok(entry) = b.log.append(&name, &*text) {
+            let seat = Seat {
+                session: id,
+                membership: room.and_then(|room| b.rooms.find(id, room)),
+            };
+            let (name, place) = (b.name_of(seat), b.place_of(seat));
+            if let Some(entry) = b.append_at(seat, &name, &text) {
                 self.dice[at].spend();
-                let what = format!("a line of {name}, as number {}", entry.seq);
+                let what = format!("a line of {name}, as {}", place.number(entry.seq));
                 self.tell(Fault::RelayRejected, &[], what);
             }
         }
@@ -231,24 +261,7 @@ impl Faults {
             self.give_up(b);
         }
         let name = b.session(id).client_ip.to_string();
-        let held: Vec<Held> = self.held.extract_if(.., |held| held.id == id).collect();
-        for held in held {
-            match held.why {
-                Why::Tail => {
-                    let what = format!("number {} to {name}, the last before its bye", held.seq);
-                    self.tell(Fault::DropTail, &[id], what);
-                }
-                Why::Swap { .. } => {
-                    b.reply(id, held.line);
-                }
-                Why::Ack { publish_id } => {
-                    b.reply(id, ack_line(held.seq, publish_id));
-                    if b.log.seq() > held.seq {
-                        self.tell_swapped_ack(id, held.seq, &name);
-                    }
-                }
-            }
-        }
+        self.release_to(b, |seat| seat.session == id);
         if self.take_due(Fault::NoBye) {
             self.tell(Fault::NoBye, &[id], format!("none to {name}"));
             return false;
@@ -256,17 +269,44 @@ impl Faults {
         true
     }
 
-    pub(super) fn tell_swapped_ack(&mut self, id: usize, seq: u64, name: &str) {
+    /// Deals with what is kept back from those who leave.
+    pub(super) fn release_to<S>(&mut self, b: &mut Broadcast<S>, leaves: impl Fn(Seat) -> bool)
+    where
+        S: Stream,
+    {
+        let held = self.held.extract_if(.., |held| leaves(held.seat));
+        for held in held.collect::<Vec<Held>>() {
+            let seat = held.seat;
+            let (name, place) = (b.name_of(seat), b.place_of(seat));
+            match held.why {
+                Why::Tail => {
+                    let goodbye = match seat.membership {
+                        None => "bye",
+                        Some(_) => "left",
+                    };
+                    let number = place.number(held.seq);
+                    let what = format!("{number} to {name}, the last before its {goodbye}");
+                    self.tell(Fault::DropTail, &[seat.session], what);
+                }
+                Why::Swap { .. } => {
+                    b.reply_at(seat, held.line);
+                }
+                Why::Ack { publish_id } => {
+                    b.reply_at(seat, place.ack(held.seq, publish_id));
+                    if b.log_at(seat).seq() > held.seq {
+                        self.tell_swapped_ack(seat.session, &place.number(held.seq), &name);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell_swapped_ack(&mut self, id: usize, number: &str, name: &str) {
         if let Some(dice) = self.dice.iter_mut().find(|d| d.fault == Fault::SwapAcks) {
             dice.spend();
         }
-        let what = format!("the ack of number {seq} to {name} came behind a later number");
+        let what = format!("the ack of {number} to {name} came behind a later number");
         self.tell(Fault::SwapAcks, &[id], what);
-    }
-
-    pub(crate) fn joined_room<S>(&mut self, _b: &mut Broadcast<S>, _id: usize, _m: u32) {}
-    pub(crate) fn bids_left<S>(&mut self, _b: &mut Broadcast<S>, _id: usize, _m: u32) -> bool {
-        true
     }
 
     /// Called when a session is over; `complete` is whether it was sent all that it was owed.
@@ -279,14 +319,20 @@ impl Faults {
             parties.retain(|party| *party != id);
             committed.seen &= complete || parties.len() == before;
         }
-        self.starving.retain(|s| *s != id);
-        self.late.retain(|s| *s != id);
-        self.one_behind.retain(|s| *s != id);
-        self.held.retain(|held| held.id != id);
-        self.replays.retain(|replay| replay.id != id);
+        self.forget(|seat| seat.session == id);
+        self.stays.retain(|stays| stays.session != id);
         self.talkers.remove(&id);
         self.refused.remove(&id);
         self.gone_from_reserved(b, id);
+    }
+
+    /// Forgets what is planned for those who are gone.
+    pub(super) fn forget(&mut self, is_gone: impl Fn(Seat) -> bool) {
+        self.starving.retain(|seat| !is_gone(*seat));
+        self.late.retain(|(seat, _)| !is_gone(*seat));
+        self.one_behind.retain(|seat| !is_gone(*seat));
+        self.held.retain(|held| !is_gone(held.seat));
+        self.replays.retain(|replay| !is_gone(replay.seat));
     }
 
     /// Whether a pass writes to no session, because the socket of one is full.
@@ -311,21 +357,14 @@ impl Faults {
     pub(crate) fn publish<S>(
         &mut self,
         b: &mut Broadcast<S>,
-        id: usize,
-        room: Option<u32>,
+        seat: Seat,
         message: &str,
         publish_id: Option<u64>,
     ) where
         S: Stream,
     {
-        if let Some(m) = room {
-            if let Some(entry) = b.number_in_room(id, m, message.into(), publish_id) {
-                b.rooms.membership(m).cursor.ack(entry, publish_id);
-            }
-            return;
-        }
-        if !self.reserve(b, id, message, publish_id) {
-            self.number(b, id, message, publish_id);
+        if !self.reserve(b, seat, message, publish_id) {
+            self.number(b, seat, message, publish_id);
         }
     }
 
@@ -333,40 +372,41 @@ impl Faults {
     pub(super) fn number<S>(
         &mut self,
         b: &mut Broadcast<S>,
-        id: usize,
+        seat: Seat,
         message: &str,
         publish_id: Option<u64>,
     ) where
         S: Stream,
     {
-        let before = b.log.seq();
+        let (before, place) = (b.log_at(seat).seq(), b.place_of(seat));
         let skips = self.take_due(Fault::SkipNumber);
         if skips {
-            b.log.set_seq(before + 1);
-            self.tell(Fault::SkipNumber, &[], format!("number {}", before + 1));
+            b.log_at(seat).set_seq(before + 1);
+            self.tell(Fault::SkipNumber, &[], place.number(before + 1));
         }
         // A session that joined after the number would still be sent it, which is another fault.
-        let reusable = before > 0 && b.log.seq() == before && !self.joined_lately;
+        let is_first = !self.latest.iter().any(|latest| latest.place == place);
+        let reusable = !skips && !is_first && !self.joined_lately.contains(&place);
         let reuse = reusable.then(|| self.due(Fault::ReuseNumber)).flatten();
         if reuse.is_some() {
-            b.log.set_seq(before - 1);
+            b.log_at(seat).set_seq(before - 1);
         }
-        let Some(entry) = b.number(id, message.into(), publish_id) else {
+        let Some(entry) = b.number_at(seat, message, publish_id) else {
             if skips || reuse.is_some() {
-                b.log.set_seq(before);
+                b.log_at(seat).set_seq(before);
             }
             return;
         };
         if let Some(at) = reuse {
             self.dice[at].spend();
-            self.tell(Fault::ReuseNumber, &[], format!("number {before}"));
+            self.tell(Fault::ReuseNumber, &[], place.number(before));
         }
-        self.joined_lately = false;
-        self.deliver(b, Some(id), entry, message, publish_id);
-        self.invent(b);
+        self.joined_lately.remove(&place);
+        self.deliver(b, seat, entry, message, publish_id);
+        self.invent(b, seat);
     }
 
-    fn invent<S>(&mut self, b: &mut Broadcast<S>)
+    fn invent<S>(&mut self, b: &mut Broadcast<S>, seat: Seat)
     where
         S: Stream,
     {
@@ -380,9 +420,10 @@ impl Faults {
         let Some(ip) = self.dice[at].pick(&ips).map(str::to_owned) else {
             return;
         };
-        if let Ok(Entry { seq, .. }) = b.log.append(&ip, "nobody ever said this") {
+        let place = b.place_of(seat);
+        if let Some(Entry { seq, .. }) = b.append_at(seat, &ip, "nobody ever said this") {
             self.dice[at].spend();
-            let what = format!("number {seq}, in the name of {ip}");
+            let what = format!("{}, in the name of {ip}", place.number(seq));
             self.tell(Fault::InventMessage, &[], what);
         }
     }

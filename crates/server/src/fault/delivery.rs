@@ -10,9 +10,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::catalogue::{Chance, Fault};
 use super::commit::Faults;
+use super::seat::{Place, Seat};
 use crate::broadcast::Broadcast;
 use crate::log::Entry;
-use crate::session::{NextWrite, Phase, Stream};
+use crate::session::{NextWrite, Stream};
 use chatbench_wire::{Dialect, classic, ndjson};
 
 /// How many messages later a message is sent again.
@@ -24,7 +25,7 @@ const DELAY: Duration = Duration::from_secs(1);
 /// A line that is kept back from a session, which got nothing in its place.
 #[derive(Debug)]
 pub(super) struct Held {
-    pub(super) id: usize,
+    pub(super) seat: Seat,
     pub(super) seq: u64,
     pub(super) line: Vec<u8>,
     pub(super) why: Why,
@@ -48,47 +49,35 @@ pub(super) enum Why {
 /// A line that is sent again once number `at_seq` is given out.
 #[derive(Debug)]
 pub(super) struct Replay {
-    pub(super) id: usize,
+    pub(super) seat: Seat,
     seq: u64,
     at_seq: u64,
     line: Vec<u8>,
 }
 
 /// A message that was just numbered, and the receivers that are to get it unchanged.
-struct Delivery<'a> {
-    entry: Entry,
-    sender: Option<usize>,
-    client_ip: String,
-    message: &'a str,
+pub(super) struct Delivery<'a> {
+    pub(super) entry: Entry,
+    pub(super) sender: Seat,
+    pub(super) client_ip: String,
+    pub(super) message: &'a str,
     publish_id: Option<u64>,
-    dialect: Dialect,
-    line: Vec<u8>,
+    pub(super) place: Place,
+    pub(super) line: Vec<u8>,
     /// Receivers that no fault has affected.
-    untouched: Vec<usize>,
+    pub(super) untouched: Vec<Seat>,
     all_receivers: usize,
 }
 
 impl Delivery<'_> {
-    fn touch(&mut self, id: usize) {
-        self.untouched.retain(|receiver| *receiver != id);
+    pub(super) fn touch(&mut self, seat: Seat) {
+        self.untouched.retain(|receiver| *receiver != seat);
     }
-}
 
-/// An ack frame, LF included.
-pub(super) fn ack_line(seq: u64, publish_id: Option<u64>) -> Vec<u8> {
-    let mut line = Vec::new();
-    ndjson::encode_ack(&mut line, seq, publish_id);
-    line
-}
-
-/// A relay as clients of `dialect` get it.
-fn relay_line(dialect: Dialect, seq: u64, client_ip: &str, message: &str) -> Vec<u8> {
-    let mut line = Vec::new();
-    match dialect {
-        Dialect::Ndjson => ndjson::encode_relay(&mut line, seq, client_ip, message),
-        Dialect::Classic => classic::encode_relay(&mut line, client_ip, message),
+    /// Its number, in words.
+    pub(super) fn number(&self) -> String {
+        self.place.number(self.entry.seq)
     }
-    line
 }
 
 impl Faults {
@@ -97,28 +86,21 @@ impl Faults {
     pub(super) fn deliver<S>(
         &mut self,
         b: &mut Broadcast<S>,
-        sender: Option<usize>,
+        sender: Seat,
         entry: Entry,
         message: &str,
         publish_id: Option<u64>,
     ) where
         S: Stream,
     {
-        let client_ip = sender.map_or_else(String::new, |id| b.session(id).client_ip.to_string());
-        let sessions = b.sessions.iter().enumerate();
-        let untouched: Vec<usize> = sessions
-            .filter_map(|(id, session)| {
-                let session = session.as_ref()?;
-                let listens = session.phase == Phase::Open && !session.cursor.is_leaving();
-                (listens && Some(id) != sender).then_some(id)
-            })
-            .collect();
-        let dialect = b.dialect();
+        let (client_ip, place) = (b.name_of(sender), b.place_of(sender));
+        let mut untouched = b.seats_beside(sender);
+        untouched.retain(|seat| *seat != sender);
         let mut delivery = Delivery {
             entry,
             sender,
-            line: relay_line(dialect, entry.seq, &client_ip, message),
-            dialect,
+            line: place.relay(entry.seq, &client_ip, message),
+            place,
             client_ip,
             message,
             publish_id,
@@ -127,17 +109,16 @@ impl Faults {
         };
         let held_ack = self.release_held(b, &mut delivery);
         self.starve(b, &mut delivery);
-        if sender.is_some() {
-            self.ack(b, &mut delivery, held_ack);
-        }
-        self.replay(b);
+        self.ack(b, &mut delivery, held_ack);
+        self.replay(b, &delivery);
         let requested: Vec<Fault> = self.dice.iter().map(|dice| dice.fault).collect();
         for fault in requested {
             if fault.entry().chance == Chance::Message {
                 self.relay(b, &mut delivery, fault);
             }
         }
-        self.latest = Some(delivery.line);
+        self.leak(b, &delivery);
+        self.note_latest(&delivery);
     }
 
     /// Sends lines that were kept back before this message, or swaps them with it. Returns an ack
@@ -148,38 +129,42 @@ impl Faults {
     {
         let mut held_ack = None;
         for held in std::mem::take(&mut self.held) {
-            let id = held.id;
+            let seat = held.seat;
+            if b.place_of(seat) != d.place {
+                self.held.push(held); // it waits for a message of its own room
+                continue;
+            }
             match &held.why {
-                Why::Ack { .. } if d.sender == Some(id) => held_ack = Some(held),
+                Why::Ack { .. } if d.sender == seat => held_ack = Some(held),
                 Why::Ack { .. } => self.held.push(held),
                 Why::Swap {
                     fault,
                     client_ip,
                     message,
-                } if d.untouched.contains(&id)
+                } if d.untouched.contains(&seat)
                     && (*fault == Fault::SwapSameSender) == (d.client_ip == *client_ip) =>
                 {
-                    let cursor = &mut b.session(id).cursor;
                     let at = self.dice.iter().position(|dice| dice.fault == *fault);
                     let by_number = at.is_some_and(|at| self.dice[at].below(2) == 1);
-                    if by_number {
-                        let other = relay_line(d.dialect, held.seq, &d.client_ip, d.message);
-                        let one = relay_line(d.dialect, d.entry.seq, client_ip, message);
-                        cursor.replace(d.entry, [other, one].concat());
+                    let lines = if by_number {
+                        let other = d.place.relay(held.seq, &d.client_ip, d.message);
+                        let one = d.place.relay(d.entry.seq, client_ip, message);
+                        [other, one].concat()
                     } else {
-                        let lines = [&d.line[..], &held.line[..]].concat();
-                        cursor.replace(d.entry, lines);
-                    }
-                    d.touch(id);
+                        [&d.line[..], &held.line[..]].concat()
+                    };
+                    b.at(seat, |cursor| cursor.replace(d.entry, lines));
+                    d.touch(seat);
                     if let Some(at) = at {
                         self.dice[at].spend();
                     }
-                    let name = b.session(id).client_ip.to_string();
-                    let what = format!("numbers {} and {} to {name}", held.seq, d.entry.seq);
-                    self.tell(*fault, &[id], what);
+                    let name = b.name_of(seat);
+                    let (one, other) = (held.seq, d.entry.seq);
+                    let what = format!("numbers {one} and {other}{} to {name}", d.place.of_room());
+                    self.tell(*fault, &[seat.session], what);
                 }
                 Why::Tail | Why::Swap { .. } => {
-                    b.session(id).cursor.insert_before(d.entry, held.line);
+                    b.at(seat, |cursor| cursor.insert_before(d.entry, held.line));
                 }
             }
         }
@@ -192,35 +177,32 @@ impl Faults {
     where
         S: Stream,
     {
-        for id in d.untouched.clone() {
-            let starves = self.starving.contains(&id);
-            let is_late = self.late.contains(&id);
-            if self.one_behind.contains(&id) {
-                b.session(id).cursor.replace(d.entry, Vec::new());
+        for seat in d.untouched.clone() {
+            let starves = self.starving.contains(&seat);
+            let late = self.late.iter().position(|(late, _)| *late == seat);
+            if self.one_behind.contains(&seat) {
+                b.at(seat, |cursor| cursor.replace(d.entry, Vec::new()));
                 self.held.push(Held {
-                    id,
+                    seat,
                     seq: d.entry.seq,
                     line: d.line.clone(),
                     why: Why::Tail,
                 });
-            } else if starves || is_late {
-                b.session(id).cursor.replace(d.entry, Vec::new());
-                self.late.retain(|late| *late != id);
-                let name = b.session(id).client_ip.to_string();
-                let (fault, what) = if starves {
-                    (
-                        Fault::StarveOne,
-                        format!("number {} to {name}", d.entry.seq),
-                    )
-                } else {
-                    let what = format!("number {} to {name}, its first", d.entry.seq);
-                    (Fault::LateJoin, what)
+            } else if starves || late.is_some() {
+                b.at(seat, |cursor| cursor.replace(d.entry, Vec::new()));
+                let late = late.map(|late| self.late.swap_remove(late));
+                let (number, name) = (d.number(), b.name_of(seat));
+                let (fault, what) = match late {
+                    Some((_, fault)) if !starves => {
+                        (fault, format!("{number} to {name}, its first"))
+                    }
+                    _ => (Fault::StarveOne, format!("{number} to {name}")),
                 };
-                self.tell(fault, &[id], what);
+                self.tell(fault, &[seat.session], what);
             } else {
                 continue;
             }
-            d.touch(id);
+            d.touch(seat);
         }
     }
 
@@ -228,11 +210,11 @@ impl Faults {
     where
         S: Stream,
     {
-        let Some(id) = d.sender else { return };
+        let (sender, id) = (d.sender, d.sender.session);
         let Entry { seq, .. } = d.entry;
-        let name = &d.client_ip.clone();
-        let ack = match d.dialect {
-            Dialect::Ndjson => ack_line(seq, d.publish_id),
+        let (name, number) = (&d.client_ip.clone(), d.number());
+        let ack = match d.place.dialect {
+            Dialect::Ndjson => d.place.ack(seq, d.publish_id),
             Dialect::Classic => {
                 let mut text = Vec::new();
                 classic::encode_ack(&mut text, name);
@@ -240,36 +222,36 @@ impl Faults {
             }
         };
         let claimed = self.claimed.take();
+        let claimed = d
+            .untouched
+            .iter()
+            .find(|seat| Some(seat.session) == claimed);
         if let Some(held) = held
             && let Why::Ack { publish_id } = held.why
         {
-            b.session(id).ack(d.entry, d.publish_id);
-            b.reply(id, ack_line(held.seq, publish_id));
-            self.tell_swapped_ack(id, held.seq, name);
-        } else if let Some(other) = claimed.filter(|other| d.untouched.contains(other))
+            b.ack_at(sender, d.entry, d.publish_id);
+            b.reply_at(sender, d.place.ack(held.seq, publish_id));
+            self.tell_swapped_ack(id, &d.place.number(held.seq), name);
+        } else if let Some(other) = claimed.copied()
             && self.take_due(Fault::SpoofableAck)
         {
             // The session that the message names is acked; all others get it, its sender included.
-            b.session(id).cursor.replace(d.entry, d.line.clone());
-            b.session(other).cursor.replace(d.entry, ack);
+            b.at(sender, |cursor| cursor.replace(d.entry, d.line.clone()));
+            b.at(other, |cursor| cursor.replace(d.entry, ack));
             d.touch(other);
-            let to = &b.session(other).client_ip;
-            let what = format!("of number {seq} to {to}, whom {name} claimed to be");
-            self.tell(Fault::SpoofableAck, &[id, other], what);
+            let to = b.name_of(other);
+            let what = format!("of {number} to {to}, whom {name} claimed to be");
+            self.tell(Fault::SpoofableAck, &[id, other.session], what);
         } else if self.take_due(Fault::DropAck) {
-            b.session(id).cursor.replace(d.entry, Vec::new());
-            self.tell(Fault::DropAck, &[id], format!("of number {seq} to {name}"));
+            b.at(sender, |cursor| cursor.replace(d.entry, Vec::new()));
+            self.tell(Fault::DropAck, &[id], format!("of {number} to {name}"));
         } else if self.take_due(Fault::DoubleAck) {
-            b.session(id).cursor.replace(d.entry, ack.repeat(2));
-            self.tell(
-                Fault::DoubleAck,
-                &[id],
-                format!("of number {seq} to {name}"),
-            );
+            b.at(sender, |cursor| cursor.replace(d.entry, ack.repeat(2)));
+            self.tell(Fault::DoubleAck, &[id], format!("of {number} to {name}"));
         } else if self.held.is_empty() && self.due(Fault::SwapAcks).is_some() {
-            b.session(id).cursor.replace(d.entry, Vec::new());
+            b.at(sender, |cursor| cursor.replace(d.entry, Vec::new()));
             self.held.push(Held {
-                id,
+                seat: sender,
                 seq,
                 line: Vec::new(),
                 why: Why::Ack {
@@ -280,16 +262,16 @@ impl Faults {
             && let Some(other) = self.dice[at].pick(&d.untouched)
         {
             self.dice[at].spend();
-            b.session(id).cursor.replace(d.entry, Vec::new());
+            b.at(sender, |cursor| cursor.replace(d.entry, Vec::new()));
             if self.dice[at].below(2) == 0 {
-                b.session(other).cursor.replace(d.entry, ack);
+                b.at(other, |cursor| cursor.replace(d.entry, ack));
             } else {
-                b.reply(other, ack);
+                b.reply_at(other, ack);
             }
             d.touch(other);
-            let to = &b.session(other).client_ip;
-            let what = format!("of number {seq} to {to}, not to {name}");
-            self.tell(Fault::MisrouteAck, &[id, other], what);
+            let to = b.name_of(other);
+            let what = format!("of {number} to {to}, not to {name}");
+            self.tell(Fault::MisrouteAck, &[id, other.session], what);
         } else if let Some(at) = self.due(Fault::Echo) {
             self.dice[at].spend();
             let lines = if self.dice[at].below(2) == 0 {
@@ -297,31 +279,34 @@ impl Faults {
             } else {
                 [ack, d.line.clone()].concat()
             };
-            b.session(id).cursor.replace(d.entry, lines);
-            self.tell(Fault::Echo, &[id], format!("number {seq} to {name}"));
+            b.at(sender, |cursor| cursor.replace(d.entry, lines));
+            self.tell(Fault::Echo, &[id], format!("{number} to {name}"));
         } else {
-            b.session(id).ack(d.entry, d.publish_id);
+            b.ack_at(sender, d.entry, d.publish_id);
         }
         let unheld = d.untouched.len() == d.all_receivers && d.all_receivers > 0;
         if unheld && self.take_due(Fault::AckThenLose) {
             for receiver in std::mem::take(&mut d.untouched) {
-                b.session(receiver).cursor.replace(d.entry, Vec::new());
+                b.at(receiver, |cursor| cursor.replace(d.entry, Vec::new()));
             }
-            self.tell(Fault::AckThenLose, &[], format!("number {seq} of {name}"));
+            self.tell(Fault::AckThenLose, &[], format!("{number} of {name}"));
         }
     }
 
-    fn replay<S>(&mut self, b: &mut Broadcast<S>)
+    fn replay<S>(&mut self, b: &mut Broadcast<S>, d: &Delivery<'_>)
     where
         S: Stream,
     {
-        let seq = b.log.seq();
-        let due: Vec<Replay> = self.replays.extract_if(.., |r| r.at_seq <= seq).collect();
-        for Replay { id, seq, line, .. } in due {
-            if b.reply(id, line) {
-                let name = b.session(id).client_ip.to_string();
-                let what = format!("number {seq} to {name}, behind {}", b.log.seq());
-                self.tell(Fault::ReplayStale, &[id], what);
+        let is_due = |r: &mut Replay| b.place_of(r.seat) == d.place && r.at_seq <= d.entry.seq;
+        let due: Vec<Replay> = self.replays.extract_if(.., is_due).collect();
+        for Replay {
+            seat, seq, line, ..
+        } in due
+        {
+            if b.reply_at(seat, line) {
+                let (number, name) = (d.place.number(seq), b.name_of(seat));
+                let what = format!("{number} to {name}, behind {}", d.entry.seq);
+                self.tell(Fault::ReplayStale, &[seat.session], what);
             }
         }
     }
@@ -336,46 +321,43 @@ impl Faults {
         }
         let Some(at) = self.due(fault) else { return };
         let mut receivers = d.untouched.clone();
-        if matches!(fault, Fault::DelayRelay | Fault::HangUp) {
-            // A client that sends may be leaving, or be waking its task, at this moment.
-            receivers.retain(|id| !self.talkers.contains(id));
+        match fault {
+            // A client that sends may be leaving, or be waking its task, at this moment. One that
+            // joined a room has sent that, and waits for nothing if it has its answer.
+            Fault::DelayRelay | Fault::HangUp => {
+                receivers.retain(|seat| !self.talkers.contains(&seat.session));
+            }
+            Fault::LostInOneRoom => receivers.retain(|seat| b.rooms_of(*seat) > 1),
+            _ => {}
         }
-        let Some(id) = self.dice[at].pick(&receivers) else {
+        let Some(seat) = self.dice[at].pick(&receivers) else {
             return;
         };
-        let (entry, seq) = (d.entry, d.entry.seq);
-        let name = b.session(id).client_ip.to_string();
-        let cursor = &mut b.session(id).cursor;
-        let mut what = format!("number {seq} to {name}");
+        let (entry, seq, id) = (d.entry, d.entry.seq, seat.session);
+        let (name, number) = (b.name_of(seat), d.number());
+        let mut what = format!("{number} to {name}");
+        let mut replace = |lines: Vec<u8>| b.at(seat, |cursor| cursor.replace(entry, lines));
         match fault {
-            Fault::DropRelay => cursor.replace(entry, Vec::new()),
+            Fault::DropRelay | Fault::LostInOneRoom => replace(Vec::new()),
             Fault::StarveOne => {
-                cursor.replace(entry, Vec::new());
-                self.starving.push(id);
+                replace(Vec::new());
+                self.starving.push(seat);
             }
-            Fault::DuplicateRelay => cursor.replace(entry, d.line.repeat(2)),
-            Fault::BlankRelay => {
-                cursor.replace(entry, relay_line(d.dialect, seq, &d.client_ip, ""));
-            }
-            Fault::RelayNamesRecipient => {
-                cursor.replace(entry, relay_line(d.dialect, seq, &name, d.message));
-            }
-            Fault::TornFrame => {
-                let torn = [&d.line[..d.line.len() / 2], &d.line[..]].concat();
-                cursor.replace(entry, torn);
-            }
+            Fault::DuplicateRelay => replace(d.line.repeat(2)),
+            Fault::BlankRelay => replace(d.place.relay(seq, &d.client_ip, "")),
+            Fault::RelayNamesRecipient => replace(d.place.relay(seq, &name, d.message)),
+            Fault::TornFrame => replace([&d.line[..d.line.len() / 2], &d.line[..]].concat()),
             Fault::GarbageFrame => {
-                let lines = [&d.line[..], b"%$! not a frame\n"].concat();
-                cursor.replace(entry, lines);
-                what = format!("to {name}, behind number {seq}");
+                replace([&d.line[..], b"%$! not a frame\n"].concat());
+                what = format!("to {name}, behind {number}");
             }
             Fault::StrayError => {
                 // It has the id of the message, which is another client's, or no id at all.
                 let named = d.publish_id.filter(|_| self.dice[at].below(2) == 0);
                 let mut lines = d.line.clone();
                 ndjson::encode_error(&mut lines, "malformed", "nobody asked for this", named);
-                cursor.replace(entry, lines);
-                what = format!("to {name}, behind number {seq}");
+                replace(lines);
+                what = format!("to {name}, behind {number}");
             }
             Fault::FlipByte | Fault::TruncateMessage => {
                 let altered = if fault == Fault::FlipByte {
@@ -390,7 +372,7 @@ impl Faults {
                 if altered.is_empty() {
                     return; // an empty relay would be another fault
                 }
-                cursor.replace(entry, relay_line(d.dialect, seq, &d.client_ip, &altered));
+                replace(d.place.relay(seq, &d.client_ip, &altered));
             }
             Fault::WrongSender => {
                 let ips = b.sessions.iter().flatten().map(|s| s.client_ip.to_string());
@@ -400,12 +382,12 @@ impl Faults {
                 let Some(place) = self.dice[at].pick(&places) else {
                     return;
                 };
-                let line = relay_line(d.dialect, seq, &others[place], d.message);
-                b.session(id).cursor.replace(entry, line);
+                let line = d.place.relay(seq, &others[place], d.message);
+                b.at(seat, |cursor| cursor.replace(entry, line));
             }
             Fault::HangUp => {
                 b.hang_up(id);
-                what = format!("on {name}, behind number {seq}");
+                what = format!("on {name}, behind {number}");
             }
             Fault::DelayRelay => {
                 let until = Instant::now() + DELAY;
@@ -417,11 +399,11 @@ impl Faults {
                         waker.wake();
                     });
                 }
-                what = format!("from number {seq} on to {name}");
+                what = format!("from {number} on to {name}");
             }
             Fault::ReplayStale => {
                 self.replays.push(Replay {
-                    id,
+                    seat,
                     seq,
                     at_seq: seq + REPLAY_AFTER,
                     line: d.line.clone(),
@@ -430,12 +412,9 @@ impl Faults {
                 return; // reported when it is sent
             }
             Fault::SwapSameSender | Fault::SwapSenders => {
-                if d.sender.is_none() {
-                    return;
-                }
-                cursor.replace(entry, Vec::new());
+                replace(Vec::new());
                 self.held.push(Held {
-                    id,
+                    seat,
                     seq,
                     line: d.line.clone(),
                     why: Why::Swap {
@@ -444,12 +423,12 @@ impl Faults {
                         message: d.message.to_owned(),
                     },
                 });
-                d.touch(id);
+                d.touch(seat);
                 return; // reported when the next message is the right one
             }
             _ => unreachable!("{fault} is not of one relay"),
         }
-        d.touch(id);
+        d.touch(seat);
         self.dice[at].spend();
         self.tell(fault, &[id], what);
     }
@@ -460,6 +439,7 @@ fn is_of_one_relay(fault: Fault) -> bool {
     matches!(
         fault,
         Fault::DropRelay
+            | Fault::LostInOneRoom
             | Fault::StarveOne
             | Fault::DuplicateRelay
             | Fault::ReplayStale

@@ -6,7 +6,8 @@
 //! `commit` at a handful of points: a client joins, input is taken, a message is numbered, a
 //! client leaves, a pass is made. Most faults affect one receiver of one message (`delivery`), and
 //! a [`cursor`](super::cursor) can already show its session something other than the log: such a
-//! fault is a splice. Two reserve a number for a message that comes later (`reserved`).
+//! fault is a splice. Each is committed in the room that the message was published in: a `seat` is a
+//! session's place there. Those that are about rooms themselves are in `rooms`. Two reserve a number for a message that comes later (`reserved`).
 //!
 //! A server without faults pays for one null check per message, read, join, leave and pass, and
 //! for none per delivery (`benches/fanout.rs`).
@@ -18,5 +19,8 @@ mod delivery;
 mod dice;
 pub mod request;
 mod reserved;
+mod rooms;
+mod seat;
 
 pub(super) use commit::Faults;
+pub(super) use seat::Seat;

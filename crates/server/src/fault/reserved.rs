@@ -10,10 +10,9 @@ use std::collections::VecDeque;
 
 use super::catalogue::Fault;
 use super::commit::Faults;
-use super::delivery::ack_line;
+use super::seat::{Place, Seat};
 use crate::broadcast::Broadcast;
 use crate::session::Stream;
-use chatbench_wire::ndjson;
 
 /// Publishes that wait, at most: with more, the reserved number is given up.
 const MAX_WAITING: usize = 1000;
@@ -24,6 +23,9 @@ pub(super) struct Reserved {
     fault: Fault,
     /// The session that sees the higher number before the reserved one is given out.
     witness: usize,
+    /// The room whose number it is, once a message was published there, and the seat that the
+    /// witness has in it.
+    room: Option<(Place, Seat)>,
     /// Errors that are kept back: for `effect-first` the witness's, until it is shown the higher
     /// number; for `renumber-late` anyone's, until the witness is gone.
     errors: Vec<(usize, Vec<u8>)>,
@@ -38,7 +40,7 @@ pub(super) struct Reserved {
 #[derive(Debug)]
 struct Waiting {
     /// `None` once its sender has gone.
-    id: Option<usize>,
+    seat: Option<Seat>,
     client_ip: String,
     message: String,
     publish_id: Option<u64>,
@@ -49,6 +51,7 @@ impl Reserved {
         Self {
             fault,
             witness,
+            room: None,
             errors: Vec::new(),
             witness_gone: false,
             released: Vec::new(),
@@ -78,7 +81,12 @@ impl Reserved {
 
     /// Whether it depends on session `id`.
     pub(super) fn involves(&self, id: usize) -> bool {
-        id == self.witness && !self.witness_gone || self.waiting.iter().any(|w| w.id == Some(id))
+        id == self.witness && !self.witness_gone || self.has_waiting(id)
+    }
+
+    fn has_waiting(&self, id: usize) -> bool {
+        let mut seats = self.waiting.iter().filter_map(|waiting| waiting.seat);
+        seats.any(|seat| seat.session == id)
     }
 
     pub(super) fn gone(&mut self, id: usize) {
@@ -86,8 +94,8 @@ impl Reserved {
         self.errors.retain(|(waits, _)| *waits != id);
         let mut first = true;
         self.waiting.retain_mut(|waiting| {
-            if waiting.id == Some(id) {
-                waiting.id = None;
+            if waiting.seat.is_some_and(|seat| seat.session == id) {
+                waiting.seat = None;
                 return std::mem::take(&mut first); // it was shown to the witness: it stays
             }
             first = false;
@@ -98,8 +106,7 @@ impl Reserved {
 
     /// Whether a publish of `id` was sent after its error, and no earlier publish of `id` waits.
     fn is_later(&self, id: usize) -> bool {
-        let waits = self.waiting.iter().any(|w| w.id == Some(id));
-        self.released.contains(&id) && !waits
+        self.released.contains(&id) && !self.has_waiting(id)
     }
 
     /// Sends the errors that were kept back.
@@ -113,13 +120,13 @@ impl Reserved {
         }
     }
 
-    fn wait<S>(&mut self, b: &mut Broadcast<S>, id: usize, message: &str, publish_id: Option<u64>)
+    fn wait<S>(&mut self, b: &mut Broadcast<S>, seat: Seat, message: &str, publish_id: Option<u64>)
     where
         S: Stream,
     {
         self.waiting.push_back(Waiting {
-            id: Some(id),
-            client_ip: b.session(id).client_ip.to_string(),
+            seat: Some(seat),
+            client_ip: b.name_of(seat),
             message: message.to_owned(),
             publish_id,
         });
@@ -131,22 +138,32 @@ impl Faults {
     pub(super) fn reserve<S>(
         &mut self,
         b: &mut Broadcast<S>,
-        id: usize,
+        seat: Seat,
         message: &str,
         publish_id: Option<u64>,
     ) -> bool
     where
         S: Stream,
     {
+        let (id, place) = (seat.session, b.place_of(seat));
         let Some(mut reserved) = self.reserved.take() else {
-            return self.begin_renumber(b, id, message, publish_id);
+            return self.begin_renumber(b, seat, message, publish_id);
+        };
+        // The witness must be where the message is that it is shown.
+        let witness = match &reserved.room {
+            Some((room, witness)) => (*room == place).then_some(*witness),
+            None => b.seat_beside(seat, reserved.witness),
+        };
+        let Some(witness) = witness else {
+            self.reserved = Some(reserved);
+            return false;
         };
         if reserved.is_later(id) {
-            let free = b.log.seq() + 1;
-            self.number(b, id, message, publish_id);
-            let name = b.session(id).client_ip.to_string();
+            let free = b.log_at(seat).seq() + 1;
+            self.number(b, seat, message, publish_id);
+            let (number, name) = (place.number(free), b.name_of(seat));
             let what = format!(
-                "number {free} to a message of {name}, behind number {}",
+                "{number} to a message of {name}, behind number {}",
                 free + 1
             );
             self.tell(reserved.fault, &[], what);
@@ -161,13 +178,12 @@ impl Faults {
                 reserved.release(b); // it did not wait for the error: try another time
                 return false;
             }
-            let mut line = Vec::new();
-            let client_ip = b.session(id).client_ip.clone();
-            ndjson::encode_relay(&mut line, b.log.seq() + 2, &client_ip, message);
-            b.reply(reserved.witness, line);
+            let line = place.relay(b.log_at(seat).seq() + 2, &b.name_of(seat), message);
+            b.reply_at(witness, line);
             reserved.release(b);
+            reserved.room = Some((place, witness));
         }
-        reserved.wait(b, id, message, publish_id);
+        reserved.wait(b, seat, message, publish_id);
         let hopeless = id == reserved.witness && reserved.fault == Fault::RenumberLate;
         if hopeless || reserved.waiting.len() > MAX_WAITING {
             reserved.release(b);
@@ -181,21 +197,24 @@ impl Faults {
     fn begin_renumber<S>(
         &mut self,
         b: &mut Broadcast<S>,
-        id: usize,
+        seat: Seat,
         message: &str,
         publish_id: Option<u64>,
     ) -> bool
     where
         S: Stream,
     {
+        let id = seat.session;
         let patient = self.refused.contains(&id);
         if patient || !self.held.is_empty() || self.due(Fault::RenumberLate).is_none() {
             return false;
         }
         let mut reserved = Reserved::new(Fault::RenumberLate, id);
-        reserved.wait(b, id, message, publish_id);
-        let line = ack_line(b.log.seq() + 2, publish_id);
-        b.reply(id, line);
+        reserved.wait(b, seat, message, publish_id);
+        let place = b.place_of(seat);
+        let line = place.ack(b.log_at(seat).seq() + 2, publish_id);
+        b.reply_at(seat, line);
+        reserved.room = Some((place, seat));
         self.reserved = Some(reserved);
         true
     }
@@ -234,22 +253,31 @@ impl Faults {
     where
         S: Stream,
     {
+        let Some((_, witness)) = reserved.room else {
+            return; // nothing was published since
+        };
         for (place, waiting) in reserved.waiting.into_iter().enumerate() {
             let again = shown && place == 0;
-            let Some(id) = waiting.id.filter(|_| !again) else {
-                if let Ok(entry) = b.log.append(&waiting.client_ip, &*waiting.message) {
+            let Some(seat) = waiting.seat.filter(|_| !again) else {
+                let (client_ip, message) = (&waiting.client_ip, &waiting.message);
+                // A room that its witness has left may be there no more, or be another.
+                let in_room = match (witness.membership, reserved.witness_gone) {
+                    (Some(_), true) => waiting.seat,
+                    _ => Some(witness),
+                };
+                let entry = in_room.and_then(|seat| b.append_at(seat, client_ip, message));
+                if let Some(entry) = entry {
                     if again && !reserved.witness_gone {
-                        b.session(reserved.witness)
-                            .cursor
-                            .replace(entry, Vec::new());
+                        b.at(witness, |cursor| cursor.replace(entry, Vec::new()));
                     }
-                    if let Some(id) = waiting.id.filter(|id| *id != reserved.witness) {
-                        b.session(id).cursor.ack(entry, waiting.publish_id);
+                    if let Some(seat) = waiting.seat.filter(|seat| seat.session != reserved.witness)
+                    {
+                        b.ack_at(seat, entry, waiting.publish_id);
                     }
                 }
                 continue;
             };
-            self.number(b, id, &waiting.message, waiting.publish_id);
+            self.number(b, seat, &waiting.message, waiting.publish_id);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::NoEntry;
 use crate::broadcast::Broadcast;
+use crate::fault::Seat;
 use crate::log::{Entry, Refused};
 use crate::session::{Phase, Stream};
 use chatbench_wire::ndjson::{ClientFrame, ErrorCode, MessageText};
@@ -96,7 +97,11 @@ impl<S: Stream> Broadcast<S> {
         }
         if self.has_faults() {
             return self.with_faults((), |faults, broadcast| {
-                faults.publish(broadcast, id, Some(membership), message.as_str(), asked.id);
+                let seat = Seat {
+                    session: id,
+                    membership: Some(membership),
+                };
+                faults.publish(broadcast, seat, message.as_str(), asked.id);
             });
         }
         if let Some(entry) = self.number_in_room(id, membership, message, asked.id) {

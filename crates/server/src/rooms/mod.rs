@@ -196,6 +196,48 @@ impl Rooms {
         &mut self.rooms[room as usize]
     }
 
+    /// The members of a membership's room: their sessions, and their memberships.
+    pub(super) fn members_beside(&self, membership: u32) -> impl Iterator<Item = (usize, u32)> {
+        let room = self.memberships[membership as usize].room;
+        let members = self.rooms[room as usize].members.iter();
+        members.map(|&member| {
+            let session = self.memberships[member as usize].session;
+            (session as usize, member)
+        })
+    }
+
+    /// Changes what a session is sent in a room. Only a faulty server uses this and the next.
+    pub(super) fn change_cursor<T>(
+        &mut self,
+        session: usize,
+        side: &mut Side,
+        membership: u32,
+        change: impl FnOnce(&mut Cursor) -> T,
+    ) -> T {
+        let member = &mut self.memberships[membership as usize];
+        let outcome = side.change(membership, member, change);
+        self.note_busy(session, side);
+        outcome
+    }
+
+    /// Queues a line after all that a session is owed so far in a room; `false` if it takes no more.
+    pub(super) fn reply(
+        &mut self,
+        session: usize,
+        side: &mut Side,
+        membership: u32,
+        line: Vec<u8>,
+    ) -> bool {
+        let member = &mut self.memberships[membership as usize];
+        if member.cursor.is_leaving() {
+            return false;
+        }
+        let log = &self.rooms[member.room as usize].log;
+        side.reply(membership, member, log, line);
+        self.note_busy(session, side);
+        true
+    }
+
     /// Makes a session a member of a room, with its `joined` to be sent.
     pub(super) fn join(
         &mut self,

@@ -151,7 +151,7 @@ impl<S: Stream> Broadcast<S> {
     }
 
     /// Sees to it that the longest line can be kept, if need be by ending slow consumers.
-    pub(super) fn make_room_in_rooms(&mut self) {
+    pub(crate) fn make_room_in_rooms(&mut self) {
         if !self.rooms.is_full() {
             return;
         }

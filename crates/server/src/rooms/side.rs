@@ -11,6 +11,7 @@ use std::mem;
 use slab::Slab;
 
 use super::{Membership, Rooms};
+use crate::cursor::Cursor;
 use crate::log::Log;
 
 /// A part of one write: bytes of the unnamed room, or of a membership.
@@ -44,6 +45,11 @@ pub(crate) struct Side {
 }
 
 impl Side {
+    /// The rooms that it is in, and the number of those that it is still leaving.
+    pub(crate) fn memberships(&self) -> (&[u32], u32) {
+        (&self.joined, self.leaving)
+    }
+
     /// The number of rooms that it is in or is still leaving.
     pub(super) fn rooms(&self) -> usize {
         self.joined.len() + self.leaving as usize
@@ -105,6 +111,23 @@ impl Side {
         member.cursor.reply(log, line);
         self.lines_queued += 1;
         self.pend(membership, member);
+    }
+
+    /// Changes what is to be sent in a room.
+    pub(super) fn change<T>(
+        &mut self,
+        membership: u32,
+        member: &mut Membership,
+        change: impl FnOnce(&mut Cursor) -> T,
+    ) -> T {
+        let (behind, lines) = (member.behind_bytes(), member.cursor.lines_queued());
+        let outcome = change(&mut member.cursor);
+        self.behind_bytes = self.behind_bytes - behind + member.behind_bytes();
+        self.lines_queued = self.lines_queued - lines + member.cursor.lines_queued();
+        if member.is_behind() {
+            self.pend(membership, member);
+        }
+        outcome
     }
 
     fn pend(&mut self, membership: u32, member: &mut Membership) {

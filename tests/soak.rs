@@ -87,6 +87,7 @@ impl World {
         let shards = if setup.numbered { 2 } else { 1 };
         if let Some(recording) = recording {
             recording.begin(&Header {
+                rooms: Vec::new(),
                 scenario: "soak".to_owned(),
                 target: "simulated".to_owned(),
                 terms,

@@ -101,6 +101,7 @@ impl Session {
         let recording = path.map(|path| {
             let recording = Recording::create(path, true).expect("a directory of its own");
             recording.begin(&trace::Header {
+                rooms: Vec::new(),
                 scenario: "fuzz".to_owned(),
                 target: "fuzz".to_owned(),
                 terms,

@@ -81,6 +81,7 @@ fn header(version: u32, input: &mut Input<'_>) -> Vec<u8> {
         Protocol::Classic
     };
     let header = Header {
+        rooms: Vec::new(),
         scenario: "s".to_owned(),
         target: "t".to_owned(),
         terms: Terms {

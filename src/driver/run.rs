@@ -304,7 +304,9 @@ impl<'a> Coordinator<'a> {
         let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns)
             .with_relays(plan.promises.relay);
         if let Some(trace) = trace {
+            let rooms = directory.room_names().iter();
             trace.begin(&Header {
+                rooms: rooms.map(|(_, name)| name.to_owned()).collect(),
                 scenario: plan.name.clone(),
                 target: url.clone(),
                 terms,

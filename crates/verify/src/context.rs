@@ -34,6 +34,9 @@ pub(super) struct Context<P> {
     pub(super) unacked: u64,
     /// Frames that were kept since the last hand-over.
     pub(super) kept_since_flush: usize,
+    /// The relay that is told of now came before others: it is not kept for other receivers, since
+    /// a trace names the frames that are kept by when they are told of.
+    pub(super) is_belated: bool,
 }
 
 /// Frames and anomalies that may gather before a hand-over is asked for.
@@ -48,6 +51,7 @@ impl<P> Context<P> {
             batch: Batch::default(),
             unacked: 0,
             kept_since_flush: 0,
+            is_belated: false,
         }
     }
 

@@ -396,7 +396,9 @@ impl Ledger {
         if let Some(tape) = self.note(Tag::SentGlued, handle) {
             tape.glued(glued);
         }
-        either!(self.unnamed, ledger => ledger.sent_glued(handle, header, glued));
+        if !self.sent_glued_in_room(handle, header, glued) {
+            either!(self.unnamed, ledger => ledger.sent_glued(handle, header, glued));
+        }
     }
 
     /// A script sends bytes as they stand.

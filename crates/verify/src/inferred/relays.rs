@@ -131,7 +131,7 @@ impl Inferred {
         now_ns: u64,
     ) -> Event {
         self.context.batch.tally.delivered += 1;
-        if let Some(heard) = heard
+        if let Some(heard) = heard.filter(|_| !self.context.is_belated)
             && self.sequence.keep_frame(slot, heard)
         {
             self.context.directory.keeps();

@@ -7,8 +7,9 @@ use crate::flags::Flags;
 use crate::sessions::Stage;
 use crate::trace::tape::Writing;
 use crate::violation::Evidence;
+use chatbench_wire::payload::Header;
 use chatbench_wire::rooms::RoomId;
-use chatbench_wire::seen::{RawFrame, RawSent, Seen};
+use chatbench_wire::seen::{Glued, RawFrame, RawSent, Seen};
 
 impl Ledger {
     /// The memberships of a connection that have not ended.
@@ -65,6 +66,42 @@ impl Ledger {
                 raw.push(handle);
             }
         }
+    }
+
+    /// A publish in a named room ran together with bytes that a script had sent before. `false` if
+    /// it is none in a named room.
+    pub(super) fn sent_glued_in_room(
+        &mut self,
+        handle: Handle,
+        header: &Header,
+        glued: Glued,
+    ) -> bool {
+        let of_connection = either!(&self.unnamed, ledger => ledger.context.sessions[handle].id);
+        if header.sender == of_connection {
+            return false;
+        }
+        for Membership { room, session } in self.memberships(handle) {
+            let one = self.rooms.as_mut().and_then(|r| r.touch(room));
+            let is_its = one.is_some_and(|one| {
+                either!(one.ledger, ledger => {
+                    let is_its = ledger.context.sessions[session].id == header.sender;
+                    if is_its {
+                        ledger.sent_glued(session, header, glued);
+                    }
+                    is_its
+                })
+            });
+            if is_its {
+                let survives = either!(self.unnamed, ledger => {
+                    ledger.context.sessions[handle].outbox().sent_glued(glued)
+                });
+                if !survives {
+                    self.flag(handle, |flags| flags.provoked = true);
+                }
+                return true;
+            }
+        }
+        false
     }
 
     /// The client half-closes, and with that leaves all rooms.

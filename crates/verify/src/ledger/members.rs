@@ -43,6 +43,26 @@ impl Ledger {
         }
     }
 
+    /// As [`Ledger::joining`], of a run that is told again: the session that it opened then.
+    pub(crate) fn joining_as(
+        &mut self,
+        handle: Handle,
+        room: RoomId,
+        session: Option<SenderId>,
+    ) -> bool {
+        if let Some(one) = self.open_room(room) {
+            one.ledger.view().opens(session);
+        }
+        self.joining(handle, room)
+    }
+
+    /// As [`View::make_known`](crate::trace::view::View::make_known), of a named room.
+    pub(crate) fn make_known_in(&mut self, room: RoomId) {
+        if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) {
+            one.ledger.view().make_known();
+        }
+    }
+
     fn end_event_in(&mut self, room: RoomId) {
         if let Some(rooms) = &mut self.rooms
             && let Some(one) = rooms.room_mut(room)
@@ -89,7 +109,7 @@ impl Ledger {
             None => self.open_session(handle, room),
         };
         if let Some(tape) = self.unnamed.view().writing() {
-            tape.session(opened.map(|session| (session.0, handle.0)));
+            tape.membership(opened.map(|session| session.0), handle.0);
         }
         self.end_event_in(room);
         again.is_some() || opened.is_some()

@@ -113,7 +113,11 @@ impl Ledger {
         };
         if let Some(one) = rooms.touch(room) {
             let relay = Seen::Relay(held.relay());
-            either!(one.ledger, ledger => ledger.observe(session, &relay, held.at_ns));
+            either!(one.ledger, ledger => {
+                ledger.context.is_belated = true;
+                ledger.observe(session, &relay, held.at_ns);
+                ledger.context.is_belated = false;
+            });
         }
     }
 

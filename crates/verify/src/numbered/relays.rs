@@ -135,7 +135,7 @@ impl Numbered {
         match self.known(seq) {
             None if clean => {
                 self.saw(seq);
-                match relay {
+                match relay.filter(|_| !self.context.is_belated) {
                     Some(relay) => {
                         self.keep(seq, relay, message, intended_ns, receiver, at_ns);
                         let sent_ns = self.sent_ns(message, intended_ns);

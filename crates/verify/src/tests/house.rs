@@ -19,6 +19,8 @@ use crate::directory::{ClientId, Directory};
 use crate::findings::Findings;
 use crate::judge::Judge;
 use crate::ledger::{Ending, Handle, Ledger, Terms};
+use crate::trace;
+use crate::trace::file::Recording;
 use chatbench_wire::payload::SenderId;
 use chatbench_wire::protocol::AnyConn;
 use chatbench_wire::rooms::{RoomId, RoomNames};
@@ -284,6 +286,29 @@ impl House {
 
     pub(super) fn play(&self, seed: u64) -> Lived {
         Player::new(self, seed).run()
+    }
+
+    /// Plays it, and returns its trace as well.
+    pub(super) fn record(&self, seed: u64) -> (Lived, Vec<u8>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("house.trace");
+        let recording = Recording::create(&path, false).unwrap();
+        let mut player = Player::new(self, seed);
+        recording.begin(&trace::Header {
+            scenario: "a house".to_owned(),
+            target: "itself".to_owned(),
+            terms: self.terms,
+            shards: self.shards as u16,
+            clients: player.directory.names().to_vec(),
+            rooms: (1..self.worlds.len()).map(name).collect(),
+        });
+        for (index, ledger) in player.ledgers.iter_mut().enumerate() {
+            ledger.record_on(recording.shard(index));
+        }
+        player.judge.record_on(recording.judge());
+        let lived = player.run();
+        recording.finish(Vec::new()).unwrap();
+        (lived, std::fs::read(path).unwrap())
     }
 }
 

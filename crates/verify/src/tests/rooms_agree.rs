@@ -16,6 +16,7 @@ use super::room_bugs::ROOM_BUGS;
 use super::world::{RUN, SEED, rng, terms};
 use crate::kind::Kind;
 use crate::ledger::Terms;
+use crate::trace;
 use chatbench_wire::payload::{self, SenderId};
 use chatbench_wire::protocol::Protocol;
 
@@ -224,5 +225,35 @@ fn each_bug_of_rooms_has_its_occasions() {
                 .map_or(0, |&n| n);
         }
         assert!(found > 10, "{name}: {found}");
+    }
+}
+
+proptest! {
+    #![proptest_config(super::config(200))]
+
+    /// Whatever is wrong in whichever room, its trace comes to the same findings.
+    #[test]
+    fn a_recorded_house_comes_to_the_same(
+        seed: u64,
+        rooms in 1_usize..5,
+        shards in 1_usize..4,
+        bugs in prop::collection::vec((0..5_usize, 0..BUGS.len() + ROOM_BUGS.len()), 0..4),
+    ) {
+        for (terms, shards) in [(terms(), shards), (inferred(), 1)] {
+            let mut house = House::new(seed, terms, rooms, shards);
+            for &(room, bug) in &bugs {
+                match bug.checked_sub(BUGS.len()) {
+                    Some(bug) => drop(misled(&mut house, seed, bug)),
+                    None if !is_of_a_room(bug) => {}
+                    None => {
+                        house.in_room(room.min(rooms), |world| afflict(world, seed, &[bug]));
+                    }
+                }
+            }
+            let (lived, recorded) = house.record(seed ^ 1);
+            let verified = trace::verify(&recorded[..]).unwrap();
+            prop_assert_eq!(verified.doubts, Vec::<String>::new());
+            prop_assert_eq!(&verified.findings, &lived.findings);
+        }
     }
 }

@@ -462,6 +462,7 @@ fn a_block_that_is_longer_or_shorter_than_it_says_is_damaged() {
 
 fn header(terms: Terms) -> trace::Header {
     trace::Header {
+        rooms: Vec::new(),
         scenario: "by hand".to_owned(),
         target: "itself".to_owned(),
         terms,

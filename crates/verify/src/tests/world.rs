@@ -463,6 +463,7 @@ impl World {
             terms: self.terms,
             shards: self.shards as u16,
             clients: (0..self.lives.len()).map(|i| format!("c{i}")).collect(),
+            rooms: Vec::new(),
         });
         for (index, ledger) in player.ledgers.iter_mut().enumerate() {
             ledger.record_on(recording.shard(index));

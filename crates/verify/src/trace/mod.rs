@@ -103,6 +103,9 @@ pub struct Header {
     pub shards: u16,
     /// The clients' names, by number.
     pub clients: Vec<String>,
+    /// The names of the rooms that have one, from number 1 on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rooms: Vec<String>,
 }
 
 /// The last block of a trace.

@@ -1,6 +1,6 @@
 //! The frames of a shard that are named by number in its stream.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 use super::tape::OwnedRelay;
 use chatbench_wire::seen::Relay;
@@ -19,16 +19,34 @@ pub(super) struct NamedFrames {
     frames: VecDeque<OwnedRelay>,
     bytes: usize,
     next: Vec<u32>,
+    /// Likewise in a room that has a name, where few of a shard's sessions are.
+    next_of: HashMap<usize, u32>,
+    few: bool,
 }
 
 impl NamedFrames {
+    /// Those of a room that has a name.
+    pub(super) fn of_few() -> Self {
+        Self {
+            few: true,
+            ..Self::default()
+        }
+    }
+
     /// A session begins: the next frame to be kept is the next one for it.
     pub(super) fn begin(&mut self, session: usize) {
         let newest = self.end();
-        match self.next.get_mut(session) {
-            Some(next) => *next = newest,
-            None => self.next.push(newest),
+        *self.next(session) = newest;
+    }
+
+    fn next(&mut self, session: usize) -> &mut u32 {
+        if self.few {
+            return self.next_of.entry(session).or_default();
         }
+        if session >= self.next.len() {
+            self.next.resize(session + 1, 0);
+        }
+        &mut self.next[session]
     }
 
     fn end(&self) -> u32 {
@@ -51,8 +69,8 @@ impl NamedFrames {
         self.first = self.first.wrapping_add(frames as u32);
     }
 
-    pub(super) fn ahead(&self, session: usize, ahead: i64) -> u32 {
-        self.next[session].wrapping_add(ahead as u32)
+    pub(super) fn ahead(&mut self, session: usize, ahead: i64) -> u32 {
+        self.next(session).wrapping_add(ahead as u32)
     }
 
     pub(super) fn get(&self, frame: u32) -> Result<Relay<'_>, &'static str> {
@@ -66,10 +84,10 @@ impl NamedFrames {
     }
 
     pub(super) fn got(&mut self, session: usize, frame: u32) {
-        self.next[session] = frame.wrapping_add(1);
+        *self.next(session) = frame.wrapping_add(1);
     }
 
     pub(super) fn got_newest(&mut self, session: usize) {
-        self.next[session] = self.end();
+        *self.next(session) = self.end();
     }
 }

@@ -6,7 +6,7 @@
 //! as these ledgers tell it the same: ledgers that decide otherwise get the answers that they would
 //! have got in the run.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::BufRead;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ use crate::directory::{ClientId, Directory};
 use crate::findings::Findings;
 use crate::judge::Judge;
 use chatbench_wire::payload::SenderId;
+use chatbench_wire::rooms::{RoomId, RoomNames};
 use chatbench_wire::seen::Seen;
 
 /// Batches of one shard that may wait for the judge: a run does not let so many gather.
@@ -137,6 +138,8 @@ struct Queue {
     /// The number of its latest event that was counted, or of one that had happened by then.
     counted: u64,
     next: Option<Tag>,
+    /// The room that it is in.
+    room: RoomId,
     moment: Moment,
     ended: bool,
 }
@@ -147,6 +150,7 @@ impl Queue {
             stream: Stream::new(number),
             counted: 0,
             next: None,
+            room: RoomId::UNNAMED,
             moment: (0, false),
             ended: false,
         }
@@ -164,6 +168,12 @@ impl Queue {
                 };
             };
             match tag {
+                Tag::Room => {
+                    let room = u32::try_from(self.stream.from.number());
+                    self.room = RoomId(room.map_err(|_| self.stream.wrong("no room"))?);
+                    self.stream.check()?;
+                    continue;
+                }
                 Tag::Since | Tag::Told => {
                     let events = self.stream.from.number();
                     let counted = self.counted.checked_add(events);
@@ -204,7 +214,9 @@ struct Replay<R> {
 
 impl<R: BufRead> Replay<R> {
     fn new(blocks: Blocks<R>, header: &Header) -> Self {
-        let directory = Arc::new(Directory::new(header.clients.clone()));
+        let rooms = RoomNames::new(header.rooms.iter().map(String::as_str));
+        let directory = Directory::new(header.clients.clone()).with_rooms(Arc::new(rooms));
+        let directory = Arc::new(directory);
         let shards = 0..header.shards;
         Self {
             blocks,
@@ -306,6 +318,8 @@ struct Shard {
     queue: Queue,
     listener: Listener,
     frames: NamedFrames,
+    /// Those of rooms that have names.
+    frames_in: HashMap<RoomId, NamedFrames>,
     /// Handed over, and not absorbed yet.
     batches: VecDeque<Batch>,
     /// Sessions of the run before the next one.
@@ -320,6 +334,7 @@ impl Shard {
             queue: Queue::new(number),
             listener,
             frames: NamedFrames::default(),
+            frames_in: HashMap::new(),
             batches: VecDeque::new(),
             sessions: 0,
         }
@@ -337,16 +352,29 @@ impl Shard {
             Some(Tag::Told | Tag::FramesFrom)
         );
         if !waits {
-            self.listener.ledger.tape().make_known();
+            self.make_known();
         }
         Ok(())
     }
 
+    /// Makes known to all what was seen in the event before.
+    fn make_known(&mut self) {
+        let ledger = &mut self.listener.ledger;
+        ledger.tape().make_known();
+        ledger.make_known_in(self.queue.room);
+    }
+
+    /// The frames of a room.
+    fn frames(&mut self, room: RoomId) -> &mut NamedFrames {
+        self.listener_and_frames(room).1
+    }
+
     fn tell(&mut self, tag: Tag) -> Result<(), &'static str> {
+        let room = self.queue.room;
         let from = &mut self.queue.stream.from;
         let listener = &mut self.listener;
         match tag {
-            Tag::Told => listener.ledger.tape().make_known(),
+            Tag::Told => self.make_known(),
             Tag::Connecting => {
                 let client = from.number();
                 let step = from.number();
@@ -362,6 +390,21 @@ impl Shard {
                     Some(handle) => self.frames.begin(handle.index()),
                     None if session.is_none() => {}
                     None => return Err("a session number that was given out before, or too high"),
+                }
+            }
+            Tag::Joining => {
+                let handle = listener.handle(from.number())?;
+                let session = from.number().checked_sub(1);
+                let session = session.map(u32::try_from).transpose();
+                let session = session.map_err(|_| "a session number that is too high")?;
+                let ledger = &mut self.listener.ledger;
+                let joins = ledger.joining_as(handle, room, session.map(SenderId));
+                match session {
+                    Some(_) if !joins => {
+                        return Err("a session number that was given out before, or too high");
+                    }
+                    Some(_) => self.frames(room).begin(handle.index()),
+                    None => {}
                 }
             }
             Tag::TakeBatch | Tag::TakeRest => {
@@ -381,33 +424,39 @@ impl Shard {
             Tag::MatchedRead => {
                 let handle = listener.handle(from.number())?;
                 listener.begin_read(handle, from.time());
-                self.matched(0)?;
+                self.matched(room, 0)?;
                 self.listener.end_read(false);
             }
-            Tag::Matched => self.matched(0)?,
+            Tag::Matched => self.matched(room, 0)?,
             Tag::MatchedFrom => {
                 let ahead = from.signed();
-                self.matched(ahead)?;
+                self.matched(room, ahead)?;
             }
-            Tag::Saw => listener.saw(&from.seen().get())?,
+            Tag::Saw => listener.saw_in(room, &from.seen().get())?,
             Tag::SawKept => {
                 let (handle, _) = listener.reading()?;
                 let OwnedSeen::Relay(relay) = from.seen() else {
                     return Err("a frame to be kept that is no relay");
                 };
-                self.frames.push(relay)?;
-                self.frames.got_newest(handle.index());
-                if let Some(relay) = self.frames.newest() {
-                    listener.saw(&Seen::Relay(relay))?;
+                let (listener, frames) = self.listener_and_frames(room);
+                frames.push(relay)?;
+                frames.got_newest(handle.index());
+                if let Some(relay) = frames.newest() {
+                    listener.saw_in(room, &Seen::Relay(relay))?;
                 }
             }
             Tag::SawAgain => {
                 let (handle, _) = listener.reading()?;
-                let frame = self.frames.ahead(handle.index(), from.signed());
-                listener.got(self.frames.get(frame)?)?;
-                self.frames.got(handle.index(), frame);
+                let ahead = from.signed();
+                let (listener, frames) = self.listener_and_frames(room);
+                let frame = frames.ahead(handle.index(), ahead);
+                listener.got(room, frames.get(frame)?)?;
+                frames.got(handle.index(), frame);
             }
-            Tag::FramesFrom => self.frames.drop_first(from.number()),
+            Tag::FramesFrom => {
+                let frames = from.number();
+                self.frames(room).drop_first(frames);
+            }
             Tag::ReadDone => {
                 listener.reading()?;
                 let split = from.number() != 0;
@@ -415,25 +464,37 @@ impl Shard {
             }
             _ => {
                 let handle = listener.handle(from.number())?;
-                listener.tell(handle, &Told::read(tag, from)?)?;
+                listener.tell(handle, &Told::read(tag, room, from)?)?;
             }
         }
         Ok(())
     }
 
     /// The session got so many frames, the first of which is `ahead` frames after its next one.
-    fn matched(&mut self, ahead: i64) -> Result<(), &'static str> {
+    fn matched(&mut self, room: RoomId, ahead: i64) -> Result<(), &'static str> {
         let (handle, _) = self.listener.reading()?;
         let frames = self.queue.stream.from.number();
         if frames > MAX_FRAMES {
             return Err("more frames than a read has");
         }
-        let mut frame = self.frames.ahead(handle.index(), ahead);
+        let (listener, named) = self.listener_and_frames(room);
+        let mut frame = named.ahead(handle.index(), ahead);
         for _ in 0..frames {
-            self.listener.got(self.frames.get(frame)?)?;
-            self.frames.got(handle.index(), frame);
+            listener.got(room, named.get(frame)?)?;
+            named.got(handle.index(), frame);
             frame = frame.wrapping_add(1);
         }
         Ok(())
+    }
+
+    fn listener_and_frames(&mut self, room: RoomId) -> (&mut Listener, &mut NamedFrames) {
+        let frames = match room {
+            RoomId::UNNAMED => &mut self.frames,
+            room => self
+                .frames_in
+                .entry(room)
+                .or_insert_with(NamedFrames::of_few),
+        };
+        (&mut self.listener, frames)
     }
 }

@@ -240,6 +240,14 @@ impl Writing {
         *self.next_frame(handle) = self.frames().kept;
     }
 
+    /// The number of the session that is opened in a named room, by a connection; `None` if none is.
+    pub(crate) fn membership(&mut self, opened: Option<u32>, handle: u32) {
+        self.number(opened.map_or(0, |session| u64::from(session) + 1));
+        if opened.is_some() {
+            *self.next_frame(handle) = self.frames().kept;
+        }
+    }
+
     /// One more frame of the read matched; `moment` is asked how many events have happened.
     #[inline]
     pub(crate) fn matched(

@@ -9,6 +9,7 @@ use super::tape::Reading;
 use crate::directory::{ClientId, Directory};
 use crate::ledger::{Ending, Handle, Ledger};
 use chatbench_wire::payload;
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Due, Glued, RawSent, Relay, Seen};
 
 /// Frames that one read may have brought: no frame has less than a byte, and no reader's buffer is
@@ -20,10 +21,13 @@ pub(super) const MAX_FRAMES: u64 = 1 << 20;
 pub(crate) enum Told {
     Connected(SocketAddr),
     Sending {
+        room: RoomId,
         intended_ns: u64,
         now_ns: u64,
         last: bool,
     },
+    LeavingRoom(RoomId, u64),
+    NotLetIn(RoomId, u64),
     SentGlued(Glued),
     SendingRaw(RawSent),
     FellBehind,
@@ -49,18 +53,21 @@ pub(crate) enum Told {
 }
 
 impl Told {
-    /// Reads the fields of an event of this kind. The error names what cannot be.
-    pub(super) fn read(tag: Tag, from: &mut Reading) -> Result<Self, &'static str> {
+    /// Reads the fields of an event of this kind in a room. The error names what cannot be.
+    pub(super) fn read(tag: Tag, room: RoomId, from: &mut Reading) -> Result<Self, &'static str> {
         Ok(match tag {
             Tag::Connected => Self::Connected(from.text().parse().map_err(|_| "no address")?),
             Tag::Sending | Tag::SendingLast => {
                 let now_ns = from.time();
                 Self::Sending {
+                    room,
                     intended_ns: now_ns.wrapping_sub(from.number()),
                     now_ns,
                     last: tag == Tag::SendingLast,
                 }
             }
+            Tag::LeavingRoom => Self::LeavingRoom(room, from.time()),
+            Tag::NotLetIn => Self::NotLetIn(room, from.time()),
             Tag::SentGlued => Self::SentGlued(from.glued()),
             Tag::SentRaw => Self::SendingRaw(from.raw()),
             Tag::FellBehind => Self::FellBehind,
@@ -150,10 +157,13 @@ impl Listener {
         match told {
             Told::Connected(address) => ledger.connected(handle, *address),
             Told::Sending {
+                room,
                 intended_ns,
                 now_ns,
                 last,
-            } => self.sent = ledger.sending(handle, *intended_ns, *now_ns, *last),
+            } => self.sent = ledger.sending_in(handle, *room, *intended_ns, *now_ns, *last),
+            Told::LeavingRoom(room, now_ns) => ledger.leaving_room(handle, *room, *now_ns),
+            Told::NotLetIn(room, now_ns) => ledger.not_let_in(handle, *room, *now_ns),
             Told::SentGlued(glued) => {
                 let header = self.sent.ok_or("a message that was not composed")?;
                 ledger.sent_glued(handle, &header, *glued);
@@ -199,23 +209,28 @@ impl Listener {
         self.read = None;
     }
 
-    /// The session whose read is being gone through saw this.
+    /// The session whose read is being gone through saw this in the unnamed room.
     pub(super) fn saw(&mut self, seen: &Seen<'_>) -> Result<(), &'static str> {
+        self.saw_in(RoomId::UNNAMED, seen)
+    }
+
+    /// The session whose read is being gone through saw this.
+    pub(super) fn saw_in(&mut self, room: RoomId, seen: &Seen<'_>) -> Result<(), &'static str> {
         let (handle, now_ns) = self.reading()?;
         #[cfg(test)]
         overhear::heard(handle, || overhear::Heard::saw(now_ns, seen));
         self.frames += 1;
-        self.ledger.saw(handle, seen, now_ns);
+        self.ledger.saw_in(handle, room, seen, now_ns);
         Ok(())
     }
 
     /// The session whose read is being gone through got a message that others got, too.
-    pub(super) fn got(&mut self, relay: Relay<'_>) -> Result<(), &'static str> {
+    pub(super) fn got(&mut self, room: RoomId, relay: Relay<'_>) -> Result<(), &'static str> {
         let (handle, now_ns) = self.reading()?;
         let mut came = Some(relay.frame); // once
         let is_due = |due: Due<'_>| came.take_if(|frame| *frame == due.frame).is_some();
-        if self.ledger.take_due(handle, now_ns, is_due, drop) == 0 {
-            return self.saw(&Seen::Relay(relay));
+        if self.ledger.take_due_in(handle, room, now_ns, is_due, drop) == 0 {
+            return self.saw_in(room, &Seen::Relay(relay));
         }
         #[cfg(test)]
         overhear::heard(handle, || overhear::Heard::saw(now_ns, &Seen::Relay(relay)));

@@ -134,14 +134,14 @@ impl View {
     }
 
     /// Sets the number of the session that is opened next.
-    pub(super) fn opens(&mut self, session: Option<SenderId>) {
+    pub(crate) fn opens(&mut self, session: Option<SenderId>) {
         if let Mode::Replayed(replayed) = self.mode.get_mut() {
             replayed.session = session;
         }
     }
 
     /// Makes known to all what was seen in the event before.
-    pub(super) fn make_known(&mut self) {
+    pub(crate) fn make_known(&mut self) {
         if let Mode::Replayed(replayed) = self.mode.get_mut() {
             self.directory.saw(self.room, replayed.told);
         }

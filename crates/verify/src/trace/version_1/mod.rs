@@ -37,6 +37,7 @@ use crate::promises::Promises;
 use chatbench_wire::classic;
 use chatbench_wire::payload::SenderId;
 use chatbench_wire::protocol::{AnyConn, Protocol};
+use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Conn, Glued, GluedFate, Seen};
 
 /// The header of such a trace.
@@ -91,6 +92,7 @@ impl FormerHeader {
             max_frame_bytes: terms.max_line_bytes,
         };
         let header = Header {
+            rooms: Vec::new(),
             scenario: self.scenario,
             target: self.target,
             terms: Terms {
@@ -333,7 +335,7 @@ impl Shard {
                 let Seen::Relay(relay) = seen else {
                     return Err("a line that was due and is no relay");
                 };
-                shard.answering(|listener| listener.got(relay))
+                shard.answering(|listener| listener.got(RoomId::UNNAMED, relay))
             })?;
             if !whole {
                 return Err("a whole line after one that has no end");
@@ -448,7 +450,7 @@ impl Shard {
                 Told::SendingRaw(sent)
             }
             Tag::Ended => Told::ended(from, |_| conn.unread().to_vec())?,
-            _ => Told::read(tag, from)?,
+            _ => Told::read(tag, RoomId::UNNAMED, from)?,
         })
     }
 }

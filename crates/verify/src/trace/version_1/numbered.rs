@@ -151,6 +151,7 @@ impl Former {
         let session = &mut self.sessions[index];
         match told {
             Told::Sending {
+                room: _,
                 intended_ns,
                 now_ns,
                 last,

@@ -10,14 +10,31 @@
 //! machine with sixteen is dearer where the shards' cores share no cache; the table says how much
 //! dearer it may get before it matters.
 
+//!
+//! Beside it the shards of the driver, where the order is inferred and no more than FIFO is
+//! promised: what a delivery costs the ledgers and the judge, on one shard and on two, everything
+//! included (sends, acks, notices, hand-overs). It is CPU time of one thread that plays all shards
+//! in turns, so that it says what two cores would gain and not how busy they are otherwise.
+
 #[allow(dead_code)] // each bench uses its part of it
 mod bare;
+#[allow(dead_code)]
+#[path = "fixtures/verify.rs"]
+mod verify;
 
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use chatbench::scenario::plan::OrderPromise;
 use chatbench::server::log::Log;
+use chatbench::verify::directory::{ClientId, Directory};
+use chatbench::verify::ids::publish_id;
+use chatbench::verify::judge::Judge;
+use chatbench::verify::ledger::{Handle, Ledger};
+use chatbench::wire::ndjson;
+use chatbench::wire::payload::{self, Header};
+use rustix::time::{ClockId, clock_gettime};
 
 const SHARDS: usize = 16;
 const CLIENT_IP: &str = "127.0.0.1:50412";
@@ -43,6 +60,7 @@ struct Cost {
 fn main() {
     bare::pump::serve_if_asked();
     bare::pump::raise_file_limit();
+    drive();
     println!("\n{SHARDS} shards, 100-byte messages, CPU time in ns");
     println!(
         "{:>12} {:>10} {:>14} {:>14} {:>14} {:>14} {:>14}",
@@ -165,4 +183,147 @@ fn measure(batch: usize, chunks: usize) -> Cost {
         publish_ns: publish_ns as f64 / (chunks * SHARDS) as f64,
         take_ns: take_ns as f64 / (chunks * SHARDS) as f64,
     }
+}
+
+/// Clients of the driver's part, of which the first so many talk.
+const CLIENTS: usize = 1000;
+const TALKERS: usize = 16;
+
+/// Rounds of the driver's part, each of a read for each client.
+const ROUNDS: usize = 40;
+
+/// The same clients, messages and reads, on one shard and on more.
+fn drive() {
+    println!(
+        "\ninferred order, FIFO: {CLIENTS} clients, {TALKERS} of them talk; CPU time per delivery"
+    );
+    println!(
+        "{:>7} {:>16} {:>10} {:>16} {:>10}",
+        "shards", "talkers last", "gain", "talkers first", "gain"
+    );
+    let mut alone: Option<[f64; 2]> = None;
+    for shards in [1, 2, 4] {
+        let ns = [false, true].map(|first| Clients::new(shards).cost_ns(first));
+        let alone = *alone.get_or_insert(ns);
+        let gain = |at: usize| shards as f64 * alone[at] / ns[at];
+        println!(
+            "{shards:>7} {:>13.1} ns {:>9.2}x {:>13.1} ns {:>9.2}x",
+            ns[0],
+            gain(0),
+            ns[1],
+            gain(1)
+        );
+    }
+}
+
+/// Clients of a right target, without sockets, dealt over the ledgers of some shards.
+struct Clients {
+    ledgers: Vec<Ledger>,
+    judge: Judge,
+    /// The talkers first; each with its shard.
+    sessions: Vec<(usize, Handle)>,
+    sent: u64,
+}
+
+impl Clients {
+    fn new(shards: usize) -> Self {
+        let directory = Directory::new(vec!["client".to_owned()]).with_shards(shards);
+        let directory = Arc::new(directory);
+        let mut terms = verify::TERMS;
+        (terms.promises.use_seq, terms.promises.order) = (false, OrderPromise::Fifo);
+        let mut ledgers: Vec<Ledger> = (0..shards)
+            .map(|_| Ledger::new(terms, Arc::clone(&directory)))
+            .collect();
+        let sessions = (0..CLIENTS).map(|client| {
+            let shard = client % shards;
+            let handle = ledgers[shard].connecting(ClientId(0)).expect("few");
+            let mut welcome = Vec::new();
+            ndjson::encode_welcome(&mut welcome, &verify::address(client), 0, 65_536);
+            verify::read(&mut ledgers[shard], handle, &welcome, 1);
+            (shard, handle)
+        });
+        let sessions = sessions.collect();
+        Self {
+            ledgers,
+            judge: Judge::new(directory, shards, None),
+            sessions,
+            sent: 0,
+        }
+    }
+
+    /// The cost of a delivery; if `talkers_first`, the talkers read before the others, who get
+    /// what they do not.
+    fn cost_ns(&mut self, talkers_first: bool) -> f64 {
+        self.round(talkers_first);
+        let rounds = if bare::only_test() { 2 } else { ROUNDS };
+        let mut spent = Duration::ZERO;
+        for _ in 0..rounds {
+            spent += self.round(talkers_first);
+        }
+        spent.as_nanos() as f64 / (rounds * verify::BATCH * (CLIENTS - 1)) as f64
+    }
+
+    fn round(&mut self, talkers_first: bool) -> Duration {
+        let began = cpu_time();
+        let headers: Vec<(usize, Header)> = (0..verify::BATCH)
+            .map(|_| {
+                // Some in a row of each, as a busy server takes them.
+                let talker = self.sent as usize / 8 % TALKERS;
+                self.sent += 1;
+                let (shard, handle) = self.sessions[talker];
+                let header = self.ledgers[shard].sending(handle, 1, 1, false);
+                (talker, header.expect("few"))
+            })
+            .collect();
+        let mut spent = cpu_time() - began;
+        let relays: Vec<Vec<u8>> = headers
+            .iter()
+            .map(|(talker, header)| {
+                let mut text = Vec::new();
+                payload::encode(&mut text, verify::TERMS.seed, header, verify::SIZE);
+                let text = String::from_utf8(text).expect("ASCII");
+                let mut relay = Vec::new();
+                ndjson::encode_relay(&mut relay, 1, &verify::address(*talker), &text);
+                relay
+            })
+            .collect();
+        let all = relays.concat();
+        let to_talker = |talker: usize| {
+            let mut stream = Vec::new();
+            for ((by, header), relay) in headers.iter().zip(&relays) {
+                match *by == talker {
+                    true => {
+                        let id = publish_id(header.sender, header.k);
+                        ndjson::encode_ack(&mut stream, 1, Some(id));
+                    }
+                    false => stream.extend_from_slice(relay),
+                }
+            }
+            stream
+        };
+        let own: Vec<Vec<u8>> = (0..TALKERS).map(to_talker).collect();
+        let began = cpu_time();
+        let (talkers, others) = (0..TALKERS, TALKERS..CLIENTS);
+        let order: Vec<usize> = match talkers_first {
+            true => talkers.chain(others).collect(),
+            false => others.chain(talkers).collect(),
+        };
+        for client in order {
+            let (shard, handle) = self.sessions[client];
+            let stream = own.get(client).unwrap_or(&all);
+            verify::read(&mut self.ledgers[shard], handle, stream, 2);
+        }
+        for (shard, ledger) in self.ledgers.iter_mut().enumerate() {
+            let batch = ledger.take_batch();
+            self.judge.absorb(shard, batch, |_| ());
+        }
+        spent += cpu_time() - began;
+        spent
+    }
+}
+
+/// The CPU time of this thread.
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
 }

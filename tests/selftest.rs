@@ -72,6 +72,42 @@ fn with_inferred_order_every_fault_comes_to_what_is_expected_of_it() {
     assert_eq!(output.status.code(), Some(0), "{table}");
 }
 
+/// Nor on two shards, of a target that is held to each sender's own order: what is done to the order
+/// between senders is left out.
+#[test]
+fn as_fifo_on_two_shards_every_fault_is_what_it_is_or_unseen() {
+    let output = chatbench(&[
+        "selftest",
+        "--judge",
+        "fifo",
+        "--seeds",
+        "1",
+        "--clean",
+        "1",
+        "--no-progress",
+    ]);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let (head, rows) = table.split_once("verdict\n").unwrap();
+    assert!(head.contains("as FIFO, on two shards"), "{table}");
+    let rows = columns(rows);
+    let expected = EXPECTED.lines().filter(|l| !l.starts_with('#'));
+    let needs_more = [
+        "skip-number",
+        "reuse-number",
+        "swap-senders",
+        "effect-first",
+        "renumber-late",
+    ];
+    let expected: Vec<&str> = expected
+        .filter(|l| !needs_more.contains(&l.split(' ').next().unwrap()))
+        .collect();
+    assert_eq!(rows.len(), expected.len(), "{table}");
+    let caught = rows.iter().zip(&expected).filter(|(row, e)| row == *e);
+    assert!(caught.count() >= rows.len() - 7, "{table}");
+    assert!(table.contains("8 clean runs: 0 false alarms"), "{table}");
+    assert_eq!(output.status.code(), Some(0), "{table}");
+}
+
 /// Nor in the classic dialect: what is committed there is seen, unless nothing proves that whom it
 /// was done to had joined.
 #[test]

@@ -72,13 +72,19 @@ impl Case {
     pub(crate) fn draw(seed: u64) -> Self {
         let rng = &mut Pcg64Mcg::seed_from_u64(seed);
         let judges = [Judge::Numbers, Judge::Outside, Judge::Classic];
-        let judge = *judges.choose(rng).expect("there are three");
+        let mut judge = *judges.choose(rng).expect("there are three");
         let fault = rng.random_bool(0.5).then(|| draw_fault(rng, judge));
         let (origin, scenario) = draw_scenario(rng, judge, fault);
-        let shards = match judge {
+        let mut shards = match judge {
             Judge::Numbers => rng.random_range(1..=3),
-            Judge::Outside | Judge::Classic => 1,
+            Judge::Outside | Judge::Fifo | Judge::Classic => 1,
         };
+        // Drawn apart, so that all else of a seed stays what it was.
+        let apart = &mut Pcg64Mcg::seed_from_u64(seed ^ 0xf1f0);
+        let may_be_fifo = judge == Judge::Outside && fault.is_none_or(|f| Judge::Fifo.sees(f));
+        if may_be_fifo && apart.random_bool(0.5) {
+            (judge, shards) = (Judge::Fifo, apart.random_range(1..=3));
+        }
         let network = Network::draw(rng);
         let event = match rng.random_bool(0.4) {
             true => Event::draw(rng),

@@ -74,8 +74,11 @@ fn plan(case: &Case) -> Plan {
         "run.drain=\"20s\"".to_owned(),
     ];
     overrides.push(format!("target.url=\"{}://{ADDRESS}\"", dialect(case)));
-    if case.judge == Judge::Outside {
+    if matches!(case.judge, Judge::Outside | Judge::Fifo) {
         overrides.push("verify.use_seq=false".to_owned());
+    }
+    if case.judge == Judge::Fifo {
+        overrides.push("verify.order=\"fifo\"".to_owned());
     }
     let parsed = scenario::parse(
         "drawn.toml",
@@ -188,7 +191,7 @@ fn once(fault: Fault) -> Request {
 
 fn dialect(case: &Case) -> Dialect {
     match case.judge {
-        Judge::Numbers | Judge::Outside => Dialect::Ndjson,
+        Judge::Numbers | Judge::Outside | Judge::Fifo => Dialect::Ndjson,
         Judge::Classic => Dialect::Classic,
     }
 }

@@ -76,7 +76,9 @@ pub enum Judge {
     Numbers,
     /// Without them, by what each client sends and receives: as a target is judged that has none
     Outside,
-    /// The same with clients of the classic dialect, in which messages have no numbers
+    /// The same, on two shards, as a target that keeps each sender's own order and promises no more
+    Fifo,
+    /// As `outside` with clients of the classic dialect, in which messages have no numbers
     Classic,
 }
 
@@ -85,9 +87,14 @@ impl Judge {
     #[must_use]
     pub fn sees(self, fault: Fault) -> bool {
         let in_numbers = matches!(fault, Fault::SkipNumber | Fault::ReuseNumber);
+        let between_senders = matches!(
+            fault,
+            Fault::SwapSenders | Fault::EffectFirst | Fault::RenumberLate
+        );
         match self {
             Self::Numbers => fault.is_committed_in(Dialect::Ndjson),
             Self::Outside => fault.is_committed_in(Dialect::Ndjson) && !in_numbers,
+            Self::Fifo => Self::Outside.sees(fault) && !between_senders,
             // An ack that names no message counts for the oldest unacked one: where whole messages
             // are lost, the last ones seem to lack an ack, and the lost ones seem to have reached
             // nobody.
@@ -104,17 +111,22 @@ impl Judge {
     pub fn runs(self, scenario: &Scenario) -> bool {
         let needs_errors = [GARBAGE, HIT_AND_RUN, CARELESS].contains(scenario);
         match self {
-            Self::Numbers | Self::Outside => *scenario != FORGED,
+            Self::Numbers | Self::Outside | Self::Fifo => *scenario != FORGED,
             Self::Classic => !needs_errors,
         }
     }
 
-    /// The `PATH=VALUE` that makes a scenario be judged this way, if one is needed.
-    fn overrides(self) -> Option<&'static str> {
+    /// Each `PATH=VALUE` that it takes for a scenario to be judged this way.
+    const fn overrides(self) -> &'static [&'static str] {
         match self {
-            Self::Numbers => None,
-            Self::Outside => Some("verify.use_seq=false"),
-            Self::Classic => Some("target.url=\"embedded+classic\""),
+            Self::Numbers => &[],
+            Self::Outside => &["verify.use_seq=false"],
+            Self::Fifo => &[
+                "verify.use_seq=false",
+                "verify.order=\"fifo\"",
+                "run.shards=2",
+            ],
+            Self::Classic => &["target.url=\"embedded+classic\""],
         }
     }
 
@@ -131,12 +143,14 @@ impl Judge {
                 | Fault::StarveOne
                 | Fault::SwapAcks
         );
-        // There is no welcome: a client that has not received anything yet need not have joined.
-        let needs_welcome = matches!(fault, Fault::DropRelay | Fault::AckThenLose);
+        // There is no welcome: a client that has not received anything yet need not have joined. Or
+        // there is no order between senders: what somebody else's message came before proves
+        // nothing.
+        let needs_more = matches!(fault, Fault::DropRelay | Fault::AckThenLose);
         match self {
             Self::Numbers => false,
             Self::Outside => needs_numbers,
-            Self::Classic => needs_numbers || needs_welcome,
+            Self::Fifo | Self::Classic => needs_numbers || needs_more,
         }
     }
 }
@@ -190,8 +204,8 @@ pub(super) struct Ran {
 /// If a scenario of the selftest is no scenario, which a test rules out.
 pub(super) fn plan(cell: Cell) -> Plan {
     let faults = cell.fault.map(|f| format!("target.faults=[\"{f}\"]"));
-    let judged = cell.judge.overrides().map(str::to_owned);
-    let overrides: Vec<String> = judged.into_iter().chain(faults).collect();
+    let judged = cell.judge.overrides().iter().map(|&one| one.to_owned());
+    let overrides: Vec<String> = judged.chain(faults).collect();
     let Scenario { name, text } = cell.scenario;
     let file = format!("{name}.toml");
     scenario::parse(&file, text, &overrides, Some(cell.seed), None)
@@ -384,7 +398,7 @@ mod tests {
     fn every_fault_has_scenarios_and_they_are_valid() {
         for fault in Fault::ALL {
             let scenarios = scenarios_of(*fault);
-            for judge in [Judge::Numbers, Judge::Outside, Judge::Classic] {
+            for judge in [Judge::Numbers, Judge::Outside, Judge::Fifo, Judge::Classic] {
                 let runs = scenarios.iter().filter(|s| judge.runs(s));
                 let runs: Vec<_> = runs.filter(|_| judge.sees(*fault)).collect();
                 assert_eq!(runs.is_empty(), !judge.sees(*fault), "{fault} {judge:?}");

@@ -17,6 +17,7 @@ pub(super) fn subject(cell: Cell) -> String {
     let judged = match cell.judge {
         Judge::Numbers => "",
         Judge::Outside => ", by inferred order",
+        Judge::Fifo => ", by FIFO on two shards",
         Judge::Classic => ", in classic",
     };
     format!(
@@ -32,6 +33,7 @@ pub(super) fn rerun(cell: Cell) -> String {
     let judge = match cell.judge {
         Judge::Numbers => "",
         Judge::Outside => " --judge outside",
+        Judge::Fifo => " --judge fifo",
         Judge::Classic => " --judge classic",
     };
     format!(
@@ -124,6 +126,7 @@ pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
     for (judge, head) in [
         (Judge::Numbers, None),
         (Judge::Outside, Some("the numbers left aside")),
+        (Judge::Fifo, Some("as FIFO, on two shards")),
         (Judge::Classic, Some("in the classic dialect")),
     ] {
         let mine: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.judge == judge).collect();

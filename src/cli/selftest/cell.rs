@@ -76,10 +76,10 @@ pub enum Judge {
     Numbers,
     /// Without them, by what each client sends and receives: as a target is judged that has none
     Outside,
-    /// The same, on two shards, as a target that keeps each sender's own order and promises no more
-    Fifo,
-    /// As `outside` with clients of the classic dialect, in which messages have no numbers
+    /// The same with clients of the classic dialect, in which messages have no numbers
     Classic,
+    /// As outside, on two shards, as a target that keeps each sender's own order and promises no more
+    Fifo,
 }
 
 impl Judge {

@@ -287,6 +287,7 @@ mod tests {
             "- numbers: By the numbers that the server gives to messages",
             "- outside: Without them, by what each client sends and receives",
             "- classic: The same with clients of the classic dialect",
+            "- fifo: As outside, on two shards, as a target that keeps each sender's own order",
         ] {
             assert!(help.contains(said), "{said}: {help}");
         }

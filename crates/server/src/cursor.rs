@@ -70,6 +70,7 @@ impl Reply {
         matches!(self, Self::Line(bytes) if bytes.is_empty())
     }
 
+    #[inline]
     fn render(&self, log: &Log, out: &mut Vec<u8>) {
         match self {
             Self::Ack { seq, id } => log.encode_ack(out, *seq, *id),

@@ -120,6 +120,7 @@ impl Directory {
     }
 
     /// Whether there are rooms besides the unnamed one.
+    #[inline]
     pub(super) fn has_rooms(&self) -> bool {
         self.rooms.len() > 1
     }
@@ -322,10 +323,12 @@ impl Directory {
     }
 
     /// The room that `session` is or was in, where there are rooms besides the unnamed one.
+    #[inline]
     pub(super) fn room_of(&self, session: SenderId) -> Option<RoomId> {
         self.ever(session).map(|(_, room)| room)
     }
 
+    #[inline]
     fn ever(&self, session: SenderId) -> Option<(ClientId, RoomId)> {
         if !self.has_rooms() {
             return None;
@@ -351,11 +354,13 @@ impl Directory {
 
     /// The highest number that any session has seen in a room. A session that begins now is owed
     /// nothing up to it.
+    #[inline]
     pub(super) fn highest_seq(&self, room: RoomId) -> u64 {
         self.room(room).highest_seq.load(Ordering::Acquire)
     }
 
     /// Some session has seen `seq` in a room.
+    #[inline]
     pub(super) fn saw(&self, room: RoomId, seq: u64) {
         let highest_seq = &self.room(room).highest_seq;
         highest_seq.fetch_max(seq, Ordering::Release);

@@ -302,10 +302,15 @@ impl Ledger {
             frames += self.take_due(handle, now_ns, take_if, |event| {
                 each(RoomId::UNNAMED, event);
             });
-            let Some((room, seen)) = conn.next(&mut input, out) else {
+            let next = conn.next(&mut input, out);
+            let Some((room, seen)) = &next else {
                 break;
             };
-            each(room, self.saw_in(handle, room, &seen, now_ns));
+            let event = match room.is_named() {
+                false => self.saw(handle, seen, now_ns),
+                true => self.saw_in(handle, *room, seen, now_ns),
+            };
+            each(*room, event);
             frames += 1;
         }
         self.read_done(frames, split);
@@ -347,6 +352,10 @@ impl Ledger {
     /// was.
     #[inline(never)]
     pub fn saw(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
+        // Nothing else to be done, as in most runs: 20 instructions less per observation.
+        if self.rooms.is_none() && self.tape().writing().is_none() {
+            return either!(self.unnamed, ledger => ledger.observe(handle, seen, now_ns));
+        }
         let event = self.saw_unnamed(handle, seen, now_ns);
         if self.rooms.is_some() {
             self.concerns_memberships(handle, seen, &event, now_ns);

@@ -314,6 +314,7 @@ impl View {
 
     /// The number that the target states for `number`. One that is too small to be of a later
     /// numbering is its own.
+    #[inline]
     pub(crate) fn stated(&self, number: u64) -> u64 {
         if number < APART {
             return number;
@@ -388,6 +389,7 @@ impl View {
     }
 
     /// The room of the run that a message of `session` belongs in, if that is another than this one.
+    #[inline]
     pub(crate) fn other_room_of(&self, session: SenderId) -> Option<RoomId> {
         let room = self.directory.room_of(session);
         room.filter(|&room| room != self.room)
@@ -395,6 +397,7 @@ impl View {
 
     /// Whether nobody knows which texts are relayed in this room, since a script sent some of them
     /// as they stand.
+    #[inline]
     pub(crate) fn may_have_raw_texts(&self) -> bool {
         self.room.is_named() && self.directory.was_raw_in_rooms()
     }
@@ -442,6 +445,7 @@ impl View {
         self.directory.forget(session);
     }
 
+    #[inline]
     pub(crate) fn saw(&self, seq: u64) {
         match &mut *self.mode.borrow_mut() {
             Mode::Live | Mode::Answered(_) => self.directory.saw(self.room, seq),

@@ -184,16 +184,68 @@ fn last_room(rest: &[u8]) -> Option<&str> {
 }
 
 /// A whole number as JSON writes it, and the text after its digits.
+///
+/// One loop by hand: as two, over the digits that `take_while` found, a number of six digits took
+/// 112 instructions and not 60.
 #[inline]
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
-    let digits = text.iter().take(MAX_DIGITS + 1);
-    let digits = digits.take_while(|b| b.is_ascii_digit()).count();
-    if digits == 0 || digits > MAX_DIGITS || (text[0] == b'0' && digits > 1) {
+    let (mut value, mut digits) = (0, 0);
+    while let Some(digit) = text.get(digits).map(|b| b.wrapping_sub(b'0'))
+        && digit < 10
+    {
+        if digits == MAX_DIGITS {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+        digits += 1;
+    }
+    if digits == 0 || (text[0] == b'0' && digits > 1) {
         return None;
     }
-    let (digits, rest) = text.split_at(digits);
-    let value = digits
-        .iter()
-        .fold(0, |value, b| value * 10 + u64::from(b - b'0'));
-    Some((value, rest))
+    Some((value, &text[digits..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// As a parser reads it, whatever comes after it.
+        #[test]
+        fn a_number_is_read_as_it_stands(value in 0..=9_999_999_999_999_999_u64, cut in 0..16_u32, rest in "[^0-9]\\PC{0,9}|") {
+            let value = value / 10_u64.pow(cut);
+            let text = format!("{value}{rest}");
+            prop_assert_eq!(number(text.as_bytes()), Some((value, rest.as_bytes())));
+        }
+
+        #[test]
+        fn bytes_that_are_no_digits_end_a_number(bytes in proptest::collection::vec(any::<u8>(), 0..24)) {
+            let digits = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
+            let expected = str::from_utf8(&bytes[..digits]).unwrap().parse().ok();
+            let expected = expected.filter(|_| digits <= MAX_DIGITS && (digits == 1 || bytes[0] != b'0'));
+            prop_assert_eq!(number(&bytes), expected.map(|value: u64| (value, &bytes[digits..])));
+        }
+    }
+
+    #[test]
+    fn a_number_of_too_many_digits_or_with_a_zero_in_front_is_left_to_the_parser() {
+        for text in [
+            "",
+            "x",
+            "01",
+            "00",
+            "-1",
+            "12345678901234567",
+            "123456789012345678901",
+        ] {
+            assert_eq!(number(text.as_bytes()), None, "{text}");
+        }
+        let most = "9999999999999999";
+        assert_eq!(
+            number(most.as_bytes()),
+            Some((9_999_999_999_999_999, &b""[..]))
+        );
+    }
 }

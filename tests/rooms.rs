@@ -6,6 +6,8 @@
 mod binary;
 #[path = "binary/probe.rs"]
 mod probe;
+#[path = "binary/schema.rs"]
+mod schema;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -69,6 +71,8 @@ fn everything_stays_in_its_room_whoever_comes_and_goes() {
             "{code:?} {}",
             result["reasons"]
         );
+        schema::assert_valid(schema::RESULT, &result);
+        schema::assert_described(schema::RESULT, &result, 100);
         let (counts, rooms) = (&result["counts"], &result["rooms"]);
         assert_eq!(counts["delivered"], counts["owed"], "{counts:#}");
         let each = rooms["each"].as_array().unwrap();

@@ -1,5 +1,6 @@
 //! A run to report in tests: four talkers, a hundred listeners, 5,000 messages, all delivered.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
@@ -12,9 +13,10 @@ use crate::scenario::plan::{
     AckPromise, Comparison, Group, LateCounts, Load, Metric, OrderPromise, PayloadSize, Plan,
     Promises, RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
 };
-use crate::verify::findings::{Counts, Coverage, Example, Findings};
+use crate::verify::findings::{Counts, Coverage, Example, Findings, RoomFindings};
 use crate::verify::outstanding::{Outstanding, Waiting};
 use crate::wire::Dialect;
+use crate::wire::rooms::{RoomId, RoomNames};
 
 /// A change that a test makes.
 pub(crate) type Change = fn(&mut Plan, &mut Outcome);
@@ -210,6 +212,32 @@ pub(crate) fn hang(_: &mut Plan, outcome: &mut Outcome) {
     });
     let relays = &mut outcome.measured.censored.relay;
     relays.record_n(10 * SECOND_NS, 100).unwrap();
+}
+
+/// The sample with two rooms: five hundred deliveries in one, of 1 to 500 µs, and five of 7 ms in
+/// the other, one of whose violations it is.
+pub(crate) fn rooms(plan: &mut Plan, outcome: &mut Outcome) {
+    plan.rooms = Arc::new(RoomNames::new(["lobby", "hall"]));
+    for n in 1..=500 {
+        outcome.by_room.relay(RoomId(1), n * 1_000);
+    }
+    for _ in 0..5 {
+        outcome.by_room.relay(RoomId(2), 7_000_000);
+    }
+    for (room, name, delivered, violations) in [(1, "lobby", 500, 0), (2, "hall", 5, 1)] {
+        outcome.findings.rooms.push(RoomFindings {
+            room: RoomId(room),
+            name: name.to_owned(),
+            counts: Counts {
+                sessions: 60,
+                sent: 10,
+                delivered,
+                ..Counts::default()
+            },
+            coverage: Coverage::default(),
+            violations,
+        });
+    }
 }
 
 /// The sample, changed by `change`, and judged as on another machine.

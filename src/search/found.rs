@@ -99,7 +99,7 @@ pub struct Kept {
     #[cfg_attr(
         test,
         schemars(regex(
-            pattern = r"^((ack|relay)(\.[A-Za-z0-9_-]+)?|last_relay|spread|send_lag|connect)$"
+            pattern = r"^((ack|relay)(\.[A-Za-z0-9_-]+)?|last_relay|spread|send_lag|connect|rooms)$"
         ))
     )]
     pub metric: String,
@@ -246,6 +246,7 @@ mod tests {
             Metric::Spread,
             Metric::SendLag,
             Metric::Connect,
+            Metric::Rooms,
         ] {
             found.about.thresholds[0].metric = metric_name(metric).to_owned();
             check(&found);

@@ -33,6 +33,21 @@ fn the_verdict_comes_first_and_the_figures_are_those_of_the_run() {
 }
 
 #[test]
+fn rooms_have_a_table_and_only_where_there_are_any() {
+    let with = page(sample::rooms);
+    for text in [
+        "<h2>Rooms</h2>",
+        "<th scope=\"row\">lobby</th>",
+        "<td class=\"n bad\" data-head=\"violations\">1</td>",
+        "<td class=\"n\" data-head=\"max\">7.00 ms</td>",
+        "<td class=\"n\" data-head=\"p99\">–</td>",
+    ] {
+        assert!(with.contains(text), "{text}");
+    }
+    assert!(!page(|_, _| ()).contains("Rooms"));
+}
+
+#[test]
 fn the_charts_have_the_histograms_and_the_timeline() {
     let report = sample::report(|_, outcome| {
         outcome.findings.violation(Kind::LostRelay, sample::example);

@@ -62,8 +62,10 @@ fn of_room(room: &Room) -> Vec<String> {
     }
     items.push(format!("{} delivered", figures::count(room.delivered)));
     items.push(format!("{} memberships", figures::count(room.members)));
-    if room.violations > 0 {
-        items.push(format!("{} violations", figures::count(room.violations)));
+    match room.violations {
+        0 => {}
+        1 => items.push("1 violation".to_owned()),
+        n => items.push(format!("{} violations", figures::count(n))),
     }
     items
 }

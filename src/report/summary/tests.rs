@@ -230,6 +230,22 @@ fn groups_that_differ_have_a_line_each() {
 }
 
 #[test]
+fn rooms_have_their_lines_and_only_where_there_are_any() {
+    let summary = render(&sample::report(sample::rooms), Style::FILE);
+    for line in [
+        "rooms        2 · 120 memberships · 5 to 500 deliveries, 253 on average\n",
+        "by room      relay p99 500 µs · half up to 500 µs (of 1 with enough samples)\n",
+        "             lobby · p50 250 µs · p99 500 µs · max 500 µs · 500 delivered\n",
+        "             hall · max 7.00 ms · 5 delivered · 60 memberships · 1 violation\n",
+        "or altered, and nothing in a wrong room\n",
+    ] {
+        assert!(summary.contains(line), "{line}{summary}");
+    }
+    let without = render(&sample::report(|_, _| ()), Style::FILE);
+    assert!(!without.contains("room"), "{without}");
+}
+
+#[test]
 fn a_group_that_got_nothing_and_waits_for_something_has_its_line() {
     let hung = sample::report(|plan, outcome| {
         sample::hang(plan, outcome);

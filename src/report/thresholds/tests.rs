@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::measure::{Collector, ShardRecorder, Window};
+use crate::report::sample;
 use crate::scenario::plan::OfGroup;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -323,4 +324,35 @@ fn what_was_observed_is_said_in_its_unit() {
     assert_eq!(judged.observed_text().as_deref(), Some("51.5 k/s"));
     judged.observed = None;
     assert_eq!(judged.observed_text(), None);
+}
+
+#[test]
+fn a_threshold_on_rooms_is_judged_in_the_room_that_is_worst() {
+    const MS: f64 = 1e6;
+    let judged = |stat, op, limit, change: fn(&mut Outcome)| {
+        let report = sample::report(|plan, outcome| {
+            sample::rooms(plan, outcome);
+            change(outcome);
+            plan.thresholds = vec![threshold(Metric::Rooms, stat, op, limit)];
+        });
+        let judged = report.result.thresholds[0].clone();
+        assert_eq!(judged.metric, "rooms");
+        (judged.ok, judged.samples)
+    };
+    use Comparison::{Greater, Less};
+    use Stat::{Max, Percentile};
+    let nothing = |_: &mut Outcome| ();
+    assert_eq!(judged(Max, Less, 8.0 * MS, nothing), (Some(true), 5));
+    assert_eq!(judged(Max, Less, 6.0 * MS, nothing), (Some(false), 5));
+    assert_eq!(judged(Max, Greater, 0.6 * MS, nothing), (Some(false), 5));
+    // The hall has too few samples for a percentile; the lobby crosses the limit all the same.
+    let p99 = Percentile(99.0);
+    assert_eq!(judged(p99, Less, MS, nothing), (None, 5));
+    assert_eq!(judged(p99, Less, 0.4 * MS, nothing), (Some(false), 5));
+    // What is still to come may be later than any limit, and no earlier than it is now.
+    let unresolved = |outcome: &mut Outcome| outcome.findings.counts.unresolved = 1;
+    assert_eq!(judged(Max, Less, 8.0 * MS, unresolved), (None, 5));
+    assert_eq!(judged(Max, Less, 6.0 * MS, unresolved), (Some(false), 5));
+    let silent = |outcome: &mut Outcome| outcome.by_room = Default::default();
+    assert_eq!(judged(Max, Less, 8.0 * MS, silent), (None, 0));
 }

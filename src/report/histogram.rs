@@ -177,7 +177,7 @@ pub(super) fn schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "string",
         "contentEncoding": "base64",
-        "pattern": "^HISTFAAAA",
+        "pattern": "^HISTFA",
     })
 }
 

@@ -200,3 +200,35 @@ rooms = { names = ["lobby", "cellar"] }
         );
     }
 }
+
+/// Each bug that only rooms can have, committed once, is found and rightly named; so is an old one,
+/// in one room of many.
+#[test]
+fn what_goes_wrong_in_one_room_once_is_found_and_named_with_the_room() {
+    for (fault, kind) in [
+        ("wrong-room", "wrong-room"),
+        ("leak-on-join", "wrong-room"),
+        ("stays-after-leave", "wrong-room"),
+        ("lost-in-one-room", "lost-relay"),
+        ("joined-too-late", "lost-relay"),
+        ("duplicate-relay", "duplicate-relay"),
+    ] {
+        let scenario = Scenario::new(COMING_AND_GOING);
+        let faults = format!("target.faults=[\"{fault}=once\"]");
+        let (code, result) = result_of(&[scenario.path(), "--set", &faults]);
+        let committed = result["target"]["faults"].to_string();
+        assert_eq!(code, Some(1), "{fault}: {committed} {}", result["reasons"]);
+        assert_eq!(
+            kinds(&result),
+            [kind],
+            "{fault}: {:#}",
+            result["violations"]
+        );
+        let example = &result["violations"][0]["examples"][0];
+        let room = example["room"].as_str().unwrap();
+        // A name of several words stands in quotes.
+        let text = example["text"].as_str().unwrap();
+        let named = text.contains(room) || text.contains(&format!("{room:?}"));
+        assert!(named, "{fault}: {example:#}");
+    }
+}

@@ -68,10 +68,31 @@ fn read_at(mut from: ReadHalf<DuplexStream>, bytes: usize, pause: Duration) -> J
     })
 }
 
+/// A client that has asked to join the room, if all happens there.
+async fn dial_in(
+    in_room: bool,
+    hub: &ServerHub,
+    name: &str,
+) -> (ReadHalf<DuplexStream>, WriteHalf<DuplexStream>) {
+    let (from, mut to) = dial(hub, name);
+    if in_room {
+        to.write_all(b"{\"join\":\"r\"}\n").await.unwrap();
+    }
+    (from, to)
+}
+
+/// What a client publishes that floods the others.
+fn flooding_lines(in_room: bool) -> Vec<u8> {
+    match in_room {
+        false => b"{\"message\":\"of which there are many more\"}\n".repeat(4),
+        true => b"{\"message\":\"of which there are many more\",\"room\":\"r\"}\n".repeat(4),
+    }
+}
+
 /// Publishes without end. The longest that it had to wait until more was taken from it.
-fn flood(mut to: WriteHalf<DuplexStream>, until: Instant) -> JoinHandle<Duration> {
+fn flood(mut to: WriteHalf<DuplexStream>, until: Instant, in_room: bool) -> JoinHandle<Duration> {
     spawn_local(async move {
-        let lines = b"{\"message\":\"of which there are many more\"}\n".repeat(4);
+        let lines = flooding_lines(in_room);
         let mut longest = Duration::ZERO;
         while Instant::now() < until {
             let begun = Instant::now();
@@ -101,24 +122,23 @@ proptest! {
     fn nobody_who_reads_is_cut_off_and_every_publisher_is_served(
         readers in prop::collection::vec((1_usize..8, 0_u64..150), 1..6),
         flooders in 1_usize..6,
+        in_room: bool,
     ) {
         let outcome = beside_a_server(config(), async |hub| {
-            let reading: Vec<_> = readers
-                .iter()
-                .map(|&(eighths, pause)| {
-                    // 8 KiB a second at the least; steady is 1 KiB in a second here.
-                    let bytes = PIPE_BYTES * eighths / 8 + 1024;
-                    let (from, to) = dial(&hub, "reader:1");
-                    (read_at(from, bytes, Duration::from_millis(pause)), to)
-                })
-                .collect();
+            let mut reading = Vec::new();
+            for &(eighths, pause) in &readers {
+                // 8 KiB a second at the least; steady is 1 KiB in a second here.
+                let bytes = PIPE_BYTES * eighths / 8 + 1024;
+                let (from, to) = dial_in(in_room, &hub, "reader:1").await;
+                reading.push((read_at(from, bytes, Duration::from_millis(pause)), to));
+            }
             let until = Instant::now() + Duration::from_secs(20);
-            let flooding: Vec<_> = (0..flooders)
-                .map(|_| {
-                    let (from, to) = dial(&hub, "flooder:1");
-                    (read_at(from, PIPE_BYTES, Duration::ZERO), flood(to, until))
-                })
-                .collect();
+            let mut flooding = Vec::new();
+            for _ in 0..flooders {
+                let (from, to) = dial_in(in_room, &hub, "flooder:1").await;
+                let reading = read_at(from, PIPE_BYTES, Duration::ZERO);
+                flooding.push((reading, flood(to, until, in_room)));
+            }
             let mut waits = Vec::new();
             for (reading, flooding) in flooding {
                 waits.push(flooding.await.unwrap());
@@ -128,9 +148,18 @@ proptest! {
             for (reading, mut to) in reading {
                 to.shutdown().await.unwrap();
                 let all = reading.await.unwrap();
-                let bye = format!("{{\"type\":\"bye\",\"seq\":{published}}}\n");
-                prop_assert!(text(&all).ends_with(&bye));
-                prop_assert_eq!(text(&all).lines().count() as u64, published + 2);
+                let (goodbye, beside) = match in_room {
+                    false => (format!("{{\"type\":\"bye\",\"seq\":{published}}}\n"), 2),
+                    true => (
+                        format!(
+                            "{{\"type\":\"left\",\"room\":\"r\",\"seq\":{published}}}\n\
+                             {{\"type\":\"bye\",\"seq\":0}}\n"
+                        ),
+                        4,
+                    ),
+                };
+                prop_assert!(text(&all).ends_with(&goodbye));
+                prop_assert_eq!(text(&all).lines().count() as u64, published + beside);
             }
             prop_assert_eq!(hub.stats().slow_consumers, 0);
             prop_assert!(published > 0);
@@ -149,18 +178,19 @@ proptest! {
         stuck in 1_usize..40,
         together: bool,
         sips in prop_oneof![Just(0_u64), 1_u64..400],
+        in_room: bool,
     ) {
         let outcome = beside_a_server(config(), async |hub| {
-            let (from, to) = dial(&hub, "reader:1");
+            let (from, to) = dial_in(in_room, &hub, "reader:1").await;
             let reading = read_at(from, PIPE_BYTES, Duration::ZERO);
-            let (acks, publish) = dial(&hub, "flooder:1");
+            let (acks, publish) = dial_in(in_room, &hub, "flooder:1").await;
             let acks = read_at(acks, PIPE_BYTES, Duration::ZERO);
             let begun = Instant::now();
             let waits = Rc::new(RefCell::new(Vec::new()));
-            let flooding = spawn_local(keep_flooding(publish, Rc::clone(&waits)));
+            let flooding = spawn_local(keep_flooding(publish, in_room, Rc::clone(&waits)));
             let mut cut_off = Vec::new();
             for _ in 0..stuck {
-                let (from, to) = dial(&hub, "stuck:1");
+                let (from, to) = dial_in(in_room, &hub, "stuck:1").await;
                 // A byte from time to time, "to make progress".
                 let pause = Duration::from_millis(if sips == 0 { 1 << 40 } else { sips });
                 cut_off.push((read_at(from, 1, pause), to));
@@ -211,7 +241,7 @@ proptest! {
             let stats = hub.stats();
             prop_assert!(stats.clients <= limits.max_clients as u64);
             prop_assert!(stats.unfinished_bytes <= limits.max_unfinished_bytes as u64);
-            prop_assert!(stats.backlog_bytes <= 2 * limits.backlog_bytes as u64);
+            prop_assert!(stats.backlog_bytes <= 3 * limits.backlog_bytes as u64);
             if politely {
                 for client in &mut present {
                     let _ = client.shutdown().await; // and it reads nothing any more
@@ -235,14 +265,19 @@ proptest! {
             hub.empty().await;
             let stats = hub.stats();
             prop_assert_eq!((stats.clients, stats.backlog_bytes, stats.unfinished_bytes), (0, 0, 0));
+            prop_assert_eq!((stats.rooms, stats.memberships), (0, 0));
             Ok(stats)
         });
         reached?;
     }
 }
 
-async fn keep_flooding(mut to: WriteHalf<DuplexStream>, waits: Rc<RefCell<Vec<Duration>>>) {
-    let lines = b"{\"message\":\"of which there are many more\"}\n".repeat(4);
+async fn keep_flooding(
+    mut to: WriteHalf<DuplexStream>,
+    in_room: bool,
+    waits: Rc<RefCell<Vec<Duration>>>,
+) {
+    let lines = flooding_lines(in_room);
     loop {
         let begun = Instant::now();
         if to.write_all(&lines).await.is_err() {
@@ -286,7 +321,11 @@ enum Deed {
 fn deed() -> impl Strategy<Value = Deed> {
     let who = any::<prop::sample::Index>;
     let publish = b"{\"message\":\"some words, to fill what is kept\"}\n";
+    let in_room = b"{\"message\":\"some words, to fill what is kept\",\"room\":\"r\"}\n";
     let bytes = prop_oneof![
+        4 => (1_usize..200).prop_map(|times| in_room.repeat(times)),
+        3 => Just(b"{\"join\":\"r\"}\n{\"join\":\"s\"}\n".to_vec()),
+        1 => Just(b"{\"leave\":\"r\"}\n{\"join\":\"r\"}\n".to_vec()),
         4 => (1_usize..200).prop_map(|times| publish.repeat(times)),
         2 => (1_usize..500).prop_map(|length| vec![b'x'; length]),
         1 => Just(vec![b'x'; 512]),

@@ -341,6 +341,18 @@ proptest! {
     }
 }
 
+/// What a membership takes beyond its session's first: the rest is in `docs/PERFORMANCE.md`, as
+/// measured from outside.
+#[test]
+fn a_membership_is_small() {
+    let own = size_of::<Membership>() + size_of::<usize>(); // with what the slab adds
+    let noted = 2 * size_of::<u32>(); // by its room, and by its session
+    let found = size_of::<((u32, u32), u32)>() + 1;
+    // Lists grow to double, the table of those to be found to 8/7 of that, memberships by an eighth.
+    let most = own + own / 8 + 2 * noted + found * 16 / 7;
+    assert!(most <= 200, "{most} bytes");
+}
+
 /// A pass over rooms looks at those in which something was said, and at nobody else.
 #[test]
 fn a_pass_costs_what_changed() {

@@ -68,6 +68,7 @@ impl Rooms {
                 }
             }
         }
+        self.busy.sort_unstable(); // written to in the order of their places in memory
     }
 
     /// Ends a pass: frees what no member needs, and finds out what is kept for whom. Only sessions

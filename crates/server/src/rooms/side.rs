@@ -256,7 +256,8 @@ impl Side {
         {
             self.pending.rotate_left(1);
         }
-        if self.pending.is_empty() && self.pending.capacity() > 8 {
+        // It is wanted again in the next pass; but not, if it is left from more rooms than these.
+        if self.pending.is_empty() && self.pending.capacity() > 8.max(2 * self.rooms()) {
             self.pending = VecDeque::new();
         }
     }

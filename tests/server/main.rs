@@ -1,4 +1,5 @@
-//! The reference server over real sockets: every rule of `docs/PROTOCOL.md`, sections 2 to 6.
+//! The reference server over real sockets: every rule of `docs/PROTOCOL.md`, sections 2 to 6
+//! and 9.
 //!
 //! The frames are read with plain `serde_json`, not with the crate's own codec: what the server
 //! and its tests shared, the tests could not find wrong.
@@ -12,3 +13,4 @@ mod framing;
 mod hostile;
 mod process;
 mod promises;
+mod rooms;

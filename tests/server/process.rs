@@ -190,13 +190,24 @@ fn limits_are_taken_from_the_command_line() {
         "1",
         "--backlog",
         "2KiB",
+        "--max-rooms",
+        "2",
+        "--max-rooms-per-client",
+        "1",
     ]);
     let mut ann = Client::connect(server.address);
     assert_eq!(ann.expect("welcome")["max_line"], 1024);
     ann.send("x\n");
     ann.expect_error("malformed");
     ann.expect_end();
-    let _two = (server.join(), server.join());
+    let mut two = [server.join(), server.join()];
+    for (client, (first, second)) in two.iter_mut().zip([("a", "b"), ("b", "a")]) {
+        client.send(format!(
+            "{{\"join\":\"{first}\"}}\n{{\"join\":\"{second}\"}}\n"
+        ));
+        client.expect("joined");
+        client.expect_error("too-many-rooms");
+    }
     Client::connect(server.address).expect_error("server-full");
 }
 

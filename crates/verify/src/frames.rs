@@ -11,6 +11,10 @@ use chatbench_wire::seen::Due;
 /// Frames are kept in blocks of this size.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
+/// The first block of a room that has a name: there may be thousands, and little is under way in
+/// most.
+const FIRST_BLOCK_BYTES: usize = 1 << 10;
+
 /// Frames side by side, and how many of them are still pointed to.
 #[derive(Debug)]
 struct Block {
@@ -57,9 +61,20 @@ pub(super) struct KeptFrames {
     spare: Option<Vec<u8>>,
     /// Frames kept so far.
     kept: u32,
+    /// The size of the next block, where few frames are expected: each is twice as large as the one
+    /// before, for as long as there are any.
+    next_bytes: Option<usize>,
 }
 
 impl KeptFrames {
+    /// For a room in which little may be under way: it takes next to nothing while it is empty.
+    pub(super) fn of_room() -> Self {
+        Self {
+            next_bytes: Some(FIRST_BLOCK_BYTES),
+            ..Self::default()
+        }
+    }
+
     /// Blocks held, of [`BLOCK_BYTES`] each or of one longer frame.
     pub(super) fn blocks(&self) -> usize {
         self.blocks.len()
@@ -94,7 +109,7 @@ impl KeptFrames {
         if self.blocks.back().is_none_or(full) {
             let bytes = match self.spare.take() {
                 Some(bytes) if bytes.capacity() >= needed => bytes,
-                _ => Vec::with_capacity(needed.max(BLOCK_BYTES)),
+                _ => Vec::with_capacity(needed.max(self.next_block_bytes())),
             };
             self.blocks.push_back(Block {
                 bytes,
@@ -128,6 +143,22 @@ impl KeptFrames {
             bytes.clear();
             self.spare = Some(bytes);
         }
+        if self.next_bytes.is_some() && self.blocks.is_empty() {
+            self.next_bytes = Some(FIRST_BLOCK_BYTES);
+            self.spare = self
+                .spare
+                .take()
+                .filter(|b| b.capacity() <= FIRST_BLOCK_BYTES);
+        }
+    }
+
+    fn next_block_bytes(&mut self) -> usize {
+        let Some(next) = &mut self.next_bytes else {
+            return BLOCK_BYTES;
+        };
+        let bytes = *next;
+        *next = (bytes * 2).min(BLOCK_BYTES);
+        bytes
     }
 
     #[inline]
@@ -153,6 +184,29 @@ mod tests {
         frames.release(long);
         frames.release(last);
         assert_eq!((frames.first(), frames.kept), (3, 3));
+    }
+
+    /// A room's blocks grow while frames wait, and when none does nearly nothing is left.
+    #[test]
+    fn a_room_takes_as_much_as_is_under_way() {
+        let mut frames = KeptFrames::of_room();
+        let places: Vec<Place> = (0..4000).map(|_| frames.keep(&[b'x'; 200], 0..0)).collect();
+        let capacity = |frames: &KeptFrames| -> usize {
+            let blocks = frames.blocks.iter().map(|block| block.bytes.capacity());
+            blocks.chain(frames.spare.iter().map(Vec::capacity)).sum()
+        };
+        assert!((800_000..1_800_000).contains(&capacity(&frames)));
+        assert!(frames.blocks() < 16, "{}", frames.blocks());
+        assert!(
+            places
+                .iter()
+                .all(|place| frames.get(*place).frame == [b'x'; 200])
+        );
+        places.into_iter().for_each(|place| frames.release(place));
+        assert!(capacity(&frames) <= FIRST_BLOCK_BYTES);
+        let place = frames.keep(b"again", 0..0);
+        assert_eq!(frames.get(place).frame, b"again");
+        assert_eq!(capacity(&frames), FIRST_BLOCK_BYTES);
     }
 
     /// In a long run every number comes round again.

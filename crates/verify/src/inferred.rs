@@ -111,9 +111,13 @@ pub(super) struct Inferred {
 impl Inferred {
     pub(super) fn new(terms: Terms, directory: View) -> Self {
         let sharing = directory.seat().map(Sharing::new);
+        let sequence = match directory.room().is_named() {
+            true => Sequence::of_room(),
+            false => Sequence::default(),
+        };
         Self {
             context: Context::new(terms, directory),
-            sequence: Sequence::default(),
+            sequence,
             messages: Messages::default(),
             settling: Settling::default(),
             past: VecDeque::new(),

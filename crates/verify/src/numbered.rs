@@ -52,9 +52,13 @@ pub(super) struct Numbered {
 impl Numbered {
     /// An empty ledger.
     pub(super) fn new(terms: Terms, directory: View) -> Self {
+        let reference = match directory.room().is_named() {
+            true => Reference::of_room(),
+            false => Reference::default(),
+        };
         Self {
             context: Context::new(terms, directory),
-            reference: Reference::default(),
+            reference,
             watermark: 0,
             highest: 0,
             #[cfg(test)]
@@ -250,6 +254,9 @@ impl Numbered {
         let facts = &mut self.context.batch.facts;
         self.reference
             .retire_before(watermark, |seq, slot| facts.push(relayed(seq, slot)));
+        if self.context.is_named() {
+            self.reference.shrink();
+        }
         self.context.take_batch(watermark)
     }
 

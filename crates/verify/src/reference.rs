@@ -80,6 +80,21 @@ pub(super) struct Reference {
 }
 
 impl Reference {
+    /// The window of a room that has a name: it takes next to nothing while it is empty.
+    pub(super) fn of_room() -> Self {
+        Self {
+            frames: KeptFrames::of_room(),
+            ..Self::default()
+        }
+    }
+
+    /// Lets go of room that is not needed now.
+    pub(super) fn shrink(&mut self) {
+        if self.slots.is_empty() {
+            self.slots = VecDeque::new();
+        }
+    }
+
     /// The number of the first frame that may still be kept.
     pub(super) fn first_frame(&self) -> u32 {
         self.frames.first()

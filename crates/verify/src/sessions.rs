@@ -77,6 +77,10 @@ impl<P> Sessions<P> {
             self[handle] = session;
             return handle;
         }
+        if self.all.len() == self.all.capacity() {
+            // Thousands of rooms have a few each: an eighth more, and not as many again.
+            self.all.reserve_exact(self.all.len() / 8 + 1);
+        }
         self.all.push(session);
         Handle(self.all.len() as u32 - 1)
     }

@@ -132,6 +132,14 @@ impl Slot {
 }
 
 impl Sequence {
+    /// That of a room that has a name: it takes next to nothing while it is empty.
+    pub(super) fn of_room() -> Self {
+        Self {
+            frames: KeptFrames::of_room(),
+            ..Self::default()
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

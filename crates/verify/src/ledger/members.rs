@@ -156,6 +156,18 @@ impl Ledger {
         self.end_event_in(room);
     }
 
+    /// The number of a session of this connection in a room, or else of the connection.
+    pub(crate) fn sender(&self, handle: Handle, room: RoomId) -> SenderId {
+        let rooms = self.rooms.as_deref();
+        let named = rooms.and_then(|rooms| {
+            let session = rooms.session(handle, room)?;
+            let one = rooms.room(room)?;
+            Some(either!(&one.ledger, ledger => ledger.context.sessions[session].id))
+        });
+        let of_connection = either!(&self.unnamed, ledger => ledger.context.sessions[handle].id);
+        named.unwrap_or(of_connection)
+    }
+
     /// Whether the client of a session is in a named room: let in, and not about to leave.
     #[must_use]
     pub fn is_member(&self, handle: Handle, room: RoomId) -> bool {

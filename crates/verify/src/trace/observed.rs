@@ -18,6 +18,7 @@ use crate::judge::Judge;
 use crate::ledger::{Ending, Handle, Ledger, Terms};
 use crate::promises::Promises;
 use chatbench_wire::payload::{self, HEADER_BYTES, Header, SenderId};
+use chatbench_wire::rooms::{self, RoomId, RoomNames};
 use chatbench_wire::seen::{AckOf, Capabilities, Complaint, Relay, Seen};
 
 /// Addresses are not among the observations: everyone has this one.
@@ -63,6 +64,7 @@ struct Observation {
     at_ns: u64,
     session: String,
     event: What,
+    room: Option<String>,
     seq: Option<u64>,
     k: Option<u64>,
     from: Option<String>,
@@ -74,6 +76,10 @@ struct Observation {
 enum What {
     Opened,
     Welcome,
+    Join,
+    Joined,
+    Leave,
+    Left,
     Sent,
     Acked,
     Relayed,
@@ -90,11 +96,36 @@ impl What {
     const fn keys(self) -> [bool; 4] {
         match self {
             Self::Opened | Self::Leaving | Self::Aborted | Self::Closed => [false; 4],
-            Self::Welcome | Self::Bye => [true, false, false, false],
+            Self::Join | Self::Leave => [false; 4],
+            Self::Welcome | Self::Bye | Self::Joined | Self::Left => [true, false, false, false],
             Self::Sent => [false, true, false, false],
             Self::Acked => [true, true, false, false],
             Self::Relayed => [true, true, true, false],
             Self::Error => [false, true, false, true],
+        }
+    }
+}
+
+/// Whether an event is of a room that has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InRoom {
+    Always,
+    /// Without a name it is in the room that every session is in.
+    Maybe,
+    Never,
+}
+
+impl What {
+    const fn in_room(self) -> InRoom {
+        match self {
+            Self::Join | Self::Joined | Self::Leave | Self::Left => InRoom::Always,
+            Self::Sent | Self::Acked | Self::Relayed | Self::Error => InRoom::Maybe,
+            Self::Opened
+            | Self::Welcome
+            | Self::Leaving
+            | Self::Bye
+            | Self::Aborted
+            | Self::Closed => InRoom::Never,
         }
     }
 }
@@ -133,7 +164,9 @@ pub fn verify(
         use_seq: numbered,
         ..Promises::default()
     });
-    let mut teller = Teller::new(names, promises);
+    let rooms = observations.iter().filter_map(|(_, o)| o.room.as_deref());
+    let rooms = RoomNames::new(rooms);
+    let mut teller = Teller::new(names, rooms, promises);
     for (line, observation) in observations {
         let told = teller.tell(&observation);
         told.map_err(|what| TraceError::Line { line, what })?;
@@ -173,12 +206,21 @@ fn parse(text: &[u8]) -> Result<Observation, String> {
         k,
         from,
         code,
+        room,
         ..
     } = &observation;
+    match (event.in_room(), room) {
+        (InRoom::Always, None) => return Err("missing `room`".to_owned()),
+        (InRoom::Never, Some(_)) => return Err("`room` does not belong to this event".to_owned()),
+        (_, Some(name)) => rooms::check_name(name).map_err(|bad| format!("`room`: {bad}"))?,
+        (_, None) => {}
+    }
     let present = [seq.is_some(), k.is_some(), from.is_some(), code.is_some()];
     let keys = ["seq", "k", "from", "code"];
     for ((key, wanted), present) in keys.iter().zip(event.keys()).zip(present) {
-        if wanted && !present && *key != "seq" {
+        // An error in a room may be about a join or a leave, which have no `k`.
+        let is_optional = *key == "seq" || *key == "k" && *event == What::Error && room.is_some();
+        if wanted && !present && !is_optional {
             return Err(format!("missing `{key}`"));
         }
         if present && !wanted {
@@ -209,13 +251,15 @@ struct Teller {
     opened: u32,
     /// Every session there ever was; `None` once it is over.
     sessions: HashMap<String, Option<Open>>,
-    /// The messages that each sent, in order.
-    sent: HashMap<String, Vec<Header>>,
+    /// The messages that each sent in each room, in order.
+    sent: HashMap<(String, RoomId), Vec<Header>>,
+    rooms: Arc<RoomNames>,
 }
 
 impl Teller {
-    fn new(names: Vec<String>, promises: Promises) -> Self {
-        let directory = Arc::new(Directory::new(names));
+    fn new(names: Vec<String>, rooms: RoomNames, promises: Promises) -> Self {
+        let rooms = Arc::new(rooms);
+        let directory = Arc::new(Directory::new(names).with_rooms(rooms.clone()));
         Self {
             ledger: Ledger::new(terms(promises), directory.clone()),
             judge: Judge::new(directory, 1, None),
@@ -224,6 +268,7 @@ impl Teller {
             opened: 0,
             sessions: HashMap::new(),
             sent: HashMap::new(),
+            rooms,
         }
     }
 
@@ -256,7 +301,9 @@ impl Teller {
         if *event == What::Opened {
             return self.open(session);
         }
-        let Open { handle, id } = match self.sessions.get(session) {
+        let named = observation.room.as_deref();
+        let room = named.map_or(RoomId::UNNAMED, |name| self.rooms.id(name));
+        let Open { handle, .. } = match self.sessions.get(session) {
             Some(Some(open)) => Open { ..*open },
             Some(None) => return Err(format!("session `{session}` is over")),
             None => return Err(format!("session `{session}` was never opened")),
@@ -266,26 +313,41 @@ impl Teller {
         let text;
         let seen = match event {
             What::Opened => None,
+            What::Join => {
+                if !self.ledger.joining(handle, room) {
+                    return Err("too many sessions".to_owned());
+                }
+                None
+            }
+            What::Joined => Some(Seen::Open { seq, me: "".into() }),
+            What::Leave => {
+                self.ledger.leaving_room(handle, room, now_ns);
+                None
+            }
+            What::Left => Some(Seen::Bye { seq }),
             What::Welcome => Some(Seen::Open {
                 seq,
                 me: ADDRESS.into(),
             }),
             What::Sent => {
-                let sent = self.sent.entry(session.clone()).or_default();
+                let sent = self.sent.entry((session.clone(), room)).or_default();
                 let due = sent.len() as u64 + 1;
                 if k != due {
                     return Err(format!("`k` is {k}, where this session's next is {due}"));
                 }
-                let header = self.ledger.sending(handle, now_ns, now_ns, false);
+                let header = self.ledger.sending_in(handle, room, now_ns, now_ns, false);
+                if header.is_none() && room.is_named() {
+                    return Err(format!("session `{session}` has not joined that room"));
+                }
                 sent.extend(header);
                 None
             }
             What::Acked => Some(Seen::Ack {
-                of: AckOf::Id(publish_id(id, k)),
+                of: AckOf::Id(self.id_of(session, handle, room, k)),
                 seq,
             }),
             What::Relayed => {
-                text = self.text_of(observation.from.as_deref().unwrap_or_default(), k);
+                text = self.text_of(observation.from.as_deref().unwrap_or_default(), room, k);
                 Some(Seen::Relay(Relay {
                     frame: &text,
                     text: Cow::Borrowed(&text),
@@ -296,7 +358,7 @@ impl Teller {
             What::Error => Some(Seen::Error(Complaint {
                 code: observation.code.as_deref().unwrap_or_default().into(),
                 detail: "".into(),
-                of: Some(publish_id(id, k)),
+                of: (k > 0).then(|| self.id_of(session, handle, room, k)),
                 cuts_off: observation.code.as_deref() == Some(TOO_SLOW),
             })),
             What::Leaving => {
@@ -315,7 +377,8 @@ impl Teller {
             }
         };
         if let Some(seen) = seen {
-            self.observe(handle, &seen);
+            self.ledger.saw_in(handle, room, &seen, self.now_ns);
+            self.ledger.read_done(1, false);
         }
         if self.ledger.wants_flush() {
             self.judge.absorb(0, self.ledger.take_batch(), |_| ());
@@ -340,16 +403,26 @@ impl Teller {
         Ok(())
     }
 
-    /// A session saw this.
-    fn observe(&mut self, handle: Handle, seen: &Seen<'_>) {
-        self.ledger.saw(handle, seen, self.now_ns);
-        self.ledger.read_done(1, false);
+    /// The id of message `k` of a session in a room; an arbitrary one of its own if it never sent
+    /// that.
+    fn id_of(&self, session: &str, handle: Handle, room: RoomId, k: u64) -> u64 {
+        let sent = self.sent.get(&(session.to_owned(), room));
+        match sent.and_then(|sent| sent.get(k as usize - 1)) {
+            Some(header) => publish_id(header.sender, header.k),
+            None => publish_id(self.ledger.sender(handle, room), k),
+        }
     }
 
     /// The text that message `k` of `from` stands for; an arbitrary one if nobody sent that
     /// message.
-    fn text_of(&self, from: &str, k: u64) -> Vec<u8> {
-        let sent = self.sent.get(from).and_then(|s| s.get(k as usize - 1));
+    fn text_of(&self, from: &str, room: RoomId, k: u64) -> Vec<u8> {
+        // Whoever says that it came in a room cannot say where it was published: if its sender sent
+        // no such message there, it is one that it sent elsewhere.
+        let of = |room| self.sent.get(&(from.to_owned(), room));
+        let sent = |room| of(room).and_then(|sent| sent.get(k as usize - 1));
+        let rooms = self.rooms.iter().map(|(room, _)| room);
+        let elsewhere = || rooms.chain([RoomId::UNNAMED]).find_map(sent);
+        let sent = sent(room).or_else(elsewhere);
         let Some(header) = sent else {
             return format!("message {k} of {from}").into_bytes();
         };
@@ -518,6 +591,97 @@ mod tests {
         let mut lost = lines;
         lost.remove(relay);
         assert_eq!(judged(&lost, None), (vec![Kind::AckWithoutRelay], 1));
+    }
+
+    /// Ann and Bob in the lobby, Cat outside; with the numbers of the lines or without.
+    fn in_a_room(numbers: bool, more: &[&str]) -> Verified {
+        let begun = ["ann", "bob", "cat"].map(|name| {
+            format!(
+                r#"{{"at_ns":1,"session":"{name}","event":"opened"}}
+{{"at_ns":1,"session":"{name}","event":"welcome","seq":0}}"#
+            )
+        });
+        let joins = ["ann", "bob"].map(|name| {
+            format!(
+                r#"{{"at_ns":3,"session":"{name}","event":"join","room":"a b"}}
+{{"at_ns":3,"session":"{name}","event":"joined","room":"a b","seq":0}}"#
+            )
+        });
+        let said = [
+            r#"{"at_ns":5,"session":"ann","event":"sent","room":"a b","k":1}"#,
+            r#"{"at_ns":6,"session":"ann","event":"acked","room":"a b","seq":1,"k":1}"#,
+            r#"{"at_ns":6,"session":"bob","event":"relayed","room":"a b","seq":1,"from":"ann","k":1}"#,
+        ];
+        let ends = ["ann", "bob", "cat"].map(|name| {
+            let left = r#""event":"left","room":"a b","seq":1"#;
+            let left = format!("\n{{\"at_ns\":9,\"session\":\"{name}\",{left}}}");
+            let left = if name == "cat" { "" } else { &left };
+            format!(
+                r#"{{"at_ns":9,"session":"{name}","event":"leaving"}}{left}
+{{"at_ns":9,"session":"{name}","event":"bye","seq":0}}"#
+            )
+        });
+        let lines = begun.iter().chain(&joins).map(String::as_str);
+        let lines = lines.chain(said).chain(more.iter().copied());
+        let lines: Vec<&str> = lines.chain(ends.iter().map(String::as_str)).collect();
+        let mut text = lines.join("\n");
+        if !numbers {
+            for seq in [r#","seq":0"#, r#","seq":1"#] {
+                text = text.replace(seq, "");
+            }
+        }
+        verify(text.as_bytes(), None).unwrap()
+    }
+
+    #[test]
+    fn rooms_of_an_observed_system_are_judged_room_by_room() {
+        let leaked = r#"{"at_ns":7,"session":"cat","event":"relayed","room":"a b","seq":1,"from":"ann","k":1}"#;
+        let mislabelled =
+            r#"{"at_ns":7,"session":"cat","event":"relayed","seq":1,"from":"ann","k":1}"#;
+        for numbers in [true, false] {
+            let fine = in_a_room(numbers, &[]).findings;
+            assert_eq!(fine.violation_count(), 0, "{:#?}", fine.violations);
+            assert_eq!(fine.undecided, [""; 0]);
+            assert_eq!((fine.rooms.len(), fine.rooms[0].counts.delivered), (1, 1));
+            for (line, text) in [
+                (leaked, r#"in room "a b", which it is not in"#),
+                (
+                    mislabelled,
+                    r#"in the unnamed room, and it was published in room "a b""#,
+                ),
+            ] {
+                let found = in_a_room(numbers, &[line]).findings;
+                let wrong = &found.violations[&Kind::WrongRoom];
+                assert_eq!((found.violation_count(), wrong.count), (1, 1));
+                assert!(
+                    wrong.examples[0].text.ends_with(text),
+                    "{}",
+                    wrong.examples[0].text
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_room_belongs_to_some_events_and_has_a_name() {
+        let opened = r#"{"at_ns":1,"session":"a","event":"opened"}"#;
+        let table = [
+            (r#""event":"join""#, "missing `room`"),
+            (r#""event":"leaving","room":"x""#, "`room` does not belong"),
+            (r#""event":"join","room":"""#, "1 or more characters"),
+            (
+                r#""event":"sent","room":"x","k":1"#,
+                "has not joined that room",
+            ),
+        ];
+        for (event, what) in table {
+            let lines = format!("{opened}\n{{\"at_ns\":2,\"session\":\"a\",{event}}}\n");
+            let error = verify(lines.as_bytes(), None).unwrap_err().to_string();
+            assert!(
+                error.starts_with("line 2: ") && error.contains(what),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -63,14 +63,8 @@ pub(super) fn check(
     }
     if capabilities.numbers && promises.use_seq {
         all_that_numbers_say(problems, file, promises);
-    } else {
-        let inferred = Promises {
-            use_seq: false,
-            ..*promises
-        };
-        if inferred.need_one_shard() {
-            one_shard(problems, file);
-        }
+    } else if let Some(why) = why_one_shard(promises, drafts) {
+        one_shard(problems, file, why);
     }
     if !capabilities.errors {
         no_errors(problems, drafts, protocol);
@@ -136,20 +130,36 @@ fn all_that_numbers_say(problems: &Problems, file: &Section<'_>, promises: &Prom
     }
 }
 
-/// Notes more than one shard of a target that promises one order, or causes before effects: which of
-/// two messages came first can only be told of those that one thread read.
-fn one_shard(problems: &Problems, file: &Section<'_>) {
+/// Why one shard has to have all clients where the order is inferred; `None` if it need not.
+fn why_one_shard(promises: &Promises, drafts: &[Draft]) -> Option<&'static str> {
+    let inferred = Promises {
+        use_seq: false,
+        ..*promises
+    };
+    if inferred.need_one_shard() {
+        Some(
+            "the messages' order is told by who reads what first, which two threads cannot agree \
+             on; leave the key out, judge by numbers (verify.use_seq), or hold the target to each \
+             sender's own order (verify.order = \"fifo\")",
+        )
+    } else if drafts.iter().any(|draft| draft.rooms.is_some()) {
+        Some("there are rooms; leave the key out, or judge by numbers (verify.use_seq)")
+    } else if drafts.iter().any(|draft| draft.claims.is_some()) {
+        Some("clients claim others' addresses (client_ip); leave the key out")
+    } else {
+        None
+    }
+}
+
+/// Notes more than one shard where one has to have all clients.
+fn one_shard(problems: &Problems, file: &Section<'_>, why: &str) {
     let one = |entry: &&Entry| matches!(entry.node.value, Value::Integer(1));
     if let Some(entry) = entry(file, "run", "shards").filter(|entry| !one(entry)) {
         let title = "`run.shards`: a target that states no order is driven by one shard";
         problems.push(
             Diagnostic::error(title)
                 .at(&entry.node.span, "must be 1")
-                .help(
-                    "the messages' order is told by who reads what first, which two threads \
-                     cannot agree on; leave the key out, judge by numbers (verify.use_seq), or \
-                     hold the target to each sender's own order (verify.order = \"fifo\")",
-                ),
+                .help(why),
         );
     }
 }

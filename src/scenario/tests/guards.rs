@@ -402,6 +402,15 @@ fn every_guard_fires_at_its_line() {
             "2:14 `run.shards`: a target that states no order is driven by one shard",
         ),
         (
+            "verify = { use_seq = false, order = 'fifo' }\nrun.shards = 2\nclients.a = { rate = 1, rooms = 2 }".to_owned(),
+            "2:14 `run.shards`: a target that states no order is driven by one shard",
+        ),
+        (
+            "target.url = 'classic://h:1'\nverify.order = 'none'\nrun.shards = 2\n\
+             clients.a = { count = 2, rate = 1, client_ip = 'a-1' }".to_owned(),
+            "3:14 `run.shards`: a target that states no order is driven by one shard",
+        ),
+        (
             format!("target = {{ url = 'classic://h:1', faults = ['echo'] }}\n{talk}"),
             "1:44 `target.faults`: only the embedded server commits faults",
         ),

@@ -97,6 +97,11 @@ fn as_fifo_on_two_shards_every_fault_is_what_it_is_or_unseen() {
         "swap-senders",
         "effect-first",
         "renumber-late",
+        "wrong-room",
+        "leak-on-join",
+        "lost-in-one-room",
+        "stays-after-leave",
+        "joined-too-late",
     ];
     let expected: Vec<&str> = expected
         .filter(|l| !needs_more.contains(&l.split(' ').next().unwrap()))

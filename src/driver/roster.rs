@@ -221,10 +221,7 @@ mod tests {
         assert_eq!(count(three, fifo, false), 3);
         assert_eq!(count(three, fifo, true), 1);
         assert_eq!(count(three, "", true), 3, "by numbers");
-        let claims = "target.url = 'embedded+classic'\nrun.shards = 3\n\
-                      [clients.b]\nrate = 1\nclient_ip = 'a-1'";
         assert_eq!(count(three, "use_seq = false\norder = 'none'", false), 3);
-        assert_eq!(count(claims, "order = 'fifo'", false), 1);
     }
 
     fn plan(groups: &str, observers: u32, shards: u32) -> Plan {

@@ -4,6 +4,9 @@
 //! which errors nobody asked for ([`errors`]), a target that is started again ([`restart`]), what is said of each bug ([`said`]), and that a recorded history comes to the same
 //! ([`traces`]), as it does to ledgers that decide otherwise ([`replayed`]). [`fault_table`] judges the same worlds from outside and says of every fault how
 //! that differs, [`weaker`] has targets that promise less.
+//! A [`house`] has several rooms, each a world whose sessions are memberships that share
+//! connections: [`rooms_agree`] holds it against brute force room by room, with what only rooms can
+//! have done to them ([`room_bugs`]); in [`rooms`] what is said to whom is written out.
 //! Two checkers that know nothing of how the verifier works look all of it up by brute force:
 //! [`oracle`] with the target's numbers ([`agreement`] holds the verifier against it), and
 //! [`oracle_inferred`] without ([`agreement_inferred`], [`plays`]); [`disorder`] has targets without any

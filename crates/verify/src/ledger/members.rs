@@ -183,9 +183,15 @@ impl Ledger {
     /// The time for the answer to a join is up: that is a violation, and the client goes on as if
     /// it had come.
     pub fn not_let_in(&mut self, handle: Handle, room: RoomId, now_ns: u64) {
-        let Some(session) = self.rooms.as_ref().and_then(|r| r.session(handle, room)) else {
+        let Some(rooms) = self.rooms.as_ref() else {
             return;
         };
+        let Some(session) = rooms.session(handle, room) else {
+            return;
+        };
+        if rooms.raw.contains(&handle) {
+            return; // a script sent bytes that concern rooms, and the answer may be due to these
+        }
         self.open_room(room);
         self.note_in(Tag::NotLetIn, handle, room);
         if let Some(tape) = self.unnamed.view().writing() {
@@ -337,15 +343,13 @@ impl Ledger {
             return Event::Other;
         };
         let is_raw = rooms.raw.contains(&handle);
-        if is_raw
-            && matches!(
-                seen,
-                Seen::Ack {
-                    of: AckOf::NoId,
-                    ..
-                } | Seen::Open { .. }
-            )
-        {
+        let may_answer_raw = match seen {
+            Seen::Ack { of, .. } => *of == AckOf::NoId,
+            // Whatever it answers: a client that waits to be let in is there from here on.
+            Seen::Open { .. } => !rooms.waits(handle, room),
+            _ => false,
+        };
+        if is_raw && may_answer_raw {
             return Event::Other; // it may answer what a script sent
         }
         let Some(session) = rooms.session(handle, room) else {

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use super::{Handle, RoomLedger, either};
 use crate::batch::{Batch, Message, RoomBatch};
+use crate::sessions::Stage;
 use crate::violation::ErrorFrame;
 use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::Relay;
@@ -128,6 +129,16 @@ impl Rooms {
         let of = self.of.get(handle.index())?;
         let one = of.iter().find(|m| m.room == room && m.session != LEFT)?;
         Some(one.session)
+    }
+
+    /// Whether it waits for the answer to a join there.
+    pub(super) fn waits(&self, handle: Handle, room: RoomId) -> bool {
+        let session = self.session(handle, room);
+        session.zip(self.room(room)).is_some_and(|(session, one)| {
+            either!(&one.ledger, ledger => {
+                ledger.context.sessions[session].stage == Stage::Connecting
+            })
+        })
     }
 
     /// Its session there for which it speaks: the last that it has not left.

@@ -14,6 +14,7 @@ use chatbench_wire::ndjson;
 use chatbench_wire::payload::{self, Header};
 use chatbench_wire::protocol::{AnyConn, Protocol};
 use chatbench_wire::rooms::{RoomId, RoomNames};
+use chatbench_wire::seen::{RawFrame, RawSent};
 
 pub(super) const LOBBY: RoomId = RoomId(1);
 pub(super) const HALL: RoomId = RoomId(2);
@@ -277,6 +278,46 @@ fn what_is_right_in_rooms_is_not_accused() {
             });
             let by_room: Vec<_> = by_room.collect();
             assert_eq!(by_room, [("lobby", 3, 2), ("hall", 2, 1)]);
+        }
+    }
+}
+
+/// A script that sent bytes about rooms may be told anything for that; that its client was let into
+/// the room that it asks for afterwards counts, and that it was not is not held against the target.
+#[test]
+fn who_sent_raw_bytes_about_rooms_is_let_in_all_the_same() {
+    for terms in both() {
+        for answered in [true, false] {
+            let mut house = House::new(terms, 1);
+            let [ann, bob] = [0; 2].map(|shard| house.enter(shard, 0));
+            house.joins(bob, LOBBY, 0);
+            let raw = RawSent {
+                frames: vec![RawFrame::InRoom],
+                is_right: true,
+                unfinished: false,
+            };
+            let (shard, handle) = house.at(ann);
+            house.ledgers[shard].sending_raw(handle, &raw);
+            house.joined(ann, HALL, 0);
+            assert_eq!(house.clients[ann].events, [(HALL, Event::Other)]);
+            house.asks_to_join(ann, LOBBY);
+            if answered {
+                house.joined(ann, LOBBY, 0);
+                assert_eq!(house.clients[ann].events, [(LOBBY, Event::Welcome)]);
+                let one = house.says(bob, LOBBY);
+                house.acked(bob, LOBBY, 1, &one);
+                house.relayed(ann, LOBBY, 1, bob, &one);
+            } else {
+                let now_ns = house.tick();
+                house.ledgers[shard].not_let_in(handle, LOBBY, now_ns);
+            }
+            let last = u64::from(answered);
+            house.leaves(bob, &[(LOBBY, last)], 0);
+            let left: &[_] = if answered { &[(LOBBY, last)] } else { &[] };
+            house.leaves(ann, left, 0);
+            let findings = house.finish();
+            assert_eq!(kinds(&findings), [], "{:#?}", findings.violations);
+            assert_eq!(findings.counts.delivered, last);
         }
     }
 }

@@ -142,6 +142,7 @@ impl Faults {
                     client_ip,
                     message,
                 } if d.untouched.contains(&seat)
+                    && self.may_swap(*fault)
                     && (*fault == Fault::SwapSameSender) == (d.client_ip == *client_ip) =>
                 {
                     let at = self.dice.iter().position(|dice| dice.fault == *fault);
@@ -309,6 +310,12 @@ impl Faults {
                 self.tell(Fault::ReplayStale, &[seat.session], what);
             }
         }
+    }
+
+    /// Whether a swap is still to be made: another room may have had it meanwhile.
+    fn may_swap(&self, fault: Fault) -> bool {
+        let dice = self.dice.iter().find(|dice| dice.fault == fault);
+        dice.is_some_and(|dice| !dice.is_spent())
     }
 
     /// Commits `fault` on this message, for one receiver of it, if it is due.

@@ -56,6 +56,11 @@ impl Dice {
         self.spent = !matches!(self.rate, Rate::Probability(_));
     }
 
+    /// Whether the one chance that was asked for was taken.
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent
+    }
+
     /// Draws one of `from`; `None` if it is empty.
     pub(super) fn pick<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let last = from.len().checked_sub(1)?;

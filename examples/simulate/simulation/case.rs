@@ -81,7 +81,12 @@ impl Case {
         };
         // Drawn apart, so that all else of a seed stays what it was.
         let apart = &mut Pcg64Mcg::seed_from_u64(seed ^ 0xf1f0);
-        let may_be_fifo = judge == Judge::Outside && fault.is_none_or(|f| Judge::Fifo.sees(f));
+        let needs_one_shard = SCENARIOS
+            .iter()
+            .any(|s| s.name == origin && !Judge::Fifo.runs(s));
+        let may_be_fifo = judge == Judge::Outside
+            && !needs_one_shard
+            && fault.is_none_or(|f| Judge::Fifo.sees(f));
         if may_be_fifo && apart.random_bool(0.5) {
             (judge, shards) = (Judge::Fifo, apart.random_range(1..=3));
         }

@@ -141,7 +141,7 @@ faults! {
     DoubleAck = "double-ack" => ["duplicate-ack"], Message,
         "a message is acked twice", "";
     SwapAcks = "swap-acks" => ["reordered-ack"], Message,
-        "the acks of two messages change places", "a sender with two messages on the way";
+        "the acks of two messages change places", "a sender of two messages in a row";
     MisrouteAck = "misroute-ack" => ["stray-ack"], Message,
         "an ack goes to a client that did not send the message", "";
     SpoofableAck = "spoofable-ack" => ["stray-ack"], Input,

@@ -136,7 +136,12 @@ impl Faults {
             }
             match &held.why {
                 Why::Ack { .. } if d.sender == seat => held_ack = Some(held),
-                Why::Ack { .. } => self.held.push(held),
+                // Another client's message comes next: the ack is sent where it belongs after all.
+                // Kept back for longer it would be missing, should its client reset the connection.
+                Why::Ack { publish_id } => {
+                    let ack = d.place.ack(held.seq, *publish_id);
+                    b.at(seat, |cursor| cursor.insert_before(d.entry, ack));
+                }
                 Why::Swap {
                     fault,
                     client_ip,

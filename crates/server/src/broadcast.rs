@@ -277,16 +277,8 @@ impl<S: Stream> Broadcast<S> {
             } else {
                 Turn::CaughtUp
             };
-            match turn {
-                Turn::CaughtUp => {}
-                Turn::More if session.cursor.is_behind(log) => self.unfinished = true,
-                Turn::More => self.rooms.leave_unfinished(),
-                Turn::Blocked => session.wake(),
-                Turn::Broken => {
-                    session.phase = Phase::Gone;
-                    session.wake();
-                    continue;
-                }
+            if !wrote(turn, session, log, &mut self.unfinished, &mut self.rooms) {
+                continue;
             }
             survey.look_at(session, log, &self.flow.limits, self.writer.now);
         }
@@ -303,16 +295,8 @@ impl<S: Stream> Broadcast<S> {
         if session.phase == Phase::Gone || !in_pass || !session.is_behind(log) {
             return;
         }
-        match session.write_in_pass(log, &mut self.writer, &mut self.rooms) {
-            Turn::CaughtUp => {}
-            Turn::More if session.cursor.is_behind(log) => self.unfinished = true,
-            Turn::More => self.rooms.leave_unfinished(),
-            Turn::Blocked => session.wake(),
-            Turn::Broken => {
-                session.phase = Phase::Gone;
-                session.wake();
-            }
-        }
+        let turn = session.write_in_pass(log, &mut self.writer, &mut self.rooms);
+        wrote(turn, session, log, &mut self.unfinished, &mut self.rooms);
     }
 
     /// Whether more than one message has come since the last pass.
@@ -590,6 +574,30 @@ impl<S: Stream> Broadcast<S> {
         session.leave(log, &mut self.rooms, Phase::Closing);
         self.attend_to(id);
     }
+}
+
+/// Notes the outcome of the write that a pass made to a session. Returns whether its connection
+/// still stands.
+#[inline]
+fn wrote<S: Stream>(
+    turn: Turn,
+    session: &mut Session<S>,
+    log: &Log,
+    unfinished: &mut bool,
+    rooms: &mut Rooms,
+) -> bool {
+    match turn {
+        Turn::CaughtUp => {}
+        Turn::More if session.cursor.is_behind(log) => *unfinished = true,
+        Turn::More => rooms.leave_unfinished(),
+        Turn::Blocked => session.wake(),
+        Turn::Broken => {
+            session.phase = Phase::Gone;
+            session.wake();
+            return false;
+        }
+    }
+    true
 }
 
 /// Bytes that a log keeps for sessions that are behind.

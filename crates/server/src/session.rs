@@ -125,6 +125,7 @@ impl Writer {
 }
 
 /// How an attempt to write ended.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Turn {
     /// All that is owed was sent.
     CaughtUp,

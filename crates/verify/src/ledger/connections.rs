@@ -48,7 +48,7 @@ impl Ledger {
 
     fn flag_memberships(&mut self, handle: Handle, set: impl Fn(&mut Flags)) {
         for Membership { room, session } in self.memberships(handle) {
-            if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) {
+            if let Some(one) = self.room_mut(room) {
                 either!(one.ledger, ledger => set(&mut ledger.context.sessions[session].flags));
             }
         }
@@ -81,7 +81,7 @@ impl Ledger {
             return false;
         }
         for Membership { room, session } in self.memberships(handle) {
-            let one = self.rooms.as_mut().and_then(|r| r.touch(room));
+            let one = self.touch(room);
             let is_its = one.is_some_and(|one| {
                 either!(one.ledger, ledger => {
                     let is_its = ledger.context.sessions[session].id == header.sender;
@@ -107,7 +107,7 @@ impl Ledger {
     /// The client half-closes, and with that leaves all rooms.
     pub(super) fn leaving_rooms(&mut self, handle: Handle, now_ns: u64) {
         for Membership { room, session } in self.memberships(handle) {
-            if let Some(one) = self.rooms.as_mut().and_then(|r| r.touch(room)) {
+            if let Some(one) = self.touch(room) {
                 either!(one.ledger, ledger => {
                     if !ledger.context.sessions[session].flags.leaving {
                         ledger.leaving(session, now_ns);
@@ -121,7 +121,7 @@ impl Ledger {
     pub(super) fn overdue_in_rooms(&mut self, handle: Handle, within: &str, now_ns: u64) -> bool {
         let mut waited = false;
         for Membership { room, session } in self.memberships(handle) {
-            if let Some(one) = self.rooms.as_mut().and_then(|r| r.touch(room)) {
+            if let Some(one) = self.touch(room) {
                 waited |= either!(one.ledger, ledger => {
                     let waits = ledger.context.unacked(session) > 0;
                     if waits {
@@ -137,7 +137,7 @@ impl Ledger {
     /// The run stops listening.
     pub(super) fn time_up_in_rooms(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {
         for Membership { room, session } in self.memberships(handle) {
-            if let Some(one) = self.rooms.as_mut().and_then(|r| r.touch(room)) {
+            if let Some(one) = self.touch(room) {
                 either!(one.ledger, ledger => ledger.time_up(session, heard_all, now_ns));
             }
         }
@@ -169,7 +169,7 @@ impl Ledger {
                 let connection =
                     either!(&self.unnamed, ledger => ledger.context.sessions[handle].id);
                 for Membership { room, session } in self.memberships(handle) {
-                    if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) {
+                    if let Some(one) = self.room_mut(room) {
                         either!(one.ledger, ledger => {
                             let session = ledger.context.sessions[session].id;
                             ledger.context.directory.share_address(connection, session);
@@ -182,7 +182,7 @@ impl Ledger {
             }
             (Seen::Malformed(malformed), _) => {
                 for Membership { room, session } in self.memberships(handle) {
-                    if let Some(one) = self.rooms.as_mut().and_then(|r| r.touch(room)) {
+                    if let Some(one) = self.touch(room) {
                         either!(one.ledger, ledger => {
                             ledger.may_be_hidden(session, malformed.could_hide);
                         });
@@ -209,7 +209,7 @@ impl Ledger {
         let is_raw = rooms.raw.contains(&handle);
         for Membership { room, session } in self.memberships(handle) {
             self.not_answered(handle, room, session);
-            let Some(one) = self.rooms.as_mut().and_then(|r| r.touch(room)) else {
+            let Some(one) = self.touch(room) else {
                 continue;
             };
             let (stage, of_it, after_malformed) = either!(&one.ledger, ledger => {

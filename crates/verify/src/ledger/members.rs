@@ -27,6 +27,16 @@ impl Ledger {
         rooms.touch(room)
     }
 
+    /// A named room in which a client of this shard is or was.
+    pub(super) fn room_mut(&mut self, room: RoomId) -> Option<&mut Room> {
+        self.rooms.as_mut()?.room_mut(room)
+    }
+
+    /// The same, in which something happens.
+    pub(super) fn touch(&mut self, room: RoomId) -> Option<&mut Room> {
+        self.rooms.as_mut()?.touch(room)
+    }
+
     /// Begins an event of a session in a named room on the tape, if there is one.
     fn note_in(&mut self, tag: Tag, handle: Handle, room: RoomId) {
         let Some(rooms) = &mut self.rooms else { return };
@@ -58,7 +68,7 @@ impl Ledger {
 
     /// As [`View::make_known`](crate::trace::view::View::make_known), of a named room.
     pub(crate) fn make_known_in(&mut self, room: RoomId) {
-        if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) {
+        if let Some(one) = self.room_mut(room) {
             one.ledger.view().make_known();
         }
     }
@@ -89,7 +99,7 @@ impl Ledger {
         if speaking.is_none() && one.members == 0 {
             let place = one.place;
             let occupied = self.unnamed.view().directory().occupy(room, place);
-            if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) {
+            if let Some(one) = self.room_mut(room) {
                 one.occupied = occupied;
             }
         }
@@ -197,7 +207,7 @@ impl Ledger {
         if let Some(tape) = self.unnamed.view().writing() {
             tape.time(now_ns);
         }
-        if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) {
+        if let Some(one) = self.room_mut(room) {
             either!(one.ledger, ledger => ledger.no_welcome(session, now_ns));
         }
         self.end_event_in(room);
@@ -374,7 +384,7 @@ impl Ledger {
         if stage == Stage::Connecting && !matches!(seen, Seen::Open { .. }) {
             self.not_answered(handle, room, session);
         }
-        let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) else {
+        let Some(one) = self.room_mut(room) else {
             return Event::Other;
         };
         let event = either!(one.ledger, ledger => ledger.observe(session, seen, now_ns));

@@ -123,7 +123,7 @@ impl Ledger {
 
     /// A message came before the answer to the join, and was owed: it is not missed.
     fn came_before_answer(&mut self, room: RoomId, session: Handle, held: &Held) {
-        let one = self.rooms.as_mut().and_then(|r| r.room_mut(room));
+        let one = self.room_mut(room);
         match one.map(|one| &mut one.ledger) {
             Some(RoomLedger::Numbered(ledger)) => {
                 let progress = &mut ledger.context.sessions[session].progress;
@@ -246,7 +246,7 @@ impl Ledger {
         } else if !is_raw {
             return None;
         }
-        if let Some(one) = self.rooms.as_mut().and_then(|r| r.room_mut(room)) {
+        if let Some(one) = self.room_mut(room) {
             either!(one.ledger, ledger => ledger.context.batch.tally.errors_received += 1);
         }
         Some(Event::Error {

@@ -66,6 +66,12 @@ pub const RELAY_ENDS: &[u8] = b"\"}\n";
 #[inline]
 pub fn encode_relay(out: &mut Vec<u8>, seq: u64, client_ip: &str, message: &str) {
     out.extend_from_slice(RELAY_BEGINS);
+    push_relay_rest(out, seq, client_ip, message);
+}
+
+/// Appends a relay from its number on.
+#[inline]
+pub(super) fn push_relay_rest(out: &mut Vec<u8>, seq: u64, client_ip: &str, message: &str) {
     push_u64(out, seq);
     push_relay_sender(out, client_ip);
     out.pop(); // the quote, which is the string's
@@ -83,7 +89,13 @@ pub fn push_relay_sender(out: &mut Vec<u8>, client_ip: &str) {
 
 /// Appends an error, LF included.
 pub fn encode_error(out: &mut Vec<u8>, code: &str, detail: &str, id: Option<u64>) {
-    out.extend_from_slice(b"{\"type\":\"error\",\"code\":");
+    out.extend_from_slice(b"{\"type\":\"error\"");
+    push_error_rest(out, code, detail, id);
+}
+
+/// Appends an error from its code on.
+pub(super) fn push_error_rest(out: &mut Vec<u8>, code: &str, detail: &str, id: Option<u64>) {
+    out.extend_from_slice(b",\"code\":");
     push_string(out, code);
     out.extend_from_slice(b",\"detail\":");
     push_string(out, detail);

@@ -3,7 +3,7 @@
 //! A server names the room directly after the `type`, so that a reader knows from the first bytes
 //! of a line whose it is.
 
-use super::encode::{push_id, push_relay_sender, push_room, push_string, push_u64};
+use super::encode::{push_error_rest, push_id, push_relay_rest, push_room, push_string, push_u64};
 
 /// Appends a join, LF included.
 pub fn encode_join(out: &mut Vec<u8>, room: &str, id: Option<u64>) {
@@ -49,11 +49,7 @@ fn encode_answer(out: &mut Vec<u8>, begins: &[u8], room: &str, seq: u64, id: Opt
 /// Appends a relay of a message in a room, LF included.
 pub fn encode_relay(out: &mut Vec<u8>, room: &str, seq: u64, client_ip: &str, message: &str) {
     push_relay_begin(out, room);
-    push_u64(out, seq);
-    push_relay_sender(out, client_ip);
-    out.pop(); // the quote, which is the string's
-    push_string(out, message);
-    out.extend_from_slice(b"}\n");
+    push_relay_rest(out, seq, client_ip, message);
 }
 
 /// Appends the part of a relay before its number: the same for all messages of a room.
@@ -67,10 +63,5 @@ pub fn push_relay_begin(out: &mut Vec<u8>, room: &str) {
 pub fn encode_error(out: &mut Vec<u8>, room: &str, code: &str, detail: &str, id: Option<u64>) {
     out.extend_from_slice(b"{\"type\":\"error\"");
     push_room(out, room);
-    out.extend_from_slice(b",\"code\":");
-    push_string(out, code);
-    out.extend_from_slice(b",\"detail\":");
-    push_string(out, detail);
-    push_id(out, id);
-    out.extend_from_slice(b"}\n");
+    push_error_rest(out, code, detail, id);
 }

@@ -5,13 +5,15 @@
 //! and without lines; [`payload`] is the load message, the text that a driver publishes and that
 //! describes itself; [`foreign`] recognises protocols that are none of these. [`seen`] has the
 //! observations that a client makes of its target, whatever the protocol; [`protocol`] makes them
-//! out of bytes, with a file for each protocol. Nothing here opens a socket, reads a clock or keeps
+//! out of bytes, with a file for each protocol; [`application`] has what an application's own protocol
+//! is described by. Nothing here opens a socket, reads a clock or keeps
 //! state beyond an unfinished frame.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub mod application;
 pub mod classic;
 pub mod foreign;
 pub mod line;

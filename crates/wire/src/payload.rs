@@ -53,9 +53,9 @@ const VALUES: [u8; 256] = {
 
 const LENGTH_AT: usize = 3;
 const CHECKSUM_AT: usize = 7;
-const RUN_AT: usize = 13;
-const SENDER_AT: usize = 19;
-const K_AT: usize = 24;
+pub(crate) const RUN_AT: usize = 13;
+pub(crate) const SENDER_AT: usize = 19;
+pub(crate) const K_AT: usize = 24;
 const INTENDED_AT: usize = 30;
 const PREVIOUS_AT: usize = 39;
 
@@ -157,6 +157,20 @@ pub fn claimed(text: &[u8]) -> Option<(SenderId, u64)> {
     Some((SenderId(sender as u32), k))
 }
 
+/// The digits by which every load message of a run names it.
+#[must_use]
+pub fn run_digits(run: u32) -> [u8; SENDER_AT - RUN_AT] {
+    let mut digits = [0; SENDER_AT - RUN_AT];
+    write_digits(&mut digits, u64::from(run));
+    digits
+}
+
+/// Whether a byte may stand in a load message.
+#[must_use]
+pub fn is_digit(byte: u8) -> bool {
+    VALUES[usize::from(byte)] != 255
+}
+
 /// The length a stream that continues with `text` states for its next load message, once enough
 /// of it is there to tell; `None` where more bytes are needed or where it is no load message.
 #[must_use]
@@ -201,12 +215,11 @@ fn filler_intact(text: &[u8], seed: u64, header: &Header) -> bool {
 /// otherwise of the alphabet but for one character.
 #[cold]
 fn why_not(text: &[u8], run: u32) -> NotIntact {
-    let mut run_id = [0; SENDER_AT - RUN_AT];
-    write_digits(&mut run_id, u64::from(run));
+    let run_id = run_digits(run);
     let front = &text[..text.len().min(K_AT)];
     let run_intact = front.windows(run_id.len()).any(|place| place == run_id);
 
-    let is_foreign = |b: &u8| VALUES[*b as usize] == 255;
+    let is_foreign = |b: &u8| !is_digit(*b);
     let foreign_bytes = match text.iter().position(is_foreign) {
         Some(first) => text.iter().rposition(is_foreign).unwrap_or(first) - first + 1,
         None => 0,

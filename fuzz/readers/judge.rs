@@ -21,7 +21,7 @@ use chatbench::verify::judge::Judge;
 use chatbench::verify::ledger::{Ending, Handle, Ledger, Terms};
 use chatbench::verify::trace::{self, file::Recording};
 use chatbench::wire::payload::{self, HEADER_BYTES, Header};
-use chatbench::wire::protocol::{AnyConn, Protocol};
+use chatbench::wire::protocol::{AnyConn, Opening, Protocol};
 use chatbench::wire::rooms::RoomId;
 use chatbench::wire::seen::{Conn, Publishing};
 use chatbench::wire::{classic, ndjson};
@@ -199,7 +199,11 @@ impl Session {
         self.connections += 1;
         let address = SocketAddr::from(([127, 0, 0, 1], self.connections));
         self.ledger.connected(handle, address);
-        let conn = (self.protocol).open(Some(address), MAX_LINE_BYTES, &mut Vec::new());
+        let opening = Opening {
+            local: Some(address),
+            ..Opening::reading(MAX_LINE_BYTES)
+        };
+        let conn = (self.protocol).open(&opening, &mut Vec::new());
         self.clients[client] = Some(Client {
             handle,
             address,

@@ -1,6 +1,8 @@
 //! The tasks of a connection: connecting until the welcome, reading to the end, and writing what
 //! a full socket did not take.
 
+use std::borrow::Cow;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
@@ -12,7 +14,7 @@ use tokio::task::spawn_local;
 use super::fleet::{ConnId, Read};
 use super::shard::Shard;
 use crate::verify::ledger::{Ending, MAX_SEQ};
-use crate::wire::protocol::WrongTarget;
+use crate::wire::protocol::{Protocol, Spoken, WrongTarget};
 
 /// Why a client did not get as far as its welcome.
 #[derive(Debug, Clone, Error)]
@@ -21,19 +23,27 @@ pub(super) enum ConnectError {
     #[error("{0}")]
     Io(Arc<io::Error>),
     /// Nothing came in time.
-    #[error(
-        "no welcome within {0} (a server of the classic dialect says none: classic://HOST:PORT)"
-    )]
-    NoWelcome(humantime::Duration),
+    #[error("no {awaited} within {within}{hint}")]
+    NoWelcome {
+        /// What was to come.
+        awaited: Cow<'static, str>,
+        /// How long it had for that.
+        within: humantime::Duration,
+        /// A reason that there may be.
+        hint: &'static str,
+    },
     /// It could not be reached in time.
     #[error("no connection within {0}")]
     TimedOut(humantime::Duration),
     /// It is another kind of server than its address says.
     #[error(transparent)]
     Wrong(#[from] WrongTarget),
+    /// It does not take the client in, and the protocol knows why.
+    #[error("{0}")]
+    NotTakenIn(String),
     /// It hung up.
-    #[error("it closed the connection before the welcome")]
-    Closed,
+    #[error("it closed the connection before the {0}")]
+    Closed(Cow<'static, str>),
     /// Session numbers are used up.
     #[error("a run can tell {max} sessions apart and has opened them all", max = crate::verify::ids::MAX_SESSIONS)]
     SessionsUsedUp,
@@ -48,10 +58,13 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
         .fleet()
         .connecting(client)
         .ok_or(ConnectError::SessionsUsedUp)?;
+    let connected = Cell::new(None);
     let attempt = async {
-        let stream = shard.host_for(client).connect().await.map_err(io_error)?;
-        let id = shard.fleet().connected(client, handle, stream);
-        if shard.protocol.capabilities().welcome {
+        let host = shard.host_for(client);
+        let stream = host.connect().await.map_err(io_error)?;
+        let id = shard.fleet().connected(client, handle, stream, host.name());
+        connected.set(Some(id));
+        if !shard.is_welcomed(id) {
             welcome(shard, id).await?;
         }
         Ok(id)
@@ -63,10 +76,16 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
             let unwelcomed = shard.fleet().connected_without_welcome(client);
             unwelcomed.ok_or_else(|| {
                 let within = shard.connect_timeout.into();
-                if shard.is_connected(client) {
-                    ConnectError::NoWelcome(within)
-                } else {
-                    ConnectError::TimedOut(within)
+                match connected.get() {
+                    Some(id) => ConnectError::NoWelcome {
+                        awaited: shard.fleet().awaited(id),
+                        within,
+                        hint: match shard.spoken {
+                            Spoken::Own(Protocol::Ndjson) => CLASSIC_SAYS_NONE,
+                            Spoken::Own(_) => "",
+                        },
+                    },
+                    None => ConnectError::TimedOut(within),
                 }
             })
         }
@@ -86,31 +105,48 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
     }
 }
 
+/// Why a target that is taken for one of the reference protocol may not welcome anybody.
+const CLASSIC_SAYS_NONE: &str = " (a server of the classic dialect says none: classic://HOST:PORT)";
+
 fn io_error(error: io::Error) -> ConnectError {
     ConnectError::Io(Arc::new(error))
 }
 
-/// Reads until the welcome is there.
+/// Reads until the handshake is over and the welcome is there.
 async fn welcome(shard: &Rc<Shard>, id: ConnId) -> Result<(), ConnectError> {
     // A first line may come in any number of reads.
     let mut heard = Vec::new();
+    let trouble = shard.fleet().wake_connecting.clone();
+    let mut awaited = shard.fleet().awaited(id);
     loop {
-        match read(shard, id).await {
-            Read::Frames => {
-                let mut fleet = shard.fleet();
+        let read = tokio::select! {
+            biased;
+            read = read(shard, id) => Some(read),
+            () = trouble.notified() => None, // perhaps another client's
+        };
+        let mut fleet = shard.fleet();
+        if let Some(what) = fleet.trouble(id) {
+            return Err(ConnectError::NotTakenIn(what));
+        }
+        match read {
+            None => {}
+            Some(Read::Frames) => {
                 if fleet.is_welcomed(id) {
                     return Ok(());
                 }
+                awaited = fleet.awaited(id);
                 heard.extend_from_slice(fleet.last_read());
-                if let Some(wrong) = shard.protocol.wrong(&heard, false, MAX_SEQ) {
+                if let Some(wrong) = shard.spoken.wrong(&heard, false, MAX_SEQ) {
                     return Err(wrong.into());
                 }
             }
-            Read::Ended(Ending::Ours) => return Err(ConnectError::Closed),
-            Read::Ended(_) if heard.is_empty() => return Err(ConnectError::Closed),
-            Read::Ended(_) => {
-                let wrong = shard.protocol.wrong(&heard, true, MAX_SEQ);
-                return Err(wrong.map_or(ConnectError::Closed, ConnectError::Wrong));
+            Some(Read::Ended(ending)) => {
+                let wrong = match ending {
+                    Ending::Ours => None,
+                    _ if heard.is_empty() => None,
+                    _ => shard.spoken.wrong(&heard, true, MAX_SEQ),
+                };
+                return Err(wrong.map_or(ConnectError::Closed(awaited), ConnectError::Wrong));
             }
         }
     }
@@ -145,8 +181,8 @@ async fn read(shard: &Rc<Shard>, id: ConnId) -> Read {
 async fn read_on(shard: Rc<Shard>, client: usize, id: ConnId) {
     while read(&shard, id).await == Read::Frames {
         // In a protocol without a welcome, the first bytes to any client show what the target is.
-        if !shard.protocol.capabilities().welcome && !shard.heard.replace(true) {
-            let wrong = (shard.protocol).wrong(shard.fleet().last_read(), false, MAX_SEQ);
+        if !shard.spoken.capabilities().welcome && !shard.heard.replace(true) {
+            let wrong = (shard.spoken).wrong(shard.fleet().last_read(), false, MAX_SEQ);
             if let Some(wrong) = wrong {
                 shard.foreign(client, &wrong);
             }

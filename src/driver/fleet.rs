@@ -9,6 +9,7 @@ mod reading;
 mod rooms;
 mod sending;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::rc::Rc;
@@ -35,13 +36,15 @@ use crate::measure::rooms::ByRoom;
 use crate::measure::{Interval, ShardRecorder, Window};
 use crate::net::Stream;
 use crate::scenario::draws::Draws;
+use crate::scenario::pace::derive_seed;
 use crate::scenario::plan::PayloadSize;
 use crate::verify::batch::Batch;
-use crate::verify::directory::ClientId;
+use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ending, Handle, Ledger, Terms};
 use crate::wire::line::DEFAULT_MAX_LINE_BYTES;
-use crate::wire::protocol::Protocol;
+use crate::wire::protocol::{Me, Opening, Spoken};
 use crate::wire::rooms::{RoomId, RoomNames};
+use crate::wire::seen::Conn;
 
 /// A client of this shard.
 #[derive(Debug)]
@@ -99,6 +102,19 @@ impl Client {
     }
 }
 
+/// Everything that a connection of a fleet is opened with, but for whose it is.
+#[derive(Debug)]
+pub(super) struct Speech {
+    /// What is spoken with the target.
+    pub(super) spoken: Spoken,
+    /// The path in the target's URL.
+    pub(super) path: String,
+    pub(super) directory: Arc<Directory>,
+    /// The longest frame that a client reads, in bytes.
+    pub(super) max_read_bytes: usize,
+    pub(super) rooms: Arc<RoomNames>,
+}
+
 /// The clients of one shard.
 #[derive(Debug)]
 pub(super) struct Fleet {
@@ -112,11 +128,13 @@ pub(super) struct Fleet {
     /// The load is over: nothing more is sent on a schedule.
     load_over: bool,
     seed: u64,
+    run: u32,
     /// The number of unacked messages of one client at which an open loop or a script waits. The
     /// wait is recorded as the target's.
     most_unacked: usize,
-    protocol: Protocol,
-    max_read_bytes: usize,
+    speech: Speech,
+    /// Connections by when their protocol next has something to do.
+    timers: BinaryHeap<Reverse<(u64, ConnId)>>,
     /// The longest frame that the target takes, as far as it has said so.
     max_frame_bytes: usize,
     /// The read buffer.
@@ -131,7 +149,6 @@ pub(super) struct Fleet {
     /// When the target last said anything to any of them.
     heard_ns: u64,
     totals: Totals,
-    rooms: Arc<RoomNames>,
     /// The latencies in each room.
     by_room: ByRoom,
     window: Window,
@@ -142,6 +159,8 @@ pub(super) struct Fleet {
     pub(super) wake_flusher: Rc<Notify>,
     /// Notified when something is due earlier than the pacer knows.
     pub(super) wake_pacer: Rc<Notify>,
+    /// Notified when a client learns that it will not be taken in.
+    pub(super) wake_connecting: Rc<Notify>,
     /// Readers that wait until the judge has been handed all that there is.
     parked: Vec<Waker>,
     /// Notified when much has gathered for the judge.
@@ -156,7 +175,7 @@ impl Fleet {
         ledger: Ledger,
         live: Arc<Live>,
         most_unacked: usize,
-        (protocol, max_read_bytes, rooms): (Protocol, usize, Arc<RoomNames>),
+        speech: Speech,
     ) -> Self {
         let groups = members.iter().map(|m| m.group + 1).max();
         let recorder = ShardRecorder::of_groups(Window::NEVER, groups.unwrap_or_default());
@@ -169,9 +188,10 @@ impl Fleet {
             due: BinaryHeap::new(),
             load_over: false,
             seed: terms.seed,
+            run: terms.run,
             most_unacked,
-            protocol,
-            max_read_bytes,
+            speech,
+            timers: BinaryHeap::new(),
             max_frame_bytes: DEFAULT_MAX_LINE_BYTES,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             last_read_bytes: 0,
@@ -180,13 +200,13 @@ impl Fleet {
             blocked: Vec::new(),
             heard_ns: 0,
             totals: Totals::default(),
-            rooms,
             by_room: ByRoom::default(),
             window: Window::NEVER,
             pulse: Pulse::default(),
             next_look: 0,
             wake_flusher: Rc::default(),
             wake_pacer: Rc::default(),
+            wake_connecting: Rc::default(),
             parked: Vec::new(),
             wake_hand_over: Rc::default(),
         }
@@ -222,9 +242,15 @@ impl Fleet {
         handle
     }
 
-    /// The connection of `client` is established; the welcome is still to come, if the protocol has
-    /// one.
-    pub(super) fn connected(&mut self, client: usize, handle: Handle, stream: Stream) -> ConnId {
+    /// The connection of `client` to `host` is established; the handshake and the welcome are still
+    /// to come, if the protocol has them.
+    pub(super) fn connected(
+        &mut self,
+        client: usize,
+        handle: Handle,
+        stream: Stream,
+        host: &str,
+    ) -> ConnId {
         let local = stream.local_addr().ok();
         if let Some(local) = local {
             self.ledger.connected(handle, local);
@@ -234,15 +260,78 @@ impl Fleet {
         one.held = false;
         one.unbound = None;
         let id = ConnId::new(client, one.connections);
-        let conn = self
-            .protocol
-            .open(local, self.max_read_bytes, &mut self.out)
-            .with_rooms(&self.rooms);
-        let welcomed = !self.protocol.capabilities().welcome;
+        let speech = &self.speech;
+        let opening = Opening {
+            local,
+            max_frame_bytes: speech.max_read_bytes,
+            rooms: speech.rooms.clone(),
+            host,
+            path: &speech.path,
+            me: Me {
+                name: speech.directory.client_name(one.id),
+                number: one.id.0,
+            },
+            run: self.run,
+            draw: derive_seed(
+                derive_seed(self.seed, one.id.0.into()),
+                one.connections.into(),
+            ),
+        };
+        let conn = speech.spoken.open(&opening, &mut self.out);
+        let welcomed = !speech.spoken.capabilities().welcome && conn.is_ready();
         one.connection = Some(Connection::new(id, conn, stream, handle, welcomed));
         self.arrive(client);
+        self.set_timer(client);
         self.write_out(client); // the beginning of a handshake
         id
+    }
+
+    /// Why the target will not take in the client of `id`, in its protocol's words.
+    pub(super) fn trouble(&mut self, id: ConnId) -> Option<String> {
+        self.connection(id)?.conn.trouble()
+    }
+
+    /// What the client of `id` waits for before it is taken in.
+    pub(super) fn awaited(&mut self, id: ConnId) -> Cow<'static, str> {
+        let connection = self.connection(id);
+        connection.map_or("welcome".into(), |c| c.conn.awaited())
+    }
+
+    /// Lets the protocol of `client`'s connection do whatever is due, and asks it when to be called
+    /// again. What it says is appended to what [`Fleet::write_out`] sends.
+    pub(super) fn set_timer(&mut self, client: usize) {
+        let Some(connection) = &mut self.clients[client].connection else {
+            return;
+        };
+        let now_ns = self.clock.now_ns();
+        let next_ns = connection.conn.timer(now_ns, &mut self.out);
+        if next_ns != connection.timer_ns
+            && let Some(next_ns) = next_ns
+        {
+            self.timers.push(Reverse((next_ns, connection.id)));
+            self.wake_pacer.notify_one();
+        }
+        connection.timer_ns = next_ns;
+        if connection.conn.trouble().is_some() {
+            self.wake_connecting.notify_waiters();
+        }
+    }
+
+    /// Runs the timers that are due by `now_ns`.
+    pub(super) fn run_timers(&mut self, now_ns: u64) {
+        while let Some(&Reverse((due_ns, id))) = self.timers.peek() {
+            if due_ns > now_ns {
+                return;
+            }
+            self.timers.pop();
+            if let Some(connection) = self.connection(id)
+                && connection.timer_ns == Some(due_ns)
+            {
+                connection.timer_ns = None;
+                self.set_timer(id.client);
+                self.write_out(id.client);
+            }
+        }
     }
 
     /// From here on a task reads this connection, which took `took_ns` to establish.

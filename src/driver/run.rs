@@ -288,7 +288,7 @@ impl<'a> Coordinator<'a> {
             .count();
         live.expect_scripts(scripts as u64);
         let late_after_ns = plan.promises.late_after.map(ns);
-        let protocol = plan.target.url.protocol();
+        let spoken = &plan.target.spoken;
         let terms = Terms {
             run,
             seed: plan.seed,
@@ -298,7 +298,7 @@ impl<'a> Coordinator<'a> {
                 .flat_map(Host::addresses)
                 .all(|address| address.ip().is_loopback()),
             promises: plan.promises,
-            capabilities: protocol.capabilities(),
+            capabilities: spoken.capabilities(),
         };
         let max_read_bytes = DEFAULT_MAX_LINE_BYTES + SERVER_EXTRA_BYTES;
         let mut judge = Judge::new(directory.clone(), shard_count, late_after_ns)
@@ -329,7 +329,8 @@ impl<'a> Coordinator<'a> {
                 clock,
                 most_unacked: most_unacked(plan),
                 terms,
-                protocol,
+                spoken: spoken.clone(),
+                path: plan.target.url.path().to_owned(),
                 max_read_bytes,
                 directory: directory.clone(),
                 rooms: plan.rooms.clone(),

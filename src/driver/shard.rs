@@ -15,14 +15,14 @@ use tokio::time::timeout_at;
 use super::barriers::Barriers;
 use super::channel::Report;
 use super::clock::{Clock, ns};
-use super::fleet::Fleet;
+use super::fleet::{ConnId, Fleet, Speech};
 use super::live::Live;
 use super::member::{Member, Script};
 use crate::target::host::Host;
 use crate::verify::directory::{ClientId, Directory};
 use crate::verify::ledger::{Ledger, Terms};
 use crate::verify::trace::Writing;
-use crate::wire::protocol::Protocol;
+use crate::wire::protocol::Spoken;
 use crate::wire::rooms::RoomNames;
 
 /// Everything a shard needs to begin.
@@ -37,8 +37,10 @@ pub(super) struct Spec {
     /// The number of unacked messages of one client at which it waits.
     pub(super) most_unacked: u64,
     pub(super) terms: Terms,
-    /// The protocol of the target.
-    pub(super) protocol: Protocol,
+    /// What is spoken with the target.
+    pub(super) spoken: Spoken,
+    /// The path in the target's URL.
+    pub(super) path: String,
     /// The longest frame that a client reads, in bytes.
     pub(super) max_read_bytes: usize,
     pub(super) directory: Arc<Directory>,
@@ -56,7 +58,7 @@ pub(super) struct Shard {
     hosts: Arc<[Host]>,
     pub(super) connect_timeout: Duration,
     pub(super) barriers: Arc<Barriers>,
-    pub(super) protocol: Protocol,
+    pub(super) spoken: Spoken,
     pub(super) rooms: Arc<RoomNames>,
     /// The target has said something to any client of this shard.
     pub(super) heard: Cell<bool>,
@@ -77,7 +79,7 @@ impl Shard {
     /// The shard of `spec`, which tells `reports`.
     pub(super) fn new(spec: Spec, reports: mpsc::Sender<Report>) -> Rc<Self> {
         let Spec { terms, clock, .. } = spec;
-        let mut ledger = Ledger::new(terms, spec.directory);
+        let mut ledger = Ledger::new(terms, spec.directory.clone());
         if let Some(tape) = spec.tape {
             ledger.record_on(tape);
         }
@@ -91,14 +93,20 @@ impl Shard {
             ledger,
             spec.live,
             spec.most_unacked as usize,
-            (spec.protocol, spec.max_read_bytes, spec.rooms.clone()),
+            Speech {
+                spoken: spec.spoken.clone(),
+                path: spec.path,
+                directory: spec.directory,
+                max_read_bytes: spec.max_read_bytes,
+                rooms: spec.rooms.clone(),
+            },
         );
         Rc::new(Self {
             clock,
             hosts: spec.hosts,
             connect_timeout: spec.connect_timeout,
             barriers: spec.barriers,
-            protocol: spec.protocol,
+            spoken: spec.spoken,
             rooms: spec.rooms,
             heard: Cell::default(),
             fences: !terms.promises.use_seq,
@@ -129,6 +137,11 @@ impl Shard {
     /// Whether `client` has a connection.
     pub(super) fn is_connected(&self, client: usize) -> bool {
         self.fleet().is_connected(client)
+    }
+
+    /// Whether `id` was taken in.
+    pub(super) fn is_welcomed(&self, id: ConnId) -> bool {
+        self.fleet().is_welcomed(id)
     }
 
     /// Whether the load is over.

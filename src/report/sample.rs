@@ -46,6 +46,7 @@ pub(crate) fn plan() -> Plan {
         seed: 42,
         target: Target {
             url: TargetUrl::Embedded(Dialect::Ndjson),
+            spoken: Dialect::Ndjson.into(),
             addresses: 1,
             faults: Vec::new(),
             connect_timeout: Duration::from_secs(5),

@@ -29,6 +29,8 @@ pub struct Url {
     pub list: String,
     /// The addresses that it stands for, in order: `HOST:PORT`, IPv6 in brackets.
     pub addresses: Vec<String>,
+    /// The path after them, from its slash on, with its query; empty where there is none.
+    pub path: String,
 }
 
 /// Why a text is no URL of a server.
@@ -59,13 +61,17 @@ impl Url {
                 None => return Err(BadUrl::Scheme(scheme.to_owned())),
             },
         };
-        let list = list.strip_suffix('/').unwrap_or(list);
+        let (list, path) = match list.find(['/', '?']) {
+            Some(end) if protocol.takes_path() => list.split_at(end),
+            _ => (list.strip_suffix('/').unwrap_or(list), ""),
+        };
         if list.is_empty() || list.starts_with(':') && !list.starts_with("::") {
             return Err(BadUrl::NoHost);
         }
         Ok(Self {
             protocol,
             list: list.to_owned(),
+            path: path.to_owned(),
             addresses: expand(list, least_port)?,
         })
     }
@@ -82,7 +88,7 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.protocol, self.list)
+        write!(f, "{}://{}{}", self.protocol, self.list, self.path)
     }
 }
 

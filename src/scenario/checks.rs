@@ -11,7 +11,7 @@ use super::plan::{
 };
 use super::section::Problems;
 use crate::wire::payload::MAX_SENDER;
-use crate::wire::protocol::Protocol;
+use crate::wire::protocol::Spoken;
 
 /// Notes every conflict between the parts.
 pub(super) fn check(
@@ -112,7 +112,7 @@ fn times(passes: Option<u64>) -> String {
 
 /// Checks claimed addresses: the protocol must state a publish's origin, and the claimed client
 /// must exist.
-pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, protocol: Protocol) {
+pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, spoken: &Spoken) {
     let is_one_of = |n: &str, count: u32| matches!(n.parse(), Ok(n) if (1..=count).contains(&n));
     let is_client = |name: &str| {
         let (group, n) = name.rsplit_once('-').unwrap_or_default();
@@ -126,10 +126,10 @@ pub(super) fn claims(problems: &Problems, drafts: &[Draft], run: &Run, protocol:
             continue;
         };
         let path = format!("`clients.{}.client_ip`", draft.name);
-        if !protocol.capabilities().claims {
+        if !spoken.capabilities().claims {
             let title =
                 format!("{path}: only a message of the classic dialect says whom it is from");
-            let label = format!("this target is {protocol}");
+            let label = format!("this target is {spoken}");
             problems.push(Diagnostic::error(title).at(span, label));
         } else if !is_client(claimed) {
             let title = format!("{path}: no client is called {claimed:?}");

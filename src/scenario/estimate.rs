@@ -3,7 +3,7 @@
 use super::plan::{Arrival, Group, Load, Plan, Repeat, Step};
 use super::rooms::Present;
 use crate::scenario::pace::Profile;
-use crate::wire::protocol::Protocol;
+use crate::wire::protocol::Spoken;
 
 pub mod rooms;
 
@@ -105,7 +105,7 @@ impl Estimate {
             let mut deliveries = messages.times(each);
             deliveries.at_most |= away;
             let named = shares.name_bytes(plan);
-            let frames = Frames::of(group, plan.target.url.protocol(), named);
+            let frames = Frames::of(group, &plan.target.spoken, named);
             let acks = messages.times(frames.ack);
             let relays = deliveries.times(frames.relay);
             estimate.messages = estimate.messages.plus(messages);
@@ -262,9 +262,9 @@ struct Frames {
 
 impl Frames {
     /// Of a group whose messages' rooms have names that take `named` bytes.
-    fn of(group: &Group, protocol: Protocol, named: f64) -> Self {
+    fn of(group: &Group, spoken: &Spoken, named: f64) -> Self {
         let payload = (f64::from(group.payload.min) + f64::from(group.payload.max)) / 2.0;
-        let beside = protocol.frame_bytes();
+        let beside = spoken.frame_bytes();
         Self {
             publish: beside.publish as f64 + payload + named,
             ack: beside.ack as f64 + named,

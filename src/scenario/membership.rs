@@ -14,7 +14,7 @@ use super::script::{Named, Script};
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::tree::{Node, Value};
 use super::value::{choice, string, whole};
-use crate::wire::protocol::Protocol;
+use crate::wire::protocol::Spoken;
 use crate::wire::rooms::{RoomNames, check_name};
 
 /// The most rooms of a group, and the most that a client is in: what the reference server takes.
@@ -240,19 +240,19 @@ fn named(draft: &Draft) -> impl Iterator<Item = &Named> {
 }
 
 /// Checks the rooms of all groups, and gives all that there are.
-pub(super) fn check(problems: &Problems, drafts: &[Draft], protocol: Protocol) -> Arc<RoomNames> {
+pub(super) fn check(problems: &Problems, drafts: &[Draft], spoken: &Spoken) -> Arc<RoomNames> {
     let names = drafts.iter().flat_map(|draft| {
         let dealt = draft.rooms.iter().flat_map(|rooms| &rooms.names);
         dealt.chain(named(draft).map(|named| &named.room))
     });
     let rooms = RoomNames::new(names.map(String::as_str));
-    if protocol.capabilities().rooms {
+    if spoken.capabilities().rooms {
         for draft in drafts {
             fits_a_line(problems, draft);
         }
         nobody_else(problems, drafts);
     } else {
-        no_rooms(problems, drafts, protocol);
+        no_rooms(problems, drafts, spoken);
     }
     Arc::new(rooms)
 }
@@ -271,7 +271,7 @@ pub(super) fn thresholds(problems: &Problems, thresholds: &[(Threshold, Span)], 
 }
 
 /// Notes every group with rooms, where the protocol has none.
-fn no_rooms(problems: &Problems, drafts: &[Draft], protocol: Protocol) {
+fn no_rooms(problems: &Problems, drafts: &[Draft], spoken: &Spoken) {
     for draft in drafts {
         let dealt = draft.rooms.as_ref();
         let dealt = dealt.map(|rooms| (format!("clients.{}.rooms", draft.name), &rooms.span));
@@ -280,10 +280,10 @@ fn no_rooms(problems: &Problems, drafts: &[Draft], protocol: Protocol) {
         let Some((path, span)) = dealt.or(named) else {
             continue;
         };
-        let title = format!("`{path}`: the {protocol} dialect has no rooms");
-        let error = Diagnostic::error(title).at(span, format!("this target is {protocol}"));
+        let title = format!("`{path}`: the {spoken} dialect has no rooms");
+        let error = Diagnostic::error(title).at(span, format!("this target is {spoken}"));
         problems.push(error.help(format!(
-            "all clients of a {protocol} server are in one broadcast; an ndjson target has rooms"
+            "all clients of a {spoken} server are in one broadcast; an ndjson target has rooms"
         )));
     }
 }

@@ -12,7 +12,7 @@ use crate::scenario::pace::{Profile, Schedule, derive_seed};
 use crate::scenario::rooms::{Dealt, GroupRooms};
 pub use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::wire::Dialect;
-use crate::wire::protocol::Protocol;
+use crate::wire::protocol::{Protocol, Spoken};
 use crate::wire::rooms::RoomNames;
 
 /// A whole scenario, checked.
@@ -136,6 +136,8 @@ impl Plan {
 pub struct Target {
     /// Where it is.
     pub url: TargetUrl,
+    /// What is spoken with it.
+    pub spoken: Spoken,
     /// Addresses that the embedded server is to listen on, from 127.0.0.1 up.
     pub addresses: u8,
     /// Faults that the embedded server is to commit (`NAME[=RATE]`).
@@ -160,6 +162,15 @@ impl TargetUrl {
         match self {
             Self::Embedded(dialect) => (*dialect).into(),
             Self::At(url) => url.protocol,
+        }
+    }
+
+    /// The path in its URL, from its slash on; empty where there is none.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::Embedded(_) => "",
+            Self::At(url) => &url.path,
         }
     }
 

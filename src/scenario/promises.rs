@@ -8,13 +8,12 @@
 use super::clients::{Draft, DraftLoad};
 use super::diagnostic::{Diagnostic, Span};
 use super::plan::{
-    AckPromise, LateCounts, Metric, OrderPromise, Promises, RateName, RelayPromise, Stat,
-    TargetUrl, Threshold,
+    AckPromise, LateCounts, Metric, OrderPromise, Promises, RateName, RelayPromise, Stat, Threshold,
 };
 use super::section::{Problems, Section};
 use super::tree::{Entry, Value};
 use super::value::{boolean, choice, duration_or_none};
-use crate::wire::protocol::Protocol;
+use crate::wire::protocol::Spoken;
 
 const LATES: [(&str, LateCounts); 2] = [
     ("violation", LateCounts::AsViolations),
@@ -28,7 +27,7 @@ pub(super) fn read_late(section: &mut Section<'_>) -> LateCounts {
 
 /// Reads the section. A target promises the first of each key's choices where the file says
 /// nothing, and order by numbers if its protocol has any.
-pub(super) fn read(section: &mut Section<'_>, protocol: Protocol) -> Promises {
+pub(super) fn read(section: &mut Section<'_>, spoken: &Spoken) -> Promises {
     Promises {
         ack: section.value("ack", choice(AckPromise::WORDS), AckPromise::WORDS[0].0),
         relay: section.value(
@@ -42,7 +41,7 @@ pub(super) fn read(section: &mut Section<'_>, protocol: Protocol) -> Promises {
             OrderPromise::WORDS[0].0,
         ),
         echo: section.value("echo", boolean, false),
-        use_seq: section.value("use_seq", boolean, protocol.capabilities().numbers),
+        use_seq: section.value("use_seq", boolean, spoken.capabilities().numbers),
         late_after: section.value("late_after", duration_or_none, "5s"),
     }
 }
@@ -52,14 +51,13 @@ pub(super) fn check(
     problems: &Problems,
     file: &Section<'_>,
     drafts: &[Draft],
-    url: &TargetUrl,
+    spoken: &Spoken,
     promises: &Promises,
     thresholds: &[(Threshold, Span)],
 ) {
-    let protocol = url.protocol();
-    let capabilities = protocol.capabilities();
+    let capabilities = spoken.capabilities();
     if !capabilities.numbers {
-        no_numbers(problems, file, promises, protocol);
+        no_numbers(problems, file, promises, spoken);
     }
     if capabilities.numbers && promises.use_seq {
         all_that_numbers_say(problems, file, promises);
@@ -67,7 +65,7 @@ pub(super) fn check(
         one_shard(problems, file, why);
     }
     if !capabilities.errors {
-        no_errors(problems, drafts, protocol);
+        no_errors(problems, drafts, spoken);
     }
     if promises.ack == AckPromise::None {
         no_acks(problems, drafts, thresholds);
@@ -82,14 +80,14 @@ fn entry<'a>(file: &Section<'a>, section: &str, key: &str) -> Option<&'a Entry> 
     }
 }
 
-fn no_numbers(problems: &Problems, file: &Section<'_>, promises: &Promises, protocol: Protocol) {
+fn no_numbers(problems: &Problems, file: &Section<'_>, promises: &Promises, spoken: &Spoken) {
     if let Some(entry) = entry(file, "verify", "use_seq").filter(|_| promises.use_seq) {
-        let title = format!("`verify.use_seq`: the {protocol} dialect states no numbers to go by");
+        let title = format!("`verify.use_seq`: the {spoken} dialect states no numbers to go by");
         problems.push(
             Diagnostic::error(title)
                 .at(&entry.node.span, "must be false")
                 .help(format!(
-                    "leave the key out: a {protocol} target is judged by inferred order"
+                    "leave the key out: a {spoken} target is judged by inferred order"
                 )),
         );
     }
@@ -164,12 +162,12 @@ fn one_shard(problems: &Problems, file: &Section<'_>, why: &str) {
     }
 }
 
-fn no_errors(problems: &Problems, drafts: &[Draft], protocol: Protocol) {
+fn no_errors(problems: &Problems, drafts: &[Draft], spoken: &Spoken) {
     let scripts = drafts.iter().filter_map(script);
     for (path, span) in scripts.filter_map(|script| script.expects_error.as_ref()) {
-        let title = format!("`{path}`: the {protocol} dialect has no errors to expect");
+        let title = format!("`{path}`: the {spoken} dialect has no errors to expect");
         problems.push(Diagnostic::error(title).at(span, "").help(format!(
-            "a {protocol} server closes the connection without a word"
+            "a {spoken} server closes the connection without a word"
         )));
     }
 }

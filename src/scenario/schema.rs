@@ -52,7 +52,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
         read_run(section, &default_duration)
     });
     let (promises, late) = section(problems, &mut file, &empty, "verify", |section| {
-        let promises = promises::read(section, target.url.protocol());
+        let promises = promises::read(section, &target.spoken);
         (promises, promises::read_late(section))
     });
     let observers = (run.observers > 0).then_some(OBSERVERS);
@@ -67,14 +67,14 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     });
 
     checks::check(problems, &drafts, &run, &thresholds);
-    checks::claims(problems, &drafts, &run, target.url.protocol());
-    let rooms = membership::check(problems, &drafts, target.url.protocol());
+    checks::claims(problems, &drafts, &run, &target.spoken);
+    let rooms = membership::check(problems, &drafts, &target.spoken);
     membership::thresholds(problems, &thresholds, &rooms);
     promises::check(
         problems,
         &file,
         &drafts,
-        &target.url,
+        &target.spoken,
         &promises,
         &thresholds,
     );
@@ -132,6 +132,7 @@ fn read_target(section: &mut Section<'_>) -> Target {
     let addresses = read_addresses(section, &url);
     let faults = read_faults(section, &url);
     Target {
+        spoken: url.protocol().into(),
         url,
         addresses,
         faults,

@@ -24,6 +24,8 @@ const NEXT_AFTER: Duration = Duration::from_millis(250);
 /// A host and a port to connect to.
 #[derive(Debug)]
 pub struct Host {
+    /// `HOST:PORT`, as it was asked for.
+    name: String,
     /// In the order in which they are tried; at least one.
     addresses: Vec<SocketAddr>,
     /// The one that first accepted a connection.
@@ -49,11 +51,12 @@ impl Host {
                 address: address.to_owned(),
             });
         }
-        Ok(Self::of(addresses))
+        Ok(Self::of(address.to_owned(), addresses))
     }
 
-    fn of(addresses: Vec<SocketAddr>) -> Self {
+    fn of(name: String, addresses: Vec<SocketAddr>) -> Self {
         Self {
+            name,
             addresses,
             answered: OnceLock::new(),
             net: Net::System,
@@ -64,6 +67,12 @@ impl Host {
     #[must_use]
     pub fn over(self, net: Net) -> Self {
         Self { net, ..self }
+    }
+
+    /// `HOST:PORT`, as it was asked for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// All addresses that its name stands for.
@@ -95,14 +104,16 @@ impl Host {
 /// A host that is one address.
 impl From<SocketAddr> for Host {
     fn from(address: SocketAddr) -> Self {
-        Self::of(vec![address])
+        Self::of(address.to_string(), vec![address])
     }
 }
 
 /// A host that is any of several addresses.
 impl FromIterator<SocketAddr> for Host {
     fn from_iter<T: IntoIterator<Item = SocketAddr>>(addresses: T) -> Self {
-        Self::of(families_in_turn(addresses.into_iter()))
+        let addresses = families_in_turn(addresses.into_iter());
+        let names: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+        Self::of(names.join(","), addresses)
     }
 }
 
@@ -170,6 +181,10 @@ mod tests {
         texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
+    fn of(addresses: &[SocketAddr]) -> Host {
+        Host::of("host:1".to_owned(), addresses.to_vec())
+    }
+
     async fn listener() -> (TcpListener, SocketAddr) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -202,7 +217,7 @@ mod tests {
     #[tokio::test]
     async fn an_address_that_refuses_gives_way_to_the_next() {
         let (_listener, open) = listener().await;
-        let host = Host::of(vec![refusing(open, 2), refusing(open, 3), open]);
+        let host = of(&[refusing(open, 2), refusing(open, 3), open]);
         let stream = host.connect().await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
     }
@@ -220,7 +235,7 @@ mod tests {
         for _ in 0..4 {
             waiting.spawn(TcpStream::connect(full));
         }
-        let host = Host::of(vec![full, open]);
+        let host = of(&[full, open]);
         let stream = host.connect().await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), open);
     }
@@ -229,7 +244,7 @@ mod tests {
     async fn all_connections_of_a_host_go_to_the_address_that_answered_first() {
         let (first, one) = listener().await;
         let other = TcpListener::bind(refusing(one, 2)).await.unwrap();
-        let host = Host::of(vec![one, other.local_addr().unwrap()]);
+        let host = of(&[one, other.local_addr().unwrap()]);
         host.connect().await.unwrap();
         drop(first);
         let error = host.connect().await.unwrap_err();
@@ -240,7 +255,7 @@ mod tests {
     async fn of_several_addresses_that_all_fail_each_is_named() {
         let (listener, gone) = listener().await;
         drop(listener);
-        let host = Host::of(vec![gone, refusing(gone, 2)]);
+        let host = of(&[gone, refusing(gone, 2)]);
         let error = host.connect().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         for address in host.addresses() {

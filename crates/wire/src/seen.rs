@@ -197,6 +197,15 @@ pub struct Publishing<'a> {
     pub claims: Option<&'a str>,
 }
 
+/// How a client takes leave politely, once it has sent everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goodbye {
+    /// By ending its side of the stream.
+    HalfClose,
+    /// By a frame, which the target answers before it ends the stream.
+    Said,
+}
+
 /// One connection's side of a protocol: bytes in, observations out, and what is to be sent. It has
 /// no socket and no clock, and allocates nothing per delivery.
 ///
@@ -236,6 +245,42 @@ pub trait Conn {
 
     /// The bytes that came and are no whole frame yet.
     fn unread(&self) -> &[u8];
+
+    /// The handshake is over, if there is one: messages can be sent and come. What proves that the
+    /// client is taken in, and that messages are owed from then on, is [`Seen::Open`] or, where
+    /// nothing says so ([`Capabilities::welcome`]), what comes first.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// What is to come before the client is taken in, in words that follow "no" and "the": to say
+    /// that it did not.
+    fn awaited(&self) -> Cow<'static, str> {
+        "welcome".into()
+    }
+
+    /// Why the client will not be taken in, with what came, as a sentence about the target; `None`
+    /// while nothing shows that.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    /// Does whatever is due at `now_ns`: appends a heartbeat, gives up an answer that did not come
+    /// in time ([`Conn::trouble`]). Returns when to be called again; `None` if that depends on what
+    /// comes first.
+    fn timer(&mut self, _now_ns: u64, _out: &mut Vec<u8>) -> Option<u64> {
+        None
+    }
+
+    /// Takes leave politely. Nothing is sent after it.
+    fn close(&mut self, _out: &mut Vec<u8>) -> Goodbye {
+        Goodbye::HalfClose
+    }
+
+    /// The target has said that nothing follows: the stream need not be read to its end.
+    fn is_over(&self) -> bool {
+        false
+    }
 
     /// Appends a publish. Returns its fate if it runs together with bytes that a script sent.
     fn publish(&mut self, out: &mut Vec<u8>, publish: Publishing<'_>) -> Option<Glued>;

@@ -55,7 +55,7 @@ impl Unsent {
 
 /// Identifies a connection of a client: a client that reconnects gets another one, which tasks of
 /// the earlier one must not touch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::driver) struct ConnId {
     /// By its place in the fleet.
     pub(super) client: usize,
@@ -87,8 +87,12 @@ pub(super) struct Connection {
     pub(super) asked: bool,
     /// It was welcomed and has joined them, so that it counts as connected.
     pub(super) arrived: bool,
-    /// Half-close once `unsent` is gone.
+    /// When its protocol next has something to do.
+    pub(super) timer_ns: Option<u64>,
+    /// It takes leave: nothing more is sent than what is unsent.
     pub(super) leaving: bool,
+    /// Half-close once `unsent` is gone.
+    pub(super) half_close: bool,
     /// Bytes read since the socket was last found empty.
     unbroken_bytes: u64,
     /// When there was last more in the socket than a client that keeps up finds there.
@@ -119,7 +123,9 @@ impl Connection {
             rooms: Rooms::default(),
             asked: false,
             arrived: false,
+            timer_ns: None,
             leaving: false,
+            half_close: false,
             unbroken_bytes: 0,
             behind_ns: None,
             paused: false,
@@ -194,7 +200,7 @@ pub(super) mod tests {
     use crate::net::Net;
     use crate::verify::directory::{ClientId, Directory};
     use crate::verify::ledger::{Ledger, Terms};
-    use crate::wire::protocol::Protocol;
+    use crate::wire::protocol::{Opening, Protocol};
 
     /// The terms of a ledger in these tests.
     pub(in crate::driver::fleet) fn terms() -> Terms {
@@ -217,7 +223,7 @@ pub(super) mod tests {
         let handle = Ledger::new(terms(), directory)
             .connecting(ClientId(0))
             .unwrap();
-        let conn = Protocol::Ndjson.open(None, 1_000, &mut Vec::new());
+        let conn = Protocol::Ndjson.open(&Opening::reading(1_000), &mut Vec::new());
         let mut connection = Connection::new(ConnId::new(0, 1), conn, stream, handle, false);
         assert!(!connection.may_be_slow(0), "nothing was read");
         connection.took(16_000, 1);

@@ -5,7 +5,7 @@ use super::reading::{Read, Tally, Told};
 use crate::driver::channel::Totals;
 use crate::driver::member::Rank;
 use crate::verify::ledger::Ending;
-use crate::wire::seen::Conn;
+use crate::wire::seen::{Conn, Goodbye};
 
 impl Fleet {
     /// The clients of `rank` leave politely.
@@ -17,7 +17,7 @@ impl Fleet {
         }
     }
 
-    /// `client` leaves politely: half-closes once everything is sent; the target's bye ends it.
+    /// `client` leaves politely once everything is sent; the target's bye ends it.
     pub(in crate::driver) fn leave(&mut self, client: usize) {
         let Some(connection) = &mut self.clients[client].connection else {
             return;
@@ -29,7 +29,10 @@ impl Fleet {
         connection.set_paused(false);
         let now_ns = self.clock.now_ns();
         self.ledger.leaving(connection.handle, now_ns);
-        if connection.unsent.is_empty() {
+        connection.half_close = connection.conn.close(&mut self.out) == Goodbye::HalfClose;
+        if !self.out.is_empty() {
+            self.write_out(client);
+        } else if connection.unsent.is_empty() && connection.half_close {
             connection.stream.half_close();
         }
     }
@@ -150,6 +153,7 @@ mod tests {
     use tokio::io::AsyncWriteExt;
     use tokio::net::{TcpListener, TcpStream};
 
+    use super::super::Speech;
     use super::super::connection::tests::terms;
     use super::*;
     use crate::driver::clock::{Clock, Time};
@@ -183,7 +187,7 @@ mod tests {
             rooms: Box::default(),
         };
         let directory = Arc::new(Directory::new(vec!["c".to_owned()]));
-        let ledger = Ledger::new(terms, directory);
+        let ledger = Ledger::new(terms, directory.clone());
         let live = Arc::new(Live::default());
         let clock = Clock::start(Time::Real);
         Fleet::new(
@@ -193,7 +197,13 @@ mod tests {
             ledger,
             live,
             1,
-            (protocol, 1_000, Arc::default()),
+            Speech {
+                spoken: protocol.into(),
+                path: String::new(),
+                directory,
+                max_read_bytes: 1_000,
+                rooms: Arc::default(),
+            },
         )
     }
 
@@ -210,7 +220,7 @@ mod tests {
                 target.write_all(b"late\n").await.unwrap();
                 stream.readable().await.unwrap();
             }
-            fleet.connected(0, handle, stream.into());
+            fleet.connected(0, handle, stream.into(), "");
             let totals = fleet.end();
             assert_eq!((totals.heard_ns > 0, totals.cut), (speaks, 1));
         }
@@ -236,7 +246,7 @@ mod tests {
             let (mut target, _) = listener.accept().await.unwrap();
             let mut fleet = fleet_of_one(Protocol::Classic);
             let handle = fleet.connecting(0).unwrap();
-            let id = fleet.connected(0, handle, stream.into());
+            let id = fleet.connected(0, handle, stream.into(), "");
             target.write_all(text.as_bytes()).await.unwrap();
             let read = poll_fn(|cx| fleet.poll_read(id, cx)).await;
             assert_eq!(read, Read::Frames);

@@ -173,6 +173,7 @@ impl Fleet {
             max_frame_bytes,
             by_room,
             window,
+            speech,
             ..
         } = self;
         let one = &mut clients[client];
@@ -197,8 +198,15 @@ impl Fleet {
                 tally.take(room, event, &mut told);
             });
         });
-        let Tally { acks, welcomed, .. } = tally;
-        if !connection.welcomed && (welcomed || ledger.is_open(handle)) {
+        let Tally {
+            acks,
+            welcomed,
+            answered,
+            ..
+        } = tally;
+        let was_there = connection.arrived;
+        let unannounced = !speech.spoken.capabilities().welcome && connection.conn.is_ready();
+        if !connection.welcomed && (welcomed || unannounced || ledger.is_open(handle)) {
             // Perhaps open without its welcome, which is on record.
             connection.welcomed = true;
             if welcomed && let Some(bytes) = connection.conn.max_frame_bytes() {
@@ -209,18 +217,26 @@ impl Fleet {
         if tally.memberships != 0 {
             live.memberships(tally.memberships);
         }
-        let arrives = !connection.arrived && (connection.welcomed || tally.answered);
+        let arrives = !connection.arrived && (connection.welcomed || answered);
         if ledger.wants_flush() {
             wake_hand_over.notify_one();
         }
         if let Some(inbox) = &one.inbox {
             inbox.news.notify_one();
         }
+        let is_over = connection.conn.is_over() && connection.welcomed;
         if arrives {
             self.arrive(client);
         }
+        if !was_there || answered {
+            self.set_timer(client);
+        }
         if !self.out.is_empty() {
             self.write_out(client); // the answers to what was read
+        }
+        if is_over {
+            self.ended(client, Ending::Eof);
+            return;
         }
         if acks > 0 {
             self.after_acks(client, now_ns);

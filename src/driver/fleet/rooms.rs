@@ -115,6 +115,7 @@ impl Fleet {
             let room = self.clients[client].rooms[nth];
             self.ask_to_join(client, room);
         }
+        self.set_timer(client);
         self.write_out(client);
         if let Some(connection) = self.connection(id) {
             connection.asked = true;
@@ -125,6 +126,7 @@ impl Fleet {
     /// The script of `client` asks to be let into a room.
     pub(in crate::driver) fn join(&mut self, client: usize, room: RoomId) {
         self.ask_to_join(client, room);
+        self.set_timer(client);
         self.write_out(client);
     }
 
@@ -151,6 +153,7 @@ impl Fleet {
         connection.conn.leave(&mut self.out, room);
         connection.rooms.set(room, Stage::Leaving);
         self.live.memberships(-1);
+        self.set_timer(client);
         self.write_out(client);
     }
 

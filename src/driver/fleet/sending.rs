@@ -79,13 +79,16 @@ impl Fleet {
         }
     }
 
-    /// When the next message of any client is due.
+    /// When the next message of any client is due, or the timer of a connection.
     pub(in crate::driver) fn next_due_ns(&self) -> Option<u64> {
-        self.due.peek().map(|&Reverse((due_ns, _))| due_ns)
+        let message = self.due.peek().map(|&Reverse((due_ns, _))| due_ns);
+        let timer = self.timers.peek().map(|&Reverse((due_ns, _))| due_ns);
+        message.into_iter().chain(timer).min()
     }
 
     /// Sends whatever is due by `now_ns`.
     pub(in crate::driver) fn send_all_due(&mut self, now_ns: u64) {
+        self.run_timers(now_ns);
         while let Some(&Reverse((due_ns, client))) = self.due.peek() {
             if due_ns > now_ns {
                 return;
@@ -374,7 +377,7 @@ impl Fleet {
                 Err(_) => connection.unsent.clear(),
             }
         }
-        if connection.leaving {
+        if connection.half_close {
             connection.stream.half_close();
         }
         let client = id.client;

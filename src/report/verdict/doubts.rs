@@ -41,7 +41,7 @@ pub(super) fn of_what_was_seen(plan: &Plan, outcome: &Outcome) -> Vec<String> {
             false => "not one delivery was seen: nothing was verified".to_owned(),
             true => format!(
                 "not one delivery was seen: is it a broadcast server of the {} dialect?",
-                plan.target.url.protocol()
+                plan.target.spoken
             ),
         }];
     }

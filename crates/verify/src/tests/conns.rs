@@ -1,7 +1,10 @@
 //! Connections of the tests: what clients read and send, as a protocol has it.
 
+use std::sync::Arc;
+
 use crate::ledger::{Event, Handle, Ledger, Terms};
-use chatbench_wire::protocol::{AnyConn, Protocol};
+use chatbench_wire::protocol::{AnyConn, Opening, Protocol};
+use chatbench_wire::rooms::RoomNames;
 use chatbench_wire::seen::{Conn, RawSent};
 
 /// What a target of these terms speaks.
@@ -13,7 +16,16 @@ pub(super) fn protocol(terms: &Terms) -> Protocol {
 
 /// A connection at its beginning.
 pub(super) fn open(protocol: Protocol) -> AnyConn {
-    protocol.open(None, 65_536, &mut Vec::new())
+    open_in(protocol, &Arc::default())
+}
+
+/// The same in a run that has these rooms.
+pub(super) fn open_in(protocol: Protocol, rooms: &Arc<RoomNames>) -> AnyConn {
+    let opening = Opening {
+        rooms: Arc::clone(rooms),
+        ..Opening::reading(65_536)
+    };
+    protocol.open(&opening, &mut Vec::new())
 }
 
 /// A session reads these bytes, and perhaps splits a frame.

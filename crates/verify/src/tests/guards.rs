@@ -15,7 +15,7 @@ use crate::kind::Kind;
 use crate::ledger::{Ending, Event, Handle, Ledger, Terms};
 use chatbench_wire::ndjson::{self, MAX_ID};
 use chatbench_wire::payload::{self, Header, SenderId};
-use chatbench_wire::protocol::Protocol;
+use chatbench_wire::protocol::{Opening, Protocol};
 use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Conn, Publishing};
 
@@ -255,7 +255,7 @@ fn lines_may_be_as_long_as_the_welcome_allows() {
             lines.extend_from_slice(
                 format!("{{\"type\":\"news\",\"x\":\"{detail}\"}}\n").as_bytes(),
             );
-            let mut conn = Protocol::Ndjson.open(None, 65_536 + 256, &mut Vec::new());
+            let mut conn = Protocol::Ndjson.open(&Opening::reading(65_536 + 256), &mut Vec::new());
             for chunk in lines.chunks(10_000) {
                 conns::read_on(&mut bench.ledgers[0], handle, &mut conn, chunk, 1);
             }

@@ -439,10 +439,10 @@ impl<'h> Player<'h> {
                 let id = house.of_room(0, || session(c));
                 let handle = self.directory.opens_as(id, open);
                 ledger.connected(handle, address(c).parse().unwrap());
-                let conn = conns::open(conns::protocol(&house.terms));
+                let rooms = self.directory.room_names();
                 self.connections[c] = Some(Connection {
                     handle,
-                    conn: conn.with_rooms(self.directory.room_names()),
+                    conn: conns::open_in(conns::protocol(&house.terms), rooms),
                     taken: 0,
                     frames: 0,
                 });

@@ -12,7 +12,7 @@ use crate::kind::Kind;
 use crate::ledger::{Ending, Event, Handle, Ledger, Terms};
 use chatbench_wire::ndjson;
 use chatbench_wire::payload::{self, Header};
-use chatbench_wire::protocol::{AnyConn, Protocol};
+use chatbench_wire::protocol::{AnyConn, Opening, Protocol};
 use chatbench_wire::rooms::{RoomId, RoomNames};
 use chatbench_wire::seen::{RawFrame, RawSent};
 
@@ -76,9 +76,11 @@ impl House {
         let ledger = &mut self.ledgers[shard];
         let handle = ledger.connecting(ClientId(who as u32)).unwrap();
         ledger.connected(handle, address(who).parse().unwrap());
-        let conn = Protocol::Ndjson
-            .open(None, 65_536, &mut Vec::new())
-            .with_rooms(&self.names);
+        let opening = Opening {
+            rooms: self.names.clone(),
+            ..Opening::reading(65_536)
+        };
+        let conn = Protocol::Ndjson.open(&opening, &mut Vec::new());
         self.clients.push(Guest {
             shard,
             handle,

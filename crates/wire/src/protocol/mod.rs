@@ -9,6 +9,7 @@
 //! of [`AnyConn`]. `tests.rs` holds it to the rest: a stream is the same observations however it is
 //! cut, and what is compared is what would be decoded.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Dialect;
 use super::rooms::{RoomId, RoomNames};
-use super::seen::{Capabilities, Conn, Due, Glued, Publishing, RawSent, Seen};
+use super::seen::{Capabilities, Conn, Due, Glued, Goodbye, Publishing, RawSent, Seen};
 
 pub mod classic;
 pub mod ndjson;
@@ -54,6 +55,14 @@ impl Protocol {
         }
     }
 
+    /// Whether a path may stand in an address, after the host.
+    #[must_use]
+    pub const fn takes_path(self) -> bool {
+        match self {
+            Self::Ndjson | Self::Classic => false,
+        }
+    }
+
     /// The protocol's capabilities.
     #[must_use]
     pub const fn capabilities(self) -> Capabilities {
@@ -72,18 +81,18 @@ impl Protocol {
         }
     }
 
-    /// A new connection whose own end has this address, for frames of at most so many bytes.
-    /// Anything that it has to begin with is appended to `out`.
+    /// A new connection. Anything that it has to begin with is appended to `out`.
     #[must_use]
-    pub fn open(
-        self,
-        local: Option<SocketAddr>,
-        max_frame_bytes: usize,
-        _out: &mut Vec<u8>,
-    ) -> AnyConn {
+    pub fn open(self, opening: &Opening<'_>, _out: &mut Vec<u8>) -> AnyConn {
+        let max_frame_bytes = opening.max_frame_bytes;
         match self {
-            Self::Ndjson => AnyConn::Ndjson(ndjson::Ndjson::new(max_frame_bytes)),
-            Self::Classic => AnyConn::Classic(classic::Classic::new(local, max_frame_bytes)),
+            Self::Ndjson => {
+                let conn = ndjson::Ndjson::new(max_frame_bytes);
+                AnyConn::Ndjson(conn.with_rooms(Arc::clone(&opening.rooms)))
+            }
+            Self::Classic => {
+                AnyConn::Classic(classic::Classic::new(opening.local, max_frame_bytes))
+            }
         }
     }
 
@@ -105,6 +114,110 @@ impl Protocol {
             Self::Ndjson => ndjson::frame_bytes(),
             Self::Classic => classic::frame_bytes(),
         }
+    }
+}
+
+/// Everything that a connection may have to know of its client and its target before it begins.
+#[derive(Debug, Clone, Default)]
+pub struct Opening<'a> {
+    /// The address of the client's end.
+    pub local: Option<SocketAddr>,
+    /// The longest frame that is read, in bytes.
+    pub max_frame_bytes: usize,
+    /// The rooms of the run.
+    pub rooms: Arc<RoomNames>,
+    /// The target's `HOST:PORT`, as it was asked for.
+    pub host: &'a str,
+    /// The path in its URL, with its query; empty where it has none.
+    pub path: &'a str,
+    /// The client that connects.
+    pub me: Me<'a>,
+    /// The run's number, which each of its load messages has in it.
+    pub run: u32,
+    /// Drawn for this connection, for what a protocol wants drawn.
+    pub draw: u64,
+}
+
+impl Opening<'_> {
+    /// That of a connection that reads frames of at most so many bytes, and of which no more is
+    /// known.
+    #[must_use]
+    pub fn reading(max_frame_bytes: usize) -> Self {
+        Self {
+            max_frame_bytes,
+            ..Self::default()
+        }
+    }
+}
+
+/// A client, as it may have to introduce itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Me<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its number among all clients, from 0 on.
+    pub number: u32,
+}
+
+/// What is spoken with a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spoken {
+    /// A protocol of [this list](Protocol).
+    Own(Protocol),
+}
+
+impl Spoken {
+    /// Its capabilities.
+    #[must_use]
+    pub const fn capabilities(&self) -> Capabilities {
+        match self {
+            Self::Own(protocol) => protocol.capabilities(),
+        }
+    }
+
+    /// A new connection. Anything that it has to begin with is appended to `out`.
+    #[must_use]
+    pub fn open(&self, opening: &Opening<'_>, out: &mut Vec<u8>) -> AnyConn {
+        match self {
+            Self::Own(protocol) => protocol.open(opening, out),
+        }
+    }
+
+    /// As [`Protocol::wrong`].
+    #[must_use]
+    pub fn wrong(&self, heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
+        match self {
+            Self::Own(protocol) => protocol.wrong(heard, ended, max_seq),
+        }
+    }
+
+    /// As [`Protocol::frame_bytes`].
+    #[must_use]
+    pub fn frame_bytes(&self) -> FrameBytes {
+        match self {
+            Self::Own(protocol) => protocol.frame_bytes(),
+        }
+    }
+}
+
+/// As messages name it.
+impl fmt::Display for Spoken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own(protocol) => protocol.fmt(f),
+        }
+    }
+}
+
+impl From<Dialect> for Spoken {
+    fn from(dialect: Dialect) -> Self {
+        Self::Own(dialect.into())
+    }
+}
+
+impl From<Protocol> for Spoken {
+    fn from(protocol: Protocol) -> Self {
+        Self::Own(protocol)
     }
 }
 
@@ -162,15 +275,6 @@ macro_rules! each_conn {
 pub use each_conn;
 
 impl AnyConn {
-    /// The connection of a run that has these rooms.
-    #[must_use]
-    pub fn with_rooms(self, rooms: &Arc<RoomNames>) -> Self {
-        match self {
-            Self::Ndjson(conn) => Self::Ndjson(conn.with_rooms(Arc::clone(rooms))),
-            Self::Classic(conn) => Self::Classic(conn),
-        }
-    }
-
     /// The fate of a publish that was sent as these bytes, if it runs together with bytes that a
     /// script sent before.
     pub fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
@@ -236,6 +340,30 @@ impl Conn for AnyConn {
 
     fn max_frame_bytes(&self) -> Option<u64> {
         each_conn!(self, conn => conn.max_frame_bytes())
+    }
+
+    fn is_ready(&self) -> bool {
+        each_conn!(self, conn => conn.is_ready())
+    }
+
+    fn awaited(&self) -> Cow<'static, str> {
+        each_conn!(self, conn => conn.awaited())
+    }
+
+    fn trouble(&self) -> Option<String> {
+        each_conn!(self, conn => conn.trouble())
+    }
+
+    fn timer(&mut self, now_ns: u64, out: &mut Vec<u8>) -> Option<u64> {
+        each_conn!(self, conn => conn.timer(now_ns, out))
+    }
+
+    fn close(&mut self, out: &mut Vec<u8>) -> Goodbye {
+        each_conn!(self, conn => conn.close(out))
+    }
+
+    fn is_over(&self) -> bool {
+        each_conn!(self, conn => conn.is_over())
     }
 }
 

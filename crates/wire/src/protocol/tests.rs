@@ -55,9 +55,12 @@ fn room() -> impl Strategy<Value = String> {
 }
 
 fn open(protocol: Protocol, out: &mut Vec<u8>) -> AnyConn {
-    let rooms = Arc::new(RoomNames::new(ROOMS[..2].iter().copied()));
-    let conn = protocol.open(ADDRESS.parse().ok(), MAX_BYTES, out);
-    conn.with_rooms(&rooms)
+    let opening = Opening {
+        local: ADDRESS.parse().ok(),
+        rooms: Arc::new(RoomNames::new(ROOMS[..2].iter().copied())),
+        ..Opening::reading(MAX_BYTES)
+    };
+    protocol.open(&opening, out)
 }
 
 fn load(bytes: usize) -> String {
@@ -336,7 +339,7 @@ fn what_is_sent_after_half_a_frame_runs_together_with_it() {
             Some(GluedFate::Swallowed),
         ),
     ] {
-        let mut conn = protocol.open(None, MAX_BYTES, &mut Vec::new());
+        let mut conn = protocol.open(&Opening::reading(MAX_BYTES), &mut Vec::new());
         let mut out = Vec::new();
         let sent = conn.raw(&mut out, raw, MAX_BYTES);
         let shown = String::from_utf8_lossy(raw);
@@ -349,7 +352,7 @@ fn what_is_sent_after_half_a_frame_runs_together_with_it() {
         let glued_fate = publish(&mut conn).map(|glued| glued.fate);
         assert_eq!(glued_fate, glued, "{protocol} {shown}");
     }
-    let mut conn = Protocol::Ndjson.open(None, MAX_BYTES, &mut Vec::new());
+    let mut conn = Protocol::Ndjson.open(&Opening::reading(MAX_BYTES), &mut Vec::new());
     let sent = conn.raw(
         &mut Vec::new(),
         b"{\"message\":1}\n{\"message\":\"a\"}\n",

@@ -36,7 +36,7 @@ use crate::ledger::{Handle, Terms};
 use crate::promises::Promises;
 use chatbench_wire::classic;
 use chatbench_wire::payload::SenderId;
-use chatbench_wire::protocol::{AnyConn, Protocol};
+use chatbench_wire::protocol::{AnyConn, Opening, Protocol};
 use chatbench_wire::rooms::RoomId;
 use chatbench_wire::seen::{Conn, Glued, GluedFate, Seen};
 
@@ -76,7 +76,7 @@ pub(in crate::trace) struct Spoken {
 impl Spoken {
     /// A connection at its beginning.
     fn open(self) -> AnyConn {
-        (self.protocol).open(None, self.max_read_bytes, &mut Vec::new())
+        (self.protocol).open(&Opening::reading(self.max_read_bytes), &mut Vec::new())
     }
 }
 

@@ -2,12 +2,13 @@
 //!
 //! [`mod@line`] cuts a byte stream into lines; [`ndjson`] turns lines into frames and frames into
 //! lines (the codec that the fuzzer hammers); [`classic`] is the original's dialect, without frames
-//! and without lines; [`payload`] is the load message, the text that a driver publishes and that
-//! describes itself; [`foreign`] recognises protocols that are none of these. [`seen`] has the
-//! observations that a client makes of its target, whatever the protocol; [`protocol`] makes them
-//! out of bytes, with a file for each protocol; [`application`] has what an application's own protocol
-//! is described by. Nothing here opens a socket, reads a clock or keeps
-//! state beyond an unfinished frame.
+//! and without lines; [`websocket`] turns a byte stream into messages and messages into a byte
+//! stream; [`payload`] is the load message, the text that a driver publishes and that describes
+//! itself; [`foreign`] recognises protocols that are none of these. [`seen`] has the observations
+//! that a client makes of its target, whatever the protocol; [`protocol`] makes them out of bytes,
+//! with a file for each protocol; [`application`] has what an application's own protocol is
+//! described by. Nothing here opens a socket, reads a clock or keeps state beyond an unfinished
+//! frame.
 
 use std::fmt;
 
@@ -22,6 +23,7 @@ pub mod payload;
 pub mod protocol;
 pub mod rooms;
 pub mod seen;
+pub mod websocket;
 
 /// How a server and its clients talk to each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

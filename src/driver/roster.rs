@@ -7,33 +7,51 @@ use super::member::{Member, Rank, Script};
 use super::source::Source;
 use crate::measure::group;
 use crate::scenario::draws::Draws;
+use crate::scenario::pinned::Pinned;
 use crate::scenario::plan::{Group, Load, PayloadSize, Plan};
 use crate::verify::directory::ClientId;
 
 /// Half of the cores, so that the target has the other half; at least one, and not more than there
-/// are clients for. One if all clients have to be driven by one thread: by what is promised, or
-/// since clients send in the name of others, whose addresses they ask for. A run that is recorded,
-/// or has rooms, and in which the order is inferred, has one, too.
-pub(super) fn shard_count(plan: &Plan, is_recorded: bool) -> usize {
+/// are clients for, or where rooms are pinned to shards can have something to do. One if all clients
+/// have to be driven by one thread: by what is promised where there are no rooms, or since clients
+/// send in the name of others, whose addresses they ask for. A run that is recorded, and in which the
+/// order is inferred, has one, too.
+fn shard_count(plan: &Plan, pinned: Option<&Pinned>, is_recorded: bool) -> usize {
     let claims = plan.groups.iter().any(|group| group.claims.is_some());
     let infers = !plan.promises.use_seq;
-    if plan.promises.need_one_shard() || infers && (claims || is_recorded || !plan.rooms.is_empty())
-    {
+    let in_one_room = plan.promises.need_one_shard() && pinned.is_none();
+    if in_one_room || infers && (claims || is_recorded) {
         return 1;
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let chosen = plan.run.shards.map_or(cores / 2, |n| n as usize);
-    chosen.clamp(1, plan.clients().max(1) as usize)
+    let most = pinned.map_or(plan.clients() as usize, Pinned::most_shards);
+    chosen.clamp(1, most.max(1))
 }
 
 /// The names of all clients, observers first, and each shard's share of them.
-pub(super) fn members(plan: &Plan, shards: usize) -> (Vec<String>, Vec<Vec<Member>>) {
+pub(super) fn deal(plan: &Plan, is_recorded: bool) -> (Vec<String>, Vec<Vec<Member>>) {
+    let pinned = Pinned::of(plan);
+    let shards = shard_count(plan, pinned.as_ref(), is_recorded);
+    let dealt = pinned.map(|pinned| pinned.deal(shards));
+    members(plan, shards, |client| match &dealt {
+        Some(dealt) => dealt[client],
+        None => client % shards,
+    })
+}
+
+/// The same, where each client falls to the shard that `shard_of` says.
+fn members(
+    plan: &Plan,
+    shards: usize,
+    shard_of: impl Fn(usize) -> usize,
+) -> (Vec<String>, Vec<Vec<Member>>) {
     let mut names = Vec::new();
     let mut shares: Vec<Vec<Member>> = (0..shards).map(|_| Vec::new()).collect();
     let mut add = |name: String, group: usize, part: Part, payload, draws, connect_after, rooms| {
         let claims = plan.groups.get(group).and_then(|g| g.claims.as_deref());
         let id = ClientId(names.len() as u32);
-        shares[names.len() % shards].push(Member {
+        shares[shard_of(names.len())].push(Member {
             id,
             rank: part.rank,
             group: group::place(group),
@@ -91,7 +109,7 @@ pub(super) fn groups(shares: &[Vec<Member>]) -> Vec<usize> {
     groups
 }
 
-/// The client of this name, as [`members`] numbers and names them.
+/// The client of this name, as [`deal`] numbers and names them.
 fn client_named(plan: &Plan, name: &str) -> Option<ClientId> {
     let (group, n) = name.rsplit_once('-')?;
     let n: u32 = n.parse().ok()?;
@@ -169,8 +187,7 @@ mod tests {
 
     /// The workload of every client by name, from the roster as the shards get it.
     fn workloads(plan: &Plan) -> BTreeMap<String, Workload> {
-        let shards = shard_count(plan, false);
-        let (names, shares) = members(plan, shards);
+        let (names, shares) = deal(plan, false);
         let of = |mut member: Member| {
             member.source.begin(0);
             let first = member.source.due_ns();
@@ -207,14 +224,14 @@ mod tests {
 
     #[test]
     fn one_thread_has_all_clients_where_one_order_is_inferred() {
-        let count = |run: &str, verify: &str, is_recorded| {
-            let text = format!("{run}\n[verify]\n{verify}\n[clients.a]\ncount = 9\nrate = 1\n");
+        let of = |rooms: &str, run: &str, verify: &str, is_recorded| {
+            let clients = format!("[clients.a]\ncount = 9\nrate = 1\n{rooms}");
+            let text = format!("{run}\n[verify]\n{verify}\n{clients}");
             let plan = crate::scenario::parse("case.toml", &text, &[], None, None);
-            shard_count(
-                &plan.unwrap_or_else(|errors| panic!("{errors}")),
-                is_recorded,
-            )
+            let plan = plan.unwrap_or_else(|errors| panic!("{errors}"));
+            deal(&plan, is_recorded).1.len()
         };
+        let count = |run: &str, verify: &str, is_recorded| of("", run, verify, is_recorded);
         let three = "run.shards = 3";
         let fifo = "use_seq = false\norder = 'fifo'";
         assert_eq!(count("", "use_seq = false", false), 1);
@@ -222,6 +239,10 @@ mod tests {
         assert_eq!(count(three, fifo, true), 1);
         assert_eq!(count(three, "", true), 3, "by numbers");
         assert_eq!(count(three, "use_seq = false\norder = 'none'", false), 3);
+        assert_eq!(of("rooms = 4", three, "use_seq = false", false), 3);
+        assert_eq!(of("rooms = 4", three, "use_seq = false", true), 1);
+        assert_eq!(of("rooms = 2", three, "use_seq = false", false), 2);
+        assert_eq!(of("rooms = 1", three, fifo, false), 1);
     }
 
     fn plan(groups: &str, observers: u32, shards: u32) -> Plan {

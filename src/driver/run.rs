@@ -273,8 +273,8 @@ impl<'a> Coordinator<'a> {
             run,
         } = setting;
         let clock = Clock::start(time);
-        let shard_count = roster::shard_count(plan, trace.is_some());
-        let (names, members) = roster::members(plan, shard_count);
+        let (names, members) = roster::deal(plan, trace.is_some());
+        let shard_count = members.len();
         let clients = trace.map(|_| names.clone()).unwrap_or_default();
         let groups = roster::groups(&members);
         let directory = Directory::new(names).with_groups(groups);

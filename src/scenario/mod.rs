@@ -10,7 +10,7 @@
 //!
 //! The results are [`plan`], the data that the driver carries out; [`pace`], the arrival schedules
 //! in it; [`draws`], the other random draws of its clients; [`rooms`], which rooms each of them is
-//! in; [`estimate`], the plan's expected
+//! in, and [`pinned`], which of them one shard must drive; [`estimate`], the plan's expected
 //! messages and rates before it is run, and [`footprint`], its memory; [`addresses`], what a URL
 //! with several of them stands for.
 
@@ -23,6 +23,7 @@ pub mod estimate;
 pub mod footprint;
 mod membership;
 pub mod pace;
+pub mod pinned;
 pub mod plan;
 pub(crate) mod promises;
 pub mod rooms;

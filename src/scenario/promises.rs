@@ -14,6 +14,7 @@ use super::section::{Problems, Section};
 use super::tree::{Entry, Value};
 use super::value::{boolean, choice, duration_or_none};
 use crate::wire::protocol::Spoken;
+use crate::wire::rooms::RoomNames;
 
 const LATES: [(&str, LateCounts); 2] = [
     ("violation", LateCounts::AsViolations),
@@ -51,6 +52,7 @@ pub(super) fn check(
     problems: &Problems,
     file: &Section<'_>,
     drafts: &[Draft],
+    rooms: &RoomNames,
     spoken: &Spoken,
     promises: &Promises,
     thresholds: &[(Threshold, Span)],
@@ -61,7 +63,7 @@ pub(super) fn check(
     }
     if capabilities.numbers && promises.use_seq {
         all_that_numbers_say(problems, file, promises);
-    } else if let Some(why) = why_one_shard(promises, drafts) {
+    } else if let Some(why) = why_one_shard(promises, drafts, rooms) {
         one_shard(problems, file, why);
     }
     if !capabilities.errors {
@@ -73,7 +75,7 @@ pub(super) fn check(
 }
 
 /// The entry `key` of section `section`, where the file or the command line has it.
-fn entry<'a>(file: &Section<'a>, section: &str, key: &str) -> Option<&'a Entry> {
+pub(super) fn entry<'a>(file: &Section<'a>, section: &str, key: &str) -> Option<&'a Entry> {
     match &file.entry(section)?.node.value {
         Value::Table(table) => table.get(key),
         _ => None,
@@ -128,20 +130,19 @@ fn all_that_numbers_say(problems: &Problems, file: &Section<'_>, promises: &Prom
     }
 }
 
-/// Why one shard has to have all clients where the order is inferred; `None` if it need not.
-fn why_one_shard(promises: &Promises, drafts: &[Draft]) -> Option<&'static str> {
+/// Why one shard has to have all clients where the order is inferred; `None` if it need not, or if
+/// that depends on who is in which room ([`pinned`](super::pinned)).
+fn why_one_shard(promises: &Promises, drafts: &[Draft], rooms: &RoomNames) -> Option<&'static str> {
     let inferred = Promises {
         use_seq: false,
         ..*promises
     };
-    if inferred.need_one_shard() {
+    if inferred.need_one_shard() && rooms.is_empty() {
         Some(
             "the messages' order is told by who reads what first, which two threads cannot agree \
              on; leave the key out, judge by numbers (verify.use_seq), or hold the target to each \
              sender's own order (verify.order = \"fifo\")",
         )
-    } else if drafts.iter().any(|draft| draft.rooms.is_some()) {
-        Some("there are rooms; leave the key out, or judge by numbers (verify.use_seq)")
     } else if drafts.iter().any(|draft| draft.claims.is_some()) {
         Some("clients claim others' addresses (client_ip); leave the key out")
     } else {

@@ -5,6 +5,7 @@ use super::checks;
 use super::clients;
 use super::diagnostic::{Diagnostic, Diagnostics, nearest};
 use super::membership;
+use super::pinned;
 use super::plan::{OBSERVERS, Plan, Run, Target, TargetUrl};
 use super::promises;
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
@@ -74,11 +75,13 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
         problems,
         &file,
         &drafts,
+        &rooms,
         &target.spoken,
         &promises,
         &thresholds,
     );
     checks::something_to_verify(problems, &drafts, &thresholds);
+    let asked = promises::entry(&file, "run", "shards").map(|entry| entry.node.span.clone());
     file.resolve("clients", clients);
     let spans: Vec<_> = drafts.iter().map(|draft| draft.span.clone()).collect();
     let groups: Vec<_> = drafts
@@ -105,6 +108,7 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     };
     if !problems.has_errors() && !plan.rooms.is_empty() {
         membership::members(problems, &plan, &spans);
+        pinned::check(problems, &plan, asked.as_ref());
     }
     plan
 }

@@ -109,8 +109,13 @@ pub(super) struct Inferred {
 }
 
 impl Inferred {
-    pub(super) fn new(terms: Terms, directory: View) -> Self {
+    pub(super) fn new(mut terms: Terms, directory: View) -> Self {
         let sharing = directory.seat().map(Sharing::new);
+        if sharing.is_some() && terms.promises.need_one_shard() {
+            // No more than FIFO can be told on several shards. Where rooms are pinned to shards that
+            // is the unnamed room, in which nobody publishes then.
+            terms.promises.order = OrderPromise::Fifo;
+        }
         let sequence = match directory.room().is_named() {
             true => Sequence::of_room(),
             false => Sequence::default(),

@@ -23,9 +23,9 @@ pub struct Promises {
 }
 
 impl Promises {
-    /// Whether one shard must have all clients. Where the order is inferred and one log is promised,
-    /// or causes before effects, it is told by who reads what first, which two threads cannot agree
-    /// on. Each sender's own order every shard can tell for its own receivers.
+    /// Whether one shard must have all members of a room. Where the order is inferred and one log is
+    /// promised, or causes before effects, it is told by who reads what first, which two threads
+    /// cannot agree on. Each sender's own order every shard can tell for its own receivers.
     #[must_use]
     pub const fn need_one_shard(&self) -> bool {
         !self.use_seq && matches!(self.order, OrderPromise::Total | OrderPromise::Causal)

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{peak_scheduled, scripted_rate};
+use super::{messages, peak_scheduled, scripted_rate};
 use crate::scenario::membership::line_bytes;
 use crate::scenario::plan::{Load, Plan, Step};
 use crate::scenario::rooms::Present;
@@ -79,6 +79,37 @@ fn by_room(figures: impl Iterator<Item = f64>) -> ByRoom {
 /// How many clients get what one of its members publishes in `room`.
 fn receivers(present: &Present, room: RoomId) -> f64 {
     present.at_most(room).saturating_sub(1) as f64
+}
+
+/// Whether clients of group `index` of `plan` publish in the room without a name.
+pub(in crate::scenario) fn publishes_in_unnamed(plan: &Plan, index: usize) -> bool {
+    let group = &plan.groups[index];
+    match group.load {
+        Load::Listen => false,
+        _ => {
+            let shares = Shares::of(plan, index).0;
+            shares.iter().any(|(room, _)| *room == RoomId::UNNAMED)
+        }
+    }
+}
+
+/// The deliveries of a run in each room, by its number, as far as they can be told: each place in
+/// flight of a closed loop counts for one message a second.
+pub(in crate::scenario) fn deliveries(plan: &Plan) -> Vec<f64> {
+    let present = Present::of(plan);
+    let load_s = (plan.run.warmup + plan.run.duration).as_secs_f64();
+    let mut deliveries = vec![0.0; plan.rooms.len() + 1];
+    for (index, group) in plan.groups.iter().enumerate() {
+        let sent = match &group.load {
+            Load::Listen => continue,
+            Load::Closed { in_flight } => f64::from(*in_flight) * f64::from(group.count) * load_s,
+            _ => messages(group, load_s).count,
+        };
+        for (room, share) in Shares::of(plan, index).0 {
+            deliveries[room.0 as usize] += sent * share * receivers(&present, room);
+        }
+    }
+    deliveries
 }
 
 /// Where the messages of a group go: each room with its share of them, all together 1.

@@ -402,10 +402,6 @@ fn every_guard_fires_at_its_line() {
             "2:14 `run.shards`: a target that states no order is driven by one shard",
         ),
         (
-            "verify = { use_seq = false, order = 'fifo' }\nrun.shards = 2\nclients.a = { rate = 1, rooms = 2 }".to_owned(),
-            "2:14 `run.shards`: a target that states no order is driven by one shard",
-        ),
-        (
             "target.url = 'classic://h:1'\nverify.order = 'none'\nrun.shards = 2\n\
              clients.a = { count = 2, rate = 1, client_ip = 'a-1' }".to_owned(),
             "3:14 `run.shards`: a target that states no order is driven by one shard",
@@ -646,6 +642,24 @@ fn what_is_allowed_and_not_meant_is_a_warning() {
     ] {
         assert_eq!(warnings(&fine), [] as [&str; 0], "{fine}");
     }
+}
+
+#[test]
+fn more_shards_than_rooms_can_use_are_warned_of() {
+    let text = |shards: u32, clients: &str| {
+        format!("verify = {{ use_seq = false }}\nrun.shards = {shards}\n{clients}")
+    };
+    let three = "[clients.a]\nrooms = 3\ncount = 9\nrate = 1\n";
+    assert_eq!(warnings(&text(3, three)), [] as [&str; 0]);
+    let found = plan(&text(4, three)).warnings;
+    let expected = "2:14 `run.shards`: only 3 shards can have something to do";
+    assert_eq!(shown(&found), [expected]);
+    let lobby = format!("{three}[clients.b]\nrooms = {{ count = 3, each = 3 }}\n");
+    let expected = "2:14 `run.shards`: one shard has all there is to do";
+    assert_eq!(warnings(&text(2, &lobby)), [expected]);
+    assert_eq!(warnings(&text(1, &lobby)), [] as [&str; 0]);
+    let by_numbers = text(9, &lobby).replace("false", "true");
+    assert_eq!(warnings(&by_numbers), [] as [&str; 0]);
 }
 
 #[test]

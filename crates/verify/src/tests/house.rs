@@ -144,9 +144,27 @@ fn draw_connection(rng: &mut Pcg64Mcg, broke_off: Option<&Life>) -> Life {
     life
 }
 
+/// Has all connections that meet in a room on the shard of one of them.
+fn pin(connections: &mut [Life], rooms: &[Vec<usize>]) {
+    let mut moved = true;
+    while std::mem::take(&mut moved) {
+        for members in rooms {
+            let least = members.iter().map(|&c| connections[c].shard).min();
+            for &c in members {
+                let shard = least.unwrap_or(0);
+                moved |= std::mem::replace(&mut connections[c].shard, shard) != shard;
+            }
+        }
+    }
+}
+
 impl House {
-    /// Draws a house of so many named rooms.
+    /// Draws a house of so many named rooms, whose clients are dealt over the shards: as they come
+    /// where numbers are stated, else so that whoever meets in a room is on one.
     pub(super) fn new(seed: u64, terms: Terms, named: usize, shards: usize) -> Self {
+        let pinned = shards > 1 && !terms.are_numbered();
+        // More than FIFO is not told of the unnamed room then, so nobody speaks there.
+        let is_silent = pinned && terms.promises.need_one_shard();
         let rng = &mut rng(seed);
         let mut lives: Vec<Vec<Life>> = vec![Vec::new()];
         lives.extend((0..named).map(|_| draw_members(rng)));
@@ -157,7 +175,8 @@ impl House {
                 let fits = |&(of, other): &(usize, usize)| {
                     let other = &lives[of][other];
                     let apart = other.fin_ns < life.connect_ns || life.fin_ns < other.connect_ns;
-                    other.end == End::Polite && (of != room || apart)
+                    let meets = !pinned || (of + room) % 2 == 0; // so that not all do
+                    other.end == End::Polite && (of != room || apart) && meets
                 };
                 let mut shared: Vec<usize> = (0..connections.len()).collect();
                 shared.retain(|&c| connections[c].iter().all(fits));
@@ -188,6 +207,12 @@ impl House {
         lives[0] = drawn.into_iter().map(|(life, _)| life).collect();
         for life in &mut lives[0] {
             life.shard = rng.random_range(0..shards);
+            if is_silent {
+                life.sends.clear();
+            }
+        }
+        if pinned {
+            pin(&mut lives[0], &connection_of[1..]);
         }
         let rooms: Vec<InHouse> = (0..=named)
             .map(|room| InHouse {
@@ -204,6 +229,14 @@ impl House {
             rooms,
             connection_of,
             extra: Vec::new(),
+        }
+    }
+
+    /// Has one shard drive all of it.
+    pub(super) fn on_one_shard(&mut self) {
+        self.shards = 1;
+        for life in &mut self.worlds[0].lives {
+            life.shard = 0;
         }
     }
 
@@ -354,7 +387,11 @@ impl<'h> Player<'h> {
         let named: Vec<String> = (1..house.worlds.len()).map(name).collect();
         let rooms = Arc::new(RoomNames::new(named.iter().map(String::as_str)));
         let clients = (0..count).map(|i| format!("c{i}")).collect();
-        let directory = Arc::new(Directory::new(clients).with_rooms(rooms));
+        let directory = Directory::new(clients).with_rooms(rooms);
+        let directory = Arc::new(directory.with_shards(match house.terms.are_numbered() {
+            true => 1,
+            false => house.shards,
+        }));
         let ledger = |_| Ledger::new(house.terms, directory.clone());
         let blank = || house.worlds.iter().map(|w| vec![false; w.lives.len()]);
         Self {

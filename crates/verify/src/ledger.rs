@@ -64,6 +64,14 @@ impl Terms {
         };
         self.capabilities.numbers && promises == Promises::default()
     }
+
+    /// The terms in one of the named rooms.
+    const fn in_rooms(self) -> Self {
+        Self {
+            capabilities: self.capabilities.in_rooms(),
+            ..self
+        }
+    }
 }
 
 /// A session of this shard, until it has ended.

@@ -54,6 +54,10 @@ impl RoomId {
     /// A room that is none of the run's.
     pub const UNKNOWN: Self = Self(u32::MAX);
 
+    /// Stands for the room of a message that does not say in which it was published: a load message
+    /// tells by its sender.
+    pub const UNSTATED: Self = Self(u32::MAX - 1);
+
     /// Whether it is a room that has a name, or had to have one.
     #[must_use]
     pub fn is_named(self) -> bool {

@@ -139,6 +139,41 @@ pub struct Capabilities {
     /// It has rooms besides the one that everyone is in.
     #[serde(skip)]
     pub rooms: bool,
+    /// A message says whom it is from. Else [`Relay::from`] means nothing.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub senders: bool,
+    /// It answers joins of rooms. Else whatever comes first in a room proves that its client is in
+    /// it.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub joined: bool,
+    /// It says that a client that leaves a room has got everything there, also where the client
+    /// leaves all at once by ending its connection.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub left: bool,
+}
+
+/// What recordings leave out where it is so, as it was of all targets of former ones.
+const fn yes() -> bool {
+    true
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references
+const fn is_yes(it: &bool) -> bool {
+    *it
+}
+
+impl Capabilities {
+    /// The capabilities in one of the rooms: what the connection's are for its client, those of a
+    /// membership are there.
+    #[must_use]
+    pub const fn in_rooms(self) -> Self {
+        Self {
+            welcome: self.joined,
+            bye: self.left,
+            joins_in_order: false,
+            ..self
+        }
+    }
 }
 
 /// Bytes that a script sent as they stand, as a target that keeps to the protocol reads them.
@@ -237,11 +272,15 @@ pub trait Conn {
         RoomId::UNNAMED
     }
 
-    /// Appends what asks to be let into a room that has a name.
-    fn join(&mut self, _out: &mut Vec<u8>, _room: RoomId) {}
+    /// Appends what asks to be let into a room that has a name. Returns whether the target answers.
+    fn join(&mut self, _out: &mut Vec<u8>, _room: RoomId) -> bool {
+        false
+    }
 
-    /// Appends what takes leave of it.
-    fn leave(&mut self, _out: &mut Vec<u8>, _room: RoomId) {}
+    /// Appends what takes leave of it. Returns whether the target answers.
+    fn leave(&mut self, _out: &mut Vec<u8>, _room: RoomId) -> bool {
+        false
+    }
 
     /// The bytes that came and are no whole frame yet.
     fn unread(&self) -> &[u8];

@@ -135,8 +135,12 @@ impl Fleet {
             return;
         };
         if self.ledger.joining(connection.handle, room) {
-            connection.conn.join(&mut self.out, room);
-            connection.rooms.set(room, Stage::Joining);
+            if connection.conn.join(&mut self.out, room) {
+                connection.rooms.set(room, Stage::Joining);
+            } else {
+                connection.rooms.set(room, Stage::In);
+                self.live.memberships(1);
+            }
         }
     }
 
@@ -150,8 +154,11 @@ impl Fleet {
             return; // it was not let in, or was put out
         }
         self.ledger.leaving_room(connection.handle, room, now_ns);
-        connection.conn.leave(&mut self.out, room);
-        connection.rooms.set(room, Stage::Leaving);
+        if connection.conn.leave(&mut self.out, room) {
+            connection.rooms.set(room, Stage::Leaving);
+        } else {
+            connection.rooms.forget(room);
+        }
         self.live.memberships(-1);
         self.set_timer(client);
         self.write_out(client);

@@ -64,6 +64,9 @@ impl<P> Context<P> {
         sender: SenderId,
         relay: &Relay<'_>,
     ) -> Option<WrongRelay> {
+        if !self.terms.capabilities.senders {
+            return None;
+        }
         let truth = self.directory.check_address(sender, &relay.from).err()?;
         let receiver = self.sessions[handle].id;
         let is_receivers = self.directory.check_address(receiver, &relay.from).is_ok();

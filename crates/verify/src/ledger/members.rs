@@ -4,9 +4,9 @@ use super::rooms::Room;
 use super::{Ending, Event, Handle, Ledger, RoomLedger, either};
 use crate::sessions::Stage;
 use crate::trace::tag::Tag;
-use chatbench_wire::payload::{Header, SenderId};
+use chatbench_wire::payload::{self, Header, SenderId};
 use chatbench_wire::rooms::RoomId;
-use chatbench_wire::seen::{AckOf, Conn, Due, Seen};
+use chatbench_wire::seen::{AckOf, Conn, Due, Relay, Seen};
 
 impl Ledger {
     /// The rooms, and that of this name: it is made if need be.
@@ -19,7 +19,7 @@ impl Ledger {
         rooms.add(room, || {
             let place = view.directory().enroll(room);
             #[allow(unused_mut)] // but for tests
-            let mut ledger = RoomLedger::new(self.terms, view.in_room(room));
+            let mut ledger = RoomLedger::new(self.terms.in_rooms(), view.in_room(room));
             #[cfg(test)]
             either!(ledger, ledger => ledger.never_compare = self.never_compare);
             Room::new(ledger, place)
@@ -300,6 +300,10 @@ impl Ledger {
 
     /// Takes an observation of a session in any room, and says what it was.
     pub fn saw_in(&mut self, handle: Handle, room: RoomId, seen: &Seen<'_>, now_ns: u64) -> Event {
+        let room = match seen {
+            Seen::Relay(relay) if room == RoomId::UNSTATED => self.room_of(relay),
+            _ => room,
+        };
         if room == RoomId::UNNAMED || matches!(seen, Seen::Unknown | Seen::Malformed(_)) {
             return self.saw(handle, seen, now_ns);
         }
@@ -318,6 +322,14 @@ impl Ledger {
         }
         self.end_event_in(room);
         event
+    }
+
+    /// The room in which a message was published that does not say so: that of its sender's
+    /// membership. What is no load message, or of nobody known, is none of any room's.
+    fn room_of(&mut self, relay: &Relay<'_>) -> RoomId {
+        let directory = self.unnamed.view().directory();
+        let room = payload::claimed(&relay.text).and_then(|(sender, _)| directory.room_of(sender));
+        room.unwrap_or(RoomId::UNNAMED)
     }
 
     /// Begins an observation on the tape, if there is one.

@@ -10,11 +10,12 @@ use crate::ids::publish_id;
 use crate::judge::Judge;
 use crate::kind::Kind;
 use crate::ledger::{Ending, Event, Handle, Ledger, Terms};
+use crate::promises::AckPromise;
 use chatbench_wire::ndjson;
 use chatbench_wire::payload::{self, Header};
 use chatbench_wire::protocol::{AnyConn, Opening, Protocol};
 use chatbench_wire::rooms::{RoomId, RoomNames};
-use chatbench_wire::seen::{RawFrame, RawSent};
+use chatbench_wire::seen::{Capabilities, RawFrame, RawSent, Relay, Seen};
 
 pub(super) const LOBBY: RoomId = RoomId(1);
 pub(super) const HALL: RoomId = RoomId(2);
@@ -486,4 +487,113 @@ fn who_joined_too_late_has_lost_its_first_message() {
         assert_eq!(kinds(&findings), [(Kind::LostRelay, 1)]);
         assert!(only_text(&findings).starts_with("in room lobby, c2 was owed message 1 of c0"));
     }
+}
+
+/// The terms of a target that answers neither joins nor leaves, and does not say in which room a
+/// message was published.
+fn silent() -> Terms {
+    let mut promises = super::fault_table::INFERRED_ORDER;
+    promises.ack = AckPromise::None;
+    Terms {
+        promises,
+        capabilities: Capabilities {
+            rooms: true,
+            ..Capabilities::default()
+        },
+        ..terms()
+    }
+}
+
+impl House {
+    /// A client connects that nobody welcomes, and asks to be let into these rooms.
+    fn enters_unwelcomed(&mut self, rooms: &[RoomId]) -> usize {
+        let who = self.clients.len();
+        let handle = self.ledgers[0].connecting(ClientId(who as u32)).unwrap();
+        self.ledgers[0].connected(handle, address(who).parse().unwrap());
+        self.clients.push(Guest {
+            shard: 0,
+            handle,
+            conn: Protocol::Ndjson.open(&Opening::reading(65_536), &mut Vec::new()),
+            events: Vec::new(),
+        });
+        for &room in rooms {
+            self.asks_to_join(who, room);
+        }
+        who
+    }
+
+    /// `who` gets a message, with nothing around it.
+    fn gets(&mut self, who: usize, header: &Header) -> Event {
+        let now_ns = self.tick();
+        let mut text = Vec::new();
+        payload::encode(&mut text, SEED, header, 80);
+        let relay = Relay {
+            frame: &text,
+            text: text.as_slice().into(),
+            from: "".into(),
+            seq: 0,
+        };
+        let (shard, handle) = self.at(who);
+        self.ledgers[shard].saw_in(handle, RoomId::UNSTATED, &Seen::Relay(relay), now_ns)
+    }
+
+    fn goes(&mut self, who: usize) {
+        let now_ns = self.tick();
+        let (shard, handle) = self.at(who);
+        self.ledgers[shard].leaving(handle, now_ns);
+        self.ends(who, Ending::Eof);
+    }
+}
+
+#[test]
+fn where_nothing_says_so_the_sender_tells_the_room_and_what_comes_first_the_join() {
+    let mut house = House::new(silent(), 1);
+    let ann = house.enters_unwelcomed(&[LOBBY]);
+    let bob = house.enters_unwelcomed(&[LOBBY, HALL]);
+    let cat = house.enters_unwelcomed(&[HALL]);
+    let missed = house.says(ann, LOBBY); // nothing says that bob was there by then
+    let one = house.says(ann, LOBBY);
+    assert!(matches!(house.gets(bob, &one), Event::Relay { .. }));
+    let two = house.says(cat, HALL);
+    assert!(matches!(house.gets(bob, &two), Event::Relay { .. }));
+    assert_eq!((missed.k, one.k, two.k), (1, 2, 1));
+    for who in [ann, cat, bob] {
+        house.goes(who);
+    }
+    let findings = house.finish();
+    assert_eq!(kinds(&findings), []);
+    assert_eq!(findings.counts.delivered, 2);
+}
+
+#[test]
+fn without_answers_a_message_that_is_lost_or_in_the_wrong_room_is_found() {
+    let mut house = House::new(silent(), 1);
+    let ann = house.enters_unwelcomed(&[LOBBY]);
+    let bob = house.enters_unwelcomed(&[LOBBY, HALL]);
+    let cat = house.enters_unwelcomed(&[HALL]);
+    let said = [0; 3].map(|_| house.says(ann, LOBBY));
+    house.gets(bob, &said[0]);
+    house.gets(bob, &said[2]);
+    house.gets(cat, &said[1]);
+    for who in [ann, bob, cat] {
+        house.goes(who);
+    }
+    let findings = house.finish();
+    let expected = [(Kind::LostRelay, 1), (Kind::WrongRoom, 1)];
+    assert_eq!(kinds(&findings), expected);
+}
+
+#[test]
+fn who_left_without_an_answer_may_get_what_was_on_its_way() {
+    let mut house = House::new(silent(), 1);
+    let ann = house.enters_unwelcomed(&[LOBBY]);
+    let bob = house.enters_unwelcomed(&[LOBBY]);
+    let said = [0; 3].map(|_| house.says(ann, LOBBY));
+    house.gets(bob, &said[0]);
+    house.asks_to_leave(bob, LOBBY);
+    house.gets(bob, &said[1]);
+    for who in [ann, bob] {
+        house.goes(who);
+    }
+    assert_eq!(kinds(&house.finish()), []);
 }

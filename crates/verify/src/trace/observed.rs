@@ -38,6 +38,9 @@ const CAPABILITIES: Capabilities = Capabilities {
     claims: false,
     joins_in_order: false,
     rooms: true,
+    senders: true,
+    joined: true,
+    left: true,
 };
 
 /// The code of the error that says that its receiver is too slow.

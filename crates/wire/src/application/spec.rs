@@ -158,6 +158,10 @@ impl Spec {
             claims: false,
             joins_in_order: false,
             rooms: !self.join.is_empty() || self.is_room_in_path(),
+            senders: false,
+            joined: self.join.iter().any(|step| step.expect.is_some()),
+            // An answer may come, and is none that is owed at the end of a connection.
+            left: false,
         }
     }
 

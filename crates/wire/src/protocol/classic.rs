@@ -26,6 +26,9 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     claims: true,
     joins_in_order: true,
     rooms: false,
+    senders: true,
+    joined: true,
+    left: true,
 };
 
 /// Bytes of an unfinished text that are kept.

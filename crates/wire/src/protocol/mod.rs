@@ -318,12 +318,12 @@ impl Conn for AnyConn {
         each_conn!(self, conn => conn.room_of_next(input))
     }
 
-    fn join(&mut self, out: &mut Vec<u8>, room: RoomId) {
-        each_conn!(self, conn => conn.join(out, room));
+    fn join(&mut self, out: &mut Vec<u8>, room: RoomId) -> bool {
+        each_conn!(self, conn => conn.join(out, room))
     }
 
-    fn leave(&mut self, out: &mut Vec<u8>, room: RoomId) {
-        each_conn!(self, conn => conn.leave(out, room));
+    fn leave(&mut self, out: &mut Vec<u8>, room: RoomId) -> bool {
+        each_conn!(self, conn => conn.leave(out, room))
     }
 
     fn unread(&self) -> &[u8] {

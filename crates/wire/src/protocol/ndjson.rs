@@ -28,6 +28,9 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     claims: false,
     joins_in_order: false,
     rooms: true,
+    senders: true,
+    joined: true,
+    left: true,
 };
 
 /// The shortest frame there is, with its LF: `{"type":"bye","seq":0}`.
@@ -232,16 +235,16 @@ impl Conn for Ndjson {
         name.map_or(RoomId::UNNAMED, |name| room_of(self.rooms.as_deref(), name))
     }
 
-    fn join(&mut self, out: &mut Vec<u8>, room: RoomId) {
-        if let Some(name) = self.name(room) {
-            ndjson::rooms::encode_join(out, name, None);
-        }
+    fn join(&mut self, out: &mut Vec<u8>, room: RoomId) -> bool {
+        let name = self.name(room);
+        name.map(|name| ndjson::rooms::encode_join(out, name, None))
+            .is_some()
     }
 
-    fn leave(&mut self, out: &mut Vec<u8>, room: RoomId) {
-        if let Some(name) = self.name(room) {
-            ndjson::rooms::encode_leave(out, name, None);
-        }
+    fn leave(&mut self, out: &mut Vec<u8>, room: RoomId) -> bool {
+        let name = self.name(room);
+        name.map(|name| ndjson::rooms::encode_leave(out, name, None))
+            .is_some()
     }
 
     fn unread(&self) -> &[u8] {

@@ -1,4 +1,4 @@
-//! The transport: the system's TCP, or a network that is [`simulated`] in this process.
+//! The transport: the system's TCP, with [`tls`] or without, or a network that is [`simulated`] in this process.
 //!
 //! [`Stream`] and [`Listener`] are plain enums and not type parameters: a branch costs nothing
 //! compared with the system call that follows it, server and driver are compiled once, and another
@@ -8,6 +8,7 @@
 mod listener;
 pub mod simulated;
 mod stream;
+pub mod tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,6 +24,8 @@ pub enum Net {
     /// The system's.
     #[default]
     System,
+    /// The system's, with TLS over its connections.
+    Tls(tls::Connector),
     /// One that is simulated in this process.
     Simulated(simulated::Network),
 }
@@ -32,15 +35,18 @@ impl Net {
     /// the kernel's delay would only be added to theirs.
     ///
     /// # Errors
-    /// The network's error.
+    /// The network's error, or why the TLS handshake failed.
     pub async fn connect(&self, address: SocketAddr) -> io::Result<Stream> {
         match self {
-            Self::System => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
-                Ok(stream.into())
-            }
+            Self::System => Ok(dial(address).await?.into()),
+            Self::Tls(connector) => connector.connect(dial(address).await?).await,
             Self::Simulated(network) => network.connect(address).await,
         }
     }
+}
+
+async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }

@@ -12,12 +12,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::simulated;
+use super::tls::TlsStream;
 
 /// A connection. Dropping it closes it, and resets it if there is unread input.
 #[derive(Debug)]
 pub enum Stream {
     /// Over the system's TCP.
     Tcp(TcpStream),
+    /// Over the system's TCP, with TLS. After a partial write the bytes that were not taken have to
+    /// be offered again before others.
+    Tls(Box<TlsStream>),
     /// Over a simulated network.
     Simulated(Box<simulated::Socket>),
 }
@@ -30,6 +34,7 @@ impl Stream {
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
+            Self::Tls(stream) => stream.socket().local_addr(),
             Self::Simulated(socket) => Ok(socket.local_addr()),
         }
     }
@@ -41,6 +46,7 @@ impl Stream {
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr(),
+            Self::Tls(stream) => stream.socket().peer_addr(),
             Self::Simulated(socket) => Ok(socket.peer_addr()),
         }
     }
@@ -53,6 +59,7 @@ impl Stream {
     pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Tls(stream) => stream.try_write(bytes),
             Self::Simulated(socket) => socket.try_write(bytes),
         }
     }
@@ -72,6 +79,7 @@ impl Stream {
                 bytes,
                 SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
             )?),
+            Self::Tls(stream) => stream.send_now(bytes),
             Self::Simulated(socket) => socket.try_write(bytes),
         }
     }
@@ -83,17 +91,19 @@ impl Stream {
     pub fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Tls(stream) => stream.poll_write_ready(cx),
             Self::Simulated(socket) => socket.poll_write_ready(cx),
         }
     }
 
-    /// Shuts down the sending side. A failure means that the connection is broken, which the next
+    /// Shuts down the sending side; with TLS, after its own end. A failure means that the connection is broken, which the next
     /// read reports.
     pub fn half_close(&mut self) {
         match self {
             Self::Tcp(stream) => {
                 let _ = SockRef::from(&*stream).shutdown(Shutdown::Write);
             }
+            Self::Tls(stream) => stream.half_close(),
             Self::Simulated(socket) => socket.half_close(),
         }
     }
@@ -104,6 +114,10 @@ impl Stream {
             Self::Tcp(stream) => {
                 let _ = SockRef::from(&*stream).set_linger(Some(Duration::ZERO));
             }
+            Self::Tls(stream) => {
+                stream.reset_when_closed();
+                let _ = SockRef::from(stream.socket()).set_linger(Some(Duration::ZERO));
+            }
             Self::Simulated(socket) => socket.reset_when_closed(),
         }
     }
@@ -113,6 +127,7 @@ impl Stream {
     pub fn unread_bytes(&self) -> Option<u64> {
         match self {
             Self::Tcp(stream) => rustix::io::ioctl_fionread(stream).ok(),
+            Self::Tls(stream) => stream.unread_bytes(),
             Self::Simulated(socket) => Some(socket.unread_bytes()),
         }
     }
@@ -133,6 +148,7 @@ impl AsyncRead for Stream {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Self::Tls(stream) => stream.poll_read(cx, buffer),
             Self::Simulated(socket) => socket.poll_read(cx, buffer),
         }
     }
@@ -147,6 +163,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Self::Tls(stream) => stream.poll_write(cx, &[IoSlice::new(bytes)]),
             Self::Simulated(socket) => socket.poll_write(cx, &[IoSlice::new(bytes)]),
         }
     }
@@ -159,6 +176,7 @@ impl AsyncWrite for Stream {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => stream.poll_write(cx, slices),
             Self::Simulated(socket) => socket.poll_write(cx, slices),
         }
     }
@@ -168,12 +186,13 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(())) // neither kind buffers writes
+        Poll::Ready(Ok(())) // no kind takes bytes that the network has not
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => stream.poll_shutdown(cx),
             Self::Simulated(socket) => {
                 socket.half_close();
                 Poll::Ready(Ok(()))

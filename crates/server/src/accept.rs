@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::connection;
 use super::hub::Hub;
@@ -100,6 +100,7 @@ pub(super) async fn accept(hub: Rc<Hub<net::Stream>>, mut listener: Listener) {
             }
             Err(error) => {
                 let Some(pause) = pause_after(&error, failures) else {
+                    info!(%error, "a connection was not accepted");
                     continue;
                 };
                 let now = Instant::now();

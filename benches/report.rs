@@ -11,6 +11,7 @@ use chatbench::driver::outcome::{Outcome, ProcessUse};
 use chatbench::measure::health::{Health, ShardLoad};
 use chatbench::measure::{Collector, Measured, ShardRecorder, Window};
 use chatbench::report::files::Directory;
+use chatbench::report::summary::Detail;
 use chatbench::report::{Rendered, Report, RunResult, Style, hdr, html, summary};
 use chatbench::scenario;
 use chatbench::verify::findings::{Example, Findings};
@@ -153,7 +154,7 @@ fn write(c: &mut Criterion) {
         b.iter(|| hdr::hlog(black_box(result), &report.outcome.measured.stretches));
     });
     group.bench_function("summary", |b| {
-        b.iter(|| summary::render(black_box(&report), Style::FILE));
+        b.iter(|| summary::render(black_box(&report), Style::FILE, Detail::Full));
     });
     group.finish();
 }

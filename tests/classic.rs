@@ -401,6 +401,7 @@ fn the_summary_and_the_page_say_how_it_was_judged() {
         "run",
         scenario.path(),
         "-q",
+        "-v",
         "--target",
         "embedded+classic",
         "--html",

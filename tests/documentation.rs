@@ -314,18 +314,11 @@ fn the_counts_are_those_of_the_code() {
     let scenarios = table(&readme, "[thresholds]\nrelay = [\"p99 < 50ms\"]\n```");
     let mut told: Vec<_> = scenarios.iter().flat_map(|row| code(&row[0])).collect();
     told.sort();
-    let mut there: Vec<_> = fs::read_dir(root().join("scenarios"))
-        .unwrap()
-        .map(|entry| {
-            entry
-                .unwrap()
-                .path()
-                .file_stem()
-                .unwrap()
-                .to_str()
-                .unwrap()
-                .to_owned()
-        })
+    let all = fs::read_dir(root().join("scenarios")).unwrap();
+    let files = all.map(|entry| entry.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|one| one == "toml"));
+    let mut there: Vec<_> = files
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
         .collect();
     there.sort();
     assert_eq!(told, there, "the scenarios that README lists");
@@ -354,7 +347,7 @@ fn the_samples_of_the_readme_use_todays_words() {
     assert_eq!(samples.len(), 2, "a pass and a fail");
     let scenario = root().join("scenarios/fanout.toml");
     let sets = ["run.duration=1s", "target.faults=[\"drop-relay\"]"];
-    let mut args = vec!["run", scenario.to_str().unwrap(), "--no-progress"];
+    let mut args = vec!["run", scenario.to_str().unwrap(), "--no-progress", "-v"];
     for set in sets {
         args.extend(["--set", set]);
     }

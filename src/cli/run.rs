@@ -100,6 +100,11 @@ pub struct Args {
     /// Say nothing on standard error but what is wrong
     #[arg(short, long)]
     quiet: bool,
+
+    /// Sum up in full: every percentile with its interval, groups, rooms, processes, coverage,
+    /// each threshold
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 /// Carries out the verb.

@@ -18,7 +18,8 @@ pub use places::Places;
 use replace::io_error;
 pub use replace::{check_writable, write};
 
-use super::{Rendered, Style, hdr, junit, result, summary};
+use super::summary::{self, Detail};
+use super::{Rendered, Style, hdr, junit, result};
 
 /// The JSON result in an output directory.
 pub const RESULT: &str = "result.json";
@@ -215,7 +216,10 @@ impl Directory {
         let report = rendered.report;
         let result = &report.result;
         put(RESULT, rendered.json())?;
-        put(SUMMARY, summary::render(report, Style::FILE).as_bytes())?;
+        put(
+            SUMMARY,
+            summary::render(report, Style::FILE, Detail::Full).as_bytes(),
+        )?;
         put(HTML, rendered.page().as_bytes())?;
         put(
             JUNIT,

@@ -1,5 +1,7 @@
-//! The terminal summary: the verdict first, then its grounds.
+//! The terminal summary: the verdict first, then its grounds; all of them, or those that decide
+//! what to do next.
 
+mod brief;
 mod labelled;
 mod latencies;
 mod rooms;
@@ -7,7 +9,7 @@ mod rooms;
 use std::iter;
 
 use super::caveats::{Missing, Outstanding};
-use super::result::{Promised, RunResult, Target, Violations};
+use super::result::{Promised, RunResult, Target, Threshold, Violations};
 use super::style::{Paint, Style, left};
 use super::{Report, Verdict, figures, violations};
 use crate::scenario::plan::{OrderPromise, RelayPromise};
@@ -21,16 +23,28 @@ const LABEL: usize = 13;
 /// Indent, in columns, of the verdict's details.
 const VERDICT: usize = 7;
 
-/// The whole summary, its last line ended.
+/// How much a summary says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// The verdict, what it rests on, and the figures that most look at: of a pass, no more lines
+    /// than are read.
+    Brief,
+    /// Everything.
+    Full,
+}
+
+/// A summary, its last line ended.
 #[must_use]
-pub fn render(report: &Report, style: Style) -> String {
+pub fn render(report: &Report, style: Style, detail: Detail) -> String {
     let result = &report.result;
     let mut page = Page {
         style,
         out: String::new(),
     };
-    page.title(report);
-    page.blank();
+    page.title(report, detail);
+    if detail == Detail::Full || report.verdict != Verdict::Pass {
+        page.blank();
+    }
     verdict(
         report.verdict,
         &result.reasons,
@@ -46,13 +60,17 @@ pub fn render(report: &Report, style: Style) -> String {
     }
     violations::render(&result.violations, style, &mut page.out);
     page.blank();
+    if detail == Detail::Brief {
+        page.brief(report);
+        return page.out;
+    }
     page.latencies(result);
     page.shape(result);
     page.intervals(result);
     page.caveats(result);
     page.rooms(result);
     page.figures(result);
-    page.thresholds(result);
+    page.thresholds(&result.thresholds);
     if report.verdict != Verdict::Pass {
         page.rerun(result);
     }
@@ -124,7 +142,7 @@ impl Page {
     }
 
     /// Which run this is.
-    fn title(&mut self, report: &Report) {
+    fn title(&mut self, report: &Report, detail: Detail) {
         let style = self.style;
         let result = &report.result;
         let Target { url, embedded, .. } = &result.target;
@@ -144,6 +162,7 @@ impl Page {
         ];
         style.flow(&mut self.out, "", 2, " · ", items);
         let description = result.scenario.description.as_ref();
+        let description = description.filter(|_| detail == Detail::Full);
         if let Some(question) = description.and_then(|d| d.trim().lines().next()) {
             style.paragraph(&mut self.out, "", 0, question);
         }
@@ -151,6 +170,12 @@ impl Page {
 
     /// Writes what these figures leave out, and other notes on them.
     fn caveats(&mut self, result: &RunResult) {
+        self.omissions(result);
+        self.notes(result);
+    }
+
+    /// What these figures leave out.
+    fn omissions(&mut self, result: &RunResult) {
         let outstanding = Outstanding::of(result);
         let waited_for = outstanding.in_words();
         if !waited_for.is_empty() {
@@ -160,6 +185,10 @@ impl Page {
         if !missing.is_empty() {
             self.labelled("not in these", missing);
         }
+    }
+
+    /// What else is to be known of the figures.
+    fn notes(&mut self, result: &RunResult) {
         let style = self.style;
         for note in &result.notes {
             let head = left(&style.paint(Paint::Doubt, "note"), LABEL);
@@ -168,9 +197,9 @@ impl Page {
     }
 
     /// A line per threshold.
-    fn thresholds(&mut self, result: &RunResult) {
+    fn thresholds<'t>(&mut self, thresholds: impl IntoIterator<Item = &'t Threshold>) {
         let style = self.style;
-        for (i, threshold) in result.thresholds.iter().enumerate() {
+        for (i, threshold) in thresholds.into_iter().enumerate() {
             let mark = match threshold.ok {
                 Some(true) => style.paint(Paint::Good, "✓"),
                 Some(false) => style.paint(Paint::Bad, "✗"),

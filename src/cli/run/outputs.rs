@@ -11,7 +11,8 @@ use crate::report::compare::{Comparison, Side};
 use crate::report::files::{COMPARED, Destination, Directory, Places};
 use crate::report::html::compared;
 use crate::report::junit::Suite;
-use crate::report::{Rendered, Report, RunResult, Style, junit, summary};
+use crate::report::summary::{self, Detail};
+use crate::report::{Rendered, Report, RunResult, Style, junit};
 use crate::scenario::plan::Plan;
 use crate::terminal;
 
@@ -23,6 +24,8 @@ pub(super) struct Outputs {
     compared: Option<Destination>,
     directories: Vec<Directory>,
     quiet: bool,
+    /// How much the summary says.
+    detail: Detail,
 }
 
 impl Outputs {
@@ -111,6 +114,10 @@ impl Outputs {
             compared,
             directories,
             quiet: args.quiet,
+            detail: match args.verbose {
+                true => Detail::Full,
+                false => Detail::Brief,
+            },
         })
     }
 
@@ -133,10 +140,10 @@ impl Outputs {
         if report.outcome.error.is_some() {
             // The error has been printed, and there is nothing to sum up.
         } else if !self.json_on_stdout() {
-            let text = summary::render(report, Style::detect(&io::stdout()));
+            let text = summary::render(report, Style::detect(&io::stdout()), self.detail);
             lost = print(&format!("{gap}{text}")).err();
         } else if !self.quiet {
-            let text = summary::render(report, Style::detect(&io::stderr()));
+            let text = summary::render(report, Style::detect(&io::stderr()), self.detail);
             terminal::tell_page(&format!("{gap}{text}"));
         }
         if let Some(json) = &self.json {

@@ -95,19 +95,31 @@ const ALL: [(&str, sample::Change); 6] = [
 #[test]
 fn each_verdict_reads_as_expected() {
     for (name, change) in ALL {
-        assert_snapshot!(name, render(&sample::report(change), Style::FILE));
+        assert_snapshot!(
+            name,
+            render(&sample::report(change), Style::FILE, Detail::Full)
+        );
     }
 }
 
 #[test]
 fn colours_and_ascii_read_as_expected() {
-    assert_snapshot!("fail-in-colour", render(&sample::report(lose), COLOUR));
-    assert_snapshot!("fail-in-ascii", render(&sample::report(lose), ASCII));
+    assert_snapshot!(
+        "fail-in-colour",
+        render(&sample::report(lose), COLOUR, Detail::Full)
+    );
+    assert_snapshot!(
+        "fail-in-ascii",
+        render(&sample::report(lose), ASCII, Detail::Full)
+    );
     let wide = Style {
         width: 100,
         ..Style::FILE
     };
-    assert_snapshot!("pass-100-columns", render(&sample::report(|_, _| ()), wide));
+    assert_snapshot!(
+        "pass-100-columns",
+        render(&sample::report(|_, _| ()), wide, Detail::Full)
+    );
 }
 
 #[test]
@@ -118,7 +130,7 @@ fn a_narrow_terminal_gets_whole_words_and_figures() {
             ..Style::FILE
         };
         for (name, change) in ALL {
-            let text = render(&sample::report(change), style);
+            let text = render(&sample::report(change), style, Detail::Full);
             // A word that is too long for any line is not broken.
             for line in text.lines().filter(|line| line.trim().contains(' ')) {
                 assert!(
@@ -141,18 +153,54 @@ fn a_narrow_terminal_gets_whole_words_and_figures() {
 #[test]
 fn no_line_is_wider_than_the_terminal() {
     for (name, change) in ALL {
-        for style in [
-            Style::FILE,
-            COLOUR,
-            ASCII,
-            Style {
-                width: 100,
-                ..COLOUR
-            },
-        ] {
-            for line in render(&sample::report(change), style).lines() {
-                assert!(measure_text_width(line) <= style.width, "{name}: {line}");
+        let report = sample::report(change);
+        for width in 60..=200 {
+            let style = Style { width, ..COLOUR };
+            for detail in [Detail::Brief, Detail::Full] {
+                for line in render(&report, style, detail).lines() {
+                    assert!(measure_text_width(line) <= width, "{name}: {line}");
+                }
             }
+        }
+    }
+}
+
+#[test]
+fn each_verdict_reads_as_expected_in_brief() {
+    for (name, change) in ALL {
+        let name = format!("brief-{name}");
+        let report = sample::report(change);
+        assert_snapshot!(name, render(&report, Style::FILE, Detail::Brief));
+    }
+    let rooms = sample::report(sample::rooms);
+    assert_snapshot!("brief-rooms", render(&rooms, Style::FILE, Detail::Brief));
+}
+
+#[test]
+fn a_pass_is_a_dozen_lines_whatever_there_is_to_say() {
+    let change: sample::Change = |plan, outcome| {
+        sample::rooms(plan, outcome);
+        outcome.findings.violations.clear();
+    };
+    for width in 80..=200 {
+        let style = Style {
+            width,
+            ..Style::FILE
+        };
+        let mut report = sample::report(change);
+        for notes in 0..4 {
+            assert_eq!(report.verdict, Verdict::Pass);
+            let text = render(&report, style, Detail::Brief);
+            assert!(text.lines().count() <= 12, "{text}");
+            let counted = [
+                "",
+                "figures and a note on them",
+                "figures and 2 notes",
+                "and 3 notes",
+            ];
+            assert!(text.contains(counted[notes]), "{text}");
+            let note = "a note, which takes more than one line, as most that there are do, ";
+            report.result.notes.push(note.repeat(3));
         }
     }
 }
@@ -161,8 +209,11 @@ fn no_line_is_wider_than_the_terminal() {
 fn without_colour_there_is_no_escape_and_without_unicode_only_ascii() {
     for (name, change) in ALL {
         let report = sample::report(change);
-        assert!(!render(&report, Style::FILE).contains('\x1b'), "{name}");
-        let ascii = render(&report, ASCII);
+        assert!(
+            !render(&report, Style::FILE, Detail::Full).contains('\x1b'),
+            "{name}"
+        );
+        let ascii = render(&report, ASCII, Detail::Full);
         assert!(
             ascii.is_ascii() && !ascii.contains("\\u{"),
             "{name}: {ascii}"
@@ -174,8 +225,8 @@ fn without_colour_there_is_no_escape_and_without_unicode_only_ascii() {
 fn colour_changes_nothing_but_colour() {
     for (name, change) in ALL {
         let report = sample::report(change);
-        let plain = console::strip_ansi_codes(&render(&report, COLOUR)).into_owned();
-        assert_eq!(plain, render(&report, Style::FILE), "{name}");
+        let plain = console::strip_ansi_codes(&render(&report, COLOUR, Detail::Full)).into_owned();
+        assert_eq!(plain, render(&report, Style::FILE, Detail::Full), "{name}");
     }
 }
 
@@ -193,7 +244,7 @@ fn tell_apart(_: &mut Plan, outcome: &mut Outcome) {
 #[test]
 fn groups_that_differ_have_a_line_each() {
     let rows = |report: &Report| -> Vec<String> {
-        let text = render(report, Style::FILE);
+        let text = render(report, Style::FILE, Detail::Full);
         let lines = text
             .lines()
             .filter(|l| l.starts_with("  to ") || l.starts_with("  from "));
@@ -204,7 +255,7 @@ fn groups_that_differ_have_a_line_each() {
     assert_eq!(rows(&sample::report(|_, _| ())), Vec::<String>::new());
     let apart = sample::report(tell_apart);
     assert_eq!(rows(&apart), ["to talkers", "to listeners"]);
-    let text = render(&apart, Style::FILE);
+    let text = render(&apart, Style::FILE, Detail::Full);
     let listeners = text.lines().find(|l| l.contains("to listeners")).unwrap();
     assert!(
         listeners.contains("3.09 ms") && listeners.ends_with("500 000"),
@@ -231,7 +282,7 @@ fn groups_that_differ_have_a_line_each() {
 
 #[test]
 fn rooms_have_their_lines_and_only_where_there_are_any() {
-    let summary = render(&sample::report(sample::rooms), Style::FILE);
+    let summary = render(&sample::report(sample::rooms), Style::FILE, Detail::Full);
     for line in [
         "rooms        2 · 120 memberships · 5 to 500 deliveries, 253 on average\n",
         "by room      relay p99 500 µs · half up to 500 µs (of 1 with enough samples)\n",
@@ -241,7 +292,7 @@ fn rooms_have_their_lines_and_only_where_there_are_any() {
     ] {
         assert!(summary.contains(line), "{line}{summary}");
     }
-    let without = render(&sample::report(|_, _| ()), Style::FILE);
+    let without = render(&sample::report(|_, _| ()), Style::FILE, Detail::Full);
     assert!(!without.contains("room"), "{without}");
 }
 
@@ -257,7 +308,7 @@ fn a_group_that_got_nothing_and_waits_for_something_has_its_line() {
         relays.record_n(10_000_000_000, 100).unwrap();
         measured.censored.groups = vec![nothing, waits];
     });
-    let text = render(&hung, Style::FILE);
+    let text = render(&hung, Style::FILE, Detail::Full);
     let line = text.lines().find(|line| line.starts_with("  to listeners"));
     let line = line.unwrap_or_else(|| panic!("{text}"));
     assert!(line.contains("≥10.0 s") && line.ends_with("100"), "{line}");
@@ -307,7 +358,7 @@ fn a_hostile_server_cannot_write_to_the_terminal_through_an_example() {
             ..sample::example()
         });
     });
-    let text = render(&report, Style::FILE);
+    let text = render(&report, Style::FILE, Detail::Full);
     assert!(text.contains(r"came \u{1b}[2J\u{7}"), "{text}");
 }
 

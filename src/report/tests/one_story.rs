@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::driver::outcome::{Interruption, Unfinished};
 use crate::driver::snapshot::Phase;
-use crate::report::{Style, html, junit, sample, summary};
+use crate::report::summary::{self, Detail};
+use crate::report::{Style, html, junit, sample};
 use crate::scenario::plan::{LateCounts, Stat};
 use crate::verify::kind::Kind;
 
@@ -152,7 +153,7 @@ fn told(changes: &[sample::Change]) -> String {
     let result = report.result.clone();
     let page = html::render(&result);
     let page = page.split("<script").next().unwrap_or_default();
-    let mut told = summary::render(&report, wide);
+    let mut told = summary::render(&report, wide, Detail::Full);
     told.push_str(&junit::render([junit::Suite::Result(&result)]));
     told.push_str(page);
     told
@@ -197,7 +198,7 @@ fn checked(together: &[(&str, sample::Change)]) -> String {
 #[test]
 fn what_was_lost_is_counted_as_it_is_reported() {
     let report = sample::report(|plan, outcome| HAPPENS[4].1(plan, outcome));
-    let text = summary::render(&report, Style::FILE);
+    let text = summary::render(&report, Style::FILE, Detail::Full);
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
         text.contains("217 454 lost (9 as lost-relay, 217 445 as ack-without-relay)"),

@@ -6,6 +6,7 @@ use hdrhistogram::Histogram;
 use hdrhistogram::serialization::Deserializer;
 use serde_json::{Value, json};
 
+use crate::report::summary::Detail;
 use crate::report::{Report, sample};
 use crate::verify::kind::Kind;
 
@@ -236,7 +237,8 @@ fn a_run_that_did_not_come_about_has_a_reason_and_no_figures() {
         assert!(errors.is_empty(), "{errors:#?}");
         let says = error.to_string();
         let style = crate::report::Style::FILE;
-        let summary = crate::report::summary::render(&report, style).replace("\n       ", " ");
+        let summary =
+            crate::report::summary::render(&report, style, Detail::Full).replace("\n       ", " ");
         assert!(summary.contains(&says), "{says}: {summary}");
         assert!(
             !summary.contains("0 sent") && !summary.contains("no violation"),

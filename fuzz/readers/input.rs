@@ -55,10 +55,10 @@ impl<'a> Input<'a> {
                 2 => RelayPromise::AtLeastOnce,
                 _ => RelayPromise::AtMostOnce,
             },
-            ack: if choice & 32 == 0 {
-                AckPromise::ExactlyOnce
-            } else {
-                AckPromise::None
+            ack: match (choice & 32, choice & 128) {
+                (0, _) => AckPromise::ExactlyOnce,
+                (_, 0) => AckPromise::None,
+                _ => AckPromise::Echo,
             },
             echo: choice & 64 != 0,
             ..Promises::default()

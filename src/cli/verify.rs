@@ -49,7 +49,7 @@ pub struct Args {
     #[arg(long, value_parser = promised_relay)]
     relay: Option<RelayPromise>,
 
-    /// Whether it acks: exactly-once or none
+    /// Whether it acks: exactly-once, echo (a sender's own message back is the ack) or none
     #[arg(long, value_parser = promised_ack)]
     ack: Option<AckPromise>,
 
@@ -74,7 +74,7 @@ impl Args {
             ack: ack.unwrap_or(usual.ack),
             relay: relay.unwrap_or(usual.relay),
             order: order.unwrap_or(usual.order),
-            echo,
+            echo: echo || ack == Some(AckPromise::Echo),
             use_seq: false,
             late_after: None,
         })

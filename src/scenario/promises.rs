@@ -29,8 +29,9 @@ pub(super) fn read_late(section: &mut Section<'_>) -> LateCounts {
 /// Reads the section. A target promises the first of each key's choices where the file says
 /// nothing, and order by numbers if its protocol has any.
 pub(super) fn read(section: &mut Section<'_>, spoken: &Spoken) -> Promises {
+    let ack = section.value("ack", choice(AckPromise::WORDS), AckPromise::WORDS[0].0);
     Promises {
-        ack: section.value("ack", choice(AckPromise::WORDS), AckPromise::WORDS[0].0),
+        ack,
         relay: section.value(
             "relay",
             choice(RelayPromise::WORDS),
@@ -41,7 +42,7 @@ pub(super) fn read(section: &mut Section<'_>, spoken: &Spoken) -> Promises {
             choice(OrderPromise::WORDS),
             OrderPromise::WORDS[0].0,
         ),
-        echo: section.value("echo", boolean, false),
+        echo: section.value("echo", boolean, ack == AckPromise::Echo),
         use_seq: section.value("use_seq", boolean, spoken.capabilities().numbers),
         late_after: section.value("late_after", duration_or_none, "5s"),
     }
@@ -69,8 +70,18 @@ pub(super) fn check(
     if !capabilities.errors {
         no_errors(problems, drafts, spoken);
     }
-    if promises.ack == AckPromise::None {
-        no_acks(problems, drafts, thresholds);
+    match promises.ack {
+        AckPromise::ExactlyOnce => {}
+        AckPromise::Echo => echo_is_the_ack(problems, file, promises),
+        AckPromise::None => no_acks(problems, drafts, thresholds),
+    }
+}
+
+fn echo_is_the_ack(problems: &Problems, file: &Section<'_>, promises: &Promises) {
+    if let Some(entry) = entry(file, "verify", "echo").filter(|_| !promises.echo) {
+        let title = "`verify.echo`: where `verify.ack` is \"echo\", a message's echo is its ack";
+        let error = Diagnostic::error(title).at(&entry.node.span, "must be true");
+        problems.push(error.help("leave the key out: the ack says it"));
     }
 }
 

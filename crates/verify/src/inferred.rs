@@ -162,14 +162,27 @@ impl Inferred {
         rank(self.context.terms.promises.order) >= rank(order)
     }
 
+    /// Whether each message is answered, with an ack or by its echo.
     fn promises_acks(&self) -> bool {
-        self.context.terms.promises.ack == AckPromise::ExactlyOnce
+        self.context.terms.promises.ack != AckPromise::None
+    }
+
+    /// Whether a message is acked by being relayed to its sender.
+    fn acks_are_echoes(&self) -> bool {
+        self.context.terms.promises.ack == AckPromise::Echo
+    }
+
+    /// Whether a message of `sender` is an ack to this session.
+    fn is_echo(&self, handle: Handle, sender: SenderId) -> bool {
+        self.acks_are_echoes() && self.context.sessions[handle].id == sender
     }
 
     pub(super) fn connecting(&mut self, client: ClientId) -> Option<(Handle, SenderId)> {
         self.catch_up();
         let connecting_at = self.tick();
-        let (echo, tail) = (self.context.terms.promises.echo, self.sequence.tail());
+        let promises = self.context.terms.promises;
+        let echo = promises.echo || promises.ack == AckPromise::Echo;
+        let tail = self.sequence.tail();
         let (handle, id) = self.context.connecting(client, |id| Progress {
             track: Track::new(id, client, echo, tail),
             may_compare: false,
@@ -261,9 +274,14 @@ impl Inferred {
         let mut cursor = track.cursor;
         loop {
             let (id, slot, due) = self.sequence.due(cursor)?;
-            if !track.wants(slot.message.sender) {
-                cursor = id; // its own, which it will not get
-                continue;
+            if slot.message.sender == track.id {
+                if self.context.terms.promises.ack == AckPromise::Echo {
+                    return None; // not only a delivery
+                }
+                if !track.echo {
+                    cursor = id; // its own, which it will not get
+                    continue;
+                }
             }
             if slot.accepted_at < progress.connecting_at || !take_if(due) {
                 return None;
@@ -344,7 +362,8 @@ impl Inferred {
 
     /// A script sends bytes as they stand.
     pub(super) fn sending_raw(&mut self, handle: Handle, sent: &RawSent) {
-        let acks = self.promises_acks();
+        // Whose echo the ack of raw bytes would be is not known.
+        let acks = self.promises_acks() && !self.acks_are_echoes();
         self.context.sending_raw(handle, sent, acks);
     }
 

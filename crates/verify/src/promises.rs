@@ -14,7 +14,7 @@ pub struct Promises {
     pub relay: RelayPromise,
     /// In what order.
     pub order: OrderPromise,
-    /// Whether the sender gets its own message, once.
+    /// Whether the sender gets its own message, once. True where that is the ack.
     pub echo: bool,
     /// Whether to take the order that the target states (`seq`), or to judge by inferred order.
     pub use_seq: bool,
@@ -53,6 +53,8 @@ impl Default for Promises {
 pub enum AckPromise {
     /// Each accepted publish, once.
     ExactlyOnce,
+    /// By being relayed to its sender, once: the echo is the ack.
+    Echo,
     /// Not at all.
     None,
 }
@@ -103,7 +105,7 @@ macro_rules! words {
     };
 }
 
-words!(AckPromise: "exactly-once" => ExactlyOnce, "none" => None);
+words!(AckPromise: "exactly-once" => ExactlyOnce, "echo" => Echo, "none" => None);
 words!(RelayPromise: "exactly-once" => ExactlyOnce, "at-least-once" => AtLeastOnce,
     "at-most-once" => AtMostOnce);
 words!(OrderPromise: "total" => Total, "causal" => Causal, "fifo" => Fifo, "none" => None);

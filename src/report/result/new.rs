@@ -153,7 +153,7 @@ fn latencies(promises: &Promises, outcome: &Outcome) -> IndexMap<String, Latency
     let without = |samples| measured.due_and_sent.saturating_sub(samples);
     let no_acks = match promises.ack {
         AckPromise::None => 0,
-        AckPromise::ExactlyOnce => without(measured.ack.len()),
+        AckPromise::ExactlyOnce | AckPromise::Echo => without(measured.ack.len()),
     };
     let no_relays = counts.lost + counts.unresolved.max(censored.relay.len());
     // Alone, a client has nobody to send to; nor has the only member of a room.

@@ -235,7 +235,8 @@ fn puts_to_the_test(plan: &Plan) -> bool {
 /// Whether a message has anyone to go to.
 fn has_receivers(plan: &Plan) -> bool {
     let clients: u64 = plan.groups.iter().map(|group| u64::from(group.count)).sum();
-    clients + u64::from(plan.run.observers) > 1 || plan.promises.echo
+    let echoes = plan.promises.echo && plan.promises.ack != AckPromise::Echo; // else they are acks
+    clients + u64::from(plan.run.observers) > 1 || echoes
 }
 
 /// Whether a script waits for the target to turn it away.

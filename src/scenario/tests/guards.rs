@@ -390,6 +390,14 @@ fn every_guard_fires_at_its_line() {
             "1:15 `verify.echo`: a target that is judged by its numbers promises no echo",
         ),
         (
+            format!("verify = {{ ack = 'echo', echo = false, use_seq = false }}\n{talk}"),
+            "1:33 `verify.echo`: where `verify.ack` is \"echo\", a message's echo is its ack",
+        ),
+        (
+            format!("verify.ack = 'echo'\n{talk}"),
+            "1:14 `verify.ack`: a target that is judged by its numbers promises exactly-once",
+        ),
+        (
             format!("verify.echo = 'no'\n{talk}"),
             "1:15 `verify.echo`: expected true or false",
         ),

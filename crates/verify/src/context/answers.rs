@@ -64,7 +64,7 @@ impl<P> Context<P> {
         session.flags.got_error(complaint.cuts_off, connecting);
         let named = complaint.of.map(split_id);
         let mine = named.filter(|&(sender, _)| sender == session.id);
-        let acks = self.terms.promises.ack == AckPromise::ExactlyOnce;
+        let acks = self.terms.promises.ack != AckPromise::None;
         let outbox = session.outbox.get_or_insert_default();
         let may_refuse =
             |k| outbox.waits_for(k) || outbox.was_acked(k) || !acks && outbox.is_unanswered(k);

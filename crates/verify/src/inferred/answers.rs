@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 
+use super::losses::Known;
+use super::sequence::SlotId;
 use super::{Event, Handle, Inferred};
-use crate::anomaly::Anomaly;
+use crate::anomaly::{Anomaly, NoAck, Unacked};
 use crate::batch::{Message, NO_NUMBER};
 use crate::context::TakenAck;
 use crate::ids::split_id;
-use crate::promises::OrderPromise;
+use crate::promises::{AckPromise, OrderPromise};
 use crate::public::Notice;
 use crate::violation::{Evidence, Violation};
 use chatbench_wire::seen::{AckOf, Complaint};
@@ -24,7 +26,7 @@ impl Inferred {
     /// An ack that names its message, if that had an id.
     fn named_ack(&mut self, handle: Handle, id: Option<u64>, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", now_ns);
-        let promised = self.promises_acks();
+        let promised = self.promises_frames_of_acks();
         let session = &mut self.context.sessions[handle];
         let me = session.id;
         let outbox = session.outbox.get_or_insert_default();
@@ -46,7 +48,7 @@ impl Inferred {
     /// An ack that names its sender's address alone: it is for the oldest message that waits.
     fn anonymous_ack(&mut self, handle: Handle, by: SocketAddr, now_ns: u64) -> Event {
         self.require_welcome(handle, "ack", now_ns);
-        let promised = self.promises_acks();
+        let promised = self.promises_frames_of_acks();
         let known = self.context.terms.addresses_known;
         let session = &mut self.context.sessions[handle];
         let me = session.id;
@@ -77,10 +79,27 @@ impl Inferred {
         Event::Other
     }
 
+    /// Whether acks are frames of their own.
+    fn promises_frames_of_acks(&self) -> bool {
+        self.context.terms.promises.ack == AckPromise::ExactlyOnce
+    }
+
+    /// A session got a message of its own, where that is the ack. `None` if it waits for none.
+    pub(super) fn echo_as_ack(
+        &mut self,
+        handle: Handle,
+        message: Message,
+        now_ns: u64,
+    ) -> Option<Event> {
+        let taken = self.context.take_ack(handle, message.k)?;
+        Some(self.acked(handle, taken, now_ns))
+    }
+
     fn acked(&mut self, handle: Handle, taken: TakenAck, now_ns: u64) -> Event {
         let at = self.tick();
         let fifo = self.promises_order(OrderPromise::Fifo);
-        if taken.is_late && fifo {
+        // That echoes are out of order is said of them as relays.
+        if taken.is_late && fifo && self.promises_frames_of_acks() {
             let late = Evidence::AckAfterLater;
             self.context
                 .certain(late, handle, Some(taken.message), now_ns);
@@ -186,6 +205,33 @@ impl Inferred {
             self.make_known(Notice::Unanswered { message });
         }
         self.context.report_unacked(handle, swallowed, now_ns);
+    }
+
+    /// By the end of a session it has not got `message` of its own, which would be the ack, and is
+    /// owed it if `known` says so: nothing is missing if something else stands for it, and if the
+    /// target has not answered its goodbye, a later one of its messages proves it.
+    pub(super) fn judge_unechoed(
+        &mut self,
+        handle: Handle,
+        message: Message,
+        (slot, known): (SlotId, Known),
+        at_ns: u64,
+    ) {
+        let outbox = self.session(handle).outbox();
+        if !outbox.waits_for(message.k) || outbox.was_ack_waived(message.k) != Some(false) {
+            return;
+        }
+        if self.is_echo_excused(handle, slot, message) {
+            self.session(handle).outbox().waive_ack(message.k);
+        } else if !known.answered {
+            self.is_unanswered(message);
+            self.make_known(Notice::Unanswered { message });
+            self.context.batch.anomalies.push(Anomaly::Unacked(Unacked {
+                message,
+                by: NoAck::ByLaterAck,
+                at_ns,
+            }));
+        }
     }
 
     /// That a message was not answered by the end of its session is on record.

@@ -134,7 +134,33 @@ impl Inferred {
     }
 }
 
+impl Inferred {
+    /// As [`Self::is_excused`], of an own message whose echo would be the ack; where nobody has had
+    /// it, its place is not known, so any wrong relay may stand for it.
+    pub(super) fn is_echo_excused(
+        &mut self,
+        handle: Handle,
+        slot: SlotId,
+        message: Message,
+    ) -> bool {
+        if slot == 0 {
+            let trouble = self.session(handle).progress.trouble.as_deref_mut();
+            return trouble.is_some_and(|trouble| trouble.may_have_been(message));
+        }
+        let irregular = self.context.batch.tally.irregular;
+        let excused = self.is_excused(handle, slot, message);
+        self.context.batch.tally.irregular = irregular; // an ack is no delivery
+        excused
+    }
+}
+
 impl Progress {
+    /// Whether something came that seems to have been `message`.
+    pub(super) fn claims(&self, message: Message) -> bool {
+        let trouble = self.trouble.as_deref();
+        trouble.is_some_and(|t| t.excuses.iter().any(|e| e.claim == Some(message)))
+    }
+
     /// Whether something came that may stand for a message that did not.
     pub(super) fn may_have_got_others(&self) -> bool {
         let trouble = self.trouble.as_deref();
@@ -151,6 +177,19 @@ impl Trouble {
             self.forgotten = self.forgotten.saturating_add(oldest.room);
         }
         self.excuses.push(excuse);
+    }
+
+    /// Whether a wrong relay may have been `message`; it stands for no other then.
+    fn may_have_been(&mut self, message: Message) -> bool {
+        let wrong = |e: &Excuse| !e.malformed && e.after != 0;
+        let claims = |e: &Excuse| e.claim == Some(message);
+        let excuses = &mut self.excuses;
+        let at = excuses.iter().position(claims);
+        let Some(at) = at.or_else(|| excuses.iter().position(wrong)) else {
+            return false;
+        };
+        excuses.remove(at);
+        true
     }
 
     /// How many acks the malformed lines can have swallowed.

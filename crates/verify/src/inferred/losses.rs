@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Inferred;
-use super::sequence::SlotId;
+use super::sequence::{Slot, SlotId};
 use super::track::{Parted, Track};
 use super::witnesses::NEAR_SLOTS;
 use crate::anomaly::{Anomaly, LossDoubt, LostHere};
@@ -77,6 +77,10 @@ impl Known {
 impl Inferred {
     /// A delivery that will not come, as far as is known: judged when its slot is settled.
     pub(super) fn lose(&mut self, loss: Loss) {
+        let sender = self.sequence.get(loss.slot).map(Slot::sender);
+        if self.acks_are_echoes() && sender == Some(loss.session) {
+            return; // what is missing is its ack
+        }
         let settled = self.is_settled(loss.slot);
         let settling = &mut self.settling;
         settling.lost_since.extend(settled.then_some(loss.slot));

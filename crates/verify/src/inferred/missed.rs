@@ -49,8 +49,18 @@ impl Inferred {
         let mut missed: Vec<(Message, u64)> = missed.collect();
         if answered {
             missed.extend(self.messages.unrelayed().map(|message| (message, now_ns)));
+            if self.acks_are_echoes() {
+                let (sender, own) = (track.id, self.messages.without_slot(track.id));
+                missed.extend(own.map(|(k, _)| (Message { sender, k }, now_ns)));
+            }
         }
         missed.retain(|(message, _)| track.wants(message.sender));
+        if self.acks_are_echoes() {
+            // An echo that came altered stands for itself before it stands for anything lost.
+            let id = track.id;
+            let progress = &self.context.sessions[handle].progress;
+            missed.sort_by_key(|(message, _)| message.sender != id || !progress.claims(*message));
+        }
         let mut unresolved = 0;
         let mut runs = Runs::new();
         for (message, at_ns) in missed {
@@ -97,6 +107,13 @@ impl Inferred {
         let Some(known) = self.known_of(handle, message, &sent, rest, runs) else {
             return 0;
         };
+        if self.is_echo(handle, message.sender) {
+            if !known.is_owed() {
+                return u64::from(rest == Rest::Unknown);
+            }
+            self.judge_unechoed(handle, message, (sent.slot, known), at_ns);
+            return 0;
+        }
         let session = &self.context.sessions[handle];
         let excuses = session.progress.may_have_got_others();
         // If an irregular frame may stand for it, it is decided now whether it was owed, while what
@@ -214,6 +231,11 @@ impl Inferred {
             }
             return;
         };
+        let is_echo = self.is_echo(handle, message.sender);
+        if is_echo && let Some(hole) = self.session(handle).progress.track.holes.get_mut(&slot) {
+            hole.given_up = true; // whether its ack is missing is judged at the end
+            return;
+        }
         if !known.still_there && !self.promises_order(OrderPromise::Total) {
             return; // nothing says that it cannot come
         }

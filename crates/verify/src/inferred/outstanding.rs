@@ -29,13 +29,15 @@ impl Inferred {
                 until_ns,
             };
             self.context.batch.cut.listeners.push(listener);
+            let echoes = self.acks_are_echoes();
             let holes = track.holes.iter().filter(|(_, hole)| !hole.given_up);
             let after = self.sequence.after(track.cursor).map(|(id, _)| id);
             let missed = holes.map(|(&id, _)| id).chain(after);
             let owed = missed.filter(|&id| {
                 let message = self.sequence.get(id).map(|slot| slot.message);
                 let sent = message.and_then(|m| self.messages.get(m));
-                let wanted = message.is_some_and(|m| track.wants(m.sender));
+                let is_echo = |m: &Message| echoes && m.sender == track.id;
+                let wanted = message.is_some_and(|m| track.wants(m.sender) && !is_echo(&m));
                 wanted && sent.is_some_and(|sent| progress.joined_at < sent.sent_at)
             });
             for slot in owed {

@@ -1,7 +1,7 @@
 //! Relays: is the message as it was sent, and is this receiver to get it now?
 
 use super::messages::Sent;
-use super::sequence::SlotId;
+use super::sequence::{Slot, SlotId};
 use super::sharing::Sharing;
 use super::{Event, Handle, Inferred, is_late};
 use crate::anomaly::{Anomaly, Open};
@@ -54,6 +54,14 @@ impl Inferred {
         if let Some(wrong) = wrong {
             self.report_irregular(wrong, handle, heard, Some(message), now_ns);
         }
+        if self.is_echo(handle, header.sender)
+            && let Some(event) = self.echo_as_ack(handle, message, now_ns)
+        {
+            if self.messages.get(message).is_some() {
+                self.intact(handle, heard, &header, clean, now_ns);
+            }
+            return event;
+        }
         self.intact(handle, heard, &header, clean, now_ns)
     }
 
@@ -94,7 +102,7 @@ impl Inferred {
         let given_up = track.holes.get(&sent.slot).is_some_and(|h| h.given_up);
         if (duplicate || given_up) && track.is_left_behind(sent.slot, &self.sequence) {
             self.withdraw_loss(handle, message, sent.slot);
-            return self.out_of_the_window();
+            return self.out_of_the_window(handle, message);
         }
         if duplicate {
             return self.again(handle, message, now_ns);
@@ -116,7 +124,11 @@ impl Inferred {
         };
         let fifo = self.promises_order(OrderPromise::Fifo);
         self.messages.arrived(message, at, fifo);
-        self.make_arrival_known(message, at);
+        if !self.is_echo(handle, message.sender) {
+            self.make_arrival_known(message, at);
+        } else if sent.slot == 0 {
+            self.make_place_known(message, None); // it has reached nobody else yet
+        }
         self.pass_to(handle, slot, at, now_ns);
         self.deliver(handle, slot, &sent, clean.then_some(heard), now_ns)
     }
@@ -130,12 +142,18 @@ impl Inferred {
         heard: Option<&Relay<'_>>,
         now_ns: u64,
     ) -> Event {
-        self.context.batch.tally.delivered += 1;
+        let sender = self.sequence.get(slot).map(Slot::sender);
+        let is_ack = sender.is_some_and(|sender| self.is_echo(handle, sender));
+        let (intended_ns, sent_ns) = (sent.intended_ns, sent.sent_ns.max(sent.intended_ns));
+        if is_ack {
+            return Event::Other; // that it came is counted as its ack
+        }
         if let Some(heard) = heard.filter(|_| !self.context.is_belated)
             && self.sequence.keep_frame(slot, heard)
         {
             self.context.directory.keeps();
         }
+        self.context.batch.tally.delivered += 1;
         if let Some(slot) = self.sequence.get_mut(slot) {
             if slot.receivers == 0 {
                 slot.first_ns = now_ns;
@@ -143,12 +161,11 @@ impl Inferred {
             slot.receivers += 1;
             slot.last_ns = slot.last_ns.max(now_ns);
         }
-        let sent_ns = sent.sent_ns.max(sent.intended_ns);
         if is_late(self.context.terms.late_after_ns, sent_ns, now_ns) {
             self.too_late(handle, slot, now_ns);
         }
         Event::Relay {
-            intended_ns: sent.intended_ns,
+            intended_ns,
             sent_ns: Some(sent_ns),
         }
     }
@@ -223,8 +240,9 @@ impl Inferred {
     }
 
     /// It was owed, or came again: which of the two is not known any more, and the run says so.
-    fn out_of_the_window(&mut self) -> Event {
-        self.context.batch.tally.delivered += 1;
+    fn out_of_the_window(&mut self, handle: Handle, message: Message) -> Event {
+        let is_delivery = !self.is_echo(handle, message.sender);
+        self.context.batch.tally.delivered += u64::from(is_delivery);
         Event::Other
     }
 
@@ -247,7 +265,7 @@ impl Inferred {
         };
         if self.sharing.as_ref().is_some_and(Sharing::is_incomplete) {
             self.context.batch.tally.uncompared += 1;
-            return self.out_of_the_window();
+            return self.out_of_the_window(handle, message);
         }
         let left_behind = self.session(handle).progress.track.left_behind != 0;
         if left_behind || self.messages.has_given_up(header.sender) {
@@ -257,7 +275,7 @@ impl Inferred {
                 let came = Anomaly::CameAfterAll { receiver, message };
                 self.context.batch.anomalies.push(came);
             }
-            return self.out_of_the_window();
+            return self.out_of_the_window(handle, message);
         }
         let never_sent = match self.messages.sender(header.sender) {
             Some(sender) => header.k >= sender.ks().end,

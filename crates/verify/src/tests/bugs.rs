@@ -10,6 +10,7 @@ use super::faults::{
     Spot, exchange_contents, exchange_lines, insert_for_all, number_late, other_letter, pick,
 };
 use super::world::{End, Frame, Id, What, World, address, wire_id};
+use crate::promises::AckPromise;
 use chatbench_wire::ndjson;
 
 /// A bug: what it is, and how it changes a world; `None` where there is no occasion for it.
@@ -64,14 +65,30 @@ impl World {
         wanted.map(|(l, (at, _))| (l, at)).collect()
     }
 
+    /// Whether a frame acks a message of the session that gets it, by being an ack or its echo.
+    fn is_ack(&self, life: usize, what: &What) -> bool {
+        match what {
+            What::Ack(_) => true,
+            What::Relay(id) => self.terms.promises.ack == AckPromise::Echo && id.life == life,
+            _ => false,
+        }
+    }
+
+    /// The message that an ack is for.
+    fn answered(&self, spot: Spot) -> Option<Id> {
+        self.acked(spot).or_else(|| self.relayed(spot))
+    }
+
     fn a_relay(&self, rng: &mut dyn Rng) -> Option<(Spot, Id)> {
         let spot = pick(rng, &self.all(|f| matches!(f.what, What::Relay(_))))?;
         Some((spot, self.relayed(spot)?))
     }
 
     fn an_ack(&self, rng: &mut dyn Rng) -> Option<(Spot, Id)> {
-        let spot = pick(rng, &self.all(|f| matches!(f.what, What::Ack(_))))?;
-        Some((spot, self.acked(spot)?))
+        let mut acks = self.all(|f| matches!(f.what, What::Ack(_) | What::Relay(_)));
+        acks.retain(|&(life, at)| self.is_ack(life, &self.frame((life, at)).what));
+        let spot = pick(rng, &acks)?;
+        Some((spot, self.answered(spot)?))
     }
 
     fn a_numbered(&self, rng: &mut dyn Rng) -> Option<Spot> {
@@ -424,9 +441,15 @@ fn ack_nothing(world: &mut World, rng: &mut dyn Rng) -> Option<()> {
 }
 
 fn forget(world: &mut World, id: Id, acks_too: bool) {
-    for life in &mut world.lives {
-        life.frames
-            .retain(|f| f.what != What::Relay(id) && !(acks_too && f.what == What::Ack(id)));
+    for life in 0..world.lives.len() {
+        let mut frames = std::mem::take(&mut world.lives[life].frames);
+        frames.retain(|f| match &f.what {
+            What::Relay(of) | What::Ack(of) if *of == id => {
+                !acks_too && world.is_ack(life, &f.what)
+            }
+            _ => true,
+        });
+        world.lives[life].frames = frames;
     }
 }
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::world::{Play, Played, What, World};
 use crate::judge::Settled;
-use crate::promises::{OrderPromise, RelayPromise};
+use crate::promises::{AckPromise, OrderPromise, RelayPromise};
 use chatbench_wire::rooms::RoomId;
 
 /// What a correct server's world must come to, whatever that promises.
@@ -26,6 +26,9 @@ pub(super) fn assert_exact(world: &World, played: &Played) {
             match frame.what {
                 What::Ack(_) => acked += 1,
                 What::Relay(id) if !had.insert((life, id)) => again += 1,
+                What::Relay(id) if promises.ack == AckPromise::Echo && id.life == life => {
+                    acked += 1;
+                }
                 What::Relay(id) => {
                     let settled = messages.entry(frame.seq).or_insert(Settled {
                         room: RoomId::UNNAMED,
@@ -46,7 +49,11 @@ pub(super) fn assert_exact(world: &World, played: &Played) {
     assert_eq!(counts.sessions, world.lives.len() as u64);
     assert_eq!(counts.sent, played.sent);
     assert_eq!(counts.acked, acked);
-    assert_eq!(counts.delivered, had.len() as u64);
+    let echoes = match promises.ack {
+        AckPromise::Echo => acked,
+        AckPromise::ExactlyOnce | AckPromise::None => 0,
+    };
+    assert_eq!(counts.delivered + echoes, had.len() as u64);
     let lost = match promises.relay {
         RelayPromise::AtMostOnce => counts.lost,
         RelayPromise::ExactlyOnce | RelayPromise::AtLeastOnce => 0,

@@ -92,7 +92,7 @@ impl World {
             let What::Ack(id) = frame.what else {
                 continue;
             };
-            if ack == AckPromise::None {
+            if ack != AckPromise::ExactlyOnce {
                 at -= 1;
                 self.lives[life].frames.remove(at);
             }
@@ -179,11 +179,16 @@ impl World {
     }
 
     fn repeat_or_drop(&mut self, rng: &mut dyn Rng, life: usize) {
-        let relay = self.terms.promises.relay;
+        let Promises { relay, ack, .. } = self.terms.promises;
+        let is_ack = |id: &Id| ack == AckPromise::Echo && id.life == life;
         for _ in 0..rng.random_range(0..4) {
             let frames = &self.lives[life].frames;
             let relays = frames.iter().enumerate();
-            let relays = relays.filter(|(_, f)| matches!(f.what, What::Relay(_)));
+            let may_be_lost = |id: &Id| !is_ack(id) || relay != RelayPromise::AtMostOnce;
+            let relays = relays.filter(|(_, f)| match &f.what {
+                What::Relay(id) => may_be_lost(id),
+                _ => false,
+            });
             let relays: Vec<usize> = relays.map(|(at, _)| at).collect();
             let Some(&at) = relays.choose(rng) else {
                 return;

@@ -24,6 +24,7 @@ mod clean;
 mod conns;
 mod disorder;
 mod driven;
+mod echo_acks;
 mod envelopes;
 mod errors;
 mod fault_table;

@@ -132,6 +132,10 @@ struct Case<'a> {
     taken: BTreeMap<Id, usize>,
     /// That a session joined after a message shows that what it got came after that.
     joins_prove: bool,
+    /// Messages that were to be acked by being relayed to their senders, and provably were not.
+    unechoed: BTreeSet<Id>,
+    /// Messages that came to their senders altered.
+    altered_echoes: BTreeSet<Id>,
     verdict: Verdict,
 }
 
@@ -144,10 +148,13 @@ pub(super) fn verdict(
     joins_prove: bool,
 ) -> Verdict {
     let mut sessions = read(observations);
-    if promises.ack == AckPromise::None {
+    if promises.ack != AckPromise::ExactlyOnce {
         let frames = sessions.iter_mut().flat_map(|s| &mut s.frames);
         let acks = frames.filter(|f| f.role != Role::NoAck);
         acks.for_each(|ack| ack.role = Role::Stray);
+    }
+    if promises.ack == AckPromise::Echo {
+        sessions.iter_mut().for_each(take_echoes_for_acks);
     }
     let mut case = Case {
         sessions: &sessions,
@@ -156,6 +163,8 @@ pub(super) fn verdict(
         got: Vec::new(),
         taken: BTreeMap::new(),
         joins_prove,
+        unechoed: BTreeSet::new(),
+        altered_echoes: BTreeSet::new(),
         verdict: Verdict::new(),
     };
     case.take();
@@ -167,7 +176,32 @@ pub(super) fn verdict(
     case.verdict
 }
 
+/// The first time that a session gets a message of its own that is the ack.
+fn take_echoes_for_acks(session: &mut Session) {
+    let mut acked = BTreeSet::new();
+    for frame in &mut session.frames {
+        if let What::Relay { message, .. } = &frame.what
+            && message.life == session.life
+            && session
+                .sent
+                .get(&message.k)
+                .is_some_and(|(at, _)| *at < frame.place)
+            && acked.insert(message.k)
+        {
+            frame.role = Role::First {
+                k: message.k,
+                in_order: true,
+            };
+        }
+    }
+}
+
 impl Case<'_> {
+    /// Whether a message of this session is its own ack to it.
+    fn is_echo(&self, session: &Session, message: Id) -> bool {
+        self.promises.ack == AckPromise::Echo && message.life == session.life
+    }
+
     fn add(&mut self, kind: Kind, count: usize) {
         *self.verdict.entry(kind).or_default() += count as u64;
     }
@@ -302,7 +336,8 @@ impl Case<'_> {
                             had.remove(message);
                             self.add(Kind::StaleRelay, 1);
                         } else {
-                            self.add(Kind::LateRelay, usize::from(took_ns > LATE_AFTER_NS));
+                            let late = took_ns > LATE_AFTER_NS && !self.is_echo(session, *message);
+                            self.add(Kind::LateRelay, usize::from(late));
                             got.messages.push((at, *message));
                         }
                     }
@@ -484,11 +519,27 @@ impl Case<'_> {
             let got = &mut self.got[index];
             let came = |id: &Id| got.messages.iter().any(|(_, m)| m == id);
             owed.retain(|id| !came(id) && self.taken[id] >= session.connected);
+            // An echo that came altered, whether or not it is known to be in the log.
+            if self.promises.ack == AckPromise::Echo {
+                let own = session.sent.keys().map(|&k| Id {
+                    life: session.life,
+                    k,
+                });
+                let own: Vec<Id> = own.filter(|id| !came(id)).collect();
+                let altered = own
+                    .into_iter()
+                    .filter(|id| got.excuse(|e| e.claim == Some(*id)));
+                self.altered_echoes.extend(altered);
+                owed.retain(|id| !self.altered_echoes.contains(id) || id.life != session.life);
+            }
             // First what lines say that they were, then what may have stood where they stand.
             owed.retain(|id| !got.excuse(|excuse| excuse.claim == Some(*id)));
             owed.retain(|id| !got.excuse(|excuse| !excuse.only && stood(index, id, excuse)));
             for id in owed {
-                *lost.entry(id).or_default() += 1;
+                match self.is_echo(session, id) {
+                    false => *lost.entry(id).or_default() += 1,
+                    true => drop(self.unechoed.insert(id)),
+                }
             }
         }
         if self.promises.relay == RelayPromise::AtMostOnce {
@@ -497,13 +548,20 @@ impl Case<'_> {
         for (id, receivers) in lost {
             let sender = self.sessions.iter().find(|s| s.life == id.life).unwrap();
             let acked = |f: &Frame| matches!(f.role, Role::First { k, .. } if k == id.k);
-            let had = |got: &Got| got.messages.iter().any(|(_, m)| *m == id);
+            let had = |(session, got): (&Session, &Got)| {
+                let had = got.messages.iter().any(|(_, m)| *m == id);
+                had && !self.is_echo(session, id)
+            };
             let acked = sender.frames.iter().any(acked);
-            if self.got.iter().any(had) {
+            if self.sessions.iter().zip(&self.got).any(had) {
                 self.add(Kind::LostRelay, receivers);
             } else if acked {
                 self.add(Kind::AckWithoutRelay, 1);
-            } else if !sender.polite() || self.promises.ack == AckPromise::None {
+            } else if match self.promises.ack {
+                AckPromise::ExactlyOnce => !sender.polite(),
+                AckPromise::Echo => !self.unechoed.contains(&id),
+                AckPromise::None => true,
+            } {
                 self.add(Kind::LostRelay, receivers);
             }
         }
@@ -559,6 +617,27 @@ impl Case<'_> {
                     Role::First { k: acked, .. } => acked == k,
                     _ => !self.promises.echo && session.own(f) == Some(id),
                 });
+                if self.promises.ack == AckPromise::Echo {
+                    let polite = self.got[index].answered.is_some();
+                    let judged = self.taken.contains_key(&id);
+                    let missing = match judged {
+                        true => self.unechoed.contains(&id),
+                        false => polite && !answered,
+                    };
+                    // It may have come as something else.
+                    let got = &mut self.got[index];
+                    let stands = |e: &Excuse| !e.malformed && !e.only;
+                    let altered = self.altered_echoes.contains(&id);
+                    let excused = altered || missing && !judged && got.excuse(stands);
+                    if missing && !excused {
+                        match room {
+                            0 => count(Kind::MissingAck),
+                            _ if polite => room -= 1,
+                            _ => count(Kind::MissingAck),
+                        }
+                    }
+                    continue;
+                }
                 let promised = self.promises.ack == AckPromise::ExactlyOnce;
                 if !promised
                     || answered
@@ -576,7 +655,7 @@ impl Case<'_> {
                     count(Kind::MissingAck);
                 }
             }
-            if self.is_fifo() {
+            if self.is_fifo() && self.promises.ack != AckPromise::Echo {
                 self.add(Kind::ReorderedAck, exchanges(&order));
             }
         }

@@ -596,6 +596,45 @@ mod tests {
         assert_eq!(judged(&lost, None), (vec![Kind::AckWithoutRelay], 1));
     }
 
+    #[test]
+    fn a_senders_own_message_may_be_the_ack_of_it() {
+        let echo = Promises {
+            ack: crate::promises::AckPromise::Echo,
+            echo: true,
+            use_seq: false,
+            ..Promises::default()
+        };
+        let judged = |lines: &[String]| {
+            let verified = verify(lines.join("\n").as_bytes(), Some(echo)).unwrap();
+            let counts = verified.findings.counts;
+            let kinds: Vec<Kind> = verified.findings.violations.into_keys().collect();
+            (kinds, counts.delivered, counts.acked)
+        };
+        let lines: Vec<String> = without_numbers()
+            .into_iter()
+            .map(|line| {
+                let sender = if line.contains("ann") { "ann" } else { "bob" };
+                let echoed = format!(r#""event":"relayed","from":"{sender}""#);
+                line.replace(r#""event":"acked""#, &echoed)
+            })
+            .collect();
+        assert_eq!(judged(&lines), (vec![], 2, 2));
+        let is_echo = |line: &String| line.contains("relayed") && line.matches("ann").count() == 2;
+        let echo = lines.iter().position(is_echo).unwrap();
+        let mut twice = lines.clone();
+        twice.insert(echo, lines[echo].clone());
+        assert_eq!(judged(&twice), (vec![Kind::DuplicateRelay], 2, 2));
+        let mut missing = lines.clone();
+        missing.remove(echo);
+        assert_eq!(judged(&missing), (vec![Kind::MissingAck], 2, 1));
+        let mut to_nobody = lines;
+        to_nobody
+            .retain(|line| !(line.contains("relayed") && line.starts_with(r#"{"at_ns":1500"#)));
+        assert_eq!(judged(&to_nobody), (vec![Kind::AckWithoutRelay], 1, 2));
+        let by_frames = without_numbers();
+        assert!(judged(&by_frames).0.contains(&Kind::StrayAck));
+    }
+
     /// Ann and Bob in the lobby, Cat outside; with the numbers of the lines or without.
     fn in_a_room(numbers: bool, more: &[&str]) -> Verified {
         let begun = ["ann", "bob", "cat"].map(|name| {

@@ -452,7 +452,7 @@ fn nobody_there() {
 #[test]
 fn what_is_no_address_is_bad_usage() {
     for (given, words) in [
-        ("morse://127.0.0.1:1253", "no such dialect"),
+        ("morse://127.0.0.1:1253", "no such protocol"),
         ("127.0.0.1:", "is not HOST:PORT"),
     ] {
         let (code, _, stderr) = Client::start(&[given]).end_of_input();

@@ -20,6 +20,7 @@ use chatbench::verify::ids::publish_id;
 use chatbench::verify::judge::Judge;
 use chatbench::verify::ledger::{Ending, Handle, Ledger, Terms};
 use chatbench::verify::trace::{self, file::Recording};
+use chatbench::wire::Dialect;
 use chatbench::wire::payload::{self, HEADER_BYTES, Header};
 use chatbench::wire::protocol::{AnyConn, Opening, Protocol};
 use chatbench::wire::rooms::RoomId;
@@ -289,11 +290,11 @@ impl Session {
         let seq = self.seq.saturating_sub(u64::from(which >> 4));
         let address = sent.address.to_string();
         let text = String::from_utf8_lossy(&sent.text);
-        match (self.protocol, choice & 1) {
-            (Protocol::Classic, 0) => classic::encode_relay(&mut out, &address, &text),
-            (Protocol::Classic, _) => classic::encode_ack(&mut out, &address),
-            (Protocol::Ndjson, 0) => ndjson::encode_relay(&mut out, seq, &address, &text),
-            (Protocol::Ndjson, _) => {
+        match (self.protocol.dialect(), choice & 1) {
+            (Dialect::Classic, 0) => classic::encode_relay(&mut out, &address, &text),
+            (Dialect::Classic, _) => classic::encode_ack(&mut out, &address),
+            (Dialect::Ndjson, 0) => ndjson::encode_relay(&mut out, seq, &address, &text),
+            (Dialect::Ndjson, _) => {
                 let id = publish_id(sent.header.sender, sent.header.k);
                 ndjson::encode_ack(&mut out, seq, Some(id));
             }

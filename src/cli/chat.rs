@@ -31,6 +31,7 @@ use crate::target;
 use crate::terminal;
 use crate::wire::Dialect;
 use crate::wire::line::LineBuffer;
+use crate::wire::protocol::Protocol;
 
 /// Exit code where a line of a pipe was not taken.
 const EXIT_REFUSED: u8 = 1;
@@ -82,6 +83,11 @@ pub struct Args {
 enum ChatError {
     #[error("cannot connect to {address}: {source}")]
     Connect { address: Url, source: io::Error },
+    #[error(
+        "chat does not speak WebSocket: where {0} is `chatbench serve`, open http://{list} in a browser",
+        list = .0.list
+    )]
+    WebSocket(Url),
     #[error("the server said nothing for {} s: it may not speak this protocol", PATIENCE.as_secs())]
     NoWelcome,
     #[error(transparent)]
@@ -114,6 +120,9 @@ pub fn main(args: Args) -> ExitCode {
         .build()
         .expect("a runtime of one thread needs an epoll descriptor and no more");
     let result = runtime.block_on(async {
+        if args.address.protocol == Protocol::WebSocket {
+            return Err(ChatError::WebSocket(args.address));
+        }
         let dialect = args.address.protocol.dialect();
         let stream = connect(args.address).await?;
         let local = stream.local_addr().map_err(lost)?;

@@ -9,8 +9,8 @@ use crate::scenario::{self, Options, diagnostic::Diagnostics, plan::Plan};
 /// Options that stand over the file's keys.
 #[derive(Debug, clap::Args)]
 pub(super) struct Overrides {
-    /// The target, over the file's: embedded, ndjson://HOST:PORT, classic://HOST:PORT or
-    /// embedded+classic
+    /// The target, over the file's: embedded, ndjson://HOST:PORT, ws://HOST:PORT/PATH,
+    /// classic://HOST:PORT, embedded+ws or embedded+classic
     #[arg(long, value_name = "URL")]
     target: Option<String>,
 

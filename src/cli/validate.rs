@@ -111,7 +111,7 @@ fn describe(plan: &Plan, style: Style) -> String {
 
 fn headline(plan: &Plan) -> [String; 4] {
     let target = match &plan.target.url {
-        TargetUrl::Embedded(dialect) => format!("embedded {dialect} server"),
+        TargetUrl::Embedded(protocol) => format!("embedded {protocol} server"),
         TargetUrl::At(url) => url.to_string(),
     };
     let mut length = format_duration(plan.run.duration).to_string();

@@ -199,16 +199,16 @@ async fn prepare(
     program: &Path,
 ) -> Result<(Vec<Host>, String, Option<Embedded>), RunError> {
     Ok(match &plan.target.url {
-        TargetUrl::Embedded(dialect) => {
+        TargetUrl::Embedded(protocol) => {
             preflight::check(plan, u64::from(plan.target.addresses))?;
             let Target {
                 addresses, faults, ..
             } = &plan.target;
-            let server = Embedded::start(program, *dialect, *addresses, faults, plan.seed).await?;
+            let server = Embedded::start(program, *protocol, *addresses, faults, plan.seed).await?;
             let addresses = server.addresses().to_vec();
             let list: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
             let hosts = addresses.into_iter().map(Host::from).collect();
-            let url = format!("{dialect}://{}", list.join(","));
+            let url = format!("{protocol}://{}", list.join(","));
             (hosts, url, Some(server))
         }
         TargetUrl::At(url) => {

@@ -15,7 +15,7 @@ use crate::scenario::plan::{
 };
 use crate::verify::findings::{Counts, Coverage, Example, Findings, RoomFindings};
 use crate::verify::outstanding::{Outstanding, Waiting};
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 use crate::wire::rooms::{RoomId, RoomNames};
 
 /// A change that a test makes.
@@ -45,8 +45,8 @@ pub(crate) fn plan() -> Plan {
         description: Some("Four talkers, a hundred listeners.".to_owned()),
         seed: 42,
         target: Target {
-            url: TargetUrl::Embedded(Dialect::Ndjson),
-            spoken: Dialect::Ndjson.into(),
+            url: TargetUrl::Embedded(Protocol::Ndjson),
+            spoken: Protocol::Ndjson.into(),
             addresses: 1,
             faults: Vec::new(),
             connect_timeout: Duration::from_secs(5),

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use thiserror::Error;
 
 use crate::wire::protocol::Protocol;
+use crate::wire::websocket::{NotSendable, check_path};
 
 /// The port of an address that names none, and of the original tutorial.
 pub const DEFAULT_PORT: u16 = 1253;
@@ -36,12 +37,18 @@ pub struct Url {
 /// Why a text is no URL of a server.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadUrl {
-    /// It begins with a scheme that is no dialect.
-    #[error("no such dialect as {0}://: use ndjson://HOST:PORT or classic://HOST:PORT")]
+    /// It begins with a scheme that is no protocol.
+    #[error(
+        "no such protocol as {0}://: use ndjson://HOST:PORT, classic://HOST:PORT or \
+         ws://HOST:PORT/PATH"
+    )]
     Scheme(String),
     /// Nothing stands where the host belongs.
     #[error("no host: use ndjson://HOST:PORT, as in ndjson://127.0.0.1:1253")]
     NoHost,
+    /// The path cannot stand in a request.
+    #[error(transparent)]
+    Path(#[from] NotSendable),
     /// The address part is not understood.
     #[error(transparent)]
     Addresses(#[from] BadAddresses),
@@ -68,6 +75,7 @@ impl Url {
         if list.is_empty() || list.starts_with(':') && !list.starts_with("::") {
             return Err(BadUrl::NoHost);
         }
+        check_path(path)?;
         Ok(Self {
             protocol,
             list: list.to_owned(),
@@ -299,7 +307,10 @@ mod tests {
     fn what_is_no_url_says_why() {
         let scheme = |scheme: &str| BadUrl::Scheme(scheme.to_owned());
         for (text, error) in [
-            ("ws://h:1", scheme("ws")),
+            ("nats://h:1", scheme("nats")),
+            ("ws://h:1/a b", BadUrl::Path(NotSendable::Path)),
+            ("ws://h:1/a#b", BadUrl::Path(NotSendable::Path)),
+            ("ws:///a", BadUrl::NoHost),
             ("://h:1", scheme("")),
             ("ndjson+tls://h:1", scheme("ndjson+tls")),
             ("", BadUrl::NoHost),

@@ -11,7 +11,6 @@ use crate::scenario::membership::line_bytes;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
 use crate::scenario::rooms::{Dealt, GroupRooms};
 pub use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
-use crate::wire::Dialect;
 use crate::wire::protocol::{Protocol, Spoken};
 use crate::wire::rooms::RoomNames;
 
@@ -150,7 +149,7 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TargetUrl {
     /// The reference server, started as a child process on a free port that speaks this.
-    Embedded(Dialect),
+    Embedded(Protocol),
     /// A server that is there already.
     At(Url),
 }
@@ -160,7 +159,7 @@ impl TargetUrl {
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         match self {
-            Self::Embedded(dialect) => (*dialect).into(),
+            Self::Embedded(protocol) => *protocol,
             Self::At(url) => url.protocol,
         }
     }

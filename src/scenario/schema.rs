@@ -13,22 +13,24 @@ use super::threshold;
 use super::tree::{Node, Table, Value};
 use super::value::{MAX_DURATION, connect_rate, duration, some_time, string, whole};
 use crate::server::fault::request::{self, Request};
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 /// The phases' length where neither the file nor a stage says any.
 const DEFAULT_DURATION: &str = "10s";
 
 /// URLs of which this version drives the target.
 const SUPPORTED_URLS: &str = "this version drives \"embedded\", \"embedded+classic\", \
-                              \"ndjson://HOST:PORT\" and \"classic://HOST:PORT\"";
+                              \"embedded+ws\", \"ndjson://HOST:PORT\", \
+                              \"classic://HOST:PORT\" and \"ws://HOST:PORT/PATH\"";
 
 /// Kinds of target that later versions drive.
-const LATER_SCHEMES: [&str; 6] = ["ws", "wss", "nats", "redis", "mqtt", "tcp"];
+const LATER_SCHEMES: [&str; 5] = ["wss", "nats", "redis", "mqtt", "tcp"];
 
-/// The names for the reference server as a child process, each with the dialect of its clients.
-const EMBEDDED: [(&str, Dialect); 2] = [
-    ("embedded", Dialect::Ndjson),
-    ("embedded+classic", Dialect::Classic),
+/// The names for the reference server as a child process, each with the protocol of its clients.
+const EMBEDDED: [(&str, Protocol); 3] = [
+    ("embedded", Protocol::Ndjson),
+    ("embedded+classic", Protocol::Classic),
+    ("embedded+ws", Protocol::WebSocket),
 ];
 
 /// Reads the whole scenario. The plan is sound if no error was noted on the way.
@@ -201,8 +203,8 @@ fn target_url(node: &Node) -> Result<TargetUrl, Expected> {
     let Value::String(url) = &node.value else {
         return Err("a url".into());
     };
-    if let Some((_, dialect)) = EMBEDDED.iter().find(|(name, _)| name == url) {
-        return Ok(TargetUrl::Embedded(*dialect));
+    if let Some((_, protocol)) = EMBEDDED.iter().find(|(name, _)| name == url) {
+        return Ok(TargetUrl::Embedded(*protocol));
     }
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
     if scheme.is_none() && !url.contains(':') {
@@ -266,18 +268,18 @@ mod tests {
             "127.0.0.1-127.0.0.8:80",
             "a:1,b:2",
         ] {
-            for dialect in [Dialect::Ndjson, Dialect::Classic] {
+            for protocol in Protocol::ALL {
                 for url in [
-                    format!("{dialect}://{address}"),
-                    format!("{dialect}://{address}/"),
+                    format!("{protocol}://{address}"),
+                    format!("{protocol}://{address}/"),
                 ] {
                     let expected = TargetUrl::At(url.parse().unwrap());
                     assert_eq!(read(&url), Ok(expected));
                 }
             }
         }
-        for (name, dialect) in EMBEDDED {
-            assert_eq!(read(name), Ok(TargetUrl::Embedded(dialect)));
+        for (name, protocol) in EMBEDDED {
+            assert_eq!(read(name), Ok(TargetUrl::Embedded(protocol)));
         }
         for wrong in [
             "",
@@ -298,6 +300,10 @@ mod tests {
             "ndjson://127.0.0.8-127.0.0.1:1",
             "ndjson://a:1,",
             "http://127.0.0.1:80",
+            "ws://",
+            "ws://127.0.0.1:0/chat",
+            "ws://127.0.0.1:80/a b",
+            "ws://127.0.0.1:80/#room",
         ] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

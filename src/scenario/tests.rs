@@ -14,7 +14,7 @@ use super::plan::{
 use super::promises::promised_in_words;
 use super::rooms::{GroupRooms, Pick, Present};
 use super::*;
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 use crate::wire::rooms::RoomId;
 
 const TWO_GROUPS: &str = "[clients.talkers]\nrate = 5\n[clients.guests]\ncount = 2\nscript = [{ publish = {} }, { pause = '1s' }]";
@@ -52,7 +52,7 @@ fn only_a_group_is_required_and_the_rest_has_defaults() {
     let plan = plan("[clients.talkers]\nrate = 5");
     assert_eq!(plan.name, "case");
     assert_eq!(plan.seed, 1);
-    assert_eq!(plan.target.url, TargetUrl::Embedded(Dialect::Ndjson));
+    assert_eq!(plan.target.url, TargetUrl::Embedded(Protocol::Ndjson));
     assert_eq!(plan.target.connect_timeout, Duration::from_secs(5));
     assert_eq!(plan.run.warmup, Duration::from_secs(1));
     assert_eq!(plan.run.duration, Duration::from_secs(10));

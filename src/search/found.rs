@@ -203,7 +203,7 @@ mod tests {
     use crate::report::thresholds::metric_name;
     use crate::scenario::plan::Metric;
     use crate::search::sample as searched;
-    use crate::wire::Dialect;
+    use crate::wire::protocol::Protocol;
 
     /// Every possible outcome of a search is valid by the published schema.
     #[test]
@@ -257,10 +257,10 @@ mod tests {
     fn the_embedded_server_is_that_in_either_dialect() {
         let mut plan = sample::plan();
         for (url, of, embedded) in [
-            ("embedded", TargetUrl::Embedded(Dialect::Ndjson), true),
+            ("embedded", TargetUrl::Embedded(Protocol::Ndjson), true),
             (
                 "embedded+classic",
-                TargetUrl::Embedded(Dialect::Classic),
+                TargetUrl::Embedded(Protocol::Classic),
                 true,
             ),
             (

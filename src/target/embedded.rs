@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use super::TargetError;
-use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 /// The words that the server prints before its URL, once it accepts connections.
 const ANNOUNCEMENT: &str = "listening on ";
@@ -40,20 +40,20 @@ pub struct Embedded {
 
 impl Embedded {
     /// Starts the server of `program`, a chatbench binary, on free ports of a number of consecutive
-    /// addresses from 127.0.0.1 on. It speaks `dialect`.
+    /// addresses from 127.0.0.1 on. It speaks `protocol`.
     ///
     /// # Errors
     /// [`TargetError::NotStarted`] with the system's error or the server's output.
     pub async fn start(
         program: &Path,
-        dialect: Dialect,
+        protocol: Protocol,
         addresses: u8,
         faults: &[String],
         seed: u64,
     ) -> Result<Self, TargetError> {
         let failed = |what: String| TargetError::NotStarted(what);
         let mut command = Command::new(program);
-        let scheme = format!("{dialect}://");
+        let scheme = format!("{protocol}://");
         let listen = format!("{scheme}127.0.0.1-127.0.0.{addresses}:0");
         command.args(["serve", "--listen", &listen, "--exit-on-stdin-eof"]);
         if !faults.is_empty() {

@@ -21,6 +21,7 @@ use super::history::{
 use super::world::{Id, LATE_AFTER_NS, Observation, address};
 use crate::kind::Kind;
 use crate::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
+use chatbench_wire::Dialect;
 use chatbench_wire::protocol::Protocol;
 
 mod no_log;
@@ -687,9 +688,9 @@ fn was_sent_ever(sessions: &[Session], id: Id) -> bool {
 fn answered(session: &Session, dialect: Protocol) -> Option<usize> {
     let mut frames = session.frames.iter().rev();
     let bye = frames.find(|frame| matches!(frame.what, What::Bye(_)));
-    session.left.and(match dialect {
-        Protocol::Classic => session.closed_at,
-        Protocol::Ndjson => bye.map(|frame| frame.place),
+    session.left.and(match dialect.dialect() {
+        Dialect::Classic => session.closed_at,
+        Dialect::Ndjson => bye.map(|frame| frame.place),
     })
 }
 

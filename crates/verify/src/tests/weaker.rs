@@ -15,6 +15,7 @@ use crate::judge::Judge;
 use crate::kind::Kind;
 use crate::ledger::{Ending, Event, Handle, Ledger, Terms};
 use crate::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
+use chatbench_wire::Dialect;
 use chatbench_wire::classic;
 use chatbench_wire::ndjson;
 use chatbench_wire::payload::{self, Header, SenderId};
@@ -95,14 +96,14 @@ impl Bench {
 
     pub(super) fn read(&mut self, client: usize, bytes: &[u8]) -> Vec<Event> {
         self.now_ns += 1;
-        match self.dialect {
-            Protocol::Ndjson => {
+        match self.dialect.dialect() {
+            Dialect::Ndjson => {
                 let lines = bytes.split(|byte| *byte == b'\n');
                 for line in lines.filter(|line| !line.is_empty()) {
                     self.saw(client, Saw::Line(line.to_vec()));
                 }
             }
-            Protocol::Classic => self.saw(client, Saw::Bytes(bytes.to_vec())),
+            Dialect::Classic => self.saw(client, Saw::Bytes(bytes.to_vec())),
         }
         let (handle, now_ns) = (self.clients[client], self.now_ns);
         let ledger = &mut self.ledger;
@@ -143,9 +144,9 @@ impl Bench {
         payload::encode(&mut text, SEED, header, self.size);
         let text = String::from_utf8(text).unwrap();
         let mut bytes = Vec::new();
-        match self.dialect {
-            Protocol::Ndjson => ndjson::encode_relay(&mut bytes, 0, &address(from), &text),
-            Protocol::Classic => classic::encode_relay(&mut bytes, &address(from), &text),
+        match self.dialect.dialect() {
+            Dialect::Ndjson => ndjson::encode_relay(&mut bytes, 0, &address(from), &text),
+            Dialect::Classic => classic::encode_relay(&mut bytes, &address(from), &text),
         }
         bytes
     }
@@ -153,9 +154,9 @@ impl Bench {
     pub(super) fn ack(&mut self, client: usize, k: u64) {
         let mut bytes = Vec::new();
         let id = publish_id(SenderId(client as u32), k);
-        match self.dialect {
-            Protocol::Ndjson => ndjson::encode_ack(&mut bytes, 0, Some(id)),
-            Protocol::Classic => classic::encode_ack(&mut bytes, &address(client)),
+        match self.dialect.dialect() {
+            Dialect::Ndjson => ndjson::encode_ack(&mut bytes, 0, Some(id)),
+            Dialect::Classic => classic::encode_ack(&mut bytes, &address(client)),
         }
         self.read(client, &bytes);
     }

@@ -22,6 +22,7 @@ use crate::ledger::{Ending, Event, Handle, Ledger, Terms};
 use crate::promises::Promises;
 use crate::trace;
 use crate::trace::file::Recording;
+use chatbench_wire::Dialect;
 use chatbench_wire::classic;
 use chatbench_wire::ndjson;
 use chatbench_wire::payload::{self, Header, SenderId};
@@ -384,9 +385,9 @@ impl World {
     /// The line of a relay of any text, as this world's dialect has it.
     pub(super) fn relay_line(&self, seq: u64, from: &str, text: &str) -> Vec<u8> {
         let mut out = Vec::new();
-        match conns::protocol(&self.terms) {
-            Protocol::Ndjson => ndjson::encode_relay(&mut out, seq, from, text),
-            Protocol::Classic => classic::encode_relay(&mut out, from, text),
+        match conns::protocol(&self.terms).dialect() {
+            Dialect::Ndjson => ndjson::encode_relay(&mut out, seq, from, text),
+            Dialect::Classic => classic::encode_relay(&mut out, from, text),
         }
         out
     }
@@ -772,9 +773,9 @@ impl<'w> Player<'w> {
             let events = conns::read_on(ledger, handle, conn, chunk, now_ns);
             bye |= events.contains(&Event::Bye);
             connection.taken += piece;
-            let lines = match conns::protocol(&self.world.terms) {
-                Protocol::Ndjson => chunk,
-                Protocol::Classic => {
+            let lines = match conns::protocol(&self.world.terms).dialect() {
+                Dialect::Ndjson => chunk,
+                Dialect::Classic => {
                     self.observations.push(Observation {
                         life: i,
                         at_ns: now_ns,
@@ -827,9 +828,9 @@ impl<'w> Player<'w> {
             if ending == Ending::Eof {
                 ledger.finish(connection.handle, conn, now_ns, |_, _| ());
             }
-            let unread = match conns::protocol(&self.world.terms) {
-                Protocol::Ndjson => conn.unread(),
-                Protocol::Classic => &[],
+            let unread = match conns::protocol(&self.world.terms).dialect() {
+                Dialect::Ndjson => conn.unread(),
+                Dialect::Classic => &[],
             };
             ledger.ended(connection.handle, ending, unread, now_ns);
             self.over[i] = true;

@@ -22,6 +22,7 @@ use super::seen::{Capabilities, Conn, Due, Glued, Goodbye, Publishing, RawSent, 
 
 pub mod classic;
 pub mod ndjson;
+pub mod websocket;
 mod wrong;
 
 pub use wrong::WrongTarget;
@@ -34,11 +35,14 @@ pub enum Protocol {
     Ndjson,
     /// The original's: JSON objects in, bare text out.
     Classic,
+    /// The frames of the reference protocol over WebSocket: one JSON object per text message.
+    #[serde(rename = "websocket")]
+    WebSocket,
 }
 
 impl Protocol {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Ndjson, Self::Classic];
+    pub const ALL: [Self; 3] = [Self::Ndjson, Self::Classic, Self::WebSocket];
 
     /// The protocol whose addresses have this scheme.
     #[must_use]
@@ -52,6 +56,7 @@ impl Protocol {
         match self {
             Self::Ndjson => ndjson::SCHEME,
             Self::Classic => classic::SCHEME,
+            Self::WebSocket => websocket::SCHEME,
         }
     }
 
@@ -60,6 +65,7 @@ impl Protocol {
     pub const fn takes_path(self) -> bool {
         match self {
             Self::Ndjson | Self::Classic => false,
+            Self::WebSocket => true,
         }
     }
 
@@ -69,21 +75,22 @@ impl Protocol {
         match self {
             Self::Ndjson => ndjson::CAPABILITIES,
             Self::Classic => classic::CAPABILITIES,
+            Self::WebSocket => websocket::CAPABILITIES,
         }
     }
 
-    /// The dialect of the reference server that speaks it.
+    /// The dialect that its messages are written in.
     #[must_use]
     pub const fn dialect(self) -> Dialect {
         match self {
-            Self::Ndjson => Dialect::Ndjson,
+            Self::Ndjson | Self::WebSocket => Dialect::Ndjson,
             Self::Classic => Dialect::Classic,
         }
     }
 
     /// A new connection. Anything that it has to begin with is appended to `out`.
     #[must_use]
-    pub fn open(self, opening: &Opening<'_>, _out: &mut Vec<u8>) -> AnyConn {
+    pub fn open(self, opening: &Opening<'_>, out: &mut Vec<u8>) -> AnyConn {
         let max_frame_bytes = opening.max_frame_bytes;
         match self {
             Self::Ndjson => {
@@ -93,6 +100,7 @@ impl Protocol {
             Self::Classic => {
                 AnyConn::Classic(classic::Classic::new(opening.local, max_frame_bytes))
             }
+            Self::WebSocket => AnyConn::WebSocket(websocket::WebSocket::open(opening, out)),
         }
     }
 
@@ -104,6 +112,7 @@ impl Protocol {
         match self {
             Self::Ndjson => ndjson::wrong(heard, ended, max_seq),
             Self::Classic => classic::wrong(heard),
+            Self::WebSocket => websocket::wrong(heard, ended, max_seq),
         }
     }
 
@@ -113,6 +122,7 @@ impl Protocol {
         match self {
             Self::Ndjson => ndjson::frame_bytes(),
             Self::Classic => classic::frame_bytes(),
+            Self::WebSocket => websocket::frame_bytes(),
         }
     }
 }
@@ -260,6 +270,8 @@ pub enum AnyConn {
     Ndjson(ndjson::Ndjson),
     /// Of [`Protocol::Classic`].
     Classic(classic::Classic),
+    /// Of [`Protocol::WebSocket`].
+    WebSocket(websocket::WebSocket),
 }
 
 /// Runs the same code for the connection of whichever protocol it is: `each_conn!(any, conn => …)`.
@@ -269,6 +281,7 @@ macro_rules! each_conn {
         match $any {
             $crate::protocol::AnyConn::Ndjson($conn) => $body,
             $crate::protocol::AnyConn::Classic($conn) => $body,
+            $crate::protocol::AnyConn::WebSocket($conn) => $body,
         }
     };
 }
@@ -281,6 +294,7 @@ impl AnyConn {
         match self {
             Self::Ndjson(conn) => conn.glued(publish, id),
             Self::Classic(conn) => conn.glued(publish),
+            Self::WebSocket(conn) => conn.glued(publish, id),
         }
     }
 
@@ -288,7 +302,7 @@ impl AnyConn {
     #[must_use]
     pub fn claim(&self) -> Option<&str> {
         match self {
-            Self::Ndjson(_) => None,
+            Self::Ndjson(_) | Self::WebSocket(_) => None,
             Self::Classic(conn) => Some(conn.claim()),
         }
     }

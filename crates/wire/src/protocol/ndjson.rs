@@ -37,7 +37,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
 pub(super) const SHORTEST_FRAME_BYTES: usize = 22;
 
 /// More frames than any run has.
-const EVERYTHING: u64 = 1 << 56;
+pub(super) const EVERYTHING: u64 = 1 << 56;
 
 /// The longest line that is read from a target whose welcome allows longer ones.
 const MAX_READ_LINE_BYTES: u64 = 64 << 20;
@@ -46,14 +46,78 @@ const MAX_READ_LINE_BYTES: u64 = 64 << 20;
 #[derive(Debug)]
 pub struct Ndjson {
     lines: LineBuffer,
-    /// The unfinished line of the bytes that a script sent.
-    raw: Option<Box<LineBuffer>>,
-    /// The longest line that the target takes, as its welcome states; 0 before that.
-    max_line: u64,
-    /// The welcome was just read: from the next line on, lines may be as long as it says.
-    just_welcomed: bool,
+    raw: Raw,
+    welcomed: Welcomed,
     /// The rooms of the run, if it has any.
     rooms: Option<Arc<RoomNames>>,
+}
+
+/// The unfinished line of the bytes that a script sent.
+#[derive(Debug, Default)]
+pub(super) struct Raw(Option<Box<LineBuffer>>);
+
+impl Raw {
+    /// What bytes are that a script sends as they stand, to a target that takes lines of
+    /// `max_frame_bytes`.
+    pub(super) fn sent(&mut self, bytes: &[u8], max_frame_bytes: usize) -> RawSent {
+        let raw = (self.0).get_or_insert_with(|| Box::new(LineBuffer::new(max_frame_bytes)));
+        let mut sent = RawSent::default();
+        let mut lines = raw.feed(bytes);
+        while let Some(line) = lines.next() {
+            sent.frames.push(match line {
+                Ok(line) => raw_frame(line),
+                Err(_) => RawFrame::Refused(Vec::new()),
+            });
+        }
+        sent.unfinished = raw.pending_bytes() > 0;
+        sent.is_right = !sent.unfinished && sent.frames.iter().all(RawFrame::is_right);
+        sent
+    }
+
+    /// The fate of a publish that runs together with bytes that a script sent before.
+    pub(super) fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
+        let raw = self.0.as_mut().filter(|raw| raw.pending_bytes() > 0)?;
+        let mut lines = raw.feed(publish);
+        let survives = matches!(
+            lines.next(),
+            Some(Ok(line)) if ndjson::decode_publish(line).is_ok_and(|p| p.id == Some(id))
+        );
+        Some(Glued {
+            fate: match survives {
+                true => GluedFate::Survives,
+                false => GluedFate::Refused,
+            },
+            unfinished: raw.pending_bytes() > 0,
+        })
+    }
+}
+
+/// What a connection learns of its target by the welcome.
+#[derive(Debug, Default)]
+pub(super) struct Welcomed {
+    /// The longest frame that the target takes, as its welcome states; 0 before that.
+    max_line: u64,
+    /// The welcome was just read: from the next frame on, frames may be as long as it says.
+    is_news: bool,
+}
+
+impl Welcomed {
+    /// The longest frame that the target sends, if it was just welcomed: it takes frames as its
+    /// welcome says, and its own may be as long, and somewhat longer (F2).
+    #[inline]
+    pub(super) fn longest_frame(&mut self) -> Option<usize> {
+        if !self.is_news {
+            return None;
+        }
+        self.is_news = false;
+        let longest = self.max_line.saturating_add(SERVER_EXTRA_BYTES as u64);
+        Some(longest.min(MAX_READ_LINE_BYTES) as usize)
+    }
+
+    /// The longest frame that the target takes, if it has said so.
+    pub(super) fn max_frame_bytes(&self) -> Option<u64> {
+        (self.max_line > 0).then_some(self.max_line)
+    }
 }
 
 /// The beginning of a relay in a named room, as servers write it.
@@ -66,9 +130,8 @@ impl Ndjson {
     pub fn new(max_line_bytes: usize) -> Self {
         Self {
             lines: LineBuffer::new(max_line_bytes),
-            raw: None,
-            max_line: 0,
-            just_welcomed: false,
+            raw: Raw::default(),
+            welcomed: Welcomed::default(),
             rooms: None,
         }
     }
@@ -87,27 +150,7 @@ impl Ndjson {
 
     /// The fate of a publish that runs together with bytes that a script sent before.
     pub(super) fn glued(&mut self, publish: &[u8], id: u64) -> Option<Glued> {
-        let raw = self.raw.as_mut().filter(|raw| raw.pending_bytes() > 0)?;
-        let mut lines = raw.feed(publish);
-        let survives = matches!(
-            lines.next(),
-            Some(Ok(line)) if ndjson::decode_publish(line).is_ok_and(|p| p.id == Some(id))
-        );
-        Some(Glued {
-            fate: match survives {
-                true => GluedFate::Survives,
-                false => GluedFate::Refused,
-            },
-            unfinished: raw.pending_bytes() > 0,
-        })
-    }
-
-    /// The target takes lines as its welcome says: its own may be as long, and somewhat longer
-    /// (F2).
-    fn allow_longer_lines(&mut self) {
-        self.just_welcomed = false;
-        let longest = self.max_line.saturating_add(SERVER_EXTRA_BYTES as u64);
-        self.lines.allow(longest.min(MAX_READ_LINE_BYTES) as usize);
+        self.raw.glued(publish, id)
     }
 }
 
@@ -123,8 +166,8 @@ impl Conn for Ndjson {
         input: &mut &'r [u8],
         _out: &mut Vec<u8>,
     ) -> Option<(RoomId, Seen<'a>)> {
-        if self.just_welcomed {
-            self.allow_longer_lines();
+        if let Some(longest) = self.welcomed.longest_frame() {
+            self.lines.allow(longest);
         }
         let line = match self.lines.next_in(input)? {
             Ok(line) => line,
@@ -138,88 +181,8 @@ impl Conn for Ndjson {
                 return Some((RoomId::UNNAMED, Seen::Malformed(malformed)));
             }
         };
-        let mut room = RoomId::UNNAMED;
-        let mut of = |name: &Option<Cow<'_, str>>| {
-            if let Some(name) = name {
-                room = room_of(self.rooms.as_deref(), name);
-            }
-        };
-        let seen = match ndjson::decode_server(line.text) {
-            Ok(ServerFrame::Relay {
-                room,
-                seq,
-                client_ip,
-                message,
-            }) => {
-                of(&room);
-                Seen::Relay(Relay {
-                    frame: line.whole,
-                    text: match message {
-                        Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-                        Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-                    },
-                    from: client_ip,
-                    seq,
-                })
-            }
-            Ok(ServerFrame::Ack { room, seq, id }) => {
-                of(&room);
-                Seen::Ack {
-                    of: id.map_or(AckOf::NoId, AckOf::Id),
-                    seq,
-                }
-            }
-            Ok(ServerFrame::Welcome { protocol, .. }) if protocol != ndjson::PROTOCOL_VERSION => {
-                let ours = ndjson::PROTOCOL_VERSION;
-                Seen::Malformed(Malformed {
-                    what: format!("a welcome to protocol {protocol}, where {ours} is spoken")
-                        .into(),
-                    frame: Cow::Borrowed(&[]),
-                    could_hide: 0,
-                })
-            }
-            Ok(ServerFrame::Welcome {
-                client_ip,
-                seq,
-                max_line,
-                ..
-            }) => {
-                self.max_line = max_line.max(1);
-                self.just_welcomed = true;
-                Seen::Open { seq, me: client_ip }
-            }
-            Ok(ServerFrame::Joined { room, seq, .. }) => {
-                of(&Some(room));
-                let me = Cow::Borrowed("");
-                Seen::Open { seq, me }
-            }
-            Ok(ServerFrame::Left { room, seq, .. }) => {
-                of(&Some(room));
-                Seen::Bye { seq }
-            }
-            Ok(ServerFrame::Error {
-                room,
-                code,
-                detail,
-                id,
-            }) => {
-                of(&room);
-                Seen::Error(Complaint {
-                    cuts_off: code == ErrorCode::SlowConsumer.as_str(),
-                    code,
-                    detail,
-                    of: id,
-                })
-            }
-            Ok(ServerFrame::Bye { seq }) => Seen::Bye { seq },
-            Ok(ServerFrame::Unknown) => Seen::Unknown,
-            Err(malformed) => Seen::Malformed(Malformed {
-                what: malformed.detail.into(),
-                frame: line.text.into(),
-                could_hide: (line.text.len() / SHORTEST_FRAME_BYTES) as u64,
-            }),
-        };
-        Some((room, seen))
+        let rooms = self.rooms.as_deref();
+        Some(observe(line.text, line.whole, rooms, &mut self.welcomed))
     }
 
     #[inline]
@@ -227,12 +190,7 @@ impl Conn for Ndjson {
         if self.rooms.is_none() || self.lines.pending_bytes() > 0 {
             return RoomId::UNNAMED;
         }
-        let name = input.strip_prefix(RELAY_IN_ROOM).and_then(|rest| {
-            let end = memchr2(b'"', b'\\', rest)?;
-            (rest[end] == b'"').then_some(&rest[..end])
-        });
-        let name = name.and_then(|name| std::str::from_utf8(name).ok());
-        name.map_or(RoomId::UNNAMED, |name| room_of(self.rooms.as_deref(), name))
+        room_of_relay(input, self.rooms.as_deref())
     }
 
     fn join(&mut self, out: &mut Vec<u8>, room: RoomId) -> bool {
@@ -265,23 +223,115 @@ impl Conn for Ndjson {
 
     fn raw(&mut self, out: &mut Vec<u8>, bytes: &[u8], max_frame_bytes: usize) -> RawSent {
         out.extend_from_slice(bytes);
-        let raw = (self.raw).get_or_insert_with(|| Box::new(LineBuffer::new(max_frame_bytes)));
-        let mut sent = RawSent::default();
-        let mut lines = raw.feed(bytes);
-        while let Some(line) = lines.next() {
-            sent.frames.push(match line {
-                Ok(line) => raw_frame(line),
-                Err(_) => RawFrame::Refused(Vec::new()),
-            });
-        }
-        sent.unfinished = raw.pending_bytes() > 0;
-        sent.is_right = !sent.unfinished && sent.frames.iter().all(RawFrame::is_right);
-        sent
+        self.raw.sent(bytes, max_frame_bytes)
     }
 
     fn max_frame_bytes(&self) -> Option<u64> {
-        (self.max_line > 0).then_some(self.max_line)
+        self.welcomed.max_frame_bytes()
     }
+}
+
+/// What a frame says, and in which room: `text` is the frame, and `whole` all that stands for it on
+/// the wire. Whoever carries frames in something else than lines takes them from here, too.
+#[inline(always)] // a line costs 40 instructions more where it is a call
+pub(super) fn observe<'a>(
+    text: &'a [u8],
+    whole: &'a [u8],
+    rooms: Option<&RoomNames>,
+    welcomed: &mut Welcomed,
+) -> (RoomId, Seen<'a>) {
+    let mut room = RoomId::UNNAMED;
+    let mut of = |name: &Option<Cow<'_, str>>| {
+        if let Some(name) = name {
+            room = room_of(rooms, name);
+        }
+    };
+    let seen = match ndjson::decode_server(text) {
+        Ok(ServerFrame::Relay {
+            room,
+            seq,
+            client_ip,
+            message,
+        }) => {
+            of(&room);
+            Seen::Relay(Relay {
+                frame: whole,
+                text: match message {
+                    Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+                    Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+                },
+                from: client_ip,
+                seq,
+            })
+        }
+        Ok(ServerFrame::Ack { room, seq, id }) => {
+            of(&room);
+            Seen::Ack {
+                of: id.map_or(AckOf::NoId, AckOf::Id),
+                seq,
+            }
+        }
+        Ok(ServerFrame::Welcome { protocol, .. }) if protocol != ndjson::PROTOCOL_VERSION => {
+            let ours = ndjson::PROTOCOL_VERSION;
+            Seen::Malformed(Malformed {
+                what: format!("a welcome to protocol {protocol}, where {ours} is spoken").into(),
+                frame: Cow::Borrowed(&[]),
+                could_hide: 0,
+            })
+        }
+        Ok(ServerFrame::Welcome {
+            client_ip,
+            seq,
+            max_line,
+            ..
+        }) => {
+            welcomed.max_line = max_line.max(1);
+            welcomed.is_news = true;
+            Seen::Open { seq, me: client_ip }
+        }
+        Ok(ServerFrame::Joined { room, seq, .. }) => {
+            of(&Some(room));
+            let me = Cow::Borrowed("");
+            Seen::Open { seq, me }
+        }
+        Ok(ServerFrame::Left { room, seq, .. }) => {
+            of(&Some(room));
+            Seen::Bye { seq }
+        }
+        Ok(ServerFrame::Error {
+            room,
+            code,
+            detail,
+            id,
+        }) => {
+            of(&room);
+            Seen::Error(Complaint {
+                cuts_off: code == ErrorCode::SlowConsumer.as_str(),
+                code,
+                detail,
+                of: id,
+            })
+        }
+        Ok(ServerFrame::Bye { seq }) => Seen::Bye { seq },
+        Ok(ServerFrame::Unknown) => Seen::Unknown,
+        Err(malformed) => Seen::Malformed(Malformed {
+            what: malformed.detail.into(),
+            frame: text.into(),
+            could_hide: (text.len() / SHORTEST_FRAME_BYTES) as u64,
+        }),
+    };
+    (room, seen)
+}
+
+/// The room of the relay that `input` begins with, as far as its first bytes tell.
+#[inline]
+pub(super) fn room_of_relay(input: &[u8], rooms: Option<&RoomNames>) -> RoomId {
+    let name = input.strip_prefix(RELAY_IN_ROOM).and_then(|rest| {
+        let end = memchr2(b'"', b'\\', rest)?;
+        (rest[end] == b'"').then_some(&rest[..end])
+    });
+    let name = name.and_then(|name| std::str::from_utf8(name).ok());
+    name.map_or(RoomId::UNNAMED, |name| room_of(rooms, name))
 }
 
 /// The room of this name.

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::payload::{self, Header, SenderId};
 use crate::seen::{GluedFate, RawFrame};
+use crate::websocket::{Asked, Handshake, Kind, Received, Sender, Server};
 use crate::{classic as classic_wire, ndjson as ndjson_wire};
 
 const ADDRESS: &str = "127.0.0.1:7";
@@ -60,7 +61,28 @@ fn open(protocol: Protocol, out: &mut Vec<u8>) -> AnyConn {
         rooms: Arc::new(RoomNames::new(ROOMS[..2].iter().copied())),
         ..Opening::reading(MAX_BYTES)
     };
-    protocol.open(&opening, out)
+    let mut conn = protocol.open(&opening, out);
+    if protocol == Protocol::WebSocket {
+        let Some(Asked::Upgrade(upgrade)) = Handshake::default().next(&mut &out[..]) else {
+            panic!("{}", String::from_utf8_lossy(out));
+        };
+        out.clear();
+        assert!(!conn.is_ready());
+        let mut answer = Vec::new();
+        upgrade.accept(None, &mut answer);
+        assert_eq!(conn.next(&mut &answer[..], out), None);
+        assert!(conn.is_ready());
+    }
+    conn
+}
+
+/// The frames of lines, as a WebSocket server sends them.
+fn messages(lines: &[u8]) -> Vec<u8> {
+    let (mut server, mut out) = (Sender::of_server(), Vec::new());
+    for line in lines.split_inclusive(|&byte| byte == b'\n') {
+        server.send(&mut out, Kind::Text, &line[..line.len() - 1]);
+    }
+    out
 }
 
 fn load(bytes: usize) -> String {
@@ -79,6 +101,10 @@ fn load(bytes: usize) -> String {
 
 /// The bytes, and how many observations they are.
 fn stream(protocol: Protocol, all: &[Says]) -> (Vec<u8>, usize) {
+    if protocol == Protocol::WebSocket {
+        let (lines, frames) = stream(Protocol::Ndjson, all);
+        return (messages(&lines), frames);
+    }
     let mut out = Vec::new();
     let mut frames = 0;
     for (seq, says) in all.iter().enumerate() {
@@ -124,7 +150,7 @@ fn stream(protocol: Protocol, all: &[Says]) -> (Vec<u8>, usize) {
             }
             (Protocol::Classic, Says::Ack) => classic_wire::encode_ack(&mut out, ADDRESS),
             // Of bare text nobody knows how many there are.
-            (Protocol::Classic, _) => {}
+            (Protocol::Classic | Protocol::WebSocket, _) => {}
         }
         frames += usize::from(out.len() > before);
     }
@@ -147,7 +173,7 @@ fn observations<'a>(
     while let Some(one) = conn.finish() {
         seen.push(format!("{one:?}"));
     }
-    assert_eq!(out, b"", "neither protocol answers what it reads");
+    assert_eq!(out, b"", "no protocol answers what was said here");
     (seen, conn.unread().to_vec())
 }
 
@@ -215,9 +241,13 @@ proptest! {
 
     /// The room that the first bytes of a message tell is the one that decoding it gives.
     #[test]
-    fn the_room_of_what_comes_next_is_told_by_its_first_bytes(says in says()) {
-        let (bytes, frames) = stream(Protocol::Ndjson, std::slice::from_ref(&says));
-        let mut conn = open(Protocol::Ndjson, &mut Vec::new());
+    fn the_room_of_what_comes_next_is_told_by_its_first_bytes(
+        says in says(),
+        over_websocket in any::<bool>(),
+    ) {
+        let protocol = if over_websocket { Protocol::WebSocket } else { Protocol::Ndjson };
+        let (bytes, frames) = stream(protocol, std::slice::from_ref(&says));
+        let mut conn = open(protocol, &mut Vec::new());
         let told = conn.room_of_next(&bytes);
         let mut input = &bytes[..];
         let decoded = conn.next(&mut input, &mut Vec::new()).map(|(room, _)| room);
@@ -234,9 +264,15 @@ proptest! {
     }
 
     #[test]
-    fn rubbish_never_panics(protocol in 0_usize..2, chunks: Vec<Vec<u8>>) {
+    fn rubbish_never_panics(protocol in 0_usize..3, chunks: Vec<Vec<u8>>) {
         let protocol = Protocol::ALL[protocol];
-        observations(protocol, chunks.iter().map(|chunk| &chunk[..]));
+        let mut out = Vec::new();
+        let mut conn = open(protocol, &mut out);
+        for chunk in &chunks {
+            let mut input = &chunk[..];
+            while conn.next(&mut input, &mut out).is_some() {}
+        }
+        while conn.finish().is_some() {}
     }
 }
 
@@ -244,7 +280,9 @@ proptest! {
 fn schemes_are_found_and_nothing_else_is() {
     for protocol in Protocol::ALL {
         assert_eq!(Protocol::of_scheme(&protocol.to_string()), Some(protocol));
-        assert_eq!(Protocol::from(protocol.dialect()), protocol);
+    }
+    for dialect in [Dialect::Ndjson, Dialect::Classic] {
+        assert_eq!(Protocol::from(dialect).dialect(), dialect);
     }
     assert_eq!(Protocol::of_scheme("nats"), None);
 }
@@ -423,4 +461,160 @@ fn a_target_that_speaks_something_else_is_known_by_what_it_says_first() {
         assert!(said.starts_with(expected), "{said}");
     }
     assert_eq!(wrong(Protocol::Classic, &relay, false), None);
+}
+
+/// What a WebSocket server reads of the client's bytes.
+fn heard_by_server(mut bytes: &[u8]) -> Vec<String> {
+    let (mut server, mut heard) = (Server::new(MAX_BYTES), Vec::new());
+    while let Some(received) = server.next(&mut bytes, &mut Vec::new()) {
+        heard.push(match received {
+            Received::Message {
+                kind: Kind::Text,
+                payload,
+                ..
+            } => String::from_utf8_lossy(payload).into_owned(),
+            other => format!("{other:?}"),
+        });
+    }
+    heard
+}
+
+/// Over WebSocket the same is sent as over ndjson, each frame a text message and without its LF.
+#[test]
+fn what_is_sent_over_websocket_is_a_message_per_frame() {
+    let mut conn = open(Protocol::WebSocket, &mut Vec::new());
+    let mut out = Vec::new();
+    let lobby = RoomId(1);
+    conn.join(&mut out, lobby);
+    conn.join(&mut out, RoomId::UNNAMED);
+    let publish = Publishing {
+        room: lobby,
+        text: "hello",
+        id: 7,
+        claims: None,
+    };
+    assert_eq!(conn.publish(&mut out, publish), None);
+    conn.leave(&mut out, lobby);
+    let raw = b"{\"message\":\"x\"}\r\n\nrubbish\n\xff\n{\"join\":\"a\"}";
+    let sent = conn.raw(&mut out, raw, MAX_BYTES);
+    let refused = |text: &[&str]| RawFrame::Refused(text.iter().map(|&t| t.to_owned()).collect());
+    let expected = [
+        RawFrame::Publish("x".to_owned()),
+        refused(&["rubbish"]),
+        refused(&["\u{fffd}"]),
+    ];
+    assert_eq!(sent.frames, expected);
+    assert!(!sent.is_right && sent.unfinished);
+    let glued = conn.publish(&mut out, Publishing { id: 8, ..publish });
+    let refused = Glued {
+        fate: GluedFate::Refused,
+        unfinished: false,
+    };
+    assert_eq!(glued, Some(refused));
+    assert_eq!(conn.close(&mut out), Goodbye::Said);
+    let heard = [
+        "{\"join\":\"lobby\"}",
+        "{\"message\":\"hello\",\"id\":7,\"room\":\"lobby\"}",
+        "{\"leave\":\"lobby\"}",
+        "{\"message\":\"x\"}\r",
+        "rubbish",
+        "Message { kind: Binary, payload: [255], frame: [130, 1, 255] }",
+        "{\"join\":\"a\"}{\"message\":\"hello\",\"id\":8,\"room\":\"lobby\"}",
+        "Closed { code: Some(1000), reason: \"\" }",
+    ];
+    assert_eq!(heard_by_server(&out), heard);
+}
+
+/// A bye is the last frame, a close comes after it, and nothing that follows is read.
+#[test]
+fn a_websocket_is_over_with_the_targets_close() {
+    let mut conn = open(Protocol::WebSocket, &mut Vec::new());
+    let (mut bytes, mut server) = (Vec::new(), Server::new(MAX_BYTES));
+    server.ping(&mut bytes, b"are you there");
+    server.send(&mut bytes, Kind::Text, br#"{"type":"bye","seq":3}"#);
+    server.close(&mut bytes, 1000, "");
+    bytes.extend_from_slice(&messages(b"{\"type\":\"bye\",\"seq\":4}\n"));
+    let (mut out, mut input) = (Vec::new(), &bytes[..]);
+    let seen = conn.next(&mut input, &mut out);
+    assert_eq!(seen, Some((RoomId::UNNAMED, Seen::Bye { seq: 3 })));
+    assert!(!conn.is_over());
+    assert_eq!(conn.next(&mut input, &mut out), None);
+    assert!(conn.is_over() && input.is_empty());
+    let heard = heard_by_server(&out);
+    assert_eq!(heard[1], "Closed { code: Some(1000), reason: \"\" }");
+}
+
+/// What is no frame is an observation, and what is no WebSocket ends the stream as one.
+#[test]
+fn what_is_wrong_with_messages_is_malformed() {
+    for (bytes, what) in [
+        (&[0x82, 1, 0][..], "a binary message, where frames are text"),
+        (
+            &[0x81, 1, 0xff],
+            "a text message is not UTF-8: the fault is at byte 0",
+        ),
+        (
+            &[0x81, 0x81, 0, 0, 0, 0, b'{'],
+            "a frame of the server is masked, and only a client's may be",
+        ),
+        (&[0x81, 2, b'[', b']'], "expected a JSON object"),
+    ] {
+        let mut conn = open(Protocol::WebSocket, &mut Vec::new());
+        let seen = conn.next(&mut &bytes[..], &mut Vec::new());
+        let Some((_, Seen::Malformed(malformed))) = seen else {
+            panic!("{what}: {seen:?}");
+        };
+        assert_eq!(malformed.what, what);
+    }
+}
+
+#[test]
+fn a_client_that_no_websocket_takes_in_knows_why() {
+    let begun = || {
+        let opening = Opening {
+            host: "chat.example:80",
+            ..Opening::reading(MAX_BYTES)
+        };
+        let mut out = Vec::new();
+        (Protocol::WebSocket.open(&opening, &mut out), out)
+    };
+    let (mut conn, request) = begun();
+    let request = String::from_utf8(request).unwrap();
+    assert!(request.starts_with("GET / HTTP/1.1\r\nHost: chat.example:80\r\n"));
+    assert_eq!(conn.awaited(), "answer to the WebSocket handshake");
+    let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\n";
+    assert_eq!(conn.next(&mut &answer[..], &mut Vec::new()), None);
+    assert_eq!(conn.trouble(), None, "more is to come");
+    assert_eq!(conn.next(&mut &b"nono"[..], &mut Vec::new()), None);
+    let said = "it answered the WebSocket handshake with HTTP 404 Not Found: is the path right?; \
+                it said `nono`";
+    assert_eq!(conn.trouble().as_deref(), Some(said));
+
+    let mut conn = open(Protocol::WebSocket, &mut Vec::new());
+    assert_eq!(conn.awaited(), "welcome");
+    let mut bytes = Vec::new();
+    Server::new(9).close(&mut bytes, 1008, "no entry");
+    assert_eq!(conn.next(&mut &bytes[..], &mut Vec::new()), None);
+    let said = "it closed the WebSocket with code 1008 before the welcome: no entry";
+    assert_eq!(conn.trouble().as_deref(), Some(said));
+
+    let ws = |heard: &[u8], ended| {
+        let wrong = Protocol::WebSocket.wrong(heard, ended, 8);
+        wrong.map(|wrong| wrong.to_string())
+    };
+    let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+    let said_first = |line: &[u8]| ws(&[&head[..], &messages(line)].concat(), false);
+    let mut welcome = Vec::new();
+    ndjson_wire::encode_welcome(&mut welcome, ADDRESS, 9, 1_000);
+    let expected = "its welcome stands at number 9, and numbers are followed up to 8";
+    assert_eq!(said_first(&welcome).as_deref(), Some(expected));
+    let said = said_first(b"0{\"sid\":1}\n").unwrap();
+    assert!(said.starts_with("its first message is no welcome of the reference protocol"));
+    assert!(said.ends_with("is described in [protocol])"), "{said}");
+    assert_eq!(ws(head, false), None);
+    assert_eq!(ws(b"HTT", false), None);
+    let said = ws(b"SSH-2.0", true).unwrap();
+    let expected = "it is no WebSocket server: an answer begins with `HTTP/1.1`, and this said \
+                    `SSH-2.0`";
+    assert_eq!(said, expected);
 }

@@ -4,6 +4,7 @@ use thiserror::Error;
 
 use super::Protocol;
 use crate::ndjson::welcome::NotAWelcome;
+use crate::websocket::Refused;
 
 /// The evidence, in what a target said first, that it is not what it was taken for, or that it
 /// takes no clients.
@@ -29,6 +30,20 @@ pub enum WrongTarget {
     #[error("{what}, got `{got}`")]
     WrongWelcome {
         /// The fault in it.
+        what: NotAWelcome,
+        /// The beginning of what came.
+        got: String,
+    },
+    /// Its answer to the handshake is none.
+    #[error("{0}")]
+    Handshake(Refused),
+    /// It speaks WebSocket, and in messages of its own.
+    #[error(
+        "its first message is no welcome of the reference protocol: {what}, got `{got}` (how a \
+         server with messages of its own talks is described in [protocol])"
+    )]
+    NotReference {
+        /// The reason why it is no welcome.
         what: NotAWelcome,
         /// The beginning of what came.
         got: String,

@@ -3,7 +3,7 @@
 use super::handshake::request::Request;
 use super::handshake::response::{Opening, Refused};
 use super::mask::Masks;
-use super::receiver::{Received, Receiver};
+use super::receiver::{Received, Receiver, Step, What};
 use super::sender::{Begun, Sender};
 use super::{Fault, Kind};
 
@@ -76,6 +76,19 @@ impl Client {
         }
     }
 
+    /// A connection whose handshake is done. What it sends is masked as by any other of these.
+    #[must_use]
+    pub fn opened(max_message_bytes: usize) -> Self {
+        let mut receiver = Receiver::of_servers(max_message_bytes);
+        receiver.start();
+        Self {
+            receiver,
+            sender: Sender::of_client(0),
+            opening: None,
+            subprotocol: None,
+        }
+    }
+
     /// From here on, messages may be as long, if less was allowed.
     pub fn allow(&mut self, max_message_bytes: usize) {
         self.receiver.allow(max_message_bytes);
@@ -102,7 +115,36 @@ impl Client {
         if self.opening.is_some() {
             return self.shake_hands(input, false);
         }
-        Some(match self.receiver.next(input)? {
+        let step = self.receiver.step(input)?;
+        Some(self.incoming(step, out))
+    }
+
+    /// The same without pings and pongs.
+    #[inline]
+    pub fn next_but_pings<'a, 'r: 'a>(
+        &'a mut self,
+        input: &mut &'r [u8],
+        out: &mut Vec<u8>,
+    ) -> Option<Incoming<'a>> {
+        if self.opening.is_some() {
+            return self.shake_hands(input, false);
+        }
+        let step = loop {
+            let step = self.receiver.step(input)?;
+            if !matches!(step.what, What::Ping | What::Pong) {
+                break step;
+            }
+            let _ = self.incoming(step, out);
+        };
+        Some(self.incoming(step, out))
+    }
+
+    #[inline]
+    fn incoming<'a>(&'a mut self, step: Step<'a>, out: &mut Vec<u8>) -> Incoming<'a> {
+        let Self {
+            receiver, sender, ..
+        } = self;
+        match receiver.lend(step) {
             Received::Message {
                 kind,
                 payload,
@@ -113,19 +155,19 @@ impl Client {
                 frame,
             },
             Received::Ping(payload) => {
-                self.sender.pong(out, payload);
+                sender.pong(out, payload);
                 Incoming::Ping(payload)
             }
             Received::Pong(payload) => Incoming::Pong(payload),
             Received::Closed { code, reason } => {
-                self.sender.close(out, code, "");
+                sender.close(out, code, "");
                 Incoming::Closed { code, reason }
             }
             Received::Fault(fault) => {
-                self.sender.fail(out, &fault);
+                sender.fail(out, &fault);
                 Incoming::Fault(fault)
             }
-        })
+        }
     }
 
     /// What the end of the stream makes of a handshake that has not ended. `None` when there was
@@ -160,6 +202,17 @@ impl Client {
         self.sender.send(out, kind, payload);
     }
 
+    /// Appends a fragment of a message, masked: the first one has its kind, and the others follow it.
+    pub fn fragment(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: Option<Kind>,
+        payload: &[u8],
+        is_last: bool,
+    ) {
+        self.sender.fragment(out, kind, payload, is_last);
+    }
+
     /// Begins a message: the caller appends its payload to `out`, and then calls
     /// [`Client::end`].
     pub fn begin(&mut self, out: &mut Vec<u8>, kind: Kind) -> Begun {
@@ -182,6 +235,12 @@ impl Client {
         self.sender.close(out, Some(code), "");
     }
 
+    /// Whether the answer to the handshake is not whole yet.
+    #[must_use]
+    pub fn is_shaking_hands(&self) -> bool {
+        self.opening.is_some()
+    }
+
     /// Whether the handshake is done and messages can be sent.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -193,12 +252,6 @@ impl Client {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.opening.is_none() && self.receiver.is_over()
-    }
-
-    /// Whether a message has begun and not ended.
-    #[must_use]
-    pub fn is_in_message(&self) -> bool {
-        self.receiver.is_in_message()
     }
 
     /// The bytes that came and are no whole frame yet, or no whole answer to the handshake.

@@ -58,7 +58,8 @@ impl Opcode {
 /// The longest header: two bytes, a length of eight, a mask of four.
 pub(super) const MAX_HEADER_BYTES: usize = 14;
 
-const FIN: u8 = 0x80;
+/// The bit of a frame that ends its message.
+pub(super) const FIN: u8 = 0x80;
 const MASKED: u8 = 0x80;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -56,12 +56,32 @@ struct Fragments {
 }
 
 /// Where a frame stands.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 enum Place<'r> {
     /// In the read.
     Read(&'r [u8]),
-    /// In [`Receiver::partial`].
-    Partial,
+    /// In [`Receiver::partial`], from this byte on.
+    Partial(usize),
+    /// In [`Receiver::fragments`], from this byte on.
+    Fragments(usize),
+}
+
+/// What came, without what it is borrowed from: [`Receiver::lend`] adds that. So whoever has no
+/// use for it can go on with the next.
+#[derive(Debug)]
+pub(super) struct Step<'r> {
+    pub(super) what: What,
+    place: Place<'r>,
+    payload_bytes: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum What {
+    Message(Kind),
+    Ping,
+    Pong,
+    Closed(Option<u16>),
+    Fault(Fault),
 }
 
 #[derive(Debug)]
@@ -136,14 +156,15 @@ impl Receiver {
         self.state == State::Over
     }
 
-    /// Whether a message has begun and not ended.
-    pub(super) fn is_in_message(&self) -> bool {
-        self.state == State::InMessage || !self.unread().is_empty()
+    /// Bytes that are kept of a frame or a message that has begun and not ended.
+    pub(super) fn pending_bytes(&self) -> usize {
+        let fragments = self.fragments.as_ref().filter(|f| !f.is_whole);
+        self.unread().len() + fragments.map_or(0, |fragments| fragments.bytes.len())
     }
 
     /// Takes the next message or control frame of a read; `None` when the read is used up.
     #[inline]
-    pub(super) fn next<'a, 'r: 'a>(&'a mut self, input: &mut &'r [u8]) -> Option<Received<'a>> {
+    pub(super) fn step<'r>(&mut self, input: &mut &'r [u8]) -> Option<Step<'r>> {
         loop {
             self.release();
             if self.state == State::Over {
@@ -154,22 +175,51 @@ impl Receiver {
                 Ok(frame) => frame,
                 Err(fault) => return Some(self.fail(fault, input)),
             };
-            match header.opcode {
-                Opcode::Data(kind) if header.is_last => {
-                    return Some(self.message(kind, header, place, input));
+            let step = |what| Step {
+                what,
+                place,
+                payload_bytes: header.payload_bytes as usize,
+            };
+            let came = match header.opcode {
+                Opcode::Data(kind) if header.is_last => self.message(kind, header, place),
+                Opcode::Data(_) | Opcode::Continuation => match self.fragment(header, place) {
+                    Ok(()) if header.is_last => self.whole_message(),
+                    Ok(()) => continue,
+                    Err(fault) => Err(fault),
+                },
+                Opcode::Ping => Ok(step(What::Ping)),
+                Opcode::Pong => Ok(step(What::Pong)),
+                Opcode::Close => self.code(header, place).map(|code| {
+                    self.state = State::Over;
+                    *input = &[];
+                    step(What::Closed(code))
+                }),
+            };
+            return Some(came.unwrap_or_else(|fault| self.fail(fault, input)));
+        }
+    }
+
+    /// What came, with what it is borrowed from: the read, or what was kept of earlier ones.
+    #[inline]
+    pub(super) fn lend<'a>(&'a self, step: Step<'a>) -> Received<'a> {
+        let frame = self.frame(step.place);
+        let payload = &frame[frame.len() - step.payload_bytes..];
+        match step.what {
+            What::Message(kind) => Received::Message {
+                kind,
+                payload,
+                frame,
+            },
+            What::Ping => Received::Ping(payload),
+            What::Pong => Received::Pong(payload),
+            What::Closed(code) => {
+                let reason = payload.get(2..).map(std::str::from_utf8);
+                Received::Closed {
+                    code,
+                    reason: reason.and_then(Result::ok).unwrap_or(""),
                 }
-                Opcode::Data(_) | Opcode::Continuation => {
-                    if let Err(fault) = self.fragment(header, place) {
-                        return Some(self.fail(fault, input));
-                    }
-                    if header.is_last {
-                        return Some(self.whole_message(input));
-                    }
-                }
-                Opcode::Ping => return Some(Received::Ping(self.payload(header, place))),
-                Opcode::Pong => return Some(Received::Pong(self.payload(header, place))),
-                Opcode::Close => return Some(self.close(header, place, input)),
             }
+            What::Fault(fault) => Received::Fault(fault),
         }
     }
 
@@ -231,7 +281,7 @@ impl Receiver {
             mask::apply(&mut self.partial[header.bytes..], mask);
         }
         self.is_lent = true;
-        Some(Ok((header, Place::Partial)))
+        Some(Ok((header, Place::Partial(0))))
     }
 
     /// Whether a frame may come here, and is not too long to be kept.
@@ -257,48 +307,49 @@ impl Receiver {
         Ok(Some(header))
     }
 
+    #[inline]
     fn frame<'a>(&'a self, place: Place<'a>) -> &'a [u8] {
         match place {
             Place::Read(frame) => frame,
-            Place::Partial => &self.partial,
+            Place::Partial(from) => &self.partial[from..],
+            Place::Fragments(from) => match &self.fragments {
+                Some(fragments) => &fragments.bytes[from..],
+                None => &[],
+            },
         }
     }
 
+    #[inline]
     fn payload<'a>(&'a self, header: Header, place: Place<'a>) -> &'a [u8] {
         &self.frame(place)[header.bytes..]
     }
 
     /// A message of one frame.
     #[inline]
-    fn message<'a, 'r: 'a>(
-        &'a mut self,
+    fn message<'r>(
+        &mut self,
         kind: Kind,
         header: Header,
         place: Place<'r>,
-        input: &mut &'r [u8],
-    ) -> Received<'a> {
-        let fault = check_text(kind, self.payload(header, place));
-        if let Some(fault) = fault {
-            return self.fail(fault, input);
-        }
-        let frame = match place {
-            Place::Read(frame) => frame,
-            Place::Partial if self.is_masked => {
+    ) -> Result<Step<'r>, Fault> {
+        check_text(kind, self.payload(header, place))?;
+        let payload_bytes = header.payload_bytes as usize;
+        let place = match header.mask {
+            None => place,
+            Some(mask) => {
                 // As a server would write it: the header is shorter by the mask.
-                let at = header.bytes - 4;
-                let (unmasked, bytes) =
-                    frame::written(Opcode::Data(kind), header.payload_bytes as usize, None);
-                debug_assert_eq!(bytes, at);
-                self.partial[4..header.bytes].copy_from_slice(&unmasked[..bytes]);
-                &self.partial[4..]
+                let (unmasked, _) = frame::written(Opcode::Data(kind), payload_bytes, None);
+                let from = mask.len();
+                let bytes = header.bytes - from;
+                self.partial[from..header.bytes].copy_from_slice(&unmasked[..bytes]);
+                Place::Partial(from)
             }
-            Place::Partial => &self.partial,
         };
-        Received::Message {
-            kind,
-            payload: &frame[frame.len() - header.payload_bytes as usize..],
-            frame,
-        }
+        Ok(Step {
+            what: What::Message(kind),
+            place,
+            payload_bytes,
+        })
     }
 
     /// One fragment more.
@@ -321,40 +372,25 @@ impl Receiver {
     }
 
     /// The message whose last fragment came.
-    fn whole_message<'a, 'r: 'a>(&'a mut self, input: &mut &'r [u8]) -> Received<'a> {
+    fn whole_message<'r>(&mut self) -> Result<Step<'r>, Fault> {
         self.state = State::Ready;
-        let (kind, payload_bytes, fault) = match &self.fragments {
-            Some(whole) => {
-                let payload = &whole.bytes[MAX_HEADER_BYTES..];
-                (whole.kind, payload.len(), check_text(whole.kind, payload))
-            }
-            None => (Kind::Binary, 0, Some(Fault::NothingToContinue)),
-        };
-        if let Some(fault) = fault {
-            return self.fail(fault, input);
-        }
-        let (header, header_bytes) = frame::written(Opcode::Data(kind), payload_bytes, None);
-        let whole = self.fragments.as_mut().map(|whole| &mut whole.bytes);
-        let frame = whole.map_or(&[][..], |bytes| {
-            let at = MAX_HEADER_BYTES - header_bytes;
-            bytes[at..MAX_HEADER_BYTES].copy_from_slice(&header[..header_bytes]);
-            &bytes[at..]
-        });
-        Received::Message {
-            kind,
-            payload: &frame[frame.len() - payload_bytes..],
-            frame,
-        }
+        let whole = self.fragments.as_mut().ok_or(Fault::NothingToContinue)?;
+        let payload = &whole.bytes[MAX_HEADER_BYTES..];
+        check_text(whole.kind, payload)?;
+        let payload_bytes = payload.len();
+        let (header, bytes) = frame::written(Opcode::Data(whole.kind), payload_bytes, None);
+        let from = MAX_HEADER_BYTES - bytes;
+        whole.bytes[from..MAX_HEADER_BYTES].copy_from_slice(&header[..bytes]);
+        Ok(Step {
+            what: What::Message(whole.kind),
+            place: Place::Fragments(from),
+            payload_bytes,
+        })
     }
 
-    fn close<'a, 'r: 'a>(
-        &'a mut self,
-        header: Header,
-        place: Place<'r>,
-        input: &mut &'r [u8],
-    ) -> Received<'a> {
-        let payload = self.payload(header, place);
-        let code = match payload {
+    /// The code of a close.
+    fn code(&self, header: Header, place: Place<'_>) -> Result<Option<u16>, Fault> {
+        match self.payload(header, place) {
             [] => Ok(None),
             [_] => Err(Fault::HalfCloseCode),
             [high, low, reason @ ..] => {
@@ -365,29 +401,21 @@ impl Receiver {
                     (true, Ok(_)) => Ok(Some(code)),
                 }
             }
-        };
-        let code = match code {
-            Ok(code) => code,
-            Err(fault) => return self.fail(fault, input),
-        };
-        self.state = State::Over;
-        *input = &[];
-        let payload = self.payload(header, place);
-        let reason = payload.get(2..).map(std::str::from_utf8);
-        Received::Closed {
-            code,
-            reason: reason.and_then(Result::ok).unwrap_or(""),
         }
     }
 
     /// Gives up on the stream.
     #[cold]
-    fn fail<'a>(&'a mut self, fault: Fault, input: &mut &[u8]) -> Received<'a> {
+    fn fail<'r>(&mut self, fault: Fault, input: &mut &[u8]) -> Step<'r> {
         *input = &[];
         self.state = State::Over;
         self.partial = Vec::new();
         self.fragments = None;
-        Received::Fault(fault)
+        Step {
+            what: What::Fault(fault),
+            place: Place::Read(&[]),
+            payload_bytes: 0,
+        }
     }
 
     /// What was lent has been read: forget it.
@@ -414,14 +442,14 @@ impl Receiver {
     }
 }
 
-/// The fault in a text that is no UTF-8.
+/// Checks that a text is UTF-8.
 #[inline]
-fn check_text(kind: Kind, payload: &[u8]) -> Option<Fault> {
+fn check_text(kind: Kind, payload: &[u8]) -> Result<(), Fault> {
     match (kind, std::str::from_utf8(payload)) {
-        (Kind::Text, Err(error)) => Some(Fault::NotUtf8 {
+        (Kind::Text, Err(error)) => Err(Fault::NotUtf8 {
             at: error.valid_up_to(),
         }),
-        _ => None,
+        _ => Ok(()),
     }
 }
 

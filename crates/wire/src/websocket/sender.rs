@@ -45,6 +45,25 @@ impl Sender {
         }
     }
 
+    /// Appends a fragment of a message: the first one has its kind, and the others follow it.
+    pub fn fragment(
+        &mut self,
+        out: &mut Vec<u8>,
+        kind: Option<Kind>,
+        payload: &[u8],
+        is_last: bool,
+    ) {
+        if self.has_closed {
+            return;
+        }
+        let at = out.len();
+        let opcode = kind.map_or(Opcode::Continuation, Opcode::Data);
+        self.write(out, opcode, payload);
+        if !is_last {
+            out[at] &= !frame::FIN;
+        }
+    }
+
     /// Begins a message: the caller appends its payload to `out`, and then calls
     /// [`Sender::finish`].
     pub fn begin(&self, out: &mut Vec<u8>, kind: Kind) -> Begun {

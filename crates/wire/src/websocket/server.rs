@@ -30,7 +30,8 @@ impl Server {
         input: &mut &'r [u8],
         out: &mut Vec<u8>,
     ) -> Option<Received<'a>> {
-        let received = self.receiver.next(input)?;
+        let step = self.receiver.step(input)?;
+        let received = self.receiver.lend(step);
         match &received {
             Received::Ping(payload) => self.sender.pong(out, payload),
             Received::Closed { code, .. } => self.sender.close(out, *code, ""),
@@ -78,9 +79,9 @@ impl Server {
         self.sender.has_closed()
     }
 
-    /// The bytes that came and are no whole frame yet.
+    /// Bytes that are kept of a frame or a message that has begun and not ended.
     #[must_use]
-    pub fn unread(&self) -> &[u8] {
-        self.receiver.unread()
+    pub fn pending_bytes(&self) -> usize {
+        self.receiver.pending_bytes()
     }
 }

@@ -56,7 +56,7 @@ impl Head {
         let room = MAX_HEAD_BYTES - before;
         let part = &input[..input.len().min(room)];
         self.bytes.extend_from_slice(part);
-        match end_of_head(&self.bytes, before) {
+        match end_of_head_from(&self.bytes, before) {
             Some(end) => {
                 self.bytes.truncate(end);
                 *input = &input[end - before..];
@@ -87,9 +87,15 @@ impl Head {
     }
 }
 
+/// Where the head of a request or an answer ends that `bytes` begin with: after the first empty line.
+#[must_use]
+pub fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    end_of_head_from(bytes, 0)
+}
+
 /// Where the head ends that begins `bytes`, of which `searched` were searched before: after the
 /// first empty line.
-fn end_of_head(bytes: &[u8], searched: usize) -> Option<usize> {
+fn end_of_head_from(bytes: &[u8], searched: usize) -> Option<usize> {
     let from = searched.saturating_sub(2); // a line end before it may be the last one's
     memchr::memchr_iter(b'\n', &bytes[from..]).find_map(|lf| match &bytes[from + lf + 1..] {
         [b'\n', ..] => Some(from + lf + 2),

@@ -47,6 +47,21 @@ pub enum NotSendable {
     FieldValue(String),
 }
 
+/// Checks that a path and a query, or one of them, can stand in a request.
+///
+/// # Errors
+/// [`NotSendable::Path`] if not.
+pub fn check_path(path: &str) -> Result<(), NotSendable> {
+    match is_visible(path) && !path.contains('#') {
+        true => Ok(()),
+        false => Err(NotSendable::Path),
+    }
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// Fields that the handshake writes.
 const OWN_FIELDS: [&str; 7] = [
     "host",
@@ -64,12 +79,12 @@ impl Request<'_> {
     /// # Errors
     /// [`NotSendable`] says what cannot.
     pub fn check(&self) -> Result<(), NotSendable> {
-        let is_visible = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
         if self.host.is_empty() || !is_visible(self.host) {
             return Err(NotSendable::Host);
         }
-        if !self.path.starts_with('/') || !is_visible(self.path) || self.path.contains('#') {
-            return Err(NotSendable::Path);
+        match self.path.starts_with('/') {
+            true => check_path(self.path)?,
+            false => return Err(NotSendable::Path),
         }
         if let Some(bad) = self.subprotocols.iter().find(|name| !is_token(name)) {
             return Err(NotSendable::Subprotocol((*bad).to_owned()));

@@ -24,6 +24,7 @@ use crate::server::{self, Config, ConfigError, Listener, Stats};
 use crate::signals::Signals;
 use crate::terminal;
 use crate::wire::Dialect;
+use crate::wire::protocol::Protocol;
 
 mod limits;
 mod listen;
@@ -45,8 +46,8 @@ Exit codes:
     2  bad usage, or it cannot listen there
   130  ended at once by a second signal")]
 pub struct Args {
-    /// Where to listen, ndjson://HOST:PORT or, for clients of the original, classic://HOST:PORT;
-    /// port 0 is any free one. Several addresses at once: 127.0.0.1-127.0.0.8:PORT, or with commas.
+    /// Where to listen, ndjson://HOST:PORT, ws://HOST:PORT for clients over WebSocket, browsers among
+    /// them, or classic://HOST:PORT for those of the original; port 0 is any free one. Several addresses at once: 127.0.0.1-127.0.0.8:PORT, or with commas.
     /// Repeatable: all hear each other
     #[arg(long, value_name = "URL", default_value = "ndjson://127.0.0.1:1253", value_parser = listen_url)]
     listen: Vec<Url>,
@@ -178,7 +179,7 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
     let mut addresses = Vec::new();
     for listen in args.listen {
         for address in resolve(&listen, args.allow_remote)? {
-            addresses.push((listen.protocol.dialect(), address));
+            addresses.push((listen.protocol, address));
         }
     }
     let endpoint = args.prometheus.bind(args.allow_remote)?;
@@ -200,7 +201,7 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
 
 /// Serves until told to stop: a first signal drains; a second one ends at once, without statistics.
 async fn serve(
-    addresses: &[(Dialect, SocketAddr)],
+    addresses: &[(Protocol, SocketAddr)],
     config: Config,
     endpoint: Option<Endpoint>,
     exit_on_stdin_eof: bool,
@@ -234,11 +235,11 @@ async fn serve(
     }
 }
 
-fn listen_on(addresses: &[(Dialect, SocketAddr)]) -> Result<Vec<Listener>, ServeError> {
+fn listen_on(addresses: &[(Protocol, SocketAddr)]) -> Result<Vec<Listener>, ServeError> {
     addresses
         .iter()
-        .map(|&(dialect, address)| {
-            server::listen(dialect, address).map_err(|source| ServeError::Bind { address, source })
+        .map(|&(protocol, address)| {
+            server::listen(protocol, address).map_err(|source| ServeError::Bind { address, source })
         })
         .collect()
 }
@@ -254,8 +255,8 @@ fn tell_scrapers(endpoint: Endpoint) -> io::Result<watch::Sender<Stats>> {
 fn announce(listeners: &[Listener], endpoint: Option<&Endpoint>) -> Result<(), ServeError> {
     let mut stdout = io::stdout().lock();
     for listener in listeners {
-        let (dialect, address) = (listener.dialect(), listener.local_addr()?);
-        let _ = writeln!(stdout, "listening on {dialect}://{address}");
+        let (protocol, address) = (listener.protocol(), listener.local_addr()?);
+        let _ = writeln!(stdout, "listening on {protocol}://{address}");
     }
     if let Some(endpoint) = endpoint {
         let _ = writeln!(stdout, "metrics on {}", endpoint.url());

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Socket, TcpKeepalive, Type};
 use tokio::net::TcpListener;
 use tokio::task::spawn_local;
 use tokio::time::Instant;
@@ -14,8 +14,10 @@ use tracing::{info, warn};
 use super::connection;
 use super::hub::Hub;
 use super::session::Stream;
+use super::websocket;
 use chatbench_net as net;
 use chatbench_wire::Dialect;
+use chatbench_wire::protocol::Protocol;
 
 /// Connections that may wait to be accepted. The kernel caps it at `somaxconn`.
 const LISTEN_BACKLOG: i32 = 4096;
@@ -32,18 +34,19 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// The first pause after a failed accept, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
-/// A listening socket, and the dialect that its clients speak.
+/// A listening socket, and the protocol that its clients speak.
 #[derive(Debug)]
 pub struct Listener {
-    dialect: Dialect,
+    protocol: Protocol,
     socket: net::Listener,
 }
 
 impl Listener {
     /// A listener on `socket`.
     #[must_use]
-    pub fn new(dialect: Dialect, socket: net::Listener) -> Self {
-        Self { dialect, socket }
+    pub fn new(protocol: impl Into<Protocol>, socket: net::Listener) -> Self {
+        let protocol = protocol.into();
+        Self { protocol, socket }
     }
 
     /// The address it listens on; if port 0 was asked for, with the port that was assigned.
@@ -54,10 +57,16 @@ impl Listener {
         self.socket.local_addr()
     }
 
-    /// The dialect that its clients speak.
+    /// The protocol that its clients speak.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The dialect of their messages.
     #[must_use]
     pub fn dialect(&self) -> Dialect {
-        self.dialect
+        self.protocol.dialect()
     }
 }
 
@@ -65,11 +74,11 @@ impl Listener {
 ///
 /// # Errors
 /// The operating system's error: the address is in use, not this machine's, or not permitted.
-pub fn listen(dialect: Dialect, address: SocketAddr) -> io::Result<Listener> {
+pub fn listen(protocol: impl Into<Protocol>, address: SocketAddr) -> io::Result<Listener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
-        Some(Protocol::TCP),
+        Some(socket2::Protocol::TCP),
     )?;
     // Without it a restart fails for a minute while old connections are in TIME_WAIT.
     socket.set_reuse_address(true)?;
@@ -81,7 +90,7 @@ pub fn listen(dialect: Dialect, address: SocketAddr) -> io::Result<Listener> {
     socket.bind(&address.into())?;
     socket.listen(LISTEN_BACKLOG)?;
     let socket = TcpListener::from_std(socket.into())?;
-    Ok(Listener::new(dialect, socket.into()))
+    Ok(Listener::new(protocol, socket.into()))
 }
 
 /// Failed accepts less than this apart are one burst, of which only the first is logged: when
@@ -96,7 +105,14 @@ pub(super) async fn accept(hub: Rc<Hub<net::Stream>>, mut listener: Listener) {
         match listener.socket.accept().await {
             Ok((stream, peer)) => {
                 failures = 0;
-                admit(&hub, listener.dialect, stream, &client_ip(peer));
+                let client_ip = client_ip(peer);
+                match listener.protocol {
+                    Protocol::WebSocket => {
+                        let hub = Rc::clone(&hub);
+                        spawn_local(websocket::shake_hands(hub, stream, client_ip));
+                    }
+                    protocol => admit(&hub, protocol.dialect(), stream, &client_ip),
+                }
             }
             Err(error) => {
                 let Some(pause) = pause_after(&error, failures) else {

@@ -7,6 +7,7 @@
 //! socket, without waking its task. Only a session whose socket is full is left out: its own
 //! task writes once the socket takes something again. No session waits for another.
 
+use std::borrow::Cow;
 use std::mem;
 use std::task::Context;
 use std::time::Duration;
@@ -359,11 +360,17 @@ impl<S: Stream> Broadcast<S> {
         self.stats.bytes_in += bytes.len() as u64;
         self.note_read(id, bytes.len());
         if self.with_faults(false, |faults, broadcast| {
-            faults.loses_read(broadcast, id, bytes)
+            let lines = match &broadcast.session(id).websocket {
+                None => Cow::Borrowed(bytes),
+                Some(side) => Cow::Owned(side.whole_lines(bytes)),
+            };
+            faults.loses_read(broadcast, id, &lines)
         }) {
             return;
         }
-        if self.session(id).classic.is_some() {
+        if self.session(id).websocket.is_some() {
+            self.take_messages(id, bytes);
+        } else if self.session(id).classic.is_some() {
             self.take_objects(id, bytes);
         } else {
             self.take_lines(id, bytes);
@@ -417,7 +424,7 @@ impl<S: Stream> Broadcast<S> {
     }
 
     /// Takes one line: a publish is numbered, anything else is answered with an error (S9).
-    fn take_line(&mut self, id: usize, line: &[u8]) {
+    pub(super) fn take_line(&mut self, id: usize, line: &[u8]) {
         if self.with_faults(false, |faults, broadcast| {
             faults.loses_line(broadcast, id, line)
         }) {
@@ -429,11 +436,7 @@ impl<S: Stream> Broadcast<S> {
                     return self.hang_up_on(id, foreign);
                 }
                 self.refuse(id, line, &malformed);
-                let session = self.session(id);
-                session.malformed_in_row += 1;
-                if session.malformed_in_row >= self.max_errors {
-                    self.close(id);
-                }
+                self.count_malformed(id);
             }
             Ok(ClientFrame::Publish(publish)) if publish.room.is_none() => {
                 self.session(id).malformed_in_row = 0;
@@ -449,6 +452,15 @@ impl<S: Stream> Broadcast<S> {
                 self.session(id).malformed_in_row = 0;
                 self.take_room_frame(id, &frame);
             }
+        }
+    }
+
+    /// Counts a malformed line, and closes the session after too many in a row.
+    pub(super) fn count_malformed(&mut self, id: usize) {
+        let session = self.session(id);
+        session.malformed_in_row += 1;
+        if session.malformed_in_row >= self.max_errors {
+            self.close(id);
         }
     }
 
@@ -589,6 +601,7 @@ fn wrote<S: Stream>(
     match turn {
         Turn::CaughtUp => {}
         Turn::More if session.cursor.is_behind(log) => *unfinished = true,
+        Turn::More if session.is_behind_but_for_lines() => *unfinished = true,
         Turn::More => rooms.leave_unfinished(),
         Turn::Blocked => session.wake(),
         Turn::Broken => {

@@ -71,7 +71,7 @@ where
 }
 
 /// Closes a connection whose client may still be sending.
-async fn linger<S>(hub: &Hub<S>, mut stream: S)
+pub(super) async fn linger<S>(hub: &Hub<S>, mut stream: S)
 where
     S: Stream,
 {

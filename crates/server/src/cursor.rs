@@ -461,6 +461,15 @@ impl Gather {
         }
     }
 
+    /// The stretch of the log that was gathered, and its length, if it is one and nothing else is.
+    #[inline]
+    pub(super) fn run_of_log(&self) -> Option<(u64, usize)> {
+        match self.segments[..] {
+            [Segment::Log { at, bytes }] => Some((at, bytes)),
+            _ => None,
+        }
+    }
+
     /// The first of the slices, if anything was gathered.
     pub(super) fn first_slice<'a>(&'a self, log: &'a Log) -> Option<&'a [u8]> {
         let first = self.segments.first()?;

@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::broadcast::Broadcast;
 use super::fault::committed::Committed;
 use super::session::{NextWrite, Phase, Session, Stream, Turn};
 use super::turns::READ_BYTES;
+use super::websocket;
 use super::{Config, Stats};
 use chatbench_wire::Dialect;
 
@@ -80,6 +82,8 @@ pub(super) struct Hub<S> {
     gone: Notify,
     draining: Cell<bool>,
     lingering: Cell<usize>,
+    /// Held by each connection whose handshake is under way.
+    handshakes: Rc<()>,
     begun: Instant,
     /// When full sockets were last tried all the same.
     tried_full: Cell<Duration>,
@@ -94,6 +98,7 @@ impl<S: Stream> Hub<S> {
             gone: Notify::new(),
             draining: Cell::new(false),
             lingering: Cell::new(0),
+            handshakes: Rc::new(()),
             begun: Instant::now(),
             tried_full: Cell::new(Duration::ZERO),
             config,
@@ -108,6 +113,31 @@ impl<S: Stream> Hub<S> {
             return Err(stream);
         }
         Ok(broadcast.join(dialect, stream, client_ip))
+    }
+
+    /// Makes a connection a session over WebSocket, whose handshake is done but for its `answer`;
+    /// `rest` is what came after the request. Gives the connection back if the server is full.
+    pub(super) fn join_websocket(
+        &self,
+        stream: S,
+        client_ip: &str,
+        answer: Vec<u8>,
+        rest: &[u8],
+    ) -> Result<usize, S> {
+        let id = self.join(Dialect::Ndjson, stream, client_ip)?;
+        let mut broadcast = self.broadcast.borrow_mut();
+        let side = websocket::Side::new(self.config.max_line_bytes, answer);
+        broadcast.session(id).websocket = Some(Box::new(side));
+        if !rest.is_empty() {
+            broadcast.take_input(id, rest);
+            self.behind.notify_one();
+        }
+        Ok(id)
+    }
+
+    /// A place among the connections whose handshake is under way, if there are fewer than `most`.
+    pub(super) fn begin_handshake(&self, most: usize) -> Option<Rc<()>> {
+        (Rc::strong_count(&self.handshakes) <= most).then(|| Rc::clone(&self.handshakes))
     }
 
     /// Prepares for clients of the classic dialect: their log must exist before they join.

@@ -12,7 +12,7 @@
 //! one connection from its welcome to its close; `accept` accepts connections or refuses them.
 //! `rooms` are the rooms with a name, each a log with
 //! cursors of its own; `classic` is the difference for clients of the original's dialect (section 7), and [`fault`]
-//! makes a wrong server on purpose. All of a server runs on one thread: there is no lock, no
+//! makes a wrong server on purpose; `websocket` is the same dialect over WebSocket. All of a server runs on one thread: there is no lock, no
 //! channel, no queue per client and no wake-up per message.
 //!
 //! Everything is bounded: the log by [`Config::backlog_bytes`], and those of all rooms together by
@@ -34,6 +34,7 @@ mod rooms;
 mod session;
 pub mod turns;
 mod unfinished;
+mod websocket;
 
 use std::future::Future;
 use std::rc::Rc;

@@ -15,6 +15,7 @@ use super::pace::{self, Pace};
 use super::rooms::{Part, Rooms, Side};
 use super::turns::Share;
 use super::unfinished::Begun;
+use super::websocket::{self, Frames};
 use chatbench_net as net;
 use chatbench_wire::Dialect;
 use chatbench_wire::line::LineBuffer;
@@ -90,6 +91,8 @@ pub(super) struct Session<S> {
     pub(super) next_write: NextWrite,
     /// The additional state of a session of the classic dialect.
     pub(super) classic: Option<Box<ClassicSide>>,
+    /// The additional state of a session over WebSocket.
+    pub(super) websocket: Option<Box<websocket::Side>>,
     /// The additional state of a session that is or was in a room with a name.
     pub(super) rooms: Option<Box<Side>>,
     /// Wakes the session's task.
@@ -100,6 +103,8 @@ pub(super) struct Session<S> {
 #[derive(Debug)]
 pub(super) struct Writer {
     gather: Gather,
+    /// What was gathered as messages, for a session over WebSocket.
+    frames: Frames,
     /// The rooms that what was gathered belongs to, if the session is in any.
     parts: Vec<Part>,
     /// Time since the server began, as of the last look at a clock.
@@ -115,6 +120,7 @@ impl Writer {
     pub(super) fn new(limits: pace::Limits) -> Self {
         Self {
             gather: Gather::default(),
+            frames: Frames::default(),
             parts: Vec::new(),
             now: Duration::ZERO,
             limits,
@@ -159,6 +165,7 @@ impl<S: Stream> Session<S> {
             phase: Phase::Open,
             cursor,
             classic,
+            websocket: None,
             rooms: None,
             lines: LineBuffer::new(max_line_bytes),
             malformed_in_row: 0,
@@ -197,6 +204,9 @@ impl<S: Stream> Session<S> {
         writer: &mut Writer,
         rooms: &mut Rooms,
     ) -> Turn {
+        if self.websocket.is_some() {
+            return self.write_framed(log, writer, rooms, Self::send_now);
+        }
         self.gather(log, writer, rooms);
         let Some(bytes) = writer.gather.single_slice(log) else {
             // No waker is left with the socket: see `Broadcast::flush`.
@@ -262,6 +272,9 @@ impl<S: Stream> Session<S> {
         writer: &mut Writer,
         rooms: &mut Rooms,
     ) -> Turn {
+        if self.websocket.is_some() {
+            return self.write_framed(log, writer, rooms, Self::send_now);
+        }
         self.gather(log, writer, rooms);
         let Some(bytes) = writer.gather.first_slice(log) else {
             return Turn::CaughtUp;
@@ -279,8 +292,39 @@ impl<S: Stream> Session<S> {
         rooms: &mut Rooms,
         cx: &mut Context<'_>,
     ) -> Turn {
+        if self.websocket.is_some() {
+            return self.write_framed(log, writer, rooms, |session, bytes| {
+                let written = Pin::new(&mut session.stream).poll_write(cx, bytes);
+                written.map(Result::ok)
+            });
+        }
         self.gather(log, writer, rooms);
         self.write_gathered(log, writer, rooms, cx)
+    }
+
+    /// Makes one write to a session over WebSocket, by `send`: what it is owed, as messages.
+    fn write_framed(
+        &mut self,
+        log: &Log,
+        writer: &mut Writer,
+        rooms: &mut Rooms,
+        send: impl FnOnce(&mut Self, &[u8]) -> Poll<Option<usize>>,
+    ) -> Turn {
+        self.gather(log, writer, rooms);
+        let are_lines_sent = self.are_lines_sent();
+        let side = self.websocket.as_mut().expect("the caller looked");
+        if are_lines_sent {
+            side.end();
+        }
+        side.frame(&mut writer.frames, &writer.gather, log);
+        if writer.frames.bytes().is_empty() {
+            if let Some(side) = &mut self.rooms {
+                side.end_turns(rooms);
+            }
+            return Turn::CaughtUp;
+        }
+        let written = send(self, writer.frames.bytes());
+        self.written(log, writer, rooms, written)
     }
 
     fn write_gathered(
@@ -326,9 +370,13 @@ impl<S: Stream> Session<S> {
             Poll::Ready(Some(sent_bytes)) => {
                 writer.writes += 1;
                 writer.written_bytes += sent_bytes as u64;
+                let sent_bytes = match &mut self.websocket {
+                    None => sent_bytes,
+                    Some(side) => side.took(sent_bytes, &writer.frames),
+                };
                 if self.rooms.is_some() {
                     self.advance_with_rooms(log, &writer.parts, rooms, sent_bytes);
-                } else if sent_bytes == writer.gather.total_bytes() {
+                } else if sent_bytes == writer.gather.total_bytes() && sent_bytes > 0 {
                     self.cursor.advance_all(log, &writer.gather);
                 } else {
                     self.cursor.advance(log, sent_bytes);
@@ -368,11 +416,25 @@ impl<S: Stream> Session<S> {
     /// Whether there is anything to send.
     #[inline]
     pub(super) fn is_behind(&self, log: &Log) -> bool {
-        self.cursor.is_behind(log) || self.rooms.as_ref().is_some_and(|side| side.is_behind())
+        self.cursor.is_behind(log)
+            || self.rooms.as_ref().is_some_and(|side| side.is_behind())
+            || self.is_behind_but_for_lines()
+    }
+
+    /// Whether a session over WebSocket has anything to send that is no line.
+    #[inline]
+    pub(super) fn is_behind_but_for_lines(&self) -> bool {
+        let side = self.websocket.as_ref();
+        side.is_some_and(|side| side.is_behind(self.are_lines_sent()))
     }
 
     /// Whether the session has left: all that it was owed is sent.
     pub(super) fn is_done(&self) -> bool {
+        self.are_lines_sent() && !self.is_behind_but_for_lines()
+    }
+
+    /// Whether all lines are sent, and none will follow.
+    fn are_lines_sent(&self) -> bool {
         self.cursor.is_done() && self.rooms.as_ref().is_none_or(|side| !side.is_behind())
     }
 
@@ -398,9 +460,10 @@ impl<S: Stream> Session<S> {
     /// Bytes of a line or an object that has begun and not ended.
     #[inline]
     pub(super) fn pending_bytes(&self) -> usize {
-        match &self.classic {
-            None => self.lines.pending_bytes(),
-            Some(side) => side.pending_bytes(),
+        match (&self.classic, &self.websocket) {
+            (None, None) => self.lines.pending_bytes(),
+            (Some(side), _) => side.pending_bytes(),
+            (None, Some(side)) => side.pending_bytes(),
         }
     }
 
@@ -408,6 +471,9 @@ impl<S: Stream> Session<S> {
     pub(super) fn forget_input(&mut self) {
         self.lines = LineBuffer::new(1);
         if let Some(side) = &mut self.classic {
+            side.forget_input();
+        }
+        if let Some(side) = &mut self.websocket {
             side.forget_input();
         }
     }

@@ -83,6 +83,8 @@ pub enum Judge {
     Classic,
     /// As outside, on two shards, as a target that keeps each sender's own order and promises no more
     Fifo,
+    /// By the numbers, with clients over WebSocket
+    Websocket,
 }
 
 impl Judge {
@@ -95,7 +97,7 @@ impl Judge {
             Fault::SwapSenders | Fault::EffectFirst | Fault::RenumberLate
         );
         match self {
-            Self::Numbers => fault.is_committed_in(Dialect::Ndjson),
+            Self::Numbers | Self::Websocket => fault.is_committed_in(Dialect::Ndjson),
             Self::Outside => fault.is_committed_in(Dialect::Ndjson) && !in_numbers,
             // Where there are rooms, one shard has all clients.
             Self::Fifo => {
@@ -119,7 +121,7 @@ impl Judge {
     pub fn runs(self, scenario: &Scenario) -> bool {
         let is_beyond_classic = [GARBAGE, HIT_AND_RUN, CARELESS, ROOMS].contains(scenario);
         match self {
-            Self::Numbers | Self::Outside => *scenario != FORGED,
+            Self::Numbers | Self::Outside | Self::Websocket => *scenario != FORGED,
             Self::Fifo => ![FORGED, ROOMS].contains(scenario),
             Self::Classic => !is_beyond_classic,
         }
@@ -136,6 +138,7 @@ impl Judge {
                 "run.shards=2",
             ],
             Self::Classic => &["target.url=\"embedded+classic\""],
+            Self::Websocket => &["target.url=\"embedded+ws\""],
         }
     }
 
@@ -157,7 +160,7 @@ impl Judge {
         // nothing.
         let needs_more = matches!(fault, Fault::DropRelay | Fault::AckThenLose);
         match self {
-            Self::Numbers => false,
+            Self::Numbers | Self::Websocket => false,
             Self::Outside => needs_numbers,
             Self::Fifo | Self::Classic => needs_numbers || needs_more,
         }

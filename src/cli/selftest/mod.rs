@@ -288,6 +288,7 @@ mod tests {
             "- outside: Without them, by what each client sends and receives",
             "- classic: The same with clients of the classic dialect",
             "- fifo: As outside, on two shards, as a target that keeps each sender's own order",
+            "- websocket: By the numbers, with clients over WebSocket",
         ] {
             assert!(help.contains(said), "{said}: {help}");
         }

@@ -19,6 +19,7 @@ pub(super) fn subject(cell: Cell) -> String {
         Judge::Outside => ", by inferred order",
         Judge::Fifo => ", by FIFO on two shards",
         Judge::Classic => ", in classic",
+        Judge::Websocket => ", over WebSocket",
     };
     format!(
         "{fault} in {}, seed {}{judged}",
@@ -35,6 +36,7 @@ pub(super) fn rerun(cell: Cell) -> String {
         Judge::Outside => " --judge outside",
         Judge::Fifo => " --judge fifo",
         Judge::Classic => " --judge classic",
+        Judge::Websocket => " --judge websocket",
     };
     format!(
         "chatbench selftest --fault {fault} --scenario {scenario} --seed {seed}{judge} --verbose"
@@ -125,15 +127,25 @@ pub(super) fn render(ran: &[Ran], verbose: bool, style: Style) -> String {
     let mut out = String::new();
     for (judge, head) in [
         (Judge::Numbers, None),
-        (Judge::Outside, Some("the numbers left aside")),
-        (Judge::Fifo, Some("as FIFO, on two shards")),
-        (Judge::Classic, Some("in the classic dialect")),
+        (
+            Judge::Outside,
+            Some("by inferred order, the numbers left aside"),
+        ),
+        (
+            Judge::Fifo,
+            Some("by inferred order, as FIFO, on two shards"),
+        ),
+        (
+            Judge::Classic,
+            Some("by inferred order, in the classic dialect"),
+        ),
+        (Judge::Websocket, Some("by the numbers, over WebSocket")),
     ] {
         let mine: Vec<&Ran> = ran.iter().filter(|ran| ran.cell.judge == judge).collect();
         if let Some(head) = head.filter(|_| !mine.is_empty()) {
             let blank = if out.is_empty() { "" } else { "\n" };
             out.push_str(blank);
-            let head = format!("judged by inferred order, {head}:");
+            let head = format!("judged {head}:");
             style.paragraph(&mut out, "", INDENT, &head);
         }
         write_table(&mut out, &mine, style);

@@ -43,6 +43,11 @@ fn results() {
 }
 
 #[test]
+fn what_comes_over_a_websocket() {
+    replay("websocket", 20, readers::websocket::check);
+}
+
+#[test]
 fn what_a_target_says() {
     let directory = tempfile::tempdir().unwrap();
     replay("judge", 8, |data| {

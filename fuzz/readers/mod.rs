@@ -11,3 +11,4 @@ pub(crate) mod observations;
 pub(crate) mod result;
 pub(crate) mod scenario;
 pub(crate) mod trace;
+pub(crate) mod websocket;

@@ -76,7 +76,7 @@ impl Case {
         let fault = rng.random_bool(0.5).then(|| draw_fault(rng, judge));
         let (origin, scenario) = draw_scenario(rng, judge, fault);
         let mut shards = match judge {
-            Judge::Numbers => rng.random_range(1..=3),
+            Judge::Numbers | Judge::Websocket => rng.random_range(1..=3),
             Judge::Outside | Judge::Fifo | Judge::Classic => 1,
         };
         // Drawn apart, so that all else of a seed stays what it was.

@@ -20,7 +20,7 @@ use chatbench::server::{self, Config, Stats};
 use chatbench::signals::Signals;
 use chatbench::target::host::Host;
 use chatbench::verify::trace::file::{Recording, WriteError};
-use chatbench::wire::Dialect;
+use chatbench::wire::protocol::Protocol;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
@@ -73,7 +73,7 @@ fn plan(case: &Case) -> Plan {
         // Long enough to wait for clients that are cut off for a while.
         "run.drain=\"20s\"".to_owned(),
     ];
-    overrides.push(format!("target.url=\"{}://{ADDRESS}\"", dialect(case)));
+    overrides.push(format!("target.url=\"{}://{ADDRESS}\"", protocol(case)));
     if matches!(case.judge, Judge::Outside | Judge::Fifo) {
         overrides.push("verify.use_seq=false".to_owned());
     }
@@ -168,7 +168,7 @@ async fn serve(
         ..Config::default()
     };
     let socket = network.listen(address).expect("nobody else does");
-    let listener = server::Listener::new(dialect(case), Listener::Simulated(socket));
+    let listener = server::Listener::new(protocol(case), Listener::Simulated(socket));
     let (pauses, killed) = match &case.event {
         Event::ServerPaused(spans) | Event::MachineSuspended(spans) => (&spans[..], None),
         Event::ServerKilled(at) => (&[][..], Some(begun + *at)),
@@ -189,10 +189,11 @@ fn once(fault: Fault) -> Request {
     }
 }
 
-fn dialect(case: &Case) -> Dialect {
+fn protocol(case: &Case) -> Protocol {
     match case.judge {
-        Judge::Numbers | Judge::Outside | Judge::Fifo => Dialect::Ndjson,
-        Judge::Classic => Dialect::Classic,
+        Judge::Numbers | Judge::Outside | Judge::Fifo => Protocol::Ndjson,
+        Judge::Classic => Protocol::Classic,
+        Judge::Websocket => Protocol::WebSocket,
     }
 }
 

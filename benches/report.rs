@@ -115,6 +115,7 @@ fn report() -> Report {
         embedded: true,
         clients: 1_000,
         connected: 1_000,
+        reconnected: 0,
         sent_by_group: vec![1],
         interrupted: None,
         findings: findings(),

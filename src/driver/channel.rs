@@ -65,6 +65,8 @@ pub(super) struct Totals {
     pub(super) cut: u64,
     /// Of these, clients that had left and were not answered.
     pub(super) unanswered: u64,
+    /// Connections that the target closed, and that were made again.
+    pub(super) reconnected: u64,
     /// When the target last said anything to a client of this shard; 0 for never.
     pub(super) heard_ns: u64,
     /// The longest pause of its thread, from the beginning of the measured phase to the shard's
@@ -95,6 +97,7 @@ impl Totals {
         self.loads.extend(other.loads);
         self.cut += other.cut;
         self.unanswered += other.unanswered;
+        self.reconnected += other.reconnected;
         self.heard_ns = self.heard_ns.max(other.heard_ns);
         self.longest_pause_ns = self.longest_pause_ns.max(other.longest_pause_ns);
         self.by_room.add(&other.by_room);

@@ -7,9 +7,11 @@ use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use thiserror::Error;
 use tokio::task::spawn_local;
+use tokio::time::timeout;
 
 use super::fleet::{ConnId, Read};
 use super::shard::Shard;
@@ -188,6 +190,43 @@ async fn read_on(shard: Rc<Shard>, client: usize, id: ConnId) {
             }
         }
     }
+}
+
+/// Connects clients again whose connections the target closed, where it may do that.
+pub(super) async fn bring_back(shard: Rc<Shard>) {
+    let woken = shard.fleet().wake_returning.clone();
+    loop {
+        woken.notified().await;
+        let returning = shard.fleet().take_returning();
+        for client in returning {
+            spawn_local(connect_again(shard.clone(), client));
+        }
+    }
+}
+
+/// Connects `client` again, as often as it may try.
+async fn connect_again(shard: Rc<Shard>, client: usize) {
+    let Some(reconnect) = shard.spoken.reconnect() else {
+        return;
+    };
+    let [min, max] = [reconnect.after_min_ns, reconnect.after_max_ns].map(Duration::from_nanos);
+    let mut failed = None;
+    while shard.may_return(client) {
+        shard.fleet().sets_out(client);
+        let pause = shard.draw(client, min, max);
+        if timeout(pause, shard.load_ends()).await.is_ok() {
+            failed = None; // nobody is needed any more
+            break;
+        }
+        failed = connect(&shard, client).await.err();
+        if failed.is_none() {
+            break;
+        }
+    }
+    if let Some(error) = failed {
+        shard.trouble(client, &error);
+    }
+    shard.fleet().returned(client);
 }
 
 /// Starts a writer for each socket that has become full.

@@ -6,6 +6,7 @@
 mod connection;
 mod leaving;
 mod reading;
+mod returning;
 mod rooms;
 mod sending;
 
@@ -60,6 +61,8 @@ struct Client {
     connection: Option<Connection>,
     /// Connections that it has had, the present one included.
     connections: u32,
+    /// How often it set out to connect again, after the target had closed its connection.
+    returns: u32,
     /// The errors that came and its script has not looked at; absent for clients without a script.
     inbox: Option<Rc<Inbox>>,
     /// Whether it holds back what is due, because its socket is full or too much is unacked.
@@ -87,6 +90,7 @@ impl Client {
             claims: member.claims.map(|client| client.0 as usize),
             connection: None,
             connections: 0,
+            returns: 0,
             inbox: (member.rank == Rank::Scripted).then(Rc::default),
             held: false,
             filling: false,
@@ -159,6 +163,10 @@ pub(super) struct Fleet {
     pub(super) wake_flusher: Rc<Notify>,
     /// Notified when something is due earlier than the pacer knows.
     pub(super) wake_pacer: Rc<Notify>,
+    /// Clients whose connections the target closed, and that are to connect again.
+    returning: Vec<usize>,
+    /// Notified when there are any.
+    pub(super) wake_returning: Rc<Notify>,
     /// Notified when a client learns that it will not be taken in.
     pub(super) wake_connecting: Rc<Notify>,
     /// Readers that wait until the judge has been handed all that there is.
@@ -207,6 +215,8 @@ impl Fleet {
             wake_flusher: Rc::default(),
             wake_pacer: Rc::default(),
             wake_connecting: Rc::default(),
+            returning: Vec::new(),
+            wake_returning: Rc::default(),
             parked: Vec::new(),
             wake_hand_over: Rc::default(),
         }

@@ -16,6 +16,8 @@ pub(super) struct Live {
     memberships: AtomicI64,
     /// Scripts that have not come to their end.
     scripts: AtomicU64,
+    /// Clients that are about to connect again.
+    returning: AtomicU64,
     /// The shortest line that a welcome has set as the limit; 0 while none has.
     max_line_bytes: AtomicU64,
 }
@@ -67,6 +69,21 @@ impl Live {
     /// Clients that got their first welcome.
     pub(super) fn connected(&self) -> u64 {
         self.connected.load(Relaxed)
+    }
+
+    /// A client is about to connect again.
+    pub(super) fn returns(&self) {
+        self.returning.fetch_add(1, Relaxed);
+    }
+
+    /// It has, or gave up.
+    pub(super) fn has_returned(&self) {
+        self.returning.fetch_sub(1, Relaxed);
+    }
+
+    /// Clients that are about to connect again.
+    pub(super) fn returning(&self) -> u64 {
+        self.returning.load(Relaxed)
     }
 
     /// So many scripts are to be gone through.

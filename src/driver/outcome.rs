@@ -31,6 +31,8 @@ pub struct Outcome {
     pub clients: u64,
     /// How many of them got their first welcome.
     pub connected: u64,
+    /// Connections that the target closed, and that were made again as `[protocol]` says.
+    pub reconnected: u64,
     /// Messages that the clients of each group sent, by the group's
     /// [place](crate::measure::group::place).
     pub sent_by_group: Vec<u64>,
@@ -82,6 +84,7 @@ impl Outcome {
             embedded: matches!(plan.target.url, TargetUrl::Embedded(_)),
             clients: plan.clients(),
             connected: 0,
+            reconnected: 0,
             sent_by_group: Vec::new(),
             interrupted: None,
             findings: Findings::default(),

@@ -464,7 +464,8 @@ impl<'a> Coordinator<'a> {
     /// Under load somebody is connected, or the target is gone.
     fn notice_target_gone(&mut self) {
         let loading = matches!(self.phase, Phase::WarmUp | Phase::Measure);
-        if loading && self.live.all_open() == 0 && self.live.scripts() == 0 {
+        let anybody = self.live.all_open() + self.live.scripts() + self.live.returning();
+        if loading && anybody == 0 {
             self.target_gone_ns.get_or_insert(self.clock.now_ns());
         }
     }

@@ -139,6 +139,11 @@ impl Shard {
         self.fleet().is_connected(client)
     }
 
+    /// Whether `client` may set out to connect once more.
+    pub(super) fn may_return(&self, client: usize) -> bool {
+        self.fleet().may_return(client)
+    }
+
     /// Whether `id` was taken in.
     pub(super) fn is_welcomed(&self, id: ConnId) -> bool {
         self.fleet().is_welcomed(id)

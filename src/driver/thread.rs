@@ -49,6 +49,7 @@ pub(super) async fn serve(
 ) {
     let shard = Shard::new(spec, reports);
     spawn_local(client::flush_blocked(shard.clone()));
+    spawn_local(client::bring_back(shard.clone()));
     let pacer = spawn_local(pacer::pace(shard.clone()));
     let pulse = spawn_local(beat(shard.clone()));
     let stop = Rc::new(Notify::new());

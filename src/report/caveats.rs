@@ -142,6 +142,19 @@ pub(super) fn trend(plan: &Plan, outcome: &Outcome) -> Option<Drift> {
 /// Notes that a reader of the figures should know.
 pub(super) fn notes(drift: Option<&Drift>, outcome: &Outcome, cpus: usize) -> Vec<String> {
     let mut notes = generator::notes(&outcome.health, cpus);
+    match outcome.reconnected {
+        0 => {}
+        1 => notes.push(
+            "one connection that the target closed was made again; what its client missed is not \
+             owed"
+                .to_owned(),
+        ),
+        n => notes.push(format!(
+            "{} connections that the target closed were made again; what their clients missed is \
+             not owed",
+            figures::count(n)
+        )),
+    }
     if let Some(drift) = drift {
         let (from, to) = (
             figures::latency(drift.from_ns),

@@ -138,6 +138,7 @@ pub(crate) fn outcome() -> Outcome {
         embedded: true,
         clients: 104,
         connected: 104,
+        reconnected: 0,
         sent_by_group: vec![5_000, 0],
         interrupted: None,
         findings: Findings {

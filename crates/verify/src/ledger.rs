@@ -451,9 +451,15 @@ impl Ledger {
 
     /// The client resets or closes the connection: nothing more is owed (J3).
     pub fn letting_go(&mut self, handle: Handle) {
+        self.may_close(handle);
+        either!(self.unnamed, ledger => ledger.context.batch.coverage.aborts += 1);
+    }
+
+    /// The target closes the connection of a session, which it may: nothing more is owed, and what
+    /// its client sent last need not have arrived.
+    pub fn may_close(&mut self, handle: Handle) {
         self.note(Tag::LettingGo, handle);
         self.flag(handle, |flags| flags.gone = true);
-        either!(self.unnamed, ledger => ledger.context.batch.coverage.aborts += 1);
     }
 
     /// Whether the session is open: welcomed, or goes on as if it were.

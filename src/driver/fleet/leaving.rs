@@ -52,8 +52,12 @@ impl Fleet {
     /// The connection of `client` is over.
     pub(super) fn ended(&mut self, client: usize, ending: Ending) -> Read {
         let now_ns = self.clock.now_ns();
+        let returns = self.is_to_return(client, ending);
         let one = &mut self.clients[client];
         if let Some(mut connection) = one.connection.take() {
+            if returns {
+                self.ledger.may_close(connection.handle);
+            }
             let behind = connection.may_be_slow(now_ns);
             let handle = connection.handle;
             let mut tally = Tally::of_group(one.group);
@@ -92,6 +96,9 @@ impl Fleet {
             }
             if let Some(inbox) = &one.inbox {
                 inbox.news.notify_one();
+            }
+            if returns {
+                self.is_gone(client);
             }
         }
         Read::Ended(ending)

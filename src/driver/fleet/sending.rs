@@ -141,7 +141,7 @@ impl Fleet {
 
     /// Closed loop: sends messages until as many are unacked as `client` may have in flight. More
     /// than one write's worth waits its turn, after the clients that have something to read.
-    fn fill_window(&mut self, client: usize, now_ns: u64) {
+    pub(super) fn fill_window(&mut self, client: usize, now_ns: u64) {
         let Source::Closed { in_flight } = self.clients[client].source else {
             return;
         };

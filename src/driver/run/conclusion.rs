@@ -143,6 +143,7 @@ impl Coordinator<'_> {
             embedded,
             clients: self.plan.clients(),
             connected: self.live.connected(),
+            reconnected: self.totals.reconnected,
             sent_by_group: self.totals.sent_by_group,
             interrupted: self.interrupted,
             findings,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Dialect;
+use super::application::spec::Reconnect;
 use super::rooms::{RoomId, RoomNames};
 use super::seen::{Capabilities, Conn, Due, Glued, Goodbye, Publishing, RawSent, Seen};
 
@@ -198,6 +199,15 @@ impl Spoken {
     pub fn wrong(&self, heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
         match self {
             Self::Own(protocol) => protocol.wrong(heard, ended, max_seq),
+        }
+    }
+
+    /// How clients connect again whose connections the target closed; `None` if a target that
+    /// closes them breaks its promise.
+    #[must_use]
+    pub fn reconnect(&self) -> Option<Reconnect> {
+        match self {
+            Self::Own(_) => None,
         }
     }
 

@@ -153,6 +153,8 @@ impl<P> Context<P> {
         let Session { id, flags, .. } = self.sessions[handle];
         if self.is_named() {
             // A membership has the address of its connection.
+        } else if !self.terms.capabilities.senders {
+            // Nobody is told an address.
         } else if self.terms.addresses_known
             && let Err(truth) = self.directory.check_address(id, address)
         {

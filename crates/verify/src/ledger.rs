@@ -334,6 +334,7 @@ impl Ledger {
     ) {
         let mut frames = 0;
         while let Some((room, seen)) = conn.finish() {
+            let room = self.stated(room, &seen);
             each(room, self.saw_in(handle, room, &seen, now_ns));
             frames += 1;
         }

@@ -6,7 +6,7 @@ use crate::sessions::Stage;
 use crate::trace::tag::Tag;
 use chatbench_wire::payload::{self, Header, SenderId};
 use chatbench_wire::rooms::RoomId;
-use chatbench_wire::seen::{AckOf, Conn, Due, Relay, Seen};
+use chatbench_wire::seen::{AckOf, Conn, Due, Seen};
 
 impl Ledger {
     /// The rooms, and that of this name: it is made if need be.
@@ -260,6 +260,7 @@ impl Ledger {
             let Some((room, seen)) = conn.next(&mut input, out) else {
                 break;
             };
+            let room = self.stated(room, &seen);
             each(room, self.saw_in(handle, room, &seen, now_ns));
             frames += 1;
         }
@@ -300,10 +301,7 @@ impl Ledger {
 
     /// Takes an observation of a session in any room, and says what it was.
     pub fn saw_in(&mut self, handle: Handle, room: RoomId, seen: &Seen<'_>, now_ns: u64) -> Event {
-        let room = match seen {
-            Seen::Relay(relay) if room == RoomId::UNSTATED => self.room_of(relay),
-            _ => room,
-        };
+        let room = self.stated(room, seen);
         if room == RoomId::UNNAMED || matches!(seen, Seen::Unknown | Seen::Malformed(_)) {
             return self.saw(handle, seen, now_ns);
         }
@@ -324,9 +322,14 @@ impl Ledger {
         event
     }
 
-    /// The room in which a message was published that does not say so: that of its sender's
-    /// membership. What is no load message, or of nobody known, is none of any room's.
-    fn room_of(&mut self, relay: &Relay<'_>) -> RoomId {
+    /// The room of an observation. Of a message that does not say so it is that of its sender's
+    /// membership; what is no load message, or of nobody known, is none of any room's.
+    pub(super) fn stated(&mut self, room: RoomId, seen: &Seen<'_>) -> RoomId {
+        let relay = match (room, seen) {
+            (RoomId::UNSTATED, Seen::Relay(relay)) => relay,
+            (RoomId::UNSTATED, _) => return RoomId::UNNAMED,
+            _ => return room,
+        };
         let directory = self.unnamed.view().directory();
         let room = payload::claimed(&relay.text).and_then(|(sender, _)| directory.room_of(sender));
         room.unwrap_or(RoomId::UNNAMED)

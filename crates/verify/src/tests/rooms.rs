@@ -522,6 +522,17 @@ impl House {
         who
     }
 
+    /// `who` is told that it is taken in, and as nobody.
+    fn is_let_in(&mut self, who: usize) {
+        let now_ns = self.tick();
+        let (shard, handle) = self.at(who);
+        let open = Seen::Open {
+            seq: 0,
+            me: "".into(),
+        };
+        self.ledgers[shard].saw_in(handle, RoomId::UNNAMED, &open, now_ns);
+    }
+
     /// `who` gets a message, with nothing around it.
     fn gets(&mut self, who: usize, header: &Header) -> Event {
         let now_ns = self.tick();
@@ -595,5 +606,17 @@ fn who_left_without_an_answer_may_get_what_was_on_its_way() {
     for who in [ann, bob] {
         house.goes(who);
     }
+    assert_eq!(kinds(&house.finish()), []);
+}
+
+#[test]
+fn who_is_welcomed_without_an_address_is_not_misnamed() {
+    let mut terms = silent();
+    terms.capabilities.welcome = true;
+    terms.addresses_known = true;
+    let mut house = House::new(terms, 1);
+    let ann = house.enters_unwelcomed(&[LOBBY]);
+    house.is_let_in(ann);
+    house.goes(ann);
     assert_eq!(kinds(&house.finish()), []);
 }

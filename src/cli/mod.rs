@@ -7,11 +7,13 @@ pub mod faults;
 mod overrides;
 pub mod progress;
 mod prometheus;
+pub mod protocols;
 pub mod report;
 pub mod run;
 pub mod search;
 pub mod selftest;
 pub mod serve;
+pub mod r#try;
 pub mod validate;
 pub mod verify;
 
@@ -59,6 +61,8 @@ enum Verb {
     Chat(chat::Args),
     /// Check scenarios and print what they would do; nothing is run
     Validate(validate::Args),
+    /// Play one client of an application and show every message, and what it was taken for
+    Try(r#try::Args),
     /// Verify a recorded run, or what another program observed of its own system
     Verify(verify::Args),
     /// Find the highest load that still meets the thresholds, with nothing lost
@@ -69,6 +73,8 @@ enum Verb {
     Report(report::Args),
     /// Commit every fault of the catalogue and see whether the verifier notices
     Selftest(selftest::Args),
+    /// The known protocols of applications: list them, or print one
+    Protocols(protocols::Args),
     /// List the faults that the server can be told to commit
     Faults(faults::Args),
     /// Print shell completions
@@ -90,6 +96,8 @@ pub fn main() -> ExitCode {
         Verb::Compare(args) => compare::main(args),
         Verb::Report(args) => report::main(args),
         Verb::Selftest(args) => selftest::main(&args),
+        Verb::Try(args) => r#try::main(&args),
+        Verb::Protocols(args) => protocols::main(&args),
         Verb::Faults(args) => faults::main(&args),
         Verb::Completions(args) => completions::main(args),
     }

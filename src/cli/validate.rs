@@ -20,6 +20,9 @@ use crate::scenario::plan::{Arrival, Group, Leave, Load, Plan, Repeat, Step, Tar
 use crate::scenario::promises::promised_in_words;
 use crate::scenario::rooms::{GroupRooms, Pick};
 use crate::scenario::{self, pace::Profile};
+use crate::terminal::visible;
+use crate::wire::application::spec::{Outline, Spec};
+use crate::wire::protocol::Spoken;
 
 /// Indent, in columns, of the details of a line.
 const INDENT: usize = 2;
@@ -106,13 +109,40 @@ fn describe(plan: &Plan, style: Style) -> String {
     out.push('\n');
     print_totals(&mut out, plan, &estimate, style);
     out.push('\n');
+    if let Spoken::Application(spec) = &plan.target.spoken {
+        print_session(&mut out, plan, spec, style);
+        out.push('\n');
+    }
     out
+}
+
+/// Prints the messages of one session, of the first client that publishes, with their keys.
+fn print_session(out: &mut String, plan: &Plan, spec: &Spec, style: Style) {
+    let group = plan.groups.iter().position(|group| group.payload.max > 0);
+    let group = group.unwrap_or_default();
+    let before = plan.groups[..group].iter().map(|group| group.count);
+    let number = plan.run.observers + before.sum::<u32>();
+    let client = format!("{}-1", plan.groups[group].name);
+    let room = plan.dealt_rooms(group).of(0).first().copied();
+    let room = room.map(|room| plan.rooms.name(room));
+    let of = format!("of {client}, > sent and < awaited");
+    style.paragraph(out, &left("messages", LABEL), LABEL, &of);
+    for (rule, outline) in spec.outline(&client, number, room, 0) {
+        let (arrow, text) = match &outline {
+            Outline::Sent(text) => ('>', text),
+            Outline::Awaited(text) => ('<', text),
+        };
+        let head = format!("{:INDENT$}{arrow} ", "");
+        let text = format!("{}  ({rule})", visible(text.trim_end_matches('\n')));
+        style.paragraph(out, &head, INDENT + 2, &text);
+    }
 }
 
 fn headline(plan: &Plan) -> [String; 4] {
     let target = match &plan.target.url {
         TargetUrl::Embedded(protocol) => format!("embedded {protocol} server"),
         TargetUrl::At(url) => url.to_string(),
+        TargetUrl::Described(url) => url.to_string(),
     };
     let mut length = format_duration(plan.run.duration).to_string();
     if !plan.run.warmup.is_zero() {
@@ -309,7 +339,7 @@ fn print_totals(out: &mut String, plan: &Plan, estimate: &Estimate, style: Style
     }
     let embedded = match plan.target.url {
         TargetUrl::Embedded(_) => ", and as many in the embedded server",
-        TargetUrl::At(_) => "",
+        TargetUrl::At(_) | TargetUrl::Described(_) => "",
     };
     total(
         "descriptors",

@@ -84,7 +84,7 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
                         within,
                         hint: match shard.spoken {
                             Spoken::Own(Protocol::Ndjson) => CLASSIC_SAYS_NONE,
-                            Spoken::Own(_) => "",
+                            Spoken::Own(_) | Spoken::Application(_) => "",
                         },
                     },
                     None => ConnectError::TimedOut(within),

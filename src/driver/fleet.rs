@@ -281,6 +281,7 @@ impl Fleet {
                 name: speech.directory.client_name(one.id),
                 number: one.id.0,
             },
+            room: one.rooms.first().copied().unwrap_or(RoomId::UNNAMED),
             run: self.run,
             draw: derive_seed(
                 derive_seed(self.seed, one.id.0.into()),

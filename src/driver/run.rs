@@ -211,6 +211,11 @@ async fn prepare(
             let url = format!("{protocol}://{}", list.join(","));
             (hosts, url, Some(server))
         }
+        TargetUrl::Described(url) => {
+            let hosts = target::resolve_all(&url.addresses).await?;
+            preflight::check(plan, hosts.len() as u64)?;
+            (hosts, url.to_string(), None)
+        }
         TargetUrl::At(url) => {
             let hosts = target::resolve(url).await?;
             preflight::check(plan, hosts.len() as u64)?;

@@ -131,7 +131,7 @@ pub enum BadAddresses {
 }
 
 /// The addresses, `HOST:PORT` each, that a URL's address part stands for, in the order given.
-fn expand(text: &str, least_port: u16) -> Result<Vec<String>, BadAddresses> {
+pub(super) fn expand(text: &str, least_port: u16) -> Result<Vec<String>, BadAddresses> {
     let mut addresses = Vec::new();
     for part in text.split(',') {
         let no_address = || BadAddresses::NoAddress {

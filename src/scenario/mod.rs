@@ -2,7 +2,8 @@
 //!
 //! The text becomes a tree of values that know where they stand (`tree`), into which the command
 //! line's `--set PATH=VALUE`s are put; `schema` and `clients` read the tree section by section
-//! (`section`), single values by `value`, `script` and `threshold`; `promises` reads what the
+//! (`section`), single values by `value`, `script` and `threshold`; `protocol` reads how an
+//! application talks; `promises` reads what the
 //! target promises, `membership` who is in which rooms, and `checks` finds conflicts between the
 //! parts. Whatever is wrong becomes a
 //! [`diagnostic::Diagnostic`] that points at a place of the file or of an argument, and the reading
@@ -26,6 +27,7 @@ pub mod pace;
 pub mod pinned;
 pub mod plan;
 pub(crate) mod promises;
+pub mod protocol;
 pub mod rooms;
 mod schema;
 mod script;
@@ -142,10 +144,11 @@ fn parse_with(file: &str, text: &str, options: &Options<'_>) -> Result<Plan, Dia
         let value = Value::String(url.to_owned());
         option(&["target", "url"], format!("--target {url}"), value);
     }
-    let name = Path::new(file)
-        .file_stem()
-        .map_or(file.into(), OsStr::to_string_lossy);
-    let mut plan = schema::read(&problems, &name, &root);
+    let path = Path::new(file);
+    let name = path.file_stem().map_or(file.into(), OsStr::to_string_lossy);
+    let directory = path.parent().unwrap_or(Path::new(""));
+    let inputs = protocol::prepare(&mut root, &mut sources, &problems, directory);
+    let mut plan = schema::read(&problems, &name, &root, &inputs);
     let failed = problems.has_errors();
     let diagnostics = Diagnostics::new(sources, problems.into_list());
     if failed {

@@ -9,6 +9,7 @@ use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::draws::Draws;
 use crate::scenario::membership::line_bytes;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
+use crate::scenario::protocol::url::DescribedUrl;
 use crate::scenario::rooms::{Dealt, GroupRooms};
 pub use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::wire::protocol::{Protocol, Spoken};
@@ -152,6 +153,8 @@ pub enum TargetUrl {
     Embedded(Protocol),
     /// A server that is there already.
     At(Url),
+    /// One that talks as `[protocol]` says.
+    Described(DescribedUrl),
 }
 
 impl TargetUrl {
@@ -161,6 +164,8 @@ impl TargetUrl {
         match self {
             Self::Embedded(protocol) => *protocol,
             Self::At(url) => url.protocol,
+            // Until its description is read.
+            Self::Described(_) => Protocol::Ndjson,
         }
     }
 
@@ -170,6 +175,7 @@ impl TargetUrl {
         match self {
             Self::Embedded(_) => "",
             Self::At(url) => &url.path,
+            Self::Described(url) => &url.path,
         }
     }
 

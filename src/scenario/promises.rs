@@ -13,6 +13,7 @@ use super::plan::{
 use super::section::{Problems, Section};
 use super::tree::{Entry, Value};
 use super::value::{boolean, choice, duration_or_none};
+use crate::wire::application::spec::Ack;
 use crate::wire::protocol::Spoken;
 use crate::wire::rooms::RoomNames;
 
@@ -29,7 +30,7 @@ pub(super) fn read_late(section: &mut Section<'_>) -> LateCounts {
 /// Reads the section. A target promises the first of each key's choices where the file says
 /// nothing, and order by numbers if its protocol has any.
 pub(super) fn read(section: &mut Section<'_>, spoken: &Spoken) -> Promises {
-    let ack = section.value("ack", choice(AckPromise::WORDS), AckPromise::WORDS[0].0);
+    let ack = section.value("ack", choice(AckPromise::WORDS), acks_of(spoken));
     Promises {
         ack,
         relay: section.value(
@@ -46,6 +47,21 @@ pub(super) fn read(section: &mut Section<'_>, spoken: &Spoken) -> Promises {
         use_seq: section.value("use_seq", boolean, spoken.capabilities().numbers),
         late_after: section.value("late_after", duration_or_none, "5s"),
     }
+}
+
+/// The promise of acks of a target of which the file says nothing: an application acks as its
+/// description says.
+fn acks_of(spoken: &Spoken) -> &'static str {
+    let promise = match spoken {
+        Spoken::Own(_) => return AckPromise::WORDS[0].0,
+        Spoken::Application(spec) => match spec.ack {
+            Ack::Match(_) | Ack::Next => AckPromise::ExactlyOnce,
+            Ack::Echo => AckPromise::Echo,
+            Ack::None => AckPromise::None,
+        },
+    };
+    let word = AckPromise::WORDS.iter().find(|(_, one)| *one == promise);
+    word.map_or("none", |(word, _)| word)
 }
 
 /// Notes everything in the scenario that makes no sense with its target's promises.

@@ -1,5 +1,7 @@
 //! The scenario's sections, one function each, and the plan they make.
 
+use std::sync::Arc;
+
 use super::addresses::BadUrl;
 use super::checks;
 use super::clients;
@@ -8,12 +10,15 @@ use super::membership;
 use super::pinned;
 use super::plan::{OBSERVERS, Plan, Run, Target, TargetUrl};
 use super::promises;
+use super::protocol::url::{DescribedUrl, Scheme};
+use super::protocol::{self, Around, Inputs};
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::threshold;
 use super::tree::{Node, Table, Value};
 use super::value::{MAX_DURATION, connect_rate, duration, some_time, string, whole};
 use crate::server::fault::request::{self, Request};
 use crate::wire::protocol::Protocol;
+use crate::wire::protocol::Spoken;
 
 /// The phases' length where neither the file nor a stage says any.
 const DEFAULT_DURATION: &str = "10s";
@@ -34,7 +39,7 @@ const EMBEDDED: [(&str, Protocol); 3] = [
 ];
 
 /// Reads the whole scenario. The plan is sound if no error was noted on the way.
-pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
+pub(super) fn read(problems: &Problems, name: &str, root: &Table, inputs: &Inputs) -> Plan {
     let mut file = Section::open(problems, "", &(0..0), root, keys_of(""));
     let description = file.optional("description", string);
     let seed = file.value("seed", whole(0..=u64::MAX), 1);
@@ -50,10 +55,29 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table) -> Plan {
     };
 
     let empty = Table::default();
-    let target = section(problems, &mut file, &empty, "target", read_target);
-    let run = section(problems, &mut file, &empty, "run", |section| {
-        read_run(section, &default_duration)
+    let is_described = file.entry("protocol").is_some();
+    let mut target = section(problems, &mut file, &empty, "target", |section| {
+        read_target(section, is_described)
     });
+    let run = section(problems, &mut file, &empty, "run", |section| {
+        // Observers are in no room, so where the URL names one there are none.
+        let observers = u32::from(!target.url.path().contains("{room}"));
+        read_run(section, &default_duration, observers)
+    });
+    let clients_in_all = drafts
+        .iter()
+        .map(|draft| u64::from(draft.count))
+        .sum::<u64>();
+    let around = Around {
+        url: &target.url,
+        url_span: promises::entry(&file, "target", "url")
+            .map_or(0..0, |entry| entry.node.span.clone()),
+        clients: clients_in_all + u64::from(run.observers),
+    };
+    if let Some(spec) = protocol::read(problems, &mut file, inputs, &around) {
+        protocol::check(problems, &file, &drafts, &run, &spec);
+        target.spoken = Spoken::Application(Arc::new(spec));
+    }
     let (promises, late) = section(problems, &mut file, &empty, "verify", |section| {
         let promises = promises::read(section, &target.spoken);
         (promises, promises::read_late(section))
@@ -133,8 +157,8 @@ fn section<'a, T>(
     value
 }
 
-fn read_target(section: &mut Section<'_>) -> Target {
-    let url = section.value("url", target_url, "embedded");
+fn read_target(section: &mut Section<'_>, is_described: bool) -> Target {
+    let url = section.value("url", |node| target_url(node, is_described), "embedded");
     let addresses = read_addresses(section, &url);
     let faults = read_faults(section, &url);
     Target {
@@ -188,7 +212,7 @@ fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
     let why_not = match url {
         _ if faults.is_empty() => None,
         TargetUrl::Embedded(_) => None,
-        TargetUrl::At(_) => Some((
+        TargetUrl::At(_) | TargetUrl::Described(_) => Some((
             "`target.faults`: only the embedded server commits faults",
             "this target is another's",
         )),
@@ -199,10 +223,19 @@ fn read_faults(section: &mut Section<'_>, url: &TargetUrl) -> Vec<String> {
     faults
 }
 
-fn target_url(node: &Node) -> Result<TargetUrl, Expected> {
+fn target_url(node: &Node, is_described: bool) -> Result<TargetUrl, Expected> {
     let Value::String(url) = &node.value else {
         return Err("a url".into());
     };
+    let described = Scheme::of(url).filter(|scheme| is_described && !scheme.is_tls());
+    if let Some(scheme) = described {
+        return DescribedUrl::parse(scheme, url)
+            .map(TargetUrl::Described)
+            .map_err(|wrong| Expected {
+                what: format!("\"{}://HOST:PORT\"", scheme.name()),
+                help: Some(wrong),
+            });
+    }
     if let Some((_, protocol)) = EMBEDDED.iter().find(|(name, _)| name == url) {
         return Ok(TargetUrl::Embedded(*protocol));
     }
@@ -240,13 +273,13 @@ fn target_url(node: &Node) -> Result<TargetUrl, Expected> {
     })
 }
 
-fn read_run(section: &mut Section<'_>, default_duration: &str) -> Run {
+fn read_run(section: &mut Section<'_>, default_duration: &str, observers: u32) -> Run {
     Run {
         warmup: section.value("warmup", duration, "1s"),
         duration: section.value("duration", some_time, default_duration),
         drain: section.value("drain", duration, "5s"),
         connect_rate: section.value("connect_rate", connect_rate, 1000),
-        observers: section.value("observers", whole(0..=1_000), 1),
+        observers: section.value("observers", whole(0..=1_000), observers),
         shards: section.optional("shards", whole(1..=1_024)),
     }
 }
@@ -259,7 +292,7 @@ mod tests {
 
     #[test]
     fn urls_name_a_target_that_can_be_driven() {
-        let read = |url: &str| target_url(&Node::from(json!(url)));
+        let read = |url: &str| target_url(&Node::from(json!(url)), false);
         for address in [
             "127.0.0.1:1253",
             "[::1]:1253",

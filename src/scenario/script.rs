@@ -116,6 +116,20 @@ pub(super) fn read(
 }
 
 impl Script {
+    /// Whether it publishes anything.
+    pub(super) fn publishes(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(step, Step::Publish { .. }))
+    }
+
+    /// The first room that it leaves.
+    pub(super) fn leaves_room(&self) -> Option<&str> {
+        self.steps.iter().find_map(|step| match step {
+            Step::LeaveRoom(room) => Some(room.as_str()),
+            _ => None,
+        })
+    }
+
     fn push(&mut self, step: Step, resolved: Json) {
         self.steps.push(step);
         self.resolved.push(resolved);

@@ -50,13 +50,14 @@ impl Problems {
 }
 
 /// Every section of a scenario with its keys, for unknown keys that belong elsewhere.
-pub(super) const KEYS: [(&str, &[&str]); 8] = [
+pub(super) const KEYS: [(&str, &[&str]); 9] = [
     (
         "",
         &[
             "description",
             "seed",
             "target",
+            "protocol",
             "run",
             "clients",
             "verify",
@@ -64,6 +65,29 @@ pub(super) const KEYS: [(&str, &[&str]); 8] = [
         ],
     ),
     ("target", &["url", "addresses", "faults", "connect_timeout"]),
+    (
+        "protocol",
+        &[
+            "preset",
+            "login",
+            "join",
+            "leave",
+            "publish",
+            "ack",
+            "refusal",
+            "error",
+            "ignore",
+            "heartbeat",
+            "split",
+            "end",
+            "binary",
+            "subprotocol",
+            "headers",
+            "vars",
+            "users",
+            "reconnect",
+        ],
+    ),
     (
         "run",
         &[

@@ -49,8 +49,16 @@ pub async fn resolve_as_one(url: &Url) -> Result<Host, TargetError> {
 /// # Errors
 /// [`TargetError`] names the address and what is wrong with it.
 pub async fn resolve(url: &Url) -> Result<Vec<Host>, TargetError> {
-    let mut hosts = Vec::with_capacity(url.addresses.len());
-    for address in &url.addresses {
+    resolve_all(&url.addresses).await
+}
+
+/// Resolves addresses, `HOST:PORT` each, in their order.
+///
+/// # Errors
+/// As [`resolve`].
+pub async fn resolve_all(addresses: &[String]) -> Result<Vec<Host>, TargetError> {
+    let mut hosts = Vec::with_capacity(addresses.len());
+    for address in addresses {
         hosts.push(Host::resolve(address).await?);
     }
     Ok(hosts)

@@ -313,6 +313,7 @@ impl Inferred {
             Seen::Open { me, .. } => self.welcome(handle, me, now_ns),
             Seen::Error(complaint) => self.error(handle, complaint, now_ns),
             Seen::Bye { .. } => self.bye(handle, now_ns),
+            Seen::Control => return Event::Other,
             Seen::Unknown => {
                 self.context.batch.tally.unknown_frames += 1;
                 Event::Other

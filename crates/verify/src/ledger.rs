@@ -373,6 +373,9 @@ impl Ledger {
     }
 
     fn saw_unnamed(&mut self, handle: Handle, seen: &Seen<'_>, now_ns: u64) -> Event {
+        if matches!(seen, Seen::Control) {
+            return Event::Other; // not worth a record
+        }
         if self.tape().begin_event().is_none() {
             return either!(self.unnamed, ledger => ledger.observe(handle, seen, now_ns));
         }

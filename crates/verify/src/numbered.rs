@@ -188,6 +188,7 @@ impl Numbered {
             Seen::Open { seq, me } => self.welcome(handle, me, *seq, now_ns),
             Seen::Error(complaint) => self.error(handle, complaint, now_ns),
             Seen::Bye { seq } => self.bye(handle, seq + added, now_ns),
+            Seen::Control => Event::Other,
             Seen::Unknown => {
                 self.context.batch.tally.unknown_frames += 1;
                 Event::Other

@@ -44,7 +44,7 @@ pub fn check_name(name: &str) -> Result<(), BadName> {
 }
 
 /// A room of a run, by its place in [`RoomNames`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RoomId(pub u32);
 
 impl RoomId {

@@ -40,6 +40,9 @@ pub enum Seen<'a> {
     },
     /// A frame of a kind that the protocol does not know, and that it allows for.
     Unknown,
+    /// Something that concerns the connection alone, and no verifier: a step of a login, a
+    /// heartbeat.
+    Control,
     /// Something that is no frame of the protocol.
     Malformed(Malformed<'a>),
 }
@@ -314,6 +317,12 @@ pub trait Conn {
     /// Takes leave politely. Nothing is sent after it.
     fn close(&mut self, _out: &mut Vec<u8>) -> Goodbye {
         Goodbye::HalfClose
+    }
+
+    /// Whether what is under way is still answered after the goodbye: then a client need not wait
+    /// for its acks before it says it.
+    fn is_answered_after_goodbye(&self) -> bool {
+        true
     }
 
     /// The target has said that nothing follows: the stream need not be read to its end.

@@ -91,6 +91,8 @@ pub(super) struct Connection {
     pub(super) timer_ns: Option<u64>,
     /// It takes leave: nothing more is sent than what is unsent.
     pub(super) leaving: bool,
+    /// It takes leave once nothing of it is unacked.
+    pub(super) leaves_when_acked: bool,
     /// Half-close once `unsent` is gone.
     pub(super) half_close: bool,
     /// Bytes read since the socket was last found empty.
@@ -125,6 +127,7 @@ impl Connection {
             arrived: false,
             timer_ns: None,
             leaving: false,
+            leaves_when_acked: false,
             half_close: false,
             unbroken_bytes: 0,
             behind_ns: None,

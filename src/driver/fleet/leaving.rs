@@ -25,6 +25,11 @@ impl Fleet {
         if connection.leaving {
             return;
         }
+        connection.leaves_when_acked = !connection.conn.is_answered_after_goodbye()
+            && self.ledger.unacked(connection.handle) > 0;
+        if connection.leaves_when_acked {
+            return; // what was read calls again
+        }
         connection.leaving = true;
         connection.set_paused(false);
         let now_ns = self.clock.now_ns();

@@ -241,5 +241,9 @@ impl Fleet {
         if acks > 0 {
             self.after_acks(client, now_ns);
         }
+        let connection = self.clients[client].connection.as_ref();
+        if connection.is_some_and(|connection| connection.leaves_when_acked) {
+            self.leave(client);
+        }
     }
 }

@@ -302,7 +302,9 @@ impl Ledger {
     /// Takes an observation of a session in any room, and says what it was.
     pub fn saw_in(&mut self, handle: Handle, room: RoomId, seen: &Seen<'_>, now_ns: u64) -> Event {
         let room = self.stated(room, seen);
-        if room == RoomId::UNNAMED || matches!(seen, Seen::Unknown | Seen::Malformed(_)) {
+        if room == RoomId::UNNAMED
+            || matches!(seen, Seen::Unknown | Seen::Control | Seen::Malformed(_))
+        {
             return self.saw(handle, seen, now_ns);
         }
         if self.open_room(room).is_none() {

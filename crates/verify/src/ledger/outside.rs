@@ -214,7 +214,7 @@ impl Ledger {
                 about: ErrorAbout::Nothing,
                 error: complaint.into(),
             },
-            Seen::Unknown | Seen::Malformed(_) => return Event::Other,
+            Seen::Unknown | Seen::Control | Seen::Malformed(_) => return Event::Other,
         };
         self.certain_in(evidence, handle, room, about, now_ns);
         event_of(seen)

@@ -284,7 +284,9 @@ pub(crate) mod overhear {
                     code, detail, of, ..
                 }) => ndjson::encode_error(&mut line, code, detail, *of),
                 Seen::Bye { seq } => ndjson::encode_bye(&mut line, *seq),
-                Seen::Unknown => line.extend_from_slice(b"{\"type\":\"unknown\"}\n"),
+                Seen::Unknown | Seen::Control => {
+                    line.extend_from_slice(b"{\"type\":\"unknown\"}\n");
+                }
             }
             Self::Bytes(at_ns, line)
         }

@@ -418,11 +418,13 @@ impl Pattern {
         values: &Values<'_>,
         found: &mut Found,
     ) -> Option<usize> {
-        if let Some(known) = values.of(name) {
-            return rest.starts_with(&*known).then_some(known.len());
-        }
-        if let Some(known) = found.of(name) {
-            return rest.starts_with(known).then_some(known.len());
+        let known = values.of(name);
+        if let Some(known) = known.as_deref().or_else(|| found.of(name)) {
+            let after = rest.strip_prefix(known)?;
+            // Where any text may follow, `room-1` is not to be found in `room-12`.
+            let may_go_on = !matches!(self.tokens.get(token + 1), Some(Token::Text(_)));
+            let goes_on = may_go_on && after.starts_with(char::is_alphanumeric);
+            return (!goes_on).then_some(known.len());
         }
         let length = match (name, self.tokens.get(token + 1)) {
             (Name::Id, _) => rest.bytes().take_while(u8::is_ascii_digit).count(),
@@ -505,6 +507,8 @@ mod tests {
             ("{token} {client}", "t0k talkers-3", Some("")),
             ("*366*{room}*", ":x 366 a #lobby :End", Some("")),
             ("*366*{room}*", ":x 366 a #hall :End", None),
+            ("*{room}*", "joined lobby2", None),
+            ("*{room}*", "joined lobby2 lobby.", Some("")),
             ("*{id}", "PONG 12", Some("id=12")),
             ("é*é", "éüé", Some("")),
             ("", "", Some("")),

@@ -1,7 +1,6 @@
 //! One client's state over messages: how far it has got with logging in and with its rooms, what it
 //! waits for, and what each message that comes is taken for.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -36,9 +35,9 @@ pub struct Session {
     senders: Vec<[u8; 5]>,
     /// Messages to be sent.
     outbox: Outbox,
-    /// What came about without a message.
-    happened: VecDeque<What>,
     trouble: Option<Box<str>>,
+    /// What was sent and came, if somebody watches.
+    watched: Option<Box<Vec<Watched>>>,
     /// When each periodic heartbeat is due; empty before the first look at a clock.
     beats_ns: Vec<u64>,
 }
@@ -93,6 +92,25 @@ impl About {
             Self::Leave(room) => What::Left(room),
         }
     }
+}
+
+/// A message that was sent or came, for those who watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Watched {
+    /// One that was sent, by which key of the description.
+    Sent {
+        /// The message, without secrets.
+        shown: String,
+        /// What sends it.
+        rule: Rule,
+    },
+    /// One that came.
+    Came {
+        /// The message, without secrets.
+        shown: String,
+        /// What it was taken for.
+        taken: Taken,
+    },
 }
 
 /// What a message was taken for, and why.
@@ -198,9 +216,30 @@ impl Session {
             outstanding: Outstanding::default(),
             senders: Vec::new(),
             outbox: Outbox::default(),
-            happened: VecDeque::new(),
             trouble: None,
+            watched: None,
             beats_ns: Vec::new(),
+        }
+    }
+
+    /// From here on, what is sent and comes is kept for [`Session::watched`].
+    pub fn watch(&mut self) {
+        self.watched = Some(Box::default());
+    }
+
+    /// What was sent and came since the last call.
+    pub fn watched(&mut self) -> Vec<Watched> {
+        self.watched
+            .as_mut()
+            .map_or_else(Vec::new, |all| std::mem::take(all))
+    }
+
+    fn saw_sent(&mut self, message: &[u8], rule: Rule) {
+        if self.watched.is_some() {
+            let shown = self.shown(message);
+            self.watched
+                .get_or_insert_default()
+                .push(Watched::Sent { shown, rule });
         }
     }
 
@@ -273,7 +312,11 @@ impl Session {
                     continue;
                 }
                 said = Some(template);
-                let _ = self.send(template, room);
+                let rule = Rule {
+                    key: "leave",
+                    ..Rule::NONE
+                };
+                let _ = self.send(template, room, rule);
             }
         }
     }
@@ -285,9 +328,8 @@ impl Session {
             id: None,
             until_ns: None,
         });
-        if let Some(done) = self.go_on(self.sequences.len() - 1, false) {
-            self.happened.push_back(done);
-        }
+        // What nothing answers is claimed by nobody: what comes first proves it.
+        let _ = self.go_on(self.sequences.len() - 1, false);
     }
 
     /// Goes on with a sequence to the next answer that it has to wait for; `answered` if the one of
@@ -307,7 +349,12 @@ impl Session {
                 break;
             };
             if let Some(template) = &step.send {
-                match self.send(template, about.room()) {
+                let rule = Rule {
+                    key: about.key(),
+                    nth: Some(self.sequences[nth].step),
+                    part: "send",
+                };
+                match self.send(template, about.room(), rule) {
                     Ok(id) => {
                         let sequence = &mut self.sequences[nth];
                         sequence.id = id.or(sequence.id);
@@ -335,7 +382,12 @@ impl Session {
     }
 
     /// Puts a message of a step into the outbox. Returns its `{id}`, if it has one.
-    fn send(&mut self, template: &Template, room: RoomId) -> Result<Option<u64>, NoValue> {
+    fn send(
+        &mut self,
+        template: &Template,
+        room: RoomId,
+        rule: Rule,
+    ) -> Result<Option<u64>, NoValue> {
         let id = template.mentions(Name::Id).then(|| {
             self.last_id += 1;
             self.last_id
@@ -353,6 +405,7 @@ impl Session {
             }
             Err(_) => bytes.truncate(before),
         }
+        self.saw_sent(&bytes[before..], rule);
         self.outbox = Outbox { bytes, ends };
         filled.map(|()| id)
     }
@@ -371,11 +424,6 @@ impl Session {
         }
     }
 
-    /// What came about without a message: a login or a join to which nothing answers.
-    pub fn happened(&mut self) -> Option<What> {
-        self.happened.pop_front()
-    }
-
     /// Appends the message that publishes a text.
     pub fn publish(&mut self, publish: &Publishing<'_>, out: &mut Vec<u8>) {
         self.last_id += 1;
@@ -392,6 +440,11 @@ impl Session {
             return;
         }
         out.extend_from_slice(&self.spec.end);
+        let rule = Rule {
+            key: "publish",
+            ..Rule::NONE
+        };
+        self.saw_sent(&out[before..], rule);
         if let Some(sender) = sender_digits(publish.text.as_bytes())
             && !self.senders.contains(&sender)
         {
@@ -412,6 +465,20 @@ impl Session {
     /// Says what a message is, and does what it asks for.
     #[inline]
     pub fn take(&mut self, frame: &[u8]) -> Taken {
+        let taken = self.take_unwatched(frame);
+        if self.watched.is_some() {
+            let shown = self.shown(frame);
+            let watched = Watched::Came {
+                shown,
+                taken: taken.clone(),
+            };
+            self.watched.get_or_insert_default().push(watched);
+        }
+        taken
+    }
+
+    #[inline]
+    fn take_unwatched(&mut self, frame: &[u8]) -> Taken {
         let delivery = self.marker.find(frame, 0);
         match delivery {
             // What others published is neither an ack nor a refusal of anything that this client
@@ -508,12 +575,11 @@ impl Session {
             // What it captures is for its answer alone: the next one has other values.
             let before = self.captured.clone();
             self.capture(found);
-            let _ = self.send(send, RoomId::UNNAMED);
+            let rule = spec.rule("heartbeat", nth);
+            let _ = self.send(send, RoomId::UNNAMED, rule);
             self.captured = before;
-            return Some(Taken {
-                what: What::Heartbeat,
-                rule: spec.rule("heartbeat", nth),
-            });
+            let what = What::Heartbeat;
+            return Some(Taken { what, rule });
         }
         None
     }
@@ -669,13 +735,17 @@ impl Session {
             Heartbeat::Every { interval_ns, send } => Some((*interval_ns, send)),
             Heartbeat::On { .. } => None,
         });
+        let rule = Rule {
+            key: "heartbeat",
+            ..Rule::NONE
+        };
         for (nth, (interval_ns, send)) in periods.enumerate() {
             if self.beats_ns.len() <= nth {
                 self.beats_ns.push(now_ns + interval_ns);
             }
             if self.beats_ns[nth] <= now_ns {
                 self.beats_ns[nth] = now_ns + interval_ns;
-                let _ = self.send(send, RoomId::UNNAMED);
+                let _ = self.send(send, RoomId::UNNAMED, rule);
             }
             sooner(self.beats_ns[nth]);
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::matching::Match;
 use super::template::Template;
-use super::variables::{Name, Names};
+use super::variables::{Name, Names, Values};
 use crate::seen::Capabilities;
 
 /// How an application talks.
@@ -151,8 +151,8 @@ impl Spec {
     pub fn capabilities(&self) -> Capabilities {
         Capabilities {
             numbers: false,
-            // A WebSocket's handshake is answered, whatever follows it.
-            welcome: self.is_websocket() || self.login.iter().any(|step| step.expect.is_some()),
+            // That a WebSocket's handshake is answered proves a connection, and no more.
+            welcome: self.login.iter().any(|step| step.expect.is_some()),
             bye: false,
             errors: !self.refusal.is_empty() || !self.error.is_empty(),
             claims: false,
@@ -224,11 +224,95 @@ pub struct Rule {
 }
 
 impl Rule {
-    pub(super) const NONE: Self = Self {
+    /// No rule.
+    pub const NONE: Self = Self {
         key: "",
         nth: None,
         part: "",
     };
+}
+
+/// Something of one session, as it will go over the wire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outline {
+    /// A message that is sent.
+    Sent(String),
+    /// What is waited for.
+    Awaited(String),
+}
+
+impl Spec {
+    /// One session of a client, without its target: what is sent and what is waited for, each with
+    /// its key. Values that are not known beforehand, and secrets, stand as their names.
+    #[must_use]
+    pub fn outline(
+        &self,
+        client: &str,
+        number: u32,
+        room: Option<&str>,
+        run: u32,
+    ) -> Vec<(Rule, Outline)> {
+        let unknown: Vec<Option<Box<str>>> = (0..self.names.len() as u16)
+            .map(|at| Some(format!("{{{}}}", self.names.name(Name::Variable(at))).into()))
+            .collect();
+        let values = |id| Values {
+            row: self.users.get(number as usize).map_or(&[], |row| row),
+            captured: &unknown,
+            run,
+            room,
+            id: Some(id),
+            payload: Some("{payload}"),
+            ..Values::of_client(&self.names, client)
+        };
+        let mut id = 0;
+        let mut all = Vec::new();
+        let mut send = |rule, template: &Template, all: &mut Vec<(Rule, Outline)>| {
+            id += u64::from(template.mentions(Name::Id));
+            let text = template.text(&values(id)).unwrap_or_default();
+            let text = text + &String::from_utf8_lossy(&self.end);
+            let text = self.names.without_secrets(&text, &values(id));
+            all.push((rule, Outline::Sent(text)));
+        };
+        let mut steps = |key, steps: &[Step], all: &mut Vec<(Rule, Outline)>| {
+            for (nth, step) in steps.iter().enumerate() {
+                let rule = |part| Rule {
+                    key,
+                    nth: Some(nth),
+                    part,
+                };
+                if let Some(template) = &step.send {
+                    send(rule("send"), template, all);
+                }
+                if let Some(expect) = &step.expect {
+                    all.push((
+                        rule("expect"),
+                        Outline::Awaited(expect.written().to_owned()),
+                    ));
+                }
+            }
+        };
+        steps("login", &self.login, &mut all);
+        if room.is_some() {
+            steps("join", &self.join, &mut all);
+        }
+        let publish = Rule {
+            key: "publish",
+            ..Rule::NONE
+        };
+        send(publish, &self.publish, &mut all);
+        let ack = |nth| self.rule("ack", nth);
+        match &self.ack {
+            Ack::None => {}
+            Ack::Echo => all.push((ack(0), Outline::Awaited("the message itself".to_owned()))),
+            Ack::Next => all.push((ack(0), Outline::Awaited("whatever comes next".to_owned()))),
+            Ack::Match(matches) => {
+                for (nth, one) in matches.iter().enumerate() {
+                    all.push((ack(nth), Outline::Awaited(one.written().to_owned())));
+                }
+            }
+        }
+        all
+    }
 }
 
 /// As a path in a scenario: `login.0.expect`.

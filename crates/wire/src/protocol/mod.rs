@@ -17,10 +17,11 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Dialect;
-use super::application::spec::Reconnect;
+use super::application::spec::{Reconnect, Spec};
 use super::rooms::{RoomId, RoomNames};
 use super::seen::{Capabilities, Conn, Due, Glued, Goodbye, Publishing, RawSent, Seen};
 
+pub mod application;
 pub mod classic;
 pub mod ndjson;
 pub mod websocket;
@@ -143,6 +144,8 @@ pub struct Opening<'a> {
     pub path: &'a str,
     /// The client that connects.
     pub me: Me<'a>,
+    /// The room that it joins first, for URLs that name one; the unnamed one if it joins none.
+    pub room: RoomId,
     /// The run's number, which each of its load messages has in it.
     pub run: u32,
     /// Drawn for this connection, for what a protocol wants drawn.
@@ -175,14 +178,17 @@ pub struct Me<'a> {
 pub enum Spoken {
     /// A protocol of [this list](Protocol).
     Own(Protocol),
+    /// An application's own, as a scenario describes it.
+    Application(Arc<Spec>),
 }
 
 impl Spoken {
     /// Its capabilities.
     #[must_use]
-    pub const fn capabilities(&self) -> Capabilities {
+    pub fn capabilities(&self) -> Capabilities {
         match self {
             Self::Own(protocol) => protocol.capabilities(),
+            Self::Application(spec) => spec.capabilities(),
         }
     }
 
@@ -191,6 +197,9 @@ impl Spoken {
     pub fn open(&self, opening: &Opening<'_>, out: &mut Vec<u8>) -> AnyConn {
         match self {
             Self::Own(protocol) => protocol.open(opening, out),
+            Self::Application(spec) => {
+                AnyConn::Application(application::Application::open(spec, opening, out))
+            }
         }
     }
 
@@ -199,6 +208,7 @@ impl Spoken {
     pub fn wrong(&self, heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
         match self {
             Self::Own(protocol) => protocol.wrong(heard, ended, max_seq),
+            Self::Application(_) => None, // its connections say it
         }
     }
 
@@ -208,6 +218,7 @@ impl Spoken {
     pub fn reconnect(&self) -> Option<Reconnect> {
         match self {
             Self::Own(_) => None,
+            Self::Application(spec) => spec.reconnect,
         }
     }
 
@@ -216,6 +227,7 @@ impl Spoken {
     pub fn frame_bytes(&self) -> FrameBytes {
         match self {
             Self::Own(protocol) => protocol.frame_bytes(),
+            Self::Application(spec) => application::frame_bytes(spec),
         }
     }
 }
@@ -225,6 +237,10 @@ impl fmt::Display for Spoken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Own(protocol) => protocol.fmt(f),
+            Self::Application(spec) => match &spec.preset {
+                Some(preset) => f.write_str(preset),
+                None => f.write_str("[protocol]"),
+            },
         }
     }
 }
@@ -282,6 +298,8 @@ pub enum AnyConn {
     Classic(classic::Classic),
     /// Of [`Protocol::WebSocket`].
     WebSocket(websocket::WebSocket),
+    /// Of [`Spoken::Application`].
+    Application(application::Application),
 }
 
 /// Runs the same code for the connection of whichever protocol it is: `each_conn!(any, conn => …)`.
@@ -292,6 +310,7 @@ macro_rules! each_conn {
             $crate::protocol::AnyConn::Ndjson($conn) => $body,
             $crate::protocol::AnyConn::Classic($conn) => $body,
             $crate::protocol::AnyConn::WebSocket($conn) => $body,
+            $crate::protocol::AnyConn::Application($conn) => $body,
         }
     };
 }
@@ -305,6 +324,7 @@ impl AnyConn {
             Self::Ndjson(conn) => conn.glued(publish, id),
             Self::Classic(conn) => conn.glued(publish),
             Self::WebSocket(conn) => conn.glued(publish, id),
+            Self::Application(_) => None,
         }
     }
 
@@ -312,7 +332,7 @@ impl AnyConn {
     #[must_use]
     pub fn claim(&self) -> Option<&str> {
         match self {
-            Self::Ndjson(_) | Self::WebSocket(_) => None,
+            Self::Ndjson(_) | Self::WebSocket(_) | Self::Application(_) => None,
             Self::Classic(conn) => Some(conn.claim()),
         }
     }
@@ -384,6 +404,10 @@ impl Conn for AnyConn {
 
     fn close(&mut self, out: &mut Vec<u8>) -> Goodbye {
         each_conn!(self, conn => conn.close(out))
+    }
+
+    fn is_answered_after_goodbye(&self) -> bool {
+        each_conn!(self, conn => conn.is_answered_after_goodbye())
     }
 
     fn is_over(&self) -> bool {

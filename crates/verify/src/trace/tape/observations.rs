@@ -58,7 +58,8 @@ impl Writing {
                 tape.number(u64::from(complaint.cuts_off))
             }
             Seen::Bye { seq } => self.kind(6).number(*seq),
-            Seen::Unknown => self.kind(7),
+            // The second is recorded nowhere.
+            Seen::Unknown | Seen::Control => self.kind(7),
             Seen::Malformed(malformed) => {
                 let tape = self.kind(8).bytes(malformed.what.as_bytes());
                 tape.bytes(&malformed.frame).number(malformed.could_hide)

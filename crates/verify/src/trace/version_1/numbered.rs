@@ -245,7 +245,7 @@ impl Former {
             Seen::Open { seq, .. } => self.welcome(index, *seq, from),
             Seen::Error(complaint) => session.error(complaint.cuts_off, complaint.of, from),
             Seen::Bye { seq } => session.bye(seq + added),
-            Seen::Unknown => {}
+            Seen::Unknown | Seen::Control => {}
             Seen::Malformed(malformed) => session.placing.malformed(malformed.could_hide),
         }
     }

@@ -1,0 +1,754 @@
+//! `[protocol]`: how an application talks, read into a [`Spec`].
+//!
+//! Names come first: matches define those that they capture, so they are read before the templates
+//! that may refer to them.
+
+mod inputs;
+pub mod presets;
+mod texts;
+pub mod url;
+mod users;
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use serde_json::{Map, Value as Json};
+
+use super::clients::{Draft, DraftLoad};
+use super::diagnostic::{Diagnostic, Span, nearest};
+use super::plan::{Run, TargetUrl};
+use super::promises;
+use super::section::{Expected, Problems, Section, keys_of, mismatch};
+use super::tree::{Entry, Node, Table, Value};
+use super::value::{boolean, duration, some_time, string, whole};
+use crate::wire::application::matching::Match;
+use crate::wire::application::spec::{Ack, Heartbeat, Reconnect, Spec, Step, Transport};
+use crate::wire::application::template::{Template, is_name};
+use crate::wire::application::variables::{Computed, Name, Source};
+
+pub(super) use inputs::{Inputs, prepare};
+use texts::Texts;
+use url::DescribedUrl;
+
+/// What of the rest of a scenario a description depends on.
+#[derive(Debug)]
+pub(super) struct Around<'a> {
+    /// The target.
+    pub(super) url: &'a TargetUrl,
+    /// Where the URL stands.
+    pub(super) url_span: Span,
+    /// How many clients there are, observers included.
+    pub(super) clients: u64,
+}
+
+/// Header fields that the WebSocket's handshake has of its own.
+const OWN_HEADERS: [&str; 4] = ["host", "upgrade", "connection", "content-length"];
+
+/// The time that an answer may take unless a step says otherwise.
+const DEFAULT_WITHIN: &str = "5s";
+
+/// Reads the section; `None` where there is none, or where it is of no use.
+pub(super) fn read(
+    problems: &Problems,
+    file: &mut Section<'_>,
+    inputs: &Inputs,
+    around: &Around<'_>,
+) -> Option<Spec> {
+    let entry = file.entry("protocol")?;
+    let TargetUrl::Described(url) = around.url else {
+        let title = "`protocol`: only of a target at ws://, wss://, tcp:// or tls://";
+        let error = Diagnostic::error(title).at(&entry.key_span, "says how an application talks");
+        let label = "this target speaks another protocol";
+        problems.push(error.at(&around.url_span, label));
+        return None;
+    };
+    let section = Section::open_entry(problems, "protocol", entry, keys_of("protocol"))?;
+    let reader = Reader {
+        texts: Texts::new(problems),
+        section: &section,
+        inputs,
+        around,
+        url,
+    };
+    let spec = reader.read(url.scheme.is_websocket());
+    file.resolve("protocol", resolved(entry));
+    spec
+}
+
+/// The section as it was read, without what may be secret.
+fn resolved(entry: &Entry) -> Json {
+    let mut json = entry.node.to_json();
+    let vars = json.get_mut("vars").and_then(Json::as_object_mut);
+    for var in vars.into_iter().flat_map(Map::values_mut) {
+        match var {
+            Json::String(text) => hide(text),
+            Json::Object(function) => {
+                for (key, text) in function {
+                    // What is signed is said in a message anyway.
+                    if let (Json::String(text), true) = (text, key != "hmac_sha256") {
+                        hide(text);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    json
+}
+
+/// Replaces a value that is written out, and not only made of names.
+fn hide(text: &mut String) {
+    let mut rest = text.as_str();
+    while let Some(hole) = rest.strip_prefix('{') {
+        match hole.split_once('}') {
+            Some((name, after)) if is_name(name) => rest = after,
+            _ => break,
+        }
+    }
+    if !rest.is_empty() {
+        "(not shown)".clone_into(text);
+    }
+}
+
+struct Reader<'r, 'a> {
+    texts: Texts<'r>,
+    section: &'r Section<'a>,
+    inputs: &'r Inputs,
+    around: &'r Around<'r>,
+    url: &'r DescribedUrl,
+}
+
+impl<'r, 'a> Reader<'r, 'a> {
+    fn read(mut self, is_websocket: bool) -> Option<Spec> {
+        self.define_names();
+        // Matches first: what they capture is known to the templates.
+        let expects = ["login", "join", "leave"].map(|key| self.expects(key));
+        let beats_on = self.beats_on();
+        let ack = self.ack();
+        let [refusal, error, ignore] = ["refusal", "error", "ignore"].map(|key| self.matches(key));
+        self.define_vars();
+        let [login, join, leave] = expects;
+        let login = self.steps("login", login);
+        let join = self.steps("join", join);
+        let leave = self.steps("leave", leave);
+        let heartbeats = self.heartbeats(beats_on);
+        let publish = self.publish(&ack);
+        let transport = self.transport(is_websocket);
+        let split = self.optional("split", some_text);
+        let split = split.or_else(|| (!is_websocket).then(|| "\n".to_owned()));
+        let end = match self.optional("end", string) {
+            Some(end) => Some(end),
+            None if is_websocket => None,
+            None => split.clone(),
+        };
+        let reconnect = self.reconnect();
+        let users = self.users();
+        let preset = self.optional("preset", string);
+        let spec = Spec::new(std::mem::take(&mut self.texts.names), transport?, publish?);
+        Some(Spec {
+            preset: preset.map(Into::into),
+            users,
+            login,
+            join,
+            leave,
+            ack,
+            refusal,
+            error,
+            ignore,
+            heartbeats,
+            split: split.map(|split| split.into_bytes().into()),
+            end: end.unwrap_or_default().into_bytes().into(),
+            reconnect,
+            ..spec
+        })
+    }
+
+    fn optional<T>(&self, key: &str, read: impl Fn(&Node) -> Result<T, Expected>) -> Option<T> {
+        let entry = self.section.entry(key)?;
+        let path = self.section.path_of(key);
+        self.texts.value(&path, &entry.node, read)
+    }
+
+    fn problem(&self, diagnostic: Diagnostic) {
+        self.section.problem(diagnostic);
+    }
+
+    /// Defines everything that is known before a frame has come: the environment, the columns of
+    /// the users, and the names of variables.
+    fn define_names(&mut self) {
+        for (name, value) in &self.inputs.environment {
+            let source = Source::Constant(value.as_str().into());
+            self.texts
+                .names
+                .define(&format!("env.{name}"), source, true);
+        }
+        let unset = Source::Constant("".into());
+        for var in self.table("vars").map_or(&[][..], |table| &table.entries) {
+            let what = match self.texts.names.find(&var.key) {
+                Some(_) => "stands for something else already",
+                None if is_name(&var.key) && !var.key.contains('.') => {
+                    self.texts.names.define(&var.key, unset.clone(), true);
+                    continue;
+                }
+                None => "a name is of letters, digits, `_` and `-`",
+            };
+            let title = format!("`protocol.vars.{}`: {what}", var.key);
+            self.problem(Diagnostic::error(title).at(&var.key_span, ""));
+        }
+        let inputs: &'r Inputs = self.inputs;
+        let columns = inputs
+            .users
+            .as_ref()
+            .map_or(&[][..], |users| &users.columns);
+        for (at, column) in columns.iter().enumerate() {
+            let is_own = |name| !matches!(name, Name::Variable(_));
+            if self.texts.names.find(column).is_some_and(is_own) {
+                let title = format!("`protocol.users`: its column {column:?} has a name of ours");
+                let help = "{payload}, {id}, {client}, {group}, {n}, {room} and {run} have values \
+                            of their own: call the column something else";
+                let error = Diagnostic::error(title).at(&self.span_of("users"), "");
+                self.problem(error.help(help));
+                continue;
+            }
+            self.texts.names.define(column, Source::Column(at), true);
+        }
+    }
+
+    fn span_of(&self, key: &str) -> Span {
+        let entry = self.section.entry(key);
+        entry.map_or(self.section.span.clone(), |entry| entry.node.span.clone())
+    }
+
+    /// The table of `key`; `None` where there is none, and an error where it is something else.
+    fn table(&self, key: &str) -> Option<&'a Table> {
+        let entry = self.section.entry(key)?;
+        match &entry.node.value {
+            Value::Table(table) => Some(table),
+            _ => {
+                let path = self.section.path_of(key);
+                self.problem(mismatch(&path, &entry.node, &"a table".into()));
+                None
+            }
+        }
+    }
+
+    /// The values of the variables.
+    fn define_vars(&mut self) {
+        let Some(table) = self.table("vars") else {
+            return;
+        };
+        let mut made = Vec::new();
+        for var in &table.entries {
+            let path = format!("protocol.vars.{}", var.key);
+            let Some(name) = self.texts.names.find(&var.key) else {
+                continue; // a bad name: on record
+            };
+            if matches!(
+                self.texts.names.source(name),
+                Some(Source::Column(_)) | None
+            ) {
+                continue; // the users' column of this name holds
+            }
+            let Some(source) = self.var(&path, &var.node) else {
+                continue;
+            };
+            made.push((name, var));
+            self.texts.names.define(&var.key, source, true);
+        }
+        for (name, var) in made {
+            if self.is_made_of(name, name, 0) {
+                let title = format!("`protocol.vars.{}`: is made of itself", var.key);
+                self.problem(Diagnostic::error(title).at(&var.node.span, ""));
+                // So that nothing turns in a circle.
+                let nothing = Source::Constant("".into());
+                self.texts.names.define(&var.key, nothing, true);
+            }
+        }
+    }
+
+    fn is_made_of(&self, name: Name, part: Name, depth: usize) -> bool {
+        let Some(Source::Computed(computed)) = self.texts.names.source(name) else {
+            return false;
+        };
+        let mut parts = computed.templates().flat_map(Template::names);
+        depth > self.texts.names.len()
+            || parts.any(|one| one == part || self.is_made_of(one, part, depth + 1))
+    }
+
+    fn var(&self, path: &str, node: &Node) -> Option<Source> {
+        const FUNCTIONS: [&str; 4] = ["hmac_sha256", "base64", "url", "json"];
+        let table = match &node.value {
+            Value::Table(table) => table,
+            Value::String(text) => {
+                let template = self.texts.template(path, node)?;
+                let is_constant = template.names().next().is_none();
+                return Some(match is_constant {
+                    true => Source::Constant(text.as_str().into()),
+                    false => Source::Computed(Computed::Text(template)),
+                });
+            }
+            _ => {
+                let expected = "a text, or a table such as { hmac_sha256 = \"…\", key = \"…\" }";
+                self.problem(mismatch(path, node, &expected.into()));
+                return None;
+            }
+        };
+        let known = [&FUNCTIONS[..], &["key"]].concat();
+        let section = Section::open(self.texts.problems, path, &node.span, table, &known);
+        let of = FUNCTIONS.into_iter().find_map(|function| {
+            let entry = section.entry(function)?;
+            let path = section.path_of(function);
+            Some((function, self.texts.template(&path, &entry.node)))
+        });
+        let key = section.entry("key").map(|entry| {
+            let template = self.texts.template(&section.path_of("key"), &entry.node);
+            (entry, template)
+        });
+        let Some((function, of)) = of else {
+            let title = format!("`{path}`: expected one of {}", FUNCTIONS.join(", "));
+            self.problem(Diagnostic::error(title).at(&node.span, ""));
+            return None;
+        };
+        let of = of?;
+        let computed = match (function, key) {
+            ("hmac_sha256", Some((_, key))) => Computed::HmacSha256 { of, key: key? },
+            ("hmac_sha256", None) => {
+                let title = format!("`{path}.key` is missing");
+                self.problem(Diagnostic::error(title).at(&node.span, "needs a `key`"));
+                return None;
+            }
+            (_, Some((entry, _))) => {
+                let title = format!("`{path}.key`: {function} takes no key");
+                self.problem(Diagnostic::error(title).at(&entry.key_span, ""));
+                return None;
+            }
+            ("base64", None) => Computed::Base64(of),
+            ("url", None) => Computed::Url(of),
+            _ => Computed::Json(of),
+        };
+        Some(Source::Computed(computed))
+    }
+
+    /// The elements of an array of tables, or the one table that stands in its place.
+    fn tables<'k>(&'k self, key: &str, known: &[&str]) -> Vec<Section<'k>> {
+        let Some(entry) = self.section.entry(key) else {
+            return Vec::new();
+        };
+        let path = self.section.path_of(key);
+        let nodes = match &entry.node.value {
+            Value::Table(_) => vec![(path, &entry.node)],
+            _ => self.section.elements_of(&path, &entry.node),
+        };
+        nodes
+            .into_iter()
+            .filter_map(|(path, node)| match &node.value {
+                Value::Table(table) => {
+                    let problems = self.texts.problems;
+                    Some(Section::open(problems, path, &node.span, table, known))
+                }
+                _ => {
+                    let form = format!("a table with {}", known.join(", "));
+                    self.problem(mismatch(&path, node, &form.into()));
+                    None
+                }
+            })
+            .collect()
+    }
+
+    /// What the steps of `key` expect, in order.
+    fn expects(&mut self, key: &str) -> Vec<Option<Match>> {
+        let nodes: Vec<_> = self
+            .tables(key, &STEP_KEYS)
+            .iter()
+            .map(|step| (step.path_of("expect"), step.entry("expect").cloned()))
+            .collect();
+        let read =
+            |(path, entry): (String, Option<Entry>)| self.texts.one_match(&path, &entry?.node);
+        nodes.into_iter().map(read).collect()
+    }
+
+    fn steps(&self, key: &str, expects: Vec<Option<Match>>) -> Vec<Step> {
+        let steps = self.tables(key, &STEP_KEYS).into_iter().zip(expects);
+        steps
+            .map(|(mut step, expect)| {
+                let send = step
+                    .entry("send")
+                    .and_then(|entry| self.texts.template(&step.path_of("send"), &entry.node));
+                let within = step.value("within", some_time, DEFAULT_WITHIN);
+                if step.entry("send").is_none() && step.entry("expect").is_none() {
+                    let title = format!("`{}`: neither sends nor expects anything", step.path);
+                    let error = Diagnostic::error(title).at(&step.span, "");
+                    self.problem(error.help("a step is { send = …, expect = … }, or one of them"));
+                }
+                if let (Some(entry), None) = (step.entry("within"), step.entry("expect")) {
+                    let title = format!("`{}`: nothing is expected", step.path_of("within"));
+                    self.problem(Diagnostic::error(title).at(&entry.key_span, ""));
+                }
+                if key == "login" {
+                    for name in [Name::Payload, Name::Room] {
+                        self.has_no(send.as_ref(), &step, "send", name);
+                    }
+                } else {
+                    self.has_no(send.as_ref(), &step, "send", Name::Payload);
+                }
+                Step {
+                    send,
+                    expect,
+                    within_ns: within.as_nanos() as u64,
+                }
+            })
+            .collect()
+    }
+
+    /// Notes a name in a template that has no value there.
+    fn has_no(&self, template: Option<&Template>, of: &Section<'_>, key: &str, name: Name) {
+        if template.is_some_and(|template| template.mentions(name))
+            && let Some(entry) = of.entry(key)
+        {
+            let name = self.texts.names.name(name);
+            let title = format!("`{}`: {{{name}}} has no value here", of.path_of(key));
+            self.problem(Diagnostic::error(title).at(&entry.node.span, ""));
+        }
+    }
+
+    fn matches(&mut self, key: &str) -> Vec<Match> {
+        match self.section.entry(key) {
+            Some(entry) => self.texts.matches(&self.section.path_of(key), &entry.node),
+            None => Vec::new(),
+        }
+    }
+
+    fn ack(&mut self) -> Ack {
+        const WORDS: [(&str, Ack); 3] = [
+            ("none", Ack::None),
+            ("echo", Ack::Echo),
+            ("next", Ack::Next),
+        ];
+        let Some(entry) = self.section.entry("ack") else {
+            return Ack::None;
+        };
+        if let Value::String(text) = &entry.node.value {
+            if let Some((_, ack)) = WORDS.iter().find(|(word, _)| word == text) {
+                return ack.clone();
+            }
+            let is_word = text.chars().all(char::is_alphanumeric);
+            if let Some(meant) = nearest(text, WORDS.map(|(word, _)| word)).filter(|_| is_word) {
+                let title = "`protocol.ack`: expected \"echo\", \"next\", \"none\" or a match";
+                let label = format!("did you mean {meant:?}?");
+                self.problem(Diagnostic::error(title).at(&entry.node.span, label));
+                return Ack::None;
+            }
+        }
+        Ack::Match(self.matches("ack"))
+    }
+
+    /// The frames that heartbeats answer, in order.
+    fn beats_on(&mut self) -> Vec<Option<Match>> {
+        let nodes: Vec<_> = self
+            .tables("heartbeat", &BEAT_KEYS)
+            .iter()
+            .map(|beat| (beat.path_of("on"), beat.entry("on").cloned()))
+            .collect();
+        let read =
+            |(path, entry): (String, Option<Entry>)| self.texts.one_match(&path, &entry?.node);
+        nodes.into_iter().map(read).collect()
+    }
+
+    fn heartbeats(&self, on: Vec<Option<Match>>) -> Vec<Heartbeat> {
+        let beats = self.tables("heartbeat", &BEAT_KEYS).into_iter().zip(on);
+        let read = |(mut beat, when): (Section<'_>, Option<Match>)| {
+            let (on, every) = (beat.entry("on").is_some(), beat.entry("every").is_some());
+            if on == every {
+                let title = format!("`{}`: expected one of `on` and `every`", beat.path);
+                let error = Diagnostic::error(title).at(&beat.span, "");
+                self.problem(error.help(
+                    "{ on = MATCH, send = \"…\" } answers, { every = \"30s\", send = \"…\" } is \
+                     sent from time to time",
+                ));
+            }
+            let send = match beat.entry("send") {
+                Some(entry) => self.texts.template(&beat.path_of("send"), &entry.node),
+                None => {
+                    let title = format!("`{}` is missing", beat.path_of("send"));
+                    self.problem(Diagnostic::error(title).at(&beat.span, "needs a `send`"));
+                    None
+                }
+            };
+            for name in [Name::Payload, Name::Room] {
+                self.has_no(send.as_ref(), &beat, "send", name);
+            }
+            let every = beat.optional("every", some_time);
+            let (send, interval) = (send?, every.map(|every| every.as_nanos() as u64));
+            Some(match (when, interval) {
+                (Some(when), _) => Heartbeat::On { when, send },
+                (None, interval_ns) => Heartbeat::Every {
+                    interval_ns: interval_ns?,
+                    send,
+                },
+            })
+        };
+        beats.filter_map(read).collect()
+    }
+
+    fn publish(&self, ack: &Ack) -> Option<Template> {
+        let Some(entry) = self.section.entry("publish") else {
+            let error = Diagnostic::error("`protocol.publish` is missing");
+            let error = error.at(&self.section.span, "needs a `publish`");
+            self.problem(
+                error.help(
+                    "the message that publishes a text: publish = '{\"text\":\"{payload}\"}'",
+                ),
+            );
+            return None;
+        };
+        let publish = self.texts.template("protocol.publish", &entry.node)?;
+        if !publish.mentions(Name::Payload) {
+            let error = Diagnostic::error("`protocol.publish`: has no {payload} in it");
+            let error = error.at(
+                &entry.node.span,
+                "publishes nothing that could be recognised",
+            );
+            self.problem(error.help("{payload} is the text that is published"));
+        }
+        let by_id = |one: &Match| one.mentions(Name::Id);
+        if let Ack::Match(all) = ack
+            && all.iter().any(by_id)
+            && !publish.mentions(Name::Id)
+        {
+            let title = "`protocol.ack`: waits for an {id} that nothing sends";
+            let error = Diagnostic::error(title).at(&self.span_of("ack"), "");
+            let error = error.at(&entry.node.span, "has no {id} in it");
+            self.problem(error.help(
+                "put {id} into `publish`, or leave it out of `ack`: then an ack is for the oldest \
+                 message that waits",
+            ));
+        }
+        Some(publish)
+    }
+
+    fn transport(&self, is_websocket: bool) -> Option<Transport> {
+        let own = ["binary", "subprotocol", "headers"];
+        if !is_websocket {
+            for entry in own.iter().filter_map(|key| self.section.entry(key)) {
+                let title = format!("`protocol.{}`: belongs to WebSocket targets", entry.key);
+                let label = format!("this target is {}://", self.url.scheme.name());
+                self.problem(Diagnostic::error(title).at(&entry.key_span, label));
+            }
+            return Some(Transport::Stream);
+        }
+        let path = self.path();
+        let subprotocol = self
+            .section
+            .entry("subprotocol")
+            .and_then(|entry| self.texts.template("protocol.subprotocol", &entry.node));
+        let binary = self.optional("binary", boolean).unwrap_or_default();
+        let headers = self
+            .table("headers")
+            .map_or(&[][..], |table| &table.entries);
+        let header = |entry: &Entry| {
+            let path = format!("protocol.headers.{}", entry.key);
+            let lower = entry.key.to_ascii_lowercase();
+            let is_own = OWN_HEADERS.contains(&&*lower) || lower.starts_with("sec-websocket-");
+            let is_token =
+                |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+            let wrong = match () {
+                () if is_own => Some("the handshake has it of its own"),
+                () if lower.is_empty() || !lower.bytes().all(is_token) => {
+                    Some("no name of a header field")
+                }
+                () => None,
+            };
+            if let Some(wrong) = wrong {
+                let title = format!("`{path}`: {wrong}");
+                self.problem(Diagnostic::error(title).at(&entry.key_span, ""));
+            }
+            if let Value::String(text) = &entry.node.value
+                && text.contains(['\r', '\n', '\0'])
+            {
+                let title = format!("`{path}`: a header field is one line");
+                self.problem(Diagnostic::error(title).at(&entry.node.span, ""));
+            }
+            Some((
+                entry.key.as_str().into(),
+                self.texts.template(&path, &entry.node)?,
+            ))
+        };
+        Some(Transport::WebSocket {
+            path: path?,
+            subprotocol,
+            headers: headers.iter().filter_map(header).collect(),
+            binary,
+        })
+    }
+
+    /// The path of the target's URL. Names in it are filled in.
+    fn path(&self) -> Option<Template> {
+        let node = Node {
+            span: self.around.url_span.clone(),
+            value: Value::String(match self.url.path.as_str() {
+                "" => "/".to_owned(),
+                path if path.starts_with('/') => path.to_owned(),
+                query => format!("/{query}"),
+            }),
+        };
+        let path = self.texts.template("target.url", &node)?;
+        if path.mentions(Name::Payload) || path.mentions(Name::Id) {
+            let title =
+                "`target.url`: {payload} and {id} have no value before a connection is open";
+            self.problem(Diagnostic::error(title).at(&node.span, ""));
+        }
+        Some(path)
+    }
+
+    fn reconnect(&self) -> Option<Reconnect> {
+        self.table("reconnect")?;
+        let entry = self.section.entry("reconnect")?;
+        let known = ["after", "at_most"];
+        let problems = self.texts.problems;
+        let mut section = Section::open_entry(problems, "protocol.reconnect", entry, &known)?;
+        let after = section.value("after", span_of_time, "1s");
+        let at_most = section.value("at_most", whole(1..=1_000_000), 10);
+        Some(Reconnect {
+            after_min_ns: after.start().as_nanos() as u64,
+            after_max_ns: after.end().as_nanos() as u64,
+            at_most,
+        })
+    }
+
+    fn users(&self) -> Vec<Box<[Box<str>]>> {
+        let Some(users) = &self.inputs.users else {
+            return Vec::new();
+        };
+        let wanted = self.around.clients;
+        let rows = users.rows.len() as u64;
+        if rows < wanted {
+            let title = format!(
+                "`protocol.users`: {} has {rows} row{}, and there are {wanted} clients",
+                users.name,
+                if rows == 1 { "" } else { "s" },
+            );
+            let error = Diagnostic::error(title).at(&self.span_of("users"), "too few");
+            self.problem(error.help(
+                "each client logs in as somebody, observers included (run.observers, 1 by default)",
+            ));
+        }
+        users.rows.iter().take(wanted as usize).cloned().collect()
+    }
+}
+
+/// Notes what makes no sense in the rest of a scenario whose application talks so.
+pub(super) fn check(
+    problems: &Problems,
+    file: &Section<'_>,
+    drafts: &[Draft],
+    run: &Run,
+    spec: &Spec,
+) {
+    let names_room = spec.publish.mentions(Name::Room);
+    let publish = promises::entry(file, "protocol", "publish");
+    if spec.is_room_in_path() {
+        rooms_in_path(problems, file, drafts, run);
+    }
+    for draft in drafts {
+        let in_rooms = draft.rooms.is_some();
+        let sends_anywhere = match &draft.load {
+            DraftLoad::Listen => false,
+            DraftLoad::Rate(..) | DraftLoad::Stages { .. } | DraftLoad::Closed { .. } => !in_rooms,
+            DraftLoad::Script(script, _) => {
+                script.rooms.is_empty() && !in_rooms && script.publishes()
+            }
+        };
+        if sends_anywhere
+            && names_room
+            && let Some(publish) = publish
+        {
+            let title = format!(
+                "`clients.{}`: is in no room, and `publish` names one",
+                draft.name
+            );
+            let error = Diagnostic::error(title).at(&draft.span, "needs `rooms`");
+            let error = error.at(&publish.node.span, "has {room} in it");
+            problems.push(error.help("rooms = 1, or the names: rooms = { names = [\"lobby\"] }"));
+        }
+        if in_rooms
+            && !names_room
+            && !spec.is_room_in_path()
+            && let Some(publish) = publish
+        {
+            let title = "`protocol.publish`: does not say in which room";
+            let warning = Diagnostic::warning(title).at(&publish.node.span, "has no {room} in it");
+            let label = format!("`clients.{}` is in rooms", draft.name);
+            problems.push(warning.at(&draft.span, label));
+        }
+        let DraftLoad::Script(script, _) = &draft.load else {
+            continue;
+        };
+        if let Some(room) = script.leaves_room().filter(|_| spec.leave.is_empty()) {
+            let name = &draft.name;
+            let title = format!("`clients.{name}.script`: nothing says how to leave {room:?}");
+            let error = Diagnostic::error(title).at(&draft.span, "");
+            problems.push(error.help("`protocol.leave` is missing"));
+        }
+    }
+}
+
+/// Notes clients that are not in exactly one room, where the URL names it.
+fn rooms_in_path(problems: &Problems, file: &Section<'_>, drafts: &[Draft], run: &Run) {
+    let url = promises::entry(file, "target", "url");
+    let url = url.map_or(0..0, |entry| entry.node.span.clone());
+    let wrong = |span: &Span, title: String, help: &str| {
+        let error = Diagnostic::error(title).at(span, "");
+        let error = error.at(&url, "the URL names the room, so each connection is in one");
+        problems.push(error.help(help));
+    };
+    for draft in drafts {
+        let name = &draft.name;
+        match &draft.rooms {
+            None => wrong(
+                &draft.span,
+                format!("`clients.{name}`: is in no room"),
+                "rooms = 1, or the names: rooms = { names = [\"lobby\"] }",
+            ),
+            Some(rooms) if rooms.each > 1 => wrong(
+                &draft.span,
+                format!("`clients.{name}.rooms.each`: must be 1"),
+                "a client that is in several rooms has several connections there",
+            ),
+            Some(_) => {}
+        }
+    }
+    if run.observers > 0 {
+        let entry = promises::entry(file, "run", "observers");
+        let span = entry.map_or(0..0, |entry| entry.node.span.clone());
+        let help = "observers are in no room: leave the key out";
+        wrong(&span, "`run.observers`: must be 0".to_owned(), help);
+    }
+}
+
+const STEP_KEYS: [&str; 3] = ["send", "expect", "within"];
+const BEAT_KEYS: [&str; 3] = ["on", "every", "send"];
+
+fn some_text(node: &Node) -> Result<String, Expected> {
+    string(node)
+        .ok()
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| "a text that is not empty".into())
+}
+
+/// One duration, or two with `..` between them.
+fn span_of_time(node: &Node) -> Result<RangeInclusive<Duration>, Expected> {
+    let text = string(node).unwrap_or_default();
+    let (from, to) = text.split_once("..").unwrap_or((&text, &text));
+    let one = |text: &str| {
+        let value = Value::String(text.to_owned());
+        let span = node.span.clone();
+        duration(&Node { span, value }).ok()
+    };
+    match (one(from), one(to)) {
+        (Some(from), Some(to)) if from <= to => Ok(from..=to),
+        _ => Err("a duration, or the shortest and the longest: \"1s..5s\"".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,7 @@ const SUPPORTED_URLS: &str = "this version drives \"embedded\", \"embedded+class
                               \"classic://HOST:PORT\" and \"ws://HOST:PORT/PATH\"";
 
 /// Kinds of target that later versions drive.
-const LATER_SCHEMES: [&str; 5] = ["wss", "nats", "redis", "mqtt", "tcp"];
+const LATER_SCHEMES: [&str; 5] = ["wss", "tls", "nats", "redis", "mqtt"];
 
 /// The names for the reference server as a child process, each with the protocol of its clients.
 const EMBEDDED: [(&str, Protocol); 3] = [
@@ -251,6 +251,11 @@ fn target_url(node: &Node, is_described: bool) -> Result<TargetUrl, Expected> {
     }
     let (what, help) = match url.parse() {
         Ok(url) => return Ok(TargetUrl::At(url)),
+        Err(BadUrl::Scheme(scheme)) if scheme == Scheme::Tcp.name() => (
+            "a [protocol] that says how the application at tcp:// talks".to_owned(),
+            "[protocol] publish = \"say {payload}\" is the least of it, or preset = \"irc\""
+                .to_owned(),
+        ),
         Err(BadUrl::Scheme(later)) if LATER_SCHEMES.contains(&later.as_str()) => (
             format!("a target that this version drives: {later}:// is not supported yet"),
             SUPPORTED_URLS.to_owned(),

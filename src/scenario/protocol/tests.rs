@@ -339,7 +339,8 @@ fn every_preset_is_a_scenario_and_its_keys_can_be_changed_one_by_one() {
         );
     }
     let of = |lines: &str| {
-        let text = format!("[target]\nurl = 'ws://h:3000'\n{lines}\n{PEOPLE}");
+        let people = "[clients.people]\nrate = 1\ncount = 8\nrooms = 2\n";
+        let text = format!("target = {{ url = 'ws://h:3000' }}\n{lines}\n{people}");
         plan(&text).unwrap_or_else(|errors| panic!("{errors}"))
     };
     let short = of("protocol = 'socket.io'");

@@ -1,5 +1,7 @@
 //! `[protocol]` as its writers get it wrong, and right.
 
+mod frames;
+
 use super::presets;
 use crate::scenario::parse;
 use crate::scenario::plan::{AckPromise, OrderPromise, Plan};
@@ -357,5 +359,5 @@ fn every_preset_is_a_scenario_and_its_keys_can_be_changed_one_by_one() {
     );
     assert_eq!(own.promises.order, OrderPromise::Fifo);
     assert_eq!(own.promises.ack, AckPromise::None);
-    assert_eq!(spec(&own).login, spec(&short).login, "with its own token");
+    assert_eq!(spec(&own).login.len(), spec(&short).login.len());
 }

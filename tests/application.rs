@@ -99,7 +99,7 @@ fn each_of_eight_bugs_is_named_for_what_it_is() {
         (Bug::LostToOne, "lost-relay"),
         (Bug::Doubled, "duplicate-relay"),
         (Bug::WrongRoom, "wrong-room"),
-        (Bug::Reordered, "reordered-relay"),
+        (Bug::Reordered, "order-divergence"),
         (Bug::Altered, "altered-relay"),
         (Bug::AckedAndDropped, "lost-relay"),
         (Bug::SlowReaderSkipped, "lost-relay"),
@@ -122,7 +122,12 @@ fn each_of_eight_bugs_is_named_for_what_it_is() {
             .filter(|one| *one != kind)
             .collect();
         // What is altered or comes twice may leave its place empty, or come out of order.
-        let follows = ["lost-relay", "reordered-relay"];
+        let follows = [
+            "lost-relay",
+            "reordered-relay",
+            "order-divergence",
+            "ack-without-relay",
+        ];
         assert!(
             others.iter().all(|one| follows.contains(one)),
             "{bug:?}: {others:?}"

@@ -137,6 +137,8 @@ pub(super) struct Fleet {
     /// wait is recorded as the target's.
     most_unacked: usize,
     speech: Speech,
+    /// Why the last connection that ended before its client was taken in did so.
+    last_words: Option<(ConnId, String)>,
     /// Connections by when their protocol next has something to do.
     timers: BinaryHeap<Reverse<(u64, ConnId)>>,
     /// The longest frame that the target takes, as far as it has said so.
@@ -199,6 +201,7 @@ impl Fleet {
             run: terms.run,
             most_unacked,
             speech,
+            last_words: None,
             timers: BinaryHeap::new(),
             max_frame_bytes: DEFAULT_MAX_LINE_BYTES,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
@@ -299,7 +302,11 @@ impl Fleet {
 
     /// Why the target will not take in the client of `id`, in its protocol's words.
     pub(super) fn trouble(&mut self, id: ConnId) -> Option<String> {
-        self.connection(id)?.conn.trouble()
+        if let Some(connection) = self.connection(id) {
+            return connection.conn.trouble();
+        }
+        let last = self.last_words.take_if(|(of, _)| *of == id);
+        last.map(|(_, why)| why)
     }
 
     /// What the client of `id` waits for before it is taken in.

@@ -63,6 +63,11 @@ impl Fleet {
             if returns {
                 self.ledger.may_close(connection.handle);
             }
+            if !connection.welcomed && !connection.leaving {
+                // The end may be what shows why: the rest of a refused handshake has come.
+                while connection.conn.finish().is_some() {}
+                self.last_words = connection.conn.trouble().map(|why| (connection.id, why));
+            }
             let behind = connection.may_be_slow(now_ns);
             let handle = connection.handle;
             let mut tally = Tally::of_group(one.group);

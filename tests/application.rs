@@ -101,7 +101,7 @@ fn each_of_eight_bugs_is_named_for_what_it_is() {
         (Bug::WrongRoom, "wrong-room"),
         (Bug::Reordered, "order-divergence"),
         (Bug::Altered, "altered-relay"),
-        (Bug::AckedAndDropped, "lost-relay"),
+        (Bug::AckedAndDropped, "ack-without-relay"),
         (Bug::SlowReaderSkipped, "lost-relay"),
         (Bug::LateJoinLost, "lost-relay"),
     ] {

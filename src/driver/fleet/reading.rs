@@ -205,9 +205,13 @@ impl Fleet {
             ..
         } = tally;
         let was_there = connection.arrived;
-        let unannounced = !speech.spoken.capabilities().welcome && connection.conn.is_ready();
-        if !connection.welcomed && (welcomed || unannounced || ledger.is_open(handle)) {
-            // Perhaps open without its welcome, which is on record.
+        // Without a welcome to come, a session is open from the start, and a connection once its
+        // handshake is over. Else it may be open without its welcome, which is on record.
+        let is_in = match speech.spoken.capabilities().welcome {
+            true => welcomed || ledger.is_open(handle),
+            false => connection.conn.is_ready(),
+        };
+        if !connection.welcomed && is_in {
             connection.welcomed = true;
             if welcomed && let Some(bytes) = connection.conn.max_frame_bytes() {
                 *max_frame_bytes = usize::try_from(bytes).unwrap_or(usize::MAX);

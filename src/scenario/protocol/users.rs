@@ -65,7 +65,7 @@ fn from_csv(text: &str) -> Result<Cells, String> {
         })?;
         Ok(record.iter().map(Box::from).collect())
     });
-    Ok((columns.clone(), rows.collect::<Result<_, String>>()?))
+    Ok((columns, rows.collect::<Result<_, String>>()?))
 }
 
 /// The first object has the names; the others have the same.

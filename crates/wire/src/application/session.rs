@@ -37,7 +37,7 @@ pub struct Session {
     outbox: Outbox,
     trouble: Option<Box<str>>,
     /// What was sent and came, if somebody watches.
-    watched: Option<Box<Vec<Watched>>>,
+    watched: Option<Vec<Watched>>,
     /// When each periodic heartbeat is due; empty before the first look at a clock.
     beats_ns: Vec<u64>,
 }
@@ -224,14 +224,12 @@ impl Session {
 
     /// From here on, what is sent and comes is kept for [`Session::watched`].
     pub fn watch(&mut self) {
-        self.watched = Some(Box::default());
+        self.watched = Some(Vec::new());
     }
 
     /// What was sent and came since the last call.
     pub fn watched(&mut self) -> Vec<Watched> {
-        self.watched
-            .as_mut()
-            .map_or_else(Vec::new, |all| std::mem::take(all))
+        self.watched.as_mut().map_or_else(Vec::new, std::mem::take)
     }
 
     fn saw_sent(&mut self, message: &[u8], rule: Rule) {

@@ -26,7 +26,7 @@ use cutter::{Cut, Cutter};
 #[derive(Debug)]
 pub struct Application {
     link: Link,
-    session: Session,
+    session: Box<Session>,
     /// What is left of a frame that has several messages in it.
     rest: Rest,
     /// Messages can be sent and come.
@@ -70,7 +70,13 @@ impl Application {
         let rooms = Arc::clone(&opening.rooms);
         let has_rooms = !rooms.is_empty();
         let me = opening.me;
-        let session = Session::new(Arc::clone(spec), rooms, opening.run, me.name, me.number);
+        let session = Box::new(Session::new(
+            Arc::clone(spec),
+            rooms,
+            opening.run,
+            me.name,
+            me.number,
+        ));
         let mut trouble = None;
         let (link, ready) = match &spec.transport {
             Transport::Stream => {

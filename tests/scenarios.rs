@@ -95,7 +95,7 @@ fn validate_of_a_directory_counts_its_scenarios() {
         .success()
         .stderr(contains("they are cut there"))
         .stdout(contains(
-            "\n15 scenarios: 15 valid (1 with warnings), 0 invalid\n",
+            "\n16 scenarios: 16 valid (1 with warnings), 0 invalid\n",
         ));
     chatbench(&["validate", "tests/bad-scenarios", "scenarios/ack.toml"])
         .code(2)

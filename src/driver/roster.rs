@@ -99,6 +99,25 @@ fn members(
     (names, shares)
 }
 
+/// How many clients join each room when they connect, by its number, on the shard that has most of
+/// them; of so many rooms that have names.
+pub(super) fn members_by_room(shares: &[Vec<Member>], rooms: usize) -> Vec<u32> {
+    if rooms == 0 {
+        return Vec::new();
+    }
+    let mut most = vec![0; rooms + 1];
+    for share in shares {
+        let mut here = vec![0; rooms + 1];
+        for room in share.iter().flat_map(|member| &member.rooms) {
+            here[room.0 as usize] += 1;
+        }
+        for (most, here) in most.iter_mut().zip(here) {
+            *most = here.max(*most);
+        }
+    }
+    most
+}
+
 /// Where the latencies of each client go, by its number.
 pub(super) fn groups(shares: &[Vec<Member>]) -> Vec<usize> {
     let members = shares.iter().flatten();
@@ -243,6 +262,18 @@ mod tests {
         assert_eq!(of("rooms = 4", three, "use_seq = false", true), 1);
         assert_eq!(of("rooms = 2", three, "use_seq = false", false), 2);
         assert_eq!(of("rooms = 1", three, fifo, false), 1);
+    }
+
+    #[test]
+    fn the_members_of_a_room_are_counted_on_the_shard_that_has_most() {
+        let groups = "[clients.a]\ncount = 5\nrate = 1\nrooms = { names = ['x', 'y'], each = 2 }\n";
+        let on = |shards| {
+            let plan = plan(groups, 0, shards);
+            members_by_room(&deal(&plan, false).1, plan.rooms.len())
+        };
+        assert_eq!(on(1), [0, 5, 5]);
+        assert_eq!(on(2), [0, 3, 3]);
+        assert_eq!(members_by_room(&[], 0), [0; 0]);
     }
 
     fn plan(groups: &str, observers: u32, shards: u32) -> Plan {

@@ -283,7 +283,9 @@ impl<'a> Coordinator<'a> {
         let clients = trace.map(|_| names.clone()).unwrap_or_default();
         let groups = roster::groups(&members);
         let directory = Directory::new(names).with_groups(groups);
+        let by_room = roster::members_by_room(&members, plan.rooms.len());
         let directory = directory.with_rooms(plan.rooms.clone());
+        let directory = directory.with_members(by_room);
         let directory = Arc::new(directory.with_shards(shard_count));
         let live = Arc::new(Live::default());
         let scripts = members

@@ -27,9 +27,11 @@ pub struct ClientId(pub u32);
 pub struct Directory {
     names: Vec<String>,
     room_names: Arc<RoomNames>,
+    /// By [`RoomId`]: how many members a shard is to have in each room, as far as that is known.
+    members: Vec<u32>,
     /// The place of each client's latencies; clients that are not in it have the first place.
     groups: Vec<usize>,
-    sessions: RwLock<HashMap<SenderId, Entry>>,
+    sessions: RwLock<Sessions>,
     /// Where there are rooms besides the unnamed one: the client and the room of every session that
     /// there ever was, by number. Long after a session is over a message of it may still come in a
     /// room that is not its own.
@@ -50,11 +52,43 @@ pub struct Directory {
     public: Arc<Public>,
 }
 
-#[derive(Debug, Clone)]
+/// The sessions that are not forgotten. There may be millions, most of them memberships of
+/// connections in rooms, so that what is kept of one is small.
+#[derive(Debug, Default)]
+struct Sessions {
+    entries: HashMap<SenderId, Entry>,
+    /// The address of each connection, by the session that it has in the unnamed room.
+    addresses: HashMap<SenderId, Box<str>>,
+    /// How many sessions have the address of this one, itself included, where several have.
+    sharing: HashMap<SenderId, u32>,
+}
+
+#[derive(Debug, Clone, Copy)]
 struct Entry {
     client: ClientId,
-    /// Shared by all sessions of a connection.
-    address: Option<Arc<str>>,
+    /// The session of the same connection that has the address.
+    connection: SenderId,
+}
+
+impl Sessions {
+    fn address(&self, session: SenderId) -> Option<&str> {
+        let connection = self.entries.get(&session)?.connection;
+        self.addresses.get(&connection).map(|address| &**address)
+    }
+
+    fn forget(&mut self, session: SenderId) {
+        let Some(Entry { connection, .. }) = self.entries.remove(&session) else {
+            return;
+        };
+        if let Some(others) = self.sharing.get_mut(&connection) {
+            *others -= 1;
+            if *others > 0 {
+                return;
+            }
+            self.sharing.remove(&connection);
+        }
+        self.addresses.remove(&connection);
+    }
 }
 
 /// The shared part of what is known of a room.
@@ -91,6 +125,7 @@ impl Directory {
         Self {
             names,
             room_names: Arc::default(),
+            members: Vec::new(),
             groups: Vec::new(),
             sessions: RwLock::default(),
             ever: RwLock::default(),
@@ -111,6 +146,21 @@ impl Directory {
         self.rooms = (0..=names.len()).map(|_| Room::default()).collect();
         self.room_names = names;
         self
+    }
+
+    /// States how many members a shard is to have in each room, by [`RoomId`]: so much room is made
+    /// at once. (Thousands of rooms that grow bit by bit leave as much unusable between them as they
+    /// take: it was 225 bytes a membership in the driver in place of 140.)
+    #[must_use]
+    pub fn with_members(mut self, members: Vec<u32>) -> Self {
+        self.members = members;
+        self
+    }
+
+    /// How many members a shard is to have in a room; 0 if that is not known.
+    pub(super) fn members(&self, room: RoomId) -> usize {
+        let members = self.members.get(room.0 as usize);
+        members.map_or(0, |members| *members as usize)
     }
 
     /// The rooms of the run that have names.
@@ -246,51 +296,49 @@ impl Directory {
         }
         let entry = Entry {
             client,
-            address: None,
+            connection: session,
         };
         let mut sessions = self.sessions.write().expect("no panic while held");
-        sessions.insert(session, entry);
+        sessions.entries.insert(session, entry);
     }
 
     /// The sessions of one connection have the same address.
     pub(super) fn share_address(&self, of: SenderId, with: SenderId) {
         let mut sessions = self.sessions.write().expect("no panic while held");
-        let address = sessions.get(&of).and_then(|entry| entry.address.clone());
-        if let Some(entry) = sessions.get_mut(&with) {
-            entry.address = address;
+        if !sessions.entries.contains_key(&of) {
+            return;
+        }
+        if let Some(entry) = sessions.entries.get_mut(&with) {
+            entry.connection = of;
+            *sessions.sharing.entry(of).or_insert(1) += 1;
         }
     }
 
     /// The address that the target sees `session` under.
     pub(super) fn set_address(&self, session: SenderId, address: &str) {
-        if let Some(entry) = self
-            .sessions
-            .write()
-            .expect("no panic while held")
-            .get_mut(&session)
-        {
-            entry.address = Some(address.into());
+        let mut sessions = self.sessions.write().expect("no panic while held");
+        if sessions.entries.contains_key(&session) {
+            sessions.addresses.insert(session, address.into());
         }
     }
 
     /// Forgets a session of which no message is under way any more.
     pub(super) fn forget(&self, session: SenderId) {
-        self.sessions
-            .write()
-            .expect("no panic while held")
-            .remove(&session);
+        let mut sessions = self.sessions.write().expect("no panic while held");
+        sessions.forget(session);
     }
 
     /// How many sessions are not forgotten.
     #[cfg(test)]
     pub(super) fn remembered(&self) -> usize {
-        self.sessions.read().expect("no panic while held").len()
+        let sessions = self.sessions.read().expect("no panic while held");
+        sessions.entries.len()
     }
 
     /// Whether `session` is not forgotten.
     pub(super) fn remembers(&self, session: SenderId) -> bool {
         let sessions = self.sessions.read().expect("no panic while held");
-        sessions.contains_key(&session)
+        sessions.entries.contains_key(&session)
     }
 
     /// The number of the next session.
@@ -307,7 +355,7 @@ impl Directory {
     /// is unknown or has no address yet is given the benefit of the doubt.
     pub(super) fn check_address(&self, session: SenderId, claimed: &str) -> Result<(), String> {
         let sessions = self.sessions.read().expect("no panic while held");
-        match sessions.get(&session).and_then(|e| e.address.as_deref()) {
+        match sessions.address(session) {
             Some(address) if !same_address(address, claimed) => Err(address.to_owned()),
             _ => Ok(()),
         }
@@ -319,7 +367,7 @@ impl Directory {
             return Some(client);
         }
         let sessions = self.sessions.read().expect("no panic while held");
-        sessions.get(&session).map(|entry| entry.client)
+        sessions.entries.get(&session).map(|entry| entry.client)
     }
 
     /// The room that `session` is or was in, where there are rooms besides the unnamed one.
@@ -471,6 +519,31 @@ mod tests {
         ] {
             assert_eq!(same_address(one, other), same, "{one}, {other}");
         }
+    }
+
+    #[test]
+    fn memberships_have_the_address_of_their_connection_until_the_last_is_forgotten() {
+        let directory = Directory::new(vec!["c0".to_owned()]);
+        let open = || directory.open(ClientId(0), RoomId::UNNAMED).unwrap();
+        let [connection, one, other, alone] = [open(), open(), open(), open()];
+        directory.set_address(connection, "127.0.0.1:7");
+        directory.set_address(alone, "127.0.0.1:8");
+        directory.share_address(connection, one);
+        directory.share_address(connection, other);
+        let checked = |session| directory.check_address(session, "127.0.0.1:9");
+        let truth = Err("127.0.0.1:7".to_owned());
+        directory.forget(connection);
+        assert_eq!(
+            (checked(one), checked(other)),
+            (truth.clone(), truth.clone())
+        );
+        assert_eq!(checked(connection), Ok(()), "it is forgotten");
+        directory.forget(one);
+        assert_eq!(checked(other), truth);
+        directory.forget(other);
+        directory.forget(alone);
+        let sessions = directory.sessions.read().unwrap();
+        assert!(sessions.addresses.is_empty() && sessions.sharing.is_empty());
     }
 
     #[test]

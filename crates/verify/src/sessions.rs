@@ -62,6 +62,11 @@ impl<P> Sessions<P> {
         }
     }
 
+    /// Makes room for so many at once.
+    pub(super) fn reserve(&mut self, sessions: usize) {
+        self.all.reserve_exact(sessions);
+    }
+
     /// A new session, which begins to connect.
     pub(super) fn begin(&mut self, id: SenderId, client: ClientId, progress: P) -> Handle {
         let session = Session {

@@ -215,15 +215,8 @@ pub(super) struct Ran {
 /// # Panics
 /// If a scenario of the selftest is no scenario, which a test rules out.
 pub(super) fn plan(cell: Cell) -> Plan {
-    let faults = cell.fault.map(|fault| {
-        // The first joins are those of connections, to the room without a name: there nobody talks
-        // in this scenario, and nothing can be withheld.
-        let in_named_room = match fault {
-            Fault::LateJoin | Fault::DropTail if *cell.scenario == ROOMS => "=after=20",
-            _ => "",
-        };
-        format!("target.faults=[\"{fault}{in_named_room}\"]")
-    });
+    let faults = cell.fault;
+    let faults = faults.map(|fault| format!("target.faults=[\"{fault}\"]"));
     let judged = cell.judge.overrides().iter().map(|&one| one.to_owned());
     let overrides: Vec<String> = judged.chain(faults).collect();
     let Scenario { name, text } = cell.scenario;

@@ -34,6 +34,9 @@ pub(crate) struct Faults {
     pub(super) late: Vec<(Seat, Fault)>,
     /// Who is kept one message behind.
     pub(super) one_behind: Vec<Seat>,
+    /// Members who left a room before anything could be withheld from them: so many who join next
+    /// are to miss their first message, and so many their last.
+    unmet: [usize; 2],
     /// Who left a room and may be sent its next message.
     pub(super) stays: Vec<Stays>,
     /// Lines that are kept back from a session.
@@ -66,6 +69,7 @@ impl Faults {
             starving: Vec::new(),
             late: Vec::new(),
             one_behind: Vec::new(),
+            unmet: [0, 0],
             stays: Vec::new(),
             held: Vec::new(),
             replays: Vec::new(),
@@ -138,15 +142,16 @@ impl Faults {
     {
         let (id, name, place) = (seat.session, b.name_of(seat), b.place_of(seat));
         self.joined_lately.insert(place.clone());
+        self.pass_on(b, seat, &place);
         if self.take_due(Fault::NoWelcome) {
             b.at(seat, Cursor::clear_queued);
             let what = format!("none to {name}{}", place.of_room());
             self.tell(Fault::NoWelcome, &[id], what);
         }
-        if self.take_due(Fault::LateJoin) {
+        if take_one(&mut self.unmet[0]) || self.take_due(Fault::LateJoin) {
             self.late.push((seat, Fault::LateJoin));
         }
-        if self.take_due(Fault::DropTail) {
+        if take_one(&mut self.unmet[1]) || self.take_due(Fault::DropTail) {
             self.one_behind.push(seat);
         }
         let latest = self.latest.iter().find(|latest| latest.place == place);
@@ -157,6 +162,27 @@ impl Faults {
             let what = format!("{number} to {name}, who joined behind it");
             b.reply_at(seat, line);
             self.tell(Fault::BeforeJoin, &[id], what);
+        }
+    }
+
+    /// Who is to miss its first or its last message, and has had none so far, may be where nobody
+    /// talks. So another takes its place who joins another room: `seat`, in `place`.
+    fn pass_on<S>(&mut self, b: &mut Broadcast<S>, seat: Seat, place: &Place)
+    where
+        S: Stream,
+    {
+        let mut is_elsewhere = |waiting: Seat| b.place_of(waiting) != *place;
+        let mut late = self.late.iter_mut();
+        let late =
+            late.find(|(waiting, fault)| *fault == Fault::LateJoin && is_elsewhere(*waiting));
+        if let Some((waiting, _)) = late {
+            *waiting = seat;
+        }
+        let has_had = |waiting: Seat| self.held.iter().any(|held| held.seat == waiting);
+        let mut behind = self.one_behind.iter_mut();
+        let behind = behind.find(|waiting| is_elsewhere(**waiting) && !has_had(**waiting));
+        if let Some(waiting) = behind {
+            *waiting = seat;
         }
     }
 
@@ -287,6 +313,7 @@ impl Faults {
                     let number = place.number(held.seq);
                     let what = format!("{number} to {name}, the last before its {goodbye}");
                     self.tell(Fault::DropTail, &[seat.session], what);
+                    self.one_behind.retain(|behind| *behind != seat);
                 }
                 Why::Swap { .. } => {
                     b.reply_at(seat, held.line);
@@ -329,7 +356,13 @@ impl Faults {
     /// Forgets what is planned for those who are gone.
     pub(super) fn forget(&mut self, is_gone: impl Fn(Seat) -> bool) {
         self.starving.retain(|seat| !is_gone(*seat));
+        let leaves = |seat: Seat| seat.membership.is_some() && is_gone(seat);
+        let late = self.late.iter();
+        let late = late.filter(|(seat, fault)| *fault == Fault::LateJoin && leaves(*seat));
+        self.unmet[0] += late.count();
         self.late.retain(|(seat, _)| !is_gone(*seat));
+        let behind = self.one_behind.iter();
+        self.unmet[1] += behind.filter(|seat| leaves(**seat)).count();
         self.one_behind.retain(|seat| !is_gone(*seat));
         self.held.retain(|held| !is_gone(held.seat));
         self.replays.retain(|replay| !is_gone(replay.seat));
@@ -427,4 +460,11 @@ impl Faults {
             self.tell(Fault::InventMessage, &[], what);
         }
     }
+}
+
+/// Takes one of so many, if there is one.
+fn take_one(of: &mut usize) -> bool {
+    let is_any = *of > 0;
+    *of -= usize::from(is_any);
+    is_any
 }

@@ -18,8 +18,9 @@ impl Ledger {
         let rooms = self.rooms.get_or_insert_default();
         rooms.add(room, || {
             let place = view.directory().enroll(room);
-            #[allow(unused_mut)] // but for tests
             let mut ledger = RoomLedger::new(self.terms.in_rooms(), view.in_room(room));
+            let members = view.directory().members(room);
+            either!(ledger, ledger => ledger.context.sessions.reserve(members));
             #[cfg(test)]
             either!(ledger, ledger => ledger.never_compare = self.never_compare);
             Room::new(ledger, place)

@@ -92,6 +92,16 @@ proptest! {
     }
 }
 
+/// A client is told an error before its welcome, and then hung up on: it was turned away, whatever
+/// the error's code, and that is the target's to do.
+#[test]
+fn who_is_hung_up_on_after_an_error_in_place_of_the_welcome_was_turned_away() {
+    let (applied, streaming, brute, _) = both(11539840131085468163, 1, &[31, 29]);
+    assert_eq!(applied.len(), 2);
+    assert_eq!(streaming, brute);
+    assert_eq!(brute, Verdict::new());
+}
+
 /// One after the other.
 #[test]
 fn of_each_bug_both_find_the_same() {

@@ -14,7 +14,7 @@ use super::liberties;
 use super::oracle_inferred;
 use super::world::{Play, Played, World, rng};
 use crate::kind::Kind;
-use crate::promises::{AckPromise, Promises, RelayPromise};
+use crate::promises::{AckPromise, Promises};
 
 pub(super) type Verdict = BTreeMap<Kind, u64>;
 
@@ -119,9 +119,8 @@ impl Judged {
             // Of an echo and a message that others got later, the line may stand for either.
             let certain = if self.promises.echo { 0 } else { lost };
             compared.insert(Kind::LostRelay, certain);
-            let Promises { ack, relay, .. } = self.promises;
-            if ack == AckPromise::Echo && relay == RelayPromise::AtMostOnce {
-                compared.remove(&Kind::MissingAck); // the other may be lost, which is no violation
+            if self.promises.ack == AckPromise::Echo {
+                compared.remove(&Kind::MissingAck); // likewise
             }
         } else {
             return verdict.clone();

@@ -314,6 +314,12 @@ impl Session {
         })
     }
 
+    /// Whether an error came in place of the welcome: the target said why it would not have it.
+    pub(super) fn turned_away(&self) -> bool {
+        let complained = |f: &Frame| matches!(f.what, What::Error { .. });
+        self.frames.iter().any(complained) && self.numbers().is_empty()
+    }
+
     /// Whether one of its errors names this message; if that is its own, one that came after it was
     /// sent.
     pub(super) fn refuses(&self, id: Id) -> bool {

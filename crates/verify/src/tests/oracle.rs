@@ -355,7 +355,7 @@ fn wrong_ends(sessions: &[Session], accounts: &[Account], add: &mut impl FnMut(K
         let malformed = malformed_before(session.frames.len());
         if session.left.is_some() && !numbers.is_empty() {
             add(Kind::MissingBye, usize::from(!malformed));
-        } else if !numbers.is_empty() || !malformed {
+        } else if !numbers.is_empty() || !malformed && !session.turned_away() {
             add(Kind::UnexpectedClose, 1);
         }
     }

@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::history::{
     Frame, Role, Session, What, is_astray, is_refused_astray, named, read, same_address, sent_ns,
 };
-use super::world::{Id, LATE_AFTER_NS, Observation, address};
+use super::world::{Id, LATE_AFTER_NS, Observation, address, wire_id};
 use crate::kind::Kind;
 use crate::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
 use chatbench_wire::Dialect;
@@ -179,20 +179,21 @@ pub(super) fn verdict(
 
 /// The first time that a session gets a message of its own that is the ack.
 fn take_echoes_for_acks(session: &mut Session) {
-    let mut acked = BTreeSet::new();
+    let mut answered = BTreeSet::new();
     for frame in &mut session.frames {
-        if let What::Relay { message, .. } = &frame.what
-            && message.life == session.life
-            && session
-                .sent
-                .get(&message.k)
-                .is_some_and(|(at, _)| *at < frame.place)
-            && acked.insert(message.k)
-        {
-            frame.role = Role::First {
-                k: message.k,
-                in_order: true,
-            };
+        match &frame.what {
+            What::Error { id, .. } => answered.extend(*id),
+            What::Relay { message, .. }
+                if message.life == session.life
+                    && (session.sent.get(&message.k)).is_some_and(|(at, _)| *at < frame.place)
+                    && answered.insert(wire_id(*message)) =>
+            {
+                frame.role = Role::First {
+                    k: message.k,
+                    in_order: true,
+                };
+            }
+            _ => {}
         }
     }
 }
@@ -394,7 +395,7 @@ impl Case<'_> {
                 continue;
             }
             if !opened || !left {
-                let excused = after_malformed && !opened;
+                let excused = !opened && (after_malformed || session.turned_away());
                 self.add(Kind::UnexpectedClose, usize::from(!excused));
             } else if self.dialect == Protocol::Ndjson {
                 self.add(Kind::MissingBye, usize::from(!after_malformed));
@@ -560,7 +561,7 @@ impl Case<'_> {
                 self.add(Kind::AckWithoutRelay, 1);
             } else if match self.promises.ack {
                 AckPromise::ExactlyOnce => !sender.polite(),
-                AckPromise::Echo => !self.unechoed.contains(&id),
+                AckPromise::Echo => !self.unechoed.contains(&id) && !is_refused(sender, id.k),
                 AckPromise::None => true,
             } {
                 self.add(Kind::LostRelay, receivers);

@@ -69,7 +69,7 @@ proptest! {
         let alone = world.play(play);
         let together = dealt(world, seed).play(play);
         prop_assert_eq!(&alone.observations, &together.observations);
-        let verdicts = [&alone, &together].map(|played| comparable(&found(played)));
+        let verdicts = [&alone, &together].map(|played| comparable(&found(played), bugs.len()));
         prop_assert_eq!(&verdicts[0], &verdicts[1], "{:?}: {:#?}", bugs, together.findings);
         let counts = |played: &super::world::Played| {
             let c = &played.findings.counts;
@@ -78,17 +78,25 @@ proptest! {
         if bugs.len() < 2 {
             prop_assert_eq!(counts(&alone), counts(&together), "{:?}", bugs);
         }
-        let undecided = [&alone, &together].map(|played| played.findings.undecided.clone());
-        prop_assert_eq!(&undecided[0], &undecided[1], "{:?}", bugs);
+        // What is uncertain beside what two bugs made of each other may differ, where both fail.
+        if bugs.len() < 2 || verdicts[0].is_empty() {
+            let undecided = [&alone, &together].map(|played| played.findings.undecided.clone());
+            prop_assert_eq!(&undecided[0], &undecided[1], "{:?}", bugs);
+        }
     }
 }
 
 /// What all receivers of two messages got in the wrong order is one violation on one shard, and on
-/// several one for each receiver.
-fn comparable(verdict: &Verdict) -> BTreeMap<Kind, u64> {
+/// several one for each receiver. Of several bugs, what else is lost depends there on the places
+/// that messages are given.
+fn comparable(verdict: &Verdict, bugs: usize) -> BTreeMap<Kind, u64> {
     let mut verdict = verdict.clone();
     if let Some(count) = verdict.get_mut(&Kind::ReorderedRelay) {
         *count = 1;
+        if bugs > 1 {
+            verdict.remove(&Kind::LostRelay);
+            verdict.remove(&Kind::AckWithoutRelay);
+        }
     }
     verdict
 }

@@ -94,6 +94,8 @@ impl Double {
 
 fn serve(id: usize, stream: &TcpStream, chat: &Mutex<Chat>, bug: Bug) {
     let _ = stream.set_nodelay(true);
+    // So that one who does not read is noticed before megabytes are on their way to it.
+    let _ = socket2::SockRef::from(stream).set_send_buffer_size(64 << 10);
     let (bytes, to_write) = mpsc::channel::<Vec<u8>>();
     let waiting = Arc::new(AtomicUsize::new(0));
     let member = Member {

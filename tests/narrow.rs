@@ -159,11 +159,13 @@ fn help_and_what_is_wrong_with_a_command() {
         "serve",
         "chat",
         "validate",
+        "try",
         "verify",
         "search",
         "compare",
         "report",
         "selftest",
+        "protocols",
         "faults",
         "completions",
     ] {

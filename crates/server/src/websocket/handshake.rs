@@ -27,6 +27,15 @@ const MAX_HANDSHAKES: usize = 1024;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// A page to chat in, for whoever opens the address in a browser.
+const PAGE: &str = include_str!("page.html");
+
+/// What the page may do: run what is in it, and talk to this server.
+const PAGE_FIELDS: &str = "Content-Security-Policy: default-src 'none'; script-src 'unsafe-inline'; \
+     style-src 'unsafe-inline'; img-src data:; connect-src 'self'; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'\r\n\
+     X-Content-Type-Options: nosniff\r\nCache-Control: no-cache\r\n";
+
 /// Reads a request, and makes the connection a session if it asks for WebSocket.
 pub(crate) async fn shake_hands<S>(hub: Rc<Hub<S>>, mut stream: S, client_ip: String)
 where
@@ -106,26 +115,23 @@ fn refuse_page(upgrade: &Upgrade, client_ip: &str, out: &mut Vec<u8>) {
     answer(out, "403 Forbidden", "", TEXT, body.as_bytes());
 }
 
-/// Answers a request that asks for no WebSocket.
+/// Answers a request that asks for no WebSocket: with the page, or with why not.
 fn answer_plain(plain: &Plain, out: &mut Vec<u8>) {
     debug!(method = plain.method, path = plain.path, "a plain request");
-    let (status, fields, body) = match (&*plain.method, &*plain.path) {
-        ("GET" | "HEAD", "/") => (
-            "200 OK",
-            "",
-            "This is a broadcast server that speaks WebSocket at this address.\n",
-        ),
-        ("GET" | "HEAD", _) => ("404 Not Found", "", "nothing is here but /\n"),
+    const HTML: &str = "text/html; charset=utf-8";
+    let path = plain.path.split('?').next();
+    let (status, fields, content_type, body) = match (&*plain.method, path) {
+        ("GET" | "HEAD", Some("/")) => ("200 OK", PAGE_FIELDS, HTML, PAGE),
+        ("GET" | "HEAD", _) => ("404 Not Found", "", TEXT, "nothing is here but /\n"),
         _ => (
             "405 Method Not Allowed",
             "Allow: GET, HEAD\r\n",
+            TEXT,
             "only GET is answered here\n",
         ),
     };
-    let begins = out.len();
-    answer(out, status, fields, TEXT, body.as_bytes());
+    answer(out, status, fields, content_type, body.as_bytes());
     if plain.method == "HEAD" {
         out.truncate(out.len() - body.len());
-        debug_assert!(out.len() > begins);
     }
 }

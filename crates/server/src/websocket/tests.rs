@@ -329,7 +329,7 @@ async fn what_is_no_handshake_is_answered_and_ends() {
             (
                 &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
                 "200 OK",
-                "speaks WebSocket",
+                "<!DOCTYPE html>",
             ),
             (
                 b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n",

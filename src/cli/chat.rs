@@ -24,6 +24,8 @@ use editor::Editor;
 use screen::{Screen, Shown};
 use typed::Typed;
 
+use super::tls::TlsArgs;
+
 use crate::net::Stream;
 use crate::scenario::addresses::Url;
 use crate::signals::Signals;
@@ -72,10 +74,13 @@ Exit codes:
     3  no connection, not this protocol, or the server ended the conversation
   130  a second Ctrl-C: left without waiting for the goodbye")]
 pub struct Args {
-    /// The server: HOST, HOST:PORT or ndjson://HOST:PORT; classic://HOST:PORT for one like the
-    /// original. The port is 1253 where none is given
+    /// The server: HOST, HOST:PORT or ndjson://HOST:PORT; ndjson+tls://HOST:PORT with TLS;
+    /// classic://HOST:PORT for one like the original. The port is 1253 where none is given
     #[arg(value_name = "ADDR", default_value = "127.0.0.1:1253")]
     address: Url,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// Why a conversation did not end as the person wished.
@@ -84,11 +89,17 @@ enum ChatError {
     #[error("cannot connect to {address}: {source}")]
     Connect { address: Url, source: io::Error },
     #[error(
-        "chat does not speak WebSocket: where {0} is `chatbench serve`, open http://{list} in a browser",
-        list = .0.list
+        "chat does not speak WebSocket: where {0} is `chatbench serve`, open {page} in a browser",
+        page = page(.0)
     )]
     WebSocket(Url),
-    #[error("the server said nothing for {} s: it may not speak this protocol", PATIENCE.as_secs())]
+    #[error("{0} is plain TCP: with TLS it would be {over_tls}", over_tls = .0.over_tls())]
+    NotTls(Url),
+    #[error(
+        "the server said nothing for {} s: it may not speak this protocol, or wait for TLS: \
+         ndjson+tls://HOST:PORT",
+        PATIENCE.as_secs()
+    )]
     NoWelcome,
     #[error(transparent)]
     Broken(#[from] Broken),
@@ -112,6 +123,12 @@ enum ChatError {
     Interrupted,
 }
 
+/// The page to chat in of a server over WebSocket.
+fn page(url: &Url) -> String {
+    let scheme = if url.tls { "https" } else { "http" };
+    format!("{scheme}://{}", url.list)
+}
+
 /// Carries out the verb.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
@@ -124,7 +141,7 @@ pub fn main(args: Args) -> ExitCode {
             return Err(ChatError::WebSocket(args.address));
         }
         let dialect = args.address.protocol.dialect();
-        let stream = connect(args.address).await?;
+        let stream = connect(args.address, &args.tls).await?;
         let local = stream.local_addr().map_err(lost)?;
         let (receiving, sending) = tokio::io::split(stream);
         let mut greetings = Vec::new();
@@ -170,9 +187,13 @@ pub fn main(args: Args) -> ExitCode {
     }
 }
 
-async fn connect(address: Url) -> Result<Stream, ChatError> {
+async fn connect(address: Url, tls: &TlsArgs) -> Result<Stream, ChatError> {
+    if tls.are_given() && !address.tls {
+        return Err(ChatError::NotTls(address));
+    }
     let connecting = async {
-        let host = target::resolve_as_one(&address).await;
+        let within = PATIENCE.mul_f64(0.9); // so that it says itself what it waited for
+        let host = target::resolve_as_one(&address, &tls.alone(), within).await;
         host.map_err(io::Error::other)?.connect().await
     };
     let connected = timeout(PATIENCE, connecting)

@@ -13,6 +13,7 @@ pub mod run;
 pub mod search;
 pub mod selftest;
 pub mod serve;
+mod tls;
 pub mod r#try;
 pub mod validate;
 pub mod verify;

@@ -4,13 +4,16 @@
 use std::path::{Path, PathBuf};
 
 use super::complain;
+use super::tls::TlsArgs;
 use crate::scenario::{self, Options, diagnostic::Diagnostics, plan::Plan};
+use crate::target;
 
 /// Options that stand over the file's keys.
 #[derive(Debug, clap::Args)]
 pub(super) struct Overrides {
     /// The target, over the file's: embedded, ndjson://HOST:PORT, ws://HOST:PORT/PATH,
-    /// classic://HOST:PORT, embedded+ws or embedded+classic
+    /// classic://HOST:PORT, embedded+ws or embedded+classic; over TLS ndjson+tls://, wss:// or
+    /// classic+tls://
     #[arg(long, value_name = "URL")]
     target: Option<String>,
 
@@ -34,6 +37,9 @@ pub(super) struct Overrides {
     /// The seed of all randomness, over the file's
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// Scenario files of which at least one is invalid: each, and what is wrong with it.
@@ -47,15 +53,17 @@ impl Overrides {
     /// All that is wrong with the file and with what was set.
     pub(super) fn load(&self, file: &Path, further: &[String]) -> Result<Plan, Diagnostics> {
         let set = [&self.set, further].concat();
+        let tls = self.tls.options();
         let options = Options {
             set: &set,
+            tls: &tls,
             seed: self.seed,
             target: self.target.as_deref(),
             duration: self.duration.as_deref(),
             rate: self.rate.as_deref(),
             clients: self.clients.as_deref(),
         };
-        scenario::load(file, &options)
+        scenario::load(file, &options).and_then(with_readable_files)
     }
 
     /// The plans of all scenarios under `paths`, warnings printed.
@@ -117,11 +125,25 @@ impl Overrides {
                 words.extend([option.to_owned(), quoted(value)]);
             }
         }
+        words.extend(self.tls.options().into_iter().map(|option| option.given));
         for set in &self.set {
             words.extend(["--set".to_owned(), quoted(set)]);
         }
         words.join(" ")
     }
+}
+
+/// The plan, if the files that it names can be used.
+///
+/// # Errors
+///
+/// What is wrong with them: it is found before anything runs.
+pub(super) fn with_readable_files(plan: Plan) -> Result<Plan, Diagnostics> {
+    if plan.target.url.is_over_tls() {
+        let read = target::tls::settings(&plan.target.tls, &[]);
+        read.map_err(|error| Diagnostics::unreadable(format!("TLS with the target: {error}")))?;
+    }
+    Ok(plan)
 }
 
 /// Quotes `word` so that a shell takes it for one word.
@@ -158,6 +180,7 @@ mod tests {
             duration: Some("2s".to_owned()),
             rate: None,
             clients: None,
+            tls: TlsArgs::default(),
         };
         assert_eq!(
             overrides.rerun("run", Path::new("my file.toml"), 7),

@@ -6,6 +6,7 @@
 
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,13 +25,14 @@ use crate::server::{self, Config, ConfigError, Listener, Stats};
 use crate::signals::Signals;
 use crate::terminal;
 use crate::wire::Dialect;
-use crate::wire::protocol::Protocol;
 
 mod limits;
 mod listen;
+mod tls;
 
 use limits::{max_clients, parse_size, raise_file_limit};
-use listen::{Unfit, listen_url, resolve};
+use listen::{Place, Unfit, listen_url, resolve};
+use tls::{BadTls, acceptor};
 
 /// Exit code after a second signal: ended without a drain.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -47,7 +49,8 @@ Exit codes:
   130  ended at once by a second signal")]
 pub struct Args {
     /// Where to listen, ndjson://HOST:PORT, ws://HOST:PORT for clients over WebSocket, browsers among
-    /// them, or classic://HOST:PORT for those of the original; port 0 is any free one. Several addresses at once: 127.0.0.1-127.0.0.8:PORT, or with commas.
+    /// them, or classic://HOST:PORT for those of the original; with TLS ndjson+tls://, wss:// or
+    /// classic+tls://; port 0 is any free one. Several addresses at once: 127.0.0.1-127.0.0.8:PORT, or with commas.
     /// Repeatable: all hear each other
     #[arg(long, value_name = "URL", default_value = "ndjson://127.0.0.1:1253", value_parser = listen_url)]
     listen: Vec<Url>,
@@ -55,6 +58,14 @@ pub struct Args {
     /// Allow listening on an address that other machines can reach
     #[arg(long)]
     allow_remote: bool,
+
+    /// The server's certificate for TLS, and those of intermediate authorities: a PEM file
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key of --tls-cert, if it is not in the same file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
 
     #[command(flatten)]
     prometheus: PrometheusArgs,
@@ -124,6 +135,8 @@ enum ServeError {
     Faults(#[from] request::Uncommitted),
     #[error(transparent)]
     Address(#[from] Unfit),
+    #[error(transparent)]
+    Tls(#[from] BadTls),
     #[error("cannot listen on {address}: {source}")]
     Bind {
         address: SocketAddr,
@@ -176,10 +189,15 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         .map(|listen| listen.protocol.dialect())
         .collect();
     request::check(&config.faults, &dialects)?;
-    let mut addresses = Vec::new();
+    let acceptor = acceptor(&args.listen, args.tls_cert, args.tls_key)?;
+    let mut places = Vec::new();
     for listen in args.listen {
         for address in resolve(&listen, args.allow_remote)? {
-            addresses.push((listen.protocol, address));
+            places.push(Place {
+                protocol: listen.protocol,
+                tls: acceptor.as_ref().filter(|_| listen.tls).cloned(),
+                address,
+            });
         }
     }
     let endpoint = args.prometheus.bind(args.allow_remote)?;
@@ -187,7 +205,7 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let served = serve(&addresses, config, endpoint, args.exit_on_stdin_eof).await?;
+        let served = serve(places, config, endpoint, args.exit_on_stdin_eof).await?;
         let Some(stats) = served else {
             return Ok(ExitCode::from(EXIT_INTERRUPTED));
         };
@@ -201,7 +219,7 @@ fn start(args: Args) -> Result<ExitCode, ServeError> {
 
 /// Serves until told to stop: a first signal drains; a second one ends at once, without statistics.
 async fn serve(
-    addresses: &[(Protocol, SocketAddr)],
+    places: Vec<Place>,
     config: Config,
     endpoint: Option<Endpoint>,
     exit_on_stdin_eof: bool,
@@ -209,7 +227,7 @@ async fn serve(
     // Before the server announces itself, so that no signal finds it unprepared.
     let mut signals = Signals::catch()?;
     let stdin_eof = exit_on_stdin_eof.then(stdin_eof);
-    let listeners = listen_on(addresses)?;
+    let listeners = listen_on(places)?;
     announce(&listeners, endpoint.as_ref())?;
     let watch = endpoint.map(tell_scrapers).transpose()?;
 
@@ -235,13 +253,17 @@ async fn serve(
     }
 }
 
-fn listen_on(addresses: &[(Protocol, SocketAddr)]) -> Result<Vec<Listener>, ServeError> {
-    addresses
-        .iter()
-        .map(|&(protocol, address)| {
-            server::listen(protocol, address).map_err(|source| ServeError::Bind { address, source })
+fn listen_on(places: Vec<Place>) -> Result<Vec<Listener>, ServeError> {
+    let listen = |place: Place| {
+        let address = place.address;
+        let listener = server::listen(place.protocol, address);
+        let listener = listener.map_err(|source| ServeError::Bind { address, source })?;
+        Ok(match place.tls {
+            Some(acceptor) => listener.with_tls(acceptor),
+            None => listener,
         })
-        .collect()
+    };
+    places.into_iter().map(listen).collect()
 }
 
 /// Serves the latest of what is sent to scrapers.
@@ -256,7 +278,11 @@ fn announce(listeners: &[Listener], endpoint: Option<&Endpoint>) -> Result<(), S
     let mut stdout = io::stdout().lock();
     for listener in listeners {
         let (protocol, address) = (listener.protocol(), listener.local_addr()?);
-        let _ = writeln!(stdout, "listening on {protocol}://{address}");
+        let scheme = match listener.is_tls() {
+            true => protocol.tls_scheme(),
+            false => protocol.scheme(),
+        };
+        let _ = writeln!(stdout, "listening on {scheme}://{address}");
     }
     if let Some(endpoint) = endpoint {
         let _ = writeln!(stdout, "metrics on {}", endpoint.url());

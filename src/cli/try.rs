@@ -18,7 +18,7 @@ use super::{EXIT_USAGE, complain, fail, print};
 use crate::net::Stream;
 use crate::report::Style;
 use crate::scenario::plan::{Plan, TargetUrl};
-use crate::target::host::Host;
+use crate::target::{self, Secure};
 use crate::terminal::visible;
 use crate::wire::application::session::{Watched, What};
 use crate::wire::application::spec::{Ack, Spec};
@@ -140,9 +140,9 @@ async fn play(
     let run = std::process::id() ^ 0x5eed;
     let first_number =
         plan.run.observers + plan.groups[..group].iter().map(|g| g.count).sum::<u32>();
-    let host = Host::resolve(address)
-        .await
-        .map_err(|error| error.to_string())?;
+    let hosts = target::resolve(&[address.to_owned()], Secure::with(&plan.target)).await;
+    let hosts = hosts.map_err(|error| error.to_string())?;
+    let host = &hosts[0];
     let mut sides = Vec::new();
     for (nth, who) in ["", "the other client "].into_iter().enumerate() {
         let client = format!("{name}-{}", nth + 1);

@@ -108,7 +108,9 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
 }
 
 /// Why a target that is taken for one of the reference protocol may not welcome anybody.
-const CLASSIC_SAYS_NONE: &str = " (a server of the classic dialect says none: classic://HOST:PORT)";
+const CLASSIC_SAYS_NONE: &str = " (a server of the classic dialect says none: \
+                                 classic://HOST:PORT; one that speaks TLS waits for the client's \
+                                 handshake: ndjson+tls://HOST:PORT)";
 
 fn io_error(error: io::Error) -> ConnectError {
     ConnectError::Io(Arc::new(error))
@@ -143,6 +145,9 @@ async fn welcome(shard: &Rc<Shard>, id: ConnId) -> Result<(), ConnectError> {
                 }
             }
             Some(Read::Ended(ending)) => {
+                if let Some(what) = fleet.take_broken() {
+                    return Err(ConnectError::NotTakenIn(what));
+                }
                 let wrong = match ending {
                     Ending::Ours => None,
                     _ if heard.is_empty() => None,

@@ -146,6 +146,8 @@ pub(super) struct Fleet {
     /// The read buffer.
     scratch: Box<[u8]>,
     last_read_bytes: usize,
+    /// What the stream said of the connection that broke last, if anything.
+    broken: Option<String>,
     /// The load message that is being composed.
     text: Vec<u8>,
     /// The write buffer, shared by all clients.
@@ -206,6 +208,7 @@ impl Fleet {
             max_frame_bytes: DEFAULT_MAX_LINE_BYTES,
             scratch: vec![0; READ_BYTES].into_boxed_slice(),
             last_read_bytes: 0,
+            broken: None,
             text: Vec::new(),
             out: Vec::new(),
             blocked: Vec::new(),

@@ -30,6 +30,7 @@ use crate::measure::{Collector, Window};
 use crate::scenario::footprint::most_unacked;
 use crate::scenario::plan::{Plan, Target, TargetUrl};
 use crate::signals::Signals;
+use crate::target::Secure;
 use crate::target::embedded::Embedded;
 use crate::target::host::Host;
 use crate::target::{self, TargetError};
@@ -212,12 +213,12 @@ async fn prepare(
             (hosts, url, Some(server))
         }
         TargetUrl::Described(url) => {
-            let hosts = target::resolve_all(&url.addresses).await?;
+            let hosts = target::resolve(&url.addresses, Secure::with(&plan.target)).await?;
             preflight::check(plan, hosts.len() as u64)?;
             (hosts, url.to_string(), None)
         }
         TargetUrl::At(url) => {
-            let hosts = target::resolve(url).await?;
+            let hosts = target::resolve(&url.addresses, Secure::with(&plan.target)).await?;
             preflight::check(plan, hosts.len() as u64)?;
             (hosts, url.to_string(), None)
         }

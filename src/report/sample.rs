@@ -13,6 +13,7 @@ use crate::scenario::plan::{
     AckPromise, Comparison, Group, LateCounts, Load, Metric, OrderPromise, PayloadSize, Plan,
     Promises, RelayPromise, Run, Stat, Target, TargetUrl, Threshold,
 };
+use crate::scenario::tls::Tls;
 use crate::verify::findings::{Counts, Coverage, Example, Findings, RoomFindings};
 use crate::verify::outstanding::{Outstanding, Waiting};
 use crate::wire::protocol::Protocol;
@@ -50,6 +51,7 @@ pub(crate) fn plan() -> Plan {
             addresses: 1,
             faults: Vec::new(),
             connect_timeout: Duration::from_secs(5),
+            tls: Tls::default(),
         },
         run: Run {
             warmup: Duration::from_secs(1),

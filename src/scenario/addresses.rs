@@ -1,4 +1,5 @@
 //! URLs of servers, one form for every verb: `ndjson://HOST:PORT`, `classic://HOST:PORT`, and
+//! the same with TLS: `ndjson+tls://HOST:PORT`; and
 //! several addresses in one URL: `127.0.0.1-127.0.0.8:1253`, `a.example:1,b.example:2`.
 //!
 //! From one address to one port of another there are some 28,000 connections, one per local port. A
@@ -20,12 +21,14 @@ pub const DEFAULT_PORT: u16 = 1253;
 /// The most addresses that a URL may stand for.
 pub const MAX_ADDRESSES: usize = 1024;
 
-/// A URL of a server: what it speaks and where it is. `[DIALECT://]HOST[:PORT][/]`, and further
+/// A URL of a server: what it speaks and where it is. `[DIALECT[+tls]://]HOST[:PORT][/]`, and further
 /// `HOST[:PORT]` between commas; the dialect is ndjson and the port [`DEFAULT_PORT`] if not given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// The protocol that is spoken there.
     pub protocol: Protocol,
+    /// It is spoken over TLS.
+    pub tls: bool,
     /// The address part as it was given, but for a slash at its end.
     pub list: String,
     /// The addresses that it stands for, in order: `HOST:PORT`, IPv6 in brackets.
@@ -54,6 +57,16 @@ pub enum BadUrl {
     Addresses(#[from] BadAddresses),
 }
 
+/// The protocol of a scheme, and whether it is spoken over TLS.
+fn of_scheme(scheme: &str) -> Option<(Protocol, bool)> {
+    let plain = Protocol::of_scheme(scheme).map(|protocol| (protocol, false));
+    plain.or_else(|| {
+        let mut all = Protocol::ALL.into_iter();
+        let protocol = all.find(|protocol| protocol.tls_scheme() == scheme)?;
+        Some((protocol, true))
+    })
+}
+
 impl Url {
     /// Reads a URL whose ports are `least_port` at least: 0 stands for any free one, where the
     /// URL is of a listener.
@@ -61,10 +74,10 @@ impl Url {
     /// # Errors
     /// [`BadUrl`] says which part is wrong and how it would be right.
     pub fn parse(text: &str, least_port: u16) -> Result<Self, BadUrl> {
-        let (protocol, list) = match text.split_once("://") {
-            None => (Protocol::Ndjson, text),
-            Some((scheme, list)) => match Protocol::of_scheme(&scheme.to_ascii_lowercase()) {
-                Some(protocol) => (protocol, list),
+        let ((protocol, tls), list) = match text.split_once("://") {
+            None => ((Protocol::Ndjson, false), text),
+            Some((scheme, list)) => match of_scheme(&scheme.to_ascii_lowercase()) {
+                Some(spoken) => (spoken, list),
                 None => return Err(BadUrl::Scheme(scheme.to_owned())),
             },
         };
@@ -78,10 +91,22 @@ impl Url {
         check_path(path)?;
         Ok(Self {
             protocol,
+            tls,
             list: list.to_owned(),
             path: path.to_owned(),
             addresses: expand(list, least_port)?,
         })
+    }
+}
+
+impl Url {
+    /// The same over TLS.
+    #[must_use]
+    pub fn over_tls(&self) -> Self {
+        Self {
+            tls: true,
+            ..self.clone()
+        }
     }
 }
 
@@ -96,7 +121,11 @@ impl FromStr for Url {
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}{}", self.protocol, self.list, self.path)
+        let scheme = match self.tls {
+            true => self.protocol.tls_scheme(),
+            false => self.protocol.scheme(),
+        };
+        write!(f, "{scheme}://{}{}", self.list, self.path)
     }
 }
 
@@ -272,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_url_is_spelt_in_several_ways() {
-        use Protocol::{Classic, Ndjson};
+        use Protocol::{Classic, Ndjson, WebSocket};
         for (text, protocol, shown) in [
             ("ndjson://h:1", Ndjson, "ndjson://h:1"),
             ("ndjson://h:1/", Ndjson, "ndjson://h:1"),
@@ -280,6 +309,9 @@ mod tests {
             ("h:1", Ndjson, "ndjson://h:1"),
             ("h:1/", Ndjson, "ndjson://h:1"),
             ("[::1]:1", Ndjson, "ndjson://[::1]:1"),
+            ("ndjson+tls://h:1/", Ndjson, "ndjson+tls://h:1"),
+            ("Classic+TLS://h", Classic, "classic+tls://h"),
+            ("wss://h:1/chat?room=1", WebSocket, "wss://h:1/chat?room=1"),
             ("classic://h", Classic, "classic://h"),
             ("classic://[::1]/", Classic, "classic://[::1]"),
             (
@@ -294,6 +326,10 @@ mod tests {
                 (protocol, shown),
                 "{text}"
             );
+            let over_tls = ["ndjson+tls:", "classic+tls:", "wss:"];
+            let over_tls = over_tls.iter().any(|scheme| shown.starts_with(scheme));
+            assert_eq!(url.tls, over_tls, "{text}");
+            assert!(url.over_tls().tls);
             assert_eq!(
                 shown.parse(),
                 Ok(url),
@@ -312,7 +348,9 @@ mod tests {
             ("ws://h:1/a#b", BadUrl::Path(NotSendable::Path)),
             ("ws:///a", BadUrl::NoHost),
             ("://h:1", scheme("")),
-            ("ndjson+tls://h:1", scheme("ndjson+tls")),
+            ("tls://h:1", scheme("tls")),
+            ("+tls://h:1", scheme("+tls")),
+            ("ndjson+ssl://h:1", scheme("ndjson+ssl")),
             ("", BadUrl::NoHost),
             ("/", BadUrl::NoHost),
             ("ndjson://", BadUrl::NoHost),

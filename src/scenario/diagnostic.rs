@@ -133,7 +133,7 @@ impl Diagnostics {
     }
 
     /// An error about a file that could not even be read.
-    pub(super) fn unreadable(title: impl Into<String>) -> Self {
+    pub fn unreadable(title: impl Into<String>) -> Self {
         Self::new(Sources::default(), vec![Diagnostic::error(title)])
     }
 

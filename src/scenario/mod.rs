@@ -33,6 +33,7 @@ mod schema;
 mod script;
 mod section;
 mod threshold;
+pub mod tls;
 mod tree;
 mod value;
 
@@ -42,6 +43,7 @@ use std::path::{Path, PathBuf};
 use diagnostic::{Diagnostics, Sources};
 use plan::Plan;
 use section::Problems;
+use tls::TlsOption;
 use tree::{Node, Value};
 
 use crate::input;
@@ -65,6 +67,8 @@ pub struct Options<'a> {
     pub rate: Option<&'a str>,
     /// The count of the only group.
     pub clients: Option<&'a str>,
+    /// Keys of `target.tls`.
+    pub tls: &'a [TlsOption],
 }
 
 /// Reads and checks the scenario file at `path`.
@@ -143,6 +147,10 @@ fn parse_with(file: &str, text: &str, options: &Options<'_>) -> Result<Plan, Dia
     if let Some(url) = options.target {
         let value = Value::String(url.to_owned());
         option(&["target", "url"], format!("--target {url}"), value);
+    }
+    for TlsOption { key, given, value } in options.tls {
+        let value = Node::from(value.clone()).value;
+        option(&["target", "tls", key], given.clone(), value);
     }
     let path = Path::new(file);
     let name = path.file_stem().map_or(file.into(), OsStr::to_string_lossy);

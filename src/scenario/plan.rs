@@ -11,6 +11,7 @@ use crate::scenario::membership::line_bytes;
 use crate::scenario::pace::{Profile, Schedule, derive_seed};
 use crate::scenario::protocol::url::DescribedUrl;
 use crate::scenario::rooms::{Dealt, GroupRooms};
+use crate::scenario::tls::Tls;
 pub use crate::verify::promises::{AckPromise, OrderPromise, Promises, RelayPromise};
 use crate::wire::protocol::{Protocol, Spoken};
 use crate::wire::rooms::RoomNames;
@@ -144,6 +145,8 @@ pub struct Target {
     pub faults: Vec<String>,
     /// How long a connection may take until its welcome.
     pub connect_timeout: Duration,
+    /// How TLS is spoken with it, if it is.
+    pub tls: Tls,
 }
 
 /// Where the target is, and what is spoken with it.
@@ -176,6 +179,27 @@ impl TargetUrl {
             Self::Embedded(_) => "",
             Self::At(url) => &url.path,
             Self::Described(url) => &url.path,
+        }
+    }
+
+    /// Whether it is reached by TLS.
+    #[must_use]
+    pub fn is_over_tls(&self) -> bool {
+        match self {
+            Self::Embedded(_) => false,
+            Self::At(url) => url.tls,
+            Self::Described(url) => url.scheme.is_tls(),
+        }
+    }
+
+    /// The application protocols that are offered to it, where it is reached by TLS.
+    #[must_use]
+    pub fn alpn(&self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Described(url) if url.scheme.is_websocket() => Protocol::WebSocket.alpn(),
+            Self::Described(_) => &[],
+            Self::Embedded(protocol) => protocol.alpn(),
+            Self::At(url) => url.protocol.alpn(),
         }
     }
 

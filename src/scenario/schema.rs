@@ -14,6 +14,7 @@ use super::protocol::url::{DescribedUrl, Scheme};
 use super::protocol::{self, Around, Inputs};
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::threshold;
+use super::tls;
 use super::tree::{Node, Table, Value};
 use super::value::{MAX_DURATION, connect_rate, duration, some_time, string, whole};
 use crate::server::fault::request::{self, Request};
@@ -26,10 +27,11 @@ const DEFAULT_DURATION: &str = "10s";
 /// URLs of which this version drives the target.
 const SUPPORTED_URLS: &str = "this version drives \"embedded\", \"embedded+classic\", \
                               \"embedded+ws\", \"ndjson://HOST:PORT\", \
-                              \"classic://HOST:PORT\" and \"ws://HOST:PORT/PATH\"";
+                              \"classic://HOST:PORT\" and \"ws://HOST:PORT/PATH\", and these over \
+                              TLS: \"ndjson+tls://\", \"classic+tls://\" and \"wss://\"";
 
 /// Kinds of target that later versions drive.
-const LATER_SCHEMES: [&str; 5] = ["wss", "tls", "nats", "redis", "mqtt"];
+const LATER_SCHEMES: [&str; 3] = ["nats", "redis", "mqtt"];
 
 /// The names for the reference server as a child process, each with the protocol of its clients.
 const EMBEDDED: [(&str, Protocol); 3] = [
@@ -163,6 +165,7 @@ fn read_target(section: &mut Section<'_>, is_described: bool) -> Target {
     let faults = read_faults(section, &url);
     Target {
         spoken: url.protocol().into(),
+        tls: tls::read(section, &url),
         url,
         addresses,
         faults,
@@ -227,7 +230,7 @@ fn target_url(node: &Node, is_described: bool) -> Result<TargetUrl, Expected> {
     let Value::String(url) = &node.value else {
         return Err("a url".into());
     };
-    let described = Scheme::of(url).filter(|scheme| is_described && !scheme.is_tls());
+    let described = Scheme::of(url).filter(|_| is_described);
     if let Some(scheme) = described {
         return DescribedUrl::parse(scheme, url)
             .map(TargetUrl::Described)
@@ -251,11 +254,17 @@ fn target_url(node: &Node, is_described: bool) -> Result<TargetUrl, Expected> {
     }
     let (what, help) = match url.parse() {
         Ok(url) => return Ok(TargetUrl::At(url)),
-        Err(BadUrl::Scheme(scheme)) if scheme == Scheme::Tcp.name() => (
-            "a [protocol] that says how the application at tcp:// talks".to_owned(),
-            "[protocol] publish = \"say {payload}\" is the least of it, or preset = \"irc\""
-                .to_owned(),
-        ),
+        Err(BadUrl::Scheme(scheme))
+            if [Scheme::Tcp, Scheme::Tls]
+                .iter()
+                .any(|described| scheme == described.name()) =>
+        {
+            (
+                format!("a [protocol] that says how the application at {scheme}:// talks"),
+                "[protocol] publish = \"say {payload}\" is the least of it, or preset = \"irc\""
+                    .to_owned(),
+            )
+        }
         Err(BadUrl::Scheme(later)) if LATER_SCHEMES.contains(&later.as_str()) => (
             format!("a target that this version drives: {later}:// is not supported yet"),
             SUPPORTED_URLS.to_owned(),

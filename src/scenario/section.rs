@@ -50,7 +50,7 @@ impl Problems {
 }
 
 /// Every section of a scenario with its keys, for unknown keys that belong elsewhere.
-pub(super) const KEYS: [(&str, &[&str]); 9] = [
+pub(super) const KEYS: [(&str, &[&str]); 10] = [
     (
         "",
         &[
@@ -64,7 +64,14 @@ pub(super) const KEYS: [(&str, &[&str]); 9] = [
             "thresholds",
         ],
     ),
-    ("target", &["url", "addresses", "faults", "connect_timeout"]),
+    (
+        "target",
+        &["url", "addresses", "faults", "connect_timeout", "tls"],
+    ),
+    (
+        "target.tls",
+        &["cacert", "insecure", "cert", "key", "server_name"],
+    ),
     (
         "protocol",
         &[
@@ -309,6 +316,11 @@ impl<'a> Section<'a> {
     /// Puts a part that was read by other means into the resolved form.
     pub(super) fn resolve(&mut self, key: &str, resolved: Json) {
         self.resolved.insert(key.to_owned(), resolved);
+    }
+
+    /// Where problems are noted, for a section within this one.
+    pub(super) fn problems(&self) -> &'a Problems {
+        self.problems
     }
 
     /// Notes a problem.

@@ -69,6 +69,11 @@ impl Host {
         Self { net, ..self }
     }
 
+    /// The network that it is reached over.
+    pub(super) fn net(&self) -> Net {
+        self.net.clone()
+    }
+
     /// `HOST:PORT`, as it was asked for.
     #[must_use]
     pub fn name(&self) -> &str {

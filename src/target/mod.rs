@@ -3,12 +3,18 @@
 
 pub mod embedded;
 pub mod host;
+pub mod tls;
 
 use std::io;
+use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::net::Net;
+use crate::net::tls::BadSetup;
 use crate::scenario::addresses::Url;
+use crate::scenario::plan::Target;
+use crate::scenario::tls::Tls;
 use host::Host;
 
 /// Why a target cannot be driven at all.
@@ -31,35 +37,71 @@ pub enum TargetError {
     /// The embedded server did not start.
     #[error("the embedded server did not start: {0}")]
     NotStarted(String),
+    /// TLS with it cannot be set up as asked.
+    #[error(transparent)]
+    Tls(#[from] BadSetup),
+}
+
+/// How a target is reached by TLS.
+#[derive(Debug, Clone, Copy)]
+pub struct Secure<'a> {
+    /// A user's choices.
+    pub tls: &'a Tls,
+    /// The application protocols that are offered.
+    pub alpn: &'a [&'a [u8]],
+    /// How long a handshake may take.
+    pub within: Duration,
+}
+
+impl<'a> Secure<'a> {
+    /// How a scenario's target is reached by TLS, if it is.
+    #[must_use]
+    pub fn with(target: &'a Target) -> Option<Self> {
+        target.url.is_over_tls().then_some(Self {
+            tls: &target.tls,
+            alpn: target.url.alpn(),
+            // Before the time for connecting is up, and all that is known is that it was too long.
+            within: target.connect_timeout.mul_f64(0.9),
+        })
+    }
 }
 
 /// Resolves all addresses that a URL stands for as those of one host, for a single connection to
-/// whichever of them answers.
+/// whichever of them answers. Where they have several names, TLS goes by the first.
 ///
 /// # Errors
 /// As [`resolve`].
-pub async fn resolve_as_one(url: &Url) -> Result<Host, TargetError> {
-    let hosts = resolve(url).await?;
+pub async fn resolve_as_one(url: &Url, tls: &Tls, within: Duration) -> Result<Host, TargetError> {
+    let alpn = url.protocol.alpn();
+    let secure = url.tls.then_some(Secure { tls, alpn, within });
+    let hosts = resolve(&url.addresses, secure).await?;
     let addresses = hosts.iter().flat_map(Host::addresses).copied();
-    Ok(addresses.collect())
+    let net = hosts.first().map(Host::net).unwrap_or_default();
+    Ok(addresses.collect::<Host>().over(net))
 }
 
-/// Resolves every address that a URL stands for, in its order.
+/// Resolves addresses, `HOST:PORT` each, in their order. They are reached by TLS if `secure` says
+/// how.
 ///
 /// # Errors
 /// [`TargetError`] names the address and what is wrong with it.
-pub async fn resolve(url: &Url) -> Result<Vec<Host>, TargetError> {
-    resolve_all(&url.addresses).await
-}
-
-/// Resolves addresses, `HOST:PORT` each, in their order.
-///
-/// # Errors
-/// As [`resolve`].
-pub async fn resolve_all(addresses: &[String]) -> Result<Vec<Host>, TargetError> {
+pub async fn resolve(
+    addresses: &[String],
+    secure: Option<Secure<'_>>,
+) -> Result<Vec<Host>, TargetError> {
+    let settings = match &secure {
+        Some(secure) => Some(tls::settings(secure.tls, secure.alpn)?),
+        None => None,
+    };
     let mut hosts = Vec::with_capacity(addresses.len());
     for address in addresses {
-        hosts.push(Host::resolve(address).await?);
+        let net = match (&settings, &secure) {
+            (Some(settings), Some(secure)) => {
+                tls::net(secure.tls, settings, address, secure.within)?
+            }
+            _ => Net::System,
+        };
+        hosts.push(Host::resolve(address).await?.over(net));
     }
     Ok(hosts)
 }

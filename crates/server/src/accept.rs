@@ -49,6 +49,21 @@ impl Listener {
         Self { protocol, socket }
     }
 
+    /// The same with TLS.
+    #[must_use]
+    pub fn with_tls(self, acceptor: net::tls::Acceptor) -> Self {
+        Self {
+            socket: self.socket.with_tls(acceptor),
+            ..self
+        }
+    }
+
+    /// Whether its clients speak TLS.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(self.socket, net::Listener::Tls(_))
+    }
+
     /// The address it listens on; if port 0 was asked for, with the port that was assigned.
     ///
     /// # Errors

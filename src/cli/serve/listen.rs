@@ -5,7 +5,18 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use thiserror::Error;
 
+use crate::net::tls::Acceptor;
 use crate::scenario::addresses::{BadUrl, Url};
+use crate::wire::protocol::Protocol;
+
+/// Where to listen, and for whom.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) protocol: Protocol,
+    /// With TLS.
+    pub(super) tls: Option<Acceptor>,
+    pub(super) address: SocketAddr,
+}
 
 /// Reads a `--listen` URL.
 ///

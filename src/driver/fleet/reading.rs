@@ -1,5 +1,6 @@
 //! The reading half of a fleet: what comes goes to the ledger, the recorder and the scripts.
 
+use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -144,13 +145,22 @@ impl Fleet {
             }
             Ok(()) => {
                 self.last_read_bytes = 0;
+                self.broken = None;
                 Poll::Ready(self.ended(client, Ending::Eof))
             }
-            Err(_) => {
+            Err(error) => {
                 self.last_read_bytes = 0;
+                // TLS says in words what it did not understand.
+                self.broken =
+                    (error.kind() == io::ErrorKind::InvalidData).then(|| error.to_string());
                 Poll::Ready(self.ended(client, Ending::Broken))
             }
         }
+    }
+
+    /// What the stream itself said of the connection that was the last to break, if anything.
+    pub(in crate::driver) fn take_broken(&mut self) -> Option<String> {
+        self.broken.take()
     }
 
     /// The bytes of the last read, to name what a target of another protocol is.

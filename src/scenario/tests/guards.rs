@@ -343,6 +343,30 @@ fn every_guard_fires_at_its_line() {
             format!("target.connect_timeout = '0s'\n{talk}"),
             "1:26 `target.connect_timeout`: expected a duration above 0",
         ),
+        (
+            format!("target.tls.insecure = true\n{talk}"),
+            "1:8 `target.tls`: the target is not reached by TLS",
+        ),
+        (
+            format!("target.url = 'ndjson://h:1'\ntarget.tls.insecure = true\n{talk}"),
+            "2:8 `target.tls`: the target is not reached by TLS",
+        ),
+        (
+            format!("target = {{ url = 'ndjson+tls://h:1', tls = {{ insecure = 1 }} }}\n{talk}"),
+            "1:57 `target.tls.insecure`: expected true or false",
+        ),
+        (
+            format!("target = {{ url = 'ndjson+tls://h:1', tls = {{ ca_cert = 'x' }} }}\n{talk}"),
+            "1:46 `target.tls.ca_cert`: no such key",
+        ),
+        (
+            format!("target = {{ url = 'ndjson+tls://h:1', tls = {{ key = 'x' }} }}\n{talk}"),
+            "1:52 `target.tls.key`: a key is of no use without its certificate",
+        ),
+        (
+            format!("target = {{ url = 'ndjson+tls://h:1', tls = 3 }}\n{talk}"),
+            "1:44 `target.tls`: expected a table",
+        ),
         // Run.
         (
             format!("run.duration = '0s'\n{talk}"),

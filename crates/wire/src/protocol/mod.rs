@@ -62,6 +62,25 @@ impl Protocol {
         }
     }
 
+    /// The same where it is spoken over TLS.
+    #[must_use]
+    pub const fn tls_scheme(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson+tls",
+            Self::Classic => "classic+tls",
+            Self::WebSocket => "wss",
+        }
+    }
+
+    /// The names by which TLS's negotiation of what is spoken (ALPN) knows it, if it knows it.
+    #[must_use]
+    pub const fn alpn(self) -> &'static [&'static [u8]] {
+        match self {
+            Self::Ndjson | Self::Classic => &[],
+            Self::WebSocket => &[b"http/1.1"],
+        }
+    }
+
     /// Whether a path may stand in an address, after the host.
     #[must_use]
     pub const fn takes_path(self) -> bool {
@@ -111,6 +130,9 @@ impl Protocol {
     /// number that can be followed.
     #[must_use]
     pub fn wrong(self, heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
+        if wrong::is_tls(heard) {
+            return Some(WrongTarget::SpeaksTls(self));
+        }
         match self {
             Self::Ndjson => ndjson::wrong(heard, ended, max_seq),
             Self::Classic => classic::wrong(heard),

@@ -618,3 +618,17 @@ fn a_client_that_no_websocket_takes_in_knows_why() {
                     `SSH-2.0`";
     assert_eq!(said, expected);
 }
+
+#[test]
+fn a_target_that_answers_with_a_record_of_tls_is_told_so_in_every_protocol() {
+    let alert = [21, 3, 3, 0, 2, 2, 50];
+    for protocol in Protocol::ALL {
+        let said = |heard: &[u8]| Some(protocol.wrong(heard, false, u64::MAX)?.to_string());
+        let tls = format!(
+            "it speaks TLS: name it {}://HOST:PORT",
+            protocol.tls_scheme()
+        );
+        assert_eq!(said(&alert), Some(tls.clone()));
+        assert_ne!(said(&alert[..1]), Some(tls));
+    }
+}

@@ -67,6 +67,9 @@ pub enum WrongTarget {
     /// It speaks another protocol that is known here.
     #[error("it speaks the {0} dialect: name it {0}://HOST:PORT")]
     Speaks(Protocol),
+    /// It speaks TLS, and this side did not.
+    #[error("it speaks TLS: name it {}://HOST:PORT", .0.tls_scheme())]
+    SpeaksTls(Protocol),
     /// It speaks, but not as a classic server does.
     #[error(
         "it is no classic broadcast server: what it says begins with an address, and this said \
@@ -76,6 +79,12 @@ pub enum WrongTarget {
         /// The beginning of what came.
         got: String,
     },
+}
+
+/// Whether bytes begin with a record of TLS, such as the alert by which a server turns away who
+/// speaks plain text: its type, and the major version.
+pub(super) fn is_tls(heard: &[u8]) -> bool {
+    matches!(heard, [20..=23, 3, ..])
 }
 
 /// The first line that is not blank, if it is at its end.

@@ -4,6 +4,7 @@ pub mod chat;
 pub mod compare;
 pub mod completions;
 pub mod faults;
+pub mod load;
 mod overrides;
 pub mod progress;
 mod prometheus;
@@ -56,6 +57,8 @@ pub struct Cli {
 enum Verb {
     /// Run scenarios: load the target, verify every delivery, measure, report
     Run(run::Args),
+    /// Load a target without a scenario file, and verify every delivery
+    Load(load::Args),
     /// The reference broadcast server
     Serve(serve::Args),
     /// Talk to a server by hand: lines typed are published
@@ -89,6 +92,7 @@ pub fn main() -> ExitCode {
     let parsed = Cli::try_parse_from(&given).unwrap_or_else(|error| refuse(error, &given));
     match parsed.verb {
         Verb::Run(args) => run::main(args),
+        Verb::Load(args) => load::main(args),
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::num::NonZero;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -48,6 +48,14 @@ pub struct Args {
     #[command(flatten)]
     overrides: Overrides,
 
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+/// The options of every verb that runs scenarios: what is shown, where results go, what they are
+/// compared with.
+#[derive(Debug, clap::Args)]
+pub(super) struct RunOptions {
     /// Write everything into this directory (a directory each for several scenarios):
     /// result.json, report.html, summary.txt, junit.xml, latency.hlog and *.hgrm
     #[arg(long, value_name = "DIR")]
@@ -115,23 +123,47 @@ pub fn main(args: Args) -> ExitCode {
         Ok(plans) => plans,
         Err(scenarios) => {
             // The errors have been printed already.
-            return match outputs::write_invalid(&args, &scenarios) {
+            return match outputs::write_invalid(&args.options, &scenarios) {
                 Ok(()) => ExitCode::from(EXIT_USAGE),
                 Err(error) => fail(EXIT_USAGE, &error),
             };
         }
     };
-    let prepared = baseline(&args, &plans)
-        .and_then(|baseline| Ok((baseline, Outputs::prepare(&args, &plans)?)));
+    carry_out(&plans, &args.options, &|path, seed| {
+        args.overrides.rerun("run", path, seed)
+    })
+}
+
+impl RunOptions {
+    /// Whether files that are there already are overwritten.
+    pub(super) fn force(&self) -> bool {
+        self.force
+    }
+
+    /// Whether only what is wrong is said on standard error.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+}
+
+/// Runs `plans`, each of which is of a path; `rerun` is the command that runs that of a path with a
+/// seed again.
+pub(super) fn carry_out(
+    plans: &[(PathBuf, Plan)],
+    args: &RunOptions,
+    rerun: &dyn Fn(&Path, u64) -> String,
+) -> ExitCode {
+    let prepared =
+        baseline(args, plans).and_then(|baseline| Ok((baseline, Outputs::prepare(args, plans)?)));
     let (baseline, outputs) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let mut trace = match recording(&args, plans.len() * args.repeat.get()) {
+    let mut trace = match recording(args, plans.len() * args.repeat.get()) {
         Ok(trace) => trace,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
-    let mut board = match Board::open(&args) {
+    let mut board = match Board::open(args) {
         Ok(board) => board,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
@@ -151,7 +183,7 @@ pub fn main(args: Args) -> ExitCode {
         Err(error) => return fail(Verdict::Inconclusive.exit_code(), &error.to_string()),
     };
     if plans.len() * args.repeat.get() > 1 && !args.quiet {
-        announce(&plans, args.repeat.get());
+        announce(plans, args.repeat.get());
     }
     let mut worst = Verdict::Pass;
     let mut results = Vec::new();
@@ -187,7 +219,7 @@ pub fn main(args: Args) -> ExitCode {
             Outcome::of_error(plan, started, &error)
         });
         let mut report = Report::new(plan, outcome);
-        report.result.rerun = args.overrides.rerun("run", path, plan.seed);
+        report.result.rerun = rerun(path, plan.seed);
         worst = worst.max(report.verdict);
         lost = lost.or(outputs.write(index, &report).err());
         match trace.take() {
@@ -223,7 +255,7 @@ pub fn main(args: Args) -> ExitCode {
         lost = lost.or(print(&format!("\n{text}")).err().map(|e| e.to_string()));
     }
     if let Some(baseline) = baseline {
-        match compared(&args, &baseline, results, &outputs) {
+        match compared(args, &baseline, results, &outputs) {
             Ok(verdict) => worst = worst.max(verdict),
             Err(error) => lost = lost.or(Some(error)),
         }
@@ -276,7 +308,7 @@ fn at_least_one(text: &str) -> Result<NonZero<usize>, String> {
 }
 
 /// The trace that was asked for.
-fn recording(args: &Args, runs: usize) -> Result<Option<Recording>, String> {
+fn recording(args: &RunOptions, runs: usize) -> Result<Option<Recording>, String> {
     let Some(path) = &args.trace else {
         return Ok(None);
     };
@@ -303,7 +335,7 @@ fn finish_trace(trace: Recording, plan: &Plan, report: &Report) -> Result<(), St
 }
 
 /// The results to compare with, if any are asked for: of the same scenario, or nothing is run.
-fn baseline(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Option<Side>, String> {
+fn baseline(args: &RunOptions, plans: &[(PathBuf, Plan)]) -> Result<Option<Side>, String> {
     let Some(path) = &args.baseline else {
         return Ok(None);
     };
@@ -330,7 +362,7 @@ fn baseline(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Option<Side>, Stri
 
 /// Says what changed since the baseline; a regression is a failure.
 fn compared(
-    args: &Args,
+    args: &RunOptions,
     baseline: &Side,
     results: Vec<RunResult>,
     outputs: &Outputs,

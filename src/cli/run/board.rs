@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::Args;
+use super::RunOptions;
 use crate::driver::snapshot::{Phase, Snapshot};
 use crate::measure::Collector;
 use crate::scenario::plan::Plan;
@@ -28,7 +28,7 @@ impl Board {
     /// # Errors
     ///
     /// Names the address, and what is wrong with it.
-    pub(super) fn open(args: &Args) -> Result<Option<Self>, String> {
+    pub(super) fn open(args: &RunOptions) -> Result<Option<Self>, String> {
         let bound = args.prometheus.bind(args.allow_remote);
         let Some(endpoint) = bound.map_err(|e| e.to_string())? else {
             return Ok(None);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 
-use super::Args;
+use super::RunOptions;
 use crate::cli::overrides::Invalid;
 use crate::cli::print;
 use crate::report::compare::{Comparison, Side};
@@ -34,7 +34,7 @@ impl Outputs {
     /// # Errors
     ///
     /// Names the option or the path, and what is wrong with it.
-    pub(super) fn prepare(args: &Args, plans: &[(PathBuf, Plan)]) -> Result<Self, String> {
+    pub(super) fn prepare(args: &RunOptions, plans: &[(PathBuf, Plan)]) -> Result<Self, String> {
         let json = args.json.clone().map(Destination::from);
         let html = args.html.clone().map(Destination::File);
         let junit = args.junit.clone().map(Destination::File);
@@ -202,7 +202,7 @@ impl Outputs {
 /// # Errors
 ///
 /// Names the path, and what is wrong with it.
-pub(super) fn write_invalid(args: &Args, scenarios: &Invalid) -> Result<(), String> {
+pub(super) fn write_invalid(args: &RunOptions, scenarios: &Invalid) -> Result<(), String> {
     let Some(junit) = args.junit.clone().map(Destination::File) else {
         return Ok(());
     };
@@ -239,7 +239,7 @@ fn claim(option: &str, destination: &Destination, places: &mut Places) -> Result
 }
 
 /// The results that are compared with.
-fn baseline_files(args: &Args) -> Result<Vec<PathBuf>, String> {
+fn baseline_files(args: &RunOptions) -> Result<Vec<PathBuf>, String> {
     let Some(path) = &args.baseline else {
         return Ok(Vec::new());
     };

@@ -92,8 +92,8 @@ pub struct Args {
 
 /// Carries out the verb.
 #[must_use]
-pub fn main(args: Args) -> ExitCode {
-    let text = match scenario_text(&args) {
+pub fn main(args: &Args) -> ExitCode {
+    let text = match scenario_text(args) {
         Ok(text) => text,
         Err(error) => return fail(EXIT_USAGE, &error),
     };
@@ -115,9 +115,7 @@ pub fn main(args: Args) -> ExitCode {
             terminal::tell(format_args!("the scenario is in {}", path.display()));
         }
     }
-    run::carry_out(&[(file, plan)], &args.options, &|_, seed| {
-        again(&args, seed)
-    })
+    run::carry_out(&[(file, plan)], &args.options, &|_, seed| again(args, seed))
 }
 
 /// The scenario that the options amount to.

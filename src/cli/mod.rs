@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
     let parsed = Cli::try_parse_from(&given).unwrap_or_else(|error| refuse(error, &given));
     match parsed.verb {
         Verb::Run(args) => run::main(args),
-        Verb::Load(args) => load::main(args),
+        Verb::Load(args) => load::main(&args),
         Verb::Serve(args) => serve::main(args),
         Verb::Chat(args) => chat::main(args),
         Verb::Validate(args) => validate::main(args),

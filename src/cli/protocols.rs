@@ -41,7 +41,7 @@ pub fn main(args: &Args) -> ExitCode {
         Verb::List => printed(&list(Style::detect(&io::stdout()))),
         Verb::Show { name } => match presets::find(name) {
             Some(preset) => printed(&format!(
-                "{}\n# Tried: {}\n",
+                "{}\n# It was {}.\n",
                 preset.text.trim_end(),
                 preset.tried
             )),

@@ -26,7 +26,7 @@ use crate::wire::payload::{self, Header, SenderId};
 use crate::wire::protocol::application::Application;
 use crate::wire::protocol::{Me, Opening, Spoken};
 use crate::wire::rooms::RoomId;
-use crate::wire::seen::{Conn, Publishing, Seen};
+use crate::wire::seen::{Conn, Goodbye, Publishing, Seen};
 
 /// Exit code where the session did not come to its end.
 const EXIT_FAILED: u8 = 1;
@@ -226,7 +226,10 @@ async fn play(
         talker.wait(Awaited::Leave, within).await?;
     }
     for side in &mut sides {
-        side.conn.close(&mut side.out);
+        if side.conn.close(&mut side.out) == Goodbye::HalfClose {
+            side.flush().await?;
+            side.stream.half_close();
+        }
         side.wait(Awaited::End, within).await?;
     }
     let ack = match &spec.ack {

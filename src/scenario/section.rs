@@ -79,6 +79,7 @@ pub(super) const KEYS: [(&str, &[&str]); 10] = [
             "login",
             "join",
             "leave",
+            "goodbye",
             "publish",
             "ack",
             "refusal",

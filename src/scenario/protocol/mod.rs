@@ -132,6 +132,13 @@ impl<'r, 'a> Reader<'r, 'a> {
         let join = self.steps("join", join);
         let leave = self.steps("leave", leave);
         let heartbeats = self.heartbeats(beats_on);
+        let goodbye = self
+            .section
+            .entry("goodbye")
+            .and_then(|entry| self.texts.template("protocol.goodbye", &entry.node));
+        for name in [Name::Payload, Name::Room] {
+            self.has_no(goodbye.as_ref(), self.section, "goodbye", name);
+        }
         let publish = self.publish(&ack);
         let transport = self.transport(is_websocket);
         let split = self.optional("split", some_text);
@@ -151,6 +158,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             login,
             join,
             leave,
+            goodbye,
             ack,
             refusal,
             error,

@@ -28,17 +28,23 @@ macro_rules! preset {
 
 /// All of them.
 pub const ALL: [Preset; 11] = [
-    preset!("socket.io", ON_NONE),
-    preset!("graphql-ws", ON_NONE),
+    preset!("socket.io", "tried against socket.io 4.8.4 of npm"),
+    preset!(
+        "graphql-ws",
+        "tried against graphql-ws 6 of npm, with ws and graphql"
+    ),
     preset!("action-cable", ON_NONE),
     preset!("signalr", ON_NONE),
     preset!("phoenix", ON_NONE),
     preset!("pusher", ON_NONE),
     preset!("centrifugo", ON_NONE),
     preset!("stomp", ON_NONE),
-    preset!("xmpp-muc", ON_NONE),
-    preset!("nchan", ON_NONE),
-    preset!("irc", ON_NONE),
+    preset!("xmpp-muc", "tried against Prosody 0.12.3 of Debian"),
+    preset!(
+        "nchan",
+        "tried against nginx 1.22.1 with nchan 1.3.6 of Debian"
+    ),
+    preset!("irc", "tried against ngircd 26.1 of Debian"),
 ];
 
 /// The preset of this name.

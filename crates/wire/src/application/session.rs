@@ -301,6 +301,14 @@ impl Session {
             false => rooms,
         };
         let spec = Arc::clone(&self.spec);
+        if let Some(template) = &spec.goodbye {
+            let rule = Rule {
+                key: "goodbye",
+                ..Rule::NONE
+            };
+            let _ = self.send(template, RoomId::UNNAMED, rule);
+            return;
+        }
         let mut said: Option<&Template> = None;
         for room in rooms {
             for template in spec.leave.iter().filter_map(|step| step.send.as_ref()) {

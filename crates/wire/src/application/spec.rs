@@ -26,6 +26,8 @@ pub struct Spec {
     pub join: Vec<Step>,
     /// The steps to leave a room, or to say goodbye.
     pub leave: Vec<Step>,
+    /// What takes leave of the target, in place of leaving each room.
+    pub goodbye: Option<Template>,
     /// What publishes a message.
     pub publish: Template,
     /// What says that a message was taken.
@@ -133,6 +135,7 @@ impl Spec {
             login: Vec::new(),
             join: Vec::new(),
             leave: Vec::new(),
+            goodbye: None,
             publish,
             ack: Ack::None,
             refusal: Vec::new(),

@@ -35,9 +35,9 @@ impl Fleet {
         let now_ns = self.clock.now_ns();
         self.ledger.leaving(connection.handle, now_ns);
         connection.half_close = connection.conn.close(&mut self.out) == Goodbye::HalfClose;
-        if !self.out.is_empty() {
-            self.write_out(client);
-        } else if connection.unsent.is_empty() && connection.half_close {
+        self.write_out(client);
+        let connection = self.clients[client].connection.as_mut();
+        if let Some(connection) = connection.filter(|c| c.half_close && c.unsent.is_empty()) {
             connection.stream.half_close();
         }
     }

@@ -71,7 +71,7 @@ async fn measure(name: &str, net: &Net, prepare: impl FnOnce(Listener) -> Listen
         let without_clients = ALLOCATED.current_usage();
         servers.clear();
         let without = ALLOCATED.current_usage();
-        let each = |before: usize, after: usize| (before - after) / CONNECTIONS;
+        let each = |before: usize, after: usize| before.saturating_sub(after) / CONNECTIONS;
         println!(
             "{name:<10} {when:<16} {:>12} {:>9}",
             each(all, without_clients),

@@ -92,6 +92,33 @@ fn a_chat_without_a_bug_passes() {
 }
 
 #[test]
+fn a_target_that_may_hang_up_is_held_to_the_rest() {
+    let double = Double::start(Bug::HangsUp);
+    let reconnect = "reconnect = { after = \"1ms..20ms\", at_most = 1000 }\n";
+    let scenario = scenario(&double, &format!("{PROTOCOL}{reconnect}{PEOPLE}"));
+    let (_, result) = result_of(&[scenario.path()]);
+    assert_eq!(kinds(&result), [""; 0], "{:#}", result["violations"]);
+    let counts = &result["counts"];
+    let sessions = counts["sessions"].as_u64();
+    assert!(sessions > counts["connected"].as_u64(), "{counts:#}");
+    assert!(
+        counts["delivered"].as_u64() > counts["sent"].as_u64(),
+        "{counts:#}"
+    );
+    let notes = result["notes"].to_string();
+    assert!(notes.contains("the target closed"), "{notes}");
+    // Who has not said so holds it to connections that last.
+    let (code, result) = run(Bug::HangsUp, PEOPLE);
+    assert_eq!(code, Some(1), "{:#}", result["reasons"]);
+    assert_eq!(
+        kinds(&result),
+        ["unexpected-close"],
+        "{:#}",
+        result["violations"]
+    );
+}
+
+#[test]
 fn each_of_eight_bugs_is_named_for_what_it_is() {
     // So much that the sockets of one who does not read are full.
     let large = PEOPLE.replace("rate = 200", "rate = 400\npayload = { size = 32000 }");

@@ -33,7 +33,12 @@ pub(crate) enum Bug {
     SlowReaderSkipped,
     /// Who joins during traffic is told so and does not get the next message.
     LateJoinLost,
+    /// A member that has said something is hung up on, every now and then.
+    HangsUp,
 }
+
+/// Who says every so many-th message is hung up on.
+const HANGS_UP_EVERY: usize = 30;
 
 /// The message at which a bug is committed.
 const BUG_AT: usize = 40;
@@ -154,7 +159,12 @@ fn read(mut stream: &TcpStream, member: &Member, chat: &Mutex<Chat>, bug: Bug) {
             member.send(out);
         }
         for message in said {
-            chat.lock().unwrap().take(member, &message, bug);
+            let mut chat = chat.lock().unwrap();
+            chat.take(member, &message, bug);
+            let is_its_turn = message["type"] == "say" && chat.said % HANGS_UP_EVERY == 0;
+            if bug == Bug::HangsUp && is_its_turn {
+                return;
+            }
         }
         if server.is_closed() {
             return;

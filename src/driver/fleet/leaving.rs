@@ -57,10 +57,11 @@ impl Fleet {
     /// The connection of `client` is over.
     pub(super) fn ended(&mut self, client: usize, ending: Ending) -> Read {
         let now_ns = self.clock.now_ns();
-        let returns = self.is_to_return(client, ending);
+        let may_be_closed = self.may_be_closed(client, ending);
+        let returns = may_be_closed && self.may_return(client);
         let one = &mut self.clients[client];
         if let Some(mut connection) = one.connection.take() {
-            if returns {
+            if may_be_closed {
                 self.ledger.may_close(connection.handle);
             }
             if !connection.welcomed && !connection.leaving {

@@ -8,21 +8,23 @@ use crate::driver::member::Rank;
 use crate::verify::ledger::Ending;
 
 impl Fleet {
-    /// Whether `client`, whose connection ends so, is to connect again. A scripted client goes on by
-    /// its script.
-    pub(super) fn is_to_return(&self, client: usize, ending: Ending) -> bool {
-        let one = &self.clients[client];
+    /// Whether the target may end the connection of `client` so, which did not want it to end.
+    pub(super) fn may_be_closed(&self, client: usize, ending: Ending) -> bool {
         let closed = matches!(ending, Ending::Eof | Ending::Broken);
         let stays = |c: &super::Connection| c.welcomed && !c.leaving;
-        let stays = one.connection.as_ref().is_some_and(stays);
-        closed && stays && one.rank != Rank::Scripted && self.may_return(client)
+        let stays = self.clients[client].connection.as_ref().is_some_and(stays);
+        closed && stays && self.has_tries_left(client)
     }
 
-    /// Whether `client` may set out to connect once more.
-    pub(in crate::driver) fn may_return(&self, client: usize) -> bool {
+    fn has_tries_left(&self, client: usize) -> bool {
         let reconnect = self.speech.spoken.reconnect();
-        let may = reconnect.is_some_and(|r| self.clients[client].returns < r.at_most);
-        may && !self.load_over
+        reconnect.is_some_and(|reconnect| self.clients[client].returns < reconnect.at_most)
+    }
+
+    /// Whether `client` may set out to connect once more. One with a script goes on by that.
+    pub(in crate::driver) fn may_return(&self, client: usize) -> bool {
+        let is_scripted = self.clients[client].rank == Rank::Scripted;
+        !is_scripted && !self.load_over && self.has_tries_left(client)
     }
 
     /// `client` sets out to connect once more.

@@ -47,8 +47,9 @@ impl Server {
             return None;
         }
         // It cannot be told to take any port: this one was free just now.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = port.local_addr().unwrap().port();
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
         let process = Command::new(systems().join("servers/run"))
             .args([name, &port.to_string()])
             .stdin(Stdio::null())
@@ -135,12 +136,19 @@ fn installed(name: &str) -> Result<(), &'static str> {
 fn assert_passes(server: &str, scenario: &str) -> Option<Server> {
     let server = Server::start(server)?;
     let (code, result) = server.result_of(scenario, &[]);
-    let shown = || format!("{:#}\n{:#}", result["reasons"], result["violations"]);
+    let shown = || {
+        let [why, what] = [&result["reasons"], &result["violations"]];
+        format!("{}{why:#}\n{what:#}", result["error"])
+    };
     assert_eq!(result["violations"], Value::Array(vec![]), "{}", shown());
     // On a busy machine the generator may say that it, and not the server, was too slow.
     assert!(matches!(code, Some(0 | 3)), "exit {code:?}: {}", shown());
-    let delivered = result["counts"]["delivered"].as_u64().unwrap();
-    assert!(delivered > 500, "{delivered} delivered: {}", shown());
+    let delivered = result["counts"]["delivered"].as_u64();
+    assert!(
+        delivered > Some(500),
+        "{delivered:?} delivered: {}",
+        shown()
+    );
     Some(server)
 }
 

@@ -26,6 +26,7 @@ impl Page {
         self.labelled("throughput", throughput);
         self.brief_rooms(result);
         self.brief_thresholds(result);
+        self.committed(result);
         self.omissions(result);
         let says_notes = !passed || self.has_room_for_notes(result);
         if says_notes {

@@ -23,9 +23,7 @@ impl Page {
             items.push(rss(server.max_rss_bytes));
             self.labelled("server", items);
         }
-        if !result.target.faults.is_empty() {
-            self.labelled("committed", committed(&result.target.faults));
-        }
+        self.committed(result);
         let generator = &result.generator;
         let p99 = |latency: Option<&Latency>| {
             figures::known(latency.and_then(|l| l.p99), figures::latency)
@@ -55,6 +53,15 @@ impl Page {
                 "beyond",
                 [format!("{n} latencies over an hour, shown as one hour")],
             );
+        }
+    }
+}
+
+impl Page {
+    /// Writes what a faulty server says that it did.
+    pub(super) fn committed(&mut self, result: &RunResult) {
+        if !result.target.faults.is_empty() {
+            self.labelled("committed", committed(&result.target.faults));
         }
     }
 }

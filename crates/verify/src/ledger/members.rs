@@ -380,6 +380,12 @@ impl Ledger {
         if is_raw && may_answer_raw {
             return Event::Other; // it may answer what a script sent
         }
+        if matches!(seen, Seen::Open { .. }) {
+            self.leave_was_not_answered(handle, room, now_ns);
+        }
+        let Some(rooms) = self.rooms.as_deref_mut() else {
+            return Event::Other;
+        };
         let Some(session) = rooms.session(handle, room) else {
             return match is_raw {
                 true => Event::Other,

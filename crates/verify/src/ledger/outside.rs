@@ -154,6 +154,38 @@ impl Ledger {
         }
     }
 
+    /// The target answers a join of a client that had asked to leave before: answers come in the
+    /// order of what they answer, so none to the leave will come.
+    pub(super) fn leave_was_not_answered(&mut self, handle: Handle, room: RoomId, now_ns: u64) {
+        let Some(rooms) = self.rooms.as_deref() else {
+            return;
+        };
+        let there: Vec<Membership> = rooms.active(handle).filter(|m| m.room == room).collect();
+        let [left, waits, ..] = there[..] else {
+            return;
+        };
+        let is_raw = rooms.raw.contains(&handle);
+        let Some(one) = rooms.room(room) else {
+            return;
+        };
+        let (is_passed, is_excused) = either!(&one.ledger, ledger => {
+            let [left, waits] = [left, waits].map(|m| &ledger.context.sessions[m.session]);
+            let waits = waits.stage == Stage::Connecting;
+            let flags = left.flags;
+            (
+                flags.leaving && left.stage == Stage::Open && waits,
+                flags.provoked || flags.turned_away || left.progress.is_after_malformed(),
+            )
+        });
+        if !is_passed {
+            return;
+        }
+        if self.terms.capabilities.left && !is_raw && !is_excused {
+            self.certain_in(Evidence::NoBye, handle, room, (None, None), now_ns);
+        }
+        self.has_left(handle, room, left.session, true, now_ns);
+    }
+
     /// The target has taken something that a client sent at `sent_ns`, or nothing that says so will
     /// come any more. So it was not shutting down when it told the client before that it had left
     /// rooms, which that had not asked for.

@@ -315,3 +315,21 @@ proptest! {
         }
     }
 }
+
+/// The answer to a leave is lost, and its client joins again.
+#[test]
+fn a_join_after_a_leave_that_is_not_answered_is_a_join() {
+    let (seed, rooms, bug) = (9_145_530_317_531_770_680, 2, 2);
+    let mut house = House::new(seed, terms(), rooms, 1);
+    let applied = house.in_room(1, |world| afflict(world, seed, &[bug]));
+    assert_eq!(applied, ["drops any frame"]);
+    let lived = house.play(seed ^ 1);
+    let expected = Verdict::from([(Kind::MissingBye, 1)]);
+    assert_eq!(brute(&house, &lived), expected);
+    assert_eq!(
+        kinds(&lived.findings),
+        expected,
+        "{:#?}",
+        lived.findings.violations
+    );
+}

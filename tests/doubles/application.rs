@@ -161,7 +161,7 @@ fn read(mut stream: &TcpStream, member: &Member, chat: &Mutex<Chat>, bug: Bug) {
         for message in said {
             let mut chat = chat.lock().unwrap();
             chat.take(member, &message, bug);
-            let is_its_turn = message["type"] == "say" && chat.said % HANGS_UP_EVERY == 0;
+            let is_its_turn = message["type"] == "say" && chat.said.is_multiple_of(HANGS_UP_EVERY);
             if bug == Bug::HangsUp && is_its_turn {
                 return;
             }

@@ -1,7 +1,6 @@
 //! The summary that is read: of a pass, a dozen lines at most in a terminal of usual width.
 
 use super::{LABEL, Page};
-use crate::report::columns::{Align, Columns, Listed};
 use crate::report::result::{RunResult, class_name};
 use crate::report::{Report, Verdict, figures};
 
@@ -59,28 +58,13 @@ impl Page {
     }
 
     fn brief_latencies(&mut self, result: &RunResult) {
-        let style = self.style;
-        let mut table = Columns::new("latency from the intended send", 30, 14);
-        for quantile in QUANTILES {
-            table.column(&format!("p{quantile}"), 9, Align::Right, Listed::Named);
-        }
-        table.column("max", 9, Align::Right, Listed::Named);
-        table.column("samples", 10, Align::Right, Listed::Counted);
-        for class in ["ack", "relay", "last_relay"] {
-            let Some(latency) = result.latency_ns.get(class) else {
-                continue;
-            };
-            let samples = latency.count + latency.outstanding();
-            if class == "ack" && samples == 0 {
-                continue; // none are promised
-            }
-            let figures = QUANTILES.iter().chain(&[100.0]);
-            let figures = figures.map(|&quantile| figures::at_least(latency.at(quantile)));
-            let cells = figures.chain([figures::short_count(samples)]);
-            let cells = cells.map(|cell| style.text(&cell).into_owned()).collect();
-            table.row(class_name(class), cells);
-        }
-        table.render(style, &mut self.out);
+        let classes = ["ack", "relay", "last_relay"].into_iter();
+        let lines = classes.filter_map(|class| {
+            let latency = result.latency_ns.get(class)?;
+            let promised = class != "ack" || latency.count + latency.outstanding() > 0;
+            promised.then(|| (class_name(class).to_owned(), latency))
+        });
+        self.latency_table(&QUANTILES, 9, lines);
     }
 
     fn brief_rooms(&mut self, result: &RunResult) {

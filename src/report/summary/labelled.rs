@@ -55,9 +55,7 @@ impl Page {
             );
         }
     }
-}
 
-impl Page {
     /// Writes what a faulty server says that it did.
     pub(super) fn committed(&mut self, result: &RunResult) {
         if !result.target.faults.is_empty() {

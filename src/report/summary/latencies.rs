@@ -38,6 +38,17 @@ impl Page {
         } else {
             (&[50.0, 90.0, 99.0, 99.9], 8)
         };
+        self.latency_table(quantiles, width, lines(result, quantiles));
+    }
+
+    /// Percentiles of latencies, in columns of this width, and the maximum of each.
+    pub(super) fn latency_table<'l>(
+        &mut self,
+        quantiles: &[f64],
+        width: usize,
+        lines: impl IntoIterator<Item = (String, &'l Latency)>,
+    ) {
+        let style = self.style;
         let mut table = Columns::new("latency from the intended send", CLASS, LEAST);
         for quantile in quantiles {
             let head = format!("p{quantile}");
@@ -45,7 +56,7 @@ impl Page {
         }
         table.column("max", width, Align::Right, Listed::Named);
         table.column("samples", 10, Align::Right, Listed::Counted);
-        for (class, latency) in lines(result, quantiles) {
+        for (class, latency) in lines {
             let figures = quantiles.iter().chain(&[100.0]);
             let figures = figures.map(|&percentile| figures::at_least(latency.at(percentile)));
             let samples = figures::short_count(latency.count + latency.outstanding());

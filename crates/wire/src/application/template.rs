@@ -24,7 +24,7 @@ enum Part {
 pub struct NearMiss {
     /// Where the name stands in the text, without its braces.
     pub at: Range<usize>,
-    /// The name as it stands there.
+    /// The name as it is written there.
     pub found: String,
     /// The known name that was probably meant.
     pub meant: String,
@@ -123,7 +123,7 @@ impl Template {
     }
 }
 
-/// A piece of a text: as it stands, or a name in braces that may be one to fill in.
+/// A piece of a text: taken literally, or a name in braces that may be one to fill in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Piece<'t> {
     Text(&'t str),
@@ -135,7 +135,7 @@ pub(super) enum Piece<'t> {
 }
 
 impl<'t> Piece<'t> {
-    /// The piece as it stands in `text`.
+    /// The piece as it is written in `text`.
     pub(super) fn text(&self, text: &'t str) -> &'t str {
         match self {
             Self::Text(piece) => piece,

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -47,6 +48,8 @@ struct Browser {
     _profile: tempfile::TempDir,
     socket: WebSocket<MaybeTlsStream<TcpStream>>,
     last_id: u64,
+    /// Pages that are loaded, by the tab and the name that the browser gives to the loading.
+    loaded: HashSet<(String, String)>,
 }
 
 impl Browser {
@@ -92,6 +95,7 @@ impl Browser {
             _profile: profile,
             socket,
             last_id: 0,
+            loaded: HashSet::new(),
         })
     }
 
@@ -104,9 +108,7 @@ impl Browser {
         }
         self.socket.send(Message::text(order.to_string())).unwrap();
         loop {
-            let answer = self.socket.read().unwrap();
-            let Ok(text) = answer.to_text() else { continue };
-            let answer: Value = serde_json::from_str(text).unwrap_or_default();
+            let answer = self.read();
             if answer["id"] == self.last_id {
                 assert!(answer["error"].is_null(), "{method}: {answer}");
                 return answer["result"].clone();
@@ -114,14 +116,39 @@ impl Browser {
         }
     }
 
+    /// The next message of the browser; a page that is loaded is noted.
+    fn read(&mut self) -> Value {
+        let message = self.socket.read().unwrap();
+        let message: Value = serde_json::from_str(message.to_text().unwrap()).unwrap_or_default();
+        let event = &message["params"];
+        if message["method"] == "Page.lifecycleEvent" && event["name"] == "load" {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            self.loaded
+                .insert((text(&message["sessionId"]), text(&event["loaderId"])));
+        }
+        message
+    }
+
+    /// Opens a page in a tab of its own, and waits until it is loaded: what is evaluated before that
+    /// may be answered by the empty page that a tab begins with, or by an error.
     fn open(&mut self, url: &str) -> String {
-        let target = self.order(None, "Target.createTarget", &json!({ "url": url }));
+        let blank = json!({ "url": "about:blank" });
+        let target = self.order(None, "Target.createTarget", &blank);
         let params = json!({ "targetId": target["targetId"], "flatten": true });
         let attached = self.order(None, "Target.attachToTarget", &params);
         let tab = attached["sessionId"].as_str().unwrap().to_owned();
         // As if a person looked at each of them: others are not drawn.
         let focused = json!({ "enabled": true });
         self.order(Some(&tab), "Emulation.setFocusEmulationEnabled", &focused);
+        self.order(Some(&tab), "Page.enable", &json!({}));
+        let enabled = json!({ "enabled": true });
+        self.order(Some(&tab), "Page.setLifecycleEventsEnabled", &enabled);
+        let loading = self.order(Some(&tab), "Page.navigate", &json!({ "url": url }));
+        let loading = loading["loaderId"].as_str().unwrap().to_owned();
+        let awaited = (tab.clone(), loading);
+        while !self.loaded.contains(&awaited) {
+            self.read();
+        }
         tab
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::framing::Framing;
 use super::selection::{Kind, Selection};
 use super::{Load, bare};
 
@@ -19,6 +20,7 @@ struct Row {
     talkers: usize,
     payload: usize,
     load: Load,
+    framing: Framing,
 }
 
 /// What a run did, or what a longer run did more than a short one.
@@ -64,6 +66,7 @@ pub(crate) fn table(asked: &Selection) {
                     talkers,
                     payload,
                     load,
+                    framing: Framing::Lines,
                 };
                 print_row(row, asked);
             }
@@ -89,16 +92,39 @@ fn print_row(row: Row, asked: &Selection) {
     );
 }
 
-/// What the load cost, and what a bare `recv` of as many bytes does.
-fn measure(row: Row, long: Duration) -> (Work, f64) {
+/// CPU time per delivery, in ns, of one run.
+pub(crate) fn delivery_ns(
+    receivers: usize,
+    load: Load,
+    framing: Framing,
+    asked: &Selection,
+) -> f64 {
+    let row = Row {
+        receivers,
+        talkers: 1,
+        payload: 100,
+        load,
+        framing,
+    };
+    let work = measure_load(row, asked.time(LONG));
+    work.cpu_ns / work.deliveries
+}
+
+/// What the load cost.
+fn measure_load(row: Row, long: Duration) -> Work {
     let short = run(row, SHORT);
     let long = run(row, long.max(2 * SHORT));
-    let work = Work {
+    Work {
         cpu_ns: long.cpu_ns - short.cpu_ns,
         deliveries: long.deliveries - short.deliveries,
         reads: long.reads - short.reads,
         bytes: long.bytes - short.bytes,
-    };
+    }
+}
+
+/// What the load cost, and what a bare `recv` of as many bytes does.
+fn measure(row: Row, long: Duration) -> (Work, f64) {
+    let work = measure_load(row, long);
     let time = Duration::from_millis(if bare::only_test() { 10 } else { 300 });
     let floor = bare::measure(row.receivers, (work.bytes / work.reads) as usize, 1, time);
     // A read may get less than was written at once; by the byte the floor is much the same.
@@ -111,10 +137,12 @@ fn run(row: Row, duration: Duration) -> Work {
         .in_flight(row.payload, row.receivers)
         .div_ceil(row.talkers);
     let scenario = format!(
-        "[run]\nwarmup = \"0s\"\nduration = \"{}ms\"\nconnect_rate = 20000\ndrain = \"30s\"\n\
+        "[target]\nurl = \"{}\"\n\
+         [run]\nwarmup = \"0s\"\nduration = \"{}ms\"\nconnect_rate = 20000\ndrain = \"30s\"\n\
          observers = 0\n\
          [clients.talkers]\ncount = {}\nin_flight = {in_flight}\npayload = {{ size = {} }}\n\
          [clients.receivers]\ncount = {}\n",
+        row.framing.embedded(),
         duration.as_millis(),
         row.talkers,
         row.payload,

@@ -1,7 +1,8 @@
 //! How close to the floor the server and the driver come, each by itself.
 //!
 //! `cargo bench --bench fanout`, or with `-- server` or `-- driver` for one half, or `-- switches`
-//! for what the server's options cost while they have nothing to do. *Efficiency* is
+//! for what the server's options cost while they have nothing to do, or `-- websocket` for what
+//! WebSocket costs server and driver, beside lines. *Efficiency* is
 //! what the bare system calls would have cost (`floor.rs`), over as many sockets and with as many
 //! bytes per call, divided by all the CPU time that was used: 1 is a program that does nothing but
 //! `send`, or nothing but `recv`. It is a ratio of CPU times measured one right after the other,
@@ -20,10 +21,12 @@
 #[path = "../bare/mod.rs"]
 mod bare;
 mod driver;
+mod framing;
 mod selection;
 mod server;
 mod sides;
 mod switches;
+mod websocket;
 
 use std::process::exit;
 
@@ -86,5 +89,8 @@ fn main() {
     }
     if asked.wants("driver") {
         driver::table(&asked);
+    }
+    if asked.wants("websocket") {
+        websocket::table(&asked);
     }
 }

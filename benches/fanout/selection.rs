@@ -36,8 +36,14 @@ impl Selection {
         for argument in arguments.filter(|argument| !argument.starts_with('-')) {
             let Some((key, value)) = argument.split_once('=') else {
                 match argument.as_str() {
-                    "server" | "switches" | "driver" => selection.tables.push(argument),
-                    _ => return Err(format!("{argument}: no table (server, switches, driver)")),
+                    "server" | "switches" | "driver" | "websocket" => {
+                        selection.tables.push(argument);
+                    }
+                    _ => {
+                        return Err(format!(
+                            "{argument}: no table (server, switches, driver, websocket)"
+                        ));
+                    }
                 }
                 continue;
             };
@@ -77,11 +83,20 @@ impl Selection {
         }
     }
 
+    /// The receivers that were asked for, if any were.
+    pub(crate) fn receivers_asked(&self) -> &[usize] {
+        &self.receivers
+    }
+
+    pub(crate) fn has_load(&self, load: Load) -> bool {
+        self.load.is_none_or(|asked| asked == load)
+    }
+
     pub(crate) fn has(&self, kind: Kind) -> bool {
         let among = |asked: &[usize], value| asked.is_empty() || asked.contains(&value);
         among(&self.talkers, kind.talkers)
             && among(&self.payloads, kind.payload)
-            && self.load.is_none_or(|load| load == kind.load)
+            && self.has_load(kind.load)
     }
 
     /// How often a row is measured.

@@ -6,10 +6,9 @@ use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use memchr::memchr_iter;
-
 use super::bare::Orders;
 use super::bare::receivers::Receivers;
+use super::framing::{Counter, Framing};
 use super::selection::{Kind, Selection};
 use super::sides::{Side, print_and_stop, print_head, take_turns};
 use super::{Load, bare};
@@ -30,6 +29,7 @@ pub(crate) struct Row {
     pub(crate) talkers: usize,
     pub(crate) payload: usize,
     pub(crate) load: Load,
+    pub(crate) framing: Framing,
     pub(crate) arguments: &'static [&'static str],
 }
 
@@ -60,6 +60,7 @@ fn rows(asked: &Selection) -> Vec<Row> {
                         talkers,
                         payload,
                         load,
+                        framing: Framing::Lines,
                         arguments: &[],
                     });
                 }
@@ -136,20 +137,40 @@ fn print_row(row: Row, asked: &Selection) {
     );
 }
 
-/// So many clients, all welcomed.
-pub(crate) fn connect(server: &Server, sessions: usize) -> Receivers {
-    let mut clients = Receivers::connect(server.address, sessions);
-    let mut welcomes = 0;
-    while welcomes < sessions {
-        clients.read_ready(|_, bytes| welcomes += memchr_iter(b'\n', bytes).count());
+/// Bare sockets that are welcomed clients of a server.
+pub(crate) struct Clients {
+    sockets: Receivers,
+    counters: Vec<Counter>,
+}
+
+impl Clients {
+    /// So many, all welcomed.
+    pub(crate) fn connect(server: &Server, count: usize, framing: Framing) -> Self {
+        let sockets = Receivers::connect(server.address, count);
+        framing.shake_hands(&sockets);
+        let counters = (0..count).map(|_| Counter::new(framing)).collect();
+        let mut clients = Self { sockets, counters };
+        let mut welcomes = 0;
+        while welcomes < count as u64 {
+            welcomes += clients.read_frames();
+        }
+        clients
     }
-    clients
+
+    /// Waits until something can be read, and reads it. Returns how many frames there are more.
+    fn read_frames(&mut self) -> u64 {
+        let mut frames = 0;
+        let counters = &mut self.counters;
+        self.sockets
+            .read_ready(|id, bytes| frames += counters[id].count(bytes));
+        frames
+    }
 }
 
 fn measure(row: Row, time: Duration) -> Figures {
-    let server = Server::start(OURS, row.arguments);
+    let server = Server::start(OURS, row.framing, row.arguments);
     let sessions = row.receivers + row.talkers;
-    let mut clients = connect(&server, sessions);
+    let mut clients = Clients::connect(&server, sessions, row.framing);
     let before_ns = server.cpu_ns();
     let messages = broadcast(&mut clients, row, time);
     let cpu_ns = (server.cpu_ns() - before_ns) as f64;
@@ -165,7 +186,7 @@ fn measure(row: Row, time: Duration) -> Figures {
     let orders = Orders {
         talkers: row.talkers,
         order_bytes: (stats.read_bytes / passes) as usize,
-        window_bytes: publishes.window * publishes.line_bytes,
+        window_bytes: publishes.window * publishes.frame_bytes,
         batch: publishes.batch,
     };
     let floor = bare::measure_ordered(sessions, write_bytes as usize, &orders, time);
@@ -184,44 +205,45 @@ struct Publishes {
     /// What a talker sends at once.
     batch: Vec<u8>,
     /// Bytes of one message.
-    line_bytes: usize,
+    frame_bytes: usize,
 }
 
 impl Publishes {
     fn of(row: Row) -> Self {
-        let line = format!("{{\"message\":\"{}\"}}\n", "x".repeat(row.payload));
+        let json = format!("{{\"message\":\"{}\"}}", "x".repeat(row.payload));
+        let frame = row.framing.frame(&json);
         let window = row.load.in_flight(row.payload, row.receivers);
         Self {
             window,
-            batch: line.repeat(BATCH.min(window.div_ceil(2))).into_bytes(),
-            line_bytes: line.len(),
+            batch: frame.repeat(BATCH.min(window.div_ceil(2))),
+            frame_bytes: frame.len(),
         }
     }
 }
 
-/// Publishes for `time`, by turns, and waits until every session has its line of every message.
+/// Publishes for `time`, by turns, and waits until every session has its frame of every message.
 /// Returns how many there were.
-pub(crate) fn broadcast(clients: &mut Receivers, row: Row, time: Duration) -> u64 {
+pub(crate) fn broadcast(clients: &mut Clients, row: Row, time: Duration) -> u64 {
     let Publishes {
         window,
         batch,
-        line_bytes,
+        frame_bytes,
     } = Publishes::of(row);
-    let messages = (batch.len() / line_bytes) as u64;
-    let sessions = clients.count() as u64;
-    let (mut sent, mut lines, mut turn) = (0_u64, 0_u64, 0);
+    let messages = (batch.len() / frame_bytes) as u64;
+    let sessions = clients.counters.len() as u64;
+    let (mut sent, mut frames, mut turn) = (0_u64, 0_u64, 0);
     let until = Instant::now() + time;
     loop {
         let over = Instant::now() >= until;
-        if over && lines == sent * sessions {
+        if over && frames == sent * sessions {
             return sent;
         }
-        while !over && sent + messages <= lines / sessions + window as u64 {
-            clients.send(row.receivers + turn, &batch);
+        while !over && sent + messages <= frames / sessions + window as u64 {
+            clients.sockets.send(row.receivers + turn, &batch);
             turn = (turn + 1) % row.talkers;
             sent += messages;
         }
-        clients.read_ready(|_, bytes| lines += memchr_iter(b'\n', bytes).count() as u64);
+        frames += clients.read_frames();
     }
 }
 
@@ -242,9 +264,10 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(binary: &str, arguments: &[&str]) -> Self {
+    pub(crate) fn start(binary: &str, framing: Framing, arguments: &[&str]) -> Self {
         let mut child = Command::new(binary)
-            .args(["serve", "--listen", "ndjson://127.0.0.1:0"])
+            .args(["serve", "--listen"])
+            .arg(format!("{}://127.0.0.1:0", framing.scheme()))
             .args(["--stats", "--exit-on-stdin-eof"])
             .args(arguments)
             .stdin(Stdio::piped())

@@ -6,25 +6,24 @@
 
 use std::time::Duration;
 
-use super::bare::receivers::Receivers;
-use super::server::{Row, Server, broadcast, connect};
+use super::server::{Clients, Row, Server, broadcast};
 
 /// A server with its clients, and what it came to in each round.
 pub(crate) struct Side {
     name: String,
     row: Row,
     server: Server,
-    clients: Receivers,
+    clients: Clients,
     delivery_ns: Vec<f64>,
 }
 
 impl Side {
     pub(crate) fn start(name: &str, binary: &str, row: Row) -> Self {
-        let server = Server::start(binary, row.arguments);
+        let server = Server::start(binary, row.framing, row.arguments);
         Self {
             name: name.to_owned(),
             row,
-            clients: connect(&server, row.receivers + row.talkers),
+            clients: Clients::connect(&server, row.receivers + row.talkers, row.framing),
             server,
             delivery_ns: Vec::new(),
         }
@@ -77,7 +76,8 @@ pub(crate) fn print_and_stop(sides: Vec<Side>) {
     }
 }
 
-fn sorted(mut values: Vec<f64>) -> Vec<f64> {
+/// The same values, least first.
+pub(crate) fn sorted(mut values: Vec<f64>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     values
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::framing::Framing;
 use super::server::{FAULT_ARMED, OURS, Row};
 use super::sides::{Side, print_and_stop, print_head, take_turns};
 use super::{Load, bare};
@@ -19,6 +20,7 @@ pub(crate) fn table() {
         talkers: 1,
         payload: 100,
         load: Load::Full,
+        framing: Framing::Lines,
         arguments: &[],
     };
     let mut sides = [

@@ -7,6 +7,8 @@ mod log_fixtures;
 mod measure_fixtures;
 #[path = "../fixtures/verify.rs"]
 mod verify_fixtures;
+#[path = "../fixtures/websocket.rs"]
+mod websocket_fixtures;
 #[path = "../fixtures/wire.rs"]
 mod wire_fixtures;
 
@@ -19,6 +21,9 @@ use chatbench::verify::ledger::{Handle, Ledger};
 use chatbench::wire::line::{DEFAULT_MAX_LINE_BYTES, LineBuffer};
 use chatbench::wire::ndjson;
 use chatbench::wire::payload;
+use chatbench::wire::protocol::{AnyConn, each_conn};
+use chatbench::wire::rooms::RoomId;
+use chatbench::wire::seen::{Conn, Due, Publishing, Seen};
 use log_fixtures::{CLIENT_IP, said};
 use measure_fixtures::{WINDOW, deliveries};
 use verify_fixtures::{BATCH, Fleet, Frames};
@@ -125,6 +130,38 @@ pub(crate) const ALL: &[Case] = &[
     case!("wire/compare-lines", TIMES, compare_lines, || {
         let line = relay_line();
         compare_lines(&line, &line.repeat(TIMES));
+    }),
+    case!("websocket/decode-relay", TIMES, decode_message, || {
+        let frames = websocket_fixtures::relay().repeat(TIMES);
+        decode_message(&mut websocket_fixtures::reference(), &frames);
+    }),
+    case!("websocket/compare-relays", TIMES, compare_messages, || {
+        let frame = websocket_fixtures::relay();
+        compare_messages(
+            &mut websocket_fixtures::reference(),
+            &frame,
+            &frame.repeat(TIMES),
+        );
+    }),
+    case!("websocket/encode-publish", TIMES, encode_message, || {
+        let mut conn = websocket_fixtures::reference();
+        encode_message(&mut conn, &message(), &mut Vec::with_capacity(1024));
+    }),
+    case!("application/find-message", TIMES, find_message, || {
+        let frames = websocket_fixtures::application_relay().repeat(TIMES);
+        find_message(&mut websocket_fixtures::application(), &frames);
+    }),
+    case!("application/compare-messages", TIMES, compare_found, || {
+        let frame = websocket_fixtures::application_relay();
+        compare_found(
+            &mut websocket_fixtures::application(),
+            &frame,
+            &frame.repeat(TIMES),
+        );
+    }),
+    case!("application/publish", TIMES, publish_in_template, || {
+        let mut conn = websocket_fixtures::application();
+        publish_in_template(&mut conn, &message(), &mut Vec::with_capacity(1024));
     }),
     case!("log/append", log_fixtures::BATCH, append, || {
         append(&mut warm_log());
@@ -298,6 +335,77 @@ counted! {
             seen += 1;
         }
         assert_eq!(seen, TIMES);
+    }
+}
+
+/// All of a read is relays.
+#[inline(always)]
+fn relays(conn: &mut AnyConn, mut read: &[u8]) {
+    let mut out = Vec::new();
+    each_conn!(conn, conn => {
+        for _ in 0..TIMES {
+            let (room, seen) = conn.next(&mut read, &mut out).expect("a message");
+            assert!(matches!(black_box(&seen), Seen::Relay(_)), "{seen:?}");
+            black_box(room);
+        }
+    });
+}
+
+/// All of a read is the same relay.
+#[inline(always)]
+fn compared(conn: &mut AnyConn, frame: &[u8], mut read: &[u8]) {
+    let due = Due { frame, text: 0..0 };
+    each_conn!(conn, conn => {
+        for _ in 0..TIMES {
+            assert!(conn.take_if(black_box(&mut read), &due));
+        }
+    });
+}
+
+#[inline(always)]
+fn published(conn: &mut AnyConn, text: &str, out: &mut Vec<u8>) {
+    each_conn!(conn, conn => {
+        for id in 0..TIMES as u64 {
+            out.clear();
+            let publish = Publishing { room: RoomId::UNNAMED, text, id, claims: None };
+            conn.publish(black_box(out), publish);
+        }
+    });
+}
+
+counted! {
+    fn decode_message(conn: &mut AnyConn, read: &[u8]) {
+        relays(conn, read);
+    }
+}
+
+counted! {
+    fn compare_messages(conn: &mut AnyConn, frame: &[u8], read: &[u8]) {
+        compared(conn, frame, read);
+    }
+}
+
+counted! {
+    fn encode_message(conn: &mut AnyConn, text: &str, out: &mut Vec<u8>) {
+        published(conn, text, out);
+    }
+}
+
+counted! {
+    fn find_message(conn: &mut AnyConn, read: &[u8]) {
+        relays(conn, read);
+    }
+}
+
+counted! {
+    fn compare_found(conn: &mut AnyConn, frame: &[u8], read: &[u8]) {
+        compared(conn, frame, read);
+    }
+}
+
+counted! {
+    fn publish_in_template(conn: &mut AnyConn, text: &str, out: &mut Vec<u8>) {
+        published(conn, text, out);
     }
 }
 

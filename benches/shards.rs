@@ -232,7 +232,7 @@ impl Clients {
         let mut terms = verify::TERMS;
         (terms.promises.use_seq, terms.promises.order) = (false, OrderPromise::Fifo);
         let mut ledgers: Vec<Ledger> = (0..shards)
-            .map(|_| Ledger::new(terms, Arc::clone(&directory)))
+            .map(|shard| Ledger::of_shard(shard, terms, Arc::clone(&directory)))
             .collect();
         let sessions = (0..CLIENTS).map(|client| {
             let shard = client % shards;

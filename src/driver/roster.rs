@@ -7,7 +7,7 @@ use super::member::{Member, Rank, Script};
 use super::source::Source;
 use crate::measure::group;
 use crate::scenario::draws::Draws;
-use crate::scenario::pinned::Pinned;
+use crate::scenario::pinned::{Pinned, rooms_of_script};
 use crate::scenario::plan::{Group, Load, PayloadSize, Plan};
 use crate::verify::directory::ClientId;
 
@@ -116,6 +116,28 @@ pub(super) fn members_by_room(shares: &[Vec<Member>], rooms: usize) -> Vec<u32> 
         }
     }
     most
+}
+
+/// The shards that are ever to have members in each room, by its number, in order; of nobody's rooms
+/// if the target states its order, so that the shards have nothing to tell one another.
+pub(super) fn shards_by_room(plan: &Plan, shares: &[Vec<Member>]) -> Vec<Vec<usize>> {
+    if plan.promises.use_seq || plan.rooms.is_empty() {
+        return Vec::new();
+    }
+    let mut by_room = vec![Vec::new(); plan.rooms.len() + 1];
+    for (shard, share) in shares.iter().enumerate() {
+        for member in share {
+            let steps = member.script.iter().flat_map(|script| &*script.steps);
+            let scripted = rooms_of_script(plan, steps);
+            for room in member.rooms.iter().copied().chain(scripted) {
+                let shards: &mut Vec<usize> = &mut by_room[room.0 as usize];
+                if shards.last() != Some(&shard) {
+                    shards.push(shard);
+                }
+            }
+        }
+    }
+    by_room
 }
 
 /// Where the latencies of each client go, by its number.
@@ -261,7 +283,8 @@ mod tests {
         assert_eq!(of("rooms = 4", three, "use_seq = false", false), 3);
         assert_eq!(of("rooms = 4", three, "use_seq = false", true), 1);
         assert_eq!(of("rooms = 2", three, "use_seq = false", false), 2);
-        assert_eq!(of("rooms = 1", three, fifo, false), 1);
+        assert_eq!(of("rooms = 1", three, fifo, false), 3);
+        assert_eq!(of("rooms = 1", three, "use_seq = false", false), 1);
     }
 
     #[test]
@@ -274,6 +297,24 @@ mod tests {
         assert_eq!(on(1), [0, 5, 5]);
         assert_eq!(on(2), [0, 3, 3]);
         assert_eq!(members_by_room(&[], 0), [0; 0]);
+    }
+
+    #[test]
+    fn a_room_is_on_the_shards_that_are_ever_to_have_members_in_it() {
+        let groups = "verify = { use_seq = false, order = 'fifo' }\n\
+                      [clients.a]\ncount = 4\nrate = 1\nrooms = { names = ['x'] }\n\
+                      [clients.b]\nscript = [{ join = 'y' }, { leave = 'y' }, { join = 'x' }]\n";
+        let on = |groups: &str, shards| {
+            let plan = plan(groups, 0, shards);
+            let by_room = shards_by_room(&plan, &deal(&plan, false).1);
+            let room = |name| by_room.get(plan.rooms.id(name).0 as usize).cloned();
+            [room("x"), room("y")].map(Option::unwrap_or_default)
+        };
+        let [x, y] = on(groups, 3);
+        assert_eq!((x, y.len()), (vec![0, 1, 2], 1));
+        assert_eq!(on(groups, 1), [[0], [0]]);
+        let numbered = groups.replace("verify = { use_seq = false, order = 'fifo' }\n", "");
+        assert_eq!(on(&numbered, 3), [[0; 0]; 2]);
     }
 
     fn plan(groups: &str, observers: u32, shards: u32) -> Plan {

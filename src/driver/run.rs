@@ -287,6 +287,8 @@ impl<'a> Coordinator<'a> {
         let by_room = roster::members_by_room(&members, plan.rooms.len());
         let directory = directory.with_rooms(plan.rooms.clone());
         let directory = directory.with_members(by_room);
+        let by_room = roster::shards_by_room(plan, &members);
+        let directory = directory.with_shards_by_room(&by_room);
         let directory = Arc::new(directory.with_shards(shard_count));
         let live = Arc::new(Live::default());
         let scripts = members

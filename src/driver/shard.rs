@@ -79,7 +79,7 @@ impl Shard {
     /// The shard of `spec`, which tells `reports`.
     pub(super) fn new(spec: Spec, reports: mpsc::Sender<Report>) -> Rc<Self> {
         let Spec { terms, clock, .. } = spec;
-        let mut ledger = Ledger::new(terms, spec.directory.clone());
+        let mut ledger = Ledger::of_shard(spec.index, terms, spec.directory.clone());
         if let Some(tape) = spec.tape {
             ledger.record_on(tape);
         }

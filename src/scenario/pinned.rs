@@ -1,15 +1,19 @@
 //! Which clients have to be driven by one shard, where the order is inferred and there are rooms.
 //!
-//! What the members of a room got is compared by the ledger of one shard, so a room is pinned to a
-//! shard, and with it the clients that are ever in it. Clients that share a room, or share one with
-//! a client that does, and so on, are a *cluster*; clusters are dealt out so that the shards have as
-//! much to do as each other.
+//! Where one log is promised, or causes before effects, what the members of a room got is compared by
+//! the ledger of one shard, so a room is pinned to a shard, and with it the clients that are ever in
+//! it. Clients that share a room, or share one with a client that does, and so on, are a *cluster*;
+//! clusters are dealt out so that the shards have as much to do as each other.
+//!
+//! Where no more than each sender's own order is promised, a room's members can be on any shards,
+//! which tell one another of its messages. That costs a little for each message, so a cluster is kept
+//! together all the same, unless that leaves one shard with more to do than the others.
 
 use std::collections::BTreeMap;
 
 use super::diagnostic::{Diagnostic, Span};
 use super::estimate::rooms::{deliveries, publishes_in_unnamed};
-use super::plan::{Load, OrderPromise, Plan, Step};
+use super::plan::{Load, Plan, Step};
 use super::section::Problems;
 use crate::wire::rooms::RoomId;
 
@@ -23,7 +27,12 @@ pub struct Pinned {
     weights: Vec<f64>,
     /// Clients in no cluster have something to do.
     others_count: bool,
+    /// The clients of a cluster have to be on one shard.
+    is_strict: bool,
 }
+
+/// How much more than its share a shard may have to do before a cluster is dealt to all shards.
+const UNEVEN: f64 = 1.1;
 
 impl Pinned {
     /// The clusters of `plan`; `None` if any shard can have any client: where the order is not
@@ -39,26 +48,17 @@ impl Pinned {
         let mut trees = Trees::new(plan.rooms.len() + 1 + clients);
         let first = plan.rooms.len() + 1;
         let in_unnamed = (0..plan.groups.len()).any(|group| publishes_in_unnamed(plan, group));
-        let wants_order = matches!(
-            plan.promises.order,
-            OrderPromise::Total | OrderPromise::Causal
-        );
+        let is_strict = plan.promises.need_one_shard();
         // Everyone is in the unnamed room. It need not be pinned where no more than FIFO is
         // promised, or nobody says anything there.
-        if in_unnamed && wants_order {
+        if in_unnamed && is_strict {
             (0..clients).for_each(|client| trees.join(RoomId::UNNAMED.0 as usize, first + client));
         }
         let mut client = observers;
         for (index, group) in plan.groups.iter().enumerate() {
             let dealt = plan.dealt_rooms(index);
             let scripted: Vec<RoomId> = match &group.load {
-                Load::Script { steps, .. } => steps
-                    .iter()
-                    .filter_map(|step| match step {
-                        Step::Join(name) => Some(plan.rooms.id(name)),
-                        _ => None,
-                    })
-                    .collect(),
+                Load::Script { steps, .. } => rooms_of_script(plan, steps.iter()).collect(),
                 _ => Vec::new(),
             };
             for n in 0..group.count {
@@ -98,6 +98,7 @@ impl Pinned {
             cluster_of,
             weights,
             others_count: in_unnamed,
+            is_strict: plan.promises.need_one_shard(),
         }
     }
 
@@ -105,33 +106,58 @@ impl Pinned {
     #[must_use]
     pub fn most_shards(&self) -> usize {
         let others = self.cluster_of.iter().filter(|of| of.is_none()).count();
+        let in_clusters = match self.is_strict {
+            true => self.weights.len(),
+            false => self.cluster_of.len() - others,
+        };
         let others = if self.others_count { others } else { 0 };
-        (self.weights.len() + others).max(1)
+        (in_clusters + others).max(1)
     }
 
     /// The shard of each client, if there are so many: the heaviest cluster first, each to the shard
-    /// that has least; clients of no cluster in turn.
+    /// that has least; clients of no cluster in turn. So are those of a cluster that is too heavy for
+    /// one shard, where that may be.
     #[must_use]
     pub fn deal(&self, shards: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.weights.len()).collect();
         order.sort_by(|&a, &b| self.weights[b].total_cmp(&self.weights[a]));
+        let share = self.weights.iter().sum::<f64>() / shards as f64;
         let mut loads = vec![0.0; shards];
-        let mut shard_of = vec![0; self.weights.len()];
+        let mut shard_of = vec![None; self.weights.len()];
         for cluster in order {
             let shard = least(&loads);
-            loads[shard] += self.weights[cluster];
-            shard_of[cluster] = shard;
+            let weight = self.weights[cluster];
+            if !self.is_strict && loads[shard] + weight > share * UNEVEN {
+                let each = weight / shards as f64;
+                loads.iter_mut().for_each(|load| *load += each);
+            } else {
+                loads[shard] += weight;
+                shard_of[cluster] = Some(shard);
+            }
         }
-        let mut turn = 0;
-        let mut next = || {
-            turn += 1;
-            (turn - 1) % shards
+        // Each cluster in turns of its own: so the clients of each are spread evenly.
+        let mut turns = vec![0; self.weights.len() + 1];
+        let in_turn = |cluster: &Option<usize>| {
+            if let Some(shard) = cluster.and_then(|cluster| shard_of[cluster]) {
+                return shard;
+            }
+            let turn: &mut usize = &mut turns[cluster.unwrap_or(self.weights.len())];
+            *turn += 1;
+            (*turn - 1) % shards
         };
-        let clients = self.cluster_of.iter();
-        clients
-            .map(|cluster| cluster.map_or_else(&mut next, |cluster| shard_of[cluster]))
-            .collect()
+        self.cluster_of.iter().map(in_turn).collect()
     }
+}
+
+/// The rooms that the steps of a script join.
+pub(crate) fn rooms_of_script<'p>(
+    plan: &'p Plan,
+    steps: impl Iterator<Item = &'p Step>,
+) -> impl Iterator<Item = RoomId> {
+    steps.filter_map(|step| match step {
+        Step::Join(name) => Some(plan.rooms.id(name)),
+        _ => None,
+    })
 }
 
 /// The place of the least of them, the first of several.
@@ -193,8 +219,8 @@ pub(super) fn check(problems: &Problems, plan: &Plan, asked: Option<&Span>) {
     let title = format!("`run.shards`: {use_up}");
     let warning = Diagnostic::warning(title).at(asked, "more than can be used");
     problems.push(warning.help(
-        "where the order is inferred, clients that meet in a room are on one shard; clients in one \
-         room each, or fewer rooms that share clients, can be dealt to more",
+        "where the order of several senders is inferred, clients that meet in a room are on one shard; \
+         clients in one room each, or fewer rooms that share clients, can be dealt to more",
     ));
 }
 
@@ -242,7 +268,7 @@ mod tests {
                       [clients.b]\ncount = 5\nrate = 1\n";
         assert_eq!(pinned("order = 'total'", groups).most_shards(), 1);
         assert_eq!(pinned("order = 'causal'", groups).most_shards(), 1);
-        assert_eq!(pinned("order = 'fifo'", groups).most_shards(), 16);
+        assert_eq!(pinned("order = 'fifo'", groups).most_shards(), 46);
         let silent = groups.replace("rate = 1\n", "");
         assert_eq!(pinned("order = 'total'", &silent).most_shards(), 10);
         let late = "[clients.a]\ncount = 9\nscript = [{ publish = {} }, { join = 'x' }]\n\
@@ -273,6 +299,33 @@ mod tests {
         let dealt = pinned("", groups).deal(2);
         assert!(dealt[1..301].iter().all(|&shard| shard == 0));
         assert!(dealt[301..].iter().all(|&shard| shard == 1));
+    }
+
+    #[test]
+    fn a_cluster_too_heavy_for_one_shard_is_dealt_to_all_where_no_order_of_several_is_promised() {
+        let groups = "[clients.crowd]\ncount = 300\nrate = 50\nrooms = { names = ['lobby'] }\n\
+                      [clients.teams]\ncount = 60\nrate = 60\nrooms = 20\n";
+        let lobby_on = |promises: &str, shard| {
+            let dealt = pinned(promises, groups).deal(3);
+            dealt[1..301].iter().filter(|&&of| of == shard).count()
+        };
+        assert_eq!(
+            [0, 1, 2].map(|shard| lobby_on("order = 'fifo'", shard)),
+            [100; 3]
+        );
+        assert_eq!(
+            [0, 1, 2].map(|shard| lobby_on("order = 'causal'", shard)),
+            [300, 0, 0]
+        );
+        // Small rooms are kept together.
+        let dealt = pinned("order = 'fifo'", groups).deal(3);
+        for room in 0..20 {
+            let members = [301 + room, 321 + room, 341 + room].map(|client| dealt[client]);
+            assert!(
+                members.iter().all(|&shard| shard == members[0]),
+                "{members:?}"
+            );
+        }
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use super::ids::MAX_SESSIONS;
 use super::numbered::MAX_SEQ;
 use super::numberings::Numberings;
-use super::public::{Public, Seat};
+use super::public::{Public, RoomNews, Seat};
 use super::sends::Sends;
 use chatbench_wire::payload::SenderId;
 use chatbench_wire::rooms::{RoomId, RoomNames};
@@ -48,8 +48,11 @@ pub struct Directory {
     raw_in_rooms: AtomicBool,
     /// When the latest messages were really sent.
     pub(super) sends: Sends,
-    /// What the ledgers tell one another, where the order is inferred on several shards.
+    /// What the ledgers tell one another of the unnamed room, where the order is inferred on several
+    /// shards.
     public: Arc<Public>,
+    /// Of each shard, the named rooms of which others have told something.
+    news: Arc<[RoomNews]>,
 }
 
 /// The sessions that are not forgotten. There may be millions, most of them memberships of
@@ -99,6 +102,9 @@ struct Room {
     /// For each ledger of the room, in the order in which they were enrolled, how often it got its
     /// first member after a time without.
     occupied: Mutex<Vec<u32>>,
+    /// What the ledgers tell one another of it, where the order is inferred and several shards are to
+    /// have members in it.
+    public: Option<Arc<Public>>,
 }
 
 /// Texts that scripts sent byte for byte, by hash: a set, so that a script that repeats itself
@@ -137,6 +143,7 @@ impl Directory {
             raw_in_rooms: AtomicBool::new(false),
             sends: Sends::default(),
             public: Arc::new(Public::new(1)),
+            news: Arc::new([]),
         }
     }
 
@@ -218,17 +225,52 @@ impl Directory {
             .expect("no panic while held"))
     }
 
-    /// Sets the number of the shards that infer one order together: as many ledgers are to be made
-    /// with this directory. Needless where the target states its order.
+    /// Sets the number of the shards that infer one order together: each is to have a ledger
+    /// ([`Ledger::of_shard`](super::ledger::Ledger::of_shard)). Needless where the target states its
+    /// order.
     #[must_use]
     pub fn with_shards(mut self, shards: usize) -> Self {
         self.public = Arc::new(Public::new(shards));
         self
     }
 
-    /// A ledger's seat among those that infer one order together; `None` if it is the only one.
-    pub(super) fn seat(&self) -> Option<Seat> {
-        self.public.seat()
+    /// States, by [`RoomId`], which shards are ever to have members in each room, where these infer
+    /// its order together. Comes after [`Self::with_rooms`].
+    #[must_use]
+    pub fn with_shards_by_room(mut self, by_room: &[Vec<usize>]) -> Self {
+        let shards = by_room.iter().flatten().max().map_or(0, |&last| last + 1);
+        self.news = (0..shards).map(|_| RoomNews::default()).collect();
+        for (id, shards) in by_room.iter().enumerate() {
+            let room = RoomId(id as u32);
+            if shards.len() > 1 && self.knows_room(room) {
+                let public = Public::of_room(room, shards, Arc::clone(&self.news));
+                self.rooms[id].public = Some(Arc::new(public));
+            }
+        }
+        self
+    }
+
+    fn public(&self, room: RoomId) -> Option<&Arc<Public>> {
+        match room.is_named() {
+            true => self.room(room).public.as_ref(),
+            false => Some(&self.public),
+        }
+    }
+
+    /// The seat of a shard among those that infer the order of a room together; `None` if it is the
+    /// only one.
+    pub(super) fn seat(&self, room: RoomId, shard: usize) -> Option<Seat> {
+        self.public(room)?.seat(shard)
+    }
+
+    /// How many shards infer the order of a room together.
+    pub(super) fn shards_of(&self, room: RoomId) -> usize {
+        self.public(room).map_or(1, |public| public.shard_count())
+    }
+
+    /// The named rooms in which others than this shard have posted something since the last call.
+    pub(super) fn rooms_with_news(&self, shard: usize) -> Vec<RoomId> {
+        self.news.get(shard).map_or_else(Vec::new, RoomNews::take)
     }
 
     /// Sets the place of each client's latencies (`measure::group::place`).

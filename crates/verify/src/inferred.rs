@@ -109,8 +109,8 @@ pub(super) struct Inferred {
 }
 
 impl Inferred {
-    pub(super) fn new(mut terms: Terms, directory: View) -> Self {
-        let sharing = directory.seat().map(Sharing::new);
+    pub(super) fn new(mut terms: Terms, directory: View, shard: usize) -> Self {
+        let sharing = directory.seat(shard).map(Sharing::new);
         if sharing.is_some() && terms.promises.need_one_shard() {
             // No more than FIFO can be told on several shards. Where rooms are pinned to shards that
             // is the unnamed room, in which nobody publishes then.

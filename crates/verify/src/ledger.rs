@@ -132,6 +132,7 @@ pub enum Ending {
 #[derive(Debug)]
 pub struct Ledger {
     terms: Terms,
+    shard: usize,
     unnamed: RoomLedger,
     /// The rooms that have names; absent until a client asks to join one.
     rooms: Option<Box<Rooms>>,
@@ -165,11 +166,11 @@ macro_rules! either {
 use either;
 
 impl RoomLedger {
-    /// An empty ledger of the room that `view` sees, of the kind that `terms` ask for.
-    fn new(terms: Terms, view: View) -> Self {
+    /// An empty ledger of a shard, of the room that `view` sees and the kind that `terms` ask for.
+    fn new(terms: Terms, view: View, shard: usize) -> Self {
         match terms.are_numbered() {
             true => Self::Numbered(Numbered::new(terms, view)),
-            false => Self::Inferred(Inferred::new(terms, view)),
+            false => Self::Inferred(Inferred::new(terms, view, shard)),
         }
     }
 
@@ -197,9 +198,16 @@ impl Ledger {
     /// An empty ledger, of the kind that `terms` ask for.
     #[must_use]
     pub fn new(terms: Terms, directory: Arc<Directory>) -> Self {
+        Self::of_shard(0, terms, directory)
+    }
+
+    /// An empty ledger of the shard with this number, from 0 on, of several.
+    #[must_use]
+    pub fn of_shard(shard: usize, terms: Terms, directory: Arc<Directory>) -> Self {
         Self {
             terms,
-            unnamed: RoomLedger::new(terms, View::new(directory)),
+            shard,
+            unnamed: RoomLedger::new(terms, View::new(directory), shard),
             rooms: None,
             #[cfg(test)]
             never_compare: false,
@@ -552,6 +560,7 @@ impl Ledger {
     /// As [`Ledger::take_batch`] when all sessions are over, but in parts, so that a caller that
     /// waits for the end can look at a clock in between. Returns whether there is more.
     pub fn take_rest(&mut self) -> (Batch, bool) {
+        self.open_rooms_with_news();
         if let Some(tape) = self.begin_event_of_rooms(None) {
             tape.event(Tag::TakeRest);
         }
@@ -580,9 +589,10 @@ impl Ledger {
     }
 
     /// Hands over everything learned since the last call. O(sessions), and in named rooms those of
-    /// the rooms where anything happened: call it on a timer, and when [`Ledger::wants_flush`] says
+    /// the rooms where anything happened, here or in another shard: call it on a timer, and when [`Ledger::wants_flush`] says
     /// so.
     pub fn take_batch(&mut self) -> Batch {
+        self.open_rooms_with_news();
         if let Some(tape) = self.begin_event_of_rooms(None) {
             tape.event(Tag::TakeBatch);
         }

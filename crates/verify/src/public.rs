@@ -10,6 +10,11 @@
 //! whatever a client sees of a message, its shard has heard of that message. Moments are places in
 //! one count that all shards share: a smaller one was provably earlier, which the clocks of two
 //! threads could not say.
+//!
+//! A named room is such a broadcast, too, among the shards that are ever to have members in it. A
+//! shard may be in thousands of rooms, so it does not ask each for news: who posts in a room puts it
+//! on the list of rooms with news ([`RoomNews`]) of each other shard, once until that shard has taken
+//! its list.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -19,6 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use super::batch::Message;
 use super::bounds;
 use chatbench_wire::payload::SenderId;
+use chatbench_wire::rooms::RoomId;
 
 /// What all shards are to know. Moments are places in the count that they share.
 #[derive(Debug, Clone, Copy)]
@@ -62,8 +68,10 @@ pub(super) enum Notice {
 /// The notices of a broadcast, which its shards share.
 #[derive(Debug)]
 pub(super) struct Public {
-    /// The shards that are to read.
-    shards: usize,
+    /// The shards that are to read: the seat of each is its place here.
+    shards: Box<[usize]>,
+    /// If it is a named room: which, and the lists on which it is put.
+    named: Option<(RoomId, Arc<[RoomNews]>)>,
     /// The moments so far.
     moments: AtomicU64,
     /// The notices so far. A reader looks at this first, which takes no lock.
@@ -71,45 +79,85 @@ pub(super) struct Public {
     notices: Mutex<Notices>,
 }
 
+/// The named rooms in which other shards have posted something since a shard last looked.
+#[derive(Debug, Default)]
+pub(super) struct RoomNews(Mutex<Vec<RoomId>>);
+
 #[derive(Debug)]
 struct Notices {
-    /// Those that somebody has not read, and who posted each.
+    /// Those that somebody has not read, and the seat of who posted each.
     unread: VecDeque<(usize, Notice)>,
     /// How many were posted before `unread`.
     before: u64,
-    /// How many each shard has read; [`GONE`] if it reads no more.
-    read: Vec<u64>,
-    /// Shards that have taken their seats.
-    seated: usize,
+    /// Of each seat.
+    seats: Box<[Place]>,
+}
+
+/// How far a shard is.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    /// How many notices it has read; [`GONE`] if it reads no more.
+    read: u64,
+    /// It has been given its seat.
+    is_taken: bool,
+    /// The room is on its list of rooms with news.
+    is_listed: bool,
 }
 
 /// More notices than there will be.
 const GONE: u64 = u64::MAX;
 
+impl RoomNews {
+    fn add(&self, room: RoomId) {
+        self.0.lock().expect("no panic while held").push(room);
+    }
+
+    /// The rooms, each once; the list is empty then.
+    pub(super) fn take(&self) -> Vec<RoomId> {
+        std::mem::take(&mut *self.0.lock().expect("no panic while held"))
+    }
+}
+
 impl Public {
+    /// Of the unnamed room, in which each of so many shards has clients.
     pub(super) fn new(shards: usize) -> Self {
+        Self::among((0..shards).collect(), None)
+    }
+
+    /// Of a named room in which these shards are ever to have members; `news` are the lists of all
+    /// shards.
+    pub(super) fn of_room(room: RoomId, shards: &[usize], news: Arc<[RoomNews]>) -> Self {
+        Self::among(shards.into(), Some((room, news)))
+    }
+
+    fn among(shards: Box<[usize]>, named: Option<(RoomId, Arc<[RoomNews]>)>) -> Self {
         Self {
-            shards,
+            named,
             moments: AtomicU64::new(0),
             posted: AtomicU64::new(0),
             notices: Mutex::new(Notices {
                 unread: VecDeque::new(),
                 before: 0,
-                read: vec![0; shards],
-                seated: 0,
+                seats: vec![Place::default(); shards.len()].into(),
             }),
+            shards,
         }
     }
 
-    /// The next shard's seat; `None` where one shard has all clients.
-    pub(super) fn seat(self: &Arc<Self>) -> Option<Seat> {
-        if self.shards < 2 {
+    /// How many shards read.
+    pub(super) fn shard_count(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The seat of a shard; `None` where one shard has all clients, or this one is to have none.
+    pub(super) fn seat(self: &Arc<Self>, shard: usize) -> Option<Seat> {
+        if self.shards.len() < 2 {
             return None;
         }
-        let mut notices = self.lock();
-        let index = notices.seated;
-        notices.seated += 1;
-        assert!(index < self.shards, "a ledger more than there are shards");
+        let index = self.shards.iter().position(|&of| of == shard)?;
+        let seat = &mut self.lock().seats[index];
+        assert!(!seat.is_taken, "two ledgers of one shard");
+        seat.is_taken = true;
         Some(Seat {
             public: Arc::clone(self),
             index,
@@ -126,7 +174,8 @@ impl Notices {
     /// Forgets what everybody has read, and what is too much to be kept.
     fn trim(&mut self) {
         let all = self.before + self.unread.len() as u64;
-        let read = self.read.iter().copied().min().unwrap_or(GONE).min(all);
+        let read = self.seats.iter().map(|seat| seat.read);
+        let read = read.min().unwrap_or(GONE).min(all);
         let kept = all - bounds::notices().min(self.unread.len()) as u64;
         while self.before < read.max(kept) {
             self.unread.pop_front();
@@ -167,6 +216,21 @@ impl Seat {
         }
         let posted = notices.before + notices.unread.len() as u64;
         self.public.posted.store(posted, Ordering::Release);
+        if let Some((room, news)) = &self.public.named {
+            let seats = notices.seats.iter_mut().zip(&self.public.shards);
+            for (at, (seat, &shard)) in seats.enumerate() {
+                if at != self.index && seat.read != GONE && !seat.is_listed {
+                    seat.is_listed = true;
+                    news[shard].add(*room);
+                }
+            }
+        }
+    }
+
+    /// The room has been taken from this shard's list: it is to be put there again with the next
+    /// notice.
+    pub(super) fn is_off_the_list(&self) {
+        self.public.lock().seats[self.index].is_listed = false;
     }
 
     /// What the others have told since the last time; `None` if nothing.
@@ -181,7 +245,7 @@ impl Seat {
         let others = unread.filter(|(by, _)| *by != self.index);
         let news = others.map(|(_, notice)| *notice).collect();
         self.read = notices.before + notices.unread.len() as u64;
-        notices.read[self.index] = self.read;
+        notices.seats[self.index].read = self.read;
         notices.trim();
         Some(News {
             notices: news,
@@ -193,7 +257,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         if let Ok(mut notices) = self.public.notices.lock() {
-            notices.read[self.index] = GONE;
+            notices.seats[self.index].read = GONE;
             notices.trim();
         }
     }
@@ -227,7 +291,7 @@ mod tests {
     #[test]
     fn each_reads_once_what_the_others_posted_in_the_order_posted() {
         let public = Arc::new(Public::new(3));
-        let mut seats: Vec<Seat> = (0..3).map(|_| public.seat().unwrap()).collect();
+        let mut seats: Vec<Seat> = (0..3).map(|shard| public.seat(shard).unwrap()).collect();
         seats[0].post(ended(1));
         seats[1].post(ended(2));
         assert_eq!(sessions(seats[0].news()), [2]);
@@ -245,7 +309,7 @@ mod tests {
     #[test]
     fn who_is_gone_holds_nothing_back() {
         let public = Arc::new(Public::new(2));
-        let (one, mut other) = (public.seat().unwrap(), public.seat().unwrap());
+        let (one, mut other) = (public.seat(0).unwrap(), public.seat(1).unwrap());
         one.post(ended(1));
         other.post(ended(2));
         drop(one);
@@ -261,7 +325,7 @@ mod tests {
         };
         within(bounds, || {
             let public = Arc::new(Public::new(2));
-            let (one, mut other) = (public.seat().unwrap(), public.seat().unwrap());
+            let (one, mut other) = (public.seat(0).unwrap(), public.seat(1).unwrap());
             for session in 1..=5 {
                 one.post(ended(session));
             }
@@ -275,11 +339,54 @@ mod tests {
     }
 
     #[test]
+    fn a_room_is_listed_once_for_each_shard_that_has_news_of_it() {
+        let news: Arc<[RoomNews]> = (0..4).map(|_| RoomNews::default()).collect();
+        let room = |id, shards: &[usize]| {
+            let public = Arc::new(Public::of_room(RoomId(id), shards, Arc::clone(&news)));
+            shards
+                .iter()
+                .map(|&shard| public.seat(shard).unwrap())
+                .collect::<Vec<_>>()
+        };
+        let (mut one, other) = (room(7, &[0, 2, 3]), room(9, &[2, 3]));
+        let listed =
+            |shard: usize| -> Vec<u32> { news[shard].take().iter().map(|r| r.0).collect() };
+        one[1].post(ended(1)); // by shard 2
+        one[1].post(ended(2));
+        other[1].post(ended(3)); // by shard 3
+        assert_eq!(
+            [listed(0), listed(1), listed(2), listed(3)],
+            [vec![7], vec![], vec![9], vec![7]]
+        );
+        assert_eq!(sessions(one[0].news()), [1, 2]);
+        one[1].post(ended(4));
+        assert!(
+            listed(0).is_empty(),
+            "it has not said that it took its list"
+        );
+        one[0].is_off_the_list();
+        assert_eq!(sessions(one[0].news()), [4]);
+        one[1].post(ended(5));
+        assert_eq!(listed(0), [7]);
+        assert!(listed(3).is_empty());
+        drop(one.remove(2));
+        one[0].post(ended(6));
+        assert!(listed(3).is_empty(), "it is gone");
+    }
+
+    #[test]
+    fn a_shard_that_is_to_have_no_members_has_no_seat() {
+        let news: Arc<[RoomNews]> = (0..3).map(|_| RoomNews::default()).collect();
+        let public = Arc::new(Public::of_room(RoomId(1), &[0, 2], news));
+        assert!(public.seat(1).is_none() && public.seat(2).is_some());
+    }
+
+    #[test]
     fn moments_are_given_out_once() {
         let public = Arc::new(Public::new(2));
-        let (one, other) = (public.seat().unwrap(), public.seat().unwrap());
+        let (one, other) = (public.seat(0).unwrap(), public.seat(1).unwrap());
         assert!(one.tick() < other.tick() && other.tick() < one.tick());
         let alone = Arc::new(Public::new(1));
-        assert!(alone.seat().is_none());
+        assert!(alone.seat(0).is_none());
     }
 }

@@ -99,11 +99,7 @@ impl Judge {
         match self {
             Self::Numbers | Self::Websocket => fault.is_committed_in(Dialect::Ndjson),
             Self::Outside => fault.is_committed_in(Dialect::Ndjson) && !in_numbers,
-            // Where there are rooms, one shard has all clients.
-            Self::Fifo => {
-                let only_in_rooms = scenarios_of(fault) == [ROOMS];
-                Self::Outside.sees(fault) && !between_senders && !only_in_rooms
-            }
+            Self::Fifo => Self::Outside.sees(fault) && !between_senders,
             // An ack that names no message counts for the oldest unacked one: where whole messages
             // are lost, the last ones seem to lack an ack, and the lost ones seem to have reached
             // nobody.
@@ -115,14 +111,12 @@ impl Judge {
     }
 
     /// Whether a scenario can be run: some wait for errors, which classic has none of, one has
-    /// rooms, which classic does not have either and which several shards do not drive, and one is
-    /// about what only classic has.
+    /// rooms, which classic does not have either, and one is about what only classic has.
     #[must_use]
     pub fn runs(self, scenario: &Scenario) -> bool {
         let is_beyond_classic = [GARBAGE, HIT_AND_RUN, CARELESS, ROOMS].contains(scenario);
         match self {
-            Self::Numbers | Self::Outside | Self::Websocket => *scenario != FORGED,
-            Self::Fifo => ![FORGED, ROOMS].contains(scenario),
+            Self::Numbers | Self::Outside | Self::Websocket | Self::Fifo => *scenario != FORGED,
             Self::Classic => !is_beyond_classic,
         }
     }

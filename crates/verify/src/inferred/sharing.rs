@@ -65,6 +65,14 @@ impl Inferred {
         }
     }
 
+    /// The room has been taken from the list of those with news; its news are read with the next
+    /// batch.
+    pub(crate) fn is_off_the_list(&self) {
+        if let Some(sharing) = &self.sharing {
+            sharing.seat.is_off_the_list();
+        }
+    }
+
     /// Takes in what the other shards have made known. Comes before everything that this shard's
     /// own clients do or see, so that it knows of every message that they can have seen.
     #[inline]

@@ -18,7 +18,7 @@ impl Ledger {
         let rooms = self.rooms.get_or_insert_default();
         rooms.add(room, || {
             let place = view.directory().enroll(room);
-            let mut ledger = RoomLedger::new(self.terms.in_rooms(), view.in_room(room));
+            let mut ledger = RoomLedger::new(self.terms.in_rooms(), view.in_room(room), self.shard);
             let members = view.directory().members(room);
             either!(ledger, ledger => ledger.context.sessions.reserve(members));
             #[cfg(test)]
@@ -26,6 +26,19 @@ impl Ledger {
             Room::new(ledger, place)
         });
         rooms.touch(room)
+    }
+
+    /// Something happened in named rooms in other shards: they are handed over next time here, too,
+    /// though none of this shard's clients may ever have been in them.
+    pub(super) fn open_rooms_with_news(&mut self) {
+        let shard = self.shard;
+        for room in self.unnamed.view().directory().rooms_with_news(shard) {
+            if let Some(one) = self.open_room(room)
+                && let RoomLedger::Inferred(ledger) = &one.ledger
+            {
+                ledger.is_off_the_list();
+            }
+        }
     }
 
     /// A named room in which a client of this shard is or was.

@@ -3,7 +3,7 @@
 //! made of all of them, each line with its room in it. So whatever a world can have done to it, one
 //! room of many can.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use rand::RngExt;
@@ -160,11 +160,9 @@ fn pin(connections: &mut [Life], rooms: &[Vec<usize>]) {
 
 impl House {
     /// Draws a house of so many named rooms, whose clients are dealt over the shards: as they come
-    /// where numbers are stated, else so that whoever meets in a room is on one.
+    /// unless the order of several senders is inferred: then whoever meets in a room is on one.
     pub(super) fn new(seed: u64, terms: Terms, named: usize, shards: usize) -> Self {
-        let pinned = shards > 1 && !terms.are_numbered();
-        // More than FIFO is not told of the unnamed room then, so nobody speaks there.
-        let is_silent = pinned && terms.promises.need_one_shard();
+        let pinned = shards > 1 && !terms.are_numbered() && terms.promises.need_one_shard();
         let rng = &mut rng(seed);
         let mut lives: Vec<Vec<Life>> = vec![Vec::new()];
         lives.extend((0..named).map(|_| draw_members(rng)));
@@ -207,8 +205,8 @@ impl House {
         lives[0] = drawn.into_iter().map(|(life, _)| life).collect();
         for life in &mut lives[0] {
             life.shard = rng.random_range(0..shards);
-            if is_silent {
-                life.sends.clear();
+            if pinned {
+                life.sends.clear(); // more than FIFO is not told of the unnamed room then
             }
         }
         if pinned {
@@ -238,6 +236,16 @@ impl House {
         for life in &mut self.worlds[0].lives {
             life.shard = 0;
         }
+    }
+
+    /// The shards on which each room ever has members.
+    fn shards_by_room(&self) -> Vec<Vec<usize>> {
+        let connections = &self.worlds[0].lives;
+        let shards = |of: &Vec<usize>| {
+            let shards: BTreeSet<usize> = of.iter().map(|&c| connections[c].shard).collect();
+            shards.into_iter().collect()
+        };
+        self.connection_of.iter().map(shards).collect()
     }
 
     /// Does something to the world of a room.
@@ -368,6 +376,9 @@ struct Connection {
 struct Player<'h> {
     house: &'h House,
     rng: Pcg64Mcg,
+    /// Draws which shard hands over, or is absorbed: clients see the same things at the same times
+    /// over however many shards they are dealt.
+    shard_rng: Pcg64Mcg,
     streams: Vec<Vec<Piece>>,
     directory: Arc<Directory>,
     ledgers: Vec<Ledger>,
@@ -388,15 +399,22 @@ impl<'h> Player<'h> {
         let rooms = Arc::new(RoomNames::new(named.iter().map(String::as_str)));
         let clients = (0..count).map(|i| format!("c{i}")).collect();
         let directory = Directory::new(clients).with_rooms(rooms);
-        let directory = Arc::new(directory.with_shards(match house.terms.are_numbered() {
-            true => 1,
-            false => house.shards,
-        }));
-        let ledger = |_| Ledger::new(house.terms, directory.clone());
+        let directory = match house.terms.are_numbered() {
+            true => directory,
+            false => {
+                let by_room = house.shards_by_room();
+                directory
+                    .with_shards(house.shards)
+                    .with_shards_by_room(&by_room)
+            }
+        };
+        let directory = Arc::new(directory);
+        let ledger = |shard| Ledger::of_shard(shard, house.terms, directory.clone());
         let blank = || house.worlds.iter().map(|w| vec![false; w.lives.len()]);
         Self {
             house,
             rng: rng(seed),
+            shard_rng: rng(seed ^ 0x54a3d),
             streams: house.streams(),
             ledgers: (0..house.shards).map(ledger).collect(),
             judge: Judge::new(directory.clone(), house.shards, Some(LATE_AFTER_NS)),
@@ -543,7 +561,7 @@ impl<'h> Player<'h> {
                 self.end(c, Ending::Eof, now_ns);
             }
             Step::HandOver => {
-                let shard = self.rng.random_range(0..self.ledgers.len());
+                let shard = self.shard_rng.random_range(0..self.ledgers.len());
                 let batch = self.ledgers[shard].take_batch();
                 self.batches[shard].push_back(batch);
                 if self.rng.random_bool(0.7) {
@@ -572,7 +590,7 @@ impl<'h> Player<'h> {
         if waiting.is_empty() {
             return;
         }
-        let shard = waiting[self.rng.random_range(0..waiting.len())];
+        let shard = waiting[self.shard_rng.random_range(0..waiting.len())];
         let batch = self.batches[shard].pop_front().unwrap();
         self.judge.absorb(shard, batch, |_| ());
     }

@@ -7,10 +7,10 @@ use super::world::{SEED, address, terms};
 use crate::directory::{ClientId, Directory};
 use crate::findings::Findings;
 use crate::ids::publish_id;
-use crate::judge::Judge;
+use crate::judge::{Judge, Settled};
 use crate::kind::Kind;
 use crate::ledger::{Ending, Event, Handle, Ledger, Terms};
-use crate::promises::AckPromise;
+use crate::promises::{AckPromise, OrderPromise};
 use chatbench_wire::ndjson;
 use chatbench_wire::payload::{self, Header};
 use chatbench_wire::protocol::{AnyConn, Opening, Protocol};
@@ -51,8 +51,15 @@ impl House {
     pub(super) fn new(terms: Terms, shards: usize) -> Self {
         let names = Arc::new(RoomNames::new(["lobby", "hall"]));
         let clients = (0..8).map(|i| format!("c{i}")).collect();
-        let directory = Arc::new(Directory::new(clients).with_rooms(names.clone()));
-        let ledgers = (0..shards).map(|_| Ledger::new(terms, directory.clone()));
+        let all: Vec<usize> = (0..shards).collect();
+        let directory = Directory::new(clients).with_rooms(names.clone());
+        let directory =
+            directory
+                .with_shards(shards)
+                .with_shards_by_room(&[all.clone(), all.clone(), all]);
+        let directory = Arc::new(directory);
+        let ledger = |shard| Ledger::of_shard(shard, terms, directory.clone());
+        let ledgers = (0..shards).map(ledger);
         Self {
             ledgers: ledgers.collect(),
             judge: Judge::new(directory, shards, terms.late_after_ns),
@@ -187,10 +194,15 @@ impl House {
         )
     }
 
-    pub(super) fn hand_over(&mut self) {
+    /// Every shard hands over what it has learned; returns what is complete then.
+    pub(super) fn hand_over(&mut self) -> Vec<Settled> {
+        let mut complete = Vec::new();
         for (shard, ledger) in self.ledgers.iter_mut().enumerate() {
-            self.judge.absorb(shard, ledger.take_batch(), |_| ());
+            let batch = ledger.take_batch();
+            self.judge
+                .absorb(shard, batch, |settled| complete.push(settled));
         }
+        complete
     }
 
     /// Half-closes, and is told these last numbers of its rooms, then that of the unnamed one.
@@ -218,6 +230,73 @@ impl House {
         self.hand_over();
         self.judge.finish(false, |_| ())
     }
+}
+
+/// A target that promises each sender's own order, and no more.
+fn fifo() -> Terms {
+    let mut terms = both()[1];
+    terms.promises.order = OrderPromise::Fifo;
+    terms
+}
+
+/// Nobody's clients but those of one shard are in a room, or nobody else's do anything there any more:
+/// the other shards tell their part of what happens there all the same, and of other rooms nothing.
+#[test]
+fn a_shard_in_which_nothing_happens_in_a_room_tells_its_part_of_it() {
+    let mut house = House::new(fifo(), 3);
+    let [ann, bob, cat] = [0, 0, 1].map(|shard| house.enter(shard, 0));
+    for who in [ann, bob, cat] {
+        house.joins(who, LOBBY, 0);
+    }
+    house.joins(cat, HALL, 0);
+    house.asks_to_leave(cat, LOBBY);
+    house.left(cat, LOBBY, 0);
+    house.hand_over();
+    house.hand_over(); // those that were told of after they had handed over
+    let batches: Vec<usize> = house
+        .ledgers
+        .iter_mut()
+        .map(|l| l.take_batch().named.len())
+        .collect();
+    assert_eq!(batches, [0, 0, 0], "nothing has happened since");
+    for seq in 1..=3 {
+        let header = house.says(ann, LOBBY);
+        house.acked(ann, LOBBY, seq, &header);
+        house.relayed(bob, LOBBY, seq, ann, &header);
+        let mut complete = house.hand_over();
+        complete.extend(house.hand_over());
+        let told: Vec<_> = complete.iter().map(|s| (s.room, s.receivers)).collect();
+        assert_eq!(told, [(LOBBY, 1)], "message {seq}");
+    }
+    assert_eq!(kinds(&house.finish()), []);
+}
+
+/// Who is lost a message is found by the shard that drives it, where the sender is on another one.
+#[test]
+fn a_message_lost_to_a_member_on_another_shard_is_lost_once() {
+    let mut house = House::new(fifo(), 2);
+    let [ann, bob, cat] = [0, 0, 1].map(|shard| house.enter(shard, 0));
+    for who in [ann, bob, cat] {
+        house.joins(who, LOBBY, 0);
+    }
+    for seq in 1..=3 {
+        let header = house.says(ann, LOBBY);
+        house.acked(ann, LOBBY, seq, &header);
+        house.relayed(bob, LOBBY, seq, ann, &header);
+        if seq != 2 {
+            house.relayed(cat, LOBBY, seq, ann, &header);
+        }
+    }
+    for who in [ann, bob, cat] {
+        house.leaves(who, &[(LOBBY, 3)], 0);
+    }
+    let findings = house.finish();
+    assert_eq!(kinds(&findings), [(Kind::LostRelay, 1)]);
+    assert!(
+        only_text(&findings).contains("c2 was owed message 2 of c0"),
+        "{}",
+        only_text(&findings)
+    );
 }
 
 fn kinds(findings: &Findings) -> Vec<(Kind, u64)> {

@@ -89,7 +89,7 @@ proptest! {
 /// What all receivers of two messages got in the wrong order is one violation on one shard, and on
 /// several one for each receiver. Of several bugs, what else is lost depends there on the places
 /// that messages are given.
-fn comparable(verdict: &Verdict, bugs: usize) -> BTreeMap<Kind, u64> {
+pub(super) fn comparable(verdict: &Verdict, bugs: usize) -> BTreeMap<Kind, u64> {
     let mut verdict = verdict.clone();
     if let Some(count) = verdict.get_mut(&Kind::ReorderedRelay) {
         *count = 1;

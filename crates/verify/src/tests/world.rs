@@ -594,8 +594,8 @@ impl<'w> Player<'w> {
         let infers = !world.terms.are_numbered();
         let inferring = if infers { world.shards } else { 1 };
         let directory = Arc::new(Directory::new(names).with_shards(inferring));
-        let ledger = |_| {
-            let mut ledger = Ledger::new(world.terms, Arc::clone(&directory));
+        let ledger = |shard| {
+            let mut ledger = Ledger::of_shard(shard, world.terms, Arc::clone(&directory));
             if play.slowly {
                 ledger.never_compare();
             }

@@ -351,10 +351,15 @@ impl View {
         self.directory.remembers(session)
     }
 
-    /// A ledger's seat among those that infer one order together, if there are several.
-    pub(crate) fn seat(&self) -> Option<Seat> {
-        let unnamed = !self.room().is_named();
-        unnamed.then(|| self.directory.seat()).flatten()
+    /// The seat of a shard among those that infer the order of this room together, if there are
+    /// several.
+    pub(crate) fn seat(&self, shard: usize) -> Option<Seat> {
+        self.directory.seat(self.room, shard)
+    }
+
+    /// How many shards infer the order of this room together.
+    pub(crate) fn shards(&self) -> usize {
+        self.directory.shards_of(self.room)
     }
 
     /// The number of the next session.

@@ -138,7 +138,7 @@ impl Parts {
 impl RoomJudge {
     /// A shard has told its part of a message.
     pub(super) fn part(&mut self, part: Part, settled: &mut impl FnMut(Settled)) {
-        let shards = self.watermarks.len();
+        let shards = self.directory.shards();
         let whole = self.parts.open(part.message);
         whole.add(&part);
         if whole.told == shards {
@@ -303,7 +303,7 @@ impl RoomJudge {
         for ended in ended {
             let shards = self.parts.ended.entry(ended.session).or_default();
             *shards += 1;
-            if *shards == self.watermarks.len() {
+            if *shards == self.directory.shards() {
                 self.parts.ended.remove(&ended.session);
                 self.ended.push_back(ended);
             }

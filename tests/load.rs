@@ -3,12 +3,15 @@
 #![allow(clippy::unwrap_used)] // a test that cannot go on says where
 
 mod binary;
+#[path = "doubles/application.rs"]
+mod double;
 #[path = "binary/probe.rs"]
 mod probe;
 
 use std::fs;
 
 use binary::{output, stderr};
+use double::{Bug, Double};
 use probe::stdout;
 use serde_json::Value;
 
@@ -79,6 +82,118 @@ fn what_is_saved_is_a_scenario_that_runs_as_it_is() {
     );
     assert_eq!(load(&["--force"]).status.code(), Some(0));
     assert_eq!(fs::read_to_string(file).unwrap(), saved);
+}
+
+/// The chat of `tests/doubles/application.rs`, by options alone.
+const CHAT: [&str; 6] = [
+    "--join",
+    r#"{ send = '{"type":"join","room":"{room}"}', expect = { type = "joined" } }"#,
+    "--publish",
+    r#"{"type":"say","room":"{room}","id":{id},"text":"{payload}"}"#,
+    "--ack",
+    r#"{ type = "ok", id = "{id}" }"#,
+];
+
+#[test]
+fn an_application_is_loaded_and_tried_by_its_messages_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("begun.toml");
+    let file = file.to_str().unwrap();
+    let double = Double::start(Bug::None);
+    let url = format!("ws://{}/chat", double.address());
+    let load = |more: &[&str]| {
+        let args = ["load", &url, "--quiet", "--set", "run.warmup=0s"];
+        output(&[&args, &MOMENT[..], &CHAT, more].concat())
+    };
+    let loaded = load(&["--json", "-", "--save", file]);
+    assert_eq!(loaded.status.code(), Some(0), "{}", stderr(&loaded));
+    let result: Value = serde_json::from_slice(&loaded.stdout).unwrap();
+    assert!(
+        result["counts"]["acked"].as_u64() > Some(0),
+        "{:#}",
+        result["counts"]
+    );
+    // Its messages name a room, so everyone is in one; what is saved says so, and runs.
+    let saved = fs::read_to_string(file).unwrap();
+    assert!(
+        saved.contains("rooms = 1\n") && saved.contains("[protocol]\njoin = ["),
+        "{saved}"
+    );
+    let run = output(&["run", file, "--quiet"]);
+    assert_eq!(run.status.code(), Some(0), "{}", stderr(&run));
+    // The command that does it again has all of it, fit for a shell.
+    let rerun = result["rerun"].as_str().unwrap();
+    assert!(
+        rerun.contains(r#"--ack '{ type = "ok", id = "{id}" }'"#),
+        "{rerun}"
+    );
+    let buggy = Double::start(Bug::LostToOne);
+    let url = format!("ws://{}/chat", buggy.address());
+    let more = ["--rate", "400", "--duration", "1s", "--quiet"];
+    let failed = output(&[&["load", &url], &CHAT[..], &more].concat());
+    assert_eq!(failed.status.code(), Some(1), "{}", stdout(&failed));
+
+    let shown = output(
+        &[
+            &["try", &format!("ws://{}/chat", double.address())],
+            &CHAT[..],
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        shown.status.code(),
+        Some(0),
+        "{}{}",
+        stdout(&shown),
+        stderr(&shown)
+    );
+    assert!(
+        stdout(&shown).contains("joined, by join.0.expect"),
+        "{}",
+        stdout(&shown)
+    );
+}
+
+#[test]
+fn options_of_a_protocol_that_make_no_sense_say_why() {
+    let refused = |args: &[&str]| {
+        let refused = output(args);
+        assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
+        stderr(&refused)
+    };
+    let url = "ws://127.0.0.1:1";
+    for (args, said) in [
+        (
+            vec!["load", url, "--protocol", "soket.io"],
+            "did you mean \"socket.io\"?",
+        ),
+        (
+            vec!["load", url, "--ack", "ok"],
+            "`protocol.publish` is missing",
+        ),
+        (
+            vec!["load", url, "--publish", "{paylod}"],
+            "did you mean `{payload}`?",
+        ),
+        (
+            vec!["load", "embedded", "--publish", "{payload}"],
+            "only of a target at ws://",
+        ),
+        (vec!["load", "tcp://127.0.0.1:1"], "--publish TEMPLATE"),
+        (
+            vec!["try", "a.toml", "--publish", "x"],
+            "a.toml is a file, which says itself",
+        ),
+        (vec!["try", "embedded"], "start one with `chatbench serve`"),
+        (
+            vec!["try", "classic://127.0.0.1:1"],
+            "chatbench chat talks to it",
+        ),
+        (vec!["try", url, "--target", url], "is the target already"),
+    ] {
+        let error = refused(&args);
+        assert!(error.contains(said), "{args:?}: {error}");
+    }
 }
 
 #[test]

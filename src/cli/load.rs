@@ -7,9 +7,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use toml::Value;
-
 use super::overrides::{self, quoted};
+use super::protocol_args::{ProtocolArgs, string};
 use super::run::{self, RunOptions};
 use super::tls::TlsArgs;
 use super::{EXIT_USAGE, complain, fail};
@@ -33,8 +32,9 @@ Exit codes:
    99  a threshold was crossed, for certain
   130  interrupted")]
 pub struct Args {
-    /// The target: ndjson://HOST:PORT, ndjson+tls://HOST:PORT, classic://HOST:PORT, embedded or
-    /// embedded+classic
+    /// The target: ndjson://HOST:PORT, ws://HOST:PORT/PATH, classic://HOST:PORT, embedded,
+    /// embedded+ws or embedded+classic; over TLS ndjson+tls://, wss:// or classic+tls://. With
+    /// --protocol or --publish an application of yours, at ws://, wss://, tcp:// or tls://
     #[arg(value_name = "URL")]
     url: String,
 
@@ -63,7 +63,8 @@ pub struct Args {
     #[arg(long, value_name = "BYTES", default_value_t = 64)]
     size: u32,
 
-    /// Spread the clients evenly over so many rooms
+    /// Spread the clients evenly over so many rooms [default: 1 where an application's messages
+    /// name a room, else none]
     #[arg(long, value_name = "N")]
     rooms: Option<u32>,
 
@@ -82,6 +83,9 @@ pub struct Args {
     /// Write the scenario that this amounts to into a file, too
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
+
+    #[command(flatten)]
+    protocol: ProtocolArgs,
 
     #[command(flatten)]
     tls: TlsArgs,
@@ -130,6 +134,8 @@ fn scenario_text(args: &Args) -> Result<String, String> {
     if talkers == 0 {
         return Err("--talkers 0: somebody has to send, or there is nothing to verify".to_owned());
     }
+    let rooms = args.rooms;
+    let rooms = rooms.or_else(|| args.protocol.needs_room(&args.url).then_some(1));
     let mut text = String::new();
     let mut line = |words: std::fmt::Arguments<'_>| {
         let _ = writeln!(text, "{words}");
@@ -147,7 +153,7 @@ fn scenario_text(args: &Args) -> Result<String, String> {
     if !tls.is_empty() {
         line(format_args!("tls = {{ {} }}", tls.join(", ")));
     }
-    line(format_args!(""));
+    line(format_args!("{}", args.protocol.section()));
     line(format_args!("[run]"));
     line(format_args!("duration = {}", string(&args.duration)));
     let groups = [
@@ -162,7 +168,7 @@ fn scenario_text(args: &Args) -> Result<String, String> {
             line(format_args!("rate = {rate}"));
             line(format_args!("payload = {{ size = {} }}", args.size));
         }
-        if let Some(rooms) = args.rooms {
+        if let Some(rooms) = rooms {
             line(format_args!("rooms = {rooms}"));
         }
     }
@@ -182,11 +188,6 @@ fn scenario_text(args: &Args) -> Result<String, String> {
         line(format_args!("{metric} = [{}]", expressions.join(", ")));
     }
     Ok(text)
-}
-
-/// A text as TOML writes it.
-fn string(text: &str) -> String {
-    Value::String(text.to_owned()).to_string()
 }
 
 /// The metric and the expression of a threshold; whether there are such, the scenario says.
@@ -245,6 +246,7 @@ fn again(args: &Args, seed: u64) -> String {
         option("--set", set.clone());
     }
     option("--seed", seed.to_string());
+    words.extend(args.protocol.words());
     words.extend(args.tls.options().into_iter().map(|option| option.given));
     words.join(" ")
 }

@@ -8,6 +8,7 @@ pub mod load;
 mod overrides;
 pub mod progress;
 mod prometheus;
+mod protocol_args;
 pub mod protocols;
 pub mod report;
 pub mod run;

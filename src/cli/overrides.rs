@@ -53,9 +53,33 @@ impl Overrides {
     /// All that is wrong with the file and with what was set.
     pub(super) fn load(&self, file: &Path, further: &[String]) -> Result<Plan, Diagnostics> {
         let set = [&self.set, further].concat();
+        self.over(&set, |options| scenario::load(file, options))
+    }
+
+    /// The plan of a scenario that is in no file, and goes by `name`.
+    ///
+    /// # Errors
+    ///
+    /// All that is wrong with it and with what was set.
+    pub(super) fn parse(&self, name: &str, text: &str) -> Result<Plan, Diagnostics> {
+        self.over(&self.set, |options| {
+            scenario::parse_with(name, text, options)
+        })
+    }
+
+    /// Whether the target is given by an option.
+    pub(super) fn names_target(&self) -> bool {
+        self.target.is_some()
+    }
+
+    fn over(
+        &self,
+        set: &[String],
+        read: impl FnOnce(&Options<'_>) -> Result<Plan, Diagnostics>,
+    ) -> Result<Plan, Diagnostics> {
         let tls = self.tls.options();
         let options = Options {
-            set: &set,
+            set,
             tls: &tls,
             seed: self.seed,
             target: self.target.as_deref(),
@@ -63,7 +87,7 @@ impl Overrides {
             rate: self.rate.as_deref(),
             clients: self.clients.as_deref(),
         };
-        scenario::load(file, &options).and_then(with_readable_files)
+        read(&options).and_then(with_readable_files)
     }
 
     /// The plans of all scenarios under `paths`, warnings printed.

@@ -105,7 +105,11 @@ pub fn parse(
     parse_with(file, text, &options)
 }
 
-fn parse_with(file: &str, text: &str, options: &Options<'_>) -> Result<Plan, Diagnostics> {
+/// Checks the scenario in `text`, with all `options` over its keys; else as [`parse`].
+///
+/// # Errors
+/// As [`load`].
+pub fn parse_with(file: &str, text: &str, options: &Options<'_>) -> Result<Plan, Diagnostics> {
     let mut sources = Sources::default();
     let base = sources.add(file, text);
     let mut root = match tree::parse_document(text, base) {

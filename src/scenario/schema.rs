@@ -261,7 +261,8 @@ fn target_url(node: &Node, is_described: bool) -> Result<TargetUrl, Expected> {
         {
             (
                 format!("a [protocol] that says how the application at {scheme}:// talks"),
-                "[protocol] publish = \"say {payload}\" is the least of it, or preset = \"irc\""
+                "[protocol] publish = \"say {payload}\" is the least of it, or preset = \"irc\"; \
+                 without a file, --publish TEMPLATE or --protocol PRESET"
                     .to_owned(),
             )
         }

@@ -1,6 +1,8 @@
 //! A chat with rooms over WebSocket and messages of its own, as somebody writes one in an afternoon,
 //! in threads of a test's own process. It commits one bug, or none: then a run must pass.
 
+#![allow(dead_code)] // each file of tests takes what it needs
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

@@ -129,6 +129,12 @@ async fn welcome(shard: &Rc<Shard>, id: ConnId) -> Result<(), ConnectError> {
             () = trouble.notified() => None, // perhaps another client's
         };
         let mut fleet = shard.fleet();
+        // What the stream says of its end comes first: to the protocol it is an end like any other.
+        if matches!(read, Some(Read::Ended(_)))
+            && let Some(what) = fleet.take_broken()
+        {
+            return Err(ConnectError::NotTakenIn(what));
+        }
         if let Some(what) = fleet.trouble(id) {
             return Err(ConnectError::NotTakenIn(what));
         }
@@ -145,9 +151,6 @@ async fn welcome(shard: &Rc<Shard>, id: ConnId) -> Result<(), ConnectError> {
                 }
             }
             Some(Read::Ended(ending)) => {
-                if let Some(what) = fleet.take_broken() {
-                    return Err(ConnectError::NotTakenIn(what));
-                }
                 let wrong = match ending {
                     Ending::Ours => None,
                     _ if heard.is_empty() => None,

@@ -490,8 +490,7 @@ fn on_a_terminal(address: SocketAddr) -> Terminal {
     terminal
 }
 
-/// Waits until the ack of message `seq` is shown, and the prompt below it: before that the terminal
-/// may be between two lines, and not in the mode in which keys are read one by one.
+/// Waits until the ack of message `seq` is shown, and the prompt below it.
 fn wait_for_ack(terminal: &mut Terminal, seq: u64) {
     terminal.wait_for(&format!("✓ {seq}"));
     terminal.wait_for("> ");
@@ -548,6 +547,29 @@ fn what_is_typed_survives_what_arrives_and_can_be_edited_and_called_back() {
     wait_for_ack(&mut terminal, 43);
     terminal.press("\x1b[A\r");
     wait_for_ack(&mut terminal, 44);
+    terminal.press("\x04");
+    let (status, rest) = terminal.end();
+    assert_eq!(status.code(), Some(0), "{rest}");
+    server.join().unwrap();
+}
+
+/// In the mode in which a terminal edits lines itself, a Ctrl-D that comes between two lines is lost.
+#[test]
+fn keys_between_two_lines_are_passed_on() {
+    let (address, server) = serve(move |peer| {
+        peer.welcome(65_536);
+        peer.part();
+    });
+    let mut terminal = on_a_terminal(address);
+    for _ in 0..100 {
+        terminal.press("/help\r");
+        // The help is shown while the editor is between two lines, or soon after.
+        for _ in 0..50 {
+            assert!(!terminal.is_cooked(), "an editor has it");
+        }
+        terminal.wait_for("accepted");
+        terminal.wait_for("42");
+    }
     terminal.press("\x04");
     let (status, rest) = terminal.end();
     assert_eq!(status.code(), Some(0), "{rest}");

@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc as std_mpsc;
 use std::thread;
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
 use rustyline::history::MemHistory;
 use rustyline::{Config, ExternalPrinter};
 use tokio::sync::mpsc;
@@ -42,6 +44,7 @@ impl Editor {
         let history = MemHistory::with_config(&config);
         let mut lines = Lines::with_history(config, history).ok()?;
         let printer = lines.create_external_printer().ok()?;
+        tcsetattr(io::stdin(), OptionalActions::Now, &between_lines(&before)).ok()?;
         let is_editing = Arc::new(AtomicBool::new(false));
         let terminal = Restored {
             before,
@@ -53,6 +56,18 @@ impl Editor {
         };
         Some((editor, read_lines(lines, is_editing)))
     }
+}
+
+/// The mode in which the editor finds the terminal each time that it begins a line, and in which it
+/// leaves it. In the usual one a Ctrl-D that is pressed between two lines would be lost: the
+/// terminal keeps it as the end of a line, and passes on a NUL once an editor reads key by key.
+fn between_lines(before: &Termios) -> Termios {
+    let mut mode = before.clone();
+    mode.local_modes
+        .remove(LocalModes::ICANON | LocalModes::ECHO);
+    mode.special_codes[SpecialCodeIndex::VMIN] = 1;
+    mode.special_codes[SpecialCodeIndex::VTIME] = 0;
+    mode
 }
 
 /// Reads lines on a thread of its own until a person ends them, with Ctrl-D or Ctrl-C.

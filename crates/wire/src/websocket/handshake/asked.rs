@@ -150,6 +150,9 @@ impl Upgrade {
             return true;
         };
         let host = (origin.strip_prefix("http://")).or_else(|| origin.strip_prefix("https://"));
+        // Some programs (tsung) say the host alone. A browser never does; of a page without an
+        // origin it says `null`.
+        let host = host.or_else(|| (**origin != *"null").then_some(&**origin));
         host.is_some_and(|host| host.eq_ignore_ascii_case(&self.host))
     }
 }

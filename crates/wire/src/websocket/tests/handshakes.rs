@@ -257,6 +257,8 @@ fn a_page_of_another_host_is_known() {
     };
     assert!(upgrade("a:7", "http://a:7"));
     assert!(upgrade("a", "https://A"));
+    assert!(upgrade("127.0.0.1", "127.0.0.1"), "as tsung says it");
+    assert!(!upgrade("null", "null"));
     assert!(!upgrade("a:7", "http://a:8"));
     assert!(!upgrade("a:7", "http://a"));
     assert!(!upgrade("a", "null"));

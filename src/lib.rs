@@ -24,6 +24,7 @@
 //! | [`wire`] | the wire formats, sans-IO: frames, the load message; protocols, which make observations of bytes |
 //! | [`verify`] | observations in, violations out: ledger, judge, findings |
 //! | [`net`] | the transport: the system's TCP, or a simulated network |
+//! | [`proxy`] | a proxy that commits one fault between driver and target, to try the verifier there |
 //! | [`server`] | the reference server: one log, one cursor per session |
 //! | [`scenario`] | TOML in, a checked plan out; arrival schedules |
 //! | [`measure`] | histograms, the timeline, percentiles and how many samples they need |
@@ -34,8 +35,9 @@
 //! | [`scrape`] | figures during a run, for Prometheus: their names, and a thread that answers |
 //! | [`cli`] | one file per subcommand, progress |
 //!
-//! Four of them are crates of their own, so that the compiler enforces their boundaries and a
-//! change of one does not rebuild the others: `wire`, `verify`, `net` and `server`, under `crates`.
+//! Five of them are crates of their own, so that the compiler enforces their boundaries and a
+//! change of one does not rebuild the others: `wire`, `verify`, `net`, `proxy` and `server`, under
+//! `crates`.
 //!
 //! # Vocabulary
 //!
@@ -83,6 +85,8 @@ pub use chatbench_wire as wire;
 pub use chatbench_verify as verify;
 
 pub use chatbench_net as net;
+
+pub use chatbench_proxy as proxy;
 
 pub use chatbench_server as server;
 

@@ -27,6 +27,9 @@ use super::shard::Spec;
 use super::snapshot::{Phase, Snapshot};
 use super::thread::{run_shard, serve};
 use crate::measure::{Collector, Window};
+use crate::proxy::meddler::{Meddler, Task};
+use crate::proxy::talk::Talk;
+use crate::proxy::{Proxy, Served, Towards};
 use crate::scenario::footprint::most_unacked;
 use crate::scenario::plan::{Plan, Target, TargetUrl};
 use crate::signals::Signals;
@@ -115,13 +118,55 @@ pub async fn run(
     trace: Option<&Recording>,
     watch: &mut dyn FnMut(&Snapshot, &Collector),
 ) -> Result<Outcome, RunError> {
+    let setting = set_up(plan, program).await?;
+    carry_out(plan, setting, trace, watch).await
+}
+
+/// As [`run`], by way of a proxy: it knows how the target talks, and commits the fault of `task`
+/// once. Returns what the proxy did, too.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_by_proxy(
+    plan: &Plan,
+    program: &Path,
+    talk: Arc<dyn Talk>,
+    task: Option<Task>,
+) -> Result<(Outcome, Served), RunError> {
+    let mut setting = set_up(plan, program).await?;
+    let meddler = Meddler::new(talk, setting.run, &plan.rooms, task);
+    let towards = setting.hosts.iter().map(|host| Towards {
+        addresses: host.addresses().to_vec(),
+        net: host.net(),
+    });
+    let proxy = Proxy::start(towards.collect(), meddler)?;
+    let by_proxy = setting.hosts.iter().zip(proxy.addresses());
+    setting.hosts = by_proxy
+        .map(|(host, proxy)| host.by_way_of(*proxy))
+        .collect();
+    let outcome = carry_out(plan, setting, None, &mut |_, _| {}).await;
+    let served = proxy.stop();
+    match (outcome, &served.trouble) {
+        (Ok(outcome), _) => Ok((outcome, served)),
+        // The proxy knows better than its clients why.
+        (Err(RunError::Unreachable { url, client, .. }), Some(trouble)) => {
+            let what = trouble.clone();
+            Err(RunError::Unreachable { url, client, what })
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Starts or finds the target.
+async fn set_up(plan: &Plan, program: &Path) -> Result<Setting, RunError> {
     let mut signals = Signals::catch()?;
     let (hosts, url, embedded) = tokio::select! {
         ready = prepare(plan, program) => ready?,
         signal = signals.next() => return Err(RunError::NotBegun(signal)),
     };
     let started = SystemTime::now();
-    let setting = Setting {
+    Ok(Setting {
+        addresses_known: are_known(&hosts),
         hosts,
         url,
         embedded,
@@ -129,8 +174,14 @@ pub async fn run(
         time: Time::Real,
         started,
         run: run_id(started),
-    };
-    carry_out(plan, setting, trace, watch).await
+    })
+}
+
+/// Whether a client's address is to the target what it is to the client: nothing in between
+/// translates it.
+fn are_known(hosts: &[Host]) -> bool {
+    let mut addresses = hosts.iter().flat_map(Host::addresses);
+    addresses.all(|address| address.ip().is_loopback())
 }
 
 /// Carries out `plan` against a target in this process, in the time of the runtime that polls this,
@@ -150,6 +201,7 @@ pub async fn simulate(
     watch: &mut dyn FnMut(&Snapshot, &Collector),
 ) -> Result<Outcome, RunError> {
     let setting = Setting {
+        addresses_known: are_known(&hosts),
         hosts,
         url: plan.target_url().to_owned(),
         embedded: None,
@@ -164,6 +216,7 @@ pub async fn simulate(
 /// Where and when a run takes place.
 struct Setting {
     hosts: Vec<Host>,
+    addresses_known: bool,
     url: String,
     embedded: Option<Embedded>,
     signals: Signals,
@@ -271,6 +324,7 @@ impl<'a> Coordinator<'a> {
     ) -> Result<Self, RunError> {
         let Setting {
             hosts,
+            addresses_known,
             url,
             embedded,
             signals,
@@ -303,10 +357,7 @@ impl<'a> Coordinator<'a> {
             run,
             seed: plan.seed,
             late_after_ns,
-            addresses_known: hosts
-                .iter()
-                .flat_map(Host::addresses)
-                .all(|address| address.ip().is_loopback()),
+            addresses_known,
             promises: plan.promises,
             capabilities: spoken.capabilities(),
         };

@@ -70,8 +70,16 @@ impl Host {
     }
 
     /// The network that it is reached over.
-    pub(super) fn net(&self) -> Net {
+    #[must_use]
+    pub fn net(&self) -> Net {
         self.net.clone()
+    }
+
+    /// The same host, reached by way of a proxy in clear: it keeps the name that it was asked for
+    /// by, which clients tell it.
+    #[must_use]
+    pub fn by_way_of(&self, proxy: SocketAddr) -> Self {
+        Self::of(self.name.clone(), vec![proxy])
     }
 
     /// `HOST:PORT`, as it was asked for.

@@ -3,9 +3,10 @@
 //!
 //! Each is a real run: the driver over loopback against `chatbench serve --fault` as a child. The
 //! server says at its end what it did wrong, and to whom; the verifier, which knows nothing of
-//! that, says what it saw; `cell` compares the two.
+//! that, says what it saw; `cell` compares the two. `system` does the same on a system of the user's.
 
 pub mod cell;
+mod system;
 mod table;
 
 use std::io::{self, IsTerminal};
@@ -16,6 +17,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use cell::{Cell, Judge, Ran, Verdict, carry_out, scenarios_of};
+use system::System;
 
 use super::{EXIT_USAGE, fail, print};
 use crate::report::{self, Style};
@@ -32,6 +34,11 @@ const WIDEST: usize = 120;
 /// Arguments of `chatbench selftest`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
+Without a target the reference server commits the faults. With --target or FILE it is your own \
+system that is tried: a proxy between it and the clients commits them, one a run, and none in clean \
+runs. Of FILE the sections [target], [protocol] and [verify] are taken; the load is the selftest's \
+own.
+
 Exit codes:
     0  every fault that could be seen was reported as what it is, and nothing else was
     1  one was missed, misnamed or imagined
@@ -52,7 +59,7 @@ pub struct Args {
     faults: Vec<Subject>,
 
     /// Only this scenario of the selftest
-    #[arg(long, value_name = "NAME", value_parser = parse_scenario)]
+    #[arg(long, value_name = "NAME", value_parser = parse_scenario, conflicts_with = "system")]
     scenario: Option<&'static cell::Scenario>,
 
     /// Clean runs of each scenario [default: five times the seeds]
@@ -60,11 +67,17 @@ pub struct Args {
     clean: Option<u64>,
 
     /// How the verifier judges the runs (repeatable)
-    #[arg(long, value_name = "BY", value_enum, default_value = "numbers")]
+    #[arg(
+        long,
+        value_name = "BY",
+        value_enum,
+        default_value = "numbers",
+        conflicts_with = "system"
+    )]
     judge: Vec<Judge>,
 
     /// Runs at a time [default: as many as there are cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", conflicts_with = "system")]
     jobs: Option<NonZeroUsize>,
 
     /// Print what was committed and what was reported in every run
@@ -74,18 +87,24 @@ pub struct Args {
     /// Show no progress
     #[arg(long)]
     no_progress: bool,
+
+    #[command(flatten)]
+    system: System,
 }
 
-/// A fault, or none.
+/// The name of a fault, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Subject(Option<Fault>);
+struct Subject(Option<&'static str>);
 
 fn parse_subject(name: &str) -> Result<Subject, BadRequest> {
     if name == "none" {
         return Ok(Subject(None));
     }
+    if let Some(fault) = crate::proxy::Fault::by_name(name) {
+        return Ok(Subject(Some(fault.name())));
+    }
     let request: crate::server::fault::request::Request = name.parse()?;
-    Ok(Subject(Some(request.fault)))
+    Ok(Subject(Some(request.fault.name())))
 }
 
 fn parse_scenario(name: &str) -> Result<&'static cell::Scenario, String> {
@@ -99,6 +118,23 @@ fn parse_scenario(name: &str) -> Result<&'static cell::Scenario, String> {
 /// Carries out the verb.
 #[must_use]
 pub fn main(args: &Args) -> ExitCode {
+    if args.system.is_given() {
+        return system::main(args);
+    }
+    if args.system.tls.are_given() {
+        let error =
+            "options for TLS are about a system of yours: --target URL, or a scenario's FILE";
+        return fail(EXIT_USAGE, error);
+    }
+    let beyond_it =
+        |subject: &&Subject| subject.0.is_some_and(|name| Fault::by_name(name).is_none());
+    if let Some(Subject(Some(name))) = args.faults.iter().find(beyond_it) {
+        let error = format!(
+            "--fault {name}: only the proxy commits it, between clients and a system of yours: \
+             --target URL, or a scenario's FILE"
+        );
+        return fail(EXIT_USAGE, &error);
+    }
     let cells = cells(args);
     if cells.is_empty() {
         terminal::complain(
@@ -111,15 +147,7 @@ pub fn main(args: &Args) -> ExitCode {
         usize::from,
     );
     let (ran, interrupted) = run_all(&cells, jobs, &Progress::new(args, cells.len()));
-    let style = match io::stdout() {
-        // A table that a program reads has one line per row.
-        stdout if !stdout.is_terminal() => Style {
-            width: WIDEST,
-            ..Style::detect(&stdout)
-        },
-        stdout => Style::detect(&stdout),
-    };
-    let text = table::render(&ran, args.verbose, style);
+    let text = table::render(&ran, args.verbose, style_of_table());
     if let Err(error) = print(&text) {
         return fail(EXIT_USAGE, &error.to_string());
     }
@@ -131,6 +159,18 @@ pub fn main(args: &Args) -> ExitCode {
         table::overall(&ran)
     };
     ExitCode::from(verdict.exit_code())
+}
+
+/// The style of a table on standard output.
+fn style_of_table() -> Style {
+    match io::stdout() {
+        // A table that a program reads has one line per row.
+        stdout if !stdout.is_terminal() => Style {
+            width: WIDEST,
+            ..Style::detect(&stdout)
+        },
+        stdout => Style::detect(&stdout),
+    }
 }
 
 /// The cells to run, for each way of judging: each fault in its scenarios, then clean runs in all
@@ -153,7 +193,10 @@ fn cells_of(args: &Args, judge: Judge) -> Vec<Cell> {
         Some(seed) => seed..=seed,
         None => 1..=count,
     };
-    let is_asked = |fault| args.faults.is_empty() || args.faults.contains(&Subject(fault));
+    let is_asked = |fault: Option<Fault>| {
+        let subject = Subject(fault.map(Fault::name));
+        args.faults.is_empty() || args.faults.contains(&subject)
+    };
     let here = |scenario: &&'static cell::Scenario| {
         judge.runs(scenario) && args.scenario.is_none_or(|s| s == *scenario)
     };
@@ -207,7 +250,7 @@ fn run_all(cells: &[Cell], jobs: usize, progress: &Progress) -> (Vec<Ran>, bool)
             .inspect(|(_, ran)| progress.ran(ran))
             .collect()
     });
-    progress.bar.finish_and_clear();
+    progress.clear();
     ran.sort_by_key(|(index, _)| *index);
     let ran = ran.into_iter().map(|(_, ran)| ran).collect();
     (ran, interrupted.into_inner())
@@ -236,9 +279,18 @@ impl Progress {
         Self { bar }
     }
 
-    fn ran(&self, ran: &Ran) {
+    /// A run is over.
+    fn passed(&self, subject: &str) {
         self.bar.inc(1);
-        self.bar.set_message(table::subject(ran.cell));
+        self.bar.set_message(subject.to_owned());
+    }
+
+    fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn ran(&self, ran: &Ran) {
+        self.passed(&table::subject(ran.cell));
         let wrong = [Verdict::Missed, Verdict::Misnamed, Verdict::Imagined];
         if wrong.contains(&ran.verdict) {
             self.bar.suspend(|| {

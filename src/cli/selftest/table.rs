@@ -6,10 +6,10 @@ use crate::report::{self, Style};
 use crate::server::fault::catalogue::Fault;
 
 /// Columns of a fault's name.
-const NAME: usize = 22;
+pub(super) const NAME: usize = 22;
 
 /// Indent, in columns, of the details of a run or of a line.
-const INDENT: usize = 2;
+pub(super) const INDENT: usize = 2;
 
 /// The name of a cell: `drop-relay in churn, seed 3`.
 pub(super) fn subject(cell: Cell) -> String {

@@ -153,6 +153,10 @@ pub struct Capabilities {
     /// leaves all at once by ending its connection.
     #[serde(default = "yes", skip_serializing_if = "is_yes")]
     pub left: bool,
+    /// It hands a message to all at one moment: who has not left when anyone gets it is owed it. Else
+    /// only its ack says that it was handed to all.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub at_once: bool,
 }
 
 /// What recordings leave out where it is so, as it was of all targets of former ones.

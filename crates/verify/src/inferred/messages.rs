@@ -37,6 +37,17 @@ impl Sent {
     pub(super) fn accepted_at(&self) -> u64 {
         self.acked_at.min(self.arrived_at)
     }
+
+    /// When the target had provably handed it to all who were there: as soon as anyone had it, if
+    /// it hands it to all at once ([`Capabilities::at_once`]).
+    ///
+    /// [`Capabilities::at_once`]: chatbench_wire::seen::Capabilities::at_once
+    pub(super) fn handed_out_at(&self, at_once: bool) -> u64 {
+        match at_once {
+            true => self.accepted_at(),
+            false => self.acked_at,
+        }
+    }
 }
 
 /// Messages of one session.

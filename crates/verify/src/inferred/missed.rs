@@ -170,7 +170,9 @@ impl Inferred {
         let answered = matches!(rest, Rest::Answered { .. });
         // Its own messages came between its joining and its half-close.
         let own = message.sender == session.progress.track.id && !sent.refused;
-        let taken = answered && (own || sent.accepted_at() < session.progress.leaving_at);
+        let at_once = self.context.terms.capabilities.at_once;
+        let handed_out_at = sent.handed_out_at(at_once);
+        let taken = answered && (own || handed_out_at < session.progress.leaving_at);
         Some(Known {
             joined: own
                 || session.progress.joined_at < sent.sent_at

@@ -8,8 +8,10 @@ use super::weaker::{Bench, kinds};
 use super::world::address;
 use crate::kind::Kind;
 use crate::ledger::Ending;
+use crate::promises::{OrderPromise, Promises};
 use chatbench_wire::classic;
 use chatbench_wire::protocol::Protocol;
+use chatbench_wire::seen::Capabilities;
 
 fn bench(dialect: Protocol, clients: usize) -> Bench {
     Bench::new(INFERRED_ORDER, dialect, clients)
@@ -263,5 +265,38 @@ fn a_newcomer_may_begin_before_its_start_but_not_any_distance() {
         assert_eq!(findings.undecided.len(), usize::from(is_undecided));
         let twice = findings.violations.contains_key(&Kind::DuplicateRelay);
         assert_eq!(twice, !is_undecided);
+    }
+}
+
+/// Client 2 leaves without a message that client 1 has. Where the target goes from one receiver to
+/// the next with it, that proves nothing, but the ack does.
+#[test]
+fn who_leaves_is_owed_what_was_handed_to_all_by_then() {
+    let lost = vec![(Kind::LostRelay, 1)];
+    for (at_once, acked, expected) in [
+        (true, false, lost.clone()),
+        (true, true, lost.clone()),
+        (false, false, vec![]),
+        (false, true, lost),
+    ] {
+        let promises = Promises {
+            order: OrderPromise::Fifo,
+            ..INFERRED_ORDER
+        };
+        let capabilities = Capabilities {
+            at_once,
+            ..Protocol::Ndjson.capabilities()
+        };
+        let mut bench = Bench::of(promises, Protocol::Ndjson, capabilities, 3);
+        bench.send(0, false);
+        bench.relay(1, 0, 1);
+        if acked {
+            bench.ack(0, 1);
+        }
+        bench.leave(2);
+        if !acked {
+            bench.ack(0, 1);
+        }
+        assert_eq!(found(bench, &[0, 1]), expected, "{at_once} {acked}");
     }
 }

@@ -20,6 +20,7 @@ use chatbench_wire::classic;
 use chatbench_wire::ndjson;
 use chatbench_wire::payload::{self, Header, SenderId};
 use chatbench_wire::protocol::Protocol;
+use chatbench_wire::seen::Capabilities;
 
 /// Clients of one target, driven by hand. Client n is session n.
 pub(super) struct Bench {
@@ -37,9 +38,19 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(promises: Promises, dialect: Protocol, clients: usize) -> Self {
+        Self::of(promises, dialect, dialect.capabilities(), clients)
+    }
+
+    /// One of a target with these capabilities.
+    pub(super) fn of(
+        promises: Promises,
+        dialect: Protocol,
+        capabilities: Capabilities,
+        clients: usize,
+    ) -> Self {
         let terms = Terms {
             promises,
-            capabilities: dialect.capabilities(),
+            capabilities,
             ..terms()
         };
         let names = (0..100).map(|i| format!("c{i}")).collect();

@@ -41,6 +41,7 @@ const CAPABILITIES: Capabilities = Capabilities {
     senders: true,
     joined: true,
     left: true,
+    at_once: true,
 };
 
 /// The code of the error that says that its receiver is too slow.

@@ -165,6 +165,7 @@ impl Spec {
             joined: self.join.iter().any(|step| step.expect.is_some()),
             // An answer may come, and is none that is owed at the end of a connection.
             left: false,
+            at_once: true,
         }
     }
 

@@ -29,6 +29,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     senders: true,
     joined: true,
     left: true,
+    at_once: true,
 };
 
 /// Bytes of an unfinished text that are kept.

@@ -31,6 +31,7 @@ pub(super) const CAPABILITIES: Capabilities = Capabilities {
     senders: true,
     joined: true,
     left: true,
+    at_once: true,
 };
 
 /// The shortest frame there is, with its LF: `{"type":"bye","seq":0}`.

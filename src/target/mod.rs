@@ -13,7 +13,7 @@ use thiserror::Error;
 use crate::net::Net;
 use crate::net::tls::BadSetup;
 use crate::scenario::addresses::Url;
-use crate::scenario::plan::Target;
+use crate::scenario::plan::{Target, TargetUrl};
 use crate::scenario::tls::Tls;
 use host::Host;
 
@@ -51,6 +51,8 @@ pub struct Secure<'a> {
     pub alpn: &'a [&'a [u8]],
     /// How long a handshake may take.
     pub within: Duration,
+    /// The target says a line in plain text before the handshake.
+    pub greets: bool,
 }
 
 impl<'a> Secure<'a> {
@@ -62,6 +64,7 @@ impl<'a> Secure<'a> {
             alpn: target.url.alpn(),
             // Before the time for connecting is up, and all that is known is that it was too long.
             within: target.connect_timeout.mul_f64(0.9),
+            greets: matches!(&target.url, TargetUrl::Described(url) if url.scheme.is_nats()),
         })
     }
 }
@@ -73,7 +76,12 @@ impl<'a> Secure<'a> {
 /// As [`resolve`].
 pub async fn resolve_as_one(url: &Url, tls: &Tls, within: Duration) -> Result<Host, TargetError> {
     let alpn = url.protocol.alpn();
-    let secure = url.tls.then_some(Secure { tls, alpn, within });
+    let secure = url.tls.then_some(Secure {
+        tls,
+        alpn,
+        within,
+        greets: false,
+    });
     let hosts = resolve(&url.addresses, secure).await?;
     let addresses = hosts.iter().flat_map(Host::addresses).copied();
     let net = hosts.first().map(Host::net).unwrap_or_default();
@@ -96,9 +104,7 @@ pub async fn resolve(
     let mut hosts = Vec::with_capacity(addresses.len());
     for address in addresses {
         let net = match (&settings, &secure) {
-            (Some(settings), Some(secure)) => {
-                tls::net(secure.tls, settings, address, secure.within)?
-            }
+            (Some(settings), Some(secure)) => tls::net(secure, settings, address)?,
             _ => Net::System,
         };
         hosts.push(Host::resolve(address).await?.over(net));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Secure;
 use crate::net::Net;
 use crate::net::tls::{BadSetup, ClientSettings, Identity, Trust};
 use crate::scenario::tls::Tls;
@@ -31,12 +32,15 @@ pub fn settings(tls: &Tls, alpn: &[&[u8]]) -> Result<ClientSettings, BadSetup> {
 /// # Errors
 /// [`BadSetup::Name`] if the host cannot be the name of a server.
 pub(super) fn net(
-    tls: &Tls,
+    secure: &Secure<'_>,
     settings: &ClientSettings,
     address: &str,
-    within: Duration,
 ) -> Result<Net, BadSetup> {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let name = tls.server_name.as_deref().unwrap_or(host);
-    settings.connector(name, within).map(Net::Tls)
+    let name = secure.tls.server_name.as_deref().unwrap_or(host);
+    let connector = settings.connector(name, secure.within)?;
+    Ok(Net::Tls(match secure.greets {
+        true => connector.greeted(),
+        false => connector,
+    }))
 }

@@ -24,9 +24,46 @@ pub(super) async fn as_client(
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     within: Duration,
+    greeting: &[u8],
 ) -> io::Result<TlsStream> {
     let side = UnbufferedClientConnection::new(config, name).map_err(io::Error::other)?;
-    complete(TlsStream::new(socket, Side::Client(side)), within).await
+    let mut stream = TlsStream::new(socket, Side::Client(side));
+    stream.said_before(greeting);
+    complete(stream, within).await
+}
+
+/// The longest line that a server says before the handshake.
+const MAX_GREETING_BYTES: usize = 64 << 10;
+
+/// Reads the line that a server says before the handshake, and no byte more.
+pub(super) async fn greeting(socket: &TcpStream, within: Duration) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let reading = async {
+        while !line.ends_with(b"\n") && line.len() < MAX_GREETING_BYTES {
+            let mut piece = [0; READ_BYTES];
+            let count = socket.peek(&mut piece).await?;
+            if count == 0 {
+                let words = "it closed the connection before it said anything";
+                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, words));
+            }
+            let end = piece[..count].iter().position(|byte| *byte == b'\n');
+            let taken = end.map_or(count, |end| end + 1);
+            // They are there: they were seen.
+            let read = socket.try_read(&mut piece[..taken])?;
+            line.extend_from_slice(&piece[..read]);
+        }
+        Ok(())
+    };
+    match timeout(within, reading).await {
+        Ok(read) => read.map(|()| line),
+        Err(_) => {
+            let words = format!(
+                "it said nothing within {within:?}, where a line in plain text is to come before \
+                 the TLS handshake"
+            );
+            Err(io::Error::new(io::ErrorKind::TimedOut, words))
+        }
+    }
 }
 
 /// Shakes hands as the server.

@@ -133,6 +133,7 @@ impl ClientSettings {
             config: Arc::clone(&self.0),
             name: parsed.map_err(|_| BadSetup::Name(name.to_owned()))?,
             within,
+            greets: false,
         })
     }
 }
@@ -143,6 +144,7 @@ pub struct Connector {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
     within: Duration,
+    greets: bool,
 }
 
 impl fmt::Debug for Connector {
@@ -154,10 +156,22 @@ impl fmt::Debug for Connector {
 }
 
 impl Connector {
+    /// The same to a server that says a line in plain text before the handshake, as those of NATS
+    /// do. It is the first that is read.
+    #[must_use]
+    pub fn greeted(mut self) -> Self {
+        self.greets = true;
+        self
+    }
+
     /// Shakes hands over a connection that was just made.
     pub(super) async fn connect(&self, socket: TcpStream) -> io::Result<Stream> {
         let (config, name) = (Arc::clone(&self.config), self.name.clone());
-        let shaken = handshake::as_client(socket, config, name, self.within).await;
+        let greeting = match self.greets {
+            true => handshake::greeting(&socket, self.within).await?,
+            false => Vec::new(),
+        };
+        let shaken = handshake::as_client(socket, config, name, self.within, &greeting).await;
         shaken.map(|stream| Stream::Tls(Box::new(stream)))
     }
 }

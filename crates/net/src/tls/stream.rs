@@ -130,6 +130,11 @@ impl TlsStream {
         }
     }
 
+    /// The peer said this in plain text before the handshake.
+    pub(super) fn said_before(&mut self, greeting: &[u8]) {
+        self.plain.add(greeting);
+    }
+
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }

@@ -99,7 +99,7 @@ fn every_verb_refuses_what_is_no_url_before_it_does_anything() {
     let scenario = Scenario::new(MOMENT);
     let file = scenario.path();
     for url in [
-        "nats://127.0.0.1:1",
+        "gopher://127.0.0.1:1",
         "ndjson://",
         "ndjson://:1",
         "ndjson://127.0.0.1:1/path",

@@ -128,6 +128,7 @@ fn installed(name: &str) -> Result<(), &'static str> {
             file(module.exists(), "module nchan of nginx")
         }
         "prosody" => command("prosody"),
+        "nats" => command("nats-server"),
         _ => command("ngircd"),
     }
 }
@@ -175,6 +176,26 @@ fn prosody() {
 #[test]
 fn ngircd() {
     assert_passes("ngircd", "irc");
+}
+
+#[test]
+fn nats() {
+    let Some(server) = assert_passes("nats", "nats") else {
+        return;
+    };
+    // What it does not promise, and does not do: what several clients publish at once comes in
+    // another order to each. One pair of subscribers that differ is enough, and not sure to be found
+    // in every run.
+    let set = [
+        "verify.order=total",
+        "clients.people.rooms=1",
+        "clients.people.rate=4000",
+    ];
+    let differs = (0..5).any(|_| {
+        let (code, result) = server.result_of("nats", &set);
+        code == Some(1) && result["violations"].to_string().contains("order")
+    });
+    assert!(differs, "all subscribers got everything in one order");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::{EXIT_USAGE, fail, printed};
 use crate::report::Style;
-use crate::scenario::protocol::presets;
+use crate::scenario::protocol::{presets, systems};
 
 /// Columns between names and titles.
 const GAP: usize = 2;
@@ -25,7 +25,7 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
-    /// List the presets, and what each was tried against
+    /// List the presets and the systems that need none, and what each was tried against
     List,
     /// Print a preset: TOML to be copied and changed
     Show {
@@ -59,6 +59,12 @@ fn list(style: Style) -> String {
         let text = format!("{}; {}", preset.title(), preset.tried);
         style.paragraph(&mut out, &head, column + GAP, &text);
     }
+    out.push_str("\nWithout a preset, by the scheme of the URL (docs/SYSTEMS.md):\n");
+    for system in systems::ALL {
+        let head = format!("{:column$}{:GAP$}", format!("{}://", system.scheme), "");
+        let text = format!("{}; {}", system.title, system.tried);
+        style.paragraph(&mut out, &head, column + GAP, &text);
+    }
     out
 }
 
@@ -75,6 +81,9 @@ mod tests {
                 line.is_some_and(|line| line.contains(&preset.title()[..6])),
                 "{list}"
             );
+        }
+        for system in systems::ALL {
+            assert!(list.contains(system.title), "{list}");
         }
         assert!(list.contains("tried against"));
     }

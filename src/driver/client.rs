@@ -84,6 +84,7 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
                         within,
                         hint: match shard.spoken {
                             Spoken::Own(Protocol::Ndjson) => CLASSIC_SAYS_NONE,
+                            Spoken::Nats(_) => NATS_SPEAKS_FIRST,
                             Spoken::Own(_) | Spoken::Application(_) => "",
                         },
                     },
@@ -111,6 +112,10 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
 const CLASSIC_SAYS_NONE: &str = " (a server of the classic dialect says none: \
                                  classic://HOST:PORT; one that speaks TLS waits for the client's \
                                  handshake: ndjson+tls://HOST:PORT)";
+
+/// Why a target that is taken for a NATS server may say nothing.
+const NATS_SPEAKS_FIRST: &str = " (a NATS server speaks first; one that does not is something else, \
+                                 or speaks TLS from the start: tls+nats://HOST:PORT)";
 
 fn io_error(error: io::Error) -> ConnectError {
     ConnectError::Io(Arc::new(error))

@@ -14,6 +14,7 @@ use super::section::{Problems, Section};
 use super::tree::{Entry, Value};
 use super::value::{boolean, choice, duration_or_none};
 use crate::wire::application::spec::Ack;
+use crate::wire::nats;
 use crate::wire::protocol::Spoken;
 use crate::wire::rooms::RoomNames;
 
@@ -38,12 +39,8 @@ pub(super) fn read(section: &mut Section<'_>, spoken: &Spoken) -> Promises {
             choice(RelayPromise::WORDS),
             RelayPromise::WORDS[0].0,
         ),
-        order: section.value(
-            "order",
-            choice(OrderPromise::WORDS),
-            OrderPromise::WORDS[0].0,
-        ),
-        echo: section.value("echo", boolean, ack == AckPromise::Echo),
+        order: section.value("order", choice(OrderPromise::WORDS), order_of(spoken)),
+        echo: section.value("echo", boolean, ack == AckPromise::Echo || has_echo(spoken)),
         use_seq: section.value("use_seq", boolean, spoken.capabilities().numbers),
         late_after: section.value("late_after", duration_or_none, "5s"),
     }
@@ -59,9 +56,30 @@ fn acks_of(spoken: &Spoken) -> &'static str {
             Ack::Echo => AckPromise::Echo,
             Ack::None => AckPromise::None,
         },
+        Spoken::Nats(settings) => match settings.ack {
+            nats::Ack::Flush | nats::Ack::Ok => AckPromise::ExactlyOnce,
+            nats::Ack::None => AckPromise::None,
+        },
     };
-    let word = AckPromise::WORDS.iter().find(|(_, one)| *one == promise);
-    word.map_or("none", |(word, _)| word)
+    promise.word()
+}
+
+/// The same of its order. A NATS server sends what several clients publish at once to each
+/// subscriber in an order of its own.
+fn order_of(spoken: &Spoken) -> &'static str {
+    match spoken {
+        Spoken::Own(_) | Spoken::Application(_) => OrderPromise::WORDS[0].1,
+        Spoken::Nats(_) => OrderPromise::Fifo,
+    }
+    .word()
+}
+
+/// Whether a client gets what it publishes besides its ack.
+fn has_echo(spoken: &Spoken) -> bool {
+    match spoken {
+        Spoken::Own(_) | Spoken::Application(_) => false,
+        Spoken::Nats(settings) => settings.echo,
+    }
 }
 
 /// Notes everything in the scenario that makes no sense with its target's promises.

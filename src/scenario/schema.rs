@@ -1,7 +1,5 @@
 //! The scenario's sections, one function each, and the plan they make.
 
-use std::sync::Arc;
-
 use super::addresses::BadUrl;
 use super::checks;
 use super::clients;
@@ -28,10 +26,11 @@ const DEFAULT_DURATION: &str = "10s";
 const SUPPORTED_URLS: &str = "this version drives \"embedded\", \"embedded+classic\", \
                               \"embedded+ws\", \"ndjson://HOST:PORT\", \
                               \"classic://HOST:PORT\" and \"ws://HOST:PORT/PATH\", and these over \
-                              TLS: \"ndjson+tls://\", \"classic+tls://\" and \"wss://\"";
+                              TLS: \"ndjson+tls://\", \"classic+tls://\" and \"wss://\"; and \
+                              \"nats://HOST:PORT\" and \"tls+nats://HOST:PORT\"";
 
 /// Kinds of target that later versions drive.
-const LATER_SCHEMES: [&str; 3] = ["nats", "redis", "mqtt"];
+const LATER_SCHEMES: [&str; 2] = ["redis", "mqtt"];
 
 /// The names for the reference server as a child process, each with the protocol of its clients.
 const EMBEDDED: [(&str, Protocol); 3] = [
@@ -76,9 +75,11 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table, inputs: &Input
             .map_or(0..0, |entry| entry.node.span.clone()),
         clients: clients_in_all + u64::from(run.observers),
     };
-    if let Some(spec) = protocol::read(problems, &mut file, inputs, &around) {
-        protocol::check(problems, &file, &drafts, &run, &spec);
-        target.spoken = Spoken::Application(Arc::new(spec));
+    if let Some(spoken) = protocol::read(problems, &mut file, inputs, &around) {
+        if let Spoken::Application(spec) = &spoken {
+            protocol::check(problems, &file, &drafts, &run, spec);
+        }
+        target.spoken = spoken;
     }
     let (promises, late) = section(problems, &mut file, &empty, "verify", |section| {
         let promises = promises::read(section, &target.spoken);
@@ -99,6 +100,9 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table, inputs: &Input
     checks::claims(problems, &drafts, &run, &target.spoken);
     let rooms = membership::check(problems, &drafts, &target.spoken);
     membership::thresholds(problems, &thresholds, &rooms);
+    if let Spoken::Nats(settings) = &target.spoken {
+        protocol::nats::check(problems, &file, &drafts, &rooms, settings);
+    }
     promises::check(
         problems,
         &file,
@@ -230,7 +234,7 @@ fn target_url(node: &Node, is_described: bool) -> Result<TargetUrl, Expected> {
     let Value::String(url) = &node.value else {
         return Err("a url".into());
     };
-    let described = Scheme::of(url).filter(|_| is_described);
+    let described = Scheme::of(url).filter(|scheme| is_described || scheme.is_nats());
     if let Some(scheme) = described {
         return DescribedUrl::parse(scheme, url)
             .map(TargetUrl::Described)

@@ -94,6 +94,8 @@ pub(super) const KEYS: [(&str, &[&str]); 10] = [
             "vars",
             "users",
             "reconnect",
+            "subject",
+            "echo",
         ],
     ),
     (

@@ -65,11 +65,7 @@ pub(super) fn read(target: &mut Section<'_>, url: &TargetUrl) -> Tls {
         let help = match url {
             TargetUrl::Embedded(_) => "the embedded server speaks plain TCP".to_owned(),
             TargetUrl::Described(at) => {
-                let scheme = if at.scheme.is_websocket() {
-                    "wss"
-                } else {
-                    "tls"
-                };
+                let scheme = at.scheme.over_tls().name();
                 format!("its url would be \"{scheme}://{}{}\"", at.list, at.path)
             }
             TargetUrl::At(at) => format!("its url would be \"{}\"", at.over_tls()),

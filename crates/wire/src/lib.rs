@@ -4,7 +4,8 @@
 //! lines (the codec that the fuzzer hammers); [`classic`] is the original's dialect, without frames
 //! and without lines; [`websocket`] turns a byte stream into messages and messages into a byte
 //! stream; [`payload`] is the load message, the text that a driver publishes and that describes
-//! itself; [`foreign`] recognises protocols that are none of these. [`seen`] has the observations
+//! itself; [`nats`] is the protocol of that system, [`frames`] cuts streams into frames such as its,
+//! and [`naming`] is how rooms are named there; [`foreign`] recognises protocols that are none of these. [`seen`] has the observations
 //! that a client makes of its target, whatever the protocol; [`protocol`] makes them out of bytes,
 //! with a file for each protocol; [`application`] has what an application's own protocol is
 //! described by. Nothing here opens a socket, reads a clock or keeps state beyond an unfinished
@@ -17,7 +18,10 @@ use serde::{Deserialize, Serialize};
 pub mod application;
 pub mod classic;
 pub mod foreign;
+pub mod frames;
 pub mod line;
+pub mod naming;
+pub mod nats;
 pub mod ndjson;
 pub mod payload;
 pub mod protocol;

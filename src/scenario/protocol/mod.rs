@@ -4,12 +4,15 @@
 //! that may refer to them.
 
 mod inputs;
+pub(super) mod nats;
 pub mod presets;
+pub mod systems;
 mod texts;
 pub mod url;
 mod users;
 
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
@@ -25,6 +28,7 @@ use crate::wire::application::matching::Match;
 use crate::wire::application::spec::{Ack, Heartbeat, Reconnect, Spec, Step, Transport};
 use crate::wire::application::template::{Template, is_name};
 use crate::wire::application::variables::{Computed, Name, Source};
+use crate::wire::protocol::Spoken;
 
 pub(super) use inputs::{Inputs, prepare};
 use texts::Texts;
@@ -53,7 +57,13 @@ pub(super) fn read(
     file: &mut Section<'_>,
     inputs: &Inputs,
     around: &Around<'_>,
-) -> Option<Spec> {
+) -> Option<Spoken> {
+    if let TargetUrl::Described(url) = around.url
+        && url.scheme.is_nats()
+    {
+        let settings = nats::read(problems, file, inputs, around, url)?;
+        return Some(Spoken::Nats(Arc::new(settings)));
+    }
     let entry = file.entry("protocol")?;
     let TargetUrl::Described(url) = around.url else {
         let title = "`protocol`: only of a target at ws://, wss://, tcp:// or tls://";
@@ -63,6 +73,14 @@ pub(super) fn read(
         return None;
     };
     let section = Section::open_entry(problems, "protocol", entry, keys_of("protocol"))?;
+    for entry in ["subject", "echo"]
+        .iter()
+        .filter_map(|key| section.entry(key))
+    {
+        let title = format!("`protocol.{}`: belongs to targets at nats://", entry.key);
+        let label = format!("this target is {}://", url.scheme.name());
+        section.problem(Diagnostic::error(title).at(&entry.key_span, label));
+    }
     let reader = Reader {
         texts: Texts::new(problems),
         section: &section,
@@ -72,7 +90,7 @@ pub(super) fn read(
     };
     let spec = reader.read(url.scheme.is_websocket());
     file.resolve("protocol", resolved(entry));
-    spec
+    spec.map(|spec| Spoken::Application(Arc::new(spec)))
 }
 
 /// The section as it was read, without what may be secret.
@@ -657,27 +675,12 @@ pub(super) fn check(
     if spec.is_room_in_path() {
         rooms_in_path(problems, file, drafts, run);
     }
+    if names_room && let Some(publish) = publish {
+        let why = (publish.node.span.clone(), "has {room} in it");
+        senders_are_in_rooms(problems, drafts, Some(why));
+    }
     for draft in drafts {
         let in_rooms = draft.rooms.is_some();
-        let sends_anywhere = match &draft.load {
-            DraftLoad::Listen => false,
-            DraftLoad::Rate(..) | DraftLoad::Stages { .. } | DraftLoad::Closed { .. } => !in_rooms,
-            DraftLoad::Script(script, _) => {
-                script.rooms.is_empty() && !in_rooms && script.publishes()
-            }
-        };
-        if sends_anywhere
-            && names_room
-            && let Some(publish) = publish
-        {
-            let title = format!(
-                "`clients.{}`: is in no room, and `publish` names one",
-                draft.name
-            );
-            let error = Diagnostic::error(title).at(&draft.span, "needs `rooms`");
-            let error = error.at(&publish.node.span, "has {room} in it");
-            problems.push(error.help("rooms = 1, or the names: rooms = { names = [\"lobby\"] }"));
-        }
         if in_rooms
             && !names_room
             && !spec.is_room_in_path()
@@ -697,6 +700,34 @@ pub(super) fn check(
             let error = Diagnostic::error(title).at(&draft.span, "");
             problems.push(error.help("`protocol.leave` is missing"));
         }
+    }
+}
+
+/// Notes clients that publish in no room, where messages are published in rooms; `why` is where that
+/// is said.
+fn senders_are_in_rooms(problems: &Problems, drafts: &[Draft], why: Option<(Span, &str)>) {
+    for draft in drafts {
+        let in_rooms = draft.rooms.is_some();
+        let sends_anywhere = match &draft.load {
+            DraftLoad::Listen => false,
+            DraftLoad::Rate(..) | DraftLoad::Stages { .. } | DraftLoad::Closed { .. } => !in_rooms,
+            DraftLoad::Script(script, _) => {
+                script.rooms.is_empty() && !in_rooms && script.publishes()
+            }
+        };
+        if !sends_anywhere {
+            continue;
+        }
+        let name = &draft.name;
+        let title = match &why {
+            Some(_) => format!("`clients.{name}`: is in no room, and `publish` names one"),
+            None => format!("`clients.{name}`: is in no room, and others are"),
+        };
+        let mut error = Diagnostic::error(title).at(&draft.span, "needs `rooms`");
+        if let Some((span, label)) = &why {
+            error = error.at(span, *label);
+        }
+        problems.push(error.help("rooms = 1, or the names: rooms = { names = [\"lobby\"] }"));
     }
 }
 

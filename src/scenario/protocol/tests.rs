@@ -29,7 +29,7 @@ fn said(lines: &str) -> String {
 fn spec(plan: &Plan) -> &Spec {
     match &plan.target.spoken {
         Spoken::Application(spec) => spec,
-        Spoken::Own(protocol) => panic!("{protocol}"),
+        other => panic!("{other}"),
     }
 }
 

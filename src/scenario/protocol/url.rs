@@ -28,10 +28,24 @@ pub enum Scheme {
     Tcp,
     /// A byte stream over TLS.
     Tls,
+    /// A NATS server.
+    Nats,
+    /// A NATS server over TLS.
+    NatsTls,
 }
 
 impl Scheme {
-    const ALL: [Self; 4] = [Self::Ws, Self::Wss, Self::Tcp, Self::Tls];
+    const ALL: [Self; 6] = [
+        Self::Ws,
+        Self::Wss,
+        Self::Tcp,
+        Self::Tls,
+        Self::Nats,
+        Self::NatsTls,
+    ];
+
+    /// Those of targets that talk as `[protocol]` says.
+    pub(super) const APPLICATIONS: &str = "ws://, wss://, tcp:// and tls://";
 
     /// The part of a URL before `://`.
     #[must_use]
@@ -41,6 +55,8 @@ impl Scheme {
             Self::Wss => "wss",
             Self::Tcp => "tcp",
             Self::Tls => "tls",
+            Self::Nats => "nats",
+            Self::NatsTls => "tls+nats",
         }
     }
 
@@ -50,10 +66,26 @@ impl Scheme {
         matches!(self, Self::Ws | Self::Wss)
     }
 
+    /// Whether it is NATS: what is spoken needs no description.
+    #[must_use]
+    pub const fn is_nats(self) -> bool {
+        matches!(self, Self::Nats | Self::NatsTls)
+    }
+
+    /// The same over TLS.
+    #[must_use]
+    pub const fn over_tls(self) -> Self {
+        match self {
+            Self::Ws | Self::Wss => Self::Wss,
+            Self::Tcp | Self::Tls => Self::Tls,
+            Self::Nats | Self::NatsTls => Self::NatsTls,
+        }
+    }
+
     /// Whether it is all over TLS.
     #[must_use]
     pub const fn is_tls(self) -> bool {
-        matches!(self, Self::Wss | Self::Tls)
+        matches!(self, Self::Wss | Self::Tls | Self::NatsTls)
     }
 
     /// The port of a URL that names none, if there is one by custom.
@@ -62,6 +94,7 @@ impl Scheme {
             Self::Ws => Some(80),
             Self::Wss => Some(443),
             Self::Tcp | Self::Tls => None,
+            Self::Nats | Self::NatsTls => Some(4222),
         }
     }
 
@@ -89,6 +122,13 @@ impl DescribedUrl {
         if !scheme.is_websocket() && !path.is_empty() && path != "/" {
             let name = scheme.name();
             return Err(format!("{name}:// takes no path, and {path:?} is one"));
+        }
+        if list.contains('@') {
+            return Err(
+                "a user and a password do not belong into a URL, which reports show: put them \
+                 into [protocol] vars = { user = \"…\", password = \"{env.PASSWORD}\" }"
+                    .to_owned(),
+            );
         }
         let ported: Vec<String> = list
             .split(',')

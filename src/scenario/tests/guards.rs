@@ -296,8 +296,8 @@ fn every_guard_fires_at_its_line() {
         ),
         // Target.
         (
-            format!("target.url = 'nats://h:1'\n{talk}"),
-            "1:14 `target.url`: expected a target that this version drives: nats://",
+            format!("target.url = 'mqtt://h:1'\n{talk}"),
+            "1:14 `target.url`: expected a target that this version drives: mqtt://",
         ),
         (
             format!("target.url = 'h'\n{talk}"),

@@ -48,11 +48,11 @@ fn seed_and_target_options_are_over_everything() {
         plan.target.url,
         TargetUrl::At("ndjson://127.0.0.1:7".parse().unwrap())
     );
-    let errors = parse("a.toml", TWO_GROUPS, &[], None, Some("nats://x")).unwrap_err();
+    let errors = parse("a.toml", TWO_GROUPS, &[], None, Some("mqtt://x")).unwrap_err();
     let error = errors.iter().next().unwrap();
     let position = errors.position(error).unwrap();
     assert_eq!(position.source, "command line");
-    assert!(error.title().contains("nats:// is not supported yet"));
+    assert!(error.title().contains("mqtt:// is not supported yet"));
 }
 
 #[test]

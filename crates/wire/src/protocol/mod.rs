@@ -18,11 +18,14 @@ use serde::{Deserialize, Serialize};
 
 use super::Dialect;
 use super::application::spec::{Reconnect, Spec};
+use super::nats::Settings as NatsSettings;
 use super::rooms::{RoomId, RoomNames};
 use super::seen::{Capabilities, Conn, Due, Glued, Goodbye, Publishing, RawSent, Seen};
 
 pub mod application;
 pub mod classic;
+mod known;
+pub mod nats;
 pub mod ndjson;
 pub mod websocket;
 mod wrong;
@@ -202,6 +205,8 @@ pub enum Spoken {
     Own(Protocol),
     /// An application's own, as a scenario describes it.
     Application(Arc<Spec>),
+    /// That of NATS.
+    Nats(Arc<NatsSettings>),
 }
 
 impl Spoken {
@@ -211,6 +216,7 @@ impl Spoken {
         match self {
             Self::Own(protocol) => protocol.capabilities(),
             Self::Application(spec) => spec.capabilities(),
+            Self::Nats(_) => nats::CAPABILITIES,
         }
     }
 
@@ -222,6 +228,7 @@ impl Spoken {
             Self::Application(spec) => {
                 AnyConn::Application(application::Application::open(spec, opening, out))
             }
+            Self::Nats(settings) => AnyConn::Nats(nats::Nats::open(settings, opening)),
         }
     }
 
@@ -230,7 +237,7 @@ impl Spoken {
     pub fn wrong(&self, heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
         match self {
             Self::Own(protocol) => protocol.wrong(heard, ended, max_seq),
-            Self::Application(_) => None, // its connections say it
+            Self::Application(_) | Self::Nats(_) => None, // its connections say it
         }
     }
 
@@ -239,7 +246,7 @@ impl Spoken {
     #[must_use]
     pub fn reconnect(&self) -> Option<Reconnect> {
         match self {
-            Self::Own(_) => None,
+            Self::Own(_) | Self::Nats(_) => None,
             Self::Application(spec) => spec.reconnect,
         }
     }
@@ -250,6 +257,7 @@ impl Spoken {
         match self {
             Self::Own(protocol) => protocol.frame_bytes(),
             Self::Application(spec) => application::frame_bytes(spec),
+            Self::Nats(settings) => nats::frame_bytes(settings),
         }
     }
 }
@@ -263,6 +271,7 @@ impl fmt::Display for Spoken {
                 Some(preset) => f.write_str(preset),
                 None => f.write_str("[protocol]"),
             },
+            Self::Nats(_) => f.write_str("nats"),
         }
     }
 }
@@ -322,6 +331,8 @@ pub enum AnyConn {
     WebSocket(websocket::WebSocket),
     /// Of [`Spoken::Application`].
     Application(application::Application),
+    /// Of [`Spoken::Nats`].
+    Nats(nats::Nats),
 }
 
 /// Runs the same code for the connection of whichever protocol it is: `each_conn!(any, conn => …)`.
@@ -333,6 +344,7 @@ macro_rules! each_conn {
             $crate::protocol::AnyConn::Classic($conn) => $body,
             $crate::protocol::AnyConn::WebSocket($conn) => $body,
             $crate::protocol::AnyConn::Application($conn) => $body,
+            $crate::protocol::AnyConn::Nats($conn) => $body,
         }
     };
 }
@@ -346,7 +358,7 @@ impl AnyConn {
             Self::Ndjson(conn) => conn.glued(publish, id),
             Self::Classic(conn) => conn.glued(publish),
             Self::WebSocket(conn) => conn.glued(publish, id),
-            Self::Application(_) => None,
+            Self::Application(_) | Self::Nats(_) => None,
         }
     }
 
@@ -354,7 +366,7 @@ impl AnyConn {
     #[must_use]
     pub fn claim(&self) -> Option<&str> {
         match self {
-            Self::Ndjson(_) | Self::WebSocket(_) | Self::Application(_) => None,
+            Self::Ndjson(_) | Self::WebSocket(_) | Self::Application(_) | Self::Nats(_) => None,
             Self::Classic(conn) => Some(conn.claim()),
         }
     }

@@ -95,6 +95,13 @@ pub fn main(args: &Args) -> ExitCode {
                 return fail(EXIT_USAGE, &error);
             }
         },
+        (TargetUrl::Described(url), spoken) => {
+            let error = format!(
+                "{url}: the frames of {spoken} are not shown one by one; chatbench load {url} \
+                 drives it"
+            );
+            return fail(EXIT_USAGE, &error);
+        }
         _ => {
             let error = "there is no embedded server to try: start one with `chatbench serve`, \
                          and try the address that it says";

@@ -56,7 +56,7 @@ pub(super) fn describe(url: &Url, has_rooms: bool) -> Option<Result<Arc<Spec>, D
     let plan = scenario::parse("reference", &text, &[], None, None);
     Some(plan.map(|plan| match plan.target.spoken {
         Spoken::Application(spec) => spec,
-        Spoken::Own(protocol) => unreachable!("a description is none of {protocol}"),
+        other => unreachable!("a description is none of {other}"),
     }))
 }
 

@@ -677,7 +677,7 @@ pub(super) fn check(
     }
     if names_room && let Some(publish) = publish {
         let why = (publish.node.span.clone(), "has {room} in it");
-        senders_are_in_rooms(problems, drafts, Some(why));
+        senders_are_in_rooms(problems, drafts, Some(&why));
     }
     for draft in drafts {
         let in_rooms = draft.rooms.is_some();
@@ -705,7 +705,7 @@ pub(super) fn check(
 
 /// Notes clients that publish in no room, where messages are published in rooms; `why` is where that
 /// is said.
-fn senders_are_in_rooms(problems: &Problems, drafts: &[Draft], why: Option<(Span, &str)>) {
+fn senders_are_in_rooms(problems: &Problems, drafts: &[Draft], why: Option<&(Span, &str)>) {
     for draft in drafts {
         let in_rooms = draft.rooms.is_some();
         let sends_anywhere = match &draft.load {
@@ -719,12 +719,12 @@ fn senders_are_in_rooms(problems: &Problems, drafts: &[Draft], why: Option<(Span
             continue;
         }
         let name = &draft.name;
-        let title = match &why {
+        let title = match why {
             Some(_) => format!("`clients.{name}`: is in no room, and `publish` names one"),
             None => format!("`clients.{name}`: is in no room, and others are"),
         };
         let mut error = Diagnostic::error(title).at(&draft.span, "needs `rooms`");
-        if let Some((span, label)) = &why {
+        if let Some((span, label)) = why {
             error = error.at(span, *label);
         }
         problems.push(error.help("rooms = 1, or the names: rooms = { names = [\"lobby\"] }"));

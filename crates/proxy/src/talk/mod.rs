@@ -95,8 +95,7 @@ pub fn of(spoken: &Spoken) -> Option<Arc<dyn Talk>> {
         Spoken::Own(Protocol::WebSocket) => Arc::new(json::Json::over_websocket()),
         Spoken::Own(Protocol::Classic) => Arc::new(classic::Classic),
         Spoken::Application(spec) => Arc::new(application::Described::new(Arc::clone(spec))),
-        #[allow(unreachable_patterns)] // protocols to come have no faults before they have a file
-        Spoken::Own(_) => return None,
+        Spoken::Nats(_) => return None,
     })
 }
 

@@ -126,7 +126,7 @@ fn kept_of(path: &Path, system: &System) -> Result<(String, Table, Vec<String>),
     let rooms = plan.rooms.iter().map(|(_, name)| name.to_owned()).collect();
     let has_rooms = match &plan.target.spoken {
         Spoken::Application(spec) => spec.capabilities().rooms,
-        Spoken::Own(_) => system.rooms.is_some(),
+        Spoken::Own(_) | Spoken::Nats(_) => system.rooms.is_some(),
     };
     Ok((file, table, if has_rooms { rooms } else { Vec::new() }))
 }

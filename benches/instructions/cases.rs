@@ -200,8 +200,8 @@ pub(crate) const ALL: &[Case] = &[
             .collect();
         acknowledge(&mut fleet.ledger, fleet.senders[0], &acks);
     }),
-    // Its maps have random seeds: of ten processes that ran the same, some took 1,174 instructions
-    // and some 8 % more.
+    // Maps whose keys a target can choose have random seeds, so that one process may take more than
+    // another that ran the same.
     case!("verify/judge-a-message", JUDGED * BATCH, judge, 6, || {
         for _ in 0..JUDGED {
             let mut fleet = Fleet::new(100, 1);

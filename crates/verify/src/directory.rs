@@ -4,11 +4,13 @@
 //! The one piece of verification that threads share. It is asked once per message and shard, when a
 //! line is decoded for the first time, never per delivery.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
+
+use rustc_hash::FxHashMap;
 
 use super::ids::MAX_SESSIONS;
 use super::numbered::MAX_SEQ;
@@ -59,11 +61,11 @@ pub struct Directory {
 /// connections in rooms, so that what is kept of one is small.
 #[derive(Debug, Default)]
 struct Sessions {
-    entries: HashMap<SenderId, Entry>,
+    entries: FxHashMap<SenderId, Entry>,
     /// The address of each connection, by the session that it has in the unnamed room.
-    addresses: HashMap<SenderId, Box<str>>,
+    addresses: FxHashMap<SenderId, Address>,
     /// How many sessions have the address of this one, itself included, where several have.
-    sharing: HashMap<SenderId, u32>,
+    sharing: FxHashMap<SenderId, u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,10 +75,22 @@ struct Entry {
     connection: SenderId,
 }
 
+#[derive(Debug)]
+struct Address {
+    text: Box<str>,
+    /// The connection's own session is forgotten, and not all that share the address.
+    is_kept_for_others: bool,
+}
+
 impl Sessions {
+    /// The address of a session. That of a connection's own is found at once: it is asked for with
+    /// every message.
     fn address(&self, session: SenderId) -> Option<&str> {
-        let connection = self.entries.get(&session)?.connection;
-        self.addresses.get(&connection).map(|address| &**address)
+        let address = match self.addresses.get(&session) {
+            Some(address) => Some(address).filter(|address| !address.is_kept_for_others),
+            None => self.addresses.get(&self.entries.get(&session)?.connection),
+        };
+        address.map(|address| &*address.text)
     }
 
     fn forget(&mut self, session: SenderId) {
@@ -86,6 +100,9 @@ impl Sessions {
         if let Some(others) = self.sharing.get_mut(&connection) {
             *others -= 1;
             if *others > 0 {
+                if let Some(address) = self.addresses.get_mut(&session) {
+                    address.is_kept_for_others = true;
+                }
                 return;
             }
             self.sharing.remove(&connection);
@@ -360,7 +377,11 @@ impl Directory {
     pub(super) fn set_address(&self, session: SenderId, address: &str) {
         let mut sessions = self.sessions.write().expect("no panic while held");
         if sessions.entries.contains_key(&session) {
-            sessions.addresses.insert(session, address.into());
+            let address = Address {
+                text: address.into(),
+                is_kept_for_others: false,
+            };
+            sessions.addresses.insert(session, address);
         }
     }
 

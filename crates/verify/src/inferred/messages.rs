@@ -1,7 +1,9 @@
 //! Messages that were sent, and what is known of each, kept until nothing more can be learned about
 //! it.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+
+use rustc_hash::FxHashMap;
 
 use super::sequence::SlotId;
 use crate::batch::Message;
@@ -94,7 +96,7 @@ impl Sender {
 /// All senders.
 #[derive(Debug, Default)]
 pub(super) struct Messages {
-    senders: HashMap<SenderId, Sender>,
+    senders: FxHashMap<SenderId, Sender>,
     /// Senders of messages that are acked and have no slot.
     pub(super) unplaced: BTreeSet<SenderId>,
     /// Sessions that are over, with messages that may still come; the oldest first.

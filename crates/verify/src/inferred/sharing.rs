@@ -1,7 +1,7 @@
 //! The ledger of one shard of several: it makes known what is public of its own sessions and
 //! messages, and takes in what the others make known. See [`public`](crate::public).
 
-use std::collections::HashSet;
+use rustc_hash::FxHashSet;
 
 use super::Inferred;
 use super::messages::Messages;
@@ -17,7 +17,7 @@ use chatbench_wire::payload::SenderId;
 pub(super) struct Sharing {
     seat: Seat,
     /// Sessions of other shards that are not over.
-    others: HashSet<SenderId>,
+    others: FxHashSet<SenderId>,
     /// Some notices were dropped before they were read: not all messages are known here.
     incomplete: bool,
 }
@@ -26,7 +26,7 @@ impl Sharing {
     pub(super) fn new(seat: Seat) -> Self {
         Self {
             seat,
-            others: HashSet::new(),
+            others: FxHashSet::default(),
             incomplete: false,
         }
     }

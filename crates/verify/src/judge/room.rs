@@ -34,9 +34,11 @@ mod restart;
 mod senders;
 mod unjudged;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::iter;
 use std::ops::Range;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::outstanding::Ends;
 use super::Settled;
@@ -89,7 +91,7 @@ pub(super) struct RoomJudge {
     /// before it was known what they stood for.
     contested_until: u64,
     /// Receivers that missed numbers of which it is not known what they were.
-    dropped: HashSet<SenderId>,
+    dropped: FxHashSet<SenderId>,
     missing: Vec<Missing>,
     /// Missing numbers that are being judged and may come all the same.
     given_up: Vec<Range<u64>>,
@@ -110,7 +112,7 @@ pub(super) struct RoomJudge {
     /// number.
     late_numbered: BTreeMap<u64, Violation>,
     counted: Causes,
-    senders: HashMap<SenderId, Track>,
+    senders: FxHashMap<SenderId, Track>,
     /// The last number that was settled.
     last_settled: u64,
     /// The last settled number of which it is not known which message it is.
@@ -150,7 +152,7 @@ impl RoomJudge {
             restarts: Restarts::default(),
             unjudged: PassedOver::default(),
             contested_until: 0,
-            dropped: HashSet::new(),
+            dropped: FxHashSet::default(),
             missing: Vec::new(),
             given_up: Vec::new(),
             beyond: Beyond::default(),
@@ -163,7 +165,7 @@ impl RoomJudge {
             irregular_until: 0,
             late_numbered: BTreeMap::new(),
             counted: Causes::default(),
-            senders: HashMap::new(),
+            senders: FxHashMap::default(),
             last_settled: 0,
             last_unknown: 0,
             ended: VecDeque::new(),

@@ -1,6 +1,8 @@
 //! Acks and errors: messages without an answer, and answers that went to another session.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::RoomJudge;
 use super::gaps::Gap;
@@ -18,19 +20,19 @@ pub(super) struct Answers {
     /// Messages that were under way when their sessions broke off.
     broken_off: BTreeMap<Message, Unacked>,
     /// Messages whose senders passed their numbers without having got the ack.
-    unanswered: HashMap<Message, Unanswered>,
+    unanswered: FxHashMap<Message, Unanswered>,
     /// Acks that were waited for too long; without messages where the target cannot name them.
     overdue: Vec<(Vec<Message>, Violation)>,
     /// Messages that were answered with an error; with a violation where they were in order.
-    pub(super) refused: HashMap<Message, Option<Violation>>,
+    pub(super) refused: FxHashMap<Message, Option<Violation>>,
     /// Messages whose acks went to another.
-    pub(super) stray: HashSet<Message>,
+    pub(super) stray: FxHashSet<Message>,
     /// More answers went to another session than are remembered.
     pub(super) forgot_stray: bool,
     /// Messages whose errors went to another.
-    errors_astray: HashSet<Message>,
+    errors_astray: FxHashSet<Message>,
     /// For each sender, how many of its acks went to another session without naming their message.
-    pub(super) stray_unnamed: HashMap<SenderId, u64>,
+    pub(super) stray_unnamed: FxHashMap<SenderId, u64>,
 }
 
 /// The reason why a sender passed its own message's number without the ack.

@@ -1,7 +1,9 @@
 //! Messages of a target that states no order, driven by several shards: each of these tells its part
 //! of every message, and when all have, it is known how many got it, and whether anybody did.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+
+use rustc_hash::FxHashMap;
 
 use super::{RoomJudge, Settled};
 use crate::anomaly::{Anomaly, LostHere};
@@ -16,21 +18,21 @@ use chatbench_wire::payload::SenderId;
 #[derive(Debug, Default)]
 pub(super) struct Parts {
     /// Messages of which some have not told their part.
-    open: HashMap<Message, Whole>,
+    open: FxHashMap<Message, Whole>,
     /// These, and some that are not among them any more, in the order of their first parts.
     order: VecDeque<Message>,
     /// The latest of which all have.
-    decided: HashMap<Message, Decided>,
+    decided: FxHashMap<Message, Decided>,
     latest: VecDeque<Message>,
     /// Messages that listeners still waited for when the run stopped listening.
     passed_over: BTreeMap<Message, PassedOver>,
     /// Messages that receivers of one shard got though they had been refused, and when: the shard
     /// of the sender, which was told so, has not handed that over yet.
-    refused: HashMap<Message, u64>,
+    refused: FxHashMap<Message, u64>,
     /// Lines that were wrong in themselves.
     irregulars: Irregulars,
     /// How many shards have nothing more to say of each session that is over.
-    ended: HashMap<SenderId, usize>,
+    ended: FxHashMap<SenderId, usize>,
 }
 
 /// A message, as far as the shards have told their parts.

@@ -55,10 +55,22 @@ fn kinds(result: &Value) -> Vec<&str> {
 
 #[test]
 fn everything_stays_in_its_room_whoever_comes_and_goes() {
-    for judge in ["true", "false"] {
+    let judges: [&[&str]; 3] = [
+        &["verify.use_seq=true"],
+        &["verify.use_seq=false"],
+        &[
+            "verify.use_seq=false",
+            "verify.order='fifo'",
+            "run.shards=2",
+        ],
+    ];
+    for judge in judges {
         let scenario = Scenario::new(COMING_AND_GOING);
-        let judged = format!("verify.use_seq={judge}");
-        let (code, result) = result_of(&[scenario.path(), "--set", &judged]);
+        let mut arguments = vec![scenario.path()];
+        judge
+            .iter()
+            .for_each(|set| arguments.extend(["--set", set]));
+        let (code, result) = result_of(&arguments);
         assert_eq!(
             kinds(&result),
             [] as [&str; 0],
@@ -99,6 +111,22 @@ fn everything_stays_in_its_room_whoever_comes_and_goes() {
             "{rooms:#}"
         );
     }
+}
+
+/// By inferred order each message is in another room here, and so is each fence.
+#[test]
+fn a_client_ends_with_a_fence_in_each_room_in_which_it_has_published() {
+    let scenario = Scenario::new(
+        "[run]\nwarmup = '0s'\nduration = '300ms'\n[verify]\nuse_seq = false\n\
+         [clients.people]\ncount = 2\nrate = 40\nrooms = { count = 50, each = 50 }\n",
+    );
+    let (_, result) = result_of(&[scenario.path()]);
+    let n = |value: &Value| value.as_u64().unwrap();
+    let scheduled = n(&result["window"]["offered"]) - n(&result["window"]["unsent"]);
+    assert!(scheduled > 0);
+    assert_eq!(n(&result["counts"]["sent"]), 2 * scheduled);
+    assert_eq!(n(&result["counts"]["delivered"]), 2 * scheduled);
+    assert_eq!(kinds(&result), [] as [&str; 0]);
 }
 
 #[test]

@@ -178,8 +178,10 @@ impl Fleet {
     }
 
     /// The load is over: each client that went by a schedule or in a closed loop sends its fence, a
-    /// message which says that it is its sender's last, in each room in which it publishes. Where the
-    /// target states no order, only this proves that nothing is missing at the end.
+    /// message which says that it is its sender's last. Where the target states no order, only this
+    /// proves that nothing is missing at the end. It is sent in each room in which the client has
+    /// published: elsewhere nobody waits for anything of its, and in a thousand rooms fences would be
+    /// most of what is sent.
     fn send_fences(&mut self, now_ns: u64) {
         for client in 0..self.clients.len() {
             let connection = self.clients[client].connection.as_ref();
@@ -191,6 +193,10 @@ impl Fleet {
                 true => vec![RoomId::UNNAMED],
                 false => connection.rooms.members_of().collect(),
             };
+            let handle = connection.handle;
+            let has_published =
+                |room: &RoomId| !room.is_named() || self.ledger.has_published(handle, *room);
+            let rooms: Vec<RoomId> = rooms.into_iter().filter(has_published).collect();
             for room in rooms {
                 let fence = Sent {
                     last: true,

@@ -204,6 +204,19 @@ impl Ledger {
         )
     }
 
+    /// Whether the client of a session has published in a named room since it asked to be let in.
+    #[must_use]
+    pub fn has_published(&self, handle: Handle, room: RoomId) -> bool {
+        let rooms = self.rooms.as_deref();
+        let session = rooms.and_then(|rooms| rooms.speaking(handle, room).zip(rooms.room(room)));
+        session.is_some_and(|(session, one)| {
+            either!(&one.ledger, ledger => {
+                let outbox = ledger.context.sessions[session].outbox.as_ref();
+                outbox.is_some_and(|outbox| outbox.last_k > 0)
+            })
+        })
+    }
+
     /// The time for the answer to a join is up: that is a violation, and the client goes on as if
     /// it had come.
     pub fn not_let_in(&mut self, handle: Handle, room: RoomId, now_ns: u64) {

@@ -326,20 +326,23 @@ impl Ledger {
         let Some(rooms) = self.rooms.as_deref_mut() else {
             return;
         };
-        let active: Vec<Membership> = rooms.active(handle).collect();
-        for Membership { room, session } in active {
-            let Some(one) = rooms.room_mut(room) else {
-                continue;
-            };
-            let answered = either!(one.ledger, ledger => {
-                let session = &mut ledger.context.sessions[session];
+        let unanswered = |one: &Membership| {
+            let room = rooms.room(one.room)?;
+            either!(&room.ledger, ledger => {
+                let session = &ledger.context.sessions[one.session];
                 let waits = session.stage == Stage::Connecting && !session.flags.turned_away;
-                session.flags.turned_away |= waits;
-                waits
+                waits.then_some(session.id) // they are given out in the order of the joins
+            })
+        };
+        let all = rooms.active(handle);
+        let all = all.filter_map(|one| unanswered(&one).map(|id| (id, one)));
+        let oldest = all.min_by_key(|&(id, _)| id);
+        if let Some((_, one)) = oldest
+            && let Some(room) = rooms.room_mut(one.room)
+        {
+            either!(room.ledger, ledger => {
+                ledger.context.sessions[one.session].flags.turned_away = true;
             });
-            if answered {
-                return;
-            }
         }
     }
 

@@ -20,7 +20,8 @@ use chatbench_wire::seen::Relay;
 pub(super) struct Rooms {
     /// By [`RoomId`].
     all: Vec<Option<Box<Room>>>,
-    /// The rooms of each connection.
+    /// The memberships of each connection, by room, and those in one room in the order of its joins: a
+    /// client may be in hundreds, and each frame looks one up.
     of: Vec<Vec<Membership>>,
     /// Rooms in which something happened since the last hand-over.
     changed: Vec<RoomId>,
@@ -116,8 +117,17 @@ impl Rooms {
         self.of.get(handle.index()).map_or(&[], Vec::as_slice)
     }
 
+    /// Those in one room.
+    #[inline]
+    fn in_room(&self, handle: Handle, room: RoomId) -> &[Membership] {
+        let all = self.memberships(handle);
+        let from = all.partition_point(|one| one.room < room);
+        let its = all[from..].iter().take_while(|one| one.room == room);
+        &all[from..from + its.count()]
+    }
+
     /// The memberships of a connection that have not ended.
-    pub(super) fn active(&self, handle: Handle) -> impl DoubleEndedIterator<Item = Membership> {
+    pub(super) fn active(&self, handle: Handle) -> impl Iterator<Item = Membership> {
         let all = self.memberships(handle).iter().copied();
         all.filter(|one| one.session != LEFT)
     }
@@ -126,9 +136,8 @@ impl Rooms {
     /// not ended.
     #[inline]
     pub(super) fn session(&self, handle: Handle, room: RoomId) -> Option<Handle> {
-        let of = self.of.get(handle.index())?;
-        let one = of.iter().find(|m| m.room == room && m.session != LEFT)?;
-        Some(one.session)
+        let mut of = self.in_room(handle, room).iter();
+        Some(of.find(|m| m.session != LEFT)?.session)
     }
 
     /// Whether it waits for the answer to a join there.
@@ -143,7 +152,8 @@ impl Rooms {
 
     /// Its session there for which it speaks: the last that it has not left.
     pub(super) fn speaking(&self, handle: Handle, room: RoomId) -> Option<Handle> {
-        let session = self.active(handle).rfind(|m| m.room == room)?.session;
+        let mut of = self.in_room(handle, room).iter();
+        let session = of.rfind(|m| m.session != LEFT)?.session;
         let leaving = either!(&self.room(room)?.ledger, ledger => {
             ledger.context.sessions[session].flags.leaving
         });
@@ -157,8 +167,8 @@ impl Rooms {
     }
 
     pub(super) fn had_left(&self, handle: Handle, room: RoomId) -> bool {
-        let all = self.memberships(handle).iter();
-        all.filter(|m| m.session == LEFT).any(|m| m.room == room)
+        let mut of = self.in_room(handle, room).iter();
+        of.any(|m| m.session == LEFT)
     }
 
     pub(super) fn room(&self, room: RoomId) -> Option<&Room> {
@@ -278,7 +288,9 @@ impl Rooms {
         if handle.index() >= self.of.len() {
             self.of.resize_with(handle.index() + 1, Vec::new);
         }
-        self.of[handle.index()].push(Membership { room, session });
+        let of = &mut self.of[handle.index()];
+        let at = of.partition_point(|one| one.room <= room);
+        of.insert(at, Membership { room, session });
         if let Some(one) = self.room_mut(room) {
             one.members += 1;
         }

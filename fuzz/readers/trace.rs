@@ -81,7 +81,10 @@ fn header(version: u32, input: &mut Input<'_>) -> Vec<u8> {
         Protocol::Classic
     };
     let header = Header {
-        rooms: Vec::new(),
+        rooms: match version > 1 && choice & 4 != 0 {
+            true => vec!["lobby".to_owned(), "hall".to_owned()],
+            false => Vec::new(),
+        },
         scenario: "s".to_owned(),
         target: "t".to_owned(),
         terms: Terms {

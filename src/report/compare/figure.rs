@@ -83,6 +83,12 @@ pub(super) fn all() -> Vec<Figure> {
             });
         }
     }
+    all.push(Figure {
+        name: "rooms p99".to_owned(),
+        unit: Unit::Latency,
+        more_is_better: false,
+        of: Box::new(worst_room),
+    });
     type Rate = fn(&Rates) -> Option<f64>;
     let rates: [(&str, Rate); 3] = [
         ("sent", |rates| rates.sent),
@@ -110,6 +116,17 @@ pub(super) fn all() -> Vec<Figure> {
         of: Box::new(|run| Some((run.server?.max_rss_bytes as f64).into())),
     });
     all
+}
+
+/// The relays' 99th percentile in the room where it is longest, of those that have enough samples for
+/// it. Of what had not come, it is not known in which room.
+fn worst_room(run: &RunResult) -> Option<Known> {
+    let longest = run.rooms.as_ref()?.spread.as_ref()?.relay_p99_max_ns;
+    let relays = run.latency_ns.get("relay");
+    Some(Known {
+        figure: longest as f64,
+        open: relays.is_some_and(|relays| relays.outstanding() > 0),
+    })
 }
 
 /// The figure, or the figures of the class, that `name` stands for: `relay p99`, `relay`.

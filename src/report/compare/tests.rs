@@ -8,6 +8,7 @@ use serde_json::json;
 use std::fs;
 
 use super::*;
+use crate::report::result::{ByRoom, Rooms, Spread};
 use crate::report::{Style, sample};
 use crate::verify::kind::Kind;
 
@@ -32,6 +33,52 @@ fn relay_p99(base: &[u64], new: &[u64]) -> Outcome {
     let comparison = compare(&base, &new, &terms);
     let row = comparison.rows.into_iter().find(|r| r.name == "relay p99");
     row.unwrap().judged.outcome
+}
+
+/// The worst of the rooms is compared where both sides have rooms, and only there.
+#[test]
+fn the_room_with_the_longest_latencies_is_compared() {
+    let with_rooms = |name: &str, longest_ms: u64| {
+        let mut side = side(name, &[100, 100, 100]);
+        for run in &mut side.runs {
+            run.rooms = Some(Rooms {
+                count: 2,
+                memberships: 4,
+                deliveries: ByRoom {
+                    min: 1,
+                    mean: 1.5,
+                    max: 2,
+                },
+                spread: Some(Spread {
+                    rooms: 2,
+                    relay_p99_min_ns: 1_000_000,
+                    relay_p99_median_ns: 1_000_000,
+                    relay_p99_max_ns: longest_ms * 1_000_000,
+                }),
+                worst: Vec::new(),
+                each: Vec::new(),
+            });
+        }
+        side
+    };
+    let outcome = |base: &Side, new: &Side| {
+        let terms = Terms::default();
+        let comparison = compare(base, new, &terms);
+        let row = comparison
+            .rows
+            .into_iter()
+            .find(|row| row.name == "rooms p99");
+        row.map(|row| row.judged.outcome)
+    };
+    let (base, same, slower) = (
+        with_rooms("base", 5),
+        with_rooms("same", 5),
+        with_rooms("new", 9),
+    );
+    assert_eq!(outcome(&base, &same), Some(Outcome::Same));
+    assert_eq!(outcome(&base, &slower), Some(Outcome::Worse));
+    let without = side("without", &[100, 100, 100]);
+    assert_eq!(outcome(&without, &without), None);
 }
 
 #[test]

@@ -318,13 +318,15 @@ mod tests {
             [300, 0, 0]
         );
         // Small rooms are kept together.
-        let dealt = pinned("order = 'fifo'", groups).deal(3);
-        for room in 0..20 {
-            let members = [301 + room, 321 + room, 341 + room].map(|client| dealt[client]);
-            assert!(
-                members.iter().all(|&shard| shard == members[0]),
-                "{members:?}"
-            );
+        let plan = plan(&format!(
+            "verify = {{ use_seq = false, order = 'fifo' }}\n{groups}"
+        ));
+        let dealt = Pinned::of(&plan).unwrap().deal(3);
+        let (teams, mut shard_of) = (plan.dealt_rooms(1), BTreeMap::new());
+        for client in 0..60 {
+            let shard = dealt[301 + client as usize];
+            let room = teams.of(client)[0];
+            assert_eq!(*shard_of.entry(room).or_insert(shard), shard, "{room:?}");
         }
     }
 

@@ -9,10 +9,13 @@ mod binary;
 mod double;
 #[path = "binary/probe.rs"]
 mod probe;
+#[path = "binary/secure.rs"]
+mod secure;
 
 use binary::{output, stderr};
 use double::{Bug, Double};
 use probe::{Scenario, stdout};
+use secure::{Certificates, Server};
 
 /// The faults that have a place with every target that numbers nothing and names nobody.
 const EVERYWHERE: [&str; 11] = [
@@ -100,6 +103,21 @@ fn in_the_classic_dialect_every_fault_that_has_a_place_is_caught() {
     );
 }
 
+/// TLS is spoken by the proxy with the target; the clients talk to the proxy in clear.
+#[test]
+fn over_tls_every_fault_is_caught() {
+    let certificates = Certificates::new();
+    let server = Server::start(&certificates, "server", &["wss://127.0.0.1:0"]);
+    let cacert = certificates.name("ca.pem");
+    let further = ["wrong-sender misattributed-relay"];
+    let args = ["--target", &server.urls[0], "--cacert", &cacert];
+    assert_caught(&args, &further, &[], &[]);
+    // Without the authority nobody gets in, and the proxy says why.
+    let (code, text) = selftest(&args[..2]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains("certificate"), "{text}");
+}
+
 /// The chat of an application: the target and its protocol out of a scenario, the load not.
 fn application(double: &Double, verify: &str) -> Scenario {
     Scenario::new(&format!(
@@ -129,6 +147,34 @@ fn on_an_application_with_rooms_every_fault_is_caught() {
     let scenario = application(&double, "");
     let unseen = ["drop-relay", "ack-then-lose"];
     assert_caught(&[scenario.path()], &["wrong-room wrong-room"], &[], &unseen);
+}
+
+/// The same described by options, without a file.
+#[test]
+fn an_application_can_be_described_by_options() {
+    let double = Double::start(Bug::None);
+    let url = format!("ws://{}/chat", double.address());
+    let args = [
+        "--target",
+        &url,
+        "--publish",
+        r#"{"type":"say","room":"{room}","id":{id},"text":"{payload}"}"#,
+        "--join",
+        r#"{ send = '{"type":"join","room":"{room}"}', expect = { type = "joined" } }"#,
+        "--ack",
+        r#"{ type = "ok", id = "{id}" }"#,
+        "--set",
+        r#"protocol.leave=[{ send = '{"type":"leave","room":"{room}"}', expect = { type = "left" } }]"#,
+        "--fault",
+        "wrong-room",
+        "--fault",
+        "drop-ack",
+        "--fault",
+        "none",
+    ];
+    let (code, text) = selftest(&args);
+    assert_eq!(text.matches("  caught").count(), 2, "{text}");
+    assert_eq!(code, Some(0), "{text}");
 }
 
 #[test]

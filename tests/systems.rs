@@ -86,6 +86,36 @@ impl Server {
     }
 }
 
+/// The verifier is tried on it: every fault that a proxy commits between it and its clients is found
+/// and rightly named, and nothing without a fault.
+fn assert_tried(name: &str, scenario: &str, scheme: &str) {
+    let Some(server) = Server::start(name) else {
+        return;
+    };
+    let path = systems().join(format!("{scenario}.toml"));
+    let url = format!("{scheme}://127.0.0.1:{}", server.port);
+    let args = [
+        "--target",
+        &url,
+        "--seeds",
+        "1",
+        "--clean",
+        "2",
+        "--no-progress",
+    ];
+    let ran = binary::output(&[&["selftest", path.to_str().unwrap()][..], &args].concat());
+    let text = String::from_utf8_lossy(&ran.stdout);
+    assert!(text.contains("2 clean runs: 0 false alarms"), "{text}");
+    assert!(text.matches("  caught").count() >= 5, "{text}");
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{text}{said}");
+}
+
+#[test]
+fn the_selftest_passes_on_nats() {
+    assert_tried("nats", "nats", "nats");
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // The script ends what it has started when it is told to end, and not when it is killed.

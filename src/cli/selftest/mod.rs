@@ -121,9 +121,9 @@ pub fn main(args: &Args) -> ExitCode {
     if args.system.is_given() {
         return system::main(args);
     }
-    if args.system.tls.are_given() {
-        let error =
-            "options for TLS are about a system of yours: --target URL, or a scenario's FILE";
+    if args.system.tls.are_given() || args.system.protocol.are_given() {
+        let error = "options for TLS, and for how an application talks, are about a system of \
+                     yours: --target URL, or a scenario's FILE";
         return fail(EXIT_USAGE, error);
     }
     let beyond_it =

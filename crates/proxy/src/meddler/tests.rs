@@ -380,6 +380,18 @@ fn streams() -> Vec<(Arc<dyn Talk>, Way, Vec<u8>)> {
     all.push((own(Protocol::WebSocket), Way::Up, up));
     let refused = b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\n\r\nno!".to_vec();
     all.push((own(Protocol::WebSocket), Way::Down, refused));
+
+    let nats: Arc<dyn Talk> = Arc::new(talk::nats::Nats::new(Acks::Cumulative));
+    let (mut down, mut up) = (b"INFO {}\r\n".to_vec(), b"CONNECT {}\r\n".to_vec());
+    for k in 1..4 {
+        let text = text(1, k, false);
+        let length = text.len();
+        down.extend(format!("MSG hall {k} {length}\r\n{text}\r\nPONG\r\n").bytes());
+        up.extend(format!("PUB hall {length}\r\n{text}\r\nPING\r\n").bytes());
+    }
+    down.extend_from_slice(b"MSG hall 1 99\r\nand no");
+    all.push((Arc::clone(&nats), Way::Down, down));
+    all.push((nats, Way::Up, up));
     all
 }
 

@@ -12,6 +12,7 @@ pub mod application;
 pub mod classic;
 pub mod json;
 pub mod lines;
+pub mod nats;
 pub mod websocket;
 
 /// The way that bytes go.
@@ -95,7 +96,7 @@ pub fn of(spoken: &Spoken) -> Option<Arc<dyn Talk>> {
         Spoken::Own(Protocol::WebSocket) => Arc::new(json::Json::over_websocket()),
         Spoken::Own(Protocol::Classic) => Arc::new(classic::Classic),
         Spoken::Application(spec) => Arc::new(application::Described::new(Arc::clone(spec))),
-        Spoken::Nats(_) => return None,
+        Spoken::Nats(settings) => Arc::new(nats::Nats::of(settings)),
     })
 }
 

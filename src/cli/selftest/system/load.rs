@@ -11,7 +11,6 @@ use crate::proxy::Fault;
 use crate::scenario::diagnostic::Diagnostics;
 use crate::scenario::plan::Plan;
 use crate::scenario::{self, Options};
-use crate::wire::protocol::Spoken;
 
 /// What a selftest without a scenario's file is called.
 const NAME: &str = "selftest";
@@ -44,10 +43,17 @@ impl Load {
     /// The load that `system` asks for.
     pub(super) fn of(system: &System) -> Result<Self, NoLoad> {
         let (file, mut table, rooms) = match &system.file {
-            None => (NAME.to_owned(), Table::new(), Vec::new()),
+            None => (NAME.to_owned(), described(system)?, Vec::new()),
+            Some(_) if system.protocol.are_given() => {
+                let error = "a FILE says itself how its target talks, in [protocol]: leave out the \
+                             options for that, or change single keys by --set";
+                return Err(NoLoad::Usage(error.to_owned()));
+            }
             Some(path) => kept_of(path, system)?,
         };
-        let names = match (system.rooms, rooms.is_empty()) {
+        let url = system.target.as_deref().unwrap_or_default();
+        let by_need = system.protocol.needs_room(url).then_some(2);
+        let names = match (system.rooms.or(by_need), rooms.is_empty()) {
             (None, true) => Vec::new(),
             (Some(count), true) => (1..=count).map(|nth| format!("room-{nth}")).collect(),
             (count, false) => {
@@ -106,6 +112,13 @@ impl Load {
     }
 }
 
+/// What the options say of how an application talks.
+fn described(system: &System) -> Result<Table, NoLoad> {
+    let section = system.protocol.section();
+    let table = section.parse();
+    table.map_err(|error: toml::de::Error| NoLoad::Usage(error.to_string()))
+}
+
 /// What a scenario's file says of its target, and the rooms that it names.
 fn kept_of(path: &Path, system: &System) -> Result<(String, Table, Vec<String>), NoLoad> {
     let tls = system.tls.options();
@@ -124,11 +137,7 @@ fn kept_of(path: &Path, system: &System) -> Result<(String, Table, Vec<String>),
         .map_err(|error| NoLoad::Usage(format!("cannot read {file}: {error}")))?;
     table.retain(|key, _| KEPT.contains(&key));
     let rooms = plan.rooms.iter().map(|(_, name)| name.to_owned()).collect();
-    let has_rooms = match &plan.target.spoken {
-        Spoken::Application(spec) => spec.capabilities().rooms,
-        Spoken::Own(_) | Spoken::Nats(_) => system.rooms.is_some(),
-    };
-    Ok((file, table, if has_rooms { rooms } else { Vec::new() }))
+    Ok((file, table, rooms))
 }
 
 fn groups(system: &System, rooms: u32) -> Result<[(&'static str, Table); 4], String> {

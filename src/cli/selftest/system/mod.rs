@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use load::{Load, NoLoad};
 
+use super::super::protocol_args::ProtocolArgs;
 use super::super::tls::TlsArgs;
 use super::super::{EXIT_USAGE, complain, fail, own_program, print};
 use super::cell::Verdict;
@@ -59,6 +60,9 @@ pub(super) struct System {
     pub(super) set: Vec<String>,
 
     #[command(flatten)]
+    pub(super) protocol: ProtocolArgs,
+
+    #[command(flatten)]
     pub(super) tls: TlsArgs,
 }
 
@@ -92,6 +96,7 @@ impl System {
         for set in &self.set {
             option("--set", set.clone());
         }
+        words.extend(self.protocol.words());
         words.extend(self.tls.options().into_iter().map(|option| option.given));
         words.join(" ")
     }

@@ -62,6 +62,8 @@ pub(super) fn of(
             Acks::Cumulative => return Err("a later ack is one for all before it"),
             Acks::Echo if may_repeat => return Err("it may repeat messages"),
             Acks::Echo => &["duplicate-relay"],
+            // One that names nothing need not be the second of anything.
+            Acks::InTurn => &["duplicate-ack", "stray-ack"],
             _ => &["duplicate-ack"],
         },
         Fault::DelayRelay => &["late-relay"],

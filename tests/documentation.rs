@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use binary::{output, stderr};
+use binary::{chatbench, output, stderr};
 use chatbench::cli::Cli;
 use chatbench::server::fault::catalogue::Fault;
 use chatbench::verify::kind::Kind;
@@ -149,7 +149,12 @@ fn every_scenario_of_the_pages_is_valid() {
     for (path, page) in pages() {
         for (_, block) in blocks(&page).iter().filter(|(kind, _)| *kind == "toml") {
             let scenario = Scenario::new(block);
-            let checked = output(&["validate", scenario.path()]);
+            let mut validate = chatbench(&["validate", scenario.path()]);
+            // What a scenario takes out of the environment is there, as its page asks for.
+            let variables = block.split("{env.").skip(1);
+            let names = variables.filter_map(|rest| rest.split_once('}'));
+            validate.envs(names.map(|(name, _)| (name, "a secret")));
+            let checked = validate.output().unwrap();
             assert!(
                 checked.status.success(),
                 "{}: {}",

@@ -205,6 +205,61 @@ fn a_session_is_shown_message_by_message() {
     }
 }
 
+/// Steps of a script in the application's own messages: answered, and in vain.
+#[test]
+fn a_script_asks_and_what_it_learns_goes_into_the_next_step() {
+    let asks = |expected: &str| {
+        format!(
+            r#"
+[run]
+warmup = "0s"
+duration = "300ms"
+[clients.people]
+count = 2
+rate = 50
+rooms = 1
+[clients.guests]
+script = [
+    {{ send = '{{"type":"join","room":"hall"}}', expect = {{ type = "{expected}", room = "{{where}}" }}, within = "400ms" }},
+    {{ send = '{{"type":"leave","room":"{{where}}"}}', expect = {{ type = "left", room = "hall" }} }},
+]
+"#
+        )
+    };
+    let double = Double::start(Bug::None);
+    let good = scenario(&double, &format!("{PROTOCOL}{}", asks("joined")));
+    let (code, result) = result_of(&[good.path()]);
+    assert_eq!(kinds(&result), [""; 0], "{:#}", result["violations"]);
+    assert_eq!(code, Some(0), "{:#}", result["reasons"]);
+    assert_eq!(
+        result["counts"]["unknown_frames"], 0,
+        "{:#}",
+        result["counts"]
+    );
+    let bad = scenario(&double, &format!("{PROTOCOL}{}", asks("welcome")));
+    let (code, result) = result_of(&[bad.path()]);
+    assert_eq!(code, Some(1), "{:#}", result["reasons"]);
+    assert_eq!(
+        kinds(&result),
+        ["missing-answer"],
+        "{:#}",
+        result["violations"]
+    );
+    let said = result["violations"].to_string();
+    for part in [
+        "guests-1 expected",
+        "welcome",
+        "within 400ms",
+        "what came instead",
+        "joined",
+    ] {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    // The second step has no value to send then: said, and not held against the target.
+    let reasons = result["reasons"].to_string();
+    assert!(reasons.contains("script.send needs {where}"), "{reasons}");
+}
+
 /// The target is no WebSocket, or is not there for this path: said with what came.
 #[test]
 fn a_target_that_refuses_is_quoted() {

@@ -299,6 +299,7 @@ fn verb(step: &Step) -> &'static str {
         Step::StopReading(_) => "stop reading",
         Step::SendRaw { .. } => "send raw",
         Step::ExpectError { .. } => "expect error",
+        Step::Ask { .. } => "ask",
         Step::Barrier(_) => "barrier",
         Step::Disconnect(Leave::Polite) => "leave",
         Step::Disconnect(Leave::Abort) => "reset",

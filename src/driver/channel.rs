@@ -38,6 +38,8 @@ pub(super) enum Report {
     },
     /// A client could not connect.
     Unreachable { client: ClientId, what: String },
+    /// A script cannot go on, through no fault of the target.
+    Stuck { client: ClientId, what: String },
     /// The first bytes of the target show that it is another kind of server: nothing can be judged.
     Foreign { client: ClientId, what: String },
     /// It has ended.

@@ -442,6 +442,39 @@ impl Fleet {
         }
     }
 
+    /// The script of `client` asks the target something, by its number in the description.
+    ///
+    /// # Errors
+    /// Why nothing could be sent.
+    pub(super) fn ask(&mut self, client: usize, nth: usize) -> Result<(), String> {
+        let Some(connection) = &mut self.clients[client].connection else {
+            return Ok(());
+        };
+        connection.conn.ask(&mut self.out, nth);
+        let trouble = connection.conn.trouble();
+        self.set_timer(client);
+        self.write_out(client);
+        trouble.map_or(Ok(()), Err)
+    }
+
+    /// Whether the script of `client` waits for the answer to that.
+    pub(super) fn is_asking(&self, client: usize) -> bool {
+        let connection = self.clients[client].connection.as_ref();
+        connection.is_some_and(|connection| connection.conn.is_asking())
+    }
+
+    /// The answer is given up: a violation if it was waited for.
+    pub(super) fn give_up_asking(&mut self, client: usize, within: &str) {
+        let now_ns = self.clock.now_ns();
+        if let Some(connection) = &mut self.clients[client].connection
+            && let Some((expected, instead)) = connection.conn.give_up_asking()
+        {
+            let handle = connection.handle;
+            self.ledger
+                .missing_answer(handle, &expected, within, &instead, now_ns);
+        }
+    }
+
     /// A scripted `await_acks` took too long.
     pub(super) fn overdue_acks(&mut self, client: usize, within: &str) {
         let now_ns = self.clock.now_ns();

@@ -309,6 +309,8 @@ struct Coordinator<'a> {
     /// When the whole target went away.
     target_gone_ns: Option<u64>,
     unreachable: Vec<(ClientId, String)>,
+    /// Scripts that could not go on, and why.
+    stuck: Vec<(ClientId, String)>,
     /// Who heard that the target is another kind of server, and what it heard.
     foreign: Option<(ClientId, String)>,
     shards_done: usize,
@@ -438,6 +440,7 @@ impl<'a> Coordinator<'a> {
             drain_over: false,
             target_gone_ns: None,
             unreachable: Vec::new(),
+            stuck: Vec::new(),
             foreign: None,
             shards_done: 0,
             totals: Totals::default(),
@@ -514,6 +517,7 @@ impl<'a> Coordinator<'a> {
                 collector.absorb(shard, second, *interval, clients);
             }
             Report::Unreachable { client, what } => self.unreachable.push((client, what)),
+            Report::Stuck { client, what } => self.stuck.push((client, what)),
             Report::Foreign { client, what } => self.foreign = Some((client, what)),
             Report::Done(totals) => {
                 self.shards_done += 1;

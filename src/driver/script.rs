@@ -100,6 +100,12 @@ async fn play_step(
         }
         Step::SendRaw { bytes, every } => send_raw(shard, client, bytes, *every).await,
         Step::ExpectError { code, within } => expect_error(shard, client, code, *within).await,
+        Step::Ask { nth, within } => {
+            if let Err(why) = ask_target(shard, client, *nth, *within).await {
+                shard.stuck(client, why);
+                return Err(Stop::Unreachable);
+            }
+        }
         Step::Barrier(name) => {
             if let Some(barrier) = shard.barriers.get(name) {
                 tokio::select! {
@@ -166,6 +172,26 @@ async fn ask(
     {
         shard.fleet().stop_waiting(client);
     }
+}
+
+/// Asks the target what the description has under this number, and waits for the answer.
+///
+/// # Errors
+/// Why nothing could be sent.
+async fn ask_target(
+    shard: &Rc<Shard>,
+    client: usize,
+    nth: usize,
+    within: Duration,
+) -> Result<(), String> {
+    forget_errors(shard, client);
+    until(shard, client, |s| s.fleet().is_sent(client)).await;
+    shard.fleet().ask(client, nth)?;
+    let answered = until(shard, client, |s| !s.fleet().is_asking(client));
+    shard.within(within, answered).await;
+    let within = humantime::format_duration(within).to_string();
+    shard.fleet().give_up_asking(client, &within);
+    Ok(())
 }
 
 async fn await_acks(shard: &Rc<Shard>, client: usize, within: Duration) {

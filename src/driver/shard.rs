@@ -221,6 +221,12 @@ impl Shard {
         });
     }
 
+    /// A script cannot go on, through no fault of the target.
+    pub(super) fn stuck(&self, client: usize, what: String) {
+        let client = self.fleet().id_of(client);
+        self.tell(Report::Stuck { client, what });
+    }
+
     /// The target is another kind of server.
     pub(super) fn foreign(&self, client: usize, what: &dyn Display) {
         let client = self.fleet().id_of(client);

@@ -297,6 +297,18 @@ fn read_payload(problems: &Problems, section: &mut Section<'_>) -> PayloadSize {
     PayloadSize { min, max }
 }
 
+/// Numbers what the scripts ask the target, over all groups, and returns it in that order.
+pub(super) fn number_asks(drafts: &mut [Draft]) -> Vec<script::Ask> {
+    let mut asks = Vec::new();
+    for draft in drafts {
+        if let DraftLoad::Script(script, _) = &mut draft.load {
+            script.number_asks(asks.len());
+            asks.extend(script.asks.iter().cloned());
+        }
+    }
+    asks
+}
+
 /// How long the longest of the groups' stages are, all together.
 pub(super) fn staged(drafts: &[Draft]) -> Duration {
     let sums = drafts.iter().map(|draft| match &draft.load {

@@ -357,6 +357,14 @@ pub enum Step {
         /// The longest it may take.
         within: Duration,
     },
+    /// Send a message of the application's protocol, wait for an answer, or both; a violation if
+    /// the answer does not come in time, or is a refusal.
+    Ask {
+        /// Its number among those of all scripts: its place in the protocol's description.
+        nth: usize,
+        /// The longest that the answer may take.
+        within: Duration,
+    },
     /// Wait until every client whose script names this barrier arrives.
     Barrier(String),
     /// Leave.

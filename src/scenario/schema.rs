@@ -45,7 +45,8 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table, inputs: &Input
     let description = file.optional("description", string);
     let seed = file.value("seed", whole(0..=u64::MAX), 1);
 
-    let (drafts, clients) = clients::read(problems, file.entry("clients"));
+    let (mut drafts, clients) = clients::read(problems, file.entry("clients"));
+    let asks = clients::number_asks(&mut drafts);
     let longest = clients::staged(&drafts).min(MAX_DURATION);
     let default_duration = if longest.is_zero() {
         DEFAULT_DURATION.to_owned()
@@ -74,12 +75,18 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table, inputs: &Input
         url_span: promises::entry(&file, "target", "url")
             .map_or(0..0, |entry| entry.node.span.clone()),
         clients: clients_in_all + u64::from(run.observers),
+        asks: &asks,
     };
     if let Some(spoken) = protocol::read(problems, &mut file, inputs, &around) {
         if let Spoken::Application(spec) = &spoken {
             protocol::check(problems, &file, &drafts, &run, spec);
         }
         target.spoken = spoken;
+    }
+    if let (false, Some(ask)) = (is_described, asks.first()) {
+        let title = format!("`{}`: only of a target with a [protocol]", ask.path);
+        let error = Diagnostic::error(title).at(&ask.span, "a message of an application");
+        problems.push(error.help("send_raw sends bytes as they stand, to any target"));
     }
     let (promises, late) = section(problems, &mut file, &empty, "verify", |section| {
         let promises = promises::read(section, &target.spoken);

@@ -15,7 +15,7 @@ use crate::wire::ndjson::ErrorCode;
 /// The most bytes one `send_raw` sends, repeats included: they are held in memory.
 pub(super) const MAX_RAW_BYTES: u64 = 16 << 20;
 
-pub(super) const STEPS: [&str; 11] = [
+pub(super) const STEPS: [&str; 12] = [
     "connect",
     "join",
     "leave",
@@ -25,6 +25,7 @@ pub(super) const STEPS: [&str; 11] = [
     "stop_reading",
     "send_raw",
     "expect_error",
+    "send",
     "barrier",
     "disconnect",
 ];
@@ -46,10 +47,23 @@ pub(super) struct Script {
     pub(super) awaits_acks: Option<(String, Span)>,
     /// Where it expects an error.
     pub(super) expects_error: Option<(String, Span)>,
+    /// What it asks the target, in the order of its steps.
+    pub(super) asks: Vec<Ask>,
     /// The rooms that it names, and where.
     pub(super) rooms: Vec<Named>,
     /// Its steps in JSON, defaults filled in.
     pub(super) resolved: Vec<Json>,
+}
+
+/// A step that sends a message of the application's protocol, or waits for one. What it says is
+/// read with the protocol.
+#[derive(Debug, Clone)]
+pub(super) struct Ask {
+    pub(super) path: String,
+    pub(super) span: Span,
+    pub(super) send: Option<Node>,
+    pub(super) expect: Option<Node>,
+    pub(super) within: Duration,
 }
 
 /// A place at which a script names a room.
@@ -77,6 +91,18 @@ pub(super) fn read(
         session = Session::None;
     }
     for (path, node) in elements {
+        if let Some((ask, resolved)) = ask(problems, &path, node) {
+            let nth = script.asks.len();
+            let within = ask.within;
+            let step = Step::Ask { nth, within };
+            if let Some(title) = session.refuses(&step) {
+                let title = format!("`{path}`: {title}");
+                problems.push(Diagnostic::error(title).at(&node.span, ""));
+            }
+            script.asks.push(ask);
+            script.push(step, resolved);
+            continue;
+        }
         let Some((step, resolved)) = read_step(problems, &path, node) else {
             continue;
         };
@@ -116,6 +142,15 @@ pub(super) fn read(
 }
 
 impl Script {
+    /// Numbers what it asks from `first` on.
+    pub(super) fn number_asks(&mut self, first: usize) {
+        for step in &mut self.steps {
+            if let Step::Ask { nth, .. } = step {
+                *nth += first;
+            }
+        }
+    }
+
     /// Whether it publishes anything.
     pub(super) fn publishes(&self) -> bool {
         let mut steps = self.steps.iter();
@@ -223,6 +258,34 @@ fn read_step(problems: &Problems, path: &str, node: &Node) -> Option<(Step, Json
         }
     };
     Some((step, json!({ kind: resolved })))
+}
+
+/// A step of `send` and `expect`, either alone; `None` where it is another one.
+fn ask(problems: &Problems, path: &str, node: &Node) -> Option<(Ask, Json)> {
+    let Value::Table(table) = &node.value else {
+        return None;
+    };
+    let of = |key: &str| table.get(key).map(|entry| entry.node.clone());
+    let (send, expect) = (of("send"), of("expect"));
+    if send.is_none() && expect.is_none() {
+        return None;
+    }
+    let known = ["send", "expect", "within"];
+    let mut section = Section::open(problems, path, &node.span, table, &known);
+    let within = section.value("within", some_time, "5s");
+    let mut resolved = node.to_json();
+    if let (Some(object), Json::Object(read)) = (resolved.as_object_mut(), section.into_resolved())
+    {
+        object.extend(read);
+    }
+    let ask = Ask {
+        path: path.to_owned(),
+        span: node.span.clone(),
+        send,
+        expect,
+        within,
+    };
+    Some((ask, resolved))
 }
 
 fn no_such_step(path: &str, entry: &Entry) -> Diagnostic {

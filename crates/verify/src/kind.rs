@@ -83,6 +83,8 @@ kinds! {
     LateRelay = "late-relay", "–";
     /// A scripted `expect_error` did not come.
     MissingError = "missing-error", "§6";
+    /// The answer that a script expected to what it sent did not come.
+    MissingAnswer = "missing-answer", "–";
     /// An error that nothing the client sent accounts for.
     StrayError = "stray-error", "§6";
 }

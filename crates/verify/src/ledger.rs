@@ -514,6 +514,27 @@ impl Ledger {
         either!(self.unnamed, ledger => ledger.context.certain(missing, handle, None, now_ns));
     }
 
+    /// The answer that a script expected did not come; `instead` is what did, empty if nothing.
+    pub fn missing_answer(
+        &mut self,
+        handle: Handle,
+        expected: &str,
+        within: &str,
+        instead: &str,
+        now_ns: u64,
+    ) {
+        if let Some(tape) = self.note(Tag::MissingAnswer, handle) {
+            let tape = tape.time(now_ns).bytes(expected.as_bytes());
+            tape.bytes(within.as_bytes()).bytes(instead.as_bytes());
+        }
+        let missing = Evidence::NoAnswer {
+            expected: expected.into(),
+            within: within.into(),
+            instead: instead.into(),
+        };
+        either!(self.unnamed, ledger => ledger.context.certain(missing, handle, None, now_ns));
+    }
+
     /// The run stops listening: every session is told so, and then cut. `heard_all` says that
     /// everything that had arrived for this one was read.
     pub fn time_up(&mut self, handle: Handle, heard_all: bool, now_ns: u64) {

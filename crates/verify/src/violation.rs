@@ -159,6 +159,16 @@ pub enum Evidence {
         within: Box<str>,
     },
 
+    /// An answer that a script waited for in vain.
+    NoAnswer {
+        /// The match that it did not meet.
+        expected: Box<str>,
+        /// How long it was waited for.
+        within: Box<str>,
+        /// What came instead; empty if nothing did that nothing else explains.
+        instead: Box<str>,
+    },
+
     /// The same message again.
     CameAgain,
     /// A text that a script sent came again.
@@ -517,6 +527,7 @@ impl Evidence {
             Self::HungUp { .. } | Self::PutOut => Kind::UnexpectedClose,
             Self::NotAMember { .. } => Kind::WrongRoom,
             Self::NoError { .. } => Kind::MissingError,
+            Self::NoAnswer { .. } => Kind::MissingAnswer,
             Self::ErrorBeforeWelcome | Self::StrayError { .. } => Kind::StrayError,
             Self::CameAgain | Self::TextCameAgain | Self::NumberedAgain => Kind::DuplicateRelay,
             Self::NumberedAfterLater | Self::AllGotAfterLater(_) | Self::CameAfterLater(_) => {

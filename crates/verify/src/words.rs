@@ -495,6 +495,20 @@ impl Display for Sentence<'_> {
                 f,
                 "{receiver} expected an error `{code}` within {within}, and none came"
             ),
+            Evidence::NoAnswer {
+                expected,
+                within,
+                instead,
+            } => {
+                write!(
+                    f,
+                    "{receiver} expected {expected} within {within}, and it did not come"
+                )?;
+                match &**instead {
+                    "" => Ok(()),
+                    instead => write!(f, "; what came instead: {instead}"),
+                }
+            }
             Evidence::CameAgain if self.violation.seq.is_some() => {
                 write!(f, "{receiver} got {subject} a second time")
             }

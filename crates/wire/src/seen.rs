@@ -289,6 +289,21 @@ pub trait Conn {
         false
     }
 
+    /// Appends what a script asks the target, by its number in the description, and waits for the
+    /// answer that it expects.
+    fn ask(&mut self, _out: &mut Vec<u8>, _nth: usize) {}
+
+    /// Whether it still waits for that answer.
+    fn is_asking(&self) -> bool {
+        false
+    }
+
+    /// The answer is given up. Returns what was expected and what came instead, which may be
+    /// nothing; `None` if nothing is waited for.
+    fn give_up_asking(&mut self) -> Option<(String, String)> {
+        None
+    }
+
     /// The bytes that came and are no whole frame yet.
     fn unread(&self) -> &[u8];
 

@@ -131,6 +131,10 @@ impl Coordinator<'_> {
             };
             inconclusive.push(format!("{client} could not connect{again}: {what}"));
         }
+        for (client, what) in self.stuck.iter().take(3) {
+            let client = self.directory.client_name(*client);
+            inconclusive.push(format!("the script of {client} could not go on: {what}"));
+        }
         let mut health = Health::new(&measured, self.totals.behind, self.totals.loads);
         health.cut_off = self.totals.cut_off;
         health.longest_pause_ns = health.longest_pause_ns.max(self.totals.longest_pause_ns);

@@ -67,6 +67,9 @@ pub(in crate::scenario) fn prepare(
     strings(protocol, &mut texts);
     let target = root.get("target").map(|entry| &entry.node);
     strings_of(target, "url", &mut texts);
+    if let Some(clients) = root.get("clients") {
+        strings(&clients.node, &mut texts); // what scripts send
+    }
     for name in texts.into_iter().flat_map(names_in) {
         if let Some(variable) = name.strip_prefix("env.")
             && let Ok(value) = std::env::var(variable)

@@ -21,6 +21,7 @@ use super::clients::{Draft, DraftLoad};
 use super::diagnostic::{Diagnostic, Span, nearest};
 use super::plan::{Run, TargetUrl};
 use super::promises;
+use super::script::Ask;
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::tree::{Entry, Node, Table, Value};
 use super::value::{boolean, duration, some_time, string, whole};
@@ -43,6 +44,8 @@ pub(super) struct Around<'a> {
     pub(super) url_span: Span,
     /// How many clients there are, observers included.
     pub(super) clients: u64,
+    /// What scripts ask the target, in the order of their numbers.
+    pub(super) asks: &'a [Ask],
 }
 
 /// Header fields that the WebSocket's handshake has of its own.
@@ -141,6 +144,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         self.define_names();
         // Matches first: what they capture is known to the templates.
         let expects = ["login", "join", "leave"].map(|key| self.expects(key));
+        let answers = self.answers();
         let beats_on = self.beats_on();
         let ack = self.ack();
         let [refusal, error, ignore] = ["refusal", "error", "ignore"].map(|key| self.matches(key));
@@ -149,6 +153,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         let login = self.steps("login", login);
         let join = self.steps("join", join);
         let leave = self.steps("leave", leave);
+        let asks = self.asks(answers);
         let heartbeats = self.heartbeats(beats_on);
         let goodbye = self
             .section
@@ -177,6 +182,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             join,
             leave,
             goodbye,
+            asks,
             ack,
             refusal,
             error,
@@ -391,6 +397,43 @@ impl<'r, 'a> Reader<'r, 'a> {
         let read =
             |(path, entry): (String, Option<Entry>)| self.texts.one_match(&path, &entry?.node);
         nodes.into_iter().map(read).collect()
+    }
+
+    /// What the steps of scripts expect, in the order of their numbers.
+    fn answers(&mut self) -> Vec<Option<Match>> {
+        let asks: &'r [Ask] = self.around.asks;
+        let read = |ask: &Ask| {
+            let path = format!("{}.expect", ask.path);
+            self.texts.one_match(&path, ask.expect.as_ref()?)
+        };
+        asks.iter().map(read).collect()
+    }
+
+    /// The steps of scripts, in the order of their numbers.
+    fn asks(&self, answers: Vec<Option<Match>>) -> Vec<Step> {
+        let asks = self.around.asks.iter().zip(answers);
+        asks.map(|(ask, expect)| {
+            let path = format!("{}.send", ask.path);
+            let send = ask.send.as_ref();
+            let send = send.and_then(|node| self.texts.template(&path, node));
+            for name in [Name::Payload, Name::Room] {
+                if send.as_ref().is_some_and(|send| send.mentions(name)) {
+                    let what = if name == Name::Room {
+                        "{room}"
+                    } else {
+                        "{payload}"
+                    };
+                    let title = format!("`{path}`: {what} has no value in a script's message");
+                    self.problem(Diagnostic::error(title).at(&ask.span, ""));
+                }
+            }
+            Step {
+                send,
+                expect,
+                within_ns: ask.within.as_nanos() as u64,
+            }
+        })
+        .collect()
     }
 
     fn steps(&self, key: &str, expects: Vec<Option<Match>>) -> Vec<Step> {

@@ -34,6 +34,65 @@ fn spec(plan: &Plan) -> &Spec {
 }
 
 #[test]
+fn scripts_ask_in_the_words_of_the_protocol() {
+    let script = |steps: &str| {
+        format!("[clients.b]\nscript = [{{ send = 'x' }}]\n[clients.c]\nscript = [{steps}]\n")
+    };
+    let with = |steps: &str| {
+        plan(&format!(
+            "{TARGET}[protocol]\n{PUBLISH}\n{JOIN}\n{PEOPLE}{}",
+            script(steps)
+        ))
+    };
+    let good = with(
+        "{ send = 'WHO {id}', expect = { you = '{key}' }, within = '1s' }, { send = 'USE {key}' }, { expect = 'bye' }",
+    )
+    .unwrap();
+    let asks = &spec(&good).asks;
+    // Numbered over all groups: the first is of another one.
+    assert_eq!(asks.len(), 4);
+    assert_eq!(asks[1].within_ns, 1_000_000_000);
+    assert!(asks[2].expect.is_none() && asks[3].send.is_none());
+    let resolved = toml::to_string(&good.resolved).unwrap();
+    assert_eq!(plan(&resolved).unwrap().resolved, good.resolved);
+    for (steps, parts) in [
+        (
+            "{ send = 'a', expct = 'b' }",
+            &["did you mean `expect`?"][..],
+        ),
+        (
+            "{ expect = '*' }",
+            &["`clients.c.script.0.expect`: takes whatever comes"],
+        ),
+        (
+            "{ send = '{clinet}' }",
+            &["`clients.c.script.0.send`", "did you mean `{client}`?"],
+        ),
+        ("{ send = '{payload}' }", &["{payload} has no value"]),
+        ("{ send = '{room}' }", &["{room} has no value"]),
+        ("{ send = 7 }", &["`clients.c.script.0.send`: expected"]),
+        (
+            "{ send = 'a', within = 'soon' }",
+            &["`clients.c.script.0.within`: expected"],
+        ),
+        (
+            "{ disconnect = 'polite' }, { send = 'a' }",
+            &["`clients.c.script.1`: needs a connection"],
+        ),
+    ] {
+        let errors = with(steps).unwrap_err();
+        for part in parts {
+            assert!(errors.contains(part), "{steps}: no {part:?} in\n{errors}");
+        }
+    }
+    let errors = plan(&script("{ expect = 'b' }")).unwrap_err();
+    assert!(
+        errors.contains("`clients.b.script.0`: only of a target with a [protocol]"),
+        "{errors}"
+    );
+}
+
+#[test]
 fn the_ten_lines_of_ones_own_chat() {
     let text = format!(
         "{TARGET}[protocol]\n{JOIN}\n{PUBLISH}\nack = {{ type = \"ok\", id = \"{{id}}\" }}\n{PEOPLE}"

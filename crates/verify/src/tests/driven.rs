@@ -115,6 +115,24 @@ fn an_error_that_a_script_expects_in_vain_is_missing() {
     }
 }
 
+#[test]
+fn an_answer_that_a_script_expects_in_vain_is_missing_and_what_came_is_shown() {
+    for terms in both() {
+        for (instead, said) in [("", ""), ("{\"no\":1}", "; what came instead: {\"no\":1}")] {
+            let mut bench = Bench::new(1, terms);
+            let writer = bench.join(0, 0, 0);
+            bench.ledgers[0].missing_answer(writer, "{ type = \"me\" }", "2s", instead, 7);
+            bench.leave(0, writer, 0);
+            let findings = bench.finish();
+            assert_eq!(kinds(&findings), [(Kind::MissingAnswer, 1)]);
+            let example = &findings.violations[&Kind::MissingAnswer].examples[0];
+            let expected =
+                format!("c0 expected {{ type = \"me\" }} within 2s, and it did not come{said}");
+            assert_eq!((&example.text, example.at_ns), (&expected, 7));
+        }
+    }
+}
+
 /// Half a line of a script and a publish after it are one line, which no server can take; after
 /// a whole line, or where the half is blank, it is a publish like any other.
 #[test]

@@ -508,6 +508,7 @@ fn scripted(terms: Terms) -> (Findings, Vec<u8>) {
     }
     bench.ledgers[0].overdue_acks(writer, "1s", 9);
     bench.ledgers[0].missing_error(writer, "malformed", "2s", 9);
+    bench.ledgers[0].missing_answer(writer, "pong", "2s", "ping", 9);
     for (seq, k) in [(2, 1), (3, 2)] {
         bench.read(0, writer, &ack(seq, 0, k));
         bench.read(0, listener, &relay(seq, 0, k));
@@ -534,7 +535,12 @@ fn what_a_script_does_is_in_the_trace() {
     for terms in [terms(), outside] {
         let (findings, trace) = scripted(terms);
         let found: Vec<Kind> = findings.violations.keys().copied().collect();
-        let mut expected = [Kind::MissingWelcome, Kind::MissingAck, Kind::MissingError];
+        let mut expected = [
+            Kind::MissingWelcome,
+            Kind::MissingAck,
+            Kind::MissingError,
+            Kind::MissingAnswer,
+        ];
         expected.sort();
         assert_eq!(found, expected, "{:#?}", findings.violations);
         assert_eq!(findings.undecided, [""; 0]);

@@ -82,10 +82,12 @@ pub(crate) enum Tag {
     LeavingRoom = 47,
     /// The time is up, and it was not let in.
     NotLetIn = 48,
+    /// A scripted answer did not come.
+    MissingAnswer = 49,
 }
 
 impl Tag {
-    pub(crate) const ALL: [Self; 44] = [
+    pub(crate) const ALL: [Self; 45] = [
         Self::Connecting,
         Self::Connected,
         Self::Sending,
@@ -130,6 +132,7 @@ impl Tag {
         Self::Joining,
         Self::LeavingRoom,
         Self::NotLetIn,
+        Self::MissingAnswer,
     ];
 
     /// Whether it is counted among the events of all streams. Events that are not counted neither

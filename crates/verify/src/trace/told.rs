@@ -50,6 +50,12 @@ pub(crate) enum Told {
         within: String,
         now_ns: u64,
     },
+    MissingAnswer {
+        expected: String,
+        within: String,
+        instead: String,
+        now_ns: u64,
+    },
 }
 
 impl Told {
@@ -88,6 +94,12 @@ impl Told {
                 now_ns: from.time(),
                 code: from.text(),
                 within: from.text(),
+            },
+            Tag::MissingAnswer => Self::MissingAnswer {
+                now_ns: from.time(),
+                expected: from.text(),
+                within: from.text(),
+                instead: from.text(),
             },
             _ => return Err("an event that is no ledger's"),
         })
@@ -186,6 +198,12 @@ impl Listener {
                 within,
                 now_ns,
             } => ledger.missing_error(handle, code, within, *now_ns),
+            Told::MissingAnswer {
+                expected,
+                within,
+                instead,
+                now_ns,
+            } => ledger.missing_answer(handle, expected, within, instead, *now_ns),
         }
         Ok(())
     }

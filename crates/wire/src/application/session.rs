@@ -40,6 +40,17 @@ pub struct Session {
     watched: Option<Vec<Watched>>,
     /// When each periodic heartbeat is due; empty before the first look at a clock.
     beats_ns: Vec<u64>,
+    /// What came since a script asked something, until that is answered or given up.
+    asking: Option<Box<Asking>>,
+}
+
+/// What came since a script asked something.
+#[derive(Debug, Default)]
+struct Asking {
+    /// A refusal did: nothing else will answer.
+    denied: bool,
+    /// The first frame that is no answer, and that nothing else explains.
+    instead: String,
 }
 
 /// Steps that are gone through.
@@ -59,6 +70,8 @@ enum About {
     Login,
     Join(RoomId),
     Leave(RoomId),
+    /// What a script asks, by its number.
+    Ask(usize),
 }
 
 impl About {
@@ -67,12 +80,13 @@ impl About {
             Self::Login => "login",
             Self::Join(_) => "join",
             Self::Leave(_) => "leave",
+            Self::Ask(_) => "script",
         }
     }
 
     fn room(self) -> RoomId {
         match self {
-            Self::Login => RoomId::UNNAMED,
+            Self::Login | Self::Ask(_) => RoomId::UNNAMED,
             Self::Join(room) | Self::Leave(room) => room,
         }
     }
@@ -82,7 +96,18 @@ impl About {
             Self::Login => &spec.login,
             Self::Join(_) => &spec.join,
             Self::Leave(_) => &spec.leave,
+            Self::Ask(nth) => spec.asks.get(nth).map_or(&[], std::slice::from_ref),
         }
+    }
+
+    /// The place in the description of what is sent or expected at a step.
+    fn rule(self, step: usize, part: &'static str) -> Rule {
+        let nth = match self {
+            Self::Ask(_) => None, // the step is one of the script's
+            _ => Some(step),
+        };
+        let key = self.key();
+        Rule { key, nth, part }
     }
 
     fn done(self) -> What {
@@ -90,6 +115,7 @@ impl About {
             Self::Login => What::LoggedIn,
             Self::Join(room) => What::Joined(room),
             Self::Leave(room) => What::Left(room),
+            Self::Ask(_) => What::Answered,
         }
     }
 }
@@ -135,6 +161,8 @@ pub enum What {
     Joined(RoomId),
     /// The last answer of a leave.
     Left(RoomId),
+    /// The answer, or the refusal, of what a script asked.
+    Answered,
     /// An ack.
     Ack {
         /// Where its message was published.
@@ -168,6 +196,7 @@ impl fmt::Display for What {
             Self::LoggedIn => "logged in",
             Self::Joined(_) => "joined",
             Self::Left(_) => "left",
+            Self::Answered => "an answer to a script",
             Self::Ack { of: Some(_), .. } => "an ack",
             Self::Ack { of: None, .. } => "an ack of nothing that was sent",
             Self::Refused { .. } => "a refusal",
@@ -219,6 +248,7 @@ impl Session {
             trouble: None,
             watched: None,
             beats_ns: Vec::new(),
+            asking: None,
         }
     }
 
@@ -293,6 +323,36 @@ impl Session {
         self.start(About::Leave(room));
     }
 
+    /// Asks what a script asks, by its number in the description.
+    pub fn ask(&mut self, nth: usize) {
+        self.asking = Some(Box::default());
+        self.start(About::Ask(nth));
+        if self.trouble.is_some() {
+            self.sequences.retain(|one| one.about != About::Ask(nth)); // nothing was sent
+        }
+    }
+
+    /// Whether the answer to what a script asked is still waited for.
+    #[must_use]
+    pub fn is_asking(&self) -> bool {
+        let mut sequences = self.sequences.iter();
+        let is_denied = self.asking.as_ref().is_some_and(|asking| asking.denied);
+        !is_denied && sequences.any(|one| matches!(one.about, About::Ask(_)))
+    }
+
+    /// Waits no longer for the answer to what a script asked. Returns what was expected and what
+    /// came instead, which may be nothing; `None` if no answer is waited for.
+    pub fn give_up_asking(&mut self) -> Option<(String, String)> {
+        let asking = self.asking.take();
+        let is_ask = |one: &Sequence| matches!(one.about, About::Ask(_));
+        let at = self.sequences.iter().position(is_ask)?;
+        let Sequence { about, step, .. } = self.sequences.remove(at);
+        let step = about.steps(&self.spec).get(step)?;
+        let expected = step.expect.as_ref()?.written().to_owned();
+        let instead = asking.map_or_else(String::new, |asking| asking.instead);
+        Some((expected, instead))
+    }
+
     /// Sends what takes leave of everything, where the description says so.
     pub fn goodbye(&mut self) {
         let rooms = std::mem::take(&mut self.joined);
@@ -355,21 +415,17 @@ impl Session {
                 break;
             };
             if let Some(template) = &step.send {
-                let rule = Rule {
-                    key: about.key(),
-                    nth: Some(self.sequences[nth].step),
-                    part: "send",
-                };
+                let rule = about.rule(self.sequences[nth].step, "send");
                 match self.send(template, about.room(), rule) {
                     Ok(id) => {
                         let sequence = &mut self.sequences[nth];
                         sequence.id = id.or(sequence.id);
                     }
                     Err(NoValue(name)) => {
-                        let (key, step) = (about.key(), self.sequences[nth].step);
+                        let rule = about.rule(self.sequences[nth].step, "send");
                         let name = spec.names.name(name);
                         self.fail(format!(
-                            "{key}.{step}.send needs {{{name}}}, which has no value by then"
+                            "{rule} needs {{{name}}}, which has no value by then"
                         ));
                         return None;
                     }
@@ -513,10 +569,17 @@ impl Session {
         if let Some(taken) = self.beat(&spec, &frame) {
             return taken;
         }
+        // A script may expect what would else be a refusal.
+        if self.asking.is_some()
+            && let Some(taken) =
+                self.expected(&spec, &frame, |about| matches!(about, About::Ask(_)))
+        {
+            return taken;
+        }
         if let Some(taken) = self.refused(&spec, &frame, bytes) {
             return taken;
         }
-        if let Some(taken) = self.expected(&spec, &frame) {
+        if let Some(taken) = self.expected(&spec, &frame, |_| true) {
             return taken;
         }
         if let Some(taken) = self.acked(&spec, &frame, delivery.is_some()) {
@@ -533,6 +596,7 @@ impl Session {
                 .position(|m| m.find(&frame, &self.values()).is_some())
         };
         if let Some(nth) = find(&spec.error) {
+            self.came_instead(bytes);
             return Taken {
                 what: What::Error,
                 rule: spec.rule("error", nth),
@@ -563,9 +627,22 @@ impl Session {
             };
         }
         spec.tally.other(|| self.shown(bytes));
+        self.came_instead(bytes);
         Taken {
             what: What::Other,
             rule: Rule::NONE,
+        }
+    }
+
+    /// Notes a frame that is not what a script waits for.
+    fn came_instead(&mut self, bytes: &[u8]) {
+        if self
+            .asking
+            .as_ref()
+            .is_some_and(|asking| asking.instead.is_empty())
+        {
+            let shown = self.shown(bytes);
+            self.asking.get_or_insert_default().instead = shown;
         }
     }
 
@@ -610,6 +687,13 @@ impl Session {
                 found.is_some_and(|found| found.id.is_none() && found.room.is_none())
             });
             if let Some(at) = of_step {
+                if let About::Ask(_) = self.sequences[at].about {
+                    let instead = self.shown(bytes);
+                    let denied = true;
+                    *self.asking.get_or_insert_default() = Box::new(Asking { denied, instead });
+                    let what = What::Answered;
+                    return Some(Taken { what, rule });
+                }
                 let Sequence { about, step, .. } = self.sequences.remove(at);
                 if about == About::Login {
                     let shown = self.shown(bytes);
@@ -647,11 +731,19 @@ impl Session {
     }
 
     /// Takes the answer that a step waits for.
-    fn expected(&mut self, spec: &Spec, frame: &Frame<'_>) -> Option<Taken> {
+    fn expected(
+        &mut self,
+        spec: &Spec,
+        frame: &Frame<'_>,
+        of: impl Fn(About) -> bool,
+    ) -> Option<Taken> {
         for nth in 0..self.sequences.len() {
             let Sequence {
                 about, step, id, ..
             } = self.sequences[nth];
+            if !of(about) {
+                continue;
+            }
             let expect = about.steps(spec).get(step)?.expect.as_ref();
             let values = self.values_in(about.room(), id);
             let Some(found) = expect.and_then(|expect| expect.find(frame, &values)) else {
@@ -661,11 +753,7 @@ impl Session {
             let done = self.go_on(nth, true);
             return Some(Taken {
                 what: done.unwrap_or(What::Step),
-                rule: Rule {
-                    key: about.key(),
-                    nth: Some(step),
-                    part: "expect",
-                },
+                rule: about.rule(step, "expect"),
             });
         }
         None
@@ -792,7 +880,7 @@ impl Session {
     pub fn only_room(&self) -> Option<RoomId> {
         let joining = self.sequences.iter().filter_map(|one| match one.about {
             About::Join(room) | About::Leave(room) => Some(room),
-            About::Login => None,
+            About::Login | About::Ask(_) => None,
         });
         let mut rooms = self.joined.iter().copied().chain(joining);
         let first = rooms.next().unwrap_or(RoomId::UNNAMED);

@@ -28,6 +28,8 @@ pub struct Spec {
     pub leave: Vec<Step>,
     /// What takes leave of the target, in place of leaving each room.
     pub goodbye: Option<Template>,
+    /// What scripts ask the target, each by its number.
+    pub asks: Vec<Step>,
     /// What publishes a message.
     pub publish: Template,
     /// What says that a message was taken.
@@ -136,6 +138,7 @@ impl Spec {
             join: Vec::new(),
             leave: Vec::new(),
             goodbye: None,
+            asks: Vec::new(),
             publish,
             ack: Ack::None,
             refusal: Vec::new(),

@@ -86,6 +86,12 @@ impl Template {
         self.names().any(|one| one == name)
     }
 
+    /// Whether it holds text of its own, beside names.
+    #[must_use]
+    pub fn has_text(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Text(_)))
+    }
+
     /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {

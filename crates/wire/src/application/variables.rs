@@ -201,6 +201,23 @@ impl Names {
         })
     }
 
+    /// Whether the value of a variable may be a secret. One that is made of names alone, none of
+    /// which is secret, tells nothing that they do not.
+    fn may_be_secret(&self, variable: &Variable, depth: usize) -> bool {
+        let Source::Computed(computed) = &variable.source else {
+            return variable.is_secret;
+        };
+        let is_secret = |name| match name {
+            Name::Variable(at) => self.may_be_secret(&self.variables[usize::from(at)], depth + 1),
+            _ => false,
+        };
+        let is_signed = matches!(computed, Computed::HmacSha256 { .. });
+        let mut parts = computed.templates();
+        let holds_secret = |part: &Template| part.has_text() || part.names().any(is_secret);
+        let is_circle = depth > self.variables.len();
+        variable.is_secret && (is_signed || is_circle || parts.any(holds_secret))
+    }
+
     /// `text` with the values of secrets taken out of it, for the client whose row of the table of
     /// users this is: each is replaced by its name in braces.
     #[must_use]
@@ -208,7 +225,7 @@ impl Names {
         let mut text = text.to_owned();
         let mut secrets: Vec<(Cow<'_, str>, &str)> = Vec::new();
         for (at, variable) in self.variables.iter().enumerate() {
-            if variable.is_secret
+            if self.may_be_secret(variable, 0)
                 && let Some(value) = values.of(Name::Variable(at as u16))
                 && !value.is_empty()
             {
@@ -384,6 +401,27 @@ mod tests {
         let said =
             names.without_secrets("it said Jefe, and what do ya want for nothing?!", &values);
         assert_eq!(said, "it said {key}, and {user}!");
+    }
+
+    #[test]
+    fn what_is_made_of_names_that_are_no_secrets_is_none() {
+        let mut names = Names::default();
+        names.define("token", Source::Constant("t0k3n".into()), true);
+        for (name, text) in [
+            ("nick", "{client}"),
+            ("again", "{nick}{nick}"),
+            ("mixed", "x-{client}"),
+            ("inner", "{token}"),
+            ("outer", "{inner}"),
+        ] {
+            let template = Template::parse(text, &names).unwrap();
+            names.define(name, Source::Computed(Computed::Text(template)), true);
+        }
+        let values = Values::of_client(&names, "a-1");
+        let hidden = |text: &str| names.without_secrets(text, &values);
+        assert_eq!(hidden("a-1 a-1a-1"), "a-1 a-1a-1");
+        assert_eq!(hidden("x-a-1"), "{mixed}");
+        assert!(["{token}", "{inner}", "{outer}"].contains(&&*hidden("t0k3n")));
     }
 
     #[test]

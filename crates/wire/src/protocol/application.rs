@@ -279,7 +279,7 @@ fn observe<'f>(
             (unnamed, Seen::Error(complaint))
         }
         What::Other => (unnamed, Seen::Unknown),
-        What::Step | What::Heartbeat | What::Ignored => (unnamed, Seen::Control),
+        What::Step | What::Answered | What::Heartbeat | What::Ignored => (unnamed, Seen::Control),
     }
 }
 
@@ -485,6 +485,19 @@ impl Conn for Application {
             .leave
             .iter()
             .any(|step| step.expect.is_some())
+    }
+
+    fn ask(&mut self, out: &mut Vec<u8>, nth: usize) {
+        self.session.ask(nth);
+        self.flush(out);
+    }
+
+    fn is_asking(&self) -> bool {
+        self.session.is_asking()
+    }
+
+    fn give_up_asking(&mut self) -> Option<(String, String)> {
+        self.session.give_up_asking()
     }
 
     fn unread(&self) -> &[u8] {

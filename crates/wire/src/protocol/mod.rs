@@ -404,6 +404,18 @@ impl Conn for AnyConn {
         each_conn!(self, conn => conn.leave(out, room))
     }
 
+    fn ask(&mut self, out: &mut Vec<u8>, nth: usize) {
+        each_conn!(self, conn => conn.ask(out, nth));
+    }
+
+    fn is_asking(&self) -> bool {
+        each_conn!(self, conn => conn.is_asking())
+    }
+
+    fn give_up_asking(&mut self) -> Option<(String, String)> {
+        each_conn!(self, conn => conn.give_up_asking())
+    }
+
     fn unread(&self) -> &[u8] {
         each_conn!(self, conn => conn.unread())
     }

@@ -374,6 +374,68 @@ fn a_value_that_is_missing_where_it_is_needed_is_trouble() {
 }
 
 /// One answer of a server to a chat of its own.
+/// Two steps of a script, the second of which sends what the first one captured.
+fn asking() -> Session {
+    let mut spec = own_chat(ack_by_id());
+    let who = json(&mut spec.names, &[("type", "you"), ("key", "{key}")]);
+    let mut first = step(&mut spec.names, "WHO", "");
+    first.expect = Some(who);
+    let mut second = step(&mut spec.names, "USE {key}", "");
+    second.expect = Some(json(&mut spec.names, &[("type", "no"), ("id", "0")]));
+    spec.asks = vec![first, second];
+    session(spec)
+}
+
+#[test]
+fn what_a_script_asks_is_answered_and_captured_for_the_next_step() {
+    let mut one = asking();
+    one.ask(0);
+    assert_eq!(sent(&mut one), ["WHO"]);
+    assert!(one.is_asking());
+    assert_eq!(what(&mut one, r#"{"type":"news"}"#), What::Other);
+    assert!(one.is_asking());
+    assert_eq!(
+        what(&mut one, r#"{"key":"k1","type":"you"}"#),
+        What::Answered
+    );
+    assert!(!one.is_asking());
+    assert_eq!(one.give_up_asking(), None);
+    // What it expects is looked for before refusals, of which this would be one.
+    one.ask(1);
+    assert_eq!(sent(&mut one), ["USE k1"]);
+    assert_eq!(what(&mut one, r#"{"type":"no","id":0}"#), What::Answered);
+    assert_eq!(one.give_up_asking(), None);
+    assert_eq!(one.trouble(), None);
+}
+
+#[test]
+fn what_a_script_asks_in_vain_is_given_up_with_what_came_instead() {
+    let expected = r#"type = "you""#;
+    for (frames, instead) in [
+        (&[][..], ""),
+        (&[r#"{"a":1}"#, r#"{"b":2}"#], r#"{"a":1}"#),
+        (&[r#"{"type":"no","id":"x"}"#], r#"{"type":"no","id":"x"}"#),
+    ] {
+        let mut one = asking();
+        one.ask(0);
+        for frame in frames {
+            what(&mut one, frame);
+        }
+        let (match_text, came) = one.give_up_asking().unwrap();
+        assert!(match_text.contains(expected), "{match_text}");
+        assert_eq!(came, instead);
+        assert!(!one.is_asking() && one.give_up_asking().is_none());
+    }
+    // What has no value is not sent, and nobody waits for its answer.
+    let mut one = asking();
+    one.ask(1);
+    assert_eq!(sent(&mut one), [""; 0]);
+    assert!(!one.is_asking());
+    assert_eq!(one.give_up_asking(), None);
+    let trouble = one.trouble().unwrap();
+    assert!(trouble.contains("script.send needs {key}"), "{trouble}");
+}
+
 #[derive(Debug, Clone)]
 enum Answer {
     Ack(usize),

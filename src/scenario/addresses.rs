@@ -15,14 +15,15 @@ use thiserror::Error;
 use crate::wire::protocol::Protocol;
 use crate::wire::websocket::{NotSendable, check_path};
 
-/// The port of an address that names none, and of the original tutorial.
+/// The port of an ndjson or classic address that names none, and of the original tutorial.
 pub const DEFAULT_PORT: u16 = 1253;
 
 /// The most addresses that a URL may stand for.
 pub const MAX_ADDRESSES: usize = 1024;
 
 /// A URL of a server: what it speaks and where it is. `[DIALECT[+tls]://]HOST[:PORT][/]`, and further
-/// `HOST[:PORT]` between commas; the dialect is ndjson and the port [`DEFAULT_PORT`] if not given.
+/// `HOST[:PORT]` between commas; the dialect is ndjson and the port, if not given, [`DEFAULT_PORT`] or
+/// that of WebSocket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Url {
     /// The protocol that is spoken there.
@@ -94,7 +95,7 @@ impl Url {
             tls,
             list: list.to_owned(),
             path: path.to_owned(),
-            addresses: expand(list, least_port)?,
+            addresses: expand_with(list, least_port, default_port(protocol, tls))?,
         })
     }
 }
@@ -159,8 +160,26 @@ pub enum BadAddresses {
     TooMany,
 }
 
+/// The port of a URL that names none.
+fn default_port(protocol: Protocol, tls: bool) -> u16 {
+    match (protocol, tls) {
+        (Protocol::WebSocket, false) => 80,
+        (Protocol::WebSocket, true) => 443,
+        _ => DEFAULT_PORT,
+    }
+}
+
 /// The addresses, `HOST:PORT` each, that a URL's address part stands for, in the order given.
 pub(super) fn expand(text: &str, least_port: u16) -> Result<Vec<String>, BadAddresses> {
+    expand_with(text, least_port, DEFAULT_PORT)
+}
+
+/// The same with another port for those that name none.
+fn expand_with(
+    text: &str,
+    least_port: u16,
+    default_port: u16,
+) -> Result<Vec<String>, BadAddresses> {
     let mut addresses = Vec::new();
     for part in text.split(',') {
         let no_address = || BadAddresses::NoAddress {
@@ -174,7 +193,7 @@ pub(super) fn expand(text: &str, least_port: u16) -> Result<Vec<String>, BadAddr
                 let host = &part[..part.len() - port.len() - 1];
                 (host, port_number(port).ok_or_else(no_address)?)
             }
-            None => (part, DEFAULT_PORT),
+            None => (part, default_port),
         };
         if port < least_port {
             return Err(no_address());
@@ -233,6 +252,21 @@ fn is_host(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_port_of_a_websocket_is_that_of_the_web() {
+        for (url, address) in [
+            ("ws://h", "h:80"),
+            ("ws://[::1]/chat", "[::1]:80"),
+            ("wss://h?a=b", "h:443"),
+            ("ws://h:1253", "h:1253"),
+            ("ndjson+tls://h", "h:1253"),
+            ("classic://h", "h:1253"),
+            ("h", "h:1253"),
+        ] {
+            assert_eq!(url.parse::<Url>().unwrap().addresses, [address], "{url}");
+        }
+    }
 
     #[test]
     fn a_url_stands_for_one_address_or_for_several() {

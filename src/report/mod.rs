@@ -9,6 +9,7 @@ pub mod bars;
 pub mod caveats;
 pub(crate) mod columns;
 pub mod compare;
+mod described;
 pub mod environment;
 pub mod figures;
 pub mod files;
@@ -43,6 +44,7 @@ pub use verdict::Verdict;
 
 use crate::driver::outcome::Outcome;
 use crate::scenario::plan::Plan;
+use crate::wire::protocol::Spoken;
 
 /// A judged run: its result, and what only the process that ran it knows.
 #[derive(Debug)]
@@ -74,7 +76,10 @@ impl Report {
         let thresholds = thresholds::all(plan, &outcome);
         let judgement = verdict::judge(plan, &outcome, &thresholds, environment.cpus);
         let drift = caveats::trend(plan, &outcome);
-        let notes = caveats::notes(drift.as_ref(), &outcome, environment.cpus);
+        let mut notes = caveats::notes(drift.as_ref(), &outcome, environment.cpus);
+        if let Spoken::Application(spec) = &plan.target.spoken {
+            notes.extend(described::notes(spec, &outcome.findings.counts));
+        }
         Self {
             verdict: judgement.verdict,
             by_generator: judgement.by_generator,

@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use probe::result_of;
+use probe::{Scenario, result_of};
 use serde_json::Value;
 
 /// How long a server may take to listen. Node and nginx take less than a second.
@@ -46,11 +46,19 @@ impl Server {
             eprintln!("{name} is not installed (no {missing}): nothing is checked");
             return None;
         }
+        Some(Self::of(
+            name,
+            &mut Command::new(systems().join("servers/run")),
+        ))
+    }
+
+    /// Starts it by a command, which takes a name and a port.
+    fn of(name: &str, command: &mut Command) -> Self {
         // It cannot be told to take any port: this one was free just now.
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let process = Command::new(systems().join("servers/run"))
+        let process = command
             .args([name, &port.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -64,7 +72,7 @@ impl Server {
             assert!(Instant::now() < until, "{name} does not listen");
             sleep(Duration::from_millis(10)); // a server that starts announces itself to nobody
         }
-        Some(server)
+        server
     }
 
     /// The result of its scenario, driven for two seconds.
@@ -125,6 +133,10 @@ impl Drop for Server {
     }
 }
 
+fn python() -> String {
+    env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned())
+}
+
 /// What a server needs that is not here, as an error.
 fn installed(name: &str) -> Result<(), &'static str> {
     let command = |command: &'static str| {
@@ -142,8 +154,7 @@ fn installed(name: &str) -> Result<(), &'static str> {
             file(modules.exists(), "node_modules (npm ci)")
         }
         "chat" => {
-            let python = env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-            let imports = Command::new(python)
+            let imports = Command::new(python())
                 .args(["-c", "import websockets"])
                 .stderr(Stdio::null())
                 .status();
@@ -236,4 +247,92 @@ fn a_chat_in_python() {
 #[test]
 fn a_chat_in_node_that_acks_nothing() {
     assert_passes("ws", "ws");
+}
+
+/// The lines of the documentation for a chat of one's own, and people who talk, who come late, and
+/// who do not read for a while.
+const OWN_CHAT: &str = r#"
+[protocol]
+join = [{ send = '{"type":"join","room":"{room}"}', expect = { type = "joined" } }]
+publish = '{"type":"say","room":"{room}","id":{id},"text":"{payload}"}'
+ack = { type = "ok", id = "{id}" }
+
+[run]
+warmup = "0s"
+duration = "1500ms"
+drain = "30s"
+[verify]
+late_after = "20s"
+[clients.people]
+count = 12
+rate = 200
+rooms = 3
+[clients.guests]
+count = 2
+script = [{ pause = "600ms" }, { join = "room-1" }, { pause = "900ms" }]
+[clients.slow]
+count = 1
+rooms = { names = ["room-2"] }
+script = [{ pause = "100ms" }, { stop_reading = "1s" }, { pause = "300ms" }]
+"#;
+
+/// The chat in Python is right as it stands, and each of eight bugs of its broadcast is named.
+#[test]
+fn a_chat_in_python_is_right_until_it_has_a_bug() {
+    if let Err(missing) = installed("chat") {
+        assert!(env::var_os("SYSTEMS").is_none(), "there is no {missing}");
+        eprintln!("no {missing}: nothing is checked");
+        return;
+    }
+    // So much that the sockets of one who does not read are full.
+    let large = OWN_CHAT.replace("rate = 200", "rate = 400\npayload = { size = 32000 }");
+    for (bug, kind) in [
+        ("none", None),
+        ("lost-to-one", Some("lost-relay")),
+        ("doubled", Some("duplicate-relay")),
+        ("wrong-room", Some("wrong-room")),
+        ("reordered", Some("order-divergence")),
+        ("altered", Some("altered-relay")),
+        ("acked-and-dropped", Some("ack-without-relay")),
+        ("slow-reader-skipped", Some("lost-relay")),
+        ("late-join-lost", Some("lost-relay")),
+    ] {
+        let double = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/doubles/chat_with_a_bug.py");
+        let chat = Server::of(bug, Command::new(python()).arg(double));
+        let people = match bug {
+            "slow-reader-skipped" => &large,
+            _ => OWN_CHAT,
+        };
+        let text = format!(
+            "[target]\nurl = \"ws://127.0.0.1:{}/\"\n{people}",
+            chat.port
+        );
+        let (code, result) = result_of(&[Scenario::new(&text).path()]);
+        let violations = result["violations"].as_array().unwrap();
+        let kinds: Vec<_> = violations
+            .iter()
+            .map(|v| v["kind"].as_str().unwrap())
+            .collect();
+        let Some(kind) = kind else {
+            assert_eq!(kinds, [""; 0], "{violations:#?}");
+            // On a busy machine the generator may say that it, and not the server, was too slow.
+            assert!(
+                matches!(code, Some(0 | 3)),
+                "exit {code:?}: {:#}",
+                result["reasons"]
+            );
+            continue;
+        };
+        assert_eq!(code, Some(1), "{bug}: {:#}", result["reasons"]);
+        assert!(kinds.contains(&kind), "{bug}: {violations:#?}");
+        // What is altered, or comes twice or late, may leave its place empty or out of order.
+        let follows = [
+            "lost-relay",
+            "reordered-relay",
+            "order-divergence",
+            "ack-without-relay",
+        ];
+        let is_right = |one: &&str| *one == kind || follows.contains(one);
+        assert!(kinds.iter().all(is_right), "{bug}: {kinds:?}");
+    }
 }

@@ -9,7 +9,7 @@ use crate::report::result::{RunResult, Threshold, Violations};
 const EXAMPLES_SHOWN: usize = 10;
 
 /// Characters of an example's text that the page shows: it may quote a target at any length.
-const EXAMPLE_CHARS: usize = 400;
+const EXAMPLE_CHARS: usize = 380;
 
 pub(super) fn thresholds(result: &RunResult) -> Markup {
     html! {

@@ -3,13 +3,16 @@
 //! Names come first: matches define those that they capture, so they are read before the templates
 //! that may refer to them.
 
+mod checks;
 mod inputs;
 pub(super) mod nats;
 pub mod presets;
+mod steps;
 pub mod systems;
 mod texts;
 pub mod url;
 mod users;
+mod vars;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -17,20 +20,19 @@ use std::time::Duration;
 
 use serde_json::{Map, Value as Json};
 
-use super::clients::{Draft, DraftLoad};
 use super::diagnostic::{Diagnostic, Span, nearest};
-use super::plan::{Run, TargetUrl};
-use super::promises;
+use super::plan::TargetUrl;
 use super::script::Ask;
 use super::section::{Expected, Problems, Section, keys_of, mismatch};
 use super::tree::{Entry, Node, Table, Value};
 use super::value::{boolean, duration, some_time, string, whole};
 use crate::wire::application::matching::Match;
-use crate::wire::application::spec::{Ack, Heartbeat, Reconnect, Spec, Step, Transport};
+use crate::wire::application::spec::{Ack, Heartbeat, Reconnect, Spec, Transport};
 use crate::wire::application::template::{Template, is_name};
-use crate::wire::application::variables::{Computed, Name, Source};
+use crate::wire::application::variables::Name;
 use crate::wire::protocol::Spoken;
 
+pub(super) use checks::check;
 pub(super) use inputs::{Inputs, prepare};
 use texts::Texts;
 use url::DescribedUrl;
@@ -205,47 +207,6 @@ impl<'r, 'a> Reader<'r, 'a> {
         self.section.problem(diagnostic);
     }
 
-    /// Defines everything that is known before a frame has come: the environment, the columns of
-    /// the users, and the names of variables.
-    fn define_names(&mut self) {
-        for (name, value) in &self.inputs.environment {
-            let source = Source::Constant(value.as_str().into());
-            self.texts
-                .names
-                .define(&format!("env.{name}"), source, true);
-        }
-        let unset = Source::Constant("".into());
-        for var in self.table("vars").map_or(&[][..], |table| &table.entries) {
-            let what = match self.texts.names.find(&var.key) {
-                Some(_) => "stands for something else already",
-                None if is_name(&var.key) && !var.key.contains('.') => {
-                    self.texts.names.define(&var.key, unset.clone(), true);
-                    continue;
-                }
-                None => "a name is of letters, digits, `_` and `-`",
-            };
-            let title = format!("`protocol.vars.{}`: {what}", var.key);
-            self.problem(Diagnostic::error(title).at(&var.key_span, ""));
-        }
-        let inputs: &'r Inputs = self.inputs;
-        let columns = inputs
-            .users
-            .as_ref()
-            .map_or(&[][..], |users| &users.columns);
-        for (at, column) in columns.iter().enumerate() {
-            let is_own = |name| !matches!(name, Name::Variable(_));
-            if self.texts.names.find(column).is_some_and(is_own) {
-                let title = format!("`protocol.users`: its column {column:?} has a name of ours");
-                let help = "{payload}, {id}, {client}, {group}, {n}, {room} and {run} have values \
-                            of their own: call the column something else";
-                let error = Diagnostic::error(title).at(&self.span_of("users"), "");
-                self.problem(error.help(help));
-                continue;
-            }
-            self.texts.names.define(column, Source::Column(at), true);
-        }
-    }
-
     fn span_of(&self, key: &str) -> Span {
         let entry = self.section.entry(key);
         entry.map_or(self.section.span.clone(), |entry| entry.node.span.clone())
@@ -261,222 +222,6 @@ impl<'r, 'a> Reader<'r, 'a> {
                 self.problem(mismatch(&path, &entry.node, &"a table".into()));
                 None
             }
-        }
-    }
-
-    /// The values of the variables.
-    fn define_vars(&mut self) {
-        let Some(table) = self.table("vars") else {
-            return;
-        };
-        let mut made = Vec::new();
-        for var in &table.entries {
-            let path = format!("protocol.vars.{}", var.key);
-            let Some(name) = self.texts.names.find(&var.key) else {
-                continue; // a bad name: on record
-            };
-            if matches!(
-                self.texts.names.source(name),
-                Some(Source::Column(_)) | None
-            ) {
-                continue; // the users' column of this name holds
-            }
-            let Some(source) = self.var(&path, &var.node) else {
-                continue;
-            };
-            made.push((name, var));
-            self.texts.names.define(&var.key, source, true);
-        }
-        for (name, var) in made {
-            if self.is_made_of(name, name, 0) {
-                let title = format!("`protocol.vars.{}`: is made of itself", var.key);
-                self.problem(Diagnostic::error(title).at(&var.node.span, ""));
-                // So that nothing turns in a circle.
-                let nothing = Source::Constant("".into());
-                self.texts.names.define(&var.key, nothing, true);
-            }
-        }
-    }
-
-    fn is_made_of(&self, name: Name, part: Name, depth: usize) -> bool {
-        let Some(Source::Computed(computed)) = self.texts.names.source(name) else {
-            return false;
-        };
-        let mut parts = computed.templates().flat_map(Template::names);
-        depth > self.texts.names.len()
-            || parts.any(|one| one == part || self.is_made_of(one, part, depth + 1))
-    }
-
-    fn var(&self, path: &str, node: &Node) -> Option<Source> {
-        const FUNCTIONS: [&str; 4] = ["hmac_sha256", "base64", "url", "json"];
-        let table = match &node.value {
-            Value::Table(table) => table,
-            Value::String(text) => {
-                let template = self.texts.template(path, node)?;
-                let is_constant = template.names().next().is_none();
-                return Some(match is_constant {
-                    true => Source::Constant(text.as_str().into()),
-                    false => Source::Computed(Computed::Text(template)),
-                });
-            }
-            _ => {
-                let expected = "a text, or a table such as { hmac_sha256 = \"…\", key = \"…\" }";
-                self.problem(mismatch(path, node, &expected.into()));
-                return None;
-            }
-        };
-        let known = [&FUNCTIONS[..], &["key"]].concat();
-        let section = Section::open(self.texts.problems, path, &node.span, table, &known);
-        let of = FUNCTIONS.into_iter().find_map(|function| {
-            let entry = section.entry(function)?;
-            let path = section.path_of(function);
-            Some((function, self.texts.template(&path, &entry.node)))
-        });
-        let key = section.entry("key").map(|entry| {
-            let template = self.texts.template(&section.path_of("key"), &entry.node);
-            (entry, template)
-        });
-        let Some((function, of)) = of else {
-            let title = format!("`{path}`: expected one of {}", FUNCTIONS.join(", "));
-            self.problem(Diagnostic::error(title).at(&node.span, ""));
-            return None;
-        };
-        let of = of?;
-        let computed = match (function, key) {
-            ("hmac_sha256", Some((_, key))) => Computed::HmacSha256 { of, key: key? },
-            ("hmac_sha256", None) => {
-                let title = format!("`{path}.key` is missing");
-                self.problem(Diagnostic::error(title).at(&node.span, "needs a `key`"));
-                return None;
-            }
-            (_, Some((entry, _))) => {
-                let title = format!("`{path}.key`: {function} takes no key");
-                self.problem(Diagnostic::error(title).at(&entry.key_span, ""));
-                return None;
-            }
-            ("base64", None) => Computed::Base64(of),
-            ("url", None) => Computed::Url(of),
-            _ => Computed::Json(of),
-        };
-        Some(Source::Computed(computed))
-    }
-
-    /// The elements of an array of tables, or the one table that stands in its place.
-    fn tables<'k>(&'k self, key: &str, known: &[&str]) -> Vec<Section<'k>> {
-        let Some(entry) = self.section.entry(key) else {
-            return Vec::new();
-        };
-        let path = self.section.path_of(key);
-        let nodes = match &entry.node.value {
-            Value::Table(_) => vec![(path, &entry.node)],
-            _ => self.section.elements_of(&path, &entry.node),
-        };
-        nodes
-            .into_iter()
-            .filter_map(|(path, node)| match &node.value {
-                Value::Table(table) => {
-                    let problems = self.texts.problems;
-                    Some(Section::open(problems, path, &node.span, table, known))
-                }
-                _ => {
-                    let form = format!("a table with {}", known.join(", "));
-                    self.problem(mismatch(&path, node, &form.into()));
-                    None
-                }
-            })
-            .collect()
-    }
-
-    /// What the steps of `key` expect, in order.
-    fn expects(&mut self, key: &str) -> Vec<Option<Match>> {
-        let nodes: Vec<_> = self
-            .tables(key, &STEP_KEYS)
-            .iter()
-            .map(|step| (step.path_of("expect"), step.entry("expect").cloned()))
-            .collect();
-        let read =
-            |(path, entry): (String, Option<Entry>)| self.texts.one_match(&path, &entry?.node);
-        nodes.into_iter().map(read).collect()
-    }
-
-    /// What the steps of scripts expect, in the order of their numbers.
-    fn answers(&mut self) -> Vec<Option<Match>> {
-        let asks: &'r [Ask] = self.around.asks;
-        let read = |ask: &Ask| {
-            let path = format!("{}.expect", ask.path);
-            self.texts.one_match(&path, ask.expect.as_ref()?)
-        };
-        asks.iter().map(read).collect()
-    }
-
-    /// The steps of scripts, in the order of their numbers.
-    fn asks(&self, answers: Vec<Option<Match>>) -> Vec<Step> {
-        let asks = self.around.asks.iter().zip(answers);
-        asks.map(|(ask, expect)| {
-            let path = format!("{}.send", ask.path);
-            let send = ask.send.as_ref();
-            let send = send.and_then(|node| self.texts.template(&path, node));
-            for name in [Name::Payload, Name::Room] {
-                if send.as_ref().is_some_and(|send| send.mentions(name)) {
-                    let what = if name == Name::Room {
-                        "{room}"
-                    } else {
-                        "{payload}"
-                    };
-                    let title = format!("`{path}`: {what} has no value in a script's message");
-                    self.problem(Diagnostic::error(title).at(&ask.span, ""));
-                }
-            }
-            Step {
-                send,
-                expect,
-                within_ns: ask.within.as_nanos() as u64,
-            }
-        })
-        .collect()
-    }
-
-    fn steps(&self, key: &str, expects: Vec<Option<Match>>) -> Vec<Step> {
-        let steps = self.tables(key, &STEP_KEYS).into_iter().zip(expects);
-        steps
-            .map(|(mut step, expect)| {
-                let send = step
-                    .entry("send")
-                    .and_then(|entry| self.texts.template(&step.path_of("send"), &entry.node));
-                let within = step.value("within", some_time, DEFAULT_WITHIN);
-                if step.entry("send").is_none() && step.entry("expect").is_none() {
-                    let title = format!("`{}`: neither sends nor expects anything", step.path);
-                    let error = Diagnostic::error(title).at(&step.span, "");
-                    self.problem(error.help("a step is { send = …, expect = … }, or one of them"));
-                }
-                if let (Some(entry), None) = (step.entry("within"), step.entry("expect")) {
-                    let title = format!("`{}`: nothing is expected", step.path_of("within"));
-                    self.problem(Diagnostic::error(title).at(&entry.key_span, ""));
-                }
-                if key == "login" {
-                    for name in [Name::Payload, Name::Room] {
-                        self.has_no(send.as_ref(), &step, "send", name);
-                    }
-                } else {
-                    self.has_no(send.as_ref(), &step, "send", Name::Payload);
-                }
-                Step {
-                    send,
-                    expect,
-                    within_ns: within.as_nanos() as u64,
-                }
-            })
-            .collect()
-    }
-
-    /// Notes a name in a template that has no value there.
-    fn has_no(&self, template: Option<&Template>, of: &Section<'_>, key: &str, name: Name) {
-        if template.is_some_and(|template| template.mentions(name))
-            && let Some(entry) = of.entry(key)
-        {
-            let name = self.texts.names.name(name);
-            let title = format!("`{}`: {{{name}}} has no value here", of.path_of(key));
-            self.problem(Diagnostic::error(title).at(&entry.node.span, ""));
         }
     }
 
@@ -705,109 +450,6 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 }
 
-/// Notes what makes no sense in the rest of a scenario whose application talks so.
-pub(super) fn check(
-    problems: &Problems,
-    file: &Section<'_>,
-    drafts: &[Draft],
-    run: &Run,
-    spec: &Spec,
-) {
-    let names_room = spec.publish.mentions(Name::Room);
-    let publish = promises::entry(file, "protocol", "publish");
-    if spec.is_room_in_path() {
-        rooms_in_path(problems, file, drafts, run);
-    }
-    if names_room && let Some(publish) = publish {
-        let why = (publish.node.span.clone(), "has {room} in it");
-        senders_are_in_rooms(problems, drafts, Some(&why));
-    }
-    for draft in drafts {
-        let in_rooms = draft.rooms.is_some();
-        if in_rooms
-            && !names_room
-            && !spec.is_room_in_path()
-            && let Some(publish) = publish
-        {
-            let title = "`protocol.publish`: does not say in which room";
-            let warning = Diagnostic::warning(title).at(&publish.node.span, "has no {room} in it");
-            let label = format!("`clients.{}` is in rooms", draft.name);
-            problems.push(warning.at(&draft.span, label));
-        }
-        let DraftLoad::Script(script, _) = &draft.load else {
-            continue;
-        };
-        if let Some(room) = script.leaves_room().filter(|_| spec.leave.is_empty()) {
-            let name = &draft.name;
-            let title = format!("`clients.{name}.script`: nothing says how to leave {room:?}");
-            let error = Diagnostic::error(title).at(&draft.span, "");
-            problems.push(error.help("`protocol.leave` is missing"));
-        }
-    }
-}
-
-/// Notes clients that publish in no room, where messages are published in rooms; `why` is where that
-/// is said.
-fn senders_are_in_rooms(problems: &Problems, drafts: &[Draft], why: Option<&(Span, &str)>) {
-    for draft in drafts {
-        let in_rooms = draft.rooms.is_some();
-        let sends_anywhere = match &draft.load {
-            DraftLoad::Listen => false,
-            DraftLoad::Rate(..) | DraftLoad::Stages { .. } | DraftLoad::Closed { .. } => !in_rooms,
-            DraftLoad::Script(script, _) => {
-                script.rooms.is_empty() && !in_rooms && script.publishes()
-            }
-        };
-        if !sends_anywhere {
-            continue;
-        }
-        let name = &draft.name;
-        let title = match why {
-            Some(_) => format!("`clients.{name}`: is in no room, and `publish` names one"),
-            None => format!("`clients.{name}`: is in no room, and others are"),
-        };
-        let mut error = Diagnostic::error(title).at(&draft.span, "needs `rooms`");
-        if let Some((span, label)) = why {
-            error = error.at(span, *label);
-        }
-        problems.push(error.help("rooms = 1, or the names: rooms = { names = [\"lobby\"] }"));
-    }
-}
-
-/// Notes clients that are not in exactly one room, where the URL names it.
-fn rooms_in_path(problems: &Problems, file: &Section<'_>, drafts: &[Draft], run: &Run) {
-    let url = promises::entry(file, "target", "url");
-    let url = url.map_or(0..0, |entry| entry.node.span.clone());
-    let wrong = |span: &Span, title: String, help: &str| {
-        let error = Diagnostic::error(title).at(span, "");
-        let error = error.at(&url, "the URL names the room, so each connection is in one");
-        problems.push(error.help(help));
-    };
-    for draft in drafts {
-        let name = &draft.name;
-        match &draft.rooms {
-            None => wrong(
-                &draft.span,
-                format!("`clients.{name}`: is in no room"),
-                "rooms = 1, or the names: rooms = { names = [\"lobby\"] }",
-            ),
-            Some(rooms) if rooms.each > 1 => wrong(
-                &draft.span,
-                format!("`clients.{name}.rooms.each`: must be 1"),
-                "a client that is in several rooms has several connections there",
-            ),
-            Some(_) => {}
-        }
-    }
-    if run.observers > 0 {
-        let entry = promises::entry(file, "run", "observers");
-        let span = entry.map_or(0..0, |entry| entry.node.span.clone());
-        let help = "observers are in no room: leave the key out";
-        wrong(&span, "`run.observers`: must be 0".to_owned(), help);
-    }
-}
-
-const STEP_KEYS: [&str; 3] = ["send", "expect", "within"];
 const BEAT_KEYS: [&str; 3] = ["on", "every", "send"];
 
 fn some_text(node: &Node) -> Result<String, Expected> {

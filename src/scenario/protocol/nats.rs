@@ -184,7 +184,7 @@ pub(in crate::scenario) fn check(
         }
     }
     if !rooms.is_empty() {
-        super::senders_are_in_rooms(problems, drafts, None);
+        super::checks::senders_are_in_rooms(problems, drafts, None);
     }
 }
 

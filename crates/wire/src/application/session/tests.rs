@@ -3,7 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::application::matching::Written;
+use crate::application::matching::{Match, Written};
+use crate::application::spec::Step;
 use crate::application::variables::{Names, Source};
 use crate::payload::{self, Header, SenderId};
 

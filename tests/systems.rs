@@ -170,6 +170,7 @@ fn installed(name: &str) -> Result<(), &'static str> {
         }
         "prosody" => command("prosody"),
         "nats" => command("nats-server"),
+        "redis" => command("redis-server"),
         _ => command("ngircd"),
     }
 }
@@ -237,6 +238,36 @@ fn nats() {
         code == Some(1) && result["violations"].to_string().contains("order")
     });
     assert!(differs, "all subscribers got everything in one order");
+}
+
+#[test]
+fn redis() {
+    let Some(server) = assert_passes("redis", "redis") else {
+        return;
+    };
+    // A client gets what it publishes: a scenario that says it does not is wrong about it.
+    let (code, result) = server.result_of("redis", &["verify.echo=false"]);
+    assert_eq!(code, Some(1), "{}", result["reasons"]);
+    let violations = result["violations"].to_string();
+    assert!(violations.contains("echo"), "{violations}");
+}
+
+#[test]
+fn a_system_that_is_another_is_named() {
+    let servers = ["nats", "redis"].map(|name| (name, Server::start(name)));
+    for (asked, there) in [("nats", "redis"), ("redis", "nats")] {
+        let Some((_, Some(server))) = servers.iter().find(|(name, _)| *name == there) else {
+            return;
+        };
+        let (code, result) = server.result_of(asked, &["target.connect_timeout=1s"]);
+        assert_eq!(code, Some(3), "{result:#}");
+        let error = result["error"].to_string();
+        let expected = match asked {
+            "nats" => "a NATS server speaks first",
+            _ => "it speaks NATS: name it nats://HOST:PORT",
+        };
+        assert!(error.contains(expected), "{error}");
+    }
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub(super) async fn connect(shard: &Rc<Shard>, client: usize) -> Result<(), Conn
                         hint: match shard.spoken {
                             Spoken::Own(Protocol::Ndjson) => CLASSIC_SAYS_NONE,
                             Spoken::Nats(_) => NATS_SPEAKS_FIRST,
-                            Spoken::Own(_) | Spoken::Application(_) => "",
+                            Spoken::Own(_) | Spoken::Application(_) | Spoken::Redis(_) => "",
                         },
                     },
                     None => ConnectError::TimedOut(within),

@@ -60,6 +60,7 @@ fn acks_of(spoken: &Spoken) -> &'static str {
             nats::Ack::Flush | nats::Ack::Ok => AckPromise::ExactlyOnce,
             nats::Ack::None => AckPromise::None,
         },
+        Spoken::Redis(_) => AckPromise::ExactlyOnce,
     };
     promise.word()
 }
@@ -68,7 +69,7 @@ fn acks_of(spoken: &Spoken) -> &'static str {
 /// subscriber in an order of its own.
 fn order_of(spoken: &Spoken) -> &'static str {
     match spoken {
-        Spoken::Own(_) | Spoken::Application(_) => OrderPromise::WORDS[0].1,
+        Spoken::Own(_) | Spoken::Application(_) | Spoken::Redis(_) => OrderPromise::WORDS[0].1,
         Spoken::Nats(_) => OrderPromise::Fifo,
     }
     .word()
@@ -79,6 +80,7 @@ fn has_echo(spoken: &Spoken) -> bool {
     match spoken {
         Spoken::Own(_) | Spoken::Application(_) => false,
         Spoken::Nats(settings) => settings.echo,
+        Spoken::Redis(_) => true,
     }
 }
 

@@ -27,10 +27,10 @@ const SUPPORTED_URLS: &str = "this version drives \"embedded\", \"embedded+class
                               \"embedded+ws\", \"ndjson://HOST:PORT\", \
                               \"classic://HOST:PORT\" and \"ws://HOST:PORT/PATH\", and these over \
                               TLS: \"ndjson+tls://\", \"classic+tls://\" and \"wss://\"; and \
-                              \"nats://HOST:PORT\" and \"tls+nats://HOST:PORT\"";
+                              \"nats://\", \"tls+nats://\", \"redis://\" and \"rediss://\"";
 
 /// Kinds of target that later versions drive.
-const LATER_SCHEMES: [&str; 2] = ["redis", "mqtt"];
+const LATER_SCHEMES: [&str; 1] = ["mqtt"];
 
 /// The names for the reference server as a child process, each with the protocol of its clients.
 const EMBEDDED: [(&str, Protocol); 3] = [
@@ -107,8 +107,14 @@ pub(super) fn read(problems: &Problems, name: &str, root: &Table, inputs: &Input
     checks::claims(problems, &drafts, &run, &target.spoken);
     let rooms = membership::check(problems, &drafts, &target.spoken);
     membership::thresholds(problems, &thresholds, &rooms);
-    if let Spoken::Nats(settings) = &target.spoken {
-        protocol::nats::check(problems, &file, &drafts, &rooms, settings);
+    match &target.spoken {
+        Spoken::Nats(settings) => {
+            protocol::nats::check(problems, &file, &drafts, &rooms, settings);
+        }
+        Spoken::Redis(settings) => {
+            protocol::redis::check(problems, &file, &drafts, &rooms, settings);
+        }
+        Spoken::Own(_) | Spoken::Application(_) => {}
     }
     promises::check(
         problems,
@@ -241,7 +247,7 @@ fn target_url(node: &Node, is_described: bool) -> Result<TargetUrl, Expected> {
     let Value::String(url) = &node.value else {
         return Err("a url".into());
     };
-    let described = Scheme::of(url).filter(|scheme| is_described || scheme.is_nats());
+    let described = Scheme::of(url).filter(|scheme| is_described || scheme.is_system());
     if let Some(scheme) = described {
         return DescribedUrl::parse(scheme, url)
             .map(TargetUrl::Described)

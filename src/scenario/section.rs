@@ -96,6 +96,8 @@ pub(super) const KEYS: [(&str, &[&str]); 10] = [
             "reconnect",
             "subject",
             "echo",
+            "channel",
+            "sharded",
         ],
     ),
     (

@@ -4,7 +4,7 @@
 //! lines (the codec that the fuzzer hammers); [`classic`] is the original's dialect, without frames
 //! and without lines; [`websocket`] turns a byte stream into messages and messages into a byte
 //! stream; [`payload`] is the load message, the text that a driver publishes and that describes
-//! itself; [`nats`] is the protocol of that system, [`frames`] cuts streams into frames such as its,
+//! itself; [`nats`] and [`redis`] are the protocols of these systems, [`frames`] cuts streams into frames such as its,
 //! and [`naming`] is how rooms are named there; [`foreign`] recognises protocols that are none of these. [`seen`] has the observations
 //! that a client makes of its target, whatever the protocol; [`protocol`] makes them out of bytes,
 //! with a file for each protocol; [`application`] has what an application's own protocol is
@@ -25,6 +25,7 @@ pub mod nats;
 pub mod ndjson;
 pub mod payload;
 pub mod protocol;
+pub mod redis;
 pub mod rooms;
 pub mod seen;
 pub mod websocket;

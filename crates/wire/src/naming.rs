@@ -31,6 +31,16 @@ pub enum BadNaming {
     Twice,
 }
 
+/// Each room is called by its own name.
+impl Default for Naming {
+    fn default() -> Self {
+        Self {
+            before: Box::default(),
+            after: Some(Box::default()),
+        }
+    }
+}
+
 impl Naming {
     /// Reads a text.
     ///
@@ -87,6 +97,16 @@ impl Naming {
         String::from_utf8_lossy(&name).into_owned()
     }
 
+    /// The room of this name; [`RoomId::UNKNOWN`] if it is none of the run's.
+    #[must_use]
+    pub fn room_of(&self, rooms: &RoomNames, name: &[u8]) -> RoomId {
+        let name = name.strip_prefix(self.before.as_bytes());
+        let after = self.after.as_deref().unwrap_or_default();
+        let name = name.and_then(|name| name.strip_suffix(after.as_bytes()));
+        let name = name.and_then(|name| std::str::from_utf8(name).ok());
+        name.map_or(RoomId::UNKNOWN, |name| rooms.id(name))
+    }
+
     /// The length of a room's name, where the room's own has `bytes`.
     #[must_use]
     pub fn len_with(&self, bytes: usize) -> usize {
@@ -106,6 +126,15 @@ mod tests {
         assert_eq!(of("chat.{room}.in", 1), "chat.lobby.in");
         assert_eq!(of("chat.{room}", 0), "chat.chatbench");
         assert_eq!(of("all", 1), "all");
+        let naming = Naming::parse("chat.{room}.in").unwrap();
+        for (name, room) in [
+            ("chat.lobby.in", RoomId(1)),
+            ("chat.hall.in", RoomId::UNKNOWN),
+            ("lobby", RoomId::UNKNOWN),
+            ("chat.in", RoomId::UNKNOWN),
+        ] {
+            assert_eq!(naming.room_of(&rooms, name.as_bytes()), room, "{name}");
+        }
         assert!(Naming::parse("{room}").unwrap().is_by_room());
         assert!(!Naming::parse("room").unwrap().is_by_room());
         assert_eq!(Naming::parse("a.{room}.b").unwrap().len_with(5), 9);

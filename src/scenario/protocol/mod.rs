@@ -7,6 +7,7 @@ mod checks;
 mod inputs;
 pub(super) mod nats;
 pub mod presets;
+pub(super) mod redis;
 mod steps;
 pub mod systems;
 mod texts;
@@ -64,10 +65,12 @@ pub(super) fn read(
     around: &Around<'_>,
 ) -> Option<Spoken> {
     if let TargetUrl::Described(url) = around.url
-        && url.scheme.is_nats()
+        && url.scheme.is_system()
     {
-        let settings = nats::read(problems, file, inputs, around, url)?;
-        return Some(Spoken::Nats(Arc::new(settings)));
+        return Some(match url.scheme.is_nats() {
+            true => Spoken::Nats(nats::read(problems, file, inputs, around, url)?.into()),
+            false => Spoken::Redis(redis::read(problems, file, inputs, around, url)?.into()),
+        });
     }
     let entry = file.entry("protocol")?;
     let TargetUrl::Described(url) = around.url else {
@@ -78,11 +81,12 @@ pub(super) fn read(
         return None;
     };
     let section = Section::open_entry(problems, "protocol", entry, keys_of("protocol"))?;
-    for entry in ["subject", "echo"]
-        .iter()
-        .filter_map(|key| section.entry(key))
-    {
-        let title = format!("`protocol.{}`: belongs to targets at nats://", entry.key);
+    for key in systems::OWN_KEYS {
+        let Some(entry) = section.entry(key) else {
+            continue;
+        };
+        let owners = systems::owners(key);
+        let title = format!("`protocol.{key}`: belongs to targets at {owners}");
         let label = format!("this target is {}://", url.scheme.name());
         section.problem(Diagnostic::error(title).at(&entry.key_span, label));
     }

@@ -32,16 +32,22 @@ pub enum Scheme {
     Nats,
     /// A NATS server over TLS.
     NatsTls,
+    /// A Redis server.
+    Redis,
+    /// A Redis server over TLS.
+    RedisTls,
 }
 
 impl Scheme {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
         Self::Ws,
         Self::Wss,
         Self::Tcp,
         Self::Tls,
         Self::Nats,
         Self::NatsTls,
+        Self::Redis,
+        Self::RedisTls,
     ];
 
     /// Those of targets that talk as `[protocol]` says.
@@ -57,6 +63,8 @@ impl Scheme {
             Self::Tls => "tls",
             Self::Nats => "nats",
             Self::NatsTls => "tls+nats",
+            Self::Redis => "redis",
+            Self::RedisTls => "rediss",
         }
     }
 
@@ -66,7 +74,13 @@ impl Scheme {
         matches!(self, Self::Ws | Self::Wss)
     }
 
-    /// Whether it is NATS: what is spoken needs no description.
+    /// Whether it is a system with a protocol of its own, which needs no description.
+    #[must_use]
+    pub const fn is_system(self) -> bool {
+        self.is_nats() || matches!(self, Self::Redis | Self::RedisTls)
+    }
+
+    /// Whether it is NATS.
     #[must_use]
     pub const fn is_nats(self) -> bool {
         matches!(self, Self::Nats | Self::NatsTls)
@@ -79,13 +93,14 @@ impl Scheme {
             Self::Ws | Self::Wss => Self::Wss,
             Self::Tcp | Self::Tls => Self::Tls,
             Self::Nats | Self::NatsTls => Self::NatsTls,
+            Self::Redis | Self::RedisTls => Self::RedisTls,
         }
     }
 
     /// Whether it is all over TLS.
     #[must_use]
     pub const fn is_tls(self) -> bool {
-        matches!(self, Self::Wss | Self::Tls | Self::NatsTls)
+        matches!(self, Self::Wss | Self::Tls | Self::NatsTls | Self::RedisTls)
     }
 
     /// The port of a URL that names none, if there is one by custom.
@@ -95,6 +110,7 @@ impl Scheme {
             Self::Wss => Some(443),
             Self::Tcp | Self::Tls => None,
             Self::Nats | Self::NatsTls => Some(4222),
+            Self::Redis | Self::RedisTls => Some(6379),
         }
     }
 

@@ -97,6 +97,7 @@ pub fn of(spoken: &Spoken) -> Option<Arc<dyn Talk>> {
         Spoken::Own(Protocol::Classic) => Arc::new(classic::Classic),
         Spoken::Application(spec) => Arc::new(application::Described::new(Arc::clone(spec))),
         Spoken::Nats(settings) => Arc::new(nats::Nats::of(settings)),
+        Spoken::Redis(_) => return None,
     })
 }
 

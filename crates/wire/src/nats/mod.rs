@@ -23,6 +23,8 @@ pub struct Settings {
     pub ack: Ack,
     /// How each client shows who it is, by its number; one for all; or none.
     pub logins: Vec<Login>,
+    /// It is spoken over TLS.
+    pub tls: bool,
 }
 
 /// What says that the server has taken a message.

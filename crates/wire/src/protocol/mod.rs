@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::Dialect;
 use super::application::spec::{Reconnect, Spec};
 use super::nats::Settings as NatsSettings;
+use super::redis::Settings as RedisSettings;
 use super::rooms::{RoomId, RoomNames};
 use super::seen::{Capabilities, Conn, Due, Glued, Goodbye, Publishing, RawSent, Seen};
 
@@ -27,6 +28,7 @@ pub mod classic;
 mod known;
 pub mod nats;
 pub mod ndjson;
+pub mod redis;
 pub mod websocket;
 mod wrong;
 
@@ -207,6 +209,8 @@ pub enum Spoken {
     Application(Arc<Spec>),
     /// That of NATS.
     Nats(Arc<NatsSettings>),
+    /// That of Redis.
+    Redis(Arc<RedisSettings>),
 }
 
 impl Spoken {
@@ -217,6 +221,7 @@ impl Spoken {
             Self::Own(protocol) => protocol.capabilities(),
             Self::Application(spec) => spec.capabilities(),
             Self::Nats(_) => nats::CAPABILITIES,
+            Self::Redis(_) => redis::CAPABILITIES,
         }
     }
 
@@ -229,6 +234,7 @@ impl Spoken {
                 AnyConn::Application(application::Application::open(spec, opening, out))
             }
             Self::Nats(settings) => AnyConn::Nats(nats::Nats::open(settings, opening)),
+            Self::Redis(settings) => AnyConn::Redis(redis::Redis::open(settings, opening, out)),
         }
     }
 
@@ -237,7 +243,7 @@ impl Spoken {
     pub fn wrong(&self, heard: &[u8], ended: bool, max_seq: u64) -> Option<WrongTarget> {
         match self {
             Self::Own(protocol) => protocol.wrong(heard, ended, max_seq),
-            Self::Application(_) | Self::Nats(_) => None, // its connections say it
+            Self::Application(_) | Self::Nats(_) | Self::Redis(_) => None, // its connections say it
         }
     }
 
@@ -246,7 +252,7 @@ impl Spoken {
     #[must_use]
     pub fn reconnect(&self) -> Option<Reconnect> {
         match self {
-            Self::Own(_) | Self::Nats(_) => None,
+            Self::Own(_) | Self::Nats(_) | Self::Redis(_) => None,
             Self::Application(spec) => spec.reconnect,
         }
     }
@@ -258,6 +264,7 @@ impl Spoken {
             Self::Own(protocol) => protocol.frame_bytes(),
             Self::Application(spec) => application::frame_bytes(spec),
             Self::Nats(settings) => nats::frame_bytes(settings),
+            Self::Redis(settings) => redis::frame_bytes(settings),
         }
     }
 }
@@ -272,6 +279,7 @@ impl fmt::Display for Spoken {
                 None => f.write_str("[protocol]"),
             },
             Self::Nats(_) => f.write_str("nats"),
+            Self::Redis(_) => f.write_str("redis"),
         }
     }
 }
@@ -333,6 +341,8 @@ pub enum AnyConn {
     Application(application::Application),
     /// Of [`Spoken::Nats`].
     Nats(nats::Nats),
+    /// Of [`Spoken::Redis`].
+    Redis(redis::Redis),
 }
 
 /// Runs the same code for the connection of whichever protocol it is: `each_conn!(any, conn => …)`.
@@ -345,6 +355,7 @@ macro_rules! each_conn {
             $crate::protocol::AnyConn::WebSocket($conn) => $body,
             $crate::protocol::AnyConn::Application($conn) => $body,
             $crate::protocol::AnyConn::Nats($conn) => $body,
+            $crate::protocol::AnyConn::Redis($conn) => $body,
         }
     };
 }
@@ -358,7 +369,7 @@ impl AnyConn {
             Self::Ndjson(conn) => conn.glued(publish, id),
             Self::Classic(conn) => conn.glued(publish),
             Self::WebSocket(conn) => conn.glued(publish, id),
-            Self::Application(_) | Self::Nats(_) => None,
+            Self::Application(_) | Self::Nats(_) | Self::Redis(_) => None,
         }
     }
 
@@ -366,7 +377,11 @@ impl AnyConn {
     #[must_use]
     pub fn claim(&self) -> Option<&str> {
         match self {
-            Self::Ndjson(_) | Self::WebSocket(_) | Self::Application(_) | Self::Nats(_) => None,
+            Self::Ndjson(_)
+            | Self::WebSocket(_)
+            | Self::Application(_)
+            | Self::Nats(_)
+            | Self::Redis(_) => None,
             Self::Classic(conn) => Some(conn.claim()),
         }
     }

@@ -185,6 +185,10 @@ impl State {
             return;
         }
         let settings = Arc::clone(&self.settings);
+        if info.tls_required && !settings.tls {
+            self.fail("it wants TLS: name it tls+nats://HOST:PORT".into());
+            return;
+        }
         let login = settings.login(self.number);
         let nonce = info.nonce.unwrap_or_default();
         if login.is_some_and(|login| login.nkey.is_some()) && nonce.is_empty() {
@@ -422,6 +426,7 @@ const CONTROL: (RoomId, Seen<'static>) = (RoomId::UNNAMED, Seen::Control);
 struct Info {
     nonce: Option<String>,
     max_payload: Option<u64>,
+    tls_required: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

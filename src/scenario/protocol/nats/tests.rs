@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::scenario;
 use crate::scenario::plan::{AckPromise, OrderPromise, Plan};
+use crate::wire::naming::Naming;
 use crate::wire::protocol::Spoken;
 
 const TARGET: &str = "[target]\nurl = \"nats://127.0.0.1:4222\"\n";
@@ -32,7 +33,8 @@ fn without_a_section_a_nats_target_has_its_defaults_and_promises_what_nats_does(
             subject: Naming::parse("{room}").unwrap(),
             echo: false,
             ack: Ack::Flush,
-            logins: Vec::new()
+            logins: Vec::new(),
+            tls: false
         }
     );
     let promises = plan.promises;
@@ -77,7 +79,7 @@ fn what_makes_no_sense_is_said_at_its_place() {
     for (text, expected) in [
         (
             format!("{TARGET}[protocol]\npublish = \"x\"\n{CLIENTS}"),
-            "`protocol.publish`: says how an application talks",
+            "`protocol.publish`: belongs to targets at ws://",
         ),
         (
             format!("{TARGET}[protocol]\nsubject = \"chat.{{rom}}\"\n{CLIENTS}"),

@@ -15,6 +15,7 @@ fn settings(ack: Ack) -> Arc<Settings> {
         echo: false,
         ack,
         logins: Vec::new(),
+        tls: false,
     })
 }
 
@@ -146,6 +147,10 @@ fn whoever_is_not_taken_in_knows_why() {
         (
             format!("{INFO}-ERR 'Authorization Violation'\r\n"),
             "it does not take the client in: Authorization Violation",
+        ),
+        (
+            "INFO {\"tls_required\":true}\r\n".to_owned(),
+            "it wants TLS: name it tls+nats://HOST:PORT",
         ),
         (
             "-ERR 'maximum connections exceeded'\r\n".to_owned(),

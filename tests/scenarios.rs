@@ -304,7 +304,7 @@ fn the_documentation_shows_scenarios_and_steps_that_are_valid() {
         .filter_map(|line| line.strip_prefix("| `{ "))
         .map(|line| line.split("` |").next().unwrap())
         .collect();
-    assert_eq!(steps.len(), 11);
+    assert_eq!(steps.len(), 12);
     for step in steps {
         let rooms = match step.starts_with("leave") {
             true => "rooms = { names = ['lobby'] }\n",

@@ -165,8 +165,6 @@ fn an_application_can_be_described_by_options() {
         r#"{ send = '{"type":"join","room":"{room}"}', expect = { type = "joined" } }"#,
         "--ack",
         r#"{ type = "ok", id = "{id}" }"#,
-        "--set",
-        r#"protocol.leave=[{ send = '{"type":"leave","room":"{room}"}', expect = { type = "left" } }]"#,
         "--fault",
         "wrong-room",
         "--fault",

@@ -168,7 +168,8 @@ impl Spec {
             joined: self.join.iter().any(|step| step.expect.is_some()),
             // An answer may come, and is none that is owed at the end of a connection.
             left: false,
-            at_once: true,
+            // Most go from one member to the next, and may wait for a slow one in between.
+            at_once: false,
         }
     }
 

@@ -32,9 +32,10 @@ Exit codes:
    99  a threshold was crossed, for certain
   130  interrupted")]
 pub struct Args {
-    /// The target: ndjson://HOST:PORT, ws://HOST:PORT/PATH, classic://HOST:PORT, embedded,
-    /// embedded+ws or embedded+classic; over TLS ndjson+tls://, wss:// or classic+tls://. With
-    /// --protocol or --publish an application of yours, at ws://, wss://, tcp:// or tls://
+    /// The target: ndjson://HOST:PORT, ws://HOST:PORT/PATH, classic://HOST:PORT, nats://HOST:PORT,
+    /// redis://HOST:PORT, embedded, embedded+ws or embedded+classic; over TLS ndjson+tls://, wss://,
+    /// classic+tls://, tls+nats:// or rediss://. With --protocol or --publish an application of
+    /// yours, at ws://, wss://, tcp:// or tls://
     #[arg(value_name = "URL")]
     url: String,
 

@@ -12,8 +12,8 @@ use crate::target;
 #[derive(Debug, clap::Args)]
 pub(super) struct Overrides {
     /// The target, over the file's: embedded, ndjson://HOST:PORT, ws://HOST:PORT/PATH,
-    /// classic://HOST:PORT, embedded+ws or embedded+classic; over TLS ndjson+tls://, wss:// or
-    /// classic+tls://
+    /// classic://HOST:PORT, nats://HOST:PORT, redis://HOST:PORT, embedded+ws or embedded+classic;
+    /// over TLS ndjson+tls://, wss://, classic+tls://, tls+nats:// or rediss://
     #[arg(long, value_name = "URL")]
     target: Option<String>,
 

@@ -124,6 +124,11 @@ fn the_selftest_passes_on_nats() {
     assert_tried("nats", "nats", "nats");
 }
 
+#[test]
+fn the_selftest_passes_on_redis() {
+    assert_tried("redis", "redis", "redis");
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         // The script ends what it has started when it is told to end, and not when it is killed.

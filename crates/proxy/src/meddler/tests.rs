@@ -392,6 +392,18 @@ fn streams() -> Vec<(Arc<dyn Talk>, Way, Vec<u8>)> {
     down.extend_from_slice(b"MSG hall 1 99\r\nand no");
     all.push((Arc::clone(&nats), Way::Down, down));
     all.push((nats, Way::Up, up));
+
+    let redis: Arc<dyn Talk> = Arc::new(talk::redis::Redis);
+    let (mut down, mut up) = (b"%1\r\n+server\r\n+redis\r\n".to_vec(), Vec::new());
+    for k in 1..4 {
+        let text = text(1, k, false);
+        let said = format!("$4\r\nhall\r\n${}\r\n{text}\r\n", text.len());
+        down.extend(format!(">3\r\n$7\r\nmessage\r\n{said}:{k}\r\n").bytes());
+        up.extend(format!("*3\r\n$7\r\nPUBLISH\r\n{said}").bytes());
+    }
+    down.extend_from_slice(b">3\r\n$7\r\nmess");
+    all.push((Arc::clone(&redis), Way::Down, down));
+    all.push((redis, Way::Up, up));
     all
 }
 

@@ -13,6 +13,7 @@ pub mod classic;
 pub mod json;
 pub mod lines;
 pub mod nats;
+pub mod redis;
 pub mod websocket;
 
 /// The way that bytes go.
@@ -97,7 +98,7 @@ pub fn of(spoken: &Spoken) -> Option<Arc<dyn Talk>> {
         Spoken::Own(Protocol::Classic) => Arc::new(classic::Classic),
         Spoken::Application(spec) => Arc::new(application::Described::new(Arc::clone(spec))),
         Spoken::Nats(settings) => Arc::new(nats::Nats::of(settings)),
-        Spoken::Redis(_) => return None,
+        Spoken::Redis(_) => Arc::new(redis::Redis),
     })
 }
 

@@ -170,8 +170,10 @@ impl State {
                 let of = AckOf::Id(id);
                 (room, Seen::Ack { of, seq: 0 })
             }
-            (Some(Waiting::Goodbye), Reply::Simple(_)) => {
-                self.waiting.pop_front();
+            // Answers come in turn: what still waits before it will not be answered any more.
+            (Some(_), Reply::Simple(_)) if self.waiting.contains(&Waiting::Goodbye) => {
+                let goodbye = |one: Waiting| one == Waiting::Goodbye;
+                while !self.waiting.pop_front().is_none_or(goodbye) {}
                 self.left = std::mem::take(&mut self.joined);
                 self.stage = Stage::Leaving;
                 self.next_left()

@@ -310,7 +310,14 @@ fn the_documentation_shows_scenarios_and_steps_that_are_valid() {
             true => "rooms = { names = ['lobby'] }\n",
             false => "",
         };
-        let script = format!("[clients.a]\ncount = 2\n{rooms}script = [{{ {step}]");
+        let protocol = match step.starts_with("send") {
+            true => "[target]\nurl = 'ws://127.0.0.1:1'\n[protocol]\npublish = '{payload}'\n",
+            false => "",
+        };
+        let step = step
+            .replace("TEMPLATE", "'who'")
+            .replace("MATCH", "'here: *'");
+        let script = format!("{protocol}[clients.a]\ncount = 2\n{rooms}script = [{{ {step}]");
         if let Err(errors) = scenario::parse("step.toml", &script, &[], None, None) {
             panic!("{errors}");
         }

@@ -22,7 +22,7 @@ const RUN: u32 = 77;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn proxy_to(target: SocketAddr, fault: Option<Fault>) -> Proxy {
-    let talk = talk::of(&Protocol::Ndjson.into()).unwrap();
+    let talk = talk::of(&Protocol::Ndjson.into());
     let task = fault.map(|fault| Task { fault, after: 0 });
     let meddler = Meddler::new(talk, RUN, &RoomNames::default(), task);
     let towards = Towards {

@@ -60,7 +60,7 @@ const ROOMS: [&str; 5] = ["hall", "hall", "hall", "attic", "attic"];
 
 impl House {
     fn new(fault: Option<Fault>) -> Self {
-        let talk = talk::of(&Protocol::Ndjson.into()).unwrap();
+        let talk = talk::of(&Protocol::Ndjson.into());
         let rooms = RoomNames::new(["hall", "attic", "hall-2"]);
         let task = fault.map(|fault| Task { fault, after: 60 });
         let mut meddler = Meddler::new(talk, RUN, &rooms, task);
@@ -340,7 +340,7 @@ fn streams() -> Vec<(Arc<dyn Talk>, Way, Vec<u8>)> {
     use chatbench_wire::classic;
     use chatbench_wire::websocket::{Client, Kind, Sender};
 
-    let own = |protocol: Protocol| talk::of(&protocol.into()).unwrap();
+    let own = |protocol: Protocol| talk::of(&protocol.into());
     let (mut down, mut up) = (Vec::new(), Vec::new());
     ndjson::encode_welcome(&mut down, "127.0.0.1:1", 0, 65_536);
     for k in 1..4 {

@@ -89,17 +89,17 @@ pub trait Talk: fmt::Debug + Send + Sync {
     }
 }
 
-/// How a target talks with which this is spoken; `None` where the proxy does not know it.
+/// How a target talks with which this is spoken.
 #[must_use]
-pub fn of(spoken: &Spoken) -> Option<Arc<dyn Talk>> {
-    Some(match spoken {
+pub fn of(spoken: &Spoken) -> Arc<dyn Talk> {
+    match spoken {
         Spoken::Own(Protocol::Ndjson) => Arc::new(json::Json::over_lines()),
         Spoken::Own(Protocol::WebSocket) => Arc::new(json::Json::over_websocket()),
         Spoken::Own(Protocol::Classic) => Arc::new(classic::Classic),
         Spoken::Application(spec) => Arc::new(application::Described::new(Arc::clone(spec))),
         Spoken::Nats(settings) => Arc::new(nats::Nats::of(settings)),
         Spoken::Redis(_) => Arc::new(redis::Redis),
-    })
+    }
 }
 
 /// The place of an address between quotes: the value of the JSON key `client_ip`.

@@ -135,12 +135,7 @@ pub(super) fn main(args: &Args) -> ExitCode {
         }
     };
     complain(&plan.warnings);
-    let Some(talk) = talk::of(&plan.target.spoken) else {
-        let spoken = &plan.target.spoken;
-        let error =
-            format!("the proxy does not know how {spoken} targets talk: it commits no fault there");
-        return fail(EXIT_USAGE, &error);
-    };
+    let talk = talk::of(&plan.target.spoken);
     let subjects: Vec<Subject> = asked
         .iter()
         .filter_map(|fault| *fault)
